@@ -1,0 +1,46 @@
+/** Arrays on the host: a typed array with a shape. Knows nothing of graphs or files. */
+
+export type DType = "float32" | "int32" | "int64" | "uint8" | "uint32" | "bool" | "float64";
+
+export type TypedArray = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array | Uint32Array;
+
+export interface HostTensor<A extends TypedArray = TypedArray> {
+  dtype: DType;
+  shape: readonly number[];
+  data: A;
+}
+
+const constructors = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  uint8: Uint8Array,
+  uint32: Uint32Array,
+  bool: Uint8Array,
+} as const;
+
+/** Bytes per element. */
+export const bytesPerElement = (dtype: DType): number => constructors[dtype].BYTES_PER_ELEMENT;
+
+export const arrayOf = (dtype: DType) => constructors[dtype];
+
+export const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+export function float32(data: Float32Array | readonly number[], shape: readonly number[]): HostTensor<Float32Array> {
+  return checked({ dtype: "float32", shape, data: data instanceof Float32Array ? data : Float32Array.from(data) });
+}
+
+export function int32(data: Int32Array | readonly number[], shape: readonly number[]): HostTensor<Int32Array> {
+  return checked({ dtype: "int32", shape, data: data instanceof Int32Array ? data : Int32Array.from(data) });
+}
+
+export function uint8(data: Uint8Array, shape: readonly number[]): HostTensor<Uint8Array> {
+  return checked({ dtype: "uint8", shape, data });
+}
+
+function checked<A extends TypedArray>(tensor: HostTensor<A>): HostTensor<A> {
+  if (tensor.data.length !== product(tensor.shape))
+    throw new Error(`array of ${tensor.data.length} values does not fill the shape [${tensor.shape.join(", ")}]`);
+  return tensor;
+}

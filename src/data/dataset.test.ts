@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { epochOrder, imageAt, shuffled } from "./dataset.ts";
+
+test("shuffled is a permutation that depends on the seed alone", () => {
+  expect([...shuffled(100, 7)].sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index));
+  expect(shuffled(100, 7)).toEqual(shuffled(100, 7));
+  expect(shuffled(100, 7)).not.toEqual(shuffled(100, 8));
+  expect([shuffled(0, 1).length, shuffled(1, 1)[0]]).toEqual([0, 0]);
+});
+
+test("shuffled puts every value everywhere about equally often", () => {
+  const counts = new Float64Array(9);
+  for (let seed = 0; seed < 9000; seed++) {
+    const order = shuffled(3, seed);
+    for (let place = 0; place < 3; place++) counts[place * 3 + order[place]]++;
+  }
+  for (const count of counts) expect(Math.abs(count - 3000)).toBeLessThan(250); // more than five standard deviations
+});
+
+test("each epoch has its own order", () => {
+  const orders = [0, 1, 2].map((epoch) => epochOrder(50, { epoch, seed: 1 }).join());
+  expect(new Set(orders).size).toBe(3);
+});
+
+test("imageAt is a view of one image", () => {
+  const split = { count: 2, images: Uint8Array.of(1, 2, 3, 4), labels: Int32Array.of(0, 0), names: ["a", "b"] };
+  expect(imageAt(split, 1)).toEqual(Uint8Array.of(3, 4));
+});

@@ -1,0 +1,93 @@
+/** onnxruntime-node behind the engine interface. `run` blocks the thread it is called on. */
+
+import type * as Runtime from "onnxruntime-node";
+import type { HostTensor } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import { float32 } from "../core/arrays.ts";
+import { add, input } from "../graph/build.ts";
+import { type OnnxModel, writeOnnx } from "../graph/onnx.ts";
+import type { Engine, Provider, Session } from "./engine.ts";
+
+export interface NodeEngineOptions {
+  provider?: Provider;
+  /** Threads within an operation; by default one per core. */
+  threads?: number;
+  /** Write onnxruntime's profile of every run to files with this prefix. */
+  profile?: string;
+}
+
+/**
+ * An engine on the provider asked for, or on the CPU with the reason in `fallback` where that one does not start here
+ * (no driver, no GPU, or its library was not installed).
+ */
+export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEngineOptions = {}): Promise<Engine> {
+  const runtime = await loadRuntime();
+  const open = (chosen: Provider) => (model: OnnxModel, { folder }: { folder?: string } = {}) =>
+    openSession(runtime, model, {
+      executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
+      graphOptimizationLevel: "all",
+      logSeverityLevel: 3,
+      ...(threads ? { intraOpNumThreads: threads } : {}),
+      ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
+      ...(folder ? { extra: { session: { model_external_initializers_file_folder_path: folder } } } : {}),
+    });
+  if (provider !== "cpu") {
+    const reason = await failure(open(provider));
+    if (reason) return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
+  }
+  return { provider, session: open(provider) };
+}
+
+/** Telemetry is off before the library is first loaded: onnxruntime 1.30 would otherwise write usage records. */
+async function loadRuntime(): Promise<typeof Runtime> {
+  process.env["ORT_DISABLE_TELEMETRY"] = "1";
+  const module = await import("onnxruntime-node");
+  return (module as unknown as { default?: typeof Runtime }).default ?? module;
+}
+
+/** Runs the smallest of graphs; the first line of what went wrong, or undefined. */
+async function failure(open: (model: OnnxModel) => Promise<Session>): Promise<string | undefined> {
+  try {
+    const session = await open(writeOnnx({ y: add(input("x", "float32", [1]), 1) }));
+    const { y } = await session.run({ x: float32([1], [1]) });
+    await session.dispose();
+    return y.data[0] === 2 ? undefined : `1 + 1 gave ${y.data[0]}`;
+  } catch (error) {
+    return (error as Error).message.split("\n")[0];
+  }
+}
+
+async function openSession(
+  runtime: typeof Runtime,
+  model: OnnxModel,
+  options: Runtime.InferenceSession.SessionOptions,
+): Promise<Session> {
+  const session = await runtime.InferenceSession.create(model.bytes, options).catch((error: Error) => {
+    throw /bad_alloc|Failed to allocate/i.test(error.message)
+      ? new UserError("there is not enough memory to load this model; close other programs or use a smaller one")
+      : error;
+  });
+  const tensor = ({ dtype, data, shape }: HostTensor) =>
+    new runtime.Tensor(dtype, data as never, shape as number[]) as Runtime.OnnxValue;
+  return {
+    inputs: session.inputNames,
+    async run(feeds, into = {}) {
+      const given: Record<string, Runtime.OnnxValue> = {};
+      for (const name of session.inputNames) given[name] = tensor(feeds[name] ?? missing(name));
+      const fetches: Record<string, Runtime.OnnxValue | null> = {};
+      for (const name of session.outputNames) fetches[name] = into[name] ? tensor(into[name]) : null;
+      const results = await session.run(given, fetches as never);
+      const outputs: Record<string, HostTensor> = {};
+      for (const name of session.outputNames) {
+        const { type, dims, data } = results[name];
+        outputs[name] = into[name] ?? ({ dtype: type, shape: dims, data } as HostTensor);
+      }
+      return outputs;
+    },
+    dispose: () => session.release(),
+  };
+}
+
+function missing(name: string): never {
+  throw new Error(`run: the input ${name} was not given`);
+}

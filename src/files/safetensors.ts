@@ -1,0 +1,206 @@
+/** The safetensors format: tensors by name in one file. Knows nothing of models.
+ *  Format: https://huggingface.co/docs/safetensors (u64 header length, JSON header, little-endian values). */
+
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { UserError } from "../core/errors.ts";
+import { arrayOf, bytesPerElement, product } from "../core/arrays.ts";
+import type { DType, HostTensor } from "../core/arrays.ts";
+import { writeFileAtomic } from "./atomic.ts";
+
+/** Where one tensor's values lie; `offset` counts from the start of the file. */
+export interface TensorEntry {
+  dtype: DType;
+  shape: number[];
+  offset: number;
+  bytes: number;
+}
+
+export interface SafetensorsFile {
+  path: string;
+  tensors: Map<string, TensorEntry>;
+  metadata: Record<string, string>;
+}
+
+const dtypes = {
+  F64: "float64",
+  I64: "int64",
+  F32: "float32",
+  I32: "int32",
+  U32: "uint32",
+  U8: "uint8",
+  BOOL: "bool",
+} as const satisfies Record<string, DType>;
+
+const nameOf = Object.fromEntries(Object.entries(dtypes).map(([name, dtype]) => [dtype, name])) as Record<DType, string>;
+
+/** The reference implementation's limit; a longer header is a damaged length. */
+const maxHeaderBytes = 100_000_000;
+
+const again = "fetch or write the file again";
+
+/** Reads and checks the header alone. Throws a UserError for a file that is missing, cut short or not consistent. */
+export function readSafetensorsHeader(path: string): SafetensorsFile {
+  return withFile(path, (descriptor, fileBytes) => {
+    if (fileBytes < 8)
+      throw new UserError(`${path}: a safetensors file has at least 8 bytes, this one has ${fileBytes}; ${again}`);
+    const headerBytes = new DataView(readRange(descriptor, 0, 8).buffer).getBigUint64(0, true);
+    if (headerBytes > maxHeaderBytes || Number(headerBytes) > fileBytes - 8)
+      throw new UserError(
+        `${path}: its header should have ${headerBytes} bytes but only ${fileBytes - 8} follow; the file is cut short or no safetensors file; ${again}`,
+      );
+    const dataStart = 8 + Number(headerBytes);
+    const { __metadata__: metadata, ...entries } = parseHeader(path, readRange(descriptor, 8, Number(headerBytes)));
+    const tensors = new Map<string, TensorEntry>();
+    for (const [name, entry] of Object.entries(entries))
+      tensors.set(name, checkedEntry(entry, { where: `${path}: tensor "${name}"`, dataStart, fileBytes }));
+    checkOverlap(path, tensors);
+    return { path, tensors, metadata: checkedMetadata(path, metadata) };
+  });
+}
+
+/** One tensor, reading only its range of the file. An unknown name is a UserError. */
+export function readTensor(file: SafetensorsFile, name: string): HostTensor {
+  const entry = file.tensors.get(name);
+  if (!entry) throw new UserError(`${file.path}: it has no tensor "${name}"; it has ${listed([...file.tensors.keys()])}`);
+  return withFile(file.path, (descriptor) => readEntry(file.path, descriptor, { name, entry }));
+}
+
+/** Every tensor of the file, in the order of its header. */
+export function readSafetensors(path: string): { tensors: Map<string, HostTensor>; metadata: Record<string, string> } {
+  const file = readSafetensorsHeader(path);
+  const tensors = withFile(path, (descriptor) =>
+    [...file.tensors].map(([name, entry]) => [name, readEntry(path, descriptor, { name, entry })] as const),
+  );
+  return { tensors: new Map(tensors), metadata: file.metadata };
+}
+
+/**
+ * Writes the file in one atomic step (see `writeFileAtomic`), tensor after tensor without a second copy in memory. The
+ * values start at a multiple of 64 bytes; larger elements come first, so every tensor is aligned for its element.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Iterable<[string, HostTensor]>,
+  { metadata = {} }: { metadata?: Record<string, string> } = {},
+): Promise<void> {
+  const sorted = [...tensors].sort(([, a], [, b]) => bytesPerElement(b.dtype) - bytesPerElement(a.dtype));
+  const header: [string, unknown][] = Object.keys(metadata).length ? [["__metadata__", metadata]] : [];
+  const seen = new Set<string>(["__metadata__"]);
+  let end = 0;
+  for (const [name, { dtype, shape, data }] of sorted) {
+    if (seen.has(name)) throw new Error(`writeSafetensors: the name "${name}" is taken; every tensor needs its own`);
+    if (data.length !== product(shape) || data.BYTES_PER_ELEMENT !== bytesPerElement(dtype))
+      throw new Error(`writeSafetensors: "${name}": ${data.length} values are no ${dtype} [${shape.join(", ")}]`);
+    seen.add(name);
+    header.push([name, { dtype: nameOf[dtype], shape, data_offsets: [end, (end += data.byteLength)] }]);
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
+  const dataStart = Math.ceil((8 + json.length) / 64) * 64;
+  const start = new Uint8Array(dataStart).fill(0x20);
+  new DataView(start.buffer).setBigUint64(0, BigInt(dataStart - 8), true);
+  start.set(json, 8);
+  const write = async (piece: (bytes: Uint8Array) => Promise<void>) => {
+    await piece(start);
+    for (const [, { data }] of sorted) await piece(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  };
+  await writeFileAtomic(path, write, { totalBytes: dataStart + end });
+}
+
+function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
+  try {
+    const header: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    if (isRecord(header)) return header;
+  } catch {
+    // The sentence below covers both: no JSON at all, and JSON of another kind.
+  }
+  throw new UserError(`${path}: its header is no JSON object; the file is damaged or no safetensors file; ${again}`);
+}
+
+function checkedEntry(
+  entry: unknown,
+  { where, dataStart, fileBytes }: { where: string; dataStart: number; fileBytes: number },
+): TensorEntry {
+  const { dtype: dtypeName, shape, data_offsets: range } = isRecord(entry) ? entry : {};
+  if (typeof dtypeName !== "string" || !Object.hasOwn(dtypes, dtypeName))
+    throw new UserError(
+      `${where} has the dtype ${JSON.stringify(dtypeName)}; readable are ${Object.keys(dtypes).join(", ")}; convert the file to one of these`,
+    );
+  const dtype = dtypes[dtypeName as keyof typeof dtypes];
+  if (!isSizes(shape))
+    throw new UserError(`${where} has the shape ${JSON.stringify(shape)}, not a list of sizes; the file is damaged, ${again}`);
+  if (!isSizes(range) || range.length !== 2 || range[0] > range[1])
+    throw new UserError(
+      `${where} has the range ${JSON.stringify(range)}, not [start, end]; the file is damaged, ${again}`,
+    );
+  const [start, end] = range;
+  const needed = product(shape) * bytesPerElement(dtype);
+  if (end - start !== needed)
+    throw new UserError(
+      `${where}: ${dtypeName} [${shape.join(", ")}] needs ${needed} bytes, its range has ${end - start}; the file is damaged, ${again}`,
+    );
+  if (dataStart + end > fileBytes)
+    throw new UserError(`${where} ends at byte ${dataStart + end}, the file at ${fileBytes}; it is cut short, ${again}`);
+  return { dtype, shape, offset: dataStart + start, bytes: needed };
+}
+
+function checkOverlap(path: string, tensors: Map<string, TensorEntry>): void {
+  const placed = [...tensors].filter(([, entry]) => entry.bytes > 0).sort(([, a], [, b]) => a.offset - b.offset);
+  for (let i = 1; i < placed.length; i++) {
+    const [before, after] = [placed[i - 1], placed[i]];
+    if (before[1].offset + before[1].bytes > after[1].offset)
+      throw new UserError(`${path}: tensors "${before[0]}" and "${after[0]}" share bytes; the file is damaged, ${again}`);
+  }
+}
+
+function checkedMetadata(path: string, metadata: unknown): Record<string, string> {
+  if (metadata === undefined) return {};
+  if (isRecord(metadata) && Object.values(metadata).every((value) => typeof value === "string"))
+    return metadata as Record<string, string>;
+  throw new UserError(`${path}: its __metadata__ should hold texts by name; the file is damaged, ${again}`);
+}
+
+/** Values are taken as the machine's own byte order; every platform Node supports with it here is little-endian. */
+function readEntry(path: string, descriptor: number, { name, entry }: { name: string; entry: TensorEntry }): HostTensor {
+  const bytes = readRange(descriptor, entry.offset, entry.bytes);
+  if (bytes.length < entry.bytes)
+    throw new UserError(`${path}: tensor "${name}" ends early; the file changed while it was read, ${again}`);
+  return { dtype: entry.dtype, shape: entry.shape, data: new (arrayOf(entry.dtype))(bytes.buffer) };
+}
+
+/** A fresh array of the bytes at `offset`; shorter where the file ends. */
+function readRange(descriptor: number, offset: number, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  while (filled < length) {
+    const count = readSync(descriptor, bytes, filled, Math.min(length - filled, 1 << 28), offset + filled);
+    if (count === 0) return bytes.slice(0, filled);
+    filled += count;
+  }
+  return bytes;
+}
+
+function withFile<T>(path: string, use: (descriptor: number, bytes: number) => T): T {
+  let descriptor: number | undefined;
+  try {
+    descriptor = openSync(path, "r");
+    const entry = fstatSync(descriptor);
+    if (!entry.isFile()) throw new UserError(`${path}: this is a folder or device, not a file; name the file itself`);
+    return use(descriptor, entry.size);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ENOENT" || code === "ENOTDIR") throw new UserError(`${path}: there is no such file; check the path`);
+    if (code === "EACCES") throw new UserError(`${path}: no permission to read it; change its permissions`);
+    throw error;
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
+  }
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const isSizes = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+
+const listed = (names: string[]): string =>
+  names.length > 8 ? `${names.slice(0, 8).join(", ")} and ${names.length - 8} more` : names.join(", ");

@@ -1,0 +1,107 @@
+/** Functions that make tensors, one per operation; numbers become constants. Shapes are checked as they are made. */
+
+import { type DType, float32, type HostTensor } from "../core/arrays.ts";
+import { operations } from "./operations/table.ts";
+import { type Dim, type Shape, over, sameShape, times } from "./shape.ts";
+import { type Attributes, dim, type OpName, type Tensor } from "./tensor.ts";
+
+type Operand = Tensor | number;
+
+export function make<K extends OpName>(op: K, inputs: readonly Tensor[], attributes: Attributes[K]): Tensor<K> {
+  const { shape, dtype } = operations[op].shape(inputs, attributes);
+  return { op, attributes, inputs, shape, dtype };
+}
+
+/** A value given at each run. */
+export const input = (name: string, dtype: DType, shape: Shape): Tensor => make("input", [], { name, dtype, shape });
+/** A weight, float32, by its name in the model's safetensors file. */
+export const parameter = (name: string, shape: readonly number[]): Tensor => make("parameter", [], { name, shape });
+export const constant = (value: HostTensor): Tensor => make("constant", [], { value });
+
+const lift = (x: Operand): Tensor => (typeof x === "number" ? constant(float32([x], [])) : x);
+
+export const add = (a: Operand, b: Operand): Tensor => make("add", [lift(a), lift(b)], {});
+export const sub = (a: Operand, b: Operand): Tensor => make("sub", [lift(a), lift(b)], {});
+export const mul = (a: Operand, b: Operand): Tensor => make("mul", [lift(a), lift(b)], {});
+export const div = (a: Operand, b: Operand): Tensor => make("div", [lift(a), lift(b)], {});
+export const maximum = (a: Operand, b: Operand): Tensor => make("maximum", [lift(a), lift(b)], {});
+export const less = (a: Operand, b: Operand): Tensor => make("less", [lift(a), lift(b)], {});
+/** `condition ? a : b`, elementwise. */
+export const where = (condition: Tensor, a: Operand, b: Operand): Tensor =>
+  make("where", [condition, lift(a), lift(b)], {});
+export const neg = (x: Tensor): Tensor => make("neg", [x], {});
+export const exp = (x: Tensor): Tensor => make("exp", [x], {});
+export const log = (x: Tensor): Tensor => make("log", [x], {});
+export const sqrt = (x: Tensor): Tensor => make("sqrt", [x], {});
+export const erf = (x: Tensor): Tensor => make("erf", [x], {});
+export const sigmoid = (x: Tensor): Tensor => make("sigmoid", [x], {});
+/** x times the normal distribution function of x, exactly (no tanh). */
+export const gelu = (x: Tensor): Tensor => make("gelu", [x], {});
+/** To the nearest whole number, halves to even. */
+export const round = (x: Tensor): Tensor => make("round", [x], {});
+export const clip = (x: Tensor, low: number, high: number): Tensor => make("clip", [x], { low, high });
+export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : make("cast", [x], { to }));
+
+export const matmul = (a: Tensor, b: Tensor, { transA = false, transB = false } = {}): Tensor =>
+  make("matmul", [a, b], { transA, transB });
+/** x [.., E], weight [D, E], bias [D] -> [.., D] */
+export const linear = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor =>
+  make("linear", bias ? [x, weight, bias] : [x, weight], {});
+
+export const transpose = (x: Tensor, perm: readonly number[]): Tensor =>
+  perm.every((axis, i) => axis === i) ? x : make("transpose", [x], { perm });
+export const reshape = (x: Tensor, shape: Shape): Tensor =>
+  sameShape(x.shape, shape) ? x : make("reshape", [x], { shape });
+/** All but the last axis as one: [.., D] -> [N, D]. */
+export const flatten = (x: Tensor): Tensor => reshape(x, [rows(x), dim(x, -1)]);
+/** How many rows of the last axis there are. */
+export const rows = (x: Tensor): Dim => over(times(...x.shape), dim(x, -1));
+export const concat = (xs: readonly Tensor[], axis: number): Tensor =>
+  xs.length === 1 ? xs[0] : make("concat", xs, { axis: axis < 0 ? axis + xs[0].shape.length : axis });
+/** x[start:end] along an axis of known length. */
+export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
+  const along = axis < 0 ? axis + x.shape.length : axis;
+  return start === 0 && end === x.shape[along] ? x : make("slice", [x], { axis: along, start, end });
+}
+/** x[.., at, ..] along an axis of known length, which goes away. */
+export function pick(x: Tensor, axis: number, at: number): Tensor {
+  const along = axis < 0 ? axis + x.shape.length : axis;
+  const one = slice(x, along, at, at + 1);
+  return reshape(
+    one,
+    one.shape.filter((_, i) => i !== along),
+  );
+}
+export const pad = (x: Tensor, axis: number, before: number, after: number): Tensor =>
+  make("pad", [x], { axis, before, after });
+export const expandLike = (x: Tensor, like: Tensor): Tensor =>
+  sameShape(x.shape, like.shape) ? x : make("expandLike", [x, like], {});
+
+export const sum = (x: Tensor, axes: readonly number[], { keep = false } = {}): Tensor =>
+  axes.length === 0 ? x : make("sum", [x], { axes: axes.map((a) => (a < 0 ? a + x.shape.length : a)), keep });
+/** Along one axis, which stays with length 1. */
+export const mean = (x: Tensor, axis = -1): Tensor =>
+  make("mean", [x], { axis: axis < 0 ? axis + x.shape.length : axis });
+/** Along one axis, which stays with length 1. */
+export const max = (x: Tensor, axis = -1): Tensor =>
+  make("max", [x], { axis: axis < 0 ? axis + x.shape.length : axis });
+/** Along the last axis. */
+export const softmax = (x: Tensor): Tensor => make("softmax", [x], {});
+/** logits [N, V], target [N] int64 -> -log p(target) [N], nats */
+export const crossEntropy = (logits: Tensor, target: Tensor): Tensor => make("crossEntropy", [logits, target], {});
+/** Along the last axis; weight and bias [D]. */
+export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, eps: number): Tensor =>
+  make("layerNorm", [x, weight, bias], { eps });
+/** table [V, D], index any shape -> index.shape + [D] */
+export const embedding = (table: Tensor, index: Tensor): Tensor => make("embedding", [table, index], {});
+/** x [N, D], index [..] -> index.shape + [D]; `inverse` [N, F] is needed where a gradient is. */
+export const gatherRows = (x: Tensor, index: Tensor, inverse?: Tensor): Tensor =>
+  make("gatherRows", inverse ? [x, index, inverse] : [x, index], {});
+export const gatherTokens = (x: Tensor, index: Tensor): Tensor => make("gatherTokens", [x, index], {});
+export const oneHot = (index: Tensor, depth: number): Tensor => make("oneHot", [index], { depth });
+/** Along the last axis. */
+export const cumulativeSum = (x: Tensor): Tensor => make("cumulativeSum", [x], {});
+
+/** x with each value kept with probability 1 - rate and scaled by 1 / (1 - rate); `seed` is an int32 scalar. */
+export const dropout = (x: Tensor, rate: number, seed: Tensor, salt: number): Tensor =>
+  rate === 0 ? x : mul(x, make("dropoutMask", [x, seed], { keep: 1 - rate, salt }));

@@ -1,0 +1,158 @@
+/** Every row of the operation table against finite differences; a row without an example does not compile. */
+
+import { describe, expect, it } from "vitest";
+import { float32, type HostTensor, int32, product } from "../core/arrays.ts";
+import { nodeEngine } from "../engine/node.ts";
+import * as g from "./build.ts";
+import { gradients } from "./gradient.ts";
+import { writeOnnx } from "./onnx.ts";
+import { operations } from "./operations/table.ts";
+import type { OpName, Tensor } from "./tensor.ts";
+
+interface Example {
+  /** Shapes of the float inputs, values between `low` and `high`. */
+  inputs: number[][];
+  low?: number;
+  high?: number;
+  apply(xs: Tensor[]): Tensor;
+}
+
+const ints = (data: number[], shape: number[]) => g.constant(int32(data, shape));
+const longs = (data: number[]) =>
+  g.constant({ dtype: "int64", shape: [data.length], data: BigInt64Array.from(data, BigInt) });
+
+/** What each row is tried on; a sentence where nothing can flow back. */
+const examples: Record<OpName, Example[] | string> = {
+  input: "a leaf",
+  parameter: "a leaf, differentiated in every other example",
+  constant: "a leaf",
+  add: [
+    { inputs: [[2, 3], [3]], apply: ([a, b]) => g.add(a, b) },
+    { inputs: [[2, 1], [1, 3]], apply: ([a, b]) => g.add(a, b) },
+  ],
+  sub: [{ inputs: [[2, 3], [2, 1]], apply: ([a, b]) => g.sub(a, b) }],
+  mul: [
+    { inputs: [[2, 3], [3]], apply: ([a, b]) => g.mul(a, b) },
+    { inputs: [[2, 3]], apply: ([a]) => g.mul(a, a) },
+  ],
+  div: [{ inputs: [[2, 3], [1, 3]], low: 0.5, high: 2, apply: ([a, b]) => g.div(a, b) }],
+  maximum: "only in sampling, which has no gradient",
+  less: "piecewise constant",
+  clip: "only in sampling, which has no gradient",
+  round: "piecewise constant",
+  max: "only in sampling, which has no gradient",
+  cumulativeSum: "only in sampling, which has no gradient",
+  gatherTokens: "only in sampling, which has no gradient",
+  oneHot: "whole numbers have no gradient",
+  dropoutMask: "piecewise constant",
+  layerNormStatistic: "only inside the gradient of layerNorm",
+  neg: [{ inputs: [[4]], apply: ([x]) => g.neg(x) }],
+  exp: [{ inputs: [[4]], apply: ([x]) => g.exp(x) }],
+  log: [{ inputs: [[4]], low: 0.5, high: 2, apply: ([x]) => g.log(x) }],
+  sqrt: [{ inputs: [[4]], low: 0.5, high: 2, apply: ([x]) => g.sqrt(x) }],
+  erf: [{ inputs: [[5]], apply: ([x]) => g.erf(x) }],
+  sigmoid: [{ inputs: [[5]], apply: ([x]) => g.sigmoid(x) }],
+  gelu: [{ inputs: [[9]], low: -3, high: 3, apply: ([x]) => g.gelu(x) }],
+  cast: [{ inputs: [[3]], apply: ([x]) => g.cast(g.cast(x, "float64"), "float32") }],
+  where: [
+    {
+      inputs: [[2, 3], [3]],
+      apply: ([a, b]) => g.where(g.less(g.constant(float32([0, 1, 0], [3])), 0.5), a, b),
+    },
+  ],
+  matmul: [
+    ...[false, true].flatMap((transA) =>
+      [false, true].flatMap((transB) => [
+        {
+          inputs: [transA ? [4, 2] : [2, 4], transB ? [3, 4] : [4, 3]],
+          apply: ([a, b]: Tensor[]) => g.matmul(a, b, { transA, transB }),
+        },
+        {
+          inputs: [
+            [2, ...(transA ? [4, 2] : [2, 4])],
+            [2, ...(transB ? [3, 4] : [4, 3])],
+          ],
+          apply: ([a, b]: Tensor[]) => g.matmul(a, b, { transA, transB }),
+        },
+      ]),
+    ),
+  ],
+  linear: [
+    { inputs: [[2, 4], [3, 4], [3]], apply: ([x, w, b]) => g.linear(x, w, b) },
+    { inputs: [[2, 2, 4], [3, 4]], apply: ([x, w]) => g.linear(x, w) },
+  ],
+  transpose: [{ inputs: [[2, 3, 4]], apply: ([x]) => g.transpose(x, [2, 0, 1]) }],
+  reshape: [{ inputs: [[2, 6]], apply: ([x]) => g.reshape(x, [3, 4]) }],
+  concat: [{ inputs: [[2, 3], [2, 1]], apply: ([a, b]) => g.concat([a, b], -1) }],
+  slice: [{ inputs: [[4, 3]], apply: ([x]) => g.slice(x, 0, 1, 3) }],
+  pad: [{ inputs: [[2, 3]], apply: ([x]) => g.pad(x, 1, 1, 2) }],
+  expandLike: [{ inputs: [[1, 3], [2, 3]], apply: ([x, like]) => g.add(g.expandLike(x, like), like) }],
+  sum: [
+    { inputs: [[2, 3, 2]], apply: ([x]) => g.sum(x, [0, 2]) },
+    { inputs: [[2, 3]], apply: ([x]) => g.sum(x, [-1], { keep: true }) },
+  ],
+  mean: [{ inputs: [[2, 3]], apply: ([x]) => g.mean(x) }],
+  softmax: [{ inputs: [[2, 5]], apply: ([x]) => g.softmax(x) }],
+  crossEntropy: [{ inputs: [[3, 5]], apply: ([x]) => g.crossEntropy(x, longs([1, 4, 0])) }],
+  layerNorm: [{ inputs: [[3, 6], [6], [6]], apply: ([x, w, b]) => g.layerNorm(x, w, b, 1e-5) }],
+  embedding: [{ inputs: [[4, 3]], apply: ([table]) => g.embedding(table, ints([1, 3, 1, 0], [2, 2])) }],
+  gatherRows: [
+    // rows 0, 2, 2 and 1 of 3; where each row went: 0 -> {0}, 1 -> {3}, 2 -> {1, 2}; 4 stands for nowhere
+    {
+      inputs: [[3, 2]],
+      apply: ([x]) => g.gatherRows(x, ints([0, 2, 2, 1], [4]), ints([0, 4, 3, 4, 1, 2], [3, 2])),
+    },
+  ],
+};
+
+/** A fixed sequence between low and high, the same on every machine. */
+function values(shape: number[], low: number, high: number, salt: number): Float32Array {
+  return Float32Array.from({ length: product(shape) }, (_, i) => low + (high - low) * ((Math.sin(i * 12.9898 + salt * 78.233) * 43758.5453) % 1 + 1) % 1 * 1);
+}
+
+const engine = await nodeEngine();
+
+describe("gradients agree with finite differences", () => {
+  for (const op of Object.keys(operations) as OpName[]) {
+    const cases = examples[op];
+    if (typeof cases === "string") {
+      it(`${op}: none (${cases})`, () => expect(operations[op].gradient).toBeNull());
+      continue;
+    }
+    cases.forEach((example, number) =>
+      it(`${op} ${number}`, async () => {
+        const { inputs, low = -1, high = 1, apply } = example;
+        const xs = inputs.map((shape, i) => g.parameter(`x${i}`, shape));
+        const y = apply(xs);
+        const weights = g.constant(float32(values(y.shape as number[], -1, 1, 7), y.shape as number[]));
+        const loss = g.sum(g.mul(y, weights), [...y.shape.keys()]);
+        const wanted = gradients(loss, xs);
+        wanted.forEach((dx, i) => expect(dx.shape).toEqual(inputs[i]));
+        const session = await engine.session(
+          writeOnnx({ loss, ...Object.fromEntries(wanted.map((dx, i) => [`d${i}`, dx])) }),
+        );
+        const data = inputs.map((shape, i) => values(shape, low, high, i + 1));
+        const run = async () =>
+          session.run(Object.fromEntries(data.map((d, i) => [`x${i}`, float32(d, inputs[i]) as HostTensor])));
+        const result = await run();
+        const step = 1e-2;
+        for (const [i, d] of data.entries())
+          for (let at = 0; at < d.length; at++) {
+            const middle = d[at];
+            const at4 = async (offset: number) => {
+              d[at] = middle + offset;
+              return Number((await run()).loss.data[0]);
+            };
+            // fourth-order central difference: the error of float32 sums is about 1e-5, of the formula less
+            const slope =
+              (8 * ((await at4(step)) - (await at4(-step))) - ((await at4(2 * step)) - (await at4(-2 * step)))) / (12 * step);
+            d[at] = middle;
+            expect(Math.abs(Number(result[`d${i}`].data[at]) - slope), `d${i}[${at}]`).toBeLessThan(
+              2e-4 * Math.max(1, Math.abs(slope)),
+            );
+          }
+        await session.dispose();
+      }),
+    );
+  }
+});

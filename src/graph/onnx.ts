@@ -1,0 +1,191 @@
+/** Writes a graph as an ONNX model (protobuf). Knows nothing of who will run it. */
+
+import { create, toBinary } from "@bufbuild/protobuf";
+import {
+  AttributeProto_AttributeType as Kind,
+  AttributeProtoSchema,
+  ModelProtoSchema,
+  type NodeProto,
+  NodeProtoSchema,
+  type TensorProto,
+  TensorProto_DataLocation,
+  TensorProtoSchema,
+  type ValueInfoProto,
+  ValueInfoProtoSchema,
+} from "onnx-buf";
+import { type DType, float32, type HostTensor, int32 } from "../core/arrays.ts";
+import { type Emitter, type NodeAttribute, onnxType } from "./operations/row.ts";
+import { operations } from "./operations/table.ts";
+import type { Shape } from "./shape.ts";
+import { type Tensor, topological } from "./tensor.ts";
+
+/** Where a weight's bytes lie in a file beside the model. */
+export interface ExternalData {
+  file: string;
+  offset: number;
+  bytes: number;
+}
+
+export interface OnnxModel {
+  bytes: Uint8Array;
+  /** The inputs and parameters (unless external) that a run needs, and the outputs it gives. */
+  inputs: string[];
+  outputs: string[];
+}
+
+/**
+ * The ONNX model of named outputs. Parameters become initializers whose bytes stay in the file that `weights` names,
+ * or, without `weights`, inputs by the same name (training).
+ */
+export function writeOnnx(
+  outputs: Record<string, Tensor>,
+  { weights }: { weights?: (name: string) => ExternalData } = {},
+): OnnxModel {
+  const order = topological(Object.values(outputs));
+  const nodes: NodeProto[] = [];
+  const initializers: TensorProto[] = [];
+  const inputs: ValueInfoProto[] = [];
+  const names = new Map<Tensor, string>();
+  const constants = new Map<string, string>();
+  let count = 0;
+  const fresh = () => `v${count++}`;
+  const statistics = new Map<Tensor, { mean: string; inverse: string }>();
+  for (const node of order)
+    if (node.op === "layerNormStatistic" && !statistics.has(node.inputs[0]))
+      statistics.set(node.inputs[0], { mean: fresh(), inverse: fresh() });
+
+  const addConstant = (value: HostTensor): string => {
+    const key = value.data.length <= 64 ? `${value.dtype}:${value.shape}:${value.data}` : undefined;
+    const known = key && constants.get(key);
+    if (known) return known;
+    const name = fresh();
+    if (key) constants.set(key, name);
+    initializers.push(
+      create(TensorProtoSchema, {
+        name,
+        dataType: onnxType[value.dtype],
+        dims: value.shape.map(BigInt),
+        rawData: new Uint8Array(value.data.buffer as ArrayBuffer, value.data.byteOffset, value.data.byteLength),
+      }),
+    );
+    return name;
+  };
+
+  const emit: Emitter = {
+    node(type, from, attributes = {}, { outputs: more = [] } = {}) {
+      const name = fresh();
+      nodes.push(
+        create(NodeProtoSchema, {
+          opType: type,
+          name,
+          input: [...from],
+          output: [name, ...more],
+          attribute: Object.entries(attributes).map(([key, value]) => attribute(key, value)),
+        }),
+      );
+      return name;
+    },
+    ints: (values) => addConstant({ dtype: "int64", shape: [values.length], data: BigInt64Array.from(values, BigInt) }),
+    vector: (values) => addConstant(float32(values, [values.length])),
+    scalar: (value, dtype) => addConstant(scalar(value, dtype)),
+    statistics: (node) => statistics.get(node) ?? null,
+  };
+
+  for (const node of order) {
+    if (is(node, "constant")) names.set(node, addConstant(node.attributes.value));
+    else if (is(node, "input")) {
+      names.set(node, node.attributes.name);
+      inputs.push(valueInfo(node.attributes.name, node.dtype, node.shape));
+    } else if (is(node, "parameter")) {
+      const { name } = node.attributes;
+      names.set(node, name);
+      if (weights) initializers.push(external(name, node, weights(name)));
+      else inputs.push(valueInfo(name, node.dtype, node.shape));
+    } else {
+      const write = operations[node.op].onnx as (e: Emitter, inputs: string[], node: Tensor) => string;
+      names.set(
+        node,
+        write(
+          emit,
+          node.inputs.map((x) => names.get(x)!),
+          node,
+        ),
+      );
+    }
+  }
+  for (const [name, tensor] of Object.entries(outputs))
+    nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [names.get(tensor)!], output: [name] }));
+
+  const model = create(ModelProtoSchema, {
+    irVersion: 10n,
+    producerName: "fractalgen",
+    opsetImport: [{ domain: "", version: 21n }],
+    graph: {
+      name: "fractalgen",
+      node: nodes,
+      initializer: initializers,
+      input: inputs,
+      output: Object.entries(outputs).map(([name, { dtype, shape }]) => valueInfo(name, dtype, shape)),
+    },
+  });
+  return {
+    bytes: toBinary(ModelProtoSchema, model),
+    inputs: inputs.map(({ name }) => name!),
+    outputs: Object.keys(outputs),
+  };
+}
+
+function is<K extends Tensor["op"]>(tensor: Tensor, op: K): tensor is Tensor<K> {
+  return tensor.op === op;
+}
+
+function scalar(value: number, dtype: DType): HostTensor {
+  if (dtype === "float32") return float32([value], []);
+  if (dtype === "int32") return int32([value], []);
+  if (dtype === "uint32") return { dtype, shape: [], data: Uint32Array.of(value) };
+  if (dtype === "int64") return { dtype, shape: [], data: BigInt64Array.of(BigInt(value)) };
+  throw new Error(`no constants of type ${dtype}`);
+}
+
+function attribute(name: string, value: NodeAttribute) {
+  if ("int" in value) return create(AttributeProtoSchema, { name, type: Kind.INT, i: BigInt(value.int) });
+  if ("ints" in value) return create(AttributeProtoSchema, { name, type: Kind.INTS, ints: value.ints.map(BigInt) });
+  if ("string" in value)
+    return create(AttributeProtoSchema, { name, type: Kind.STRING, s: new TextEncoder().encode(value.string) });
+  return create(AttributeProtoSchema, { name, type: Kind.FLOAT, f: value.float });
+}
+
+function external(name: string, { shape, dtype }: Tensor, { file, offset, bytes }: ExternalData): TensorProto {
+  return create(TensorProtoSchema, {
+    name,
+    dataType: onnxType[dtype],
+    dims: shape.map((d) => BigInt(d)),
+    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: [
+      { key: "location", value: file },
+      { key: "offset", value: String(offset) },
+      { key: "length", value: String(bytes) },
+    ],
+  });
+}
+
+function valueInfo(name: string, dtype: DType, shape: Shape): ValueInfoProto {
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: {
+      value: {
+        case: "tensorType",
+        value: {
+          elemType: onnxType[dtype],
+          shape: {
+            dim: shape.map((d) =>
+              typeof d === "number"
+                ? { value: { case: "dimValue" as const, value: BigInt(d) } }
+                : { value: { case: "dimParam" as const, value: d } },
+            ),
+          },
+        },
+      },
+    },
+  });
+}

@@ -1,0 +1,71 @@
+/** Rows by index. */
+
+import { concat, constant, flatten, gatherRows, matmul, oneHot, reshape, sum } from "../build.ts";
+import { float32 } from "../../core/arrays.ts";
+import { showShape, times } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { onnxType, type Row } from "./row.ts";
+
+const whole = (index: Tensor, what: string): void => {
+  if (index.dtype !== "int32" && index.dtype !== "int64")
+    throw new Error(`${what}: the index is ${index.dtype}, expected int32 or int64`);
+};
+
+export const lookup = {
+  embedding: {
+    shape: ([table, index]) => {
+      whole(index, "embedding");
+      return { shape: [...index.shape, table.shape[1]], dtype: table.dtype };
+    },
+    onnx: (emit, inputs) => emit.node("Gather", inputs),
+    // As a product, which has one fixed order of summing up and so the same bits every time.
+    gradient: ({ inputs: [table, index] }, dy) => {
+      const chosen = oneHot(reshape(index, [times(...index.shape)]), table.shape[0] as number);
+      return [matmul(chosen, flatten(dy), { transA: true }), null];
+    },
+  } satisfies Row<"embedding">,
+
+  gatherRows: {
+    shape: ([x, index]) => {
+      whole(index, "gatherRows");
+      if (x.shape.length !== 2) throw new Error(`gatherRows: rows are ${showShape(x.shape)}, expected two dimensions`);
+      return { shape: [...index.shape, x.shape[1]], dtype: x.dtype };
+    },
+    onnx: (emit, [x, index]) => emit.node("Gather", [x, index]),
+    // Gathers instead of scattering: row n got its values into the results inverse[n, :], or into none (an index one
+    // past the end, where a row of zeros stands).
+    gradient: ({ inputs: [x, , inverse] }, dy) => {
+      if (!inverse) throw new Error("gatherRows: no gradient without the inverse index");
+      const width = x.shape[1] as number;
+      const padded = concat([flatten(dy), constant(float32(new Float32Array(width), [1, width]))], 0);
+      const fans = gatherRows(padded, inverse);
+      return [inverse.shape[1] === 1 ? reshape(fans, x.shape) : sum(fans, [1]), null, null];
+    },
+  } satisfies Row<"gatherRows">,
+
+  gatherTokens: {
+    shape: ([x, index]) => {
+      whole(index, "gatherTokens");
+      if (x.shape.length !== 3 || index.shape.length !== 2 || x.shape[0] !== index.shape[0])
+        throw new Error(`gatherTokens: tokens ${showShape(x.shape)} and index ${showShape(index.shape)} do not fit`);
+      return { shape: [...index.shape, x.shape[2]], dtype: x.dtype };
+    },
+    onnx: (emit, [x, index]) => {
+      const wide = emit.node("Cast", [index], { to: { int: onnxType.int64 } });
+      return emit.node("GatherND", [x, emit.node("Unsqueeze", [wide, emit.ints([2])])], { batch_dims: { int: 1 } });
+    },
+    gradient: null,
+  } satisfies Row<"gatherTokens">,
+
+  oneHot: {
+    shape: ([index], { depth }) => {
+      whole(index, "oneHot");
+      return { shape: [...index.shape, depth], dtype: "float32" };
+    },
+    onnx: (emit, [index], { attributes: { depth } }) => {
+      const wide = emit.node("Cast", [index], { to: { int: onnxType.int64 } });
+      return emit.node("OneHot", [wide, emit.scalar(depth, "int64"), emit.vector([0, 1])]);
+    },
+    gradient: null,
+  } satisfies Row<"oneHot">,
+};

@@ -1,0 +1,61 @@
+/** Products: matmul in all its transposed forms, and the linear layer. */
+
+import { flatten, matmul, reshape, sum } from "../build.ts";
+import { showShape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Emitter, Row } from "./row.ts";
+
+const lastTwo = (rank: number): number[] => [...Array(rank - 2).keys(), rank - 1, rank - 2];
+
+const transposed = (emit: Emitter, x: string, rank: number): string =>
+  emit.node("Transpose", [x], { perm: { ints: lastTwo(rank) } });
+
+export const matrix = {
+  matmul: {
+    shape: ([a, b], { transA, transB }) => {
+      const rank = a.shape.length;
+      const batch = a.shape.slice(0, -2);
+      const [m, k] = transA ? [a.shape.at(-1)!, a.shape.at(-2)!] : [a.shape.at(-2)!, a.shape.at(-1)!];
+      const [l, n] = transB ? [b.shape.at(-1)!, b.shape.at(-2)!] : [b.shape.at(-2)!, b.shape.at(-1)!];
+      if (rank < 2 || b.shape.length !== rank || batch.some((dim, i) => dim !== b.shape[i]) || k !== l)
+        throw new Error(
+          `matmul: sizes differ: ${showShape(a.shape)}${transA ? "ᵀ" : ""} x ${showShape(b.shape)}${transB ? "ᵀ" : ""}`,
+        );
+      return { shape: [...batch, m, n], dtype: a.dtype };
+    },
+    // Batched products are written with Transpose nodes, which onnxruntime folds into its own fused product.
+    onnx: (emit, [a, b], { inputs, attributes: { transA, transB } }) => {
+      const rank = inputs[0].shape.length;
+      if (rank === 2 && (transA || transB))
+        return emit.node("Gemm", [a, b], { transA: { int: +transA }, transB: { int: +transB } });
+      return emit.node("MatMul", [transA ? transposed(emit, a, rank) : a, transB ? transposed(emit, b, rank) : b]);
+    },
+    gradient: ({ inputs: [a, b], attributes: { transA, transB } }, dy) => [
+      transA ? matmul(b, dy, { transA: transB, transB: true }) : matmul(dy, b, { transB: !transB }),
+      transB ? matmul(dy, a, { transA: true, transB: transA }) : matmul(a, dy, { transA: !transA }),
+    ],
+  } satisfies Row<"matmul">,
+
+  linear: {
+    shape: ([x, weight, bias]) => {
+      if (weight.shape.length !== 2 || x.shape.at(-1) !== weight.shape[1])
+        throw new Error(`linear: inner sizes differ: ${showShape(x.shape)} x ${showShape(weight.shape)}ᵀ`);
+      if (bias && (bias.shape.length !== 1 || bias.shape[0] !== weight.shape[0]))
+        throw new Error(`linear: the bias is ${showShape(bias.shape)}, expected [${weight.shape[0]}]`);
+      return { shape: [...x.shape.slice(0, -1), weight.shape[0]], dtype: x.dtype };
+    },
+    onnx: (emit, [x, weight, bias], node) => {
+      if (node.shape.length === 2)
+        return emit.node("Gemm", bias ? [x, weight, bias] : [x, weight], { transB: { int: 1 } });
+      const product = emit.node("MatMul", [x, transposed(emit, weight, 2)]);
+      return bias ? emit.node("Add", [product, bias]) : product;
+    },
+    gradient: ({ inputs: [x, weight, bias] }, dy) => {
+      const flat: Tensor = flatten(dy);
+      const dx = reshape(matmul(flat, weight), x.shape);
+      const dWeight = matmul(flat, flatten(x), { transA: true });
+      return bias ? [dx, dWeight, sum(flat, [0])] : [dx, dWeight];
+    },
+  } satisfies Row<"linear">,
+};
+

@@ -1,0 +1,98 @@
+/** Sums, maxima and what is normalised by them. */
+
+import { expandLike, make, mean, mul, oneHot, reshape, softmax, sub, sum } from "../build.ts";
+import { showShape, type Shape } from "../shape.ts";
+import type { Row } from "./row.ts";
+
+const reduced = (shape: Shape, axes: readonly number[], keep: boolean): Shape =>
+  keep ? shape.map((d, i) => (axes.includes(i) ? 1 : d)) : shape.filter((_, i) => !axes.includes(i));
+
+const last = { axis: { int: -1 } };
+
+export const reduce = {
+  sum: {
+    shape: ([x], { axes, keep }) => ({ shape: reduced(x.shape, axes, keep), dtype: x.dtype }),
+    onnx: (emit, [x], { attributes: { axes, keep } }) =>
+      emit.node("ReduceSum", [x, emit.ints(axes)], { keepdims: { int: +keep } }),
+    gradient: ({ inputs: [x], attributes: { axes } }, dy) => [expandLike(reshape(dy, reduced(x.shape, axes, true)), x)],
+  } satisfies Row<"sum">,
+
+  mean: {
+    shape: ([x], { axis }) => ({ shape: reduced(x.shape, [axis], true), dtype: x.dtype }),
+    onnx: (emit, [x], { attributes: { axis } }) => emit.node("ReduceMean", [x, emit.ints([axis])]),
+    gradient: ({ inputs: [x], attributes: { axis } }, dy) => {
+      const length = x.shape[axis];
+      if (typeof length !== "number") throw new Error(`mean: no gradient along the symbolic size ${length}`);
+      return [expandLike(mul(dy, 1 / length), x)];
+    },
+  } satisfies Row<"mean">,
+
+  max: {
+    shape: ([x], { axis }) => ({ shape: reduced(x.shape, [axis], true), dtype: x.dtype }),
+    onnx: (emit, [x], { attributes: { axis } }) => emit.node("ReduceMax", [x, emit.ints([axis])]),
+    gradient: null,
+  } satisfies Row<"max">,
+
+  softmax: {
+    shape: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
+    onnx: (emit, [x]) => emit.node("Softmax", [x], last),
+    gradient: (y, dy) => {
+      const weighted = mul(dy, y);
+      return [sub(weighted, mul(y, sum(weighted, [-1], { keep: true })))];
+    },
+  } satisfies Row<"softmax">,
+
+  crossEntropy: {
+    shape: ([logits, target]) => {
+      if (logits.shape.length !== 2 || target.shape.length !== 1 || logits.shape[0] !== target.shape[0])
+        throw new Error(`crossEntropy: logits ${showShape(logits.shape)} and target ${showShape(target.shape)} differ`);
+      return { shape: target.shape, dtype: "float32" };
+    },
+    onnx: (emit, [logits, target]) => {
+      const column = emit.node("Unsqueeze", [target, emit.ints([1])]);
+      const likelihood = emit.node("GatherElements", [emit.node("LogSoftmax", [logits], last), column], { axis: { int: 1 } });
+      return emit.node("Neg", [emit.node("Squeeze", [likelihood, emit.ints([1])])]);
+    },
+    gradient: ({ inputs: [logits, target] }, dy) => {
+      const excess = sub(softmax(logits), oneHot(target, logits.shape[1] as number));
+      return [mul(excess, reshape(dy, [dy.shape[0], 1])), null];
+    },
+  } satisfies Row<"crossEntropy">,
+
+  layerNorm: {
+    shape: ([x, weight, bias]) => {
+      for (const { shape } of [weight, bias])
+        if (shape.length !== 1 || shape[0] !== x.shape.at(-1))
+          throw new Error(`layerNorm: weight or bias is ${showShape(shape)}, expected [${x.shape.at(-1)}]`);
+      return { shape: x.shape, dtype: x.dtype };
+    },
+    onnx: (emit, inputs, node) => {
+      const attributes = { axis: { int: -1 }, epsilon: { float: node.attributes.eps } };
+      const statistics = emit.statistics(node);
+      return statistics
+        ? emit.node("LayerNormalization", inputs, attributes, { outputs: [statistics.mean, statistics.inverse] })
+        : emit.node("LayerNormalization", inputs, attributes);
+    },
+    gradient: (y, dy) => {
+      const [x, weight] = y.inputs;
+      const inverse = make("layerNormStatistic", [y], { which: "inverse" });
+      const normal = mul(sub(x, make("layerNormStatistic", [y], { which: "mean" })), inverse);
+      const rest = [...x.shape.keys()].slice(0, -1);
+      const dNormal = mul(dy, weight);
+      const shifted = sub(sub(dNormal, mean(dNormal)), mul(normal, mean(mul(dNormal, normal))));
+      return [mul(shifted, inverse), sum(mul(dy, normal), rest), sum(dy, rest)];
+    },
+  } satisfies Row<"layerNorm">,
+
+  layerNormStatistic: {
+    shape: ([y]) => ({ shape: [...y.shape.slice(0, -1), 1], dtype: y.dtype }),
+    onnx: (emit, _, { inputs: [y], attributes: { which } }) => emit.statistics(y)![which],
+    gradient: null,
+  } satisfies Row<"layerNormStatistic">,
+
+  cumulativeSum: {
+    shape: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
+    onnx: (emit, [x]) => emit.node("CumSum", [x, emit.scalar(-1, "int32")]),
+    gradient: null,
+  } satisfies Row<"cumulativeSum">,
+};

@@ -1,0 +1,52 @@
+/** What a row of the operation table says of an operation. */
+
+import type { DType } from "../../core/arrays.ts";
+import type { Shape } from "../shape.ts";
+import type { Attributes, OpName, Tensor } from "../tensor.ts";
+
+export interface Row<K extends OpName> {
+  /** Checks the inputs and gives the result's shape and type. */
+  shape(inputs: readonly Tensor[], attributes: Attributes[K]): { shape: Shape; dtype: DType };
+  /** Writes the ONNX nodes; takes and gives names of values. */
+  onnx(emit: Emitter, inputs: string[], node: Tensor<K>): string;
+  /** The loss's gradient for each input (null: none) from that for the result; null where nothing can flow back. */
+  gradient: ((node: Tensor<K>, dy: Tensor) => (Tensor | null)[]) | null;
+}
+
+export type NodeAttribute = { int: number } | { ints: readonly number[] } | { float: number } | { string: string };
+
+/** Element types as numbered by ONNX (TensorProto.DataType). */
+export const onnxType: Record<DType, number> = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float64: 11,
+  uint32: 12,
+};
+
+/** Appends nodes to the ONNX graph that is being written. */
+export interface Emitter {
+  /** One node with one output, whose name it returns; `outputs` names all of them where they matter. */
+  node(
+    type: string,
+    inputs: readonly string[],
+    attributes?: Record<string, NodeAttribute>,
+    options?: { outputs?: string[] },
+  ): string;
+  /** A constant vector of int64. */
+  ints(values: readonly number[]): string;
+  /** A constant vector of float32. */
+  vector(values: readonly number[]): string;
+  /** A constant scalar. */
+  scalar(value: number, dtype: DType): string;
+  /** Names for the statistics of a layerNorm, if anything asks for them. */
+  statistics(node: Tensor): { mean: string; inverse: string } | null;
+}
+
+/** A row of a plain ONNX operator without attributes. */
+export const plain =
+  (type: string) =>
+  (emit: Emitter, inputs: string[]): string =>
+    emit.node(type, inputs);

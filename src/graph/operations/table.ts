@@ -1,0 +1,24 @@
+/** The table of all operations. A row that lacks its gradient, its shape rule or its ONNX form does not compile. */
+
+import type { OpName } from "../tensor.ts";
+import { elementwise } from "./elementwise.ts";
+import { layout } from "./layout.ts";
+import { lookup } from "./lookup.ts";
+import { matrix } from "./matrix.ts";
+import { reduce } from "./reduce.ts";
+import type { Row } from "./row.ts";
+
+const given = (op: string) => (): never => {
+  throw new Error(`${op}: the writer names these itself`);
+};
+
+export const operations: { [K in OpName]: Row<K> } = {
+  input: { shape: (_, { shape, dtype }) => ({ shape, dtype }), onnx: given("input"), gradient: null },
+  parameter: { shape: (_, { shape }) => ({ shape, dtype: "float32" }), onnx: given("parameter"), gradient: null },
+  constant: { shape: (_, { value }) => ({ shape: value.shape, dtype: value.dtype }), onnx: given("constant"), gradient: null },
+  ...elementwise,
+  ...matrix,
+  ...layout,
+  ...reduce,
+  ...lookup,
+};

@@ -1,0 +1,96 @@
+/** A tensor is a node of the graph: the operation that makes it, and from what. Knows no values. */
+
+import type { DType, HostTensor } from "../core/arrays.ts";
+import type { Dim, Shape } from "./shape.ts";
+
+/** What each operation needs to know beside its inputs. The table in operations.ts has one row for each. */
+export interface Attributes {
+  input: { name: string; dtype: DType; shape: Shape };
+  parameter: { name: string; shape: readonly number[] };
+  constant: { value: HostTensor };
+  add: {};
+  sub: {};
+  mul: {};
+  div: {};
+  maximum: {};
+  neg: {};
+  exp: {};
+  log: {};
+  sqrt: {};
+  erf: {};
+  sigmoid: {};
+  gelu: {};
+  cast: { to: DType };
+  round: {};
+  clip: { low: number; high: number };
+  less: {};
+  where: {};
+  /** 2-d: Gemm with either side transposed; more dimensions: batched, the last two multiply. */
+  matmul: { transA: boolean; transB: boolean };
+  /** x [.., E] times W [D, E] transposed, plus a bias [D] where there is one. */
+  linear: {};
+  transpose: { perm: readonly number[] };
+  reshape: { shape: Shape };
+  concat: { axis: number };
+  slice: { axis: number; start: number; end: number };
+  /** Zeros before and after along one axis. */
+  pad: { axis: number; before: number; after: number };
+  sum: { axes: readonly number[]; keep: boolean };
+  mean: { axis: number };
+  /** Broadcasts to the shape of the second input, which gives nothing else. */
+  expandLike: {};
+  max: { axis: number };
+  softmax: {};
+  /** Per row, -log softmax(logits)[target]: logits [N, V], target [N] -> [N]. */
+  crossEntropy: {};
+  /** Along the last axis: (x - mean) / sqrt(variance + eps) * weight + bias. */
+  layerNorm: { eps: number };
+  /** The mean or the inverse deviation that the layerNorm given as input computed on its way. */
+  layerNormStatistic: { which: "mean" | "inverse" };
+  /** Rows of a table [V, D] by index (any shape): gradients of a row that is taken more than once add up. */
+  embedding: {};
+  /** Rows of x [N, D] by index [M]; `inverse` [N, F] says which results each row went to, M where there is none. */
+  gatherRows: {};
+  /** For each row of a batch, tokens by index: x [B, T, D], index [B, R] -> [B, R, D]. */
+  gatherTokens: {};
+  oneHot: { depth: number };
+  cumulativeSum: {};
+  /** 1 / keep with probability keep, else 0, in the shape of the first input, by a hash of (seed, salt, position). */
+  dropoutMask: { keep: number; salt: number };
+}
+
+export type OpName = keyof Attributes;
+
+export interface Tensor<K extends OpName = OpName> {
+  readonly op: K;
+  readonly attributes: Attributes[K];
+  readonly inputs: readonly Tensor[];
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+export const dim = (tensor: Tensor, axis: number): Dim => tensor.shape.at(axis)!;
+
+/** All tensors that the given ones depend on, themselves included, inputs before what is made of them. */
+export function topological(outputs: readonly Tensor[]): Tensor[] {
+  const seen = new Set<Tensor>();
+  const order: Tensor[] = [];
+  const stack: [Tensor, number][] = [];
+  for (const output of outputs) {
+    if (seen.has(output)) continue;
+    seen.add(output);
+    stack.push([output, 0]);
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1];
+      const next = top[0].inputs[top[1]++];
+      if (next === undefined) {
+        order.push(top[0]);
+        stack.pop();
+      } else if (!seen.has(next)) {
+        seen.add(next);
+        stack.push([next, 0]);
+      }
+    }
+  }
+  return order;
+}
