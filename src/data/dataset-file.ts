@@ -1,8 +1,8 @@
 /** A decoded data set as one file: a JSON header, then the bytes of both splits. Knows nothing of its content. */
 
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
 import { UserError } from "../core/errors.ts";
+import { writeFileAtomic } from "../files/atomic.ts";
 import type { Dataset, Split } from "./dataset.ts";
 
 const magic = "FRACDATA";
@@ -21,8 +21,8 @@ interface Header extends Omit<Dataset, "train" | "heldOut"> {
   heldOut: SplitHeader;
 }
 
-/** Writes under a temporary name and renames, so that a reader never sees half a file. */
-export function writeDatasetFile(path: string, dataset: Dataset): void {
+/** Writes under a temporary name and renames, so that a reader never sees half a file; makes the folder. */
+export async function writeDatasetFile(path: string, dataset: Dataset): Promise<void> {
   const headerOf = ({ count, labels, names }: Split, offset: number) => ({ count, labels: [...labels], names, offset });
   const header: Header = {
     ...dataset,
@@ -36,14 +36,9 @@ export function writeDatasetFile(path: string, dataset: Dataset): void {
   head.writeUInt32LE(json.length, 8);
   json.copy(head, 12);
 
-  mkdirSync(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    writeFileSync(temporary, Buffer.concat([head, dataset.train.images, dataset.heldOut.images]));
-    renameSync(temporary, path);
-  } finally {
-    rmSync(temporary, { force: true });
-  }
+  await writeFileAtomic(path, async (write) => {
+    for (const piece of [head, dataset.train.images, dataset.heldOut.images]) await write(piece);
+  });
 }
 
 /** Reads a file that `writeDatasetFile` wrote; the splits' images are views of one buffer. A UserError when damaged. */

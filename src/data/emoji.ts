@@ -39,7 +39,7 @@ export async function emojiDataset({ size = 32, cache, only = emojiSets, onProgr
     const rows = emojiRows();
     const icons = emojiIcons(sets, rows);
     const images = await renderAll(icons, { size, onProgress, signal });
-    writeDatasetFile(path, splitByEmoji(icons, images, { size, classes: classOfEmoji(rows) }));
+    await writeDatasetFile(path, splitByEmoji(icons, images, { size, classes: classOfEmoji(rows) }));
   }
   return readDatasetFile(path);
 }
@@ -73,7 +73,7 @@ async function renderAll(
   icons: readonly EmojiIcon[],
   { size, onProgress, signal }: { size: number; onProgress?: (done: number, total: number) => void; signal?: AbortSignal },
 ): Promise<Uint8Array[]> {
-  const images = new Array<Uint8Array>(icons.length);
+  const images = Array.from<Uint8Array>({ length: icons.length });
   let next = 0;
   let done = 0;
   const lane = async () => {

@@ -94,7 +94,7 @@ export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, eps: number):
   make("layerNorm", [x, weight, bias], { eps });
 /** table [V, D], index any shape -> index.shape + [D] */
 export const embedding = (table: Tensor, index: Tensor): Tensor => make("embedding", [table, index], {});
-/** x [N, D], index [..] -> index.shape + [D]; `inverse` [N, F] is needed where a gradient is. */
+/** x [N, D], index [..] -> index.shape + [D], zeros for index N; `inverse` [N, F] is needed where a gradient is. */
 export const gatherRows = (x: Tensor, index: Tensor, inverse?: Tensor): Tensor =>
   make("gatherRows", inverse ? [x, index, inverse] : [x, index], {});
 export const gatherTokens = (x: Tensor, index: Tensor): Tensor => make("gatherTokens", [x, index], {});

@@ -97,10 +97,10 @@ const examples: Record<OpName, Example[] | string> = {
   layerNorm: [{ inputs: [[3, 6], [6], [6]], apply: ([x, w, b]) => g.layerNorm(x, w, b, 1e-5) }],
   embedding: [{ inputs: [[4, 3]], apply: ([table]) => g.embedding(table, ints([1, 3, 1, 0], [2, 2])) }],
   gatherRows: [
-    // rows 0, 2, 2 and 1 of 3; where each row went: 0 -> {0}, 1 -> {3}, 2 -> {1, 2}; 4 stands for nowhere
+    // rows 0, 2, 2, none and 1 of 3; where each row went: 0 to result 0, 1 to 4, 2 to 1 and 2; 5 stands for nowhere
     {
       inputs: [[3, 2]],
-      apply: ([x]) => g.gatherRows(x, ints([0, 2, 2, 1], [4]), ints([0, 4, 3, 4, 1, 2], [3, 2])),
+      apply: ([x]) => g.gatherRows(x, ints([0, 2, 2, 3, 1], [5]), ints([0, 5, 4, 5, 1, 2], [3, 2])),
     },
   ],
 };

@@ -1,6 +1,6 @@
 /** Reverse-mode differentiation: one topological walk and the table's gradient rows. */
 
-import { add, constant, expandLike, reshape, sum } from "./build.ts";
+import { add, concat, constant, expandLike, reshape, sum } from "./build.ts";
 import { float32 } from "../core/arrays.ts";
 import { operations } from "./operations/table.ts";
 import { sameShape, type Shape, showShape } from "./shape.ts";
@@ -16,23 +16,28 @@ export function gradients(loss: Tensor, wanted: readonly Tensor[]): Tensor[] {
   const needed = new Set<Tensor>(wanted);
   for (const node of order) if (node.inputs.some((x) => needed.has(x))) needed.add(node);
 
-  const flowing = new Map<Tensor, Tensor>([[loss, constant(float32([1], []))]]);
+  const flowing = new Map<Tensor, Tensor[]>([[loss, [constant(float32([1], []))]]]);
+  const total = (x: Tensor): Tensor | undefined => {
+    const parts = flowing.get(x);
+    if (!parts) return undefined;
+    const whole = joined(parts) ?? parts.reduce((a, b) => add(a, b));
+    flowing.set(x, [whole]);
+    return whole;
+  };
   for (const node of order.reverse()) {
-    const dy = flowing.get(node);
-    if (!dy || !needed.has(node) || node.inputs.length === 0) continue;
     const { gradient } = operations[node.op];
-    if (!gradient) continue;
+    const dy = gradient && needed.has(node) && total(node);
+    if (!dy) continue;
     const parts = (gradient as (node: Tensor, dy: Tensor) => (Tensor | null)[])(node, dy);
     parts.forEach((part, i) => {
       const x = node.inputs[i];
       if (!part || !needed.has(x)) return;
       const fitted = unbroadcast(part, x.shape);
-      const before = flowing.get(x);
-      flowing.set(x, before ? add(before, fitted) : fitted);
+      flowing.set(x, [...(flowing.get(x) ?? []), fitted]);
     });
   }
   return wanted.map((x) => {
-    const found = flowing.get(x);
+    const found = total(x);
     if (!found)
       throw new Error(`gradients: the loss does not depend on ${"name" in x.attributes ? x.attributes.name : x.op}`);
     return sameShape(found.shape, x.shape) ? found : expandLike(found, x);
@@ -45,4 +50,21 @@ function unbroadcast(dy: Tensor, shape: Shape): Tensor {
   const extra = dy.shape.length - shape.length;
   const axes = dy.shape.flatMap((d, i) => (i < extra || (shape[i - extra] === 1 && d !== 1) ? [i] : []));
   return reshape(sum(dy, axes), shape);
+}
+
+/** Gradients of slices that lie side by side and fill the whole are joined, not padded with zeros and added. */
+function joined(parts: readonly Tensor[]): Tensor | undefined {
+  if (parts.length < 2 || !parts.every((part): part is Tensor<"pad"> => part.op === "pad")) return undefined;
+  const { axis } = parts[0].attributes;
+  const sorted = [...parts].sort((a, b) => a.attributes.before - b.attributes.before);
+  let end = 0;
+  for (const { attributes, inputs } of sorted) {
+    if (attributes.axis !== axis || attributes.before !== end) return undefined;
+    end += inputs[0].shape[axis] as number;
+  }
+  if (end !== parts[0].shape[axis]) return undefined;
+  return concat(
+    sorted.map(({ inputs }) => inputs[0]),
+    axis,
+  );
 }

@@ -86,7 +86,7 @@ export function writeOnnx(
       return name;
     },
     ints: (values) => addConstant({ dtype: "int64", shape: [values.length], data: BigInt64Array.from(values, BigInt) }),
-    vector: (values) => addConstant(float32(values, [values.length])),
+    constant: addConstant,
     scalar: (value, dtype) => addConstant(scalar(value, dtype)),
     statistics: (node) => statistics.get(node) ?? null,
   };

@@ -1,6 +1,6 @@
 /** Rows by index. */
 
-import { concat, constant, flatten, gatherRows, matmul, oneHot, reshape, sum } from "../build.ts";
+import { flatten, gatherRows, matmul, oneHot, reshape, sum } from "../build.ts";
 import { float32 } from "../../core/arrays.ts";
 import { showShape, times } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -31,14 +31,15 @@ export const lookup = {
       if (x.shape.length !== 2) throw new Error(`gatherRows: rows are ${showShape(x.shape)}, expected two dimensions`);
       return { shape: [...index.shape, x.shape[1]], dtype: x.dtype };
     },
-    onnx: (emit, [x, index]) => emit.node("Gather", [x, index]),
-    // Gathers instead of scattering: row n got its values into the results inverse[n, :], or into none (an index one
-    // past the end, where a row of zeros stands).
+    onnx: (emit, [x, index], { shape }) => {
+      const width = shape.at(-1) as number;
+      const zeros = emit.constant(float32(new Float32Array(width), [1, width]));
+      return emit.node("Gather", [emit.node("Concat", [x, zeros], { axis: { int: 0 } }), index]);
+    },
+    // Gathers instead of scattering: row n of x went into the results inverse[n, :].
     gradient: ({ inputs: [x, , inverse] }, dy) => {
       if (!inverse) throw new Error("gatherRows: no gradient without the inverse index");
-      const width = x.shape[1] as number;
-      const padded = concat([flatten(dy), constant(float32(new Float32Array(width), [1, width]))], 0);
-      const fans = gatherRows(padded, inverse);
+      const fans = gatherRows(flatten(dy), inverse);
       return [inverse.shape[1] === 1 ? reshape(fans, x.shape) : sum(fans, [1]), null, null];
     },
   } satisfies Row<"gatherRows">,
@@ -64,7 +65,7 @@ export const lookup = {
     },
     onnx: (emit, [index], { attributes: { depth } }) => {
       const wide = emit.node("Cast", [index], { to: { int: onnxType.int64 } });
-      return emit.node("OneHot", [wide, emit.scalar(depth, "int64"), emit.vector([0, 1])]);
+      return emit.node("OneHot", [wide, emit.scalar(depth, "int64"), emit.constant(float32([0, 1], [2]))]);
     },
     gradient: null,
   } satisfies Row<"oneHot">,

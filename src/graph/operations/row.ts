@@ -1,6 +1,6 @@
 /** What a row of the operation table says of an operation. */
 
-import type { DType } from "../../core/arrays.ts";
+import type { DType, HostTensor } from "../../core/arrays.ts";
 import type { Shape } from "../shape.ts";
 import type { Attributes, OpName, Tensor } from "../tensor.ts";
 
@@ -37,8 +37,7 @@ export interface Emitter {
   ): string;
   /** A constant vector of int64. */
   ints(values: readonly number[]): string;
-  /** A constant vector of float32. */
-  vector(values: readonly number[]): string;
+  constant(value: HostTensor): string;
   /** A constant scalar. */
   scalar(value: number, dtype: DType): string;
   /** Names for the statistics of a layerNorm, if anything asks for them. */

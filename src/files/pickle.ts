@@ -1,0 +1,204 @@
+/**
+ * Reads a pickle (protocols 2 to 4, the binary opcodes) as data; knows nothing of PyTorch and never runs anything but
+ * the constructors it is given.
+ *
+ * Why not the package pickleparser: on BUILD it assigns to whatever lies on the stack, so 41 bytes that set the
+ * `length` of a list to 4294967295 and then call with it end the whole process out of memory, which no option of it
+ * can prevent; it also reads negative longs as positive and prints to the console.
+ * Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
+ */
+
+export class PickleError extends Error {
+  override name = "PickleError";
+}
+
+/** A class or function that a pickle may name. `make` gets the arguments and must check them. */
+export class PickleGlobal {
+  readonly name: string;
+  readonly make: (args: readonly unknown[]) => unknown;
+  constructor(name: string, make: (args: readonly unknown[]) => unknown) {
+    this.name = name;
+    this.make = make;
+  }
+}
+
+/** An object with attributes, such as `argparse.Namespace`. The one kind whose attributes a pickle may set. */
+export class Namespace extends Map<string, unknown> {}
+
+export interface PickleRules {
+  /** The class of this full name, such as `collections.OrderedDict`; throws for one that is not allowed. */
+  resolve: (name: string) => PickleGlobal;
+  /** The object that a persistent id stands for; throws for an id it does not know. */
+  persistent: (id: unknown) => unknown;
+  /** Instructions plus values handed to constructors: a bound on time and memory. */
+  maxSteps?: number;
+}
+
+/** `None` is null, dict and OrderedDict are Map, list and tuple are arrays, int is a number or, where inexact, a bigint. */
+export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_000_000 }: PickleRules): unknown {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+  const stack: unknown[] = [];
+  const marks: number[] = [];
+  const memo = new Map<number, unknown>();
+  let at = 0;
+  let steps = 0;
+
+  const spend = (count: number) => {
+    if ((steps += count) > maxSteps) throw new PickleError(`its pickle is larger than ${maxSteps} steps, far above a checkpoint's`);
+  };
+  const take = (count: number): number => {
+    const start = at;
+    if (count > bytes.length - at) throw new PickleError("its pickle is cut short");
+    at += count;
+    return start;
+  };
+  const u8 = () => view.getUint8(take(1));
+  const u32 = () => view.getUint32(take(4), true);
+  const u64 = () => Number(view.getBigUint64(take(8), true));
+  const slice = (count: number) => {
+    const start = take(count);
+    return bytes.subarray(start, start + count);
+  };
+  const text = (count: number) => utf8.decode(slice(count));
+  const line = () => {
+    const end = bytes.indexOf(0x0a, at);
+    if (end < 0) throw new PickleError("its pickle is cut short");
+    const result = text(end - at);
+    at++;
+    return result;
+  };
+  const pop = () => {
+    if (stack.length <= (marks.at(-1) ?? 0)) throw malformed("takes from an empty stack");
+    return stack.pop();
+  };
+  const top = () => {
+    if (stack.length <= (marks.at(-1) ?? 0)) throw malformed("takes from an empty stack");
+    return stack[stack.length - 1];
+  };
+  const popMark = () => {
+    const mark = marks.pop();
+    if (mark === undefined) throw malformed("closes a group that it never opened");
+    return stack.splice(mark);
+  };
+  const remember = (index: number) => memo.set(index, top());
+  const recall = (index: number) => {
+    if (!memo.has(index)) throw malformed(`recalls the value ${index} that it never stored`);
+    stack.push(memo.get(index));
+  };
+  const call = (target: unknown, args: unknown) => {
+    if (!(target instanceof PickleGlobal) || !Array.isArray(args)) throw malformed("calls something that is no class");
+    for (const arg of args) spend(1 + (Array.isArray(arg) ? arg.length : 0));
+    stack.push(target.make(args));
+  };
+  const append = (items: unknown[]) => {
+    const list = top();
+    if (!Array.isArray(list)) throw malformed("appends to something that is no list");
+    for (const item of items) list.push(item);
+  };
+  const assign = (items: unknown[]) => {
+    const dict = top();
+    if (!(dict instanceof Map) || items.length % 2) throw malformed("sets a key of something that is no dict");
+    for (let i = 0; i < items.length; i += 2) dict.set(items[i], items[i + 1]);
+  };
+  const add = (items: unknown[]) => {
+    const set = top();
+    if (!(set instanceof Set)) throw malformed("adds to something that is no set");
+    for (const item of items) set.add(item);
+  };
+  const named = (module: unknown, name: unknown) => {
+    if (typeof module !== "string" || typeof name !== "string") throw malformed("names a class by something that is no text");
+    stack.push(resolve(`${module}.${name}`));
+  };
+  const build = (state: unknown) => {
+    const target = top();
+    if (target instanceof Namespace && state instanceof Map) {
+      spend(state.size);
+      for (const [key, value] of state) target.set(String(key), value);
+    } else if (!(target instanceof Map)) throw malformed("sets attributes of something that has none");
+    // An OrderedDict's attributes (`_metadata` of a state dict) carry nothing a reader needs.
+  };
+
+  for (;;) {
+    spend(1);
+    const opcode = u8();
+    switch (opcode) {
+      case 0x80: { // PROTO
+        const protocol = u8();
+        if (protocol < 2 || protocol > 4) throw new PickleError(`its pickle has protocol ${protocol}; readable are 2 to 4`);
+        break;
+      }
+      case 0x95: take(8); break; // FRAME
+      case 0x2e: return pop(); // STOP
+      case 0x28: marks.push(stack.length); break; // MARK
+      case 0x30: pop(); break; // POP
+      case 0x31: popMark(); break; // POP_MARK
+      case 0x32: stack.push(top()); break; // DUP
+      case 0x71: remember(u8()); break; // BINPUT
+      case 0x72: remember(u32()); break; // LONG_BINPUT
+      case 0x94: remember(memo.size); break; // MEMOIZE
+      case 0x68: recall(u8()); break; // BINGET
+      case 0x6a: recall(u32()); break; // LONG_BINGET
+      case 0x4e: stack.push(null); break; // NONE
+      case 0x88: stack.push(true); break; // NEWTRUE
+      case 0x89: stack.push(false); break; // NEWFALSE
+      case 0x4a: stack.push(view.getInt32(take(4), true)); break; // BININT
+      case 0x4b: stack.push(u8()); break; // BININT1
+      case 0x4d: stack.push(view.getUint16(take(2), true)); break; // BININT2
+      case 0x8a: stack.push(integer(slice(u8()))); break; // LONG1
+      case 0x8b: stack.push(integer(slice(u32()))); break; // LONG4
+      case 0x47: stack.push(view.getFloat64(take(8), false)); break; // BINFLOAT
+      case 0x58: stack.push(text(u32())); break; // BINUNICODE
+      case 0x8c: stack.push(text(u8())); break; // SHORT_BINUNICODE
+      case 0x8d: stack.push(text(u64())); break; // BINUNICODE8
+      case 0x42: stack.push(slice(u32())); break; // BINBYTES
+      case 0x43: stack.push(slice(u8())); break; // SHORT_BINBYTES
+      case 0x8e: stack.push(slice(u64())); break; // BINBYTES8
+      case 0x29: case 0x5d: stack.push([]); break; // EMPTY_TUPLE, EMPTY_LIST
+      case 0x74: case 0x6c: stack.push(popMark()); break; // TUPLE, LIST
+      case 0x85: stack.push([pop()]); break; // TUPLE1
+      case 0x86: stack.push([pop(), pop()].reverse()); break; // TUPLE2
+      case 0x87: stack.push([pop(), pop(), pop()].reverse()); break; // TUPLE3
+      case 0x61: append([pop()]); break; // APPEND
+      case 0x65: append(popMark()); break; // APPENDS
+      case 0x7d: stack.push(new Map()); break; // EMPTY_DICT
+      case 0x64: { // DICT
+        const items = popMark();
+        stack.push(new Map());
+        assign(items);
+        break;
+      }
+      case 0x73: assign([pop(), pop()].reverse()); break; // SETITEM
+      case 0x75: assign(popMark()); break; // SETITEMS
+      case 0x8f: stack.push(new Set()); break; // EMPTY_SET
+      case 0x90: add(popMark()); break; // ADDITEMS
+      case 0x91: stack.push(new Set(popMark())); break; // FROZENSET
+      case 0x63: named(line(), line()); break; // GLOBAL
+      case 0x93: { // STACK_GLOBAL
+        const name = pop();
+        named(pop(), name);
+        break;
+      }
+      case 0x52: case 0x81: { // REDUCE, NEWOBJ
+        const args = pop();
+        call(pop(), args);
+        break;
+      }
+      case 0x62: build(pop()); break; // BUILD
+      case 0x51: stack.push(persistent(pop())); break; // BINPERSID
+      default:
+        throw malformed(`has the instruction 0x${opcode.toString(16).padStart(2, "0")}, which no checkpoint uses`);
+    }
+  }
+}
+
+const malformed = (what: string): PickleError => new PickleError(`its pickle ${what}; the file is damaged`);
+
+/** Python's long: little-endian two's complement of any length. */
+function integer(bytes: Uint8Array): number | bigint {
+  if (bytes.length > 1024) throw malformed(`has an integer of ${bytes.length} bytes`);
+  let value = 0n;
+  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]);
+  const signed = BigInt.asIntN(bytes.length * 8, value);
+  return Number.isSafeInteger(Number(signed)) ? Number(signed) : signed;
+}

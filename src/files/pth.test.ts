@@ -1,0 +1,271 @@
+/** The tests of reading PyTorch checkpoints: one that PyTorch wrote, and small ones written by hand. */
+
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { deflateRawSync } from "node:zlib";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { UserError } from "../core/errors.ts";
+import { isTensorRef, modelTensors, openCheckpoint } from "./pth.ts";
+import type { TensorRef } from "./pth.ts";
+
+const fixtures = fileURLToPath(new URL("../../fixtures/parity/mar-3level/", import.meta.url));
+const published = join(fixtures, "checkpoint-last.pth");
+
+let dir: string;
+let path: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "pth-"));
+  path = join(dir, "x.pth");
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+/** A zip of the entries, stored or deflated; yauzl does not look at the checksums, which stay 0. */
+function zip(entries: Record<string, Uint8Array>, { deflate = false } = {}): Buffer {
+  const parts: Buffer[] = [];
+  const directory: Buffer[] = [];
+  let offset = 0;
+  for (const [name, content] of Object.entries(entries)) {
+    const data = deflate ? deflateRawSync(content) : Buffer.from(content);
+    const common = Buffer.alloc(26); // from "version needed" to "extra length"
+    common.writeUInt16LE(20, 0);
+    common.writeUInt16LE(deflate ? 8 : 0, 4);
+    common.writeUInt32LE(data.length, 14);
+    common.writeUInt32LE(content.length, 18);
+    common.writeUInt16LE(name.length, 22);
+    const place = Buffer.alloc(14);
+    place.writeUInt32LE(offset, 10);
+    parts.push(Buffer.from("PK\x03\x04"), common, Buffer.from(name), data);
+    directory.push(Buffer.from("PK\x01\x02\x14\0"), common, place, Buffer.from(name));
+    offset += 30 + name.length + data.length;
+  }
+  const list = Buffer.concat(directory);
+  const end = Buffer.alloc(18);
+  end.writeUInt16LE(parts.length / 4, 4);
+  end.writeUInt16LE(parts.length / 4, 6);
+  end.writeUInt32LE(list.length, 8);
+  end.writeUInt32LE(offset, 12);
+  return Buffer.concat([...parts, list, Buffer.from("PK\x05\x06"), end]);
+}
+
+const text = (value: string) => Buffer.concat([Buffer.from("X"), Buffer.from(Uint32Array.of(value.length).buffer), Buffer.from(value)]);
+const int = (value: number) => Buffer.concat([Buffer.from("J"), Buffer.from(Int32Array.of(value).buffer)]);
+const tuple = (...items: Buffer[]) => Buffer.concat([Buffer.from("("), ...items, Buffer.from("t")]);
+const global = (module: string, name: string) => Buffer.from(`c${module}\n${name}\n`);
+const reduce = (callee: Buffer, ...args: Buffer[]) => Buffer.concat([callee, tuple(...args), Buffer.from("R")]);
+const dict = (items: Record<string, Buffer>) =>
+  Buffer.concat([Buffer.from("}("), ...Object.entries(items).flatMap(([key, value]) => [text(key), value]), Buffer.from("u")]);
+const pickle = (value: Buffer) => Buffer.concat([Buffer.from([0x80, 2]), value, Buffer.from(".")]);
+
+interface Layout {
+  type?: string;
+  key?: string;
+  elements: number;
+  offset?: number;
+  shape: number[];
+  stride: number[];
+}
+const tensor = ({ type = "Float", key = "0", elements, offset = 0, shape, stride }: Layout) =>
+  reduce(
+    global("torch._utils", "_rebuild_tensor_v2"),
+    Buffer.concat([tuple(text("storage"), global("torch", `${type}Storage`), text(key), text("cpu"), int(elements)), Buffer.from("Q")]),
+    int(offset),
+    tuple(...shape.map(int)),
+    tuple(...stride.map(int)),
+    Buffer.from([0x89]),
+    reduce(global("collections", "OrderedDict")),
+  );
+
+const bytesOf = (array: { buffer: ArrayBufferLike }) => new Uint8Array(array.buffer as ArrayBuffer);
+const six = bytesOf(Float32Array.of(0, 1, 2, 3, 4, 5));
+
+/** Writes a checkpoint of one tensor `t` and reads it. */
+async function readOne(layout: Layout, storage: Uint8Array, options = {}) {
+  writeFileSync(path, zip({ "any/data.pkl": pickle(dict({ t: tensor(layout) })), "any/data/0": storage }, options));
+  const checkpoint = await openCheckpoint(path);
+  const result = await checkpoint.read(modelTensors(checkpoint).get("t")!);
+  await checkpoint.close();
+  return result;
+}
+
+async function sentence(content: Uint8Array | string): Promise<string> {
+  writeFileSync(path, content);
+  const error = await openCheckpoint(path).then(() => "opened", (reason: unknown) => reason);
+  expect(error).toBeInstanceOf(UserError);
+  return (error as Error).message.replace(path, "FILE");
+}
+
+// Every number here is from python3, with zipfile, struct and a pickle.Unpickler whose find_class gives plain tuples.
+describe("a checkpoint that PyTorch wrote", () => {
+  test("the model", async () => {
+    const checkpoint = await openCheckpoint(published);
+    const tensors = modelTensors(checkpoint);
+    expect(tensors.size).toBe(118);
+    expect([...tensors.keys()].slice(0, 3)).toEqual(["fake_latent", "class_emb.weight", "generator.mask_token"]);
+    const embedding = await checkpoint.read(tensors.get("class_emb.weight")!);
+    expect(embedding).toMatchObject({ dtype: "float32", shape: [5, 48] });
+    expect([...embedding.data].slice(0, 3)).toEqual([0.0012706272536888719, 0.011933591216802597, -0.024528896436095238]);
+    expect(embedding.data.at(-1)).toBe(-0.08047456294298172);
+    const bias = await checkpoint.read(tensors.get("next_fractal.next_fractal.b_mlm.bias")!);
+    expect(bias.shape).toEqual([1, 256]);
+    expect([...(bias.data as Float32Array)].reduce((a, b) => a + b)).toBeCloseTo(-3.8381577571562957, 12);
+    let values = 0;
+    for (const ref of tensors.values()) values += (await checkpoint.read(ref)).data.length;
+    expect(values).toBe(153528); // case.json
+    await checkpoint.close();
+  });
+
+  test("the optimiser and the arguments", async () => {
+    const checkpoint = await openCheckpoint(join(fixtures, "checkpoint-after-step0.pth"));
+    const root = checkpoint.value as Map<string, Map<unknown, unknown>>;
+    expect([...root.keys()]).toEqual(["model", "optimizer", "epoch", "scaler", "args"]);
+    expect([...root.get("args")!]).toEqual([["model", "mar-3level"], ["img_size", 16], ["num_conds", 5]]);
+    const optimizer = root.get("optimizer")!;
+    const state = optimizer.get("state") as Map<number, Map<string, TensorRef>>;
+    expect(state.size).toBe(118);
+    const first = state.get(1)!;
+    expect((await checkpoint.read(first.get("step")!)).data).toEqual(Float32Array.of(1));
+    expect((await checkpoint.read(first.get("exp_avg")!)).data[0]).toBe(-8.714874275028706e-5);
+    expect((await checkpoint.read(first.get("exp_avg_sq")!)).data[0]).toBe(3.797451597620238e-8);
+    const groups = optimizer.get("param_groups") as Map<string, unknown>[];
+    expect(groups.map((group) => group.get("weight_decay"))).toEqual([0, 0.05]);
+    await checkpoint.close();
+  });
+});
+
+describe("storages", () => {
+  test.each([
+    ["Double", new Float64Array([Math.PI]), "float64", [Math.PI]],
+    // Half: 1, -2, the largest 65504, the smallest 2^-24, infinity.
+    ["Half", Uint16Array.of(0x3c00, 0xc000, 0x7bff, 1, 0x7c00), "float32", [1, -2, 65504, 2 ** -24, Infinity]],
+    ["BFloat16", Uint16Array.of(0x3f80, 0xc049, 0x7f80), "float32", [1, -3.140625, Infinity]],
+    ["Int", Int32Array.of(-5), "int32", [-5]],
+    ["Long", BigInt64Array.of(-5n), "int64", [-5n]],
+    ["Byte", Uint8Array.of(255), "uint8", [255]],
+    ["Short", Int16Array.of(-300), "int32", [-300]],
+    ["Char", Int8Array.of(-3), "int32", [-3]],
+    ["Bool", Uint8Array.of(0, 1), "bool", [0, 1]],
+  ])("%s", async (type, values, dtype, expected) => {
+    const elements = expected.length;
+    const result = await readOne({ type, elements, shape: [elements], stride: [1] }, bytesOf(values));
+    expect(result).toMatchObject({ dtype, shape: [elements] });
+    expect([...result.data]).toEqual(expected);
+  });
+
+  test.each([
+    ["transposed", { elements: 6, shape: [3, 2], stride: [1, 3] }, [0, 3, 1, 4, 2, 5]],
+    ["a part", { elements: 6, offset: 2, shape: [3], stride: [1] }, [2, 3, 4]],
+    ["every second from the second", { elements: 6, offset: 1, shape: [3], stride: [2] }, [1, 3, 5]],
+    ["repeated", { elements: 6, offset: 4, shape: [2, 2], stride: [0, 1] }, [4, 5, 4, 5]],
+    ["one value", { elements: 6, offset: 5, shape: [], stride: [] }, [5]],
+    ["nothing", { elements: 6, shape: [0, 3], stride: [3, 1] }, []],
+  ])("%s, stored and deflated", async (_, layout, expected) => {
+    for (const deflate of [false, true]) {
+      const result = await readOne(layout, six, { deflate });
+      expect(result.shape).toEqual(layout.shape);
+      expect([...result.data]).toEqual(expected);
+    }
+  });
+
+  test("keys that are names of a prototype stay keys, a parameter is its tensor, sets and Size are read", async () => {
+    const one = tensor({ elements: 1, shape: [1], stride: [1] });
+    const root = dict({
+      __proto__x: reduce(global("torch._utils", "_rebuild_parameter"), one, Buffer.from([0x88]), reduce(global("collections", "OrderedDict"))),
+      constructor: reduce(global("__builtin__", "set"), Buffer.concat([Buffer.from("]"), int(3), Buffer.from("a")])),
+      size: reduce(global("torch", "Size"), tuple(int(2), int(3))),
+    });
+    writeFileSync(path, zip({ "data.pkl": pickle(root), "data/0": six }));
+    const checkpoint = await openCheckpoint(path);
+    const value = checkpoint.value as Map<string, unknown>;
+    expect(isTensorRef(value.get("__proto__x"))).toBe(true);
+    expect(value.get("constructor")).toEqual(new Set([3]));
+    expect(value.get("size")).toEqual([2, 3]);
+    expect([...modelTensors(checkpoint).keys()]).toEqual(["__proto__x"]);
+    await checkpoint.close();
+  });
+
+  test("the state dict is found under its usual keys; without one the keys are named", () => {
+    const find = (value: unknown) => modelTensors({ path: "x.pth", value });
+    expect(() => find(new Map([["epoch", 3]]))).toThrow(
+      new UserError('x.pth: no model weights found: expected tensors under "model", "model_ema" or "state_dict" or at the root, but its keys are epoch'),
+    );
+    expect(() => find([1])).toThrow(/but it is no dict$/);
+  });
+});
+
+describe("faults of a file", () => {
+  const layout = { elements: 6, shape: [6], stride: [1] };
+  const good = () => zip({ "x/data.pkl": pickle(dict({ t: tensor(layout) })), "x/data/0": six });
+
+  test("a pickle that would run code is refused by the name of what it asks for", async () => {
+    const refusal = "FILE: its pickle asks for the class os.system, which is not one a checkpoint needs; the file was not opened further";
+    expect(await sentence(zip({ "x/data.pkl": Buffer.from("cos\nsystem\n(S'true'\ntR.") }))).toBe(refusal);
+    const call = reduce(global("os", "system"), text(`touch ${path}.ran`));
+    expect(await sentence(zip({ "x/data.pkl": pickle(dict({ model: call })) }))).toBe(refusal);
+    expect(await sentence(zip({ "x/data.pkl": pickle(global("\x1b[2J", "evil")) }))).toMatch(/^FILE: its pickle asks for the class \?\[2J\.evil,/);
+  });
+
+  test.each([
+    ["empty", () => "", "FILE: the file is empty; fetch it again"],
+    ["text", () => "<!DOCTYPE html>", "FILE: no PyTorch checkpoint: a zip written by torch.save is expected; check the path"],
+    // How torch.save began a file before 1.6: the magic number 0x1950a86a20f9469cfc6c as a long.
+    ["old", () => Buffer.from("80028a0a6cfc9c46f9206aa850192e", "hex"), "FILE: a checkpoint of the old PyTorch format (before 1.6), which is not read; load it with PyTorch and save it again with torch.save"],
+    ["another zip", () => zip({ "a.txt": six }), "FILE: a zip, but with no data.pkl inside; a checkpoint written by torch.save is expected"],
+    ["big-endian", () => zip({ "x/data.pkl": six, "x/byteorder": Buffer.from("big") }), "FILE: written on a big-endian machine, which is not read; save it again on a usual machine"],
+    ["no storage", () => zip({ "x/data.pkl": pickle(tensor(layout)) }), "FILE: the tensor values in x/data/0 are missing; the file is damaged or incomplete, fetch it again"],
+    ["short storage", () => zip({ "x/data.pkl": pickle(tensor(layout)), "x/data/0": six.slice(4) }), "FILE: the tensor values in x/data/0 should have 24 bytes but have 20; the file is damaged or incomplete, fetch it again"],
+    ["past the end", () => zip({ "x/data.pkl": pickle(tensor({ ...layout, offset: 1 })), "x/data/0": six }), "FILE: a tensor [6] in x/data/0 reaches past the 6 values there; the file is damaged or incomplete, fetch it again"],
+    ["a bomb of strides", () => zip({ "x/data.pkl": pickle(tensor({ elements: 6, shape: [2e9, 2e9], stride: [0, 0] })), "x/data/0": six }), "FILE: a tensor [2000000000, 2000000000] in x/data/0 repeats its 6 values too often for a checkpoint; it is not read"],
+    ["a storage of a list", () => zip({ "x/data.pkl": pickle(reduce(global("torch._utils", "_rebuild_tensor_v2"), tuple(), int(0), tuple(), tuple())) }), "FILE: its pickle describes a tensor in a way that PyTorch does not; the file is damaged or incomplete, fetch it again"],
+    ["a pickle cut short", () => zip({ "x/data.pkl": pickle(tensor(layout)).subarray(0, 40), "x/data/0": six }), "FILE: its pickle is cut short"],
+  ])("%s", async (_, content, expected) => {
+    expect(await sentence(content())).toBe(expected);
+  });
+
+  test("missing, a folder", async () => {
+    await expect(openCheckpoint(path)).rejects.toThrow(new UserError(`${path}: there is no such file; check the path`));
+    await expect(openCheckpoint(dir)).rejects.toThrow(new UserError(`${dir}: this is a folder, not a file; name the checkpoint itself`));
+  });
+
+  test("a deflated entry that claims more than it can hold is refused before memory is set aside", async () => {
+    const bytes = zip({ "x/data.pkl": pickle(tensor({ ...layout, elements: 500_000_000, shape: [500_000_000] })), "x/data/0": six }, { deflate: true });
+    for (let at = bytes.indexOf("PK\x01\x02"); at >= 0; at = bytes.indexOf("PK\x01\x02", at + 4))
+      if (bytes.toString("latin1", at + 46, at + 54) === "x/data/0") bytes.writeUInt32LE(2_000_000_000, at + 24);
+    writeFileSync(path, bytes);
+    const checkpoint = await openCheckpoint(path);
+    await expect(checkpoint.read(checkpoint.value as TensorRef)).rejects.toThrow(/x\/data\/0 inside it claims more values than it can hold/);
+    await checkpoint.close();
+  });
+
+  test("cut at any place, a checkpoint is refused", async () => {
+    const whole = good();
+    for (let length = 4; length < whole.length; length += 7)
+      expect(await sentence(whole.subarray(0, length))).toMatch(/^FILE: the zip is cut short or damaged \(.*\); fetch it again$/);
+    const large = readFileSync(published);
+    for (const part of [0.01, 0.5, 0.999])
+      expect(await sentence(large.subarray(0, large.length * part))).toMatch(/^FILE: the zip is cut short or damaged/);
+  });
+
+  test("with any byte changed, a checkpoint is read or refused by a sentence, never by a crash", async () => {
+    const whole = good();
+    let refused = 0;
+    for (let at = 0; at < whole.length; at++) {
+      const bytes = Buffer.from(whole);
+      bytes[at] ^= 0xff;
+      writeFileSync(path, bytes);
+      try {
+        const checkpoint = await openCheckpoint(path);
+        try {
+          for (const ref of modelTensors(checkpoint).values()) await checkpoint.read(ref);
+        } finally {
+          await checkpoint.close();
+        }
+      } catch (error) {
+        expect(error, `byte ${at}: ${String(error)}`).toBeInstanceOf(UserError);
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(whole.length / 3);
+  });
+});

@@ -1,0 +1,73 @@
+/** PyTorch's storages and strided tensors: which types there are, and values from bytes. Knows nothing of files. */
+
+import type { DType, TypedArray } from "../core/arrays.ts";
+
+/** One storage type: its bytes per element in the file, and what it becomes here. */
+export interface StorageType {
+  bytes: number;
+  dtype: DType;
+  decode: (bytes: Uint8Array<ArrayBuffer>) => TypedArray;
+}
+
+/** By the name that a checkpoint uses. Half and bfloat16 become float32, 8 and 16 bit integers int32: all exact. */
+export const storageTypes: ReadonlyMap<string, StorageType> = new Map<string, StorageType>([
+  ["torch.FloatStorage", { bytes: 4, dtype: "float32", decode: ({ buffer }) => new Float32Array(buffer) }],
+  ["torch.DoubleStorage", { bytes: 8, dtype: "float64", decode: ({ buffer }) => new Float64Array(buffer) }],
+  ["torch.HalfStorage", { bytes: 2, dtype: "float32", decode: ({ buffer }) => fromHalf(new Uint16Array(buffer)) }],
+  ["torch.BFloat16Storage", { bytes: 2, dtype: "float32", decode: ({ buffer }) => fromBfloat16(new Uint16Array(buffer)) }],
+  ["torch.IntStorage", { bytes: 4, dtype: "int32", decode: ({ buffer }) => new Int32Array(buffer) }],
+  ["torch.LongStorage", { bytes: 8, dtype: "int64", decode: ({ buffer }) => new BigInt64Array(buffer) }],
+  ["torch.ByteStorage", { bytes: 1, dtype: "uint8", decode: (bytes) => bytes }],
+  ["torch.ShortStorage", { bytes: 2, dtype: "int32", decode: ({ buffer }) => Int32Array.from(new Int16Array(buffer)) }],
+  ["torch.CharStorage", { bytes: 1, dtype: "int32", decode: ({ buffer }) => Int32Array.from(new Int8Array(buffer)) }],
+  ["torch.BoolStorage", { bytes: 1, dtype: "bool", decode: (bytes) => bytes.map((value) => (value ? 1 : 0)) }],
+]);
+
+/** IEEE binary16: 1 sign, 5 exponent and 10 fraction bits. */
+function fromHalf(halves: Uint16Array): Float32Array {
+  return Float32Array.from(halves, (half) => {
+    const sign = half & 0x8000 ? -1 : 1;
+    const exponent = (half >> 10) & 0x1f;
+    const fraction = half & 0x3ff;
+    if (exponent === 0) return sign * fraction * 2 ** -24;
+    if (exponent === 31) return fraction ? NaN : sign * Infinity;
+    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  });
+}
+
+/** A bfloat16 is the upper half of a float32. */
+const fromBfloat16 = (halves: Uint16Array): Float32Array =>
+  new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+
+/** The elements from the first to the last that a strided tensor touches; 0 where it is empty. */
+export const spanOf = (shape: readonly number[], stride: readonly number[]): number =>
+  shape.includes(0) ? 0 : shape.reduce((span, size, axis) => span + (size - 1) * stride[axis], 1);
+
+export function isContiguous(shape: readonly number[], stride: readonly number[]): boolean {
+  let expected = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && stride[axis] !== expected) return false;
+    expected *= shape[axis];
+  }
+  return true;
+}
+
+/** The values of a strided tensor in row-major order; `values` starts at its first element. */
+export function gather<A extends TypedArray>(
+  values: A,
+  { shape, stride }: { shape: readonly number[]; stride: readonly number[] },
+): A {
+  const count = shape.reduce((a, b) => a * b, 1);
+  const result = new (values.constructor as new (count: number) => A)(count);
+  const index = shape.map(() => 0);
+  for (let to = 0, from = 0; to < count; to++) {
+    result[to] = values[from];
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      from += stride[axis];
+      if (++index[axis] < shape[axis]) break;
+      from -= shape[axis] * stride[axis];
+      index[axis] = 0;
+    }
+  }
+  return result;
+}

@@ -1,0 +1,188 @@
+/** Transformer layers shared by training and sampling. Knows no levels and no checkpoints, only names of weights. */
+
+import { float32, type HostTensor } from "../core/arrays.ts";
+import {
+  add,
+  constant,
+  div,
+  dropout,
+  gelu,
+  layerNorm,
+  linear,
+  matmul,
+  mean,
+  mul,
+  pick,
+  reshape,
+  sigmoid,
+  slice,
+  softmax,
+  sqrt,
+  transpose,
+} from "../graph/build.ts";
+import { over, times } from "../graph/shape.ts";
+import { dim, type Tensor } from "../graph/tensor.ts";
+
+/** Gives the parameter of a name. */
+export type Weights = (name: string) => Tensor;
+
+export const scope =
+  (weights: Weights, prefix: string): Weights =>
+  (name) =>
+    weights(prefix + name);
+
+/** Dropout rates in training; `seed` differs at every step and `salt` gives each use its own mask. */
+export interface Dropout {
+  attention: number;
+  projection: number;
+  seed: Tensor;
+  salt(): number;
+}
+
+export const dense = (weights: Weights, name: string, x: Tensor, { bias = true } = {}): Tensor =>
+  linear(x, weights(`${name}.weight`), bias ? weights(`${name}.bias`) : undefined);
+
+export const norm = (weights: Weights, name: string, x: Tensor): Tensor =>
+  layerNorm(x, weights(`${name}.weight`), weights(`${name}.bias`), 1e-6);
+
+/** x / sqrt(mean(x^2) + 1e-5) * weight */
+export const rmsNorm = (weights: Weights, name: string, x: Tensor): Tensor =>
+  mul(div(x, sqrt(add(mean(mul(x, x)), 1e-5))), weights(`${name}.weight`));
+
+const drop = (x: Tensor, rate: (d: Dropout) => number, d?: Dropout): Tensor =>
+  d ? dropout(x, rate(d), d.seed, d.salt()) : x;
+
+/** q [B, H, T, D/H], k and v [B, H, S, D/H] -> [B, T, D]; `bias` [T, S] is added to the scores. */
+export function attention(q: Tensor, k: Tensor, v: Tensor, { bias, dropout: d }: { bias?: Tensor; dropout?: Dropout } = {}): Tensor {
+  const headWidth = dim(q, -1) as number;
+  const scores = matmul(mul(q, headWidth ** -0.5), k, { transB: true }); // [B, H, T, S]
+  const weights = drop(softmax(bias ? add(scores, bias) : scores), (r) => r.attention, d);
+  const mixed = transpose(matmul(weights, v), [0, 2, 1, 3]); // [B, T, H, D/H]
+  return reshape(mixed, [dim(mixed, 0), dim(mixed, 1), (dim(mixed, 2) as number) * headWidth]);
+}
+
+/** [N, parts * D] with N = B * T -> `parts` tensors [B, H, T, D/H] */
+export function splitHeads(x: Tensor, { parts, tokens, heads }: { parts: number; tokens: number; heads: number }): Tensor[] {
+  const batch = over(dim(x, 0), tokens);
+  const headWidth = (dim(x, 1) as number) / parts / heads;
+  const split = transpose(reshape(x, [batch, tokens, parts, heads, headWidth]), [2, 0, 3, 1, 4]);
+  return Array.from({ length: parts }, (_, i) => pick(split, 0, i));
+}
+
+/** [.., D] -> the same after fc1, GELU and fc2 */
+export const mlp = (weights: Weights, x: Tensor, d?: Dropout): Tensor => {
+  const hidden = drop(gelu(dense(weights, "mlp.fc1", x)), (r) => r.projection, d);
+  return drop(dense(weights, "mlp.fc2", hidden), (r) => r.projection, d);
+};
+
+/** [.., D] -> the same through SwiGLU */
+export const swiglu = (weights: Weights, x: Tensor, d?: Dropout): Tensor => {
+  const gate = dense(weights, "feed_forward.w1", x, { bias: false });
+  const up = dense(weights, "feed_forward.w3", x, { bias: false });
+  const hidden = mul(mul(gate, sigmoid(gate)), up);
+  return drop(dense(weights, "feed_forward.w2", hidden, { bias: false }), (r) => r.projection, d);
+};
+
+interface BlockOptions {
+  tokens: number;
+  heads: number;
+  causal?: boolean;
+  dropout?: Dropout;
+}
+
+/**
+ * A pre-norm ViT block, as in MAR and pixel levels: [N, D] -> [N, D], N = B * tokens. With `read`, which takes some
+ * tokens [B, R, D] of [B, T, D], only their outputs are computed (all tokens still serve as keys and values).
+ */
+export function vitBlock(
+  weights: Weights,
+  x: Tensor,
+  { tokens, heads, causal, dropout: d, read }: BlockOptions & { read?: (x: Tensor) => Tensor },
+): Tensor {
+  const normed = norm(weights, "norm1", x);
+  const bias = causal ? causalBias(tokens) : undefined;
+  let residual = x;
+  let mixed: Tensor;
+  if (read) {
+    const width = dim(x, 1) as number;
+    const batched = (t: Tensor) => reshape(t, [over(dim(t, 0), tokens), tokens, width]);
+    const part = (from: number, to: number, t: Tensor) =>
+      linear(t, slice(weights("attn.qkv.weight"), 0, from, to), slice(weights("attn.qkv.bias"), 0, from, to));
+    const query = part(0, width, read(batched(normed))); // [B, R, D]
+    const q = transpose(reshape(query, [...query.shape.slice(0, 2), heads, width / heads]), [0, 2, 1, 3]);
+    const [k, v] = splitHeads(part(width, 3 * width, normed), { parts: 2, tokens, heads });
+    mixed = attention(q, k, v, { dropout: d });
+    residual = read(batched(x));
+  } else {
+    const [q, k, v] = splitHeads(dense(weights, "attn.qkv", normed), { parts: 3, tokens, heads });
+    mixed = reshape(attention(q, k, v, { bias, dropout: d }), x.shape);
+  }
+  const attended = add(residual, drop(dense(weights, "attn.proj", mixed), (r) => r.projection, d));
+  return add(attended, mlp(weights, norm(weights, "norm2", attended), d));
+}
+
+/** An RMSNorm, rotary, SwiGLU block, as in AR levels: [N, D] -> [N, D], N = B * tokens. */
+export function llamaBlock(
+  weights: Weights,
+  x: Tensor,
+  { tokens, heads, rotary: angles, dropout: d }: BlockOptions & { rotary: Rotary },
+): Tensor {
+  const qkv = dense(weights, "attention.wqkv", rmsNorm(weights, "attention_norm", x), { bias: false });
+  const [q, k, v] = splitHeads(qkv, { parts: 3, tokens, heads });
+  const noAttentionDropout = d && { ...d, attention: 0 }; // the published AR has none
+  const mixed = attention(rotate(q, angles), rotate(k, angles), v, {
+    bias: causalBias(tokens),
+    dropout: noAttentionDropout,
+  });
+  const projected = dense(weights, "attention.wo", reshape(mixed, x.shape), { bias: false });
+  const attended = add(x, drop(projected, (r) => r.projection, d));
+  return add(attended, swiglu(weights, rmsNorm(weights, "ffn_norm", attended), d));
+}
+
+/** 0 where a token may look (itself and before), else so low that its weight is exactly 0: [T, T]. */
+const causalBias = (tokens: number): Tensor =>
+  constant(
+    float32(
+      Float32Array.from({ length: tokens * tokens }, (_, i) => (i % tokens <= Math.floor(i / tokens) ? 0 : -1e30)),
+      [tokens, tokens],
+    ),
+  );
+
+/** Cosines and sines [T, D/H] by which queries and keys turn, two neighbouring values at a time. */
+export interface Rotary {
+  cos: Tensor;
+  sin: Tensor;
+}
+
+/**
+ * Two-dimensional rotary angles of a condition and grid * grid patches: rows turn the first half of a head's pairs,
+ * columns the second. As published the condition's row is all zeros, cosines too: its query and key vanish.
+ */
+export function rotaryTable(grid: number, headWidth: number): { cos: HostTensor<Float32Array>; sin: HostTensor<Float32Array> } {
+  const tokens = 1 + grid * grid;
+  const quarter = headWidth / 4;
+  const cos = new Float32Array(tokens * headWidth);
+  const sin = new Float32Array(tokens * headWidth);
+  for (let token = 1; token < tokens; token++)
+    for (let pair = 0; pair < headWidth / 2; pair++) {
+      const place = pair < quarter ? Math.floor((token - 1) / grid) : (token - 1) % grid;
+      const frequency = Math.fround(1 / Math.fround(10000 ** Math.fround((pair % quarter) / quarter)));
+      const angle = Math.fround(place * frequency);
+      cos.fill(Math.cos(angle), token * headWidth + 2 * pair, token * headWidth + 2 * pair + 2);
+      sin.fill(Math.sin(angle), token * headWidth + 2 * pair, token * headWidth + 2 * pair + 2);
+    }
+  return { cos: float32(cos, [tokens, headWidth]), sin: float32(sin, [tokens, headWidth]) };
+}
+
+/** x [B, H, T, W] turned: x cos + swap(x) sin, where swap maps each pair (a, b) to (-b, a). */
+export function rotate(x: Tensor, { cos, sin }: Rotary): Tensor {
+  const width = dim(x, -1) as number;
+  const swap = new Float32Array(width * width);
+  for (let i = 0; i < width; i += 2) {
+    swap[(i + 1) * width + i] = -1;
+    swap[i * width + i + 1] = 1;
+  }
+  const flat = reshape(x, [over(times(...x.shape), width), width]);
+  const swapped = reshape(matmul(flat, constant(float32(swap, [width, width]))), x.shape);
+  return add(mul(x, cos), mul(swapped, sin));
+}

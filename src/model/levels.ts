@@ -1,0 +1,111 @@
+/** One level of the fractal as a function on tensors: tokens in, conditions for the level below out. */
+
+import type { ArLevel, MarLevel, PixelLevel, PlacedLevel } from "../config/model.ts";
+import { prefixTokens } from "../config/model.ts";
+import { channelLetters } from "../config/normalize.ts";
+import { add, concat, constant, embedding, flatten, less, linear, pick, reshape, slice, where } from "../graph/build.ts";
+import { over, times } from "../graph/shape.ts";
+import { dim, type Tensor } from "../graph/tensor.ts";
+import { dense, type Dropout, llamaBlock, norm, type Rotary, rotaryTable, scope, vitBlock, type Weights } from "./layers.ts";
+
+export type PlacedAr = PlacedLevel & ArLevel;
+export type PlacedMar = PlacedLevel & MarLevel;
+
+/** Conditions [R, c, D'] (the middle one last) and, where there is one, the guiding pixel [R, C] -> prefix [R, P, D]. */
+export function prefix(weights: Weights, level: PlacedLevel, conditions: Tensor, guidingPixel?: Tensor): Tensor {
+  const embedded = dense(weights, "cond_emb", flatten(conditions));
+  const tokens = reshape(embedded, [dim(conditions, 0), dim(conditions, 1), level.width]);
+  if (!guidingPixel) return tokens;
+  const pixel = dense(weights, "pix_proj", guidingPixel);
+  return concat([reshape(pixel, [dim(pixel, 0), 1, level.width]), tokens], 1);
+}
+
+/** Adds positions from .. to and normalises: x [R, to - from, D]. */
+export const placed = (weights: Weights, x: Tensor, from: number, to: number): Tensor =>
+  norm(weights, "patch_emb_ln", add(x, slice(weights("pos_embed_learned"), 1, from, to)));
+
+/** Patches [R * N, C p^2] embedded, those with mask [R, N] above 0.5 as the mask token -> [R, N, D]. */
+export function maskedPatches(weights: Weights, level: PlacedMar, patches: Tensor, mask: Tensor): Tensor {
+  const rows = dim(patches, 0);
+  const hidden = less(constantHalf, reshape(mask, [rows, 1]));
+  const shown = dense(weights, "patch_emb", patches);
+  const tokens = where(hidden, reshape(weights("mask_token"), [1, level.width]), shown);
+  return reshape(tokens, [over(rows, level.tokens), level.tokens, level.width]);
+}
+
+const constantHalf = constant({ dtype: "float32", shape: [], data: Float32Array.of(0.5) });
+
+/** All blocks of a MAR level over placed tokens [R, T, D]; `read` takes the tokens whose outputs are wanted: [R, r, D]. */
+export function marBlocks(
+  weights: Weights,
+  level: PlacedMar,
+  tokens: Tensor,
+  { read, dropout }: { read: (x: Tensor) => Tensor; dropout?: Dropout },
+): Tensor {
+  const count = dim(tokens, 1) as number;
+  let x = flatten(tokens);
+  for (let i = 0; i < level.depth; i++)
+    x = vitBlock(scope(weights, `blocks.${i}.`), x, {
+      tokens: count,
+      heads: level.heads,
+      dropout,
+      read: i === level.depth - 1 ? read : undefined,
+    });
+  return norm(weights, "norm", x);
+}
+
+/** The conditions of all patches, teacher forced: -> [R * N, D]. */
+export function teachMar(
+  weights: Weights,
+  level: PlacedMar,
+  { patches, mask, prefix: before, dropout }: { patches: Tensor; mask: Tensor; prefix: Tensor; dropout?: Dropout },
+): Tensor {
+  const total = prefixTokens(level) + level.tokens;
+  const tokens = placed(weights, concat([before, maskedPatches(weights, level, patches, mask)], 1), 0, total);
+  const read = (x: Tensor) => slice(x, 1, prefixTokens(level), total);
+  return flatten(marBlocks(weights, level, tokens, { read, dropout }));
+}
+
+/** The same for an AR level: position n has seen the condition and the patches before n. */
+export function teachAr(
+  weights: Weights,
+  level: PlacedAr,
+  { patches, prefix: before, dropout }: { patches: Tensor; prefix: Tensor; dropout?: Dropout },
+): Tensor {
+  const rows = dim(before, 0);
+  const shown = reshape(dense(weights, "patch_emb", patches), [rows, level.tokens, level.width]);
+  const tokens = placed(weights, concat([before, slice(shown, 1, 0, level.tokens - 1)], 1), 0, level.tokens);
+  const angles = rotaryOf(level, 0, level.tokens);
+  let x = flatten(tokens);
+  for (let i = 0; i < level.depth; i++)
+    x = llamaBlock(scope(weights, `blocks.${i}.`), x, { tokens: level.tokens, heads: level.heads, rotary: angles, dropout });
+  return norm(weights, "norm", x);
+}
+
+/** Rotary angles of positions from .. to, as constants. */
+export function rotaryOf({ grid, width, heads }: PlacedAr, from: number, to: number): Rotary {
+  const { cos, sin } = rotaryTable(grid, width / heads);
+  return { cos: slice(constant(cos), 0, from, to), sin: slice(constant(sin), 0, from, to) };
+}
+
+/** Logits of each channel given those before it: condition [K, D'], bytes [K, C] int32 -> C tensors [K, 256]. */
+export function teachPixels(weights: Weights, level: PixelLevel, condition: Tensor, bytes: Tensor): Tensor[] {
+  const channels = dim(bytes, 1) as number;
+  const letters = channelLetters(channels);
+  const rows = dim(condition, 0);
+  const first = reshape(dense(weights, "cond_proj", condition), [rows, 1, level.width]);
+  const rest = letters
+    .slice(0, -1) // nobody reads what the last channel's token predicts
+    .map((letter, c) => embedding(weights(`${letter}_codebook.weight`), slice(bytes, 1, c, c + 1)));
+  const tokens = concat([first, ...rest], 1); // [K, C, W]
+  let x = norm(weights, "ln", reshape(tokens, [times(rows, channels), level.width]));
+  for (let i = 0; i < level.depth; i++)
+    x = vitBlock(scope(weights, `blocks.${i}.`), x, { tokens: channels, heads: level.heads, causal: true });
+  const out = reshape(norm(weights, "norm", x), [rows, channels, level.width]);
+  return letters.map((letter, c) => channelLogits(weights, letter, pick(out, 1, c)));
+}
+
+/** x [K, W] -> logits [K, 256], tied to the channel's codebook. */
+export const channelLogits = (weights: Weights, letter: string, x: Tensor): Tensor =>
+  linear(x, weights(`${letter}_codebook.weight`), reshape(weights(`${letter}_mlm.bias`), [256]));
+

@@ -1,0 +1,144 @@
+/** Which patches of each level are predicted and go down in one teacher-forced pass, as index arrays for the graph. */
+
+import { float32, type HostTensor, int32, uint8 } from "../core/arrays.ts";
+import { conditionsRead, type ModelConfig, placedLevels } from "../config/model.ts";
+
+/** The rows of a level: for each the image it belongs to and its place there, counted level by level. */
+export interface Rows {
+  image: Int32Array;
+  place: Int32Array;
+}
+
+/** Which patches of a MAR level are masked: 1 or 0 for each of rows * tokens, row after row. Levels count from 0. */
+export type Masks = (level: number, rows: Rows, tokens: number) => Uint8Array;
+
+export interface Plan {
+  /** `mask.l`, `take.l` and `inverse.l` of each MAR level. */
+  feeds: Record<string, HostTensor>;
+  /** How many rows each level has, and last how many pixels are predicted. */
+  rows: number[];
+}
+
+/** The index inputs of lossGraph for a batch; only masked patches of MAR levels go down, all those of AR levels do. */
+export function planPass(config: ModelConfig, batch: number, masks: Masks): Plan {
+  const feeds: Record<string, HostTensor> = {};
+  const counts = [batch];
+  let rows: Rows = { image: Int32Array.from({ length: batch }, (_, i) => i), place: new Int32Array(batch) };
+  placedLevels(config).forEach(({ kind, tokens, grid }, l) => {
+    const count = counts[l];
+    const mask = kind === "ar" ? new Uint8Array(count * tokens).fill(1) : masks(l, rows, tokens);
+    if (kind === "mar") {
+      const { take, inverse } = takeNeighbours(mask, grid, conditionsRead(config, l));
+      feeds[`mask.${l}`] = float32(Float32Array.from(mask), [count, tokens]);
+      feeds[`take.${l}`] = take;
+      feeds[`inverse.${l}`] = inverse;
+    }
+    rows = rowsBelow(rows, mask, tokens);
+    counts.push(rows.image.length);
+  });
+  return { feeds, rows: counts };
+}
+
+function rowsBelow({ image, place }: Rows, mask: Uint8Array, tokens: number): Rows {
+  const chosen = mask.reduce((a, b) => a + b, 0);
+  const below: Rows = { image: new Int32Array(chosen), place: new Int32Array(chosen) };
+  let at = 0;
+  mask.forEach((one, i) => {
+    if (!one) return;
+    const row = Math.floor(i / tokens);
+    below.image[at] = image[row];
+    below.place[at++] = place[row] * tokens + (i % tokens);
+  });
+  return below;
+}
+
+export interface Batch {
+  /** [B, S, S, C] bytes */
+  images: Uint8Array;
+  /** [B]; the number of classes stands for the null class. */
+  labels: Int32Array;
+}
+
+/** A part of a batch. */
+export function partOf({ images, labels }: Batch, from: number, to: number): Batch {
+  const bytes = images.length / labels.length;
+  return { images: images.subarray(from * bytes, to * bytes), labels: labels.subarray(from, to) };
+}
+
+/**
+ * The feeds of lossGraph. The loss becomes a mean over `totals` (rows of each level in the whole batch, which may be
+ * larger than this part of it) with the given weight of the first channel: the training loss with `redWeight`, the
+ * mean over channels without.
+ */
+export function lossFeeds(
+  config: ModelConfig,
+  { images, labels }: Batch,
+  plan: Plan,
+  { totals = plan.rows, redWeight = 1, guidingRedWeight = 1 }: { totals?: number[]; redWeight?: number; guidingRedWeight?: number } = {},
+): Record<string, HostTensor> {
+  const { channels, imageSize, levels } = config;
+  const channelWeights = (first: number, rows: number) =>
+    float32(
+      Array.from({ length: channels }, (_, c) => (c === 0 ? first : 1) / (first + channels - 1) / rows),
+      [channels],
+    );
+  const feeds: Record<string, HostTensor> = {
+    ...plan.feeds,
+    images: uint8(images, [labels.length, imageSize, imageSize, channels]),
+    labels: int32(labels, [labels.length]),
+    "weights.pixels": channelWeights(redWeight, totals.at(-1)!),
+  };
+  levels.forEach((level, l) => {
+    if (level.kind === "mar" && level.guidingPixel)
+      feeds[`weights.guiding.${l}`] = channelWeights(guidingRedWeight, totals[l]);
+  });
+  return feeds;
+}
+
+/** Row and column of the conditions in the order in which they stand: left, bottom, right, top, middle. */
+const directions = [
+  [0, -1],
+  [1, 0],
+  [0, 1],
+  [-1, 0],
+  [0, 0],
+] as const;
+
+/** The last `count` of the directions: what a level that takes `count` conditions reads. */
+export const directionsRead = (count: number) => directions.slice(directions.length - count);
+
+/** The patch beside `at` in a direction, or -1 outside of the grid. */
+export function neighbour(at: number, grid: number, [down, right]: readonly [number, number]): number {
+  const row = Math.floor(at / grid) + down;
+  const column = (at % grid) + right;
+  return row < 0 || row >= grid || column < 0 || column >= grid ? -1 : row * grid + column;
+}
+
+/** For the chosen patches of rows of a grid: the rows to gather for their conditions, and where each row went. */
+export function takeNeighbours(
+  chosen: Uint8Array,
+  grid: number,
+  count: number,
+): { take: HostTensor; inverse: HostTensor; taken: number } {
+  const tokens = grid * grid;
+  const total = chosen.length;
+  const taken = chosen.reduce((a, b) => a + b, 0);
+  const take = new Int32Array(taken * count).fill(total);
+  const inverse = new Int32Array(total * count).fill(taken * count);
+  const around = directionsRead(count);
+  const beside = around.map((direction) => Int32Array.from({ length: tokens }, (_, at) => neighbour(at, grid, direction)));
+  let at = 0;
+  for (let i = 0; i < total; i++) {
+    if (!chosen[i]) continue;
+    const place = i % tokens;
+    for (let d = 0; d < count; d++) {
+      const other = beside[d][place];
+      if (other < 0) continue;
+      const from = i - place + other;
+      take[at * count + d] = from;
+      inverse[from * count + d] = at * count + d;
+    }
+    at++;
+  }
+  return { take: int32(take, [taken, count]), inverse: int32(inverse, [total, count]), taken };
+}

@@ -1,0 +1,42 @@
+/** A comparison with a recorded result: its worst error against what is allowed. */
+
+export interface Comparison {
+  name: string;
+  error: number;
+  tolerance: number;
+  ok: boolean;
+}
+
+const verdict = (name: string, error: number, tolerance: number): Comparison => ({
+  name,
+  error,
+  tolerance,
+  ok: error <= tolerance, // a NaN is not
+});
+
+type Values = ArrayLike<number>;
+
+function worst(a: Values, b: Values, size: (i: number) => number = () => 1): number {
+  if (a.length !== b.length) return Number.POSITIVE_INFINITY;
+  let most = 0;
+  for (let i = 0; i < a.length; i++) {
+    const error = Math.abs(a[i] - b[i]) / size(i);
+    if (!(error <= most)) most = error; // keeps a NaN
+  }
+  return most;
+}
+
+/** Worst absolute error. */
+export const within = (name: string, got: Values, expected: Values, tolerance: number): Comparison =>
+  verdict(name, worst(got, expected), tolerance);
+
+/** Error of a number relative to the recorded one. */
+export const relative = (name: string, got: number, expected: number, tolerance: number): Comparison =>
+  verdict(name, worst([got], [expected]) / Math.max(Math.abs(expected), 1e-30), tolerance);
+
+/** Worst error relative to the tensor's largest recorded value. */
+export function relativeToLargest(name: string, got: Values, expected: Values, tolerance: number): Comparison {
+  let largest = 0;
+  for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i]));
+  return verdict(name, worst(got, expected) / Math.max(largest, 1e-30), tolerance);
+}

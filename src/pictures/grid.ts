@@ -1,0 +1,121 @@
+/** Images in a labelled grid, as pixels or as PNG. Knows nothing of models; draws its labels without any system font. */
+
+import sharp from "sharp";
+import { drawText, glyphHeight, textWidth } from "./font.ts";
+import { insertPngText } from "./pngtext.ts";
+
+/** Opaque RGB bytes, [height, width, 3]. */
+export interface Pixels {
+  data: Uint8Array;
+  width: number;
+  height: number;
+}
+
+export interface GridOptions {
+  count: number;
+  /** Pixels per side of one image. */
+  size: number;
+  /** 1 (luma), 2 (luma, alpha), 3 (RGB) or 4 (RGBA); alpha is laid on white. */
+  channels: number;
+  /** One per image, drawn under it; cut to the cell. Characters outside ASCII become question marks. */
+  labels?: readonly string[];
+  /** About as many as rows by default. */
+  columns?: number;
+  /** Side of an image's pixel in the grid; by default the largest whole number that keeps a cell within 128 pixels. */
+  scale?: number;
+}
+
+const gap = 4;
+const ink = 51;
+
+/** The grid of `images` [count, size, size, channels] on white, each enlarged without smoothing. */
+export function gridPixels(
+  images: Uint8Array,
+  { count, size, channels, labels, columns = Math.ceil(Math.sqrt(count)), scale = Math.max(1, Math.floor(128 / size)) }: GridOptions,
+): Pixels {
+  if (count < 1) throw new Error("grid: there is no image to show");
+  if (images.length !== count * size * size * channels)
+    throw new Error(`grid: ${images.length} bytes are not images of shape [${[count, size, size, channels].join(", ")}]`);
+  if (labels && labels.length !== count) throw new Error(`grid: ${labels.length} labels for ${count} images`);
+  if (![columns, scale].every((value) => Number.isInteger(value) && value > 0))
+    throw new Error(`grid: columns and scale must be whole numbers above 0, not ${columns} and ${scale}`);
+
+  const cell = size * scale;
+  // All labels have one size: the double one where every label fits it.
+  const textScale = labels && labels.every((label) => textWidth(label) * 2 <= cell) ? 2 : 1;
+  const rowHeight = cell + gap + (labels ? glyphHeight * textScale + gap : 0);
+  const across = Math.min(columns, count);
+  const width = gap + across * (cell + gap);
+  const height = gap + Math.ceil(count / across) * rowHeight;
+  const data = new Uint8Array(width * height * 3).fill(255);
+
+  for (let index = 0; index < count; index++) {
+    const left = gap + (index % across) * (cell + gap);
+    const top = gap + Math.floor(index / across) * rowHeight;
+    const image = onWhite(images.subarray(index * size * size * channels, (index + 1) * size * size * channels), channels);
+    for (let y = 0; y < cell; y++)
+      for (let x = 0; x < cell; x++) {
+        const from = (Math.floor(y / scale) * size + Math.floor(x / scale)) * 3;
+        const to = ((top + y) * width + left + x) * 3;
+        for (let channel = 0; channel < 3; channel++) data[to + channel] = image[from + channel];
+      }
+    if (!labels) continue;
+    const label = cut(labels[index], cell / textScale);
+    const start = left + Math.floor((cell - textWidth(label) * textScale) / 2);
+    drawText(label, (x, y) => {
+      for (let row = 0; row < textScale; row++) {
+        const to = ((top + cell + gap + y * textScale + row) * width + start + x * textScale) * 3;
+        data.fill(ink, to, to + textScale * 3);
+      }
+    });
+  }
+  return { data, width, height };
+}
+
+/** `gridPixels` as PNG; `text` becomes its text chunks. */
+export async function gridPng(
+  images: Uint8Array,
+  { text = {}, ...options }: GridOptions & { text?: Record<string, string> },
+): Promise<Uint8Array> {
+  const { data, width, height } = gridPixels(images, options);
+  return insertPngText(await sharp(data, { raw: { width, height, channels: 3 } }).png().toBuffer(), text);
+}
+
+/** One image [size, size, channels] as PNG in its own size and channels; `text` becomes its text chunks. */
+export async function imagePng(
+  image: Uint8Array,
+  { size, channels, text = {} }: { size: number; channels: number; text?: Record<string, string> },
+): Promise<Uint8Array> {
+  checkChannels(channels);
+  if (image.length !== size * size * channels)
+    throw new Error(`image: ${image.length} bytes are not an image of shape [${[size, size, channels].join(", ")}]`);
+  const picture = sharp(image, { raw: { width: size, height: size, channels } });
+  return insertPngText(await picture.toColourspace(channels < 3 ? "b-w" : "srgb").png().toBuffer(), text);
+}
+
+/** An image [pixels, channels] as opaque RGB [pixels, 3]. */
+function onWhite(image: Uint8Array, channels: number): Uint8Array {
+  checkChannels(channels);
+  if (channels === 3) return image;
+  const rgb = new Uint8Array((image.length / channels) * 3);
+  for (let from = 0, to = 0; from < image.length; from += channels, to += 3) {
+    const alpha = channels === 1 ? 255 : image[from + channels - 1];
+    for (let channel = 0; channel < 3; channel++) {
+      const value = image[from + (channels === 4 ? channel : 0)];
+      rgb[to + channel] = Math.round((value * alpha + 255 * (255 - alpha)) / 255);
+    }
+  }
+  return rgb;
+}
+
+function checkChannels(channels: number): asserts channels is 1 | 2 | 3 | 4 {
+  if (![1, 2, 3, 4].includes(channels)) throw new Error(`picture: 1 to 4 channels can be shown, not ${channels}`);
+}
+
+/** As much of a label as fits `width` pixels, ending in two dots where something is missing. */
+function cut(label: string, width: number): string {
+  if (textWidth(label) <= width) return label;
+  const characters = [...label];
+  while (characters.length && textWidth(`${characters.join("")}..`) > width) characters.pop();
+  return characters.length ? `${characters.join("")}..` : "";
+}
