@@ -1,0 +1,77 @@
+/** Model folders: `config.json` and `model.safetensors`, everything checked before anything runs. */
+
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import type { HostTensor } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import { modelParameters } from "../model/parameters.ts";
+import { writeFileAtomic } from "./atomic.ts";
+import { readSafetensorsHeader, type SafetensorsFile, writeSafetensors } from "./safetensors.ts";
+
+export const configName = "config.json";
+export const weightsName = "model.safetensors";
+
+export interface ModelFolder {
+  folder: string;
+  config: ModelConfig;
+  weights: SafetensorsFile;
+}
+
+/** Reads a model folder, or the `last` checkpoint in a folder of training; the weights stay in their file. */
+export function readModelFolder(path: string): ModelFolder {
+  const folder = !existsSync(join(path, configName)) && existsSync(join(path, "last", configName)) ? join(path, "last") : path;
+  if (!existsSync(folder)) throw new UserError(`there is no model folder ${path}; give one with ${configName} and ${weightsName}`);
+  if (!statSync(folder).isDirectory()) throw new UserError(`${path} is a file, expected a model folder with ${configName} and ${weightsName}`);
+  if (!existsSync(join(folder, configName)))
+    throw new UserError(`${path} is no model folder: it has no ${configName}`);
+  const config = readConfigFile(join(folder, configName));
+  const weights = readSafetensorsHeader(join(folder, weightsName));
+  const problems = modelParameters(config).flatMap(({ name, shape }) => {
+    const found = weights.tensors.get(name);
+    if (!found) return [`${name} is missing`];
+    if (found.dtype !== "float32") return [`${name} is ${found.dtype}, expected float32`];
+    return String(found.shape) === String(shape) ? [] : [`${name} is [${found.shape.join(", ")}], expected [${shape.join(", ")}]`];
+  });
+  if (problems.length > 0)
+    throw new UserError(
+      `${weights.path} does not fit its ${configName}: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? `; and ${problems.length - 5} more` : ""}`,
+    );
+  return { folder, config, weights };
+}
+
+/** A model's configuration from a JSON file. */
+export function readConfigFile(path: string): ModelConfig {
+  return parseModelConfig(readJson(path), path);
+}
+
+export function readJson(path: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch {
+    throw new UserError(`there is no file ${path}`);
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new UserError(`${path} is not JSON: ${(error as Error).message}`);
+  }
+}
+
+/** Writes the two files; for a folder that must never be half new, call it inside `replaceFolder`. */
+export async function writeModelFolder(
+  folder: string,
+  config: ModelConfig,
+  weights: ReadonlyMap<string, Float32Array>,
+): Promise<void> {
+  await writeSafetensors(
+    join(folder, weightsName),
+    modelParameters(config).map(({ name, shape }): [string, HostTensor] => [
+      name,
+      { dtype: "float32", shape, data: weights.get(name)! },
+    ]),
+    { metadata: { format: "pt" } },
+  );
+  await writeFileAtomic(join(folder, configName), `${JSON.stringify(config, null, 2)}\n`);
+}

@@ -1,0 +1,100 @@
+/** What a training run needs to go on: weights, their average, AdamW's moments and the step, in one folder. */
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { ModelConfig } from "../config/model.ts";
+import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
+import type { HostTensor } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import { derive, seedKey } from "../core/random.ts";
+import { recoverFolder, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
+import { readSafetensors, writeSafetensors } from "../files/safetensors.ts";
+import { modelParameters, startingValue } from "../model/parameters.ts";
+import type { Moments } from "./adamw.ts";
+
+export interface TrainingState {
+  /** Steps done. */
+  step: number;
+  values: Map<string, Float32Array>;
+  /** The moving average of the values, which is what gets sampled; the values themselves where there is none. */
+  average: Map<string, Float32Array>;
+  moments: Map<string, Moments>;
+}
+
+/** Random weights as published, moments at zero. */
+export function startingState(config: ModelConfig, seed: number, { ema }: { ema: number }): TrainingState {
+  const values = new Map<string, Float32Array>();
+  const moments = new Map<string, Moments>();
+  modelParameters(config).forEach((parameter, i) => {
+    const value = startingValue(parameter, derive(seedKey(seed), i));
+    values.set(parameter.name, value);
+    moments.set(parameter.name, { first: new Float32Array(value.length), second: new Float32Array(value.length) });
+  });
+  return { step: 0, values, average: ema > 0 ? copied(values) : values, moments };
+}
+
+const copied = (values: Map<string, Float32Array>) => new Map([...values].map(([name, data]) => [name, data.slice()]));
+
+const optimizerName = "optimizer.safetensors";
+const stateName = "state.json";
+
+/** Writes a checkpoint folder whole or not at all. `model.safetensors` in it is the average, ready to be sampled. */
+export async function saveCheckpoint(
+  folder: string,
+  { model, training, dataset, state }: { model: ModelConfig; training: TrainingConfig; dataset: string; state: TrainingState },
+): Promise<void> {
+  const shapes = modelParameters(model);
+  function* optimizer(): Generator<[string, HostTensor]> {
+    for (const { name, shape } of shapes) {
+      const { first, second } = state.moments.get(name)!;
+      for (const [part, data] of Object.entries({ value: state.values.get(name)!, first, second }))
+        yield [`${part}.${name}`, { dtype: "float32", shape, data }];
+    }
+  }
+  await replaceFolder(folder, async (temporary) => {
+    await writeModelFolder(temporary, model, state.average);
+    await writeSafetensors(join(temporary, optimizerName), optimizer());
+    await writeFileAtomic(
+      join(temporary, stateName),
+      `${JSON.stringify({ step: state.step, dataset, training }, null, 2)}\n`,
+    );
+  });
+}
+
+export interface Resumed {
+  model: ModelConfig;
+  training: TrainingConfig;
+  dataset: string;
+  state: TrainingState;
+}
+
+/** Reads what saveCheckpoint wrote. */
+export async function loadCheckpoint(folder: string): Promise<Resumed> {
+  await recoverFolder(folder);
+  if (!existsSync(join(folder, stateName)))
+    throw new UserError(`there is no checkpoint to resume in ${folder}; give the folder that --out named, or start anew without --resume`);
+  const { config: model, weights } = readModelFolder(folder);
+  const { step, dataset, training } = readJson(join(folder, stateName)) as Resumed & { step: number };
+  const parsed = parseTrainingConfig(training, join(folder, stateName));
+  const average = readSafetensors(weights.path).tensors;
+  const optimizer = readSafetensors(join(folder, optimizerName)).tensors;
+  const part = (kind: string, name: string): Float32Array => {
+    const found = optimizer.get(`${kind}.${name}`);
+    if (!found) throw new UserError(`${join(folder, optimizerName)} has no ${kind}.${name}; the checkpoint is incomplete`);
+    return found.data as Float32Array;
+  };
+  const names = modelParameters(model).map(({ name }) => name);
+  const values = new Map(names.map((name) => [name, part("value", name)]));
+  return {
+    model,
+    training: parsed,
+    dataset,
+    state: {
+      step,
+      values,
+      average: parsed.ema > 0 ? new Map(names.map((name) => [name, average.get(name)!.data as Float32Array])) : values,
+      moments: new Map(names.map((name) => [name, { first: part("first", name), second: part("second", name) }])),
+    },
+  };
+}
