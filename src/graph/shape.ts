@@ -46,6 +46,13 @@ export function over(a: Dim, b: Dim): Dim {
   return print(quotient);
 }
 
+/** The sum of dimensions; that of different symbols is a symbol of its own, "P+1". */
+export function plus(a: Dim, b: Dim): Dim {
+  const [x, y] = [parse(a), parse(b)];
+  if (x.symbols.join() === y.symbols.join()) return print({ times: x.times + y.times, symbols: x.symbols });
+  return a === 0 ? b : b === 0 ? a : `${a}+${b}`;
+}
+
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((dim, i) => dim === b[i]);
 
 export const showShape = (shape: Shape): string => `[${shape.join(", ")}]`;

@@ -3,6 +3,7 @@
 import { float32, type HostTensor } from "../core/arrays.ts";
 import {
   add,
+  concat,
   constant,
   div,
   dropout,
@@ -18,6 +19,7 @@ import {
   slice,
   softmax,
   sqrt,
+  sum,
   transpose,
 } from "../graph/build.ts";
 import { over, times } from "../graph/shape.ts";
@@ -121,22 +123,60 @@ export function vitBlock(
   return add(attended, mlp(weights, norm(weights, "norm2", attended), d));
 }
 
-/** An RMSNorm, rotary, SwiGLU block, as in AR levels: [N, D] -> [N, D], N = B * tokens. */
+/** Keys and values of earlier tokens, each [B, H, P, D/H]. */
+export interface Past {
+  keys: Tensor;
+  values: Tensor;
+}
+
+/**
+ * An RMSNorm, rotary, SwiGLU block, as in AR levels: x [N, D] -> [N, D], N = B * tokens, and the keys and values of all
+ * tokens so far. With a past there is one new token, which sees all; without, every token sees those before it.
+ */
 export function llamaBlock(
   weights: Weights,
   x: Tensor,
-  { tokens, heads, rotary: angles, dropout: d }: BlockOptions & { rotary: Rotary },
-): Tensor {
+  { tokens, heads, rotary: angles, dropout: d, past }: BlockOptions & { rotary: Rotary; past?: Past },
+): Past & { x: Tensor } {
   const qkv = dense(weights, "attention.wqkv", rmsNorm(weights, "attention_norm", x), { bias: false });
   const [q, k, v] = splitHeads(qkv, { parts: 3, tokens, heads });
-  const noAttentionDropout = d && { ...d, attention: 0 }; // the published AR has none
-  const mixed = attention(rotate(q, angles), rotate(k, angles), v, {
-    bias: causalBias(tokens),
-    dropout: noAttentionDropout,
+  const turned = rotate(k, angles);
+  const keys = past ? concat([past.keys, turned], 2) : turned;
+  const values = past ? concat([past.values, v], 2) : v;
+  const mixed = attention(rotate(q, angles), keys, values, {
+    bias: past ? undefined : causalBias(tokens),
+    dropout: d && { ...d, attention: 0 }, // the published AR has none there
   });
   const projected = dense(weights, "attention.wo", reshape(mixed, x.shape), { bias: false });
   const attended = add(x, drop(projected, (r) => r.projection, d));
-  return add(attended, swiglu(weights, rmsNorm(weights, "ffn_norm", attended), d));
+  return { x: add(attended, swiglu(weights, rmsNorm(weights, "ffn_norm", attended), d)), keys, values };
+}
+
+/** Keys and values [N, H, D/H] of the few channels before one. */
+export interface FewPast {
+  keys: Tensor[];
+  values: Tensor[];
+}
+
+/**
+ * A pre-norm ViT block for one more token of very few, x [N, D]: `past` grows by its key and value. Scores are products
+ * of whole arrays, for thousands of rows with three keys each make poor matrix products.
+ */
+export function vitBlockNext(weights: Weights, x: Tensor, { heads, past }: { heads: number; past: FewPast }): Tensor {
+  const width = dim(x, 1) as number;
+  const qkv = reshape(dense(weights, "attn.qkv", norm(weights, "norm1", x)), [dim(x, 0), 3, heads, width / heads]);
+  const [q, k, v] = [0, 1, 2].map((part) => pick(qkv, 1, part)); // [N, H, D/H]
+  past.keys.push(k);
+  past.values.push(v);
+  const scaled = mul(q, (width / heads) ** -0.5);
+  const scores = concat(
+    past.keys.map((key) => sum(mul(scaled, key), [-1], { keep: true })),
+    -1,
+  ); // [N, H, S]
+  const shares = softmax(scores);
+  const mixed = past.values.map((value, i) => mul(slice(shares, -1, i, i + 1), value)).reduce((a, b) => add(a, b));
+  const attended = add(x, dense(weights, "attn.proj", reshape(past.keys.length > 1 ? mixed : v, x.shape)));
+  return add(attended, mlp(weights, norm(weights, "norm2", attended)));
 }
 
 /** 0 where a token may look (itself and before), else so low that its weight is exactly 0: [T, T]. */

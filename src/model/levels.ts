@@ -78,7 +78,12 @@ export function teachAr(
   const angles = rotaryOf(level, 0, level.tokens);
   let x = flatten(tokens);
   for (let i = 0; i < level.depth; i++)
-    x = llamaBlock(scope(weights, `blocks.${i}.`), x, { tokens: level.tokens, heads: level.heads, rotary: angles, dropout });
+    ({ x } = llamaBlock(scope(weights, `blocks.${i}.`), x, {
+      tokens: level.tokens,
+      heads: level.heads,
+      rotary: angles,
+      dropout,
+    }));
   return norm(weights, "norm", x);
 }
 

@@ -1,7 +1,7 @@
 /** Operations that move values without changing them. */
 
 import { pad, reshape, slice, transpose } from "../build.ts";
-import { broadcast, type Dim, type Shape, showShape, times } from "../shape.ts";
+import { broadcast, plus, type Shape, showShape, times } from "../shape.ts";
 import type { Row } from "./row.ts";
 
 export const layout = {
@@ -85,9 +85,6 @@ export const layout = {
     gradient: (_, dy) => [dy, null],
   } satisfies Row<"expandLike">,
 };
-
-const plus = (a: Dim, b: Dim): Dim =>
-  typeof a === "number" && typeof b === "number" ? a + b : b === 0 ? a : `${a}+${b}`;
 
 /** Sizes as ONNX's Reshape takes them: 0 keeps the size at the same place, -1 is worked out (once at most). */
 function reshapeCode(from: Shape, to: Shape): number[] {

@@ -1,0 +1,202 @@
+/**
+ * The graphs that sampling runs: for each level one that begins a square and one that takes a step in it, and one that
+ * draws a pixel. Rows are squares in the making; with guidance, rows with the condition come first and the same rows
+ * with the null class behind them.
+ */
+
+import {
+  conditionsRead,
+  guidingPixelLevel,
+  type ModelConfig,
+  type PatchLevel,
+  type PixelLevel,
+  pixelLevel,
+  placedLevels,
+  prefixTokens,
+} from "../config/model.ts";
+import { channelLetters } from "../config/normalize.ts";
+import {
+  add,
+  cast,
+  clip,
+  concat,
+  constant,
+  cumulativeSum,
+  embedding,
+  flatten,
+  gatherRows,
+  gatherTokens,
+  input,
+  less,
+  max,
+  maximum,
+  mul,
+  pick,
+  reshape,
+  slice,
+  softmax,
+  sub,
+  sum,
+  where,
+} from "../graph/build.ts";
+import { times } from "../graph/shape.ts";
+import { dim, type Tensor } from "../graph/tensor.ts";
+import { dense, type FewPast, llamaBlock, norm, type Past, rotaryTable, scope, vitBlockNext } from "./layers.ts";
+import { channelLogits, marBlocks, maskedPatches, placed, type PlacedAr, type PlacedMar, prefix } from "./levels.ts";
+import { labelEmbedding, repeat, weightsOf } from "./loss.ts";
+import { levelPrefix, pixelPrefix } from "./parameters.ts";
+
+export type Outputs = Record<string, Tensor>;
+
+/** With guidance every row stands twice. */
+const ways = (guided: boolean): number => (guided ? 2 : 1);
+
+const conditionsTaken = (level: PatchLevel): number => (level.kind === "mar" ? level.conditions : 1);
+
+/**
+ * `prefix`, the placed tokens [R', P, D] before a square's patches, R' = R times ways. Inputs: `labels` [R'] at the first
+ * level, `conditions` [R', c, D'] below it; `colour` [R', C] with a guiding pixel.
+ */
+export function beginGraph(config: ModelConfig, l: number): Outputs {
+  const { weights } = weightsOf(config);
+  const level = placedLevels(config)[l];
+  const scoped = scope(weights, levelPrefix(l));
+  const count = conditionsTaken(level);
+  const conditions =
+    l === 0
+      ? repeat(labelEmbedding(weights, input("labels", "int32", ["R"])), count)
+      : input("conditions", "float32", ["R", count, level.conditionWidth]);
+  const guided = level.kind === "mar" && level.guidingPixel;
+  const colour = guided ? input("colour", "float32", ["R", config.channels]) : undefined;
+  return { prefix: placed(scoped, prefix(scoped, level, conditions, colour), 0, prefixTokens(level)) };
+}
+
+/**
+ * A MAR step: `conditions` [M, c, D] of the M patches to be drawn. Inputs: `prefix`; `patches` [R, N, C p^2] and `mask`
+ * [R, N] as they are; `read` [R', r], the tokens whose outputs are needed; `take` [M, c], which of those R' * r outputs
+ * are which condition (R' * r for none, beyond the edge).
+ */
+export function marStepGraph(config: ModelConfig, l: number, { guided }: { guided: boolean }): Outputs {
+  const { weights } = weightsOf(config);
+  const level = placedLevels(config)[l] as PlacedMar;
+  const scoped = scope(weights, levelPrefix(l));
+  const rows = times(ways(guided), "R");
+  const before = input("prefix", "float32", [rows, prefixTokens(level), level.width]);
+  const patches = input("patches", "float32", ["R", level.tokens, config.channels * level.patch ** 2]);
+  const shown = maskedPatches(scoped, level, flatten(patches), input("mask", "float32", ["R", level.tokens]));
+  const after = placed(scoped, shown, prefixTokens(level), prefixTokens(level) + level.tokens);
+  const tokens = concat([before, guided ? concat([after, after], 0) : after], 1);
+  const read = input("read", "int32", [rows, "r"]);
+  const out = marBlocks(scoped, level, tokens, { read: (x) => gatherTokens(x, read) });
+  const take = input("take", "int32", ["M", conditionsRead(config, l)]);
+  return { conditions: gatherRows(flatten(out), take) };
+}
+
+/**
+ * An AR step: `conditions` [R', 1, D] of the patch at `position`, and `keys.i` and `values.i` [R', H, P + 1, D/H] of each
+ * block i. Inputs: `prefix`; `patch` [R, C p^2], the one before (anything at position 0); `position` [1]; `keys.i` and
+ * `values.i` [R', H, P, D/H] of the steps before, P = position.
+ */
+export function arStepGraph(config: ModelConfig, l: number, { guided }: { guided: boolean }): Outputs {
+  const { weights } = weightsOf(config);
+  const level = placedLevels(config)[l] as PlacedAr;
+  const scoped = scope(weights, levelPrefix(l));
+  const rows = times(ways(guided), "R");
+  const headWidth = level.width / level.heads;
+  const before = input("prefix", "float32", [rows, 1, level.width]);
+  const position = input("position", "int32", [1]);
+  const patch = input("patch", "float32", ["R", config.channels * level.patch ** 2]);
+  const positions = reshape(scoped("pos_embed_learned"), [level.tokens + 1, level.width]);
+  const shown = norm(scoped, "patch_emb_ln", add(dense(scoped, "patch_emb", patch), embedding(positions, position)));
+  const isFirst = less(cast(position, "float32"), 0.5);
+  let x = where(isFirst, flatten(before), guided ? concat([shown, shown], 0) : shown);
+  const angles = rotaryTable(level.grid, headWidth);
+  const rotary = { cos: embedding(constant(angles.cos), position), sin: embedding(constant(angles.sin), position) };
+  const outputs: Outputs = {};
+  for (let i = 0; i < level.depth; i++) {
+    const cache = (kind: string) => input(`${kind}.${i}`, "float32", [rows, level.heads, "P", headWidth]);
+    const past: Past = { keys: cache("keys"), values: cache("values") };
+    const block = llamaBlock(scope(scoped, `blocks.${i}.`), x, { tokens: 1, heads: level.heads, rotary, past });
+    x = block.x;
+    outputs[`next.keys.${i}`] = block.keys;
+    outputs[`next.values.${i}`] = block.values;
+  }
+  return { conditions: reshape(norm(scoped, "norm", x), [rows, 1, level.width]), ...outputs };
+}
+
+/** Where the pixel graph's weights stand, what it is and how many conditions its parent hands it. */
+interface PixelPlace {
+  level: PixelLevel;
+  prefix: string;
+  conditions: number;
+  conditionWidth: number;
+}
+
+/** The last level's pixels. */
+export function lastPixels(config: ModelConfig): PixelPlace {
+  const last = placedLevels(config).at(-1)!;
+  return { level: pixelLevel(config), prefix: pixelPrefix(config), conditions: 1, conditionWidth: last.width };
+}
+
+/** The guiding pixel of level l. */
+export function guidingPixels(config: ModelConfig, l: number): PixelPlace {
+  const level = placedLevels(config)[l];
+  return {
+    level: guidingPixelLevel,
+    prefix: `${levelPrefix(l)}guiding_pixel_loss.`,
+    conditions: conditionsTaken(level),
+    conditionWidth: level.conditionWidth,
+  };
+}
+
+/**
+ * Draws pixels: `bytes` [M, C] int32. Inputs: `conditions` [M', c, D'], M' = M times ways (the middle one last);
+ * `uniforms` [M, C]; `temperature` and, guided, `guidance` and `filterThreshold` scalars. Each channel is one token: keys
+ * and values are kept from channel to channel, and the last channel's own token is never made, for nobody reads it.
+ */
+export function pixelGraph(config: ModelConfig, { level, prefix: prefixName, conditions: count, conditionWidth }: PixelPlace, { guided }: { guided: boolean }): Outputs {
+  const weights = scope(weightsOf(config).weights, prefixName);
+  const letters = channelLetters(config.channels);
+  const rows = times(ways(guided), "M");
+  const conditions = input("conditions", "float32", [rows, count, conditionWidth]);
+  const uniforms = input("uniforms", "float32", ["M", letters.length]);
+  const settings = {
+    temperature: input("temperature", "float32", []),
+    ...(guided ? { guidance: input("guidance", "float32", []), threshold: input("filterThreshold", "float32", []) } : {}),
+  };
+  const pasts: FewPast[] = Array.from({ length: level.depth }, () => ({ keys: [], values: [] }));
+  let token = dense(weights, "cond_proj", pick(conditions, 1, count - 1));
+  const bytes = letters.map((letter, c) => {
+    let x = norm(weights, "ln", token);
+    pasts.forEach((past, i) => {
+      x = vitBlockNext(scope(weights, `blocks.${i}.`), x, { heads: level.heads, past });
+    });
+    const logits = guide(mul(channelLogits(weights, letter, norm(weights, "norm", x)), settings.temperature), settings);
+    const drawn = draw(softmax(logits), slice(uniforms, 1, c, c + 1)); // [M]
+    const embedded = embedding(weights(`${letter}_codebook.weight`), drawn);
+    token = guided ? concat([embedded, embedded], 0) : embedded;
+    return reshape(drawn, [dim(drawn, 0), 1]);
+  });
+  return { bytes: concat(bytes, 1) };
+}
+
+/**
+ * Guided logits [M, 256] from those with the condition and, behind them, without: lu + w (lc - lu). Where p_c is below
+ * the threshold, lu is first raised to what a distribution like p_c would give it, so that guidance lifts nothing there.
+ */
+function guide(logits: Tensor, { guidance, threshold }: { guidance?: Tensor; threshold?: Tensor }): Tensor {
+  if (!guidance || !threshold) return logits;
+  const both = reshape(logits, [2, "M", 256]);
+  const conditional = pick(both, 0, 0);
+  const unconditional = pick(both, 0, 1);
+  const raised = maximum(unconditional, add(sub(conditional, max(conditional)), max(unconditional)));
+  const filtered = where(less(softmax(conditional), threshold), raised, unconditional);
+  return add(filtered, mul(guidance, sub(conditional, filtered)));
+}
+
+/** The category of probabilities [M, V] at uniforms [M, 1]: how many entries of their running sum lie below. */
+function draw(probabilities: Tensor, uniforms: Tensor): Tensor {
+  const below = cast(less(cumulativeSum(probabilities), uniforms), "float32");
+  return cast(clip(sum(below, [1]), 0, (dim(probabilities, 1) as number) - 1), "int32");
+}
+

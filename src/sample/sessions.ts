@@ -1,0 +1,36 @@
+/** The compiled graphs that sampling needs, each made once, when it is first used. */
+
+import type { Engine, Session } from "../engine/engine.ts";
+import { writeOnnx } from "../graph/onnx.ts";
+import { placedLevels } from "../config/model.ts";
+import { arStepGraph, beginGraph, guidingPixels, lastPixels, marStepGraph, type Outputs, pixelGraph } from "../model/steps.ts";
+import type { SampledModel } from "./sampler.ts";
+
+export interface Sessions {
+  begin(level: number): Promise<Session>;
+  step(level: number, guided: boolean): Promise<Session>;
+  guiding(level: number, guided: boolean): Promise<Session>;
+  pixels(guided: boolean): Promise<Session>;
+  dispose(): Promise<void>;
+}
+
+export function samplingSessions(engine: Engine, { config, folder, weights }: SampledModel): Sessions {
+  const made = new Map<string, Promise<Session>>();
+  const levels = placedLevels(config);
+  const once = (name: string, graph: () => Outputs): Promise<Session> => {
+    let session = made.get(name);
+    if (!session) made.set(name, (session = engine.session(writeOnnx(graph(), { weights }), { folder })));
+    return session;
+  };
+  return {
+    begin: (l) => once(`begin ${l}`, () => beginGraph(config, l)),
+    step: (l, guided) =>
+      once(`step ${l} ${guided}`, () => (levels[l].kind === "ar" ? arStepGraph : marStepGraph)(config, l, { guided })),
+    guiding: (l, guided) => once(`guiding ${l} ${guided}`, () => pixelGraph(config, guidingPixels(config, l), { guided })),
+    pixels: (guided) => once(`pixels ${guided}`, () => pixelGraph(config, lastPixels(config), { guided })),
+    async dispose() {
+      await Promise.all([...made.values()].map(async (session) => (await session).dispose()));
+      made.clear();
+    },
+  };
+}
