@@ -1,13 +1,19 @@
-/** The --device option: which execution provider runs the graphs. */
+/** The --device and --threads options: what runs the graphs. */
 
 import { Option } from "commander";
-import { whole } from "./values.ts";
 import type { Engine, Provider } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
+import { oneOf, whole } from "./values.ts";
+
+const providers = ["cpu", "webgpu", "cuda"] as const satisfies readonly Provider[];
 
 export const deviceOption = () =>
-  new Option("--device <name>", "what runs the graphs").choices(["cpu", "webgpu", "cuda"]).default("cpu");
-export const threadsOption = () => new Option("--threads <n>", "threads (default: one per core)").argParser(whole({ least: 1, most: 1024 }));
+  new Option("--device <name>", "what runs the graphs; where it is not there, the CPU does")
+    .choices(providers)
+    .default("cpu")
+    .argParser(oneOf(providers));
+export const threadsOption = () =>
+  new Option("--threads <n>", "processor threads (default: one per core)").argParser(whole({ least: 1, most: 1024 }));
 
 /** An engine on the device asked for; says on the error stream when it had to fall back. */
 export async function openEngine({ device, threads }: { device: Provider; threads?: number }): Promise<Engine> {

@@ -1,35 +1,62 @@
-/** Parsers of option values: one clear sentence for what is no number or out of range. */
+/** Parsers of option values: what was expected and what came, for a sentence that the option's name begins. */
 
 import { InvalidArgumentError } from "commander";
+import { didYouMean } from "../core/errors.ts";
 
 interface Range {
   least?: number;
+  /** The value has to be larger than this. */
+  above?: number;
   most?: number;
 }
 
-const between = ({ least = Number.NEGATIVE_INFINITY, most = Number.POSITIVE_INFINITY }: Range): string =>
-  most === Number.POSITIVE_INFINITY ? (least === Number.NEGATIVE_INFINITY ? "" : ` of at least ${least}`) : ` from ${least} to ${most}`;
+function bounds({ least, above, most }: Range): string {
+  if (least !== undefined && most !== undefined) return ` from ${least} to ${most}`;
+  const low = above === undefined ? [] : [`above ${above}`];
+  if (least !== undefined) low.push(`of at least ${least}`);
+  if (most !== undefined) low.push(`of at most ${most}`);
+  return low.length > 0 ? ` ${low.join(" and ")}` : "";
+}
+
+const quoted = (text: string): string => (text === "" ? "an empty text" : JSON.stringify(text));
+
+function parsed(text: string, { least, above, most }: Range, kind: { name: string; is: (value: unknown) => boolean }): number {
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (!kind.is(value) || value < (least ?? value) || value > (most ?? value) || (above !== undefined && value <= above))
+    throw new InvalidArgumentError(`expected ${kind.name}${bounds({ least, above, most })}, got ${quoted(text)}`);
+  return value;
+}
 
 export const number =
   (range: Range = {}) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (text.trim() === "" || !Number.isFinite(value) || value < (range.least ?? value) || value > (range.most ?? value))
-      throw new InvalidArgumentError(`Expected a number${between(range)}, got "${text}".`);
-    return value;
-  };
+  (text: string): number =>
+    parsed(text, range, { name: "a number", is: Number.isFinite });
 
 export const whole =
   (range: Range = {}) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (text.trim() === "" || !Number.isSafeInteger(value) || value < (range.least ?? value) || value > (range.most ?? value))
-      throw new InvalidArgumentError(`Expected a whole number${between(range)}, got "${text}".`);
-    return value;
-  };
+  (text: string): number =>
+    parsed(text, range, { name: "a whole number", is: Number.isSafeInteger });
 
 /** "64,16" as [64, 16]. */
 export const wholes =
   (range: Range = {}) =>
   (text: string): number[] =>
-    text.split(",").map(whole(range));
+    text.split(",").map((part) => whole(range)(part));
+
+/** A path or a name: anything but nothing. */
+export const filled = (text: string): string => {
+  if (text.trim() === "") throw new InvalidArgumentError("expected a name, got an empty text");
+  return text;
+};
+
+/** Names that a repeated option adds to. */
+export const collected = (text: string, before: string | undefined): string => (before === undefined ? text : `${before},${text}`);
+
+export const oneOf =
+  <const T extends string>(choices: readonly T[]) =>
+  (text: string): T => {
+    const found = choices.find((choice) => choice === text);
+    if (found === undefined)
+      throw new InvalidArgumentError(`expected ${choices.join(" or ")}, got ${quoted(text)}${didYouMean(text, choices)}`);
+    return found;
+  };

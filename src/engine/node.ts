@@ -29,7 +29,13 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
       logSeverityLevel: 3,
       ...(threads ? { intraOpNumThreads: threads } : {}),
       ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
-      ...(folder ? { extra: { session: { model_external_initializers_file_folder_path: folder } } } : {}),
+      extra: {
+        session: {
+          // Each session has threads of its own; those that wait must not keep the cores from the session that runs.
+          intra_op: { allow_spinning: "0" },
+          ...(folder ? { model_external_initializers_file_folder_path: folder } : {}),
+        },
+      },
     });
   if (provider !== "cpu") {
     const reason = await failure(open(provider));

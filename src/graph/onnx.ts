@@ -31,6 +31,8 @@ export interface OnnxModel {
   /** The inputs and parameters (unless external) that a run needs, and the outputs it gives. */
   inputs: string[];
   outputs: string[];
+  /** What it was written from. */
+  graph: Record<string, Tensor>;
 }
 
 /**
@@ -132,6 +134,7 @@ export function writeOnnx(
     bytes: toBinary(ModelProtoSchema, model),
     inputs: inputs.map(({ name }) => name!),
     outputs: Object.keys(outputs),
+    graph: outputs,
   };
 }
 

@@ -21,7 +21,8 @@ function worst(a: Values, b: Values, size: (i: number) => number = () => 1): num
   let most = 0;
   for (let i = 0; i < a.length; i++) {
     const error = Math.abs(a[i] - b[i]) / size(i);
-    if (!(error <= most)) most = error; // keeps a NaN
+    if (Number.isNaN(error)) return error;
+    if (error > most) most = error;
   }
   return most;
 }

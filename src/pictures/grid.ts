@@ -21,32 +21,58 @@ export interface GridOptions {
   labels?: readonly string[];
   /** About as many as rows by default. */
   columns?: number;
-  /** Side of an image's pixel in the grid; by default the largest whole number that keeps a cell within 128 pixels. */
+  /**
+   * Side of an image's pixel in the grid; by default the largest whole number that keeps a cell within 128 pixels and
+   * the grid within 64 million, and at least 1.
+   */
   scale?: number;
 }
 
 const gap = 4;
 const ink = 51;
+const cellMost = 128;
+const gridMost = 64e6;
+
+export interface GridLayout {
+  width: number;
+  height: number;
+  /** Images per row. */
+  across: number;
+  rowHeight: number;
+  scale: number;
+  /** All labels have one size: the double one where every label fits it. */
+  textScale: number;
+}
+
+/** Where everything in a grid lies, and how large the whole is: nothing is drawn yet. */
+export function gridLayout(options: Omit<GridOptions, "channels">): GridLayout {
+  const { count, size, labels, columns = Math.ceil(Math.sqrt(count)), scale } = options;
+  if (count < 1) throw new Error("grid: there is no image to show");
+  if (labels && labels.length !== count) throw new Error(`grid: ${labels.length} labels for ${count} images`);
+  if (![columns, scale ?? 1].every((value) => Number.isInteger(value) && value > 0))
+    throw new Error(`grid: columns and scale must be whole numbers above 0, not ${columns} and ${scale}`);
+  const longest = labels ? Math.max(...new Set(labels.map(textWidth))) : 0;
+  const at = (scale: number): GridLayout => {
+    const cell = size * scale;
+    const textScale = longest * 2 <= cell ? 2 : 1;
+    const rowHeight = cell + gap + (labels ? glyphHeight * textScale + gap : 0);
+    const across = Math.min(columns, count);
+    const width = gap + across * (cell + gap);
+    return { width, height: gap + Math.ceil(count / across) * rowHeight, across, rowHeight, scale, textScale };
+  };
+  if (scale !== undefined) return at(scale);
+  let layout = at(Math.max(1, Math.floor(cellMost / size)));
+  while (layout.scale > 1 && layout.width * layout.height > gridMost) layout = at(layout.scale - 1);
+  return layout;
+}
 
 /** The grid of `images` [count, size, size, channels] on white, each enlarged without smoothing. */
-export function gridPixels(
-  images: Uint8Array,
-  { count, size, channels, labels, columns = Math.ceil(Math.sqrt(count)), scale = Math.max(1, Math.floor(128 / size)) }: GridOptions,
-): Pixels {
-  if (count < 1) throw new Error("grid: there is no image to show");
+export function gridPixels(images: Uint8Array, options: GridOptions): Pixels {
+  const { count, size, channels, labels } = options;
+  const { width, height, across, rowHeight, scale, textScale } = gridLayout(options);
   if (images.length !== count * size * size * channels)
     throw new Error(`grid: ${images.length} bytes are not images of shape [${[count, size, size, channels].join(", ")}]`);
-  if (labels && labels.length !== count) throw new Error(`grid: ${labels.length} labels for ${count} images`);
-  if (![columns, scale].every((value) => Number.isInteger(value) && value > 0))
-    throw new Error(`grid: columns and scale must be whole numbers above 0, not ${columns} and ${scale}`);
-
   const cell = size * scale;
-  // All labels have one size: the double one where every label fits it.
-  const textScale = labels && labels.every((label) => textWidth(label) * 2 <= cell) ? 2 : 1;
-  const rowHeight = cell + gap + (labels ? glyphHeight * textScale + gap : 0);
-  const across = Math.min(columns, count);
-  const width = gap + across * (cell + gap);
-  const height = gap + Math.ceil(count / across) * rowHeight;
   const data = new Uint8Array(width * height * 3).fill(255);
 
   for (let index = 0; index < count; index++) {

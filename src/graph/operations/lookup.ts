@@ -52,8 +52,10 @@ export const lookup = {
       return { shape: [...index.shape, x.shape[2]], dtype: x.dtype };
     },
     onnx: (emit, [x, index]) => {
-      const wide = emit.node("Cast", [index], { to: { int: onnxType.int64 } });
-      return emit.node("GatherND", [x, emit.node("Unsqueeze", [wide, emit.ints([2])])], { batch_dims: { int: 1 } });
+      // The cast comes last: WebGPU has no Unsqueeze of int64 and would fetch the index back in the middle of a step.
+      const column = emit.node("Unsqueeze", [index, emit.ints([2])]);
+      const wide = emit.node("Cast", [column], { to: { int: onnxType.int64 } });
+      return emit.node("GatherND", [x, wide], { batch_dims: { int: 1 } });
     },
     gradient: null,
   } satisfies Row<"gatherTokens">,

@@ -1,0 +1,39 @@
+/** `npm run bench -- sample|train`: what the claims about speed rest on. */
+
+import { Command } from "commander";
+import { UserError } from "../src/core/errors.ts";
+import { whole, wholes, number } from "../src/cli/values.ts";
+import { benchSample } from "./sample.ts";
+import { benchTrain } from "./train.ts";
+
+const program = new Command("npm run bench --").description("Measures this machine against what its processor can do.");
+program
+  .command("sample")
+  .description("images per second of a model")
+  .option("--model <dir|name>", "a model folder, or one that ships", "emoji")
+  .option("--batch <n>", "images side by side", whole({ least: 1 }), 16)
+  .option("--guidance <w>", "guidance (default: the model's)", number({ least: 0 }))
+  .option("--iterations <list>", "steps at each level (default: the model's)", wholes({ least: 1 }))
+  .option("--rounds <n>", "measurements, of which the median counts", whole({ least: 1 }), 3)
+  .option("--json", "one line of JSON")
+  .addHelpText("after", "\nExample: npm run bench -- sample --batch 16 --iterations 64,16")
+  .action(benchSample);
+program
+  .command("train")
+  .description("seconds per training step of the preset, or of a configuration file")
+  .option("--config <file>", 'JSON with "model" and "training"')
+  .option("--batch <n>", "images a step", whole({ least: 1 }))
+  .option("--micro-batch <n>", "images a run", whole({ least: 1 }))
+  .option("--rounds <n>", "measurements, of which the median counts", whole({ least: 1 }), 5)
+  .option("--profile", "also the share of each operation")
+  .option("--json", "one line of JSON")
+  .addHelpText("after", "\nExample: npm run bench -- train --micro-batch 8 --profile")
+  .action(benchTrain);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof UserError)) throw error;
+  console.error(`error: ${error.message}`);
+  process.exitCode = 2;
+}

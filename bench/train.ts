@@ -1,0 +1,100 @@
+/** `npm run bench -- train`: seconds a step, how far from a plain product's rate, memory, and where the time goes. */
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseModelConfig } from "../src/config/model.ts";
+import { emojiPreset } from "../src/config/presets.ts";
+import { parseTrainingConfig } from "../src/config/training.ts";
+import { emojiClasses } from "../src/data/emoji-classes.ts";
+import { nodeEngine } from "../src/engine/node.ts";
+import { readJson } from "../src/files/model.ts";
+import { trainingMasks } from "../src/train/batches.ts";
+import { startingState } from "../src/train/checkpoint.ts";
+import { trainingStep } from "../src/train/step.ts";
+import { measuring, median, plainProduct } from "./engine.ts";
+
+export interface TrainBench {
+  config?: string;
+  batch?: number;
+  microBatch?: number;
+  rounds: number;
+  json?: boolean;
+  profile?: boolean;
+}
+
+export async function benchTrain({ config: file, batch, microBatch, rounds, json, profile }: TrainBench): Promise<void> {
+  const given = file ? (readJson(file) as { model?: object; training?: object }) : {};
+  const model = parseModelConfig({ ...emojiPreset.model, classes: [...emojiClasses], ...given.model }, file ?? "the preset");
+  const training = parseTrainingConfig({ ...emojiPreset.training, ...given.training }, file ?? "the preset");
+  const images = batch ?? training.batch;
+  const micro = microBatch ?? training.microBatch;
+  const folder = mkdtempSync(join(tmpdir(), "fractalgen-bench-"));
+  const engine = await nodeEngine(profile ? { profile: join(folder, "profile") } : {});
+  const product = await plainProduct(await nodeEngine());
+  const counted = measuring(engine);
+  const step = await trainingStep(counted, model, training);
+  const { values } = startingState(model, 0, { ema: 0 });
+  const bytes = model.imageSize ** 2 * model.channels;
+  // Bytes of no meaning: the time does not depend on them.
+  const data = {
+    images: Uint8Array.from({ length: images * bytes }, (_, i) => (i * 2654435761) >>> 24),
+    labels: Int32Array.from({ length: images }, (_, i) => i % model.classes.length),
+  };
+  const seconds: number[] = [];
+  const rates: number[] = [];
+  const warmUp = 2;
+  for (let round = 0; round < rounds + warmUp; round++) {
+    if (round === warmUp) counted.reset();
+    rates.push(await product());
+    const started = performance.now();
+    await step.run(values, data, { masks: trainingMasks(0, round), microBatch: micro });
+    seconds.push((performance.now() - started) / 1000);
+  }
+  await step.dispose();
+  const time = median(seconds.slice(warmUp));
+  const operations = counted.measured[0].operations / rounds;
+  const plain = median(rates);
+  const result = {
+    parameters: [...values.values()].reduce((sum, value) => sum + value.length, 0),
+    batch: images,
+    microBatch: micro,
+    secondsPerStep: time,
+    imagesPerSecond: images / time,
+    gigaflopPerStep: operations / 1e9,
+    gigaflopPerSecond: operations / time / 1e9,
+    plainProductGigaflopPerSecond: plain,
+    share: operations / time / 1e9 / plain,
+    peakMemoryGB: process.resourceUsage().maxRSS / 1e6,
+  };
+  if (json) console.log(JSON.stringify(result));
+  else {
+    console.log(`training: ${(result.parameters / 1e6).toFixed(2)}M parameters, batch ${images} in micro-batches of ${micro}`);
+    console.log(`  ${time.toFixed(2)} s a step (median of ${rounds}), ${result.imagesPerSecond.toFixed(1)} images/s, peak memory ${result.peakMemoryGB.toFixed(2)} GB`);
+    console.log(
+      `  ${result.gigaflopPerStep.toFixed(0)} GFLOP a step, ${result.gigaflopPerSecond.toFixed(0)} GFLOP/s, ${(100 * result.share).toFixed(0)}% of a plain product's ${plain.toFixed(0)} in the same run`,
+    );
+    if (profile) printProfile(folder);
+  }
+  rmSync(folder, { recursive: true, force: true });
+}
+
+interface ProfileEvent {
+  cat?: string;
+  name: string;
+  dur: number;
+  args?: { op_name?: string };
+}
+
+/** Seconds by operation, from onnxruntime's own profile of all runs (the first ones, which allocate, included). */
+function printProfile(folder: string): void {
+  const files = readdirSync(folder).filter((name) => name.startsWith("profile"));
+  const totals = new Map<string, number>();
+  for (const file of files)
+    for (const { cat, name, dur, args } of JSON.parse(readFileSync(join(folder, file), "utf8")) as ProfileEvent[])
+      if (cat === "Node" && name.endsWith("_kernel_time") && args?.op_name)
+        totals.set(args.op_name, (totals.get(args.op_name) ?? 0) + dur);
+  const all = [...totals.values()].reduce((a, b) => a + b, 0);
+  for (const [operation, time] of [...totals].toSorted((a, b) => b[1] - a[1]).slice(0, 15))
+    console.log(`  ${operation.padEnd(20)} ${((100 * time) / all).toFixed(1).padStart(5)}%`);
+}

@@ -1,0 +1,193 @@
+/** Who may import whom, read from the sources; ARCHITECTURE.md says why. */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { builtinModules } from "node:module";
+import { dirname, join, posix, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+
+/** What the files of a folder may import beside their own folder and npm; `types` in type imports only. */
+const rule: Record<string, { from: string[]; types?: string[] } | "everything"> = {
+  core: { from: [] },
+  config: { from: ["core"] },
+  graph: { from: ["core"] },
+  model: { from: ["core", "config", "graph"] },
+  engine: { from: ["core", "graph"] },
+  files: { from: ["core", "config", "model"], types: ["graph"] },
+  data: { from: ["core", "config", "files"] },
+  pictures: { from: ["core", "files"] },
+  // An engine is a value that is handed in; only those who compose choose one.
+  sample: { from: ["core", "config", "graph", "model"], types: ["engine"] },
+  train: { from: ["core", "config", "graph", "model", "data", "files"], types: ["engine"] },
+  evaluate: { from: ["core", "config", "graph", "model", "data", "files"], types: ["engine"] },
+  parity: "everything",
+  cli: "everything",
+  server: "everything",
+  web: "everything",
+  ".": "everything",
+};
+
+/** Where Node's own modules may be imported. */
+const usesNode = /^((files|data|cli|server|parity)\/|train\/checkpoint\.ts$|engine\/node\.ts$)/;
+
+/** Packages that belong to one place. */
+const owners: Record<string, RegExp> = {
+  "onnxruntime-node": /^engine\/node\.ts$/,
+  "onnxruntime-web": /^(engine|web)\//,
+  "onnx-buf": /^graph\//,
+  sharp: /^(data|pictures|cli|server)\//,
+};
+
+interface Import {
+  /** A path under src for our own files, else the specifier. */
+  target: string;
+  own: boolean;
+  typeOnly: boolean;
+}
+
+/** The imports and re-exports of a source; statements start at the margin, as the formatter leaves them. */
+function importsOf(file: string, source: string): Import[] {
+  const found: Import[] = [];
+  const add = (specifier: string, typeOnly: boolean) => {
+    const own = specifier.startsWith(".");
+    found.push({ own, typeOnly, target: own ? posix.join(posix.dirname(file), specifier) : specifier });
+  };
+  const statement = /^(?:import|export)\s+(type\s+)?(?:([\w$\s,*{}]+?)\s*from\s*)?["']([^"']+)["']/gm;
+  for (const [, type, names = "", specifier] of source.matchAll(statement)) {
+    const braced = /^\{([^}]*)\}$/.exec(names.trim())?.[1].split(",").filter((name) => name.trim());
+    add(specifier, Boolean(type) || Boolean(braced?.length && braced.every((name) => /^\s*type\s/.test(name))));
+  }
+  for (const [, type, specifier] of source.matchAll(/(typeof\s+)?\bimport\(\s*["']([^"']+)["']/g)) add(specifier, Boolean(type));
+  return found;
+}
+
+const root = dirname(fileURLToPath(import.meta.url));
+const files = new Map(
+  readdirSync(root, { recursive: true, encoding: "utf8" })
+    .filter((name) => /\.tsx?$/.test(name))
+    .map((name) => [name.split(sep).join("/"), readFileSync(join(root, name), "utf8")] as const),
+);
+const isTest = (file: string) => file.endsWith(".test.ts");
+const sources = [...files.keys()].filter((file) => !isTest(file));
+const imports = new Map([...files].map(([file, source]) => [file, importsOf(file, source)]));
+const folderOf = (file: string) => (file.includes("/") ? file.slice(0, file.indexOf("/")) : ".");
+
+/** `file -> target` for every import of the sources that `wrong` picks. */
+const offences = (wrong: (file: string, found: Import) => boolean): string[] =>
+  sources.flatMap((file) =>
+    imports.get(file)!.flatMap((found) => (wrong(file, found) ? [`${file} -> ${found.target}`] : [])),
+  );
+
+describe("the parser", () => {
+  it("reads every form of import", () => {
+    const source = [
+      'import a, { b } from "../core/a.ts";',
+      'import {\n  type C,\n  type D,\n} from "../graph/c.ts";',
+      'import type * as E from "e";',
+      'import "./side.ts";',
+      'export * from "./f.ts";',
+      'export { type G, h } from "./g.ts";',
+      'const lazy = await import("./h.ts");',
+      'type I = typeof import("i");',
+      'const text = `\n import x from "not-one"`;',
+      'export const from = "no import";',
+    ].join("\n");
+    expect(importsOf("model/x.ts", source).map(({ target, typeOnly }) => [target, typeOnly])).toEqual([
+      ["core/a.ts", false],
+      ["graph/c.ts", true],
+      ["e", true],
+      ["model/side.ts", false],
+      ["model/f.ts", false],
+      ["model/g.ts", false],
+      ["model/h.ts", false],
+      ["i", true],
+    ]);
+  });
+
+  it("misses none of the sources' relative imports", () => {
+    for (const file of sources) {
+      const mentioned = files.get(file)!.match(/^[^`\n]*(?:\bfrom|\bimport\(?)\s*["']\.{1,2}\/[^"'\n]*["']/gm) ?? [];
+      expect(imports.get(file)!.filter(({ own }) => own).length, file).toBe(mentioned.length);
+    }
+    expect(offences((_, { own, target }) => own && target.endsWith(".ts") && !files.has(target))).toEqual([]);
+  });
+});
+
+describe("imports", () => {
+  it("follow the rule for each folder", () => {
+    for (const file of files.keys())
+      expect(rule, `${file}: the folder is new; say in architecture.test.ts what it may import`).toHaveProperty([folderOf(file)]);
+    const wrong = offences((file, { own, target, typeOnly }) => {
+      const [folder, other] = [folderOf(file), folderOf(target)];
+      const allowed = rule[folder];
+      if (!own || allowed === "everything" || other === folder) return false;
+      return !allowed.from.includes(other) && !(typeOnly && allowed.types?.includes(other));
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it("between folders have no cycles", () => {
+    const edges = new Map<string, Set<string>>();
+    for (const file of sources) {
+      const targets = edges.get(folderOf(file)) ?? new Set();
+      edges.set(folderOf(file), targets);
+      for (const { own, target } of imports.get(file)!) if (own && folderOf(target) !== folderOf(file)) targets.add(folderOf(target));
+    }
+    const visit = (folder: string, path: string[]): string[] => {
+      if (path.includes(folder)) return [[...path.slice(path.indexOf(folder)), folder].join(" -> ")];
+      return [...(edges.get(folder) ?? [])].flatMap((next) => visit(next, [...path, folder]));
+    };
+    expect([...edges.keys()].flatMap((folder) => visit(folder, []))).toEqual([]);
+  });
+
+  it("keep sampling, training and evaluation apart, in tests too", () => {
+    const apart = ["sample", "train", "evaluate"];
+    for (const [file, found] of imports)
+      for (const { target, own } of found) {
+        const [folder, other] = [folderOf(file), folderOf(target)];
+        if (own && apart.includes(folder) && apart.includes(other)) expect(other, `${file} -> ${target}`).toBe(folder);
+      }
+  });
+
+  it("of Node's modules stand where files, processes and sockets are", () => {
+    expect(offences((file, { target }) => target.startsWith("node:") && !usesNode.test(file))).toEqual([]);
+    expect(offences((_, { target }) => builtinModules.includes(target))).toEqual([]); // "fs" for "node:fs"
+  });
+
+  it("of packages stand with their owners, and none of the sources loads vitest", () => {
+    expect(offences((file, { target }) => target in owners && !owners[target].test(file))).toEqual([]);
+    expect(offences((_, { target }) => target === "vitest")).toEqual([]);
+  });
+
+  it("of sampling and the web reach nothing that only Node has", () => {
+    const reached = new Set<string>();
+    const visit = (file: string) => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      for (const { own, target, typeOnly } of imports.get(file) ?? [])
+        if (!typeOnly) {
+          expect(own ? "" : target, file).not.toMatch(/^(node:|sharp$|onnxruntime-node$)/);
+          if (own) visit(target);
+        }
+    };
+    sources.filter((file) => /^(sample|web)\//.test(file)).forEach(visit);
+    expect(reached.has("graph/onnx.ts")).toBe(true);
+  });
+});
+
+describe("every source file", () => {
+  it("is shorter than 400 lines", () => {
+    const long = [...files].map(([file, source]) => ({ file, lines: source.split("\n").length - 1 })).filter(({ lines }) => lines >= 400);
+    expect(long).toEqual([]);
+  });
+
+  it("opens with a comment that says what it is", () => {
+    const bare = sources.filter((file) => !/^(#!.*\n)?(\/\*\*|\/\/)\s+(\* )?\S/.test(files.get(file)!));
+    expect(bare).toEqual([]);
+  });
+
+  it("is found from here", () => {
+    expect(sources.length).toBeGreaterThan(40);
+    expect(files.has("architecture.test.ts")).toBe(true);
+  });
+});

@@ -1,0 +1,57 @@
+/** What a user reads when something ends a command: one sentence for a mistake, the stack for a fault of ours. */
+
+import { CommanderError } from "commander";
+import { UserError } from "../core/errors.ts";
+
+/** Prints what went wrong and gives the exit code: 2 for what the user can mend, 1 for what only we can. */
+export function reported(error: unknown, { help }: { help: string }): 1 | 2 {
+  const sentence = mistake(error, help);
+  if (sentence !== undefined) {
+    if (sentence) console.error(`error: ${sentence}`);
+    return 2;
+  }
+  console.error(error instanceof Error ? (error.stack ?? error.message) : error);
+  console.error("error: this is a fault of fractalgen, not yours; please report it with the command and the lines above");
+  return 1;
+}
+
+/** The sentence for a mistake, "" where all is said already, undefined for a fault of ours. */
+function mistake(error: unknown, help: string): string | undefined {
+  if (error instanceof CommanderError) return error.code === "commander.help" ? "" : usage(error.message, help);
+  if (error instanceof UserError) return error.message;
+  if (!(error instanceof Error)) return undefined;
+  if (error instanceof RangeError && error.message.includes("allocation failed"))
+    return "there is not enough memory for this; ask for fewer images at a time";
+  // The system's own refusals (no space, too many open files, no permission) name the call and the path themselves.
+  if ("syscall" in error && "code" in error) return `the system refused: ${error.message}`;
+  return undefined;
+}
+
+/** Commander's two sentences or lines as one: what, what was expected, what came, what to do. */
+export function usage(message: string, help: string): string {
+  const text = message.replace(/^error: /, "");
+  const invalid = /^option '(?:-\w, )?(--[\w-]+)[^]*' is invalid\. ([^]*)$/.exec(text);
+  if (invalid) return `${invalid[1]}: ${invalid[2]}`;
+  const lacking = /^option '(?:-\w, )?(--[\w-]+) (.*)' argument missing$/.exec(text);
+  if (lacking) return `${lacking[1]} needs a value, ${lacking[1]} ${lacking[2]}; see ${help}`;
+  const excess = /^too many arguments for '(.*)'\. Expected (\d+).* but got (\d+)\.$/.exec(text);
+  if (excess)
+    return `${excess[1]} takes ${excess[2] === "0" ? "options only" : `${excess[2]} names`}, but got ${excess[3]} ${excess[3] === "1" ? "word" : "words"} more; see ${help}`;
+  const near = /^([^]*)\n\(Did you mean (.*)\?\)$/.exec(text);
+  return near ? `${near[1]}; did you mean ${near[2]}?` : `${text}; see ${help}`;
+}
+
+/**
+ * A reader that goes away (`| head`, a closed terminal) is no fault: what is being made is still finished. Anything else
+ * that keeps the output from being written is a mistake like any other.
+ */
+export function endsOnClosedPipe(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (isClosed(error)) return;
+      process.exitCode = 2;
+      if (stream === process.stdout) console.error(`error: cannot write to the standard output: ${error.message}`);
+    });
+}
+
+export const isClosed = ({ code }: NodeJS.ErrnoException): boolean => code === "EPIPE" || code === "EIO";

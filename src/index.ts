@@ -1,0 +1,15 @@
+/** The library: what programs import. */
+
+export type { ModelConfig } from "./config/model.ts";
+export { parseModelConfig } from "./config/model.ts";
+export { parseTrainingConfig, type TrainingConfig } from "./config/training.ts";
+export { UserError } from "./core/errors.ts";
+export type { Dataset, Split } from "./data/dataset.ts";
+export { emojiDataset } from "./data/emoji.ts";
+export type { Engine, Provider, Session } from "./engine/engine.ts";
+export { nodeEngine } from "./engine/node.ts";
+export { externalModel } from "./files/external.ts";
+export { readModelFolder, writeModelFolder } from "./files/model.ts";
+export { createSampler, type Frame, type SampleOptions, type Sampler } from "./sample/sampler.ts";
+export { loadCheckpoint, saveCheckpoint, startingState } from "./train/checkpoint.ts";
+export { train, type TrainingRecord } from "./train/trainer.ts";

@@ -1,0 +1,101 @@
+/** The published implementation's recorded results hold, all of them; and a model that is not theirs does not pass. */
+
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, it } from "vitest";
+import { type HostTensor, uint8 } from "../core/arrays.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { input } from "../graph/build.ts";
+import { writeOnnx } from "../graph/onnx.ts";
+import { pixelPrefix } from "../model/parameters.ts";
+import { normalize, patchify } from "../model/patches.ts";
+import { type ParityCase, readCase } from "./case.ts";
+import { type Comparison, within } from "./compare.ts";
+import { compareSamples } from "./samples.ts";
+import { compareEvaluation, compareTraining } from "./teacher.ts";
+
+const engine = await nodeEngine();
+const folder = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url));
+
+/** Each kind of comparison, and which of the recorded arrays are results that it has to cover. */
+const kinds = [
+  { kind: "evaluation", compare: compareEvaluation, results: /^(level0\.cond\.\w+|eval\.loss)$/ },
+  { kind: "training", compare: compareTraining, results: /^train\d\.(loss$|grad_norm$|grad\.|gradnorm\.|after\.)/ },
+  { kind: "samples", compare: compareSamples, results: /^sample\.\w+\.u8$/ },
+];
+
+/** What is recorded beside results: what went in, every draw, and the patches, which have a test of their own. */
+const given = /^(images(\.u8)?|labels|level0\.(patches|mask))$|\.(draw_kind|draw_size|uniforms|orders)$|\.draw\.\d+\./;
+
+/** How many results each folder has, counted when they were recorded. */
+const recorded = { "ar-3level": 191, "mar-3level": 249, "mar-4level-guided": 431 };
+
+/** Tensors are compared apart where their gradient is rounding noise: one result, up to two comparisons. */
+const names = (comparisons: Comparison[]): string[] => [
+  ...new Set(comparisons.map(({ name }) => name.replace(/ \(noise\)$/, ""))),
+];
+
+const failures = (comparisons: Comparison[]) => comparisons.filter(({ ok }) => !ok);
+
+describe.each(Object.entries(recorded))("%s", (name, results) => {
+  let parityCase: ParityCase;
+  beforeAll(async () => {
+    parityCase = await readCase(folder(name));
+  });
+
+  it.each(kinds.map((kind) => [kind.kind, kind] as const))("%s agrees", async (_, { compare, results: wanted }) => {
+    const comparisons = await compare(engine, parityCase);
+    expect(failures(comparisons)).toEqual([]);
+    expect(names(comparisons).sort()).toEqual(parityCase.keys.filter((key) => wanted.test(key)).sort());
+  });
+
+  it("first level's patches agree", async () => {
+    const images = parityCase.expected("images.u8");
+    const { imageSize, channels, levels } = parityCase.config;
+    const [first] = levels;
+    const bytes = input("bytes", "uint8", ["B", imageSize, imageSize, channels]);
+    const patch = first.kind === "pixel" ? 1 : first.patch;
+    const session = await engine.session(writeOnnx({ patches: patchify(normalize(bytes), patch) }));
+    const { patches } = await session.run({ bytes: uint8(images.data as Uint8Array, images.shape) });
+    await session.dispose();
+    expect(within("level0.patches", numbers(patches), numbers(parityCase.expected("level0.patches")), 1e-6).ok).toBe(true);
+  });
+
+  it("has nothing recorded that no test looks at", () => {
+    const compared = parityCase.keys.filter((key) => kinds.some(({ results: wanted }) => wanted.test(key)));
+    expect(compared.length).toBe(results);
+    expect(parityCase.keys.filter((key) => !compared.includes(key) && !given.test(key))).toEqual([]);
+  });
+
+  it("a weight that is off by 0.01 is noticed in evaluation and training", async () => {
+    const spoilt = withWeight(parityCase, "generator.patch_emb.weight", 0.01);
+    expect(names(failures(await compareEvaluation(engine, spoilt)))).toContain("level0.cond.middle");
+    expect(names(failures(await compareTraining(engine, spoilt)))).toEqual(
+      expect.arrayContaining(["train0.grad_norm", "train0.grad.class_emb.weight"]),
+    );
+  });
+
+  // An error of 0.01 would not do here: the recorded draws keep away from boundaries so that bytes survive rounding.
+  it("another model's samples are noticed", async () => {
+    const { "sample.plain": plain } = parityCase.samples;
+    const bias = `${pixelPrefix(parityCase.config)}r_mlm.bias`;
+    const spoilt = { ...withWeight(parityCase, bias, 1), samples: { "sample.plain": plain } };
+    expect(names(failures(await compareSamples(engine, spoilt)))).toEqual(["sample.plain.u8"]);
+  });
+});
+
+it("no comparison is ok with a NaN, a missing value or an error above its tolerance", () => {
+  expect(within("same", [1, 2], [1, 2], 0).ok).toBe(true);
+  expect(within("nan", [1, Number.NaN], [1, 2], 10).ok).toBe(false);
+  expect(within("nan first", [Number.NaN, 2], [1, 2], 10).ok).toBe(false);
+  expect(within("short", [1], [1, 2], 10).ok).toBe(false);
+  expect(within("off", [1, 2.02], [1, 2], 0.01)).toMatchObject({ ok: false, tolerance: 0.01 });
+});
+
+const numbers = ({ data }: HostTensor) => data as ArrayLike<number>;
+
+/** The case with `error` added to the first value of one weight. */
+function withWeight(parityCase: ParityCase, name: string, error: number): ParityCase {
+  const changed = parityCase.weights.get(name)!.slice();
+  changed[0] += error;
+  return { ...parityCase, weights: new Map([...parityCase.weights, [name, changed]]) };
+}
