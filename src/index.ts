@@ -7,7 +7,7 @@ export { UserError } from "./core/errors.ts";
 export type { Dataset, Split } from "./data/dataset.ts";
 export { emojiDataset } from "./data/emoji.ts";
 export type { Engine, Provider, Session } from "./engine/engine.ts";
-export { nodeEngine } from "./engine/node.ts";
+export { disableTelemetry, nodeEngine } from "./engine/node.ts";
 export { externalModel } from "./files/external.ts";
 export { readModelFolder, writeModelFolder } from "./files/model.ts";
 export { createSampler, type Frame, type SampleOptions, type Sampler } from "./sample/sampler.ts";

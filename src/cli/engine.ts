@@ -1,4 +1,4 @@
-/** The --device and --threads options: what runs the graphs. */
+/** The options of every command that runs graphs: --device, --threads and, in one group with them, --help. */
 
 import { Option } from "commander";
 import type { Engine, Provider } from "../engine/engine.ts";
@@ -14,6 +14,7 @@ export const deviceOption = () =>
     .argParser(oneOf(providers));
 export const threadsOption = () =>
   new Option("--threads <n>", "processor threads (default: one per core)").argParser(whole({ least: 1, most: 1024 }));
+export const helpOption = () => new Option("-h, --help", "show this help");
 
 /** An engine on the device asked for; says on the error stream when it had to fall back. */
 export async function openEngine({ device, threads }: { device: Provider; threads?: number }): Promise<Engine> {

@@ -36,7 +36,7 @@ export function usage(message: string, help: string): string {
   if (lacking) return `${lacking[1]} needs a value, ${lacking[1]} ${lacking[2]}; see ${help}`;
   const excess = /^too many arguments for '(.*)'\. Expected (\d+).* but got (\d+)\.$/.exec(text);
   if (excess)
-    return `${excess[1]} takes ${excess[2] === "0" ? "options only" : `${excess[2]} names`}, but got ${excess[3]} ${excess[3] === "1" ? "word" : "words"} more; see ${help}`;
+    return `${excess[1]} takes ${excess[2] === "0" ? "options only" : `${excess[2]} names`}, but got ${excess[3]} ${excess[3] === "1" ? "word" : "words"} beside them; see ${help}`;
   const near = /^([^]*)\n\(Did you mean (.*)\?\)$/.exec(text);
   return near ? `${near[1]}; did you mean ${near[2]}?` : `${text}; see ${help}`;
 }

@@ -14,27 +14,31 @@ export const shippedModels = (): string[] =>
 
 /** A model by name or folder. A folder of a running training gives its last checkpoint. */
 export async function findModel(nameOrFolder: string): Promise<ModelFolder> {
-  if (shippedModels().includes(nameOrFolder)) return readModelFolder(join(shipped, nameOrFolder));
+  const names = shippedModels();
+  if (names.includes(nameOrFolder)) return readModelFolder(join(shipped, nameOrFolder));
   await recoverFolder(nameOrFolder);
   await recoverFolder(join(nameOrFolder, "last"));
-  if (!existsSync(nameOrFolder))
-    throw new UserError(
-      `there is no model "${nameOrFolder}": neither a folder nor one that ships (${shippedModels().join(", ")})${didYouMean(nameOrFolder, shippedModels())}`,
-    );
+  if (!existsSync(nameOrFolder)) {
+    const ships = names.length > 0 ? ` nor one that ships (${names.join(", ")})` : "; none ships";
+    throw new UserError(`--model: there is no model "${nameOrFolder}", neither a folder${ships}${didYouMean(nameOrFolder, names)}`);
+  }
   return readModelFolder(nameOrFolder);
 }
 
 /** Labels of classes given by name or number, "heart,3". */
 export function parseClasses(text: string, classes: readonly string[]): number[] {
+  const named = (name: string) => classes.findIndex((known) => known.toLowerCase() === name.trim().toLowerCase());
+  // ImageNet's names have commas of their own.
+  if (named(text) >= 0) return [named(text)];
   return text.split(",").map((part) => {
     const name = part.trim();
-    const byName = classes.findIndex((known) => known.toLowerCase() === name.toLowerCase());
-    if (byName >= 0) return byName;
-    const number = Number(name);
-    if (name !== "" && Number.isInteger(number) && number >= 0 && number < classes.length) return number;
+    if (named(name) >= 0) return named(name);
+    const number = name === "" ? Number.NaN : Number(name);
+    if (Number.isInteger(number) && number >= 0 && number < classes.length) return number;
     const known = classes.length > 30 ? `${classes.slice(0, 30).join(", ")} … (${classes.length} in all)` : classes.join(", ");
+    const near = Number.isNaN(number) && name !== "" ? didYouMean(name, classes) : "";
     throw new UserError(
-      `the model has no class "${name}"${didYouMean(name, classes) || `; it has ${known}, or numbers from 0 to ${classes.length - 1}`}`,
+      `--class: the model has no class "${name}"${near || `; it has ${known}, or numbers from 0 to ${classes.length - 1}`}`,
     );
   });
 }

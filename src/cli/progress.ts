@@ -2,9 +2,15 @@
 
 import type { WriteStream } from "node:tty";
 
+/** Characters on the terminal. */
+export interface Room {
+  columns: number;
+  rows: number;
+}
+
 export interface Progress {
   /** Shows the state; called as often as one likes. `preview` is asked for only when it is drawn. */
-  update(line: string, preview?: () => string[]): void;
+  update(line: string, preview?: (room: Room) => string[]): void;
   /** Takes the progress away, so that what follows starts on a clean line. */
   clear(): void;
 }
@@ -12,38 +18,55 @@ export interface Progress {
 const terminalMs = 150;
 const plainMs = 5000;
 
-export function progressOn(stream: WriteStream | NodeJS.WriteStream, { quiet = false, preview = true } = {}): Progress {
+type Terminal = WriteStream | NodeJS.WriteStream;
+
+export function progressOn(stream: Terminal, { quiet = false, preview = true } = {}): Progress {
   if (quiet) return { update: () => {}, clear: () => {} };
-  let last = Number.NEGATIVE_INFINITY;
-  if (!stream.isTTY)
-    return {
-      update(line) {
-        const now = performance.now();
-        if (now - last < plainMs) return;
-        last = now;
-        stream.write(`${line}\n`);
-      },
-      clear: () => {},
-    };
-  let shown = 0;
-  const clear = () => {
-    if (shown > 0) stream.write(`\u001b[${shown}F\u001b[J`);
-    shown = 0;
+  return stream.isTTY ? rewritten(stream as WriteStream, preview) : lineByLine(stream);
+}
+
+/** In a file or a pipe: a line after 5 s, and then the fewer the longer it takes. */
+function lineByLine(stream: Terminal): Progress {
+  const started = performance.now();
+  let last = started;
+  return {
+    update(line) {
+      const now = performance.now();
+      if (now - last < Math.max(plainMs, (now - started) / 20)) return;
+      last = now;
+      stream.write(`${line}\n`);
+    },
+    clear: () => {},
   };
-  const colours = preview && (stream as WriteStream).getColorDepth() >= 24;
+}
+
+function rewritten(stream: WriteStream, preview: boolean): Progress {
+  const colours = preview && inTrueColour(stream);
+  let last = Number.NEGATIVE_INFINITY;
+  let shown = 0;
+  const home = () => (shown > 0 ? `\u001b[${shown}F\u001b[J` : "");
   return {
     update(line, picture) {
       const now = performance.now();
       if (now - last < terminalMs) return;
       last = now;
-      const fits = colours && picture ? picture().slice(0, Math.max(0, (stream as WriteStream).rows - 2)) : [];
-      clear();
-      const lines = [...fits, line.slice(0, (stream as WriteStream).columns - 1)];
-      stream.write(`${lines.join("\n")}\n`);
+      // A terminal that does not tell its size says 0.
+      const room = { columns: (stream.columns || 80) - 1, rows: (stream.rows || 24) - 2 };
+      const lines = [...(colours && picture ? picture(room) : []), line.slice(0, room.columns)];
+      stream.write(`${home()}${lines.join("\n")}\n`);
       shown = lines.length;
     },
-    clear,
+    clear() {
+      if (shown > 0) stream.write(home());
+      shown = 0;
+    },
   };
+}
+
+/** Node knows no colours beyond 256 inside tmux; the terminal's own word counts too, unless colours are unwanted. */
+function inTrueColour(stream: WriteStream): boolean {
+  const depth = stream.getColorDepth();
+  return depth >= 24 || (depth > 1 && ["truecolor", "24bit"].includes(process.env["COLORTERM"] ?? ""));
 }
 
 /** Seconds as people read them: "8 s", "3 min 20 s", "2 h 5 min". */
@@ -55,21 +78,4 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-/** A signal that Ctrl-C aborts: the first press stops in order, a second one at once. */
-export function interruptible(): { signal: AbortSignal; done(): void } {
-  const controller = new AbortController();
-  const stop = () => {
-    process.off("SIGINT", stop);
-    process.off("SIGTERM", stop);
-    controller.abort();
-  };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
-  return {
-    signal: controller.signal,
-    done() {
-      process.off("SIGINT", stop);
-      process.off("SIGTERM", stop);
-    },
-  };
-}
+export const rateOf = (imagesPerSecond: number): string => `${imagesPerSecond.toFixed(imagesPerSecond < 10 ? 2 : 0)} images/s`;

@@ -1,7 +1,6 @@
 /** `fractalgen sample`: images from a model as a labelled grid, one by one, and as an animation. */
 
-import { statSync } from "node:fs";
-import { basename, extname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import type { ModelConfig } from "../config/model.ts";
 import { placedLevels } from "../config/model.ts";
@@ -9,15 +8,17 @@ import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { externalModel } from "../files/external.ts";
-import { animation } from "../pictures/animation.ts";
-import { gridPixels, gridPng, imagePng } from "../pictures/grid.ts";
-import { halfBlocks } from "../pictures/halfblocks.ts";
+import { gridLayout, gridPng, imagePng } from "../pictures/grid.ts";
 import { createSampler, type Frame } from "../sample/sampler.ts";
 import type { Schedule } from "../sample/schedule.ts";
-import { deviceOption, openEngine, threadsOption } from "./engine.ts";
+import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
+import { filming, type Picture } from "./film.ts";
+import { interruptible } from "./interrupt.ts";
 import { findModel, parseClasses, shippedModels } from "./models.ts";
-import { duration, interruptible, progressOn } from "./progress.ts";
-import { number, whole, wholes } from "./values.ts";
+import { checkFile, checkFolder } from "./outputs.ts";
+import { preview } from "./preview.ts";
+import { duration, progressOn, rateOf } from "./progress.ts";
+import { collected, filled, number, oneOf, whole, wholes } from "./values.ts";
 import { version } from "./version.ts";
 
 interface SampleFlags {
@@ -41,28 +42,37 @@ interface SampleFlags {
   threads?: number;
 }
 
+const schedules = ["linear", "constant"] as const satisfies readonly Schedule[];
+
 export function addSample(program: Command): void {
+  const ships = shippedModels();
   program
     .command("sample")
-    .description("generate images")
-    .option("--model <dir|name>", `a model folder, or one that ships (${shippedModels().join(", ")})`, "emoji")
-    .option("--class <names>", "classes by name or number, comma-separated; images take them in turn (default: all)")
+    .summary("generate images")
+    .description("Generate images: a labelled grid, and where asked for each on its own and an animation.")
+    .optionsGroup("Which images:")
+    .option("--model <dir|name>", ships.length > 0 ? `a model folder, or one that ships: ${ships.join(", ")}` : "a model folder", filled, "emoji")
+    .option("--class <names>", "classes by name or number, comma-separated; images take them in turn (default: all)", collected)
     .option("-n, --count <n>", "how many images", whole({ least: 1, most: 100_000 }), 16)
-    .option("--seed <n>", "the same seed, class and options give the same images", whole({ least: 0 }), 0)
-    .option("--guidance <w>", "classifier-free guidance; 1 is none (default: the model's)", number({ least: 0, most: 1000 }))
-    .addOption(new Option("--schedule <name>", "guidance over the first level's steps (default: the model's)").choices(["linear", "constant"]))
-    .option("--temperature <t>", "logits are multiplied by it: above 1 sharpens (default: the model's)", number({ least: 0.001, most: 1000 }))
-    .option("--filter-threshold <p>", "guidance leaves less likely bytes alone (default: the model's)", number({ least: 0, most: 1 }))
-    .option("--iterations <list>", "steps at each level above the pixels, such as 64,16 (default: the model's)", wholes({ least: 1 }))
-    .option("--batch <n>", "images made side by side; they do not depend on it", whole({ least: 1, most: 4096 }), 16)
-    .option("--out <file>", "the grid, a PNG with seed and options in its text chunks", "out/samples.png")
-    .option("--columns <n>", "columns of the grid", whole({ least: 1, most: 1000 }))
-    .option("--animate <file>", "an animation of how the fractal fills in (.webp or .gif)")
-    .option("--each <dir>", "also every image on its own, as PNG")
+    .option("--seed <n>", "the same seed, class and options give the same images", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0)
+    .optionsGroup("How they are drawn (default: as the model says):")
+    .option("--guidance <w>", "how strongly the class counts; 1: as trained", number({ least: 0, most: 1000 }))
+    .addOption(new Option("--schedule <name>", "guidance over the first level's steps").choices(schedules).argParser(oneOf(schedules)))
+    .option("--temperature <t>", "logits are multiplied by it: above 1 sharpens", number({ above: 0, most: 1000 }))
+    .option("--filter-threshold <p>", "guidance leaves less likely bytes alone", number({ least: 0, most: 1 }))
+    .option("--iterations <list>", "steps at each level above the pixels, such as 64,16", wholes({ least: 1, most: 65536 }))
+    .optionsGroup("What is written:")
+    .option("--out <file>", "the grid, a PNG with model, seed and options in its text chunks", filled, "out/samples.png")
+    .option("--columns <n>", "columns of the grid (default: about as many as rows)", whole({ least: 1, most: 1000 }))
+    .option("--animate <file>", "an animation of how the fractal fills in, .webp or .gif", filled)
+    .option("--each <dir>", "also every image on its own, as PNG", filled)
     .option("--json", "print one line of JSON, no progress")
+    .optionsGroup("How it runs:")
+    .option("--batch <n>", "images made side by side; they do not depend on it", whole({ least: 1, most: 4096 }), 16)
     .option("--no-preview", "no preview on the terminal")
     .addOption(deviceOption())
     .addOption(threadsOption())
+    .addHelpOption(helpOption())
     .addHelpText(
       "after",
       "\nExamples:\n  fractalgen sample --model emoji --class heart,face -n 16 --seed 1 --guidance 4 --out grid.png\n  fractalgen sample --class flag -n 4 --animate flags.webp --each flags/",
@@ -73,18 +83,20 @@ export function addSample(program: Command): void {
 async function sample(flags: SampleFlags): Promise<void> {
   const model = await findModel(flags.model);
   const { config } = model;
-  const classes = flags.class ? parseClasses(flags.class, config.classes) : config.classes.map((_, i) => i);
+  const classes = flags.class === undefined ? config.classes.map((_, i) => i) : parseClasses(flags.class, config.classes);
   const labels = Array.from({ length: flags.count }, (_, i) => classes[i % classes.length]);
+  const names = labels.map((label) => config.classes[label]);
   const settings = settingsOf(flags, config);
-  checkOutputs(flags);
+  const picture: Picture = { count: flags.count, size: config.imageSize, channels: config.channels, columns: flags.columns };
+  checkOutputs(flags, picture, names);
+  const film = flags.animate === undefined ? undefined : filming(flags.animate, picture);
 
   const engine = await openEngine(flags);
   const sampler = createSampler(engine, externalModel(model));
   const progress = progressOn(process.stderr, { quiet: flags.json, preview: flags.preview });
-  const { signal, done } = interruptible();
-  const names = labels.map((label) => config.classes[label]);
-  const picture = { count: flags.count, size: config.imageSize, channels: config.channels, columns: flags.columns };
-  const film = flags.animate ? filming(picture) : undefined;
+  progress.update("loading the model");
+  const { signal, exitCode, done } = interruptible();
+  const line = progressLine(flags);
   const started = performance.now();
   const frames = sampler.sample({ labels, seed: flags.seed, ...settings, batch: flags.batch, signal });
   let images: Uint8Array;
@@ -96,15 +108,13 @@ async function sample(flags: SampleFlags): Promise<void> {
         break;
       }
       film?.add(next.value);
-      progress.update(progressLine(next.value, flags.count, (performance.now() - started) / 1000), () =>
-        halfBlocks(gridPixels(next.value.images, { ...picture, scale: 1 }), { columns: process.stderr.columns ?? 80 }),
-      );
+      progress.update(line(next.value), (room) => preview(next.value, picture, { ...room, batch: flags.batch }));
     }
   } catch (error) {
-    if (!signal.aborted) throw error;
     progress.clear();
+    if (!signal.aborted) throw error;
     console.error("stopped; nothing was written");
-    process.exitCode = 130;
+    process.exitCode = exitCode();
     return;
   } finally {
     done();
@@ -115,21 +125,22 @@ async function sample(flags: SampleFlags): Promise<void> {
 
   const text = (label: string, index?: number) => ({
     Software: `fractalgen ${version}`,
-    Model: config.name ?? basename(model.folder),
+    Model: config.name ?? nameOf(model.folder),
     Class: label,
     Seed: String(flags.seed),
-    ...(index === undefined ? {} : { Index: String(index) }),
+    ...(index === undefined ? { Count: String(flags.count) } : { Index: String(index) }),
     Options: JSON.stringify({ ...settings, device: engine.provider }),
   });
-  await writeFileAtomic(flags.out, await gridPng(images, { ...picture, labels: names, text: text([...new Set(names)].join(",")) }));
-  const each = flags.each ? await writeEach(flags.each, images, { config, names, text }) : [];
-  if (film && flags.animate) await film.write(flags.animate, images);
+  const inTurn = names.slice(0, classes.length).join(",");
+  await writeFileAtomic(flags.out, await gridPng(images, { ...picture, labels: names, text: text(inTurn) }));
+  const each = flags.each === undefined ? undefined : await writeEach(flags.each, images, { config, names, text });
+  await film?.write(images);
   if (flags.json)
     console.log(
       JSON.stringify({
         out: flags.out,
-        ...(flags.animate ? { animation: flags.animate } : {}),
-        ...(flags.each ? { each } : {}),
+        animation: flags.animate,
+        each,
         classes: names,
         seed: flags.seed,
         ...settings,
@@ -139,9 +150,16 @@ async function sample(flags: SampleFlags): Promise<void> {
       }),
     );
   else {
-    console.error(`${flags.count} images in ${seconds.toFixed(1)} s (${(flags.count / seconds).toFixed(2)} images/s)`);
-    for (const path of [flags.out, flags.animate, flags.each]) if (path) console.log(path);
+    const images = flags.count === 1 ? "1 image" : `${flags.count} images`;
+    console.error(`${images} in ${seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds)} (${rateOf(flags.count / seconds)})`);
+    for (const path of [flags.out, flags.animate, flags.each]) if (path !== undefined) console.log(path);
   }
+}
+
+/** What a model without a name is called: its folder, or that of the run whose last checkpoint it is. */
+function nameOf(folder: string): string {
+  const path = resolve(folder);
+  return basename(basename(path) === "last" ? dirname(path) : path);
 }
 
 /** The options that images depend on, with the model's own where none was given. */
@@ -150,7 +168,7 @@ function settingsOf(flags: SampleFlags, { sampling, levels, ...config }: ModelCo
   const { iterations = sampling.iterations ?? above.map(({ tokens }) => tokens) } = flags;
   if (iterations.length !== above.length)
     throw new UserError(
-      `--iterations has ${iterations.length} numbers, but this model has ${above.length} levels above the pixels, such as ${above.map(({ tokens }) => tokens).join(",")}`,
+      `--iterations: expected ${above.length} numbers, one for each of the model's levels above the pixels, such as ${above.map(({ tokens }) => tokens).join(",")}, got ${iterations.length}`,
     );
   return {
     guidance: flags.guidance ?? sampling.guidance,
@@ -161,44 +179,32 @@ function settingsOf(flags: SampleFlags, { sampling, levels, ...config }: ModelCo
   };
 }
 
-/** Finds mistakes in the names of outputs before an hour of work goes into them. */
-function checkOutputs({ out, animate, each }: SampleFlags): void {
-  if (extname(out).toLowerCase() !== ".png") throw new UserError(`--out ${out}: the grid is a PNG, expected a name that ends in .png`);
-  if (animate && ![".webp", ".gif"].includes(extname(animate).toLowerCase()))
-    throw new UserError(`--animate ${animate}: expected a name that ends in .webp or .gif`);
-  if (each && isFile(each)) throw new UserError(`--each ${each} is a file, expected a folder`);
+/** An image reader's usual limit (sharp's, 16383 squared). */
+const gridMost = 268e6;
+
+/** Finds what would keep the outputs from being written before an hour of work goes into them. */
+function checkOutputs({ out, animate, each }: SampleFlags, picture: Picture, labels: string[]): void {
+  checkFile(out, { option: "--out", endings: [".png"] });
+  if (animate !== undefined) checkFile(animate, { option: "--animate", endings: [".webp", ".gif"] });
+  if (each !== undefined) checkFolder(each, { option: "--each" });
+  const { width, height } = gridLayout({ ...picture, labels });
+  if (width * height > gridMost)
+    throw new UserError(
+      `--count: a grid of ${picture.count} images would have ${width}x${height} pixels, at most ${gridMost / 1e6} million can be written; ask for fewer images, several times with other seeds`,
+    );
 }
 
-const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
-
-function progressLine({ done, level, step, steps }: Frame, count: number, seconds: number): string {
-  const rate = (done * count) / seconds;
-  const left = done > 0 ? duration((seconds / done) * (1 - done)) : "?";
-  return `${(100 * done).toFixed(0).padStart(3)}%  ${rate.toFixed(2)} images/s  ${left} left  (level ${level + 1}, step ${step} of ${steps})`;
-}
-
-interface Picture {
-  count: number;
-  size: number;
-  channels: number;
-  columns?: number;
-}
-
-const filmFrames = 60;
-
-/** Takes at most 60 pictures of images in the making, evenly spaced over what is drawn. */
-function filming(picture: Picture): { add(frame: Frame): void; write(path: string, images: Uint8Array): Promise<void> } {
-  const scale = Math.max(1, Math.floor(96 / picture.size));
-  const shot = (images: Uint8Array) => gridPixels(images, { ...picture, scale });
-  const frames: Uint8Array[] = [];
-  return {
-    add({ done, images }) {
-      if (done * filmFrames >= frames.length) frames.push(shot(images).data);
-    },
-    async write(path, images) {
-      const { data, width, height } = shot(images);
-      await animation([...frames, data], { path, width, height, delay: 80 });
-    },
+/** Share done, rate and time left, counted from the first frame on: before it the model is loaded. */
+function progressLine({ count, batch }: SampleFlags): (frame: Frame) => string {
+  let first: { at: number; done: number } | undefined;
+  return ({ done, finished }) => {
+    first ??= { at: performance.now(), done };
+    const seconds = (performance.now() - first.at) / 1000;
+    const rate = (done - first.done) / seconds;
+    const from = Math.floor(finished.image[0] / batch) * batch;
+    const which = batch < count ? `  images ${from + 1} to ${Math.min(count, from + batch)} of ${count}` : "";
+    const speed = rate > 0 ? `  ${rateOf(rate * count)}  ${duration((1 - done) / rate)} left` : "";
+    return `${(100 * done).toFixed(0).padStart(3)}%${speed}${which}`;
   };
 }
 

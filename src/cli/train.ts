@@ -1,22 +1,27 @@
 /** `fractalgen train`: trains a model, with checkpoints, a log and progress; stops and resumes without loss. */
 
-import { appendFileSync, existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
-import type { Command } from "commander";
-import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import { basename, dirname, join, resolve } from "node:path";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { explain, type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { emojiPreset } from "../config/presets.ts";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { emojiDataset } from "../data/emoji.ts";
 import type { Provider } from "../engine/engine.ts";
+import { makeFolder } from "../files/atomic.ts";
 import { readJson } from "../files/model.ts";
 import { loadCheckpoint, type Resumed, saveCheckpoint, startingState } from "../train/checkpoint.ts";
 import { train, type TrainingRecord } from "../train/trainer.ts";
-import { deviceOption, openEngine, threadsOption } from "./engine.ts";
-import { duration, interruptible, progressOn } from "./progress.ts";
-import { number, whole } from "./values.ts";
+import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
+import { interruptible } from "./interrupt.ts";
+import { checkFolder } from "./outputs.ts";
+import { duration, progressOn, rateOf } from "./progress.ts";
+import { appendRecord, trimLog } from "./training-log.ts";
+import { filled, number, oneOf, whole } from "./values.ts";
 
 interface TrainFlags extends Partial<TrainingConfig> {
   data?: string;
@@ -31,33 +36,39 @@ interface TrainFlags extends Partial<TrainingConfig> {
 
 const defaultCache = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
 
+const schedules = ["cosine", "constant"] as const satisfies readonly TrainingConfig["schedule"][];
+
 export function addTrain(program: Command): void {
   program
     .command("train")
-    .description("train a model")
-    .option("--data <name>", "what to train on: emoji (rendered from npm packages)")
-    .option("--out <dir>", "the folder for checkpoints and the log")
-    .option("--resume <dir>", "go on from the last checkpoint of a run, with its settings")
-    .option("--config <file>", 'JSON with "model" and "training", each as far as it differs from the preset')
+    .summary("train a model")
+    .description("Train a model. Ctrl-C stops with a checkpoint, from which --resume goes on as if there had been no stop.")
+    .option("--data <name>", "what to train on: emoji (drawn from npm packages the first time, about 20 s)", filled)
+    .option("--out <dir>", "a new folder for checkpoints and the log", filled)
+    .option("--resume <dir>", "go on from the last checkpoint of a run, with its settings", filled)
+    .option("--config <file>", 'JSON with "model" and "training", each as far as it differs from the preset', filled)
+    .optionsGroup("Settings (default: the preset's, or the resumed run's):")
     .option("--steps <n>", "optimiser steps", whole({ least: 1 }))
     .option("--batch <n>", "images per step", whole({ least: 1, most: 65536 }))
-    .option("--micro-batch <n>", "images per run of the graph; the result does not depend on it", whole({ least: 1 }))
-    .option("--learning-rate <x>", "peak learning rate", number({ least: 0 }))
+    .option("--micro-batch <n>", "images per run of the graph; the result does not depend on it", whole({ least: 1, most: 65536 }))
+    .option("--learning-rate <x>", "peak learning rate", number({ above: 0 }))
     .option("--warmup <n>", "steps of linear warm-up", whole({ least: 0 }))
-    .option("--schedule <name>", "cosine or constant")
+    .addOption(new Option("--schedule <name>", "learning rate after the warm-up").choices(schedules).argParser(oneOf(schedules)))
     .option("--ema <x>", "decay of the moving average of the weights, 0 for none", number({ least: 0, most: 0.999999 }))
     .option("--label-drop <p>", "share of labels dropped to the null class", number({ least: 0, most: 1 }))
     .option("--attention-dropout <p>", "dropout on attention", number({ least: 0, most: 0.99 }))
     .option("--projection-dropout <p>", "dropout on projections", number({ least: 0, most: 0.99 }))
     .option("--balance <x>", "0: images alike, 1: classes alike", number({ least: 0, most: 1 }))
     .option("--flip", "flip half of the images")
-    .option("--seed <n>", "of weights, order and draws", whole({ least: 0 }))
+    .option("--seed <n>", "of weights, order and draws", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }))
     .option("--evaluate-steps <n>", "steps between held-out likelihoods", whole({ least: 1 }))
     .option("--checkpoint-seconds <s>", "seconds between checkpoints", number({ least: 0.1 }))
-    .option("--cache <dir>", "where decoded data sets are kept", join(defaultCache, "fractalgen"))
+    .optionsGroup("How it runs:")
+    .option("--cache <dir>", "where decoded data sets are kept", filled, join(defaultCache, "fractalgen"))
     .option("--json", "print the log's records as lines of JSON, no progress")
     .addOption(deviceOption())
     .addOption(threadsOption())
+    .addHelpOption(helpOption())
     .addHelpText(
       "after",
       "\nExamples:\n  fractalgen train --data emoji --out runs/emoji\n  fractalgen train --resume runs/emoji\n  fractalgen sample --model runs/emoji",
@@ -66,25 +77,36 @@ export function addTrain(program: Command): void {
 }
 
 async function runTraining(flags: TrainFlags): Promise<void> {
-  const out = flags.resume ?? flags.out;
-  if (!out) throw new UserError("train needs --out DIR for its checkpoints (or --resume DIR to go on with a run)");
-  const resumed = flags.resume ? await loadCheckpoint(join(flags.resume, "last")) : undefined;
-  if (!resumed && existsSync(join(out, "last")))
-    throw new UserError(`${out} already holds a run; go on with it by --resume ${out}, or give another --out`);
+  const out = runFolder(flags);
+  const resumed = flags.resume === undefined ? undefined : await loadCheckpoint(join(out, "last"));
+  const given = resumed ? undefined : configFile(flags.config);
   const progress = progressOn(process.stderr, { quiet: flags.json });
-  const dataset = await openData(resumed?.dataset ?? flags.data, flags, (line) => progress.update(line));
-  const { model, training, state } = resumed ? continued(resumed, flags) : fresh(flags, dataset);
+  const size = resumed ? resumed.model.imageSize : given!.imageSize;
+  const dataset = await openData(flags.data ?? resumed?.dataset, { ...flags, size }, (line) => progress.update(line));
+  const { model, training, state } = resumed ? continued(resumed, flags) : fresh(flags, given!, dataset);
+  if (state.step >= training.steps) {
+    console.error(`the run is done: ${state.step} of ${training.steps} steps; to go on give more, such as --steps ${2 * state.step}`);
+    return;
+  }
 
-  mkdirSync(out, { recursive: true });
+  await makeFolder(out);
+  const log = join(out, "log.jsonl");
+  await trimLog(log, state);
   const engine = await openEngine(flags);
-  const { signal, done } = interruptible();
+  progress.update("building the graphs of the model and its gradients");
+  const { signal, exitCode, done } = interruptible({
+    onStop() {
+      progress.clear();
+      console.error("stopping after this step; Ctrl-C again stops at once, without a checkpoint");
+    },
+  });
   const save = () => saveCheckpoint(join(out, "last"), { model, training, dataset: dataset.name, state });
   const report = reporter(training, progress);
   let saved = performance.now();
   let unsaved = true;
   try {
     for await (const record of train(engine, { model, training, dataset, state, signal })) {
-      appendFileSync(join(out, "log.jsonl"), `${JSON.stringify(record)}\n`);
+      await appendRecord(log, record);
       if (flags.json) console.log(JSON.stringify(record));
       report(record);
       unsaved = true;
@@ -98,24 +120,37 @@ async function runTraining(flags: TrainFlags): Promise<void> {
     done();
     progress.clear();
   }
-  if (!flags.json) {
-    console.error(
-      signal.aborted
-        ? `stopped after ${state.step} of ${training.steps} steps; go on with: fractalgen train --resume ${out}`
-        : `done: ${state.step} steps`,
-    );
-    console.log(join(out, "last"));
-  }
+  if (state.step < training.steps) {
+    console.error(`stopped after ${state.step} of ${training.steps} steps; go on with: fractalgen train --resume ${out}`);
+    process.exitCode = exitCode();
+  } else console.error(`done: ${state.step} steps; see what it learnt with: fractalgen sample --model ${out}`);
+  if (!flags.json) console.log(join(out, "last"));
 }
 
-async function openData(name: string | undefined, { cache }: TrainFlags, say: (line: string) => void): Promise<Dataset> {
-  if (!name) throw new UserError("train needs --data; the built-in set is: emoji");
-  if (name !== "emoji") throw new UserError(`there is no data set "${name}"; the built-in set is: emoji${didYouMean(name, ["emoji"])}`);
-  return emojiDataset({
-    size: emojiPreset.model.imageSize,
-    cache,
-    onProgress: (at, total) => say(`rendering emoji: ${at} of ${total}`),
-  });
+/** The folder of the run, checked before any work. */
+function runFolder({ out, resume, config, cache }: TrainFlags): string {
+  checkFolder(cache, { option: "--cache" });
+  if (resume !== undefined) {
+    const extra = out !== undefined ? "--out" : config !== undefined ? "--config" : undefined;
+    if (extra) throw new UserError(`--resume goes on in the run's own folder with its own settings; leave ${extra} out`);
+    // What `train` prints at its end is the checkpoint; its run is meant.
+    return basename(resolve(resume)) === "last" && existsSync(join(resume, "state.json")) ? dirname(resolve(resume)) : resume;
+  }
+  if (out === undefined) throw new UserError("train needs --out DIR for its checkpoints (or --resume DIR to go on with a run)");
+  checkFolder(out, { option: "--out" });
+  if (existsSync(join(out, "last")))
+    throw new UserError(`--out: ${out} already holds a run; go on with it by --resume ${out}, or give another folder`);
+  return out;
+}
+
+async function openData(
+  name: string | undefined,
+  { cache, size }: { cache: string; size: number },
+  say: (line: string) => void,
+): Promise<Dataset> {
+  if (name === undefined) throw new UserError("train needs --data; the built-in set is: emoji");
+  if (name !== "emoji") throw new UserError(`--data: there is no data set "${name}"; the built-in set is: emoji${didYouMean(name, ["emoji"])}`);
+  return emojiDataset({ size, cache, onProgress: (at, total) => say(`rendering emoji: ${at} of ${total}`) });
 }
 
 const settingNames = [
@@ -136,26 +171,47 @@ const settingNames = [
   "checkpointSeconds",
 ] as const satisfies readonly (keyof TrainingConfig)[];
 
-const given = (flags: TrainFlags): Partial<TrainingConfig> =>
+const settingsGiven = (flags: TrainFlags): Partial<TrainingConfig> =>
   Object.fromEntries(settingNames.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])));
 
-function fresh(flags: TrainFlags, dataset: Dataset) {
-  const file = flags.config ? (readJson(flags.config) as { model?: object; training?: object }) : {};
-  const unknown = Object.keys(file).find((key) => key !== "model" && key !== "training");
-  if (unknown) throw new UserError(`${flags.config}: an unknown key "${unknown}", expected "model" and "training"`);
-  const source = flags.config ?? "the preset";
-  const model: ModelConfig = parseModelConfig({ ...emojiPreset.model, classes: dataset.classes, ...file.model }, source);
-  const training = parseTrainingConfig({ ...emojiPreset.training, ...file.training, ...given(flags) }, source);
+const fileSchema = z.strictObject({
+  model: z.record(z.string(), z.unknown()).default({}),
+  training: z.record(z.string(), z.unknown()).default({}),
+});
+
+interface Given {
+  source: string;
+  model: Record<string, unknown>;
+  training: Record<string, unknown>;
+  /** What decides how the data are drawn. */
+  imageSize: number;
+}
+
+/** What --config gives, checked before any work. */
+function configFile(path: string | undefined): Given {
+  const source = path ?? "the preset";
+  const parsed = fileSchema.safeParse(path === undefined ? {} : readJson(path));
+  if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0])}; expected {"model": {…}, "training": {…}}`);
+  const { model, training } = parsed.data;
+  // Any class name will do: those of the data come in once they are there.
+  const { imageSize } = parseModelConfig({ ...emojiPreset.model, classes: ["any"], ...model }, source);
+  parseTrainingConfig({ ...emojiPreset.training, ...training }, source);
+  return { source, model, training, imageSize };
+}
+
+function fresh(flags: TrainFlags, given: Given, { classes }: Dataset) {
+  const model: ModelConfig = parseModelConfig({ ...emojiPreset.model, classes, ...given.model }, given.source);
+  const training = parseTrainingConfig({ ...emojiPreset.training, ...given.training, ...settingsGiven(flags) }, given.source);
   return { model, training, state: startingState(model, training.seed, training) };
 }
 
 /** A resumed run keeps its settings but for what does not change the steps already taken. */
 function continued({ model, training, state }: Resumed, flags: TrainFlags) {
-  const changes = given(flags);
+  const changes = settingsGiven(flags);
   const fixed = ["seed", "batch", "ema"] as const;
   for (const name of fixed)
     if (changes[name] !== undefined && changes[name] !== training[name])
-      throw new UserError(`the run was started with ${name} ${training[name]} and cannot go on with ${changes[name]}; leave it out, or start anew with another --out`);
+      throw new UserError(`--${name}: the run was started with ${training[name]} and cannot go on with ${changes[name]}; leave it out, or start anew with another --out`);
   return { model, training: parseTrainingConfig({ ...training, ...changes }, "the options"), state };
 }
 
@@ -177,7 +233,7 @@ function reporter({ batch, steps }: TrainingConfig, progress: { update(line: str
     bits = smooth(bits, record.bits);
     loss = smooth(loss, record.loss);
     progress.update(
-      `step ${record.step} of ${steps}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}  ${(batch / seconds).toFixed(1)} images/s  ${duration((steps - record.step) * seconds)} left`,
+      `step ${record.step} of ${steps}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}  ${rateOf(batch / seconds)}  ${duration((steps - record.step) * seconds)} left`,
     );
   };
 }

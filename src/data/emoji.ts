@@ -33,8 +33,7 @@ export interface EmojiOptions {
  */
 export async function emojiDataset({ size = 32, cache, only = emojiSets, onProgress, signal }: EmojiOptions): Promise<Dataset> {
   const sets = emojiSets.filter((set) => only.includes(set));
-  const sources = JSON.stringify([recipe, oversampling, emojiPackages(sets), sets]);
-  const path = join(cache, `emoji-${size}-${createHash("sha256").update(sources).digest("hex").slice(0, 12)}.data`);
+  const path = join(cache, emojiFileName({ size, sets }));
   if (!existsSync(path)) {
     const rows = emojiRows();
     const icons = emojiIcons(sets, rows);
@@ -42,6 +41,12 @@ export async function emojiDataset({ size = 32, cache, only = emojiSets, onProgr
     await writeDatasetFile(path, splitByEmoji(icons, images, { size, classes: classOfEmoji(rows) }));
   }
   return readDatasetFile(path);
+}
+
+/** The name of the decoded data set in its cache; another recipe or version of a package gives another one. */
+export function emojiFileName({ size, sets = emojiSets }: { size: number; sets?: readonly EmojiSet[] }): string {
+  const sources = JSON.stringify([recipe, oversampling, emojiPackages(sets), sets]);
+  return `emoji-${size}-${createHash("sha256").update(sources).digest("hex").slice(0, 12)}.data`;
 }
 
 function splitByEmoji(

@@ -1,5 +1,9 @@
-/** onnxruntime-node behind the engine interface. `run` blocks the thread it is called on. */
+/**
+ * onnxruntime-node behind the engine interface. `run` blocks the thread it is called on. Terminating a worker that is
+ * inside `run`, or WebGPU in two threads at once, ends the whole process: let a worker finish, and keep the GPU to one.
+ */
 
+import { isMainThread } from "node:worker_threads";
 import type * as Runtime from "onnxruntime-node";
 import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
@@ -38,15 +42,28 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
       },
     });
   if (provider !== "cpu") {
+    runtime.env.logLevel = "fatal"; // what fails here is told by `fallback`, not by red lines of its own
     const reason = await failure(open(provider));
     if (reason) return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
   }
   return { provider, session: open(provider) };
 }
 
-/** Telemetry is off before the library is first loaded: onnxruntime 1.30 would otherwise write usage records. */
+const noTelemetry = "ORT_DISABLE_TELEMETRY";
+
+/**
+ * Keeps onnxruntime from writing usage records under the user's home and sending them, as 1.30 otherwise does; it looks
+ * when it is first loaded. `nodeEngine` calls this itself, but a worker's environment is a copy that the library does
+ * not see: call it in the main thread before starting a worker that makes an engine.
+ */
+export function disableTelemetry(): void {
+  process.env[noTelemetry] = "1";
+}
+
 async function loadRuntime(): Promise<typeof Runtime> {
-  process.env["ORT_DISABLE_TELEMETRY"] = "1";
+  if (!isMainThread && process.env[noTelemetry] !== "1")
+    throw new Error("nodeEngine: a worker cannot turn onnxruntime's telemetry off; call disableTelemetry() in the main thread before starting it");
+  disableTelemetry();
   const module = await import("onnxruntime-node");
   return (module as unknown as { default?: typeof Runtime }).default ?? module;
 }
@@ -59,7 +76,8 @@ async function failure(open: (model: OnnxModel) => Promise<Session>): Promise<st
     await session.dispose();
     return y.data[0] === 2 ? undefined : `1 + 1 gave ${y.data[0]}`;
   } catch (error) {
-    return (error as Error).message.split("\n")[0];
+    // Without the place in onnxruntime's sources, which says nothing to a user.
+    return (error as Error).message.split("\n")[0].replace(/^\/onnxruntime_src\/.* was false\. /, "");
   }
 }
 
@@ -68,11 +86,12 @@ async function openSession(
   model: OnnxModel,
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
-  const session = await runtime.InferenceSession.create(model.bytes, options).catch((error: Error) => {
-    throw /bad_alloc|Failed to allocate/i.test(error.message)
-      ? new UserError("there is not enough memory to load this model; close other programs or use a smaller one")
-      : error;
-  });
+  const short = (doing: string) => (error: Error) => {
+    throw /bad_alloc|Failed to allocate/i.test(error.message) ? new UserError(`there is not enough memory to ${doing}`) : error;
+  };
+  const session = await runtime.InferenceSession.create(model.bytes, options).catch(
+    short("load this model; close other programs or use a smaller one"),
+  );
   const tensor = ({ dtype, data, shape }: HostTensor) =>
     new runtime.Tensor(dtype, data as never, shape as number[]) as Runtime.OnnxValue;
   return {
@@ -82,7 +101,7 @@ async function openSession(
       for (const name of session.inputNames) given[name] = tensor(feeds[name] ?? missing(name));
       const fetches: Record<string, Runtime.OnnxValue | null> = {};
       for (const name of session.outputNames) fetches[name] = into[name] ? tensor(into[name]) : null;
-      const results = await session.run(given, fetches as never);
+      const results = await session.run(given, fetches as never).catch(short("run this; take fewer images at a time"));
       const outputs: Record<string, HostTensor> = {};
       for (const name of session.outputNames) {
         const { type, dims, data } = results[name];

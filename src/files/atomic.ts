@@ -1,7 +1,7 @@
 /** Writing files and folders so that a reader never meets half of one; knows nothing of what is in them. */
 
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { appendFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../core/errors.ts";
@@ -47,6 +47,20 @@ export async function writeFileAtomic(
     const previous = (await isFolder(path)) === false;
     throw explained(error, { path, progress: progress(written, total), previous: previous ? "file" : undefined });
   }
+}
+
+/** Makes a folder and those above it, where they are missing; what keeps it from that is a UserError. */
+export async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true }).catch((error: unknown) => {
+    throw explained(error, { path });
+  });
+}
+
+/** Adds a line to a log; what keeps it from that is a UserError. A kill may leave half a line, never less than was there. */
+export async function appendLine(path: string, line: string): Promise<void> {
+  await appendFile(path, `${line}\n`).catch((error: unknown) => {
+    throw explained(error, { path });
+  });
 }
 
 /**

@@ -24,7 +24,7 @@ export function readModelFolder(path: string): ModelFolder {
   if (!existsSync(folder)) throw new UserError(`there is no model folder ${path}; give one with ${configName} and ${weightsName}`);
   if (!statSync(folder).isDirectory()) throw new UserError(`${path} is a file, expected a model folder with ${configName} and ${weightsName}`);
   if (!existsSync(join(folder, configName)))
-    throw new UserError(`${path} is no model folder: it has no ${configName}`);
+    throw new UserError(`${path} is no model folder: it has no ${configName}; expected one with ${configName} and ${weightsName}`);
   const config = readConfigFile(join(folder, configName));
   const weights = readSafetensorsHeader(join(folder, weightsName));
   const problems = modelParameters(config).flatMap(({ name, shape }) => {
@@ -49,13 +49,17 @@ export function readJson(path: string): unknown {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
-  } catch {
-    throw new UserError(`there is no file ${path}`);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ENOTDIR") throw new UserError(`${path}: there is no such file; check the path`);
+    if (code === "EISDIR") throw new UserError(`${path}: this is a folder, expected a file of JSON`);
+    if (code === "EACCES") throw new UserError(`${path}: no permission to read it; change its permissions`);
+    throw error;
   }
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new UserError(`${path} is not JSON: ${(error as Error).message}`);
+    throw new UserError(`${path} is not JSON: ${(error as Error).message.replaceAll(/\s+/g, " ")}`);
   }
 }
 

@@ -89,6 +89,7 @@ const examples: Record<OpName, Example[] | string> = {
   expandLike: [{ inputs: [[1, 3], [2, 3]], apply: ([x, like]) => g.add(g.expandLike(x, like), like) }],
   sum: [
     { inputs: [[2, 3, 2]], apply: ([x]) => g.sum(x, [0, 2]) },
+    { inputs: [[4, 3]], apply: ([x]) => g.sum(x, [0]) },
     { inputs: [[2, 3]], apply: ([x]) => g.sum(x, [-1], { keep: true }) },
   ],
   mean: [{ inputs: [[2, 3]], apply: ([x]) => g.mean(x) }],

@@ -194,9 +194,15 @@ function guide(logits: Tensor, { guidance, threshold }: { guidance?: Tensor; thr
   return add(filtered, mul(guidance, sub(conditional, filtered)));
 }
 
-/** The category of probabilities [M, V] at uniforms [M, 1]: how many entries of their running sum lie below. */
+/**
+ * The category of probabilities [M, V] at uniforms [M, 1] in [0, 1): the first whose running sum is above that share of
+ * the whole, so that one without probability is never drawn. The whole is the running sum's end, which rounding keeps
+ * from being 1.
+ */
 function draw(probabilities: Tensor, uniforms: Tensor): Tensor {
-  const below = cast(less(cumulativeSum(probabilities), uniforms), "float32");
-  return cast(clip(sum(below, [1]), 0, (dim(probabilities, 1) as number) - 1), "int32");
+  const categories = dim(probabilities, 1) as number;
+  const running = cumulativeSum(probabilities);
+  const share = mul(uniforms, slice(running, 1, categories - 1, categories));
+  const above = sum(cast(less(share, running), "float32"), [1]);
+  return cast(clip(sub(categories, above), 0, categories - 1), "int32");
 }
-

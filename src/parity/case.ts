@@ -20,7 +20,7 @@ const sampleSettings = z.object({
 });
 
 const caseSchema = z.object({
-  image_sizes: z.array(z.int()).min(3),
+  image_sizes: z.array(z.int()).min(2),
   widths: z.array(z.int()),
   depths: z.array(z.int()),
   heads: z.array(z.int()),

@@ -30,7 +30,7 @@ async function main(folders: string[]): Promise<number> {
     const recorded = await readCase(folder);
     console.log(`${recorded.name}:`);
     for (const compare of [compareEvaluation, compareTraining, compareSamples])
-      for (const result of await compare(engine, recorded)) {
+      for (const result of await outcome(compare(engine, recorded), compare.name)) {
         console.log(`  ${line(result)}`);
         compared++;
         if (!result.ok) failed++;
@@ -38,6 +38,16 @@ async function main(folders: string[]): Promise<number> {
   }
   console.log(`${compared - failed} agree, ${failed} differ`);
   return failed > 0 ? 1 : 0;
+}
+
+/** What cannot even be replayed (draws in another order, say) differs too. */
+async function outcome(comparisons: Promise<Comparison[]>, what: string): Promise<Comparison[]> {
+  try {
+    return await comparisons;
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    return [{ name: `${what}: ${(error as Error).message}`, error: Number.POSITIVE_INFINITY, tolerance: 0, ok: false }];
+  }
 }
 
 try {

@@ -40,7 +40,7 @@ export async function compareSamples(engine: Engine, recorded: ParityCase): Prom
 }
 
 /** Draws in the order in which they were recorded: kind 0 a uniform for each row, 1 an order of patches for each row. */
-function recordedDraws({ expected, has }: ParityCase, name: string): Draws {
+export function recordedDraws({ expected, has }: ParityCase, name: string): Draws {
   const kinds = expected(`${name}.draw_kind`).data;
   const sizes = expected(`${name}.draw_size`).data;
   const uniforms = expected(`${name}.uniforms`).data as Float32Array;

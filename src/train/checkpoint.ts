@@ -75,16 +75,23 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
   if (!existsSync(join(folder, stateName)))
     throw new UserError(`there is no checkpoint to resume in ${folder}; give the folder that --out named, or start anew without --resume`);
   const { config: model, weights } = readModelFolder(folder);
-  const { step, dataset, training } = readJson(join(folder, stateName)) as Resumed & { step: number };
-  const parsed = parseTrainingConfig(training, join(folder, stateName));
+  const stateFile = join(folder, stateName);
+  const { step, dataset, training } = (readJson(stateFile) ?? {}) as Partial<Resumed & { step: number }>;
+  if (typeof step !== "number" || !Number.isSafeInteger(step) || step < 0 || typeof dataset !== "string")
+    throw new UserError(`${stateFile}: expected "step", "dataset" and "training", got ${step}, ${dataset}; the checkpoint is damaged`);
+  const parsed = parseTrainingConfig(training, stateFile);
   const average = readSafetensors(weights.path).tensors;
   const optimizer = readSafetensors(join(folder, optimizerName)).tensors;
+  const parameters = modelParameters(model);
+  const names = parameters.map(({ name }) => name);
+  const shapes = new Map(parameters.map(({ name, shape }) => [name, String(shape)]));
   const part = (kind: string, name: string): Float32Array => {
     const found = optimizer.get(`${kind}.${name}`);
     if (!found) throw new UserError(`${join(folder, optimizerName)} has no ${kind}.${name}; the checkpoint is incomplete`);
+    if (found.dtype !== "float32" || String(found.shape) !== shapes.get(name))
+      throw new UserError(`${join(folder, optimizerName)}: ${kind}.${name} is ${found.dtype} [${found.shape}], expected float32 [${shapes.get(name)}]; the checkpoint is damaged`);
     return found.data as Float32Array;
   };
-  const names = modelParameters(model).map(({ name }) => name);
   const values = new Map(names.map((name) => [name, part("value", name)]));
   return {
     model,

@@ -1,6 +1,7 @@
 /** Sums, maxima and what is normalised by them. */
 
 import { expandLike, make, mean, mul, oneHot, reshape, softmax, sub, sum } from "../build.ts";
+import { float32 } from "../../core/arrays.ts";
 import { showShape, type Shape } from "../shape.ts";
 import type { Row } from "./row.ts";
 
@@ -12,8 +13,14 @@ const last = { axis: { int: -1 } };
 export const reduce = {
   sum: {
     shape: ([x], { axes, keep }) => ({ shape: reduced(x.shape, axes, keep), dtype: x.dtype }),
-    onnx: (emit, [x], { attributes: { axes, keep } }) =>
-      emit.node("ReduceSum", [x, emit.ints(axes)], { keepdims: { int: +keep } }),
+    // Sums over many rows as a product with a row of ones, which reads memory at twice ReduceSum's rate or more.
+    onnx: (emit, [x], { inputs: [{ shape }], attributes: { axes, keep } }) => {
+      if (shape.length !== 2 || axes.length !== 1 || axes[0] !== 0 || keep)
+        return emit.node("ReduceSum", [x, emit.ints(axes)], { keepdims: { int: +keep } });
+      const count = emit.node("Shape", [x], { start: { int: 0 }, end: { int: 1 } });
+      const ones = emit.node("Expand", [emit.constant(float32([1], [1, 1])), emit.node("Concat", [emit.ints([1]), count], { axis: { int: 0 } })]);
+      return emit.node("Reshape", [emit.node("MatMul", [ones, x]), emit.ints([-1])]);
+    },
     gradient: ({ inputs: [x], attributes: { axes } }, dy) => [expandLike(reshape(dy, reduced(x.shape, axes, true)), x)],
   } satisfies Row<"sum">,
 

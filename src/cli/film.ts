@@ -1,0 +1,54 @@
+/** The animation of images in the making: which frames are kept, and how large they are. */
+
+import { extname } from "node:path";
+import { UserError } from "../core/errors.ts";
+import { animation } from "../pictures/animation.ts";
+import { gridLayout, gridPixels } from "../pictures/grid.ts";
+import type { Frame } from "../sample/sampler.ts";
+
+export interface Picture {
+  count: number;
+  size: number;
+  channels: number;
+  columns?: number;
+}
+
+export interface Film {
+  add(frame: Frame): void;
+  write(images: Uint8Array): Promise<void>;
+}
+
+const filmFrames = 60;
+const cellMost = 96;
+/** All frames are kept until the end: 60 of 4 million pixels take 720 MB. */
+const frameMost = 4e6;
+/** What the formats can hold. */
+const sideMost: Record<string, number> = { ".webp": 16383, ".gif": 65535 };
+
+/** Takes at most 60 pictures, evenly spaced over what is drawn. Throws where a frame would be too large. */
+export function filming(path: string, picture: Picture): Film {
+  const scale = frameScale(path, picture);
+  const shot = (images: Uint8Array) => gridPixels(images, { ...picture, scale });
+  const frames: Uint8Array[] = [];
+  return {
+    add({ done, images }) {
+      if (done * filmFrames >= frames.length) frames.push(shot(images).data);
+    },
+    async write(images) {
+      const { data, width, height } = shot(images);
+      await animation([...frames, data], { path, width, height, delay: 80 });
+    },
+  };
+}
+
+function frameScale(path: string, picture: Picture): number {
+  const most = sideMost[extname(path).toLowerCase()];
+  for (let scale = Math.max(1, Math.floor(cellMost / picture.size)); ; scale--) {
+    const { width, height } = gridLayout({ ...picture, scale });
+    if (width * height <= frameMost && Math.max(width, height) <= most) return scale;
+    if (scale === 1)
+      throw new UserError(
+        `--animate: frames of ${picture.count} images would have ${width}x${height} pixels, at most ${frameMost / 1e6} million and ${most} on a side can be made; ask for fewer images (-n)`,
+      );
+  }
+}

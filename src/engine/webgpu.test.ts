@@ -1,0 +1,55 @@
+/** Whole models on WebGPU give the recorded bytes, as they do on the CPU; needs any Vulkan driver, even a software one. */
+
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { Replay } from "../parity/providers.ts";
+import { type VulkanDriver, vulkanDrivers } from "../parity/vulkan.ts";
+
+const program = fileURLToPath(new URL("../parity/providers.ts", import.meta.url));
+const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url));
+
+/** In a process of its own, for the driver is chosen by the environment that a process starts with. */
+async function replay(env: Record<string, string>, ...rest: string[]): Promise<Replay> {
+  const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", program, ...rest], {
+    env: { ...process.env, ...env },
+  });
+  return JSON.parse(stdout) as Replay;
+}
+
+let driver: VulkanDriver | undefined;
+let reason = "no Vulkan driver is installed; Debian's chromium package brings a software one";
+
+beforeAll(async () => {
+  const failures: string[] = [];
+  for (const candidate of vulkanDrivers(process.env)) {
+    const { fallback } = await replay(candidate.env, "webgpu", fixture("mar-3level"));
+    if (!fallback) {
+      driver = candidate;
+      return;
+    }
+    failures.push(`with ${candidate.name}: ${fallback}`);
+  }
+  if (failures.length > 0) reason = failures.join("; ");
+});
+
+describe("samples on WebGPU", () => {
+  // Recorded uniforms keep 1e-4 away from where another byte begins, so not one value may differ on any driver.
+  it.for([
+    ["mar-3level", { "sample.plain": 0.06, "sample.constant": 0.3 }],
+    ["ar-3level", { "sample.plain": 0.12, "sample.guided": 0.12 }],
+    ["mar-4level-guided", { "sample.guided": 0.02 }],
+  ] as [string, Record<string, number>][])("%s: the beginning of each is as recorded, every node on the GPU", async ([name, shares], context) => {
+    if (!driver) return context.skip(reason);
+    const parts = Object.entries(shares).map((part) => part.join("="));
+    const { provider, samples, nodes, elsewhere } = await replay(driver.env, "webgpu", fixture(name), ...parts);
+    expect(provider).toBe("webgpu");
+    for (const sample of Object.keys(shares)) {
+      expect(samples[sample].drawn, sample).toBeGreaterThan(50);
+      expect(samples[sample].different, sample).toBe(0);
+    }
+    expect(nodes["WebGpuExecutionProvider"]).toBeGreaterThan(1000);
+    expect(elsewhere).toEqual([]);
+  });
+});
