@@ -1,0 +1,30 @@
+/** A model and a data set so small that tests train them in a second. */
+
+import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import type { Dataset, Split } from "../data/dataset.ts";
+
+/** 8x8 pixels in 4 patches of 4x4, then pixels; a guiding pixel inside. */
+export const tinyModel = (): ModelConfig =>
+  parseModelConfig(
+    {
+      imageSize: 8,
+      classes: ["dark", "light"],
+      levels: [
+        { kind: "mar", patch: 4, width: 16, depth: 1, heads: 2 },
+        { kind: "mar", patch: 1, width: 16, depth: 1, heads: 2, guidingPixel: true },
+        { kind: "pixel", width: 16, depth: 1, heads: 2 },
+      ],
+    },
+    "the tiny model",
+  );
+
+/** Images of one colour each: dark ones and light ones in turn. */
+export function tinyDataset(): Dataset {
+  const split = (count: number): Split => ({
+    count,
+    images: Uint8Array.from({ length: count * 8 * 8 * 3 }, (_, i) => (Math.floor(i / 192) % 2 === 0 ? 30 : 220)),
+    labels: Int32Array.from({ length: count }, (_, i) => i % 2),
+    names: Array.from({ length: count }, (_, i) => `tiny/${i}`),
+  });
+  return { name: "tiny", classes: ["dark", "light"], size: 8, channels: 3, train: split(6), heldOut: split(2) };
+}

@@ -1,0 +1,116 @@
+/** The training loop: interruptions change nothing, micro-batches change nothing, it learns, and a NaN stops it. */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { modelParameters } from "../model/parameters.ts";
+import { batchSource, trainingMasks } from "./batches.ts";
+import { loadCheckpoint, saveCheckpoint, startingState, type TrainingState } from "./checkpoint.ts";
+import { trainingStep } from "./step.ts";
+import { tinyDataset, tinyModel } from "./tiny.ts";
+import { train, type TrainingRecord } from "./trainer.ts";
+
+const model = tinyModel();
+const dataset = tinyDataset();
+const engine = await nodeEngine({ threads: 1 });
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "fractalgen-train-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const settings = (given: Partial<TrainingConfig>): TrainingConfig =>
+  parseTrainingConfig({ steps: 8, batch: 4, microBatch: 4, warmup: 2, evaluateSteps: 4, seed: 5, ...given }, "the test");
+
+/** Runs to the end, or until `until` steps are done. */
+async function collect(training: TrainingConfig, state: TrainingState, until = training.steps): Promise<TrainingRecord[]> {
+  const records: TrainingRecord[] = [];
+  const stop = new AbortController();
+  for await (const record of train(engine, { model, training, dataset, state, signal: stop.signal })) {
+    records.push(record);
+    if (state.step >= until && record.kind === "step" && until < training.steps) stop.abort();
+  }
+  return records;
+}
+
+const numbersOf = (records: TrainingRecord[]) =>
+  records.map((record) => (record.kind === "step" ? [record.step, record.loss, record.gradientNorm] : [record.step, record.bits]));
+
+const flat = (values: Map<string, Float32Array>): number[] => [...values.values()].flatMap((value) => [...value]);
+
+describe("a run that was interrupted", () => {
+  it.each([{}, { projectionDropout: 0.2, attentionDropout: 0.1, flip: true, balance: 0.5 }])(
+    "goes on to the same losses and weights, to the bit %o",
+    async (given) => {
+      const training = settings(given);
+      const whole = startingState(model, training.seed, training);
+      const expected = await collect(training, whole);
+
+      const first = startingState(model, training.seed, training);
+      const before = await collect(training, first, 3);
+      expect(first.step).toBe(3);
+      const checkpoint = join(folder, "interrupted");
+      await saveCheckpoint(checkpoint, { model, training, dataset: dataset.name, state: first });
+      const resumed = await loadCheckpoint(checkpoint);
+      expect(resumed.training).toEqual(training);
+      expect(resumed.model).toEqual(model);
+      const after = await collect(resumed.training, resumed.state);
+
+      expect(numbersOf([...before, ...after])).toEqual(numbersOf(expected));
+      expect(flat(resumed.state.values)).toEqual(flat(whole.values));
+      expect(flat(resumed.state.average)).toEqual(flat(whole.average));
+    },
+  );
+});
+
+describe("a step", () => {
+  it("does not depend on how it is cut into micro-batches", async () => {
+    const training = settings({ batch: 5 });
+    const { values } = startingState(model, 1, { ema: 0 });
+    const batch = batchSource(dataset, training)(0);
+    const step = await trainingStep(engine, model);
+    const run = async (microBatch: number) => {
+      const result = await step.run(values, batch, { masks: trainingMasks(1, 0), microBatch });
+      return { ...result, gradients: new Map([...step.gradients].map(([name, data]) => [name, data.slice()])) };
+    };
+    const whole = await run(5);
+    for (const microBatch of [1, 2, 4]) {
+      const cut = await run(microBatch);
+      expect(Math.abs(cut.loss / whole.loss - 1)).toBeLessThan(1e-6);
+      expect(Math.abs(cut.bits / whole.bits - 1)).toBeLessThan(1e-6);
+      for (const [name, gradient] of whole.gradients) {
+        const largest = gradient.reduce((most, g) => Math.max(most, Math.abs(g)), 1e-6);
+        const error = gradient.reduce((most, g, i) => Math.max(most, Math.abs(g - cut.gradients.get(name)![i])), 0);
+        expect(error / largest, name).toBeLessThan(1e-4);
+      }
+    }
+    await step.dispose();
+  });
+});
+
+it("learns: images of two colours cost few bits after a while", async () => {
+  const training = settings({ steps: 150, batch: 6, learningRate: 0.01, warmup: 5, ema: 0.9, evaluateSteps: 150 });
+  const records = await collect(training, startingState(model, 0, training));
+  const [first] = records;
+  const last = records.at(-1)!;
+  expect(first.bits).toBeGreaterThan(7);
+  expect(last.kind).toBe("evaluation");
+  expect(last.bits).toBeLessThan(1.5);
+});
+
+it("stops at a NaN, naming the step and the tensor", async () => {
+  const training = settings({});
+  const state = startingState(model, 0, training);
+  const { name } = modelParameters(model).find((parameter) => parameter.name.endsWith("fc1.weight"))!;
+  state.values.get(name)![0] = Number.NaN;
+  await expect(collect(training, state)).rejects.toThrow(/step 1: the loss is NaN/);
+});
+
+it("refuses data that do not fit the model", async () => {
+  const training = settings({});
+  const run = train(engine, { model, training, dataset: { ...dataset, size: 16 }, state: startingState(model, 0, training) });
+  await expect(run.next()).rejects.toThrow("16x16");
+});
