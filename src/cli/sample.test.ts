@@ -1,0 +1,215 @@
+/** `fractalgen sample` on a tiny random model: what it writes, and what it says of mistakes. */
+
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import sharp from "sharp";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import { writeModelFolder } from "../files/model.ts";
+import { readPngText } from "../pictures/pngtext.ts";
+import { startingState } from "../train/checkpoint.ts";
+import { commandLine, run } from "./program.ts";
+
+const config: ModelConfig = parseModelConfig(
+  {
+    name: "tiny",
+    imageSize: 8,
+    classes: ["face", "heart", "flag"],
+    levels: [
+      { kind: "mar", patch: 4, width: 16, depth: 1, heads: 2 },
+      { kind: "ar", patch: 1, width: 16, depth: 1, heads: 2 },
+      { kind: "pixel", width: 16, depth: 1, heads: 2 },
+    ],
+  },
+  "the test",
+);
+
+let folder = "";
+let model = "";
+const at = (name: string) => join(folder, name);
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "fractalgen-cli-"));
+  model = at("model");
+  await writeModelFolder(model, config, startingState(config, 3, { ema: 0 }).values);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs the command line in this process. */
+async function call(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const said = { out: "", err: "" };
+  const spies = [
+    vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
+    vi.spyOn(console, "error").mockImplementation((line: string) => void (said.err += `${line}\n`)),
+    vi.spyOn(process.stderr, "write").mockImplementation(() => true),
+    vi.spyOn(process.stdout, "write").mockImplementation((text) => ((said.out += String(text)), true)),
+  ];
+  try {
+    return { code: await run(args), ...said };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
+
+const sample = (...args: string[]) => call("sample", "--model", model, ...args);
+
+describe("sample", () => {
+  it("writes a grid with model, class, seed and options in it, in a folder that it makes", async () => {
+    const out = at("new/folder/grid.png");
+    const { code, out: said } = await sample("--class", "heart,0", "-n", "4", "--seed", "7", "--guidance", "2", "--out", out);
+    expect(code).toBe(0);
+    expect(said).toBe(`${out}\n`);
+    const png = readFileSync(out);
+    expect((await sharp(png).metadata()).width).toBeGreaterThan(100);
+    const text = readPngText(png);
+    expect(text).toMatchObject({ Model: "tiny", Class: "heart,face", Seed: "7", Count: "4" });
+    expect(JSON.parse(text.Options)).toMatchObject({ guidance: 2, schedule: "linear", iterations: [4, 16], device: "cpu" });
+  });
+
+  it("writes the same bytes again, and the same images in other batches", async () => {
+    const images = async (name: string, ...args: string[]) => {
+      await sample("-n", "5", "--out", at(`${name}.png`), "--each", at(name), ...args);
+      return readdirSync(at(name)).map((file) => [file, readFileSync(join(at(name), file)).toString("base64")]);
+    };
+    const first = await images("a");
+    expect(first.map(([file]) => file)).toEqual(["0-face.png", "1-heart.png", "2-flag.png", "3-face.png", "4-heart.png"]);
+    expect(await images("b")).toEqual(first);
+    expect(await images("c", "--batch", "2")).toEqual(first);
+    expect(await images("d", "--seed", "1")).not.toEqual(first);
+    expect(readFileSync(at("a.png"))).toEqual(readFileSync(at("b.png")));
+    expect((await sharp(join(at("a"), "0-face.png")).metadata()).width).toBe(8);
+  });
+
+  it.each(["webp", "gif"])("animates how the fractal fills in, as %s", async (ending) => {
+    const film = at(`film.${ending}`);
+    expect((await sample("-n", "2", "--out", at("film.png"), "--animate", film)).code).toBe(0);
+    const { pages, format } = await sharp(film, { animated: true }).metadata();
+    expect(format).toBe(ending);
+    expect(pages).toBeGreaterThan(4);
+  });
+
+  it("says all that it did in one line of JSON", async () => {
+    const { out } = await sample("-n", "2", "--json", "--class", "flag", "--out", at("json.png"));
+    expect(out.trim().split("\n")).toHaveLength(1);
+    expect(JSON.parse(out)).toMatchObject({ out: at("json.png"), classes: ["flag", "flag"], seed: 0, device: "cpu" });
+  });
+
+  it("has an example in every command's help", () => {
+    for (const command of [commandLine(), ...commandLine().commands]) {
+      let help = "";
+      command.configureOutput({ writeOut: (text) => void (help += text) }).outputHelp();
+      expect(help).toMatch(/Examples?:\n {2}fractalgen/);
+    }
+  });
+});
+
+describe("a mistake gets one sentence and exit code 2:", () => {
+  const untouched = "before";
+  const bad: [what: string, args: string[], sentence: RegExp][] = [
+    ["unknown command", ["sampel"], /unknown command 'sampel'; did you mean sample\?/],
+    ["unknown option", ["sample", "--gidance", "2"], /unknown option '--gidance'; did you mean --guidance\?/],
+    ["unknown model", ["sample", "--model", "emojy"], /no model "emojy"/],
+    ["unknown class", ["--class", "hart"], /no class "hart"; did you mean "heart"\?/],
+    ["class number out of range", ["--class", "3"], /no class "3".*from 0 to 2/],
+    ["no class at all", ["--class", ""], /--class/],
+    ["count that is no number", ["-n", "many"], /--count: .*whole number.*"many"/],
+    ["count of none", ["-n", "0"], /--count: .*from 1.*"0"/],
+    ["seed with a fraction", ["--seed", "1.5"], /--seed: .*whole number.*"1\.5"/],
+    ["negative guidance", ["--guidance", "-3"], /--guidance/],
+    ["guidance that is no number", ["--guidance", "strong"], /--guidance: .*number.*"strong"/],
+    ["temperature of zero", ["--temperature", "0"], /--temperature: .*above 0.*"0"/],
+    ["threshold above one", ["--filter-threshold", "2"], /--filter-threshold: .*from 0 to 1.*"2"/],
+    ["schedule of another name", ["--schedule", "cosine"], /--schedule: .*linear.*constant/],
+    ["iterations of another length", ["--iterations", "4"], /--iterations: expected 2 numbers/],
+    ["iterations that are no numbers", ["--iterations", "4,x"], /--iterations: .*"x"/],
+    ["out that is no PNG", ["--out", "grid.jpg"], /--out: .*\.png.*"grid\.jpg"/],
+    ["animation of another kind", ["--animate", "film.mp4"], /--animate: .*\.webp or \.gif.*"film\.mp4"/],
+    ["device that is none", ["--device", "tpu"], /--device: .*cpu.*"tpu"/],
+    ["count out of range", ["-n", "1000000"], /--count: .*from 1 to 100000.*"1000000"/],
+  ];
+  it.each(bad)("%s", async (_, args, sentence) => {
+    const known = args[0] === "sample" || args[0] === "sampel" ? args : ["sample", "--model", model, ...args];
+    const { code, err, out } = await call(...known);
+    expect(code).toBe(2);
+    expect(err).toMatch(sentence);
+    expect(err.trim().split("\n")).toHaveLength(1);
+    expect(err).not.toMatch(/\n\s+at /);
+    expect(out).toBe("");
+  });
+
+  const broken: [what: string, spoil: (dir: string) => void, sentence: RegExp][] = [
+    ["no config.json", (dir) => rmSync(join(dir, "config.json")), /no config\.json/],
+    ["no weights", (dir) => rmSync(join(dir, "model.safetensors")), /model\.safetensors/],
+    ["truncated weights", (dir) => truncateSync(join(dir, "model.safetensors"), 9000), /model\.safetensors.*(truncated|incomplete|ends|beyond)/],
+    ["a config that is no JSON", (dir) => writeFileSync(join(dir, "config.json"), "{"), /config\.json is not JSON/],
+    ["patches that do not divide", (dir) => changeConfig(dir, { imageSize: 10 }), /patch 4 does not divide the 10 pixels/],
+    ["an unknown key", (dir) => changeConfig(dir, { imagesize: 8 }), /unknown key "imagesize"; did you mean "imageSize"\?/],
+    ["other shapes", (dir) => changeConfig(dir, { classes: ["a", "b"] }), /class_emb\.weight is \[3, 16\], expected \[2, 16\]/],
+  ];
+  it.each(broken)("a model with %s", async (what, spoil, sentence) => {
+    const dir = at(`broken ${what}`);
+    mkdirSync(dir);
+    for (const file of readdirSync(model)) writeFileSync(join(dir, file), readFileSync(join(model, file)));
+    spoil(dir);
+    writeFileSync(at("kept.png"), untouched);
+    const { code, err } = await call("sample", "--model", dir, "--out", at("kept.png"));
+    expect(code).toBe(2);
+    expect(err).toMatch(sentence);
+    expect(err.trim().split("\n")).toHaveLength(1);
+    expect(readFileSync(at("kept.png"), "utf8")).toBe(untouched);
+  });
+
+  it("an output below a file", async () => {
+    writeFileSync(at("file"), "");
+    const { code, err } = await sample("--out", at("file/grid.png"));
+    expect(code).toBe(2);
+    expect(err).toMatch(/--out: .*is a file where a folder is needed/);
+  });
+});
+
+function changeConfig(dir: string, change: object): void {
+  const path = join(dir, "config.json");
+  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), ...change }));
+}
+
+describe("as a program", () => {
+  const main = fileURLToPath(new URL("./main.ts", import.meta.url));
+  const node = (...args: string[]) => [process.execPath, "--import", "tsx", main, ...args];
+
+  it("stops at Ctrl-C and writes nothing", async () => {
+    const out = at("stopped.png");
+    const [program, ...args] = node("sample", "--model", model, "-n", "40000", "--out", out);
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+    let err = "";
+    child.stderr.on("data", (part) => {
+      err += part;
+      if (/%/.test(String(part))) child.kill("SIGINT");
+    });
+    const code = await new Promise((resolve) => {
+      child.on("close", resolve);
+    });
+    expect(err).toMatch(/stopped; nothing was written/);
+    expect(code).toBe(130);
+    expect(existsSync(out)).toBe(false);
+  });
+
+  it("draws a live preview where the terminal has colours", (context) => {
+    if (spawnSync("script", ["--version"]).status !== 0) return context.skip("there is no `script` to make a terminal with");
+    const command = node("sample", "--model", model, "-n", "150", "--out", at("preview.png"))
+      .map((word) => `'${word}'`)
+      .join(" ");
+    const { stdout } = spawnSync("script", ["-qfec", `stty rows 40 cols 100; ${command}`, "/dev/null"], {
+      env: { ...process.env, TERM: "xterm-256color", COLORTERM: "truecolor" },
+      encoding: "utf8",
+    });
+    // Booleans, so that a failure does not print a screenful of colours.
+    expect(/\u001b\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀/.test(stdout), "coloured half blocks").toBe(true);
+    expect(/\u001b\[\d+F\u001b\[J/.test(stdout), "drawn over").toBe(true);
+    expect(/\d+% {2}[\d.]+ images\/s/.test(stdout), "rate").toBe(true);
+    expect(stdout.includes("150 images in"), "a clean end").toBe(true);
+  });
+});
