@@ -141,11 +141,11 @@ describe("imports", () => {
   });
 
   it("keep sampling, training and evaluation apart, in tests too", () => {
-    const apart = ["sample", "train", "evaluate"];
+    const apart = new Set(["sample", "train", "evaluate"]);
     for (const [file, found] of imports)
       for (const { target, own } of found) {
         const [folder, other] = [folderOf(file), folderOf(target)];
-        if (own && apart.includes(folder) && apart.includes(other)) expect(other, `${file} -> ${target}`).toBe(folder);
+        if (own && apart.has(folder) && apart.has(other)) expect(other, `${file} -> ${target}`).toBe(folder);
       }
   });
 

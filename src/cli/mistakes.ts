@@ -30,7 +30,7 @@ function mistake(error: unknown, help: string): string | undefined {
 /** Commander's two sentences or lines as one: what, what was expected, what came, what to do. */
 export function usage(message: string, help: string): string {
   const text = message.replace(/^error: /, "");
-  const invalid = /^option '(?:-\w, )?(--[\w-]+)[^]*' is invalid\. ([^]*)$/.exec(text);
+  const invalid = /^option '(?:-\w, )?(--[\w-]+)[^]*?' is invalid\. (expected [^]*)$/.exec(text);
   if (invalid) return `${invalid[1]}: ${invalid[2]}`;
   const lacking = /^option '(?:-\w, )?(--[\w-]+) (.*)' argument missing$/.exec(text);
   if (lacking) return `${lacking[1]} needs a value, ${lacking[1]} ${lacking[2]}; see ${help}`;

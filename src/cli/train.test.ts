@@ -20,7 +20,7 @@ const main = fileURLToPath(new URL("./main.ts", import.meta.url));
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "fractalgen-train-cli-"));
   await writeDatasetFile(at(emojiFileName({ size: 8 })), { ...tinyDataset(), name: "emoji" });
-  const { classes, ...model } = tinyModel();
+  const { classes: _, ...model } = tinyModel();
   writeFileSync(at("config.json"), JSON.stringify({ model, training: { batch: 4, microBatch: 2, warmup: 2, evaluateSteps: 5, balance: 0 } }));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));

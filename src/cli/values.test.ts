@@ -17,7 +17,7 @@ describe("values", () => {
     [wholes({ least: 1 }), "64, 16", [64, 16]],
     [filled, "a b", "a b"],
     [oneOf(["linear", "constant"]), "constant", "constant"],
-  ])("%# reads %j", (parse: (text: string) => unknown, text, value) => expect(parse(text)).toEqual(value));
+  ])("reads (%#)", (parse: (text: string) => unknown, text, value) => expect(parse(text)).toEqual(value));
 
   test.each([
     [number(), "", "expected a number, got an empty text"],
@@ -35,7 +35,8 @@ describe("values", () => {
     [filled, " ", "expected a name, got an empty text"],
     [oneOf(["linear", "constant"]), "liner", 'expected linear or constant, got "liner"; did you mean "linear"?'],
     [oneOf(["cpu", "webgpu"]), "", "expected cpu or webgpu, got an empty text"],
-  ])("%# refuses %j", (parse: (text: string) => unknown, text, sentence) => expect(() => parse(text)).toThrow(new Error(sentence)));
+  ])("refuses (%#)", (parse: (text: string) => unknown, text, sentence) =>
+    expect(() => parse(text)).toThrow(expect.objectContaining({ name: "InvalidArgumentError", message: sentence })));
 
   it("an option that is repeated adds to its names", () => {
     expect(collected("face,2", undefined)).toBe("face,2");

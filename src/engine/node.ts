@@ -30,7 +30,7 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
     openSession(runtime, model, {
       executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
       graphOptimizationLevel: "all",
-      logSeverityLevel: 3,
+      logSeverityLevel: 4,
       ...(threads ? { intraOpNumThreads: threads } : {}),
       ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
       extra: {
@@ -42,7 +42,6 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
       },
     });
   if (provider !== "cpu") {
-    runtime.env.logLevel = "fatal"; // what fails here is told by `fallback`, not by red lines of its own
     const reason = await failure(open(provider));
     if (reason) return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
   }
@@ -65,7 +64,9 @@ async function loadRuntime(): Promise<typeof Runtime> {
     throw new Error("nodeEngine: a worker cannot turn onnxruntime's telemetry off; call disableTelemetry() in the main thread before starting it");
   disableTelemetry();
   const module = await import("onnxruntime-node");
-  return (module as unknown as { default?: typeof Runtime }).default ?? module;
+  const runtime = (module as unknown as { default?: typeof Runtime }).default ?? module;
+  runtime.env.logLevel = "fatal"; // what fails is thrown, or told by `fallback`: no red lines beside that
+  return runtime;
 }
 
 /** Runs the smallest of graphs; the first line of what went wrong, or undefined. */

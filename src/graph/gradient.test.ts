@@ -60,23 +60,17 @@ const examples: Record<OpName, Example[] | string> = {
       apply: ([a, b]) => g.where(g.less(g.constant(float32([0, 1, 0], [3])), 0.5), a, b),
     },
   ],
-  matmul: [
-    ...[false, true].flatMap((transA) =>
-      [false, true].flatMap((transB) => [
-        {
-          inputs: [transA ? [4, 2] : [2, 4], transB ? [3, 4] : [4, 3]],
-          apply: ([a, b]: Tensor[]) => g.matmul(a, b, { transA, transB }),
-        },
-        {
-          inputs: [
-            [2, ...(transA ? [4, 2] : [2, 4])],
-            [2, ...(transB ? [3, 4] : [4, 3])],
-          ],
-          apply: ([a, b]: Tensor[]) => g.matmul(a, b, { transA, transB }),
-        },
-      ]),
-    ),
-  ],
+  matmul: [false, true].flatMap((transA) =>
+    [false, true].flatMap((transB) => {
+      const a = transA ? [4, 2] : [2, 4];
+      const b = transB ? [3, 4] : [4, 3];
+      const apply = ([x, y]: Tensor[]) => g.matmul(x, y, { transA, transB });
+      return [
+        { inputs: [a, b], apply },
+        { inputs: [[2, ...a], [2, ...b]], apply },
+      ];
+    }),
+  ),
   linear: [
     { inputs: [[2, 4], [3, 4], [3]], apply: ([x, w, b]) => g.linear(x, w, b) },
     { inputs: [[2, 2, 4], [3, 4]], apply: ([x, w]) => g.linear(x, w) },

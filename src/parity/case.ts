@@ -1,7 +1,7 @@
 /** A folder of what the published implementation computed: its architecture, checkpoint, inputs, draws and results. */
 
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { z } from "zod";
 import { explain, type ModelConfig, parseModelConfig } from "../config/model.ts";
 import type { HostTensor, TypedArray } from "../core/arrays.ts";
@@ -89,7 +89,7 @@ export async function readCase(folder: string): Promise<ParityCase> {
   const { train, samples } = caseSchema.parse(json);
   const file = readSafetensorsHeader(join(folder, "expected.safetensors"));
   return {
-    name: folder.split(/[\\/]/).filter(Boolean).at(-1)!,
+    name: basename(folder),
     config,
     train,
     samples,
