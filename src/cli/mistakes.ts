@@ -11,7 +11,9 @@ export function reported(error: unknown, { help }: { help: string }): 1 | 2 {
     return 2;
   }
   console.error(error instanceof Error ? (error.stack ?? error.message) : error);
-  console.error("error: this is a fault of fractalgen, not yours; please report it with the command and the lines above");
+  console.error(
+    "error: this is a fault of fractalgen, not yours; please report it with the command and the lines above",
+  );
   return 1;
 }
 

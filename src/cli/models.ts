@@ -19,8 +19,10 @@ export async function findModel(nameOrFolder: string): Promise<ModelFolder> {
   await recoverFolder(nameOrFolder);
   await recoverFolder(join(nameOrFolder, "last"));
   if (!existsSync(nameOrFolder)) {
-    const ships = names.length > 0 ? ` nor one that ships (${names.join(", ")})` : "; none ships";
-    throw new UserError(`--model: there is no model "${nameOrFolder}", neither a folder${ships}${didYouMean(nameOrFolder, names)}`);
+    const ships = names.length > 0 ? `, and those that ship are ${names.join(", ")}` : ", and none ships";
+    throw new UserError(
+      `--model: there is no model "${nameOrFolder}": there is no such folder${ships}${didYouMean(nameOrFolder, names)}`,
+    );
   }
   return readModelFolder(nameOrFolder);
 }
@@ -35,7 +37,8 @@ export function parseClasses(text: string, classes: readonly string[]): number[]
     if (named(name) >= 0) return named(name);
     const number = name === "" ? Number.NaN : Number(name);
     if (Number.isInteger(number) && number >= 0 && number < classes.length) return number;
-    const known = classes.length > 30 ? `${classes.slice(0, 30).join(", ")} … (${classes.length} in all)` : classes.join(", ");
+    const known =
+      classes.length > 30 ? `${classes.slice(0, 30).join(", ")} … (${classes.length} in all)` : classes.join(", ");
     const near = Number.isNaN(number) && name !== "" ? didYouMean(name, classes) : "";
     throw new UserError(
       `--class: the model has no class "${name}"${near || `; it has ${known}, or numbers from 0 to ${classes.length - 1}`}`,

@@ -8,7 +8,8 @@ import { UserError } from "../core/errors.ts";
 export function checkFile(path: string, { option, endings }: { option: string; endings: readonly string[] }): void {
   if (!endings.includes(extname(path).toLowerCase()))
     throw new UserError(`${option}: expected a file name that ends in ${endings.join(" or ")}, got "${path}"`);
-  if (kindOf(path) === "folder") throw new UserError(`${option}: ${path} is a folder, expected the name of a file`);
+  if (kindOf(path) === "folder" || /[/\\]$/.test(path))
+    throw new UserError(`${option}: ${path} is a folder, expected the name of a file`);
   checkFolder(dirname(path), { option });
 }
 
@@ -16,7 +17,8 @@ export function checkFile(path: string, { option, endings }: { option: string; e
 export function checkFolder(path: string, { option }: { option: string }): void {
   let at = resolve(path);
   while (kindOf(at) === undefined && dirname(at) !== at) at = dirname(at);
-  if (kindOf(at) === "file") throw new UserError(`${option}: ${at} is a file where a folder is needed; choose another path`);
+  if (kindOf(at) === "file")
+    throw new UserError(`${option}: ${at} is a file where a folder is needed; choose another path`);
   try {
     accessSync(at, constants.W_OK);
   } catch {

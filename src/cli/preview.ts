@@ -10,7 +10,11 @@ import type { Room } from "./progress.ts";
 const shownMost = 36;
 
 /** Lines of half blocks for the frame, at most `columns` wide and `rows` high. */
-export function preview({ finished, images }: Frame, { count, size, channels }: Picture, { batch, columns, rows }: Room & { batch: number }): string[] {
+export function preview(
+  { finished, images }: Frame,
+  { count, size, channels }: Picture,
+  { batch, columns, rows }: Room & { batch: number },
+): string[] {
   if (columns < 1 || rows < 1) return [];
   const from = Math.floor(finished.image[0] / batch) * batch;
   const shown = Math.min(shownMost, batch, count - from);
@@ -23,6 +27,12 @@ export function preview({ finished, images }: Frame, { count, size, channels }: 
   let best = 1;
   for (let across = 2; across <= shown; across++) if (shrink(across).ratio > shrink(best).ratio) best = across;
   const { width, ratio } = shrink(best);
-  const pixels = gridPixels(images.subarray(from * bytes, (from + shown) * bytes), { count: shown, size, channels, columns: best, scale: 1 });
+  const pixels = gridPixels(images.subarray(from * bytes, (from + shown) * bytes), {
+    count: shown,
+    size,
+    channels,
+    columns: best,
+    scale: 1,
+  });
   return halfBlocks(pixels, { columns: Math.max(1, Math.floor(width * ratio)) }).slice(0, rows);
 }

@@ -8,7 +8,9 @@ import { version } from "./version.ts";
 
 export function commandLine(): Command {
   const program = new Command("fractalgen")
-    .description("Fractal generative models: images made by generators inside generators, down to the bytes of a pixel.")
+    .description(
+      "Fractal generative models: images made by generators inside generators, down to the bytes of a pixel.",
+    )
     .version(version)
     .exitOverride()
     // Mistakes are told by `reported`, each as one sentence.

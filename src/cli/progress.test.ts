@@ -18,7 +18,13 @@ afterEach(() => {
 function stream(terminal?: { columns?: number; rows?: number; depth?: number }) {
   const written: string[] = [];
   const { columns, rows, depth = 24 } = terminal ?? {};
-  const fake = { isTTY: terminal !== undefined, columns, rows, getColorDepth: () => depth, write: (text: string) => written.push(text) };
+  const fake = {
+    isTTY: terminal !== undefined,
+    columns,
+    rows,
+    getColorDepth: () => depth,
+    write: (text: string) => written.push(text),
+  };
   return { written, stream: fake as unknown as NodeJS.WriteStream };
 }
 
@@ -78,7 +84,14 @@ describe("progress", () => {
   });
 
   it("tells times and rates as people do", () => {
-    expect([0.2, 59.6, 200, 7500, Infinity, -1].map(duration)).toEqual(["0 s", "1 min 0 s", "3 min 20 s", "2 h 5 min", "?", "0 s"]);
+    expect([0.2, 59.6, 200, 7500, Infinity, -1].map(duration)).toEqual([
+      "0 s",
+      "1 min 0 s",
+      "3 min 20 s",
+      "2 h 5 min",
+      "?",
+      "0 s",
+    ]);
     expect([0.034, 9.5, 123.4].map(rateOf)).toEqual(["0.03 images/s", "9.50 images/s", "123 images/s"]);
   });
 });
@@ -89,7 +102,8 @@ describe("preview", () => {
     const finished = { image: Int32Array.of(image), x: Int32Array.of(0), y: Int32Array.of(0), side: 1 };
     return { level: 0, step: 1, steps: 1, finished, done: 0, images };
   };
-  const colours = (lines: string[]) => new Set([...lines.join("").matchAll(/38;2;(\d+);/g)].map(([, red]) => Number(red)));
+  const colours = (lines: string[]) =>
+    new Set([...lines.join("").matchAll(/38;2;(\d+);/g)].map(([, red]) => Number(red)));
 
   it("shows the images of the batch at hand", () => {
     const lines = preview(frame(6, 10, 4), { count: 10, size: 4, channels: 3 }, { batch: 4, columns: 100, rows: 40 });
@@ -122,7 +136,12 @@ describe("the training log", () => {
     try {
       await trimLog(path, { step: 2 });
       expect(readdirSync(folder)).toEqual([]);
-      for (const more of ["", '{"kind":"step","step":3}\n', '{"kind":"step","step":3}\n{"kind":"st', '{"kind":"step","step":2}']) {
+      for (const more of [
+        "",
+        '{"kind":"step","step":3}\n',
+        '{"kind":"step","step":3}\n{"kind":"st',
+        '{"kind":"step","step":2}',
+      ]) {
         writeFileSync(path, kept + more);
         await trimLog(path, { step: 2 });
         expect(readFileSync(path, "utf8")).toBe(kept);

@@ -78,4 +78,5 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-export const rateOf = (imagesPerSecond: number): string => `${imagesPerSecond.toFixed(imagesPerSecond < 10 ? 2 : 0)} images/s`;
+export const rateOf = (imagesPerSecond: number): string =>
+  `${imagesPerSecond.toFixed(imagesPerSecond < 10 ? 2 : 0)} images/s`;

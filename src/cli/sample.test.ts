@@ -60,14 +60,30 @@ const sample = (...args: string[]) => call("sample", "--model", model, ...args);
 describe("sample", () => {
   it("writes a grid with model, class, seed and options in it, in a folder that it makes", async () => {
     const out = at("new/folder/grid.png");
-    const { code, out: said } = await sample("--class", "heart,0", "-n", "4", "--seed", "7", "--guidance", "2", "--out", out);
+    const { code, out: said } = await sample(
+      "--class",
+      "heart,0",
+      "-n",
+      "4",
+      "--seed",
+      "7",
+      "--guidance",
+      "2",
+      "--out",
+      out,
+    );
     expect(code).toBe(0);
     expect(said).toBe(`${out}\n`);
     const png = readFileSync(out);
     expect((await sharp(png).metadata()).width).toBeGreaterThan(100);
     const text = readPngText(png);
     expect(text).toMatchObject({ Model: "tiny", Class: "heart,face", Seed: "7", Count: "4" });
-    expect(JSON.parse(text.Options)).toMatchObject({ guidance: 2, schedule: "linear", iterations: [4, 16], device: "cpu" });
+    expect(JSON.parse(text.Options)).toMatchObject({
+      guidance: 2,
+      schedule: "linear",
+      iterations: [4, 16],
+      device: "cpu",
+    });
   });
 
   it("writes the same bytes again, and the same images in other batches", async () => {
@@ -76,7 +92,13 @@ describe("sample", () => {
       return readdirSync(at(name)).map((file) => [file, readFileSync(join(at(name), file)).toString("base64")]);
     };
     const first = await images("a");
-    expect(first.map(([file]) => file)).toEqual(["0-face.png", "1-heart.png", "2-flag.png", "3-face.png", "4-heart.png"]);
+    expect(first.map(([file]) => file)).toEqual([
+      "0-face.png",
+      "1-heart.png",
+      "2-flag.png",
+      "3-face.png",
+      "4-heart.png",
+    ]);
     expect(await images("b")).toEqual(first);
     expect(await images("c", "--batch", "2")).toEqual(first);
     expect(await images("d", "--seed", "1")).not.toEqual(first);
@@ -144,11 +166,27 @@ describe("a mistake gets one sentence and exit code 2:", () => {
   const broken: [what: string, spoil: (dir: string) => void, sentence: RegExp][] = [
     ["no config.json", (dir) => rmSync(join(dir, "config.json")), /no config\.json/],
     ["no weights", (dir) => rmSync(join(dir, "model.safetensors")), /model\.safetensors/],
-    ["truncated weights", (dir) => truncateSync(join(dir, "model.safetensors"), 9000), /model\.safetensors.*(truncated|incomplete|ends|beyond)/],
+    [
+      "truncated weights",
+      (dir) => truncateSync(join(dir, "model.safetensors"), 9000),
+      /model\.safetensors.*(truncated|incomplete|ends|beyond)/,
+    ],
     ["a config that is no JSON", (dir) => writeFileSync(join(dir, "config.json"), "{"), /config\.json is not JSON/],
-    ["patches that do not divide", (dir) => changeConfig(dir, { imageSize: 10 }), /patch 4 does not divide the 10 pixels/],
-    ["an unknown key", (dir) => changeConfig(dir, { imagesize: 8 }), /unknown key "imagesize"; did you mean "imageSize"\?/],
-    ["other shapes", (dir) => changeConfig(dir, { classes: ["a", "b"] }), /class_emb\.weight is \[3, 16\], expected \[2, 16\]/],
+    [
+      "patches that do not divide",
+      (dir) => changeConfig(dir, { imageSize: 10 }),
+      /patch 4 does not divide the 10 pixels/,
+    ],
+    [
+      "an unknown key",
+      (dir) => changeConfig(dir, { imagesize: 8 }),
+      /unknown key "imagesize"; did you mean "imageSize"\?/,
+    ],
+    [
+      "other shapes",
+      (dir) => changeConfig(dir, { classes: ["a", "b"] }),
+      /class_emb\.weight is \[3, 16\], expected \[2, 16\]/,
+    ],
   ];
   it.each(broken)("a model with %s", async (what, spoil, sentence) => {
     const dir = at(`broken ${what}`);
@@ -198,7 +236,8 @@ describe("as a program", () => {
   });
 
   it("draws a live preview where the terminal has colours", (context) => {
-    if (spawnSync("script", ["--version"]).status !== 0) return context.skip("there is no `script` to make a terminal with");
+    if (spawnSync("script", ["--version"]).status !== 0)
+      return context.skip("there is no `script` to make a terminal with");
     const command = node("sample", "--model", model, "-n", "150", "--out", at("preview.png"))
       .map((word) => `'${word}'`)
       .join(" ");

@@ -51,18 +51,45 @@ export function addSample(program: Command): void {
     .summary("generate images")
     .description("Generate images: a labelled grid, and where asked for each on its own and an animation.")
     .optionsGroup("Which images:")
-    .option("--model <dir|name>", ships.length > 0 ? `a model folder, or one that ships: ${ships.join(", ")}` : "a model folder", filled, "emoji")
-    .option("--class <names>", "classes by name or number, comma-separated; images take them in turn (default: all)", collected)
+    .option(
+      "--model <dir|name>",
+      ships.length > 0 ? `a model folder, or one that ships: ${ships.join(", ")}` : "a model folder",
+      filled,
+      "emoji",
+    )
+    .option(
+      "--class <names>",
+      "classes by name or number, comma-separated; images take them in turn (default: all)",
+      collected,
+    )
     .option("-n, --count <n>", "how many images", whole({ least: 1, most: 100_000 }), 16)
-    .option("--seed <n>", "the same seed, class and options give the same images", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0)
+    .option(
+      "--seed <n>",
+      "the same seed, class and options give the same images",
+      whole({ least: 0, most: Number.MAX_SAFE_INTEGER }),
+      0,
+    )
     .optionsGroup("How they are drawn (default: as the model says):")
     .option("--guidance <w>", "how strongly the class counts; 1: as trained", number({ least: 0, most: 1000 }))
-    .addOption(new Option("--schedule <name>", "guidance over the first level's steps").choices(schedules).argParser(oneOf(schedules)))
+    .addOption(
+      new Option("--schedule <name>", "guidance over the first level's steps")
+        .choices(schedules)
+        .argParser(oneOf(schedules)),
+    )
     .option("--temperature <t>", "logits are multiplied by it: above 1 sharpens", number({ above: 0, most: 1000 }))
     .option("--filter-threshold <p>", "guidance leaves less likely bytes alone", number({ least: 0, most: 1 }))
-    .option("--iterations <list>", "steps at each level above the pixels, such as 64,16", wholes({ least: 1, most: 65536 }))
+    .option(
+      "--iterations <list>",
+      "steps at each level above the pixels, such as 64,16",
+      wholes({ least: 1, most: 65536 }),
+    )
     .optionsGroup("What is written:")
-    .option("--out <file>", "the grid, a PNG with model, seed and options in its text chunks", filled, "out/samples.png")
+    .option(
+      "--out <file>",
+      "the grid, a PNG with model, seed and options in its text chunks",
+      filled,
+      "out/samples.png",
+    )
     .option("--columns <n>", "columns of the grid (default: about as many as rows)", whole({ least: 1, most: 1000 }))
     .option("--animate <file>", "an animation of how the fractal fills in, .webp or .gif", filled)
     .option("--each <dir>", "also every image on its own, as PNG", filled)
@@ -83,11 +110,17 @@ export function addSample(program: Command): void {
 async function sample(flags: SampleFlags): Promise<void> {
   const model = await findModel(flags.model);
   const { config } = model;
-  const classes = flags.class === undefined ? config.classes.map((_, i) => i) : parseClasses(flags.class, config.classes);
+  const classes =
+    flags.class === undefined ? config.classes.map((_, i) => i) : parseClasses(flags.class, config.classes);
   const labels = Array.from({ length: flags.count }, (_, i) => classes[i % classes.length]);
   const names = labels.map((label) => config.classes[label]);
   const settings = settingsOf(flags, config);
-  const picture: Picture = { count: flags.count, size: config.imageSize, channels: config.channels, columns: flags.columns };
+  const picture: Picture = {
+    count: flags.count,
+    size: config.imageSize,
+    channels: config.channels,
+    columns: flags.columns,
+  };
   checkOutputs(flags, picture, names);
   const film = flags.animate === undefined ? undefined : filming(flags.animate, picture);
 
@@ -151,7 +184,9 @@ async function sample(flags: SampleFlags): Promise<void> {
     );
   else {
     const images = flags.count === 1 ? "1 image" : `${flags.count} images`;
-    console.error(`${images} in ${seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds)} (${rateOf(flags.count / seconds)})`);
+    console.error(
+      `${images} in ${seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds)} (${rateOf(flags.count / seconds)})`,
+    );
     for (const path of [flags.out, flags.animate, flags.each]) if (path !== undefined) console.log(path);
   }
 }
@@ -211,7 +246,11 @@ function progressLine({ count, batch }: SampleFlags): (frame: Frame) => string {
 async function writeEach(
   folder: string,
   images: Uint8Array,
-  { config, names, text }: { config: ModelConfig; names: string[]; text: (label: string, index: number) => Record<string, string> },
+  {
+    config,
+    names,
+    text,
+  }: { config: ModelConfig; names: string[]; text: (label: string, index: number) => Record<string, string> },
 ): Promise<string[]> {
   const { imageSize: size, channels } = config;
   const bytes = size * size * channels;

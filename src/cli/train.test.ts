@@ -21,7 +21,10 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "fractalgen-train-cli-"));
   await writeDatasetFile(at(emojiFileName({ size: 8 })), { ...tinyDataset(), name: "emoji" });
   const { classes: _, ...model } = tinyModel();
-  writeFileSync(at("config.json"), JSON.stringify({ model, training: { batch: 4, microBatch: 2, warmup: 2, evaluateSteps: 5, balance: 0 } }));
+  writeFileSync(
+    at("config.json"),
+    JSON.stringify({ model, training: { batch: 4, microBatch: 2, warmup: 2, evaluateSteps: 5, balance: 0 } }),
+  );
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -32,8 +35,21 @@ interface Ended {
 }
 
 /** Runs the program; `onOut` sees its output as it comes. */
-function program(args: string[], onOut: (text: string, kill: (signal: NodeJS.Signals) => void) => void = () => {}): Promise<Ended> {
-  const child = spawn(process.execPath, ["--import", "tsx", main, "train", "--cache", folder, "--threads", "1", ...args]);
+function program(
+  args: string[],
+  onOut: (text: string, kill: (signal: NodeJS.Signals) => void) => void = () => {},
+): Promise<Ended> {
+  const child = spawn(process.execPath, [
+    "--import",
+    "tsx",
+    main,
+    "train",
+    "--cache",
+    folder,
+    "--threads",
+    "1",
+    ...args,
+  ]);
   const said = { out: "", err: "" };
   child.stdout.on("data", (part) => {
     said.out += part;
@@ -43,9 +59,21 @@ function program(args: string[], onOut: (text: string, kill: (signal: NodeJS.Sig
   return new Promise((resolve) => child.on("close", (code) => resolve({ code, ...said })));
 }
 
-const fresh = (out: string, steps: number) => ["--data", "emoji", "--config", at("config.json"), "--out", out, "--steps", String(steps)];
+const fresh = (out: string, steps: number) => [
+  "--data",
+  "emoji",
+  "--config",
+  at("config.json"),
+  "--out",
+  out,
+  "--steps",
+  String(steps),
+];
 const records = (text: string): { kind: string; step: number; loss?: number }[] =>
-  text.trim().split("\n").map((line) => JSON.parse(line));
+  text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
 
 it("trains, stops at Ctrl-C with a checkpoint, and goes on to what an uninterrupted run gives", async () => {
   const whole = await program([...fresh(at("whole"), 12), "--json"]);

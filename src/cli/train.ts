@@ -42,7 +42,9 @@ export function addTrain(program: Command): void {
   program
     .command("train")
     .summary("train a model")
-    .description("Train a model. Ctrl-C stops with a checkpoint, from which --resume goes on as if there had been no stop.")
+    .description(
+      "Train a model. Ctrl-C stops with a checkpoint, from which --resume goes on as if there had been no stop.",
+    )
     .option("--data <name>", "what to train on: emoji (drawn from npm packages the first time, about 20 s)", filled)
     .option("--out <dir>", "a new folder for checkpoints and the log", filled)
     .option("--resume <dir>", "go on from the last checkpoint of a run, with its settings", filled)
@@ -50,10 +52,16 @@ export function addTrain(program: Command): void {
     .optionsGroup("Settings (default: the preset's, or the resumed run's):")
     .option("--steps <n>", "optimiser steps", whole({ least: 1 }))
     .option("--batch <n>", "images per step", whole({ least: 1, most: 65536 }))
-    .option("--micro-batch <n>", "images per run of the graph; the result does not depend on it", whole({ least: 1, most: 65536 }))
+    .option(
+      "--micro-batch <n>",
+      "images per run of the graph; the result does not depend on it",
+      whole({ least: 1, most: 65536 }),
+    )
     .option("--learning-rate <x>", "peak learning rate", number({ above: 0 }))
     .option("--warmup <n>", "steps of linear warm-up", whole({ least: 0 }))
-    .addOption(new Option("--schedule <name>", "learning rate after the warm-up").choices(schedules).argParser(oneOf(schedules)))
+    .addOption(
+      new Option("--schedule <name>", "learning rate after the warm-up").choices(schedules).argParser(oneOf(schedules)),
+    )
     .option("--ema <x>", "decay of the moving average of the weights, 0 for none", number({ least: 0, most: 0.999999 }))
     .option("--label-drop <p>", "share of labels dropped to the null class", number({ least: 0, most: 1 }))
     .option("--attention-dropout <p>", "dropout on attention", number({ least: 0, most: 0.99 }))
@@ -85,7 +93,9 @@ async function runTraining(flags: TrainFlags): Promise<void> {
   const dataset = await openData(flags.data ?? resumed?.dataset, { ...flags, size }, (line) => progress.update(line));
   const { model, training, state } = resumed ? continued(resumed, flags) : fresh(flags, given!, dataset);
   if (state.step >= training.steps) {
-    console.error(`the run is done: ${state.step} of ${training.steps} steps; to go on give more, such as --steps ${2 * state.step}`);
+    console.error(
+      `the run is done: ${state.step} of ${training.steps} steps; to go on give more, such as --steps ${2 * state.step}`,
+    );
     return;
   }
 
@@ -121,7 +131,9 @@ async function runTraining(flags: TrainFlags): Promise<void> {
     progress.clear();
   }
   if (state.step < training.steps) {
-    console.error(`stopped after ${state.step} of ${training.steps} steps; go on with: fractalgen train --resume ${out}`);
+    console.error(
+      `stopped after ${state.step} of ${training.steps} steps; go on with: fractalgen train --resume ${out}`,
+    );
     process.exitCode = exitCode();
   } else console.error(`done: ${state.step} steps; see what it learnt with: fractalgen sample --model ${out}`);
   if (!flags.json) console.log(join(out, "last"));
@@ -132,11 +144,15 @@ function runFolder({ out, resume, config, cache }: TrainFlags): string {
   checkFolder(cache, { option: "--cache" });
   if (resume !== undefined) {
     const extra = out !== undefined ? "--out" : config !== undefined ? "--config" : undefined;
-    if (extra) throw new UserError(`--resume goes on in the run's own folder with its own settings; leave ${extra} out`);
+    if (extra)
+      throw new UserError(`--resume goes on in the run's own folder with its own settings; leave ${extra} out`);
     // What `train` prints at its end is the checkpoint; its run is meant.
-    return basename(resolve(resume)) === "last" && existsSync(join(resume, "state.json")) ? dirname(resolve(resume)) : resume;
+    return basename(resolve(resume)) === "last" && existsSync(join(resume, "state.json"))
+      ? dirname(resolve(resume))
+      : resume;
   }
-  if (out === undefined) throw new UserError("train needs --out DIR for its checkpoints (or --resume DIR to go on with a run)");
+  if (out === undefined)
+    throw new UserError("train needs --out DIR for its checkpoints (or --resume DIR to go on with a run)");
   checkFolder(out, { option: "--out" });
   if (existsSync(join(out, "last")))
     throw new UserError(`--out: ${out} already holds a run; go on with it by --resume ${out}, or give another folder`);
@@ -149,7 +165,10 @@ async function openData(
   say: (line: string) => void,
 ): Promise<Dataset> {
   if (name === undefined) throw new UserError("train needs --data; the built-in set is: emoji");
-  if (name !== "emoji") throw new UserError(`--data: there is no data set "${name}"; the built-in set is: emoji${didYouMean(name, ["emoji"])}`);
+  if (name !== "emoji")
+    throw new UserError(
+      `--data: there is no data set "${name}"; the built-in set is: emoji${didYouMean(name, ["emoji"])}`,
+    );
   return emojiDataset({ size, cache, onProgress: (at, total) => say(`rendering emoji: ${at} of ${total}`) });
 }
 
@@ -191,7 +210,8 @@ interface Given {
 function configFile(path: string | undefined): Given {
   const source = path ?? "the preset";
   const parsed = fileSchema.safeParse(path === undefined ? {} : readJson(path));
-  if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0])}; expected {"model": {…}, "training": {…}}`);
+  if (!parsed.success)
+    throw new UserError(`${source}: ${explain(parsed.error.issues[0])}; expected {"model": {…}, "training": {…}}`);
   const { model, training } = parsed.data;
   // Any class name will do: those of the data come in once they are there.
   const { imageSize } = parseModelConfig({ ...emojiPreset.model, classes: ["any"], ...model }, source);
@@ -201,7 +221,10 @@ function configFile(path: string | undefined): Given {
 
 function fresh(flags: TrainFlags, given: Given, { classes }: Dataset) {
   const model: ModelConfig = parseModelConfig({ ...emojiPreset.model, classes, ...given.model }, given.source);
-  const training = parseTrainingConfig({ ...emojiPreset.training, ...given.training, ...settingsGiven(flags) }, given.source);
+  const training = parseTrainingConfig(
+    { ...emojiPreset.training, ...given.training, ...settingsGiven(flags) },
+    given.source,
+  );
   return { model, training, state: startingState(model, training.seed, training) };
 }
 
@@ -211,12 +234,17 @@ function continued({ model, training, state }: Resumed, flags: TrainFlags) {
   const fixed = ["seed", "batch", "ema"] as const;
   for (const name of fixed)
     if (changes[name] !== undefined && changes[name] !== training[name])
-      throw new UserError(`--${name}: the run was started with ${training[name]} and cannot go on with ${changes[name]}; leave it out, or start anew with another --out`);
+      throw new UserError(
+        `--${name}: the run was started with ${training[name]} and cannot go on with ${changes[name]}; leave it out, or start anew with another --out`,
+      );
   return { model, training: parseTrainingConfig({ ...training, ...changes }, "the options"), state };
 }
 
 /** Progress with loss, bits per dimension, rate and time left, smoothed over the last steps. */
-function reporter({ batch, steps }: TrainingConfig, progress: { update(line: string): void }): (record: TrainingRecord) => void {
+function reporter(
+  { batch, steps }: TrainingConfig,
+  progress: { update(line: string): void },
+): (record: TrainingRecord) => void {
   let seconds = 0;
   let bits = 0;
   let loss = 0;

@@ -4,7 +4,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { appendLine, writeFileAtomic } from "../files/atomic.ts";
 import type { TrainingRecord } from "../train/trainer.ts";
 
-export const appendRecord = (path: string, record: TrainingRecord): Promise<void> => appendLine(path, JSON.stringify(record));
+export const appendRecord = (path: string, record: TrainingRecord): Promise<void> =>
+  appendLine(path, JSON.stringify(record));
 
 /** Takes away what a killed run wrote after its last checkpoint: those steps come again, and the last line may be half. */
 export async function trimLog(path: string, { step }: { step: number }): Promise<void> {

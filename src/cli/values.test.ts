@@ -36,7 +36,8 @@ describe("values", () => {
     [oneOf(["linear", "constant"]), "liner", 'expected linear or constant, got "liner"; did you mean "linear"?'],
     [oneOf(["cpu", "webgpu"]), "", "expected cpu or webgpu, got an empty text"],
   ])("refuses (%#)", (parse: (text: string) => unknown, text, sentence) =>
-    expect(() => parse(text)).toThrow(expect.objectContaining({ name: "InvalidArgumentError", message: sentence })));
+    expect(() => parse(text)).toThrow(expect.objectContaining({ name: "InvalidArgumentError", message: sentence })),
+  );
 
   it("an option that is repeated adds to its names", () => {
     expect(collected("face,2", undefined)).toBe("face,2");
@@ -47,7 +48,11 @@ describe("values", () => {
 describe("commander's words become one sentence", () => {
   const sentence = (...args: string[]): string => {
     const program = new Command("program").exitOverride().configureOutput({ outputError: () => {} });
-    program.command("draw").option("-n, --count <n>", "how many", whole({ least: 1 })).option("--out <file>").action(() => {});
+    program
+      .command("draw")
+      .option("-n, --count <n>", "how many", whole({ least: 1 }))
+      .option("--out <file>")
+      .action(() => {});
     try {
       program.parse(args, { from: "user" });
     } catch (error) {

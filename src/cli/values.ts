@@ -20,7 +20,11 @@ function bounds({ least, above, most }: Range): string {
 
 const quoted = (text: string): string => (text === "" ? "an empty text" : JSON.stringify(text));
 
-function parsed(text: string, { least, above, most }: Range, kind: { name: string; is: (value: unknown) => boolean }): number {
+function parsed(
+  text: string,
+  { least, above, most }: Range,
+  kind: { name: string; is: (value: unknown) => boolean },
+): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
   if (!kind.is(value) || value < (least ?? value) || value > (most ?? value) || (above !== undefined && value <= above))
     throw new InvalidArgumentError(`expected ${kind.name}${bounds({ least, above, most })}, got ${quoted(text)}`);
@@ -50,13 +54,16 @@ export const filled = (text: string): string => {
 };
 
 /** Names that a repeated option adds to. */
-export const collected = (text: string, before: string | undefined): string => (before === undefined ? text : `${before},${text}`);
+export const collected = (text: string, before: string | undefined): string =>
+  before === undefined ? text : `${before},${text}`;
 
 export const oneOf =
   <const T extends string>(choices: readonly T[]) =>
   (text: string): T => {
     const found = choices.find((choice) => choice === text);
     if (found === undefined)
-      throw new InvalidArgumentError(`expected ${choices.join(" or ")}, got ${quoted(text)}${didYouMean(text, choices)}`);
+      throw new InvalidArgumentError(
+        `expected ${choices.join(" or ")}, got ${quoted(text)}${didYouMean(text, choices)}`,
+      );
     return found;
   };

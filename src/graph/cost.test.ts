@@ -12,6 +12,8 @@ it("evaluates symbolic sizes", () => {
   expect(sizeOf("2*R", sizes)).toBe(6);
   expect(sizeOf("P+1", sizes)).toBe(5);
   expect(sizeOf("8*P*R", sizes)).toBe(96);
+  expect(sizeOf("2*(P+1)*R", sizes)).toBe(30);
+  expect(sizeOf("2*(P+1)+R", sizes)).toBe(13);
   expect(() => sizeOf("Q", sizes)).toThrow("Q");
 });
 

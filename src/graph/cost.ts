@@ -1,6 +1,6 @@
 /** How many floating-point operations a graph takes for given sizes. Counts products, which are nearly all of them. */
 
-import type { Dim } from "./shape.ts";
+import { cut, type Dim } from "./shape.ts";
 import { type Tensor, topological } from "./tensor.ts";
 
 export type Sizes = ReadonlyMap<string, number>;
@@ -8,18 +8,14 @@ export type Sizes = ReadonlyMap<string, number>;
 /** The number that a dimension is: `sizeOf("2*R", R = 3)` is 6. */
 export function sizeOf(dim: Dim, sizes: Sizes): number {
   if (typeof dim === "number") return dim;
-  return dim
-    .split("+")
-    .map((term) =>
-      term
-        .split("*")
-        .map((factor) => {
-          const value = /^\d+$/.test(factor) ? Number(factor) : sizes.get(factor);
-          if (value === undefined) throw new Error(`the size ${factor} is not known`);
-          return value;
-        })
-        .reduce((a, b) => a * b, 1),
-    )
+  const factor = (text: string): number => {
+    if (text.startsWith("(")) return sizeOf(text.slice(1, -1), sizes);
+    const value = /^\d+$/.test(text) ? Number(text) : sizes.get(text);
+    if (value === undefined) throw new Error(`the size ${text} is not known`);
+    return value;
+  };
+  return cut(dim, "+")
+    .map((term) => cut(term, "*").map(factor).reduce((a, b) => a * b, 1))
     .reduce((a, b) => a + b, 0);
 }
 

@@ -51,13 +51,20 @@ export function writeOnnx(
   const constants = new Map<string, string>();
   let count = 0;
   const fresh = () => `v${count++}`;
+  const taken = new Set<string>();
+  const claim = (name: string): string => {
+    if (taken.has(name) || /^v\d+$/.test(name)) throw new Error(`writeOnnx: the name ${name} is taken`);
+    taken.add(name);
+    return name;
+  };
   const statistics = new Map<Tensor, { mean: string; inverse: string }>();
   for (const node of order)
     if (node.op === "layerNormStatistic" && !statistics.has(node.inputs[0]))
       statistics.set(node.inputs[0], { mean: fresh(), inverse: fresh() });
 
   const addConstant = (value: HostTensor): string => {
-    const key = value.data.length <= 64 ? `${value.dtype}:${value.shape}:${value.data}` : undefined;
+    const bytes = new Uint8Array(value.data.buffer as ArrayBuffer, value.data.byteOffset, value.data.byteLength);
+    const key = value.data.length <= 64 ? `${value.dtype}:${value.shape}:${bytes}` : undefined; // bytes tell 0 from -0
     const known = key && constants.get(key);
     if (known) return known;
     const name = fresh();
@@ -67,7 +74,7 @@ export function writeOnnx(
         name,
         dataType: onnxType[value.dtype],
         dims: value.shape.map(BigInt),
-        rawData: new Uint8Array(value.data.buffer as ArrayBuffer, value.data.byteOffset, value.data.byteLength),
+        rawData: bytes,
       }),
     );
     return name;
@@ -96,11 +103,11 @@ export function writeOnnx(
   for (const node of order) {
     if (is(node, "constant")) names.set(node, addConstant(node.attributes.value));
     else if (is(node, "input")) {
-      names.set(node, node.attributes.name);
+      names.set(node, claim(node.attributes.name));
       inputs.push(valueInfo(node.attributes.name, node.dtype, node.shape));
     } else if (is(node, "parameter")) {
       const { name } = node.attributes;
-      names.set(node, name);
+      names.set(node, claim(name));
       if (weights) initializers.push(external(name, node, weights(name)));
       else inputs.push(valueInfo(name, node.dtype, node.shape));
     } else {
@@ -116,7 +123,7 @@ export function writeOnnx(
     }
   }
   for (const [name, tensor] of Object.entries(outputs))
-    nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [names.get(tensor)!], output: [name] }));
+    nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [names.get(tensor)!], output: [claim(name)] }));
 
   const model = create(ModelProtoSchema, {
     irVersion: 10n,

@@ -1,25 +1,31 @@
 /** Dimensions that may be symbolic, such as `64*B` for the patches of a batch. Knows nothing of operations. */
 
-/** A size: a number, or a product of symbols with a number in front, written "B", "64*B", "5*B*R". */
+/** A size: a number, a product of symbols with a number in front ("B", "64*B", "5*B*R"), or a sum ("P+1", "4*(P+1)"). */
 export type Dim = number | string;
 export type Shape = readonly Dim[];
 
 interface Monomial {
   times: number;
+  /** Names, and sums as they are printed. */
   symbols: string[];
 }
 
+/** The terms of a sum or the factors of a product: cuts where the sign stands outside of brackets. */
+export const cut = (text: string, sign: "*" | "+"): string[] => text.split(new RegExp(`\\${sign}(?![^(]*\\))`));
+
 function parse(dim: Dim): Monomial {
   if (typeof dim === "number") return { times: dim, symbols: [] };
-  const factors = dim.split("*");
+  if (cut(dim, "+").length > 1) return { times: 1, symbols: [dim] };
+  const factors = cut(dim, "*").map((factor) => factor.replace(/^\((.*)\)$/, "$1"));
   const times = /^\d+$/.test(factors[0]) ? Number(factors.shift()) : 1;
   return { times, symbols: factors };
 }
 
 function print({ times, symbols }: Monomial): Dim {
-  if (symbols.length === 0) return times;
-  const sorted = [...symbols].sort().join("*");
-  return times === 1 ? sorted : `${times}*${sorted}`;
+  if (symbols.length === 0 || times === 0) return times;
+  if (symbols.length === 1 && times === 1) return symbols[0];
+  const factors = [...symbols].sort().map((symbol) => (symbol.includes("+") ? `(${symbol})` : symbol));
+  return (times === 1 ? factors : [times, ...factors]).join("*");
 }
 
 /** The product of dimensions: `times("B", 64)` is "64*B". */
@@ -46,11 +52,18 @@ export function over(a: Dim, b: Dim): Dim {
   return print(quotient);
 }
 
-/** The sum of dimensions; that of different symbols is a symbol of its own, "P+1". */
+/** The sum of dimensions, like terms together and the number last: "P+1". */
 export function plus(a: Dim, b: Dim): Dim {
-  const [x, y] = [parse(a), parse(b)];
-  if (x.symbols.join() === y.symbols.join()) return print({ times: x.times + y.times, symbols: x.symbols });
-  return a === 0 ? b : b === 0 ? a : `${a}+${b}`;
+  const terms = new Map<string, Monomial>();
+  for (const term of [a, b].flatMap((dim): Dim[] => (typeof dim === "number" ? [dim] : cut(dim, "+")))) {
+    const { times, symbols } = parse(term);
+    const key = symbols.toSorted().join("*");
+    terms.set(key, { times: (terms.get(key)?.times ?? 0) + times, symbols });
+  }
+  const number = terms.get("")?.times ?? 0;
+  terms.delete("");
+  const symbolic = [...terms.keys()].sort().map((key) => print(terms.get(key)!));
+  return symbolic.length === 0 ? number : (number === 0 ? symbolic : [...symbolic, number]).join("+");
 }
 
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((dim, i) => dim === b[i]);

@@ -1,5 +1,6 @@
 /** `npm run parity -- DIR ...`: compares everything recorded in each folder; exit 1 where anything differs. */
 
+import { endsOnClosedPipe, reported } from "../cli/mistakes.ts";
 import { UserError } from "../core/errors.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { readCase } from "./case.ts";
@@ -50,10 +51,9 @@ async function outcome(comparisons: Promise<Comparison[]>, what: string): Promis
   }
 }
 
+endsOnClosedPipe();
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (!(error instanceof UserError)) throw error;
-  console.error(`error: ${error.message}`);
-  process.exitCode = 2;
+  process.exitCode = reported(error, { help: "npm run parity -- --help" });
 }

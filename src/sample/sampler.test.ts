@@ -10,7 +10,7 @@ import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { pixelPrefix } from "../model/parameters.ts";
 import { type ParityCase, readCase } from "../parity/case.ts";
-import { type Draws, seededDraws, wholeImages } from "./draws.ts";
+import { asideFrom, type Draws, patchesAt, seededDraws, wholeImages } from "./draws.ts";
 import { createSampler, type Frame, type SampleOptions, type Sampler } from "./sampler.ts";
 import { guidanceAt, maskedAfter } from "./schedule.ts";
 
@@ -213,6 +213,34 @@ it("no labels, no images", async () => {
 });
 
 describe("draws", () => {
+  it("of a square, of what stands aside in it and of its patches have keys of their own", () => {
+    const rows = wholeImages(7, [0, 5]);
+    const patches = patchesAt(rows, Int32Array.from({ length: 32 }, (_, i) => i % 16), { grid: 4, patch: 2 });
+    expect(patches.keys.length).toBe(32);
+    expect([patches.image[21], patches.x[21], patches.y[21]]).toEqual([1, 2, 2]); // the second image's patch 5
+    const keys = [rows, asideFrom(rows), patches, asideFrom(patches)].flatMap((squares) => squares.keys.map(String));
+    expect(new Set(keys).size).toBe(2 + 2 + 32 + 32);
+  });
+
+  it("of guiding pixels stand aside from those of their square", async () => {
+    const sampler = await samplerOf(await fixture("mar-4level-guided"));
+    const [orders, uniforms] = [new Set<string>(), new Set<string>()];
+    const draws: Draws = {
+      orders: (rows, tokens) => (rows.keys.forEach((key) => orders.add(String(key))), seededDraws.orders(rows, tokens)),
+      uniforms: (rows, channels) => {
+        for (const key of rows.keys) {
+          expect(uniforms.has(String(key)) || orders.has(String(key))).toBe(false);
+          uniforms.add(String(key));
+        }
+        return seededDraws.uniforms(rows, channels);
+      },
+    };
+    await imagesOf(sampler, { labels: [0], iterations: [1, 1, 1], draws });
+    await sampler.dispose();
+    expect([orders.size, uniforms.size]).toEqual([1 + 16 + 64, 16 + 64 + 1024]);
+    for (const key of orders) expect(uniforms.has(key)).toBe(false);
+  });
+
   it("of a square follow from seed and index, and are permutations and values in [0, 1)", () => {
     const rows = wholeImages(7, [0, 5, 9]);
     const orders = seededDraws.orders(rows, 16);

@@ -1,0 +1,265 @@
+/** The program in its surroundings: pipes that close, full disks, terminals, signals, requests too large, faults of ours. */
+
+import { type SpawnSyncOptions, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import { UserError } from "../core/errors.ts";
+import { writeDatasetFile } from "../data/dataset-file.ts";
+import { emojiFileName } from "../data/emoji.ts";
+import { writeModelFolder } from "../files/model.ts";
+import { loadCheckpoint, startingState } from "../train/checkpoint.ts";
+import { tinyDataset, tinyModel } from "../train/tiny.ts";
+import { reported } from "./mistakes.ts";
+import { run } from "./program.ts";
+
+const large: ModelConfig = parseModelConfig(
+  {
+    imageSize: 64,
+    classes: ["one"],
+    levels: [
+      { kind: "ar", patch: 16, width: 8, depth: 1, heads: 2 },
+      { kind: "ar", patch: 1, width: 8, depth: 1, heads: 2 },
+      { kind: "pixel", width: 8, depth: 1, heads: 2 },
+    ],
+  },
+  "the test",
+);
+
+let folder = "";
+const at = (name: string) => join(folder, name);
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "fractalgen-program-"));
+  const write = (name: string, config: ModelConfig) =>
+    writeModelFolder(at(name), config, startingState(config, 3, { ema: 0 }).values);
+  await write("model", tinyModel());
+  await write("large", large);
+  await writeDatasetFile(at(emojiFileName({ size: 8 })), { ...tinyDataset(), name: "emoji" });
+  const { classes: _, ...model } = tinyModel();
+  await writeFile(at("config.json"), JSON.stringify({ model, training: { batch: 4, microBatch: 2, balance: 0 } }));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const main = fileURLToPath(new URL("./main.ts", import.meta.url));
+const node = (...args: string[]) => [process.execPath, "--import", "tsx", main, ...args];
+const quoted = (words: string[]) => words.map((word) => `'${word}'`).join(" ");
+const shell = (script: string, options: SpawnSyncOptions = {}) =>
+  spawnSync("sh", ["-c", script], { ...options, encoding: "utf8" });
+const trainArgs = (out: string) => [
+  "train",
+  "--data",
+  "emoji",
+  "--cache",
+  folder,
+  "--config",
+  at("config.json"),
+  "--out",
+  out,
+  "--steps",
+  "100000",
+  "--threads",
+  "1",
+];
+
+describe("an output that nobody reads", () => {
+  it("does not keep images from being written, and there is no stack", () => {
+    const command = quoted(node("sample", "--model", at("model"), "-n", "2", "--json", "--out", at("piped.png")));
+    const { stdout, stderr } = shell(`{ ${command}; echo "code $?" >&2; } | true`);
+    expect([stdout, stderr]).toEqual(["", "code 0\n"]);
+    expect(existsSync(at("piped.png"))).toBe(true);
+  });
+
+  it("stops training with a checkpoint", async () => {
+    const { stderr } = shell(`${quoted(node(...trainArgs(at("headed")), "--json"))} | head -n 1 >/dev/null`);
+    expect(stderr).toMatch(/stopped after \d+ of 100000 steps; go on with: fractalgen train --resume/);
+    expect(stderr).not.toMatch(/\n\s+at /);
+    expect((await loadCheckpoint(at("headed/last"))).state.step).toBeGreaterThan(0);
+  });
+});
+
+it.skipIf(!existsSync("/dev/full"))(
+  "a full standard output is one sentence (skipped where there is no /dev/full)",
+  () => {
+    const { status, stderr } = shell(`${quoted(node("--version"))} >/dev/full`);
+    expect(stderr).toMatch(/^error: cannot write to the standard output: ENOSPC.*\n$/);
+    expect(status).toBe(2);
+  },
+);
+
+const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
+it.skipIf(!canMount)("on a full disk the previous grid stays (skipped where no small disk can be mounted)", () => {
+  mkdirSync(at("disk"));
+  const out = at("disk/grid.png");
+  // The disk is part of a mount namespace, which ends with the command.
+  const command = quoted(node("sample", "--model", at("model"), "--columns", "1", "-n", "150", "--out", out));
+  const { stdout, stderr } = spawnSync(
+    "unshare",
+    [
+      "-rm",
+      "sh",
+      "-c",
+      `mount -t tmpfs -o size=8k tmpfs ${at("disk")} && echo before > ${out} && ${command}; echo "code $?"; ls -A ${at("disk")}; cat ${out}`,
+    ],
+    { encoding: "utf8" },
+  );
+  expect(stderr).toMatch(
+    /^error: cannot write .*grid\.png: the disk is full \(wrote .*\); .*; the previous file is untouched$/m,
+  );
+  expect(stdout).toBe("code 2\ngrid.png\nbefore\n");
+});
+
+describe("a terminal", () => {
+  it("gets a preview that is taken away again, even where it does not tell its size", (context) => {
+    if (spawnSync("script", ["--version"]).status !== 0)
+      return context.skip("there is no `script` to make a terminal with");
+    const command = quoted(node("sample", "--model", at("model"), "-n", "200", "--out", at("terminal.png")));
+    const { stdout } = spawnSync("script", ["-qfec", command, "/dev/null"], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, TERM: "xterm-256color", COLORTERM: "truecolor", NO_COLOR: undefined },
+      encoding: "utf8",
+    });
+    expect(stdout).toMatch(/\u001b\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀/);
+    // Every picture is taken away as many lines as it has: the cursor goes up by them, and all below is cleared.
+    const pieces = stdout.split(/\u001b\[(\d+)F\u001b\[J/);
+    expect(pieces.length).toBeGreaterThan(3);
+    for (let i = 1; i < pieces.length; i += 2) expect(pieces[i - 1].split("\n").length - 1).toBe(Number(pieces[i]));
+    expect(pieces.at(-1)).toMatch(/^200 images in .*\r\n.*terminal\.png\r\n$/);
+  });
+});
+
+describe("signals", () => {
+  it("one Ctrl-C that arrives twice still saves; SIGTERM's code is 143", async () => {
+    const ended = (out: string, signals: NodeJS.Signals[]) => {
+      const [program, ...args] = node(...trainArgs(out), "--json");
+      const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+      child.stdout.once("data", () => signals.forEach((signal) => child.kill(signal)));
+      child.stdout.resume();
+      return new Promise<number | null>((resolve) => child.on("close", resolve));
+    };
+    expect(await Promise.all([ended(at("twice"), ["SIGINT", "SIGINT"]), ended(at("terminated"), ["SIGTERM"])])).toEqual(
+      [130, 143],
+    );
+    expect(readdirSync(at("twice/last"))).toEqual([
+      "config.json",
+      "model.safetensors",
+      "optimizer.safetensors",
+      "state.json",
+    ]);
+    expect(existsSync(at("terminated/last/state.json"))).toBe(true);
+  });
+});
+
+describe("what is said", () => {
+  async function said<T>(call: () => T): Promise<[Awaited<T>, string[]]> {
+    const lines: string[] = [];
+    const spy = vi.spyOn(console, "error").mockImplementation((line) => void lines.push(String(line)));
+    try {
+      return [await call(), lines];
+    } finally {
+      spy.mockRestore();
+    }
+  }
+
+  it.each([
+    [
+      "a grid too large",
+      ["-n", "100000"],
+      /^error: --count: a grid of 100000 images would have \d+x\d+ pixels, at most 268 million can be written; ask for fewer/,
+    ],
+    [
+      "an animation too large",
+      ["-n", "5000", "--animate", "a.gif"],
+      /^error: --animate: frames of 5000 images would have \d+x\d+ pixels, at most 4 million .*; ask for fewer/,
+    ],
+    [
+      "an animation too high",
+      ["-n", "300", "--columns", "1", "--animate", "a.webp"],
+      /^error: --animate: .* 16383 on a side/,
+    ],
+    ["an empty name of a file", ["--animate", ""], /^error: --animate: expected a name, got an empty text$/],
+    ["no model at all", ["--model", ""], /^error: --model: expected a name, got an empty text$/],
+    [
+      "a folder where a file goes",
+      ["--out", "folder.png/"],
+      /^error: --out: folder\.png\/ is a folder, expected the name of a file$/,
+    ],
+    ["an --each that is a file", ["--each", main], /^error: --each: .*main\.ts is a file where a folder is needed/],
+  ])("of %s", async (_, args, sentence) => {
+    const [code, lines] = await said(() => run(["sample", "--model", at("large"), "--out", at("never.png"), ...args]));
+    expect(code).toBe(2);
+    expect(lines).toEqual([expect.stringMatching(sentence)]);
+    expect(existsSync(at("never.png"))).toBe(false);
+  });
+
+  it.each([
+    [
+      "resuming with another configuration",
+      ["--resume", "run", "--config", "x.json"],
+      /--resume goes on in the run's own folder with its own settings; leave --config out/,
+    ],
+    ["two folders", ["--resume", "run", "--out", "other"], /leave --out out/],
+    [
+      "a folder below a file",
+      ["--data", "emoji", "--out", join(main, "run")],
+      /--out: .*main\.ts is a file where a folder is needed/,
+    ],
+    [
+      "a cache below a file",
+      ["--data", "emoji", "--out", "run", "--cache", join(main, "cache")],
+      /--cache: .*is a file/,
+    ],
+    [
+      "a missing configuration",
+      ["--data", "emoji", "--out", "run", "--config", "/nowhere.json"],
+      /\/nowhere\.json: there is no such file; check the path/,
+    ],
+  ])("of %s", async (_, args, sentence) => {
+    const [code, lines] = await said(() => run(["train", ...args]));
+    expect(code).toBe(2);
+    expect(lines).toEqual([expect.stringMatching(sentence)]);
+  });
+
+  it.each([
+    ["null", /config: expected object|expected object/],
+    ['{"modle": {}}', /unknown key "modle"/],
+    ['{"model": {"imageSize": "8"}}', /imageSize: expected number/],
+    ['{"training": {"learningrate": 1}}', /unknown key "learningrate"/],
+  ])("of a configuration %s", async (text, sentence) => {
+    await writeFile(at("wrong.json"), text);
+    const [code, lines] = await said(() =>
+      run(["train", "--data", "emoji", "--out", at("never"), "--config", at("wrong.json")]),
+    );
+    expect(code).toBe(2);
+    expect(lines).toEqual([expect.stringMatching(sentence)]);
+    expect(lines[0]).not.toContain("\n");
+    expect(existsSync(at("never"))).toBe(false);
+  });
+
+  it("of an error: 2 and a sentence for a user's or the system's, 1 and the stack for ours", async () => {
+    const help = { help: "x --help" };
+    expect(await said(() => reported(new UserError("what; what to do"), help))).toEqual([
+      2,
+      ["error: what; what to do"],
+    ]);
+    const system = Object.assign(new Error("EMFILE: too many open files, open 'x'"), {
+      syscall: "open",
+      code: "EMFILE",
+    });
+    expect(await said(() => reported(system, help))).toEqual([
+      2,
+      ["error: the system refused: EMFILE: too many open files, open 'x'"],
+    ]);
+    const memory = new RangeError("Array buffer allocation failed");
+    expect(await said(() => reported(memory, help))).toEqual([2, [expect.stringMatching(/not enough memory/)]]);
+    const ours = new TypeError("x is not a function");
+    expect(await said(() => reported(ours, help))).toEqual([
+      1,
+      [ours.stack, expect.stringMatching(/a fault of fractalgen.*report/)],
+    ]);
+  });
+});
