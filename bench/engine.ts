@@ -65,4 +65,5 @@ export async function plainProduct(engine: Engine): Promise<() => Promise<number
 }
 
 /** The middle value. */
-export const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+export const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];

@@ -16,7 +16,14 @@ export interface SampleBench {
   json?: boolean;
 }
 
-export async function benchSample({ model: name, batch, guidance, iterations, rounds, json }: SampleBench): Promise<void> {
+export async function benchSample({
+  model: name,
+  batch,
+  guidance,
+  iterations,
+  rounds,
+  json,
+}: SampleBench): Promise<void> {
   const engine = await nodeEngine();
   const product = await plainProduct(engine);
   const counted = measuring(engine);
@@ -71,7 +78,9 @@ export async function benchSample({ model: name, batch, guidance, iterations, ro
     console.log(JSON.stringify(result));
     return;
   }
-  console.log(`${name}: ${batch} images side by side, guidance ${result.guidance}, iterations ${result.iterations.join(",")}`);
+  console.log(
+    `${name}: ${batch} images side by side, guidance ${result.guidance}, iterations ${result.iterations.join(",")}`,
+  );
   console.log(`  ${time.toFixed(2)} s, ${result.imagesPerSecond.toFixed(2)} images/s (median of ${rounds})`);
   console.log(
     `  ${result.gigaflopPerImage.toFixed(1)} GFLOP an image, ${result.gigaflopPerSecond.toFixed(0)} GFLOP/s, ${(100 * result.share).toFixed(0)}% of a plain product's ${plain.toFixed(0)} in the same run`,
@@ -81,7 +90,11 @@ export async function benchSample({ model: name, batch, guidance, iterations, ro
     console.log(
       `  ${part.part.padEnd(18)} ${part.seconds.toFixed(2).padStart(6)} s  ${String(part.runs).padStart(6)} runs  ${part.gigaflopPerSecond.toFixed(0).padStart(4)} GFLOP/s`,
     );
-  console.log(`  ${"outside of graphs".padEnd(18)} ${Math.max(0, time - inside).toFixed(2).padStart(6)} s`);
+  console.log(
+    `  ${"outside of graphs".padEnd(18)} ${Math.max(0, time - inside)
+      .toFixed(2)
+      .padStart(6)} s`,
+  );
 }
 
 /** Sessions are made in the order of first use: down the levels, each beginning before it steps. */

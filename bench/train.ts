@@ -23,9 +23,19 @@ export interface TrainBench {
   profile?: boolean;
 }
 
-export async function benchTrain({ config: file, batch, microBatch, rounds, json, profile }: TrainBench): Promise<void> {
+export async function benchTrain({
+  config: file,
+  batch,
+  microBatch,
+  rounds,
+  json,
+  profile,
+}: TrainBench): Promise<void> {
   const given = file ? (readJson(file) as { model?: object; training?: object }) : {};
-  const model = parseModelConfig({ ...emojiPreset.model, classes: [...emojiClasses], ...given.model }, file ?? "the preset");
+  const model = parseModelConfig(
+    { ...emojiPreset.model, classes: [...emojiClasses], ...given.model },
+    file ?? "the preset",
+  );
   const training = parseTrainingConfig({ ...emojiPreset.training, ...given.training }, file ?? "the preset");
   const images = batch ?? training.batch;
   const micro = microBatch ?? training.microBatch;
@@ -69,8 +79,12 @@ export async function benchTrain({ config: file, batch, microBatch, rounds, json
   };
   if (json) console.log(JSON.stringify(result));
   else {
-    console.log(`training: ${(result.parameters / 1e6).toFixed(2)}M parameters, batch ${images} in micro-batches of ${micro}`);
-    console.log(`  ${time.toFixed(2)} s a step (median of ${rounds}), ${result.imagesPerSecond.toFixed(1)} images/s, peak memory ${result.peakMemoryGB.toFixed(2)} GB`);
+    console.log(
+      `training: ${(result.parameters / 1e6).toFixed(2)}M parameters, batch ${images} in micro-batches of ${micro}`,
+    );
+    console.log(
+      `  ${time.toFixed(2)} s a step (median of ${rounds}), ${result.imagesPerSecond.toFixed(1)} images/s, peak memory ${result.peakMemoryGB.toFixed(2)} GB`,
+    );
     console.log(
       `  ${result.gigaflopPerStep.toFixed(0)} GFLOP a step, ${result.gigaflopPerSecond.toFixed(0)} GFLOP/s, ${(100 * result.share).toFixed(0)}% of a plain product's ${plain.toFixed(0)} in the same run`,
     );

@@ -54,10 +54,14 @@ function importsOf(file: string, source: string): Import[] {
   };
   const statement = /^(?:import|export)\s+(type\s+)?(?:([\w$\s,*{}]+?)\s*from\s*)?["']([^"']+)["']/gm;
   for (const [, type, names = "", specifier] of source.matchAll(statement)) {
-    const braced = /^\{([^}]*)\}$/.exec(names.trim())?.[1].split(",").filter((name) => name.trim());
+    const braced = /^\{([^}]*)\}$/
+      .exec(names.trim())?.[1]
+      .split(",")
+      .filter((name) => name.trim());
     add(specifier, Boolean(type) || Boolean(braced?.length && braced.every((name) => /^\s*type\s/.test(name))));
   }
-  for (const [, type, specifier] of source.matchAll(/(typeof\s+)?\bimport\(\s*["']([^"']+)["']/g)) add(specifier, Boolean(type));
+  for (const [, type, specifier] of source.matchAll(/(typeof\s+)?\bimport\(\s*["']([^"']+)["']/g))
+    add(specifier, Boolean(type));
   return found;
 }
 
@@ -116,7 +120,9 @@ describe("the parser", () => {
 describe("imports", () => {
   it("follow the rule for each folder", () => {
     for (const file of files.keys())
-      expect(rule, `${file}: the folder is new; say in architecture.test.ts what it may import`).toHaveProperty([folderOf(file)]);
+      expect(rule, `${file}: the folder is new; say in architecture.test.ts what it may import`).toHaveProperty([
+        folderOf(file),
+      ]);
     const wrong = offences((file, { own, target, typeOnly }) => {
       const [folder, other] = [folderOf(file), folderOf(target)];
       const allowed = rule[folder];
@@ -131,7 +137,8 @@ describe("imports", () => {
     for (const file of sources) {
       const targets = edges.get(folderOf(file)) ?? new Set();
       edges.set(folderOf(file), targets);
-      for (const { own, target } of imports.get(file)!) if (own && folderOf(target) !== folderOf(file)) targets.add(folderOf(target));
+      for (const { own, target } of imports.get(file)!)
+        if (own && folderOf(target) !== folderOf(file)) targets.add(folderOf(target));
     }
     const visit = (folder: string, path: string[]): string[] => {
       if (path.includes(folder)) return [[...path.slice(path.indexOf(folder)), folder].join(" -> ")];
@@ -177,7 +184,9 @@ describe("imports", () => {
 
 describe("every source file", () => {
   it("is shorter than 400 lines", () => {
-    const long = [...files].map(([file, source]) => ({ file, lines: source.split("\n").length - 1 })).filter(({ lines }) => lines >= 400);
+    const long = [...files]
+      .map(([file, source]) => ({ file, lines: source.split("\n").length - 1 }))
+      .filter(({ lines }) => lines >= 400);
     expect(long).toEqual([]);
   });
 

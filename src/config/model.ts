@@ -103,7 +103,9 @@ function checkSizes({ imageSize, levels, sampling, classes }: ModelConfig, sourc
     if (i === levels.length - 2 && level.patch !== 1)
       fail(`${where}: patch ${level.patch} stands before the pixels, where it has to be 1`);
     if (level.kind === "ar" && (level.width / level.heads) % 4 !== 0)
-      fail(`${where}: width / heads is ${level.width / level.heads}, expected a multiple of 4 (two-dimensional rotary positions)`);
+      fail(
+        `${where}: width / heads is ${level.width / level.heads}, expected a multiple of 4 (two-dimensional rotary positions)`,
+      );
     if (level.kind === "mar" && level.conditions > handed)
       fail(`${where} takes ${level.conditions} conditions, but the "ar" level above hands down 1; set "conditions": 1`);
     if (level.kind === "mar" && level.guidingPixel && i === 0)
@@ -112,7 +114,9 @@ function checkSizes({ imageSize, levels, sampling, classes }: ModelConfig, sourc
     size = level.patch;
   });
   if (sampling.iterations && sampling.iterations.length !== levels.length - 1)
-    fail(`sampling.iterations has ${sampling.iterations.length} numbers, expected ${levels.length - 1} (one per level above the pixels)`);
+    fail(
+      `sampling.iterations has ${sampling.iterations.length} numbers, expected ${levels.length - 1} (one per level above the pixels)`,
+    );
   const twice = classes.find((name, i) => classes.indexOf(name) !== i);
   if (twice !== undefined) fail(`the class "${twice}" is named twice`);
 }

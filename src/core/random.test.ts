@@ -21,7 +21,11 @@ function moments(values: Float64Array): { mean: number; variance: number } {
 
 function correlation(a: Float64Array, b: Float64Array): number {
   const [x, y] = [moments(a), moments(b)];
-  return a.reduce((sum, value, i) => sum + (value - x.mean) * (b[i] - y.mean), 0) / a.length / Math.sqrt(x.variance * y.variance);
+  return (
+    a.reduce((sum, value, i) => sum + (value - x.mean) * (b[i] - y.mean), 0) /
+    a.length /
+    Math.sqrt(x.variance * y.variance)
+  );
 }
 
 const count = 100_000;
@@ -44,7 +48,9 @@ it("gives the recorded values: other ones would change every seeded image and tr
   ]);
   expect([...permutation(root, 10)]).toEqual([1, 8, 9, 5, 4, 0, 3, 6, 7, 2]);
   // Math.log and Math.cos may differ in their last bit between engines.
-  [0.7699707301631212, 0.3850388741254577, 1.9538120792674143].forEach((value, n) => expect(normal(root, n)).toBeCloseTo(value, 12));
+  [0.7699707301631212, 0.3850388741254577, 1.9538120792674143].forEach((value, n) =>
+    expect(normal(root, n)).toBeCloseTo(value, 12),
+  );
 });
 
 describe("uniform", () => {
@@ -82,25 +88,43 @@ describe("uniform", () => {
 
 describe("bits", () => {
   /** For each flipped input bit and each output bit: how often the output bit changes. */
-  function changes(inputs: number, outputs: number, run: (flip: number, at: number) => [ArrayLike<number>, ArrayLike<number>]): number[] {
+  function changes(
+    inputs: number,
+    outputs: number,
+    run: (flip: number, at: number) => [ArrayLike<number>, ArrayLike<number>],
+  ): number[] {
     const trials = 2000;
     return Array.from({ length: inputs }, (_, flip) => {
       const counts = new Int32Array(outputs);
       for (let at = 0; at < trials; at++) {
         const [before, after] = run(flip, at);
-        for (let out = 0; out < outputs; out++) counts[out] += ((before[out >> 5] ^ after[out >> 5]) >>> (out & 31)) & 1;
+        for (let out = 0; out < outputs; out++)
+          counts[out] += ((before[out >> 5] ^ after[out >> 5]) >>> (out & 31)) & 1;
       }
       return Array.from(counts, (n) => n / trials);
     }).flat();
   }
-  const flipped = ([a, b]: Key, flip: number): Key => (flip < 32 ? [(a ^ (1 << flip)) >>> 0, b] : [a, (b ^ (1 << (flip - 32))) >>> 0]);
+  const flipped = ([a, b]: Key, flip: number): Key =>
+    flip < 32 ? [(a ^ (1 << flip)) >>> 0, b] : [a, (b ^ (1 << (flip - 32))) >>> 0];
   const keyOf = (at: number): Key => [Math.imul(at, 0x2545f491) >>> 0, Math.imul(at + 77, 0x27d4eb2f) >>> 0];
 
   it.each([
-    ["bits, one bit of the key flipped", changes(64, 32, (flip, at) => [[bits(keyOf(at), 5)], [bits(flipped(keyOf(at), flip), 5)]])],
-    ["bits, one bit of the number flipped", changes(24, 32, (flip, at) => [[bits(root, at)], [bits(root, at ^ (1 << flip))]])],
-    ["derive, one bit of the key flipped", changes(64, 64, (flip, at) => [derive(keyOf(at), 5), derive(flipped(keyOf(at), flip), 5)])],
-    ["derive, one bit of the part flipped", changes(24, 64, (flip, at) => [derive(root, at), derive(root, at ^ (1 << flip))])],
+    [
+      "bits, one bit of the key flipped",
+      changes(64, 32, (flip, at) => [[bits(keyOf(at), 5)], [bits(flipped(keyOf(at), flip), 5)]]),
+    ],
+    [
+      "bits, one bit of the number flipped",
+      changes(24, 32, (flip, at) => [[bits(root, at)], [bits(root, at ^ (1 << flip))]]),
+    ],
+    [
+      "derive, one bit of the key flipped",
+      changes(64, 64, (flip, at) => [derive(keyOf(at), 5), derive(flipped(keyOf(at), flip), 5)]),
+    ],
+    [
+      "derive, one bit of the part flipped",
+      changes(24, 64, (flip, at) => [derive(root, at), derive(root, at ^ (1 << flip))]),
+    ],
   ])("%s: every bit of the result changes half the time", (_, shares) => {
     expect(Math.min(...shares)).toBeGreaterThan(0.44); // 2000 trials: 5 standard deviations
     expect(Math.max(...shares)).toBeLessThan(0.56);
@@ -109,12 +133,23 @@ describe("bits", () => {
 
 describe("derive", () => {
   it("gives streams that have nothing in common with each other or their parent", () => {
-    const streams = [root, derive(root, 0), derive(root, 1), derive(root, 2), derive(derive(root, 0), 0), derive(derive(root, 1), 0), seedKey(2)];
+    const streams = [
+      root,
+      derive(root, 0),
+      derive(root, 1),
+      derive(root, 2),
+      derive(derive(root, 0), 0),
+      derive(derive(root, 1), 0),
+      seedKey(2),
+    ];
     const values = streams.map((key) => filled((n) => uniform(key, n), 40_000));
     for (let i = 0; i < values.length; i++)
       for (let j = 0; j < i; j++) {
         expect(Math.abs(correlation(values[i], values[j])), `${i} ${j}`).toBeLessThan(4 / Math.sqrt(40_000));
-        expect(Math.abs(correlation(values[i].subarray(1), values[j].subarray(0, -1))), `${i} ${j} shifted`).toBeLessThan(4 / Math.sqrt(40_000));
+        expect(
+          Math.abs(correlation(values[i].subarray(1), values[j].subarray(0, -1))),
+          `${i} ${j} shifted`,
+        ).toBeLessThan(4 / Math.sqrt(40_000));
       }
   });
 
@@ -123,7 +158,8 @@ describe("derive", () => {
     for (const seed of [0, 1, 2])
       for (let image = 0; image < 8; image++)
         for (let place = -2; place < 64; place++)
-          for (let inner = -2; inner < 64; inner++) keys.add(String(derive(derive(derive(seedKey(seed), image), place), inner)));
+          for (let inner = -2; inner < 64; inner++)
+            keys.add(String(derive(derive(derive(seedKey(seed), image), place), inner)));
     expect(keys.size).toBe(3 * 8 * 66 * 66);
   });
 });
@@ -161,7 +197,8 @@ describe("permutation", () => {
 
   it("puts every value everywhere equally often", () => {
     const counts = new Int32Array(16 * 16);
-    for (let i = 0; i < 16_000; i++) permutation(derive(root, i), 16).forEach((value, place) => counts[place * 16 + value]++);
+    for (let i = 0; i < 16_000; i++)
+      permutation(derive(root, i), 16).forEach((value, place) => counts[place * 16 + value]++);
     expect(Math.abs(chiSquare(counts, { lost: 31 }))).toBeLessThan(4);
   });
 

@@ -87,7 +87,16 @@ export function classOfEmoji(rows: readonly EmojiRow[]): Map<string, string> {
 }
 
 // Territories that fly the flag of another state, and so have the same picture.
-const sameFlag: Record<string, string> = { BV: "NO", SJ: "NO", CP: "FR", MF: "FR", HM: "AU", UM: "US", EA: "ES", DG: "IO" };
+const sameFlag: Record<string, string> = {
+  BV: "NO",
+  SJ: "NO",
+  CP: "FR",
+  MF: "FR",
+  HM: "AU",
+  UM: "US",
+  EA: "ES",
+  DG: "IO",
+};
 
 /**
  * Emoji with the same key are drawn alike and stay in the same split: people who differ only in gender, age or the

@@ -34,7 +34,9 @@ function packageFolder(name: string): string {
   try {
     return join(require.resolve(`${name}/package.json`), "..");
   } catch {
-    throw new UserError(`the emoji data set is made from the package ${name}, which is not installed; run "npm install"`);
+    throw new UserError(
+      `the emoji data set is made from the package ${name}, which is not installed; run "npm install"`,
+    );
   }
 }
 
@@ -74,7 +76,11 @@ function flagIcons(rows: readonly EmojiRow[]): EmojiIcon[] {
     });
 }
 
-function vectorIcons(set: EmojiSet, codes: ReadonlyMap<string, string>, known: ReadonlyMap<string, string>): EmojiIcon[] {
+function vectorIcons(
+  set: EmojiSet,
+  codes: ReadonlyMap<string, string>,
+  known: ReadonlyMap<string, string>,
+): EmojiIcon[] {
   const { width: commonWidth = 16, height: commonHeight = 16, icons } = iconSet(set);
   const found = new Map<string, EmojiIcon>();
   for (const [iconName, { body, width = commonWidth, height = commonHeight }] of Object.entries(icons)) {

@@ -31,7 +31,13 @@ export interface EmojiOptions {
  * held-out sixteenth is chosen by code point (see `heldOutEmoji`), since vendors draw the same emoji alike. Of
  * pictures that are equal byte for byte only the first is kept. UserError when a package is not installed.
  */
-export async function emojiDataset({ size = 32, cache, only = emojiSets, onProgress, signal }: EmojiOptions): Promise<Dataset> {
+export async function emojiDataset({
+  size = 32,
+  cache,
+  only = emojiSets,
+  onProgress,
+  signal,
+}: EmojiOptions): Promise<Dataset> {
   const sets = emojiSets.filter((set) => only.includes(set));
   const path = join(cache, emojiFileName({ size, sets }));
   if (!existsSync(path)) {
@@ -76,7 +82,11 @@ function splitByEmoji(
 /** Every icon as [size, size, 3] bytes, in order, a few at a time. */
 async function renderAll(
   icons: readonly EmojiIcon[],
-  { size, onProgress, signal }: { size: number; onProgress?: (done: number, total: number) => void; signal?: AbortSignal },
+  {
+    size,
+    onProgress,
+    signal,
+  }: { size: number; onProgress?: (done: number, total: number) => void; signal?: AbortSignal },
 ): Promise<Uint8Array[]> {
   const images = Array.from<Uint8Array>({ length: icons.length });
   let next = 0;
@@ -109,7 +119,10 @@ async function render({ name, picture }: EmojiIcon, size: number): Promise<Uint8
   }
 }
 
-function svgDocument({ svgBody, width, height }: { svgBody: string; width: number; height: number }, pixels: number): string {
+function svgDocument(
+  { svgBody, width, height }: { svgBody: string; width: number; height: number },
+  pixels: number,
+): string {
   const scale = pixels / Math.max(width, height);
   const attributes = `width="${width * scale}" height="${height * scale}" viewBox="0 0 ${width} ${height}"`;
   return `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" ${attributes}>${svgBody}</svg>`;

@@ -24,7 +24,10 @@ beforeAll(() => void (dir = mkdtempSync(join(tmpdir(), "engine-"))));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const random = (shape: number[], seed: number) =>
-  float32(Float32Array.from({ length: product(shape) }, (_, i) => normal(seedKey(seed), i)), shape);
+  float32(
+    Float32Array.from({ length: product(shape) }, (_, i) => normal(seedKey(seed), i)),
+    shape,
+  );
 
 describe("weights in a file", () => {
   const config: ModelConfig = parseModelConfig(
@@ -56,7 +59,10 @@ describe("weights in a file", () => {
     const feeds: Record<string, HostTensor> = {
       prefix: random([2, 5, 64], 1),
       patches: random([2, 16, 3], 2),
-      mask: float32(Float32Array.from({ length: 32 }, (_, i) => i % 2), [2, 16]),
+      mask: float32(
+        Float32Array.from({ length: 32 }, (_, i) => i % 2),
+        [2, 16],
+      ),
       read: int32([5, 6, 9, 12], [2, 2]),
       take: int32([0, 3], [2, 1]),
     };
@@ -137,7 +143,9 @@ describe("run", () => {
   });
 
   it("names the input that is missing", async () => {
-    const session = await engine.session(writeOnnx({ y: add(input("left", "float32", [1]), input("right", "float32", [1])) }));
+    const session = await engine.session(
+      writeOnnx({ y: add(input("left", "float32", [1]), input("right", "float32", [1])) }),
+    );
     await expect(session.run({ left: float32([1], [1]) })).rejects.toThrow("run: the input right was not given");
     await session.dispose();
   });
@@ -167,7 +175,9 @@ describe("a provider that is not there", () => {
     expect(cuda.provider).toBe("cpu");
     expect(cuda.fallback).toMatch(/^cuda is not available here: \S.*$/);
     expect(cuda.fallback).not.toMatch(/onnxruntime_src|undefined/);
-    const session = await cuda.session(writeOnnx({ y: matmul(input("a", "float32", [1, 2]), input("b", "float32", [2, 1])) }));
+    const session = await cuda.session(
+      writeOnnx({ y: matmul(input("a", "float32", [1, 2]), input("b", "float32", [2, 1])) }),
+    );
     const { y } = await session.run({ a: float32([1, 2], [1, 2]), b: float32([3, 4], [2, 1]) });
     expect([...y.data]).toEqual([11]);
     await session.dispose();
@@ -196,7 +206,9 @@ describe("telemetry", () => {
   function child(code: string, name: string): { output: string; left: string[] } {
     const home = join(dir, name);
     mkdirSync(home);
-    const inherited = Object.entries(process.env).filter(([key]) => !/^(ORT_|XDG_|HOME$|VITEST|NODE_OPTIONS)/.test(key));
+    const inherited = Object.entries(process.env).filter(
+      ([key]) => !/^(ORT_|XDG_|HOME$|VITEST|NODE_OPTIONS)/.test(key),
+    );
     const output = execFileSync(process.execPath, ["--import", "tsx", "--input-type=module", "--eval", code], {
       env: { ...Object.fromEntries(inherited), HOME: home, USERPROFILE: home },
       cwd: fileURLToPath(new URL("../..", import.meta.url)),

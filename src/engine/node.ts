@@ -26,24 +26,27 @@ export interface NodeEngineOptions {
  */
 export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEngineOptions = {}): Promise<Engine> {
   const runtime = await loadRuntime();
-  const open = (chosen: Provider) => (model: OnnxModel, { folder }: { folder?: string } = {}) =>
-    openSession(runtime, model, {
-      executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
-      graphOptimizationLevel: "all",
-      logSeverityLevel: 4,
-      ...(threads ? { intraOpNumThreads: threads } : {}),
-      ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
-      extra: {
-        session: {
-          // Each session has threads of its own; those that wait must not keep the cores from the session that runs.
-          intra_op: { allow_spinning: "0" },
-          ...(folder ? { model_external_initializers_file_folder_path: folder } : {}),
+  const open =
+    (chosen: Provider) =>
+    (model: OnnxModel, { folder }: { folder?: string } = {}) =>
+      openSession(runtime, model, {
+        executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
+        graphOptimizationLevel: "all",
+        logSeverityLevel: 4,
+        ...(threads ? { intraOpNumThreads: threads } : {}),
+        ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
+        extra: {
+          session: {
+            // Each session has threads of its own; those that wait must not keep the cores from the session that runs.
+            intra_op: { allow_spinning: "0" },
+            ...(folder ? { model_external_initializers_file_folder_path: folder } : {}),
+          },
         },
-      },
-    });
+      });
   if (provider !== "cpu") {
     const reason = await failure(open(provider));
-    if (reason) return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
+    if (reason)
+      return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
   }
   return { provider, session: open(provider) };
 }
@@ -61,7 +64,9 @@ export function disableTelemetry(): void {
 
 async function loadRuntime(): Promise<typeof Runtime> {
   if (!isMainThread && process.env[noTelemetry] !== "1")
-    throw new Error("nodeEngine: a worker cannot turn onnxruntime's telemetry off; call disableTelemetry() in the main thread before starting it");
+    throw new Error(
+      "nodeEngine: a worker cannot turn onnxruntime's telemetry off; call disableTelemetry() in the main thread before starting it",
+    );
   disableTelemetry();
   const module = await import("onnxruntime-node");
   const runtime = (module as unknown as { default?: typeof Runtime }).default ?? module;
@@ -88,7 +93,9 @@ async function openSession(
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
   const short = (doing: string) => (error: Error) => {
-    throw /bad_alloc|Failed to allocate/i.test(error.message) ? new UserError(`there is not enough memory to ${doing}`) : error;
+    throw /bad_alloc|Failed to allocate/i.test(error.message)
+      ? new UserError(`there is not enough memory to ${doing}`)
+      : error;
   };
   const session = await runtime.InferenceSession.create(model.bytes, options).catch(
     short("load this model; close other programs or use a smaller one"),

@@ -40,16 +40,19 @@ describe("samples on WebGPU", () => {
     ["mar-3level", { "sample.plain": 0.06, "sample.constant": 0.1 }],
     ["ar-3level", { "sample.plain": 0.07, "sample.guided": 0.07 }],
     ["mar-4level-guided", { "sample.guided": 0.02 }],
-  ] as [string, Record<string, number>][])("%s: the beginning of each is as recorded, every node on the GPU", async ([name, shares], context) => {
-    if (!driver) return context.skip(reason);
-    const parts = Object.entries(shares).map((part) => part.join("="));
-    const { provider, samples, nodes, elsewhere } = await replay(driver.env, "webgpu", fixture(name), ...parts);
-    expect(provider).toBe("webgpu");
-    for (const sample of Object.keys(shares)) {
-      expect(samples[sample].drawn, sample).toBeGreaterThan(50);
-      expect(samples[sample].different, sample).toBe(0);
-    }
-    expect(nodes["WebGpuExecutionProvider"]).toBeGreaterThan(1000);
-    expect(elsewhere).toEqual([]);
-  });
+  ] as [string, Record<string, number>][])(
+    "%s: the beginning of each is as recorded, every node on the GPU",
+    async ([name, shares], context) => {
+      if (!driver) return context.skip(reason);
+      const parts = Object.entries(shares).map((part) => part.join("="));
+      const { provider, samples, nodes, elsewhere } = await replay(driver.env, "webgpu", fixture(name), ...parts);
+      expect(provider).toBe("webgpu");
+      for (const sample of Object.keys(shares)) {
+        expect(samples[sample].drawn, sample).toBeGreaterThan(50);
+        expect(samples[sample].different, sample).toBe(0);
+      }
+      expect(nodes["WebGpuExecutionProvider"]).toBeGreaterThan(1000);
+      expect(elsewhere).toEqual([]);
+    },
+  );
 });

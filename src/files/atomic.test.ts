@@ -2,7 +2,16 @@
 
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -15,7 +24,13 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 const text = (...parts: string[]) => readFileSync(join(dir, ...parts), "utf8");
 const source = JSON.stringify(new URL("./atomic.ts", import.meta.url).href);
-const inChild = (code: string) => ["--import", "tsx", "--input-type=module", "--eval", `import * as atomic from ${source};\n${code}`];
+const inChild = (code: string) => [
+  "--import",
+  "tsx",
+  "--input-type=module",
+  "--eval",
+  `import * as atomic from ${source};\n${code}`,
+];
 
 const full = (code: string) => Object.assign(new Error(code), { code });
 
@@ -72,9 +87,13 @@ describe("writeFileAtomic", () => {
     writeFileSync(join(dir, "file"), "");
     mkdirSync(join(dir, "folder/inner"), { recursive: true });
     for (const path of ["file/x", "file/x/y"])
-      await expect(writeFileAtomic(join(dir, path), "x")).rejects.toThrow(/cannot write .*: a part of this path is a file where a folder/);
+      await expect(writeFileAtomic(join(dir, path), "x")).rejects.toThrow(
+        /cannot write .*: a part of this path is a file where a folder/,
+      );
     const onFolder = writeFileAtomic(join(dir, "folder"), "x");
-    await expect(onFolder).rejects.toThrow(/cannot write .*folder: there is a folder of this name where a file should go/);
+    await expect(onFolder).rejects.toThrow(
+      /cannot write .*folder: there is a folder of this name where a file should go/,
+    );
     await expect(onFolder).rejects.toBeInstanceOf(UserError);
     expect(readdirSync(dir)).toEqual(["file", "folder"]);
   });
@@ -92,20 +111,26 @@ describe("writeFileAtomic", () => {
 
   // A 64 kB disk in a mount namespace of its own, which ends with the child; needs Linux with user namespaces.
   const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
-  test.skipIf(!canMount)("a disk that is really full (skipped where no small disk can be mounted)", () => {
-    const code = `
+  test.skipIf(!canMount)(
+    "a disk that is really full (skipped where no small disk can be mounted)",
+    () => {
+      const code = `
       const path = ${JSON.stringify(join(dir, "model.bin"))};
       await atomic.writeFileAtomic(path, "old");
       await atomic.writeFileAtomic(path, new Uint8Array(200_000)).catch((error) => console.log(error.name, error.message));
       console.log((await import("node:fs")).readdirSync(${JSON.stringify(dir)}).join(), (await import("node:fs")).readFileSync(path, "utf8"));`;
-    const shell = `mount -t tmpfs -o size=64k tmpfs ${dir} && exec "$0" "$@"`;
-    const output = execFileSync("unshare", ["-rm", "sh", "-c", shell, process.execPath, ...inChild(code)], { encoding: "utf8" });
-    const [sentence, state] = output.trim().split("\n");
-    expect(sentence).toMatch(
-      /^UserError cannot write .*model\.bin: the disk is full \(wrote \d+ kB of 200 kB\); free some space and run again; the previous file is untouched$/,
-    );
-    expect(state).toBe("model.bin old");
-  }, 30_000);
+      const shell = `mount -t tmpfs -o size=64k tmpfs ${dir} && exec "$0" "$@"`;
+      const output = execFileSync("unshare", ["-rm", "sh", "-c", shell, process.execPath, ...inChild(code)], {
+        encoding: "utf8",
+      });
+      const [sentence, state] = output.trim().split("\n");
+      expect(sentence).toMatch(
+        /^UserError cannot write .*model\.bin: the disk is full \(wrote \d+ kB of 200 kB\); free some space and run again; the previous file is untouched$/,
+      );
+      expect(state).toBe("model.bin old");
+    },
+    30_000,
+  );
 });
 
 describe("replaceFolder", () => {
@@ -130,7 +155,9 @@ describe("replaceFolder", () => {
       throw full("ENOSPC");
     });
     await expect(failing).rejects.toThrow(
-      new UserError(`cannot write ${target}: the disk is full; free some space and run again; the previous folder is untouched`),
+      new UserError(
+        `cannot write ${target}: the disk is full; free some space and run again; the previous folder is untouched`,
+      ),
     );
     expect(readdirSync(dir)).toEqual(["model"]);
     expect(text("model/a")).toBe("1");

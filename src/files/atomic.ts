@@ -31,7 +31,7 @@ export async function writeFileAtomic(
     const file = handle;
     await writer(async (piece) => {
       // One call may take fewer bytes than asked, on a nearly full disk and above 2 GB.
-      for (let at = 0; at < piece.length; ) {
+      for (let at = 0; at < piece.length;) {
         const { bytesWritten } = await file.write(piece, at, Math.min(piece.length - at, 1 << 28));
         at += bytesWritten;
         written += bytesWritten;
@@ -123,7 +123,10 @@ async function removeAbandoned(path: string): Promise<void> {
     const match = name.startsWith(prefix) ? /^(\d+)-[0-9a-f]{8}\.partial$/.exec(name.slice(prefix.length)) : null;
     if (!match || isRunning(Number(match[1]))) continue;
     const file = join(dirname(path), name);
-    const changed = await stat(file).then(({ mtimeMs }) => mtimeMs, () => Infinity);
+    const changed = await stat(file).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => Infinity,
+    );
     // The minute is for another container that shares the disk but not the process numbers.
     if (Date.now() - changed > 60_000) await rm(file, { force: true }).catch(() => {});
   }
@@ -147,7 +150,10 @@ async function syncFolder(dir: string): Promise<void> {
 
 /** True for a folder, false for anything else that is there, undefined for nothing. */
 const isFolder = (path: string): Promise<boolean | undefined> =>
-  stat(path).then((entry) => entry.isDirectory(), () => undefined);
+  stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => undefined,
+  );
 
 const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;

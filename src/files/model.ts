@@ -20,18 +20,25 @@ export interface ModelFolder {
 
 /** Reads a model folder, or the `last` checkpoint in a folder of training; the weights stay in their file. */
 export function readModelFolder(path: string): ModelFolder {
-  const folder = !existsSync(join(path, configName)) && existsSync(join(path, "last", configName)) ? join(path, "last") : path;
-  if (!existsSync(folder)) throw new UserError(`there is no model folder ${path}; give one with ${configName} and ${weightsName}`);
-  if (!statSync(folder).isDirectory()) throw new UserError(`${path} is a file, expected a model folder with ${configName} and ${weightsName}`);
+  const folder =
+    !existsSync(join(path, configName)) && existsSync(join(path, "last", configName)) ? join(path, "last") : path;
+  if (!existsSync(folder))
+    throw new UserError(`there is no model folder ${path}; give one with ${configName} and ${weightsName}`);
+  if (!statSync(folder).isDirectory())
+    throw new UserError(`${path} is a file, expected a model folder with ${configName} and ${weightsName}`);
   if (!existsSync(join(folder, configName)))
-    throw new UserError(`${path} is no model folder: it has no ${configName}; expected one with ${configName} and ${weightsName}`);
+    throw new UserError(
+      `${path} is no model folder: it has no ${configName}; expected one with ${configName} and ${weightsName}`,
+    );
   const config = readConfigFile(join(folder, configName));
   const weights = readSafetensorsHeader(join(folder, weightsName));
   const problems = modelParameters(config).flatMap(({ name, shape }) => {
     const found = weights.tensors.get(name);
     if (!found) return [`${name} is missing`];
     if (found.dtype !== "float32") return [`${name} is ${found.dtype}, expected float32`];
-    return String(found.shape) === String(shape) ? [] : [`${name} is [${found.shape.join(", ")}], expected [${shape.join(", ")}]`];
+    return String(found.shape) === String(shape)
+      ? []
+      : [`${name} is [${found.shape.join(", ")}], expected [${shape.join(", ")}]`];
   });
   if (problems.length > 0)
     throw new UserError(

@@ -24,8 +24,14 @@ describe("values", () => {
   // python3 -c 'import pickle,sys; print(pickle.dumps({"a": [1, -2, 300, -70000, 2**40, -2**40, 2**70, -1.5, True, None],
   //   "t": (), "u": ("x", "é"), "v": (1, 2, 3), "s": {4}, "b": b"\x00\xff", 5: {"__proto__": 6}}, PROTOCOL).hex())' without "s" below 4 and "b" below 3
   test.each([
-    [2, "80027d71002858010000006171015d7102284b014afeffffff4d2c014a90eefeff8a060000000000018a060000000000ff8a0900000000000000004047bff8000000000000884e65580100000074710329580100000075710458010000007871055802000000c3a9710686710758010000007671084b014b024b038771094b057d710a58090000005f5f70726f746f5f5f710b4b0673752e"],
-    [3, "80037d71002858010000006171015d7102284b014afeffffff4d2c014a90eefeff8a060000000000018a060000000000ff8a0900000000000000004047bff8000000000000884e65580100000074710329580100000075710458010000007871055802000000c3a9710686710758010000007671084b014b024b03877109580100000062710a430200ff710b4b057d710c58090000005f5f70726f746f5f5f710d4b0673752e"],
+    [
+      2,
+      "80027d71002858010000006171015d7102284b014afeffffff4d2c014a90eefeff8a060000000000018a060000000000ff8a0900000000000000004047bff8000000000000884e65580100000074710329580100000075710458010000007871055802000000c3a9710686710758010000007671084b014b024b038771094b057d710a58090000005f5f70726f746f5f5f710b4b0673752e",
+    ],
+    [
+      3,
+      "80037d71002858010000006171015d7102284b014afeffffff4d2c014a90eefeff8a060000000000018a060000000000ff8a0900000000000000004047bff8000000000000884e65580100000074710329580100000075710458010000007871055802000000c3a9710686710758010000007671084b014b024b03877109580100000062710a430200ff710b4b057d710c58090000005f5f70726f746f5f5f710d4b0673752e",
+    ],
     [4, protocol4],
   ])("protocol %i", (protocol, hex) => {
     // Protocol 2 has neither sets nor bytes of its own: python writes calls of __builtin__.set and _codecs.encode.
@@ -60,7 +66,11 @@ describe("attacks and damage", () => {
   test.each([
     ["a class", hand("cos\nsystem\n(S'true'\ntR."), "no os.system"],
     ["a class by STACK_GLOBAL", hand(0x80, 4, 0x8c, 2, "os", 0x8c, 6, "system", 0x93, "."), "no os.system"],
-    ["the length of a list", hand(0x80, 2, "](K", 1, "e}(X", 6, 0, 0, 0, "length", "J", 255, 255, 255, 127, "ub."), "sets attributes of something that has none"],
+    [
+      "the length of a list",
+      hand(0x80, 2, "](K", 1, "e}(X", 6, 0, 0, 0, "length", "J", 255, 255, 255, 127, "ub."),
+      "sets attributes of something that has none",
+    ],
     ["the attributes of a class", hand(0x80, 2, "cbuiltins\nlist\n}b."), "sets attributes of something that has none"],
     ["a call of data", hand(0x80, 2, "X", 1, 0, 0, 0, "x)R."), "calls something that is no class"],
     ["an empty stack", hand(0x80, 2, "0."), "takes from an empty stack"],

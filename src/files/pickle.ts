@@ -45,7 +45,8 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
   let steps = 0;
 
   const spend = (count: number) => {
-    if ((steps += count) > maxSteps) throw new PickleError(`its pickle is larger than ${maxSteps} steps, far above a checkpoint's`);
+    if ((steps += count) > maxSteps)
+      throw new PickleError(`its pickle is larger than ${maxSteps} steps, far above a checkpoint's`);
   };
   const take = (count: number): number => {
     const start = at;
@@ -107,7 +108,8 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
     for (const item of items) set.add(item);
   };
   const named = (module: unknown, name: unknown) => {
-    if (typeof module !== "string" || typeof name !== "string") throw malformed("names a class by something that is no text");
+    if (typeof module !== "string" || typeof name !== "string")
+      throw malformed("names a class by something that is no text");
     stack.push(resolve(`${module}.${name}`));
   };
   const build = (state: unknown) => {
@@ -123,69 +125,160 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
     spend(1);
     const opcode = u8();
     switch (opcode) {
-      case 0x80: { // PROTO
+      case 0x80: {
+        // PROTO
         const protocol = u8();
-        if (protocol < 2 || protocol > 4) throw new PickleError(`its pickle has protocol ${protocol}; readable are 2 to 4`);
+        if (protocol < 2 || protocol > 4)
+          throw new PickleError(`its pickle has protocol ${protocol}; readable are 2 to 4`);
         break;
       }
-      case 0x95: take(8); break; // FRAME
-      case 0x2e: return pop(); // STOP
-      case 0x28: marks.push(stack.length); break; // MARK
-      case 0x30: pop(); break; // POP
-      case 0x31: popMark(); break; // POP_MARK
-      case 0x32: stack.push(top()); break; // DUP
-      case 0x71: remember(u8()); break; // BINPUT
-      case 0x72: remember(u32()); break; // LONG_BINPUT
-      case 0x94: remember(memo.size); break; // MEMOIZE
-      case 0x68: recall(u8()); break; // BINGET
-      case 0x6a: recall(u32()); break; // LONG_BINGET
-      case 0x4e: stack.push(null); break; // NONE
-      case 0x88: stack.push(true); break; // NEWTRUE
-      case 0x89: stack.push(false); break; // NEWFALSE
-      case 0x4a: stack.push(view.getInt32(take(4), true)); break; // BININT
-      case 0x4b: stack.push(u8()); break; // BININT1
-      case 0x4d: stack.push(view.getUint16(take(2), true)); break; // BININT2
-      case 0x8a: stack.push(integer(slice(u8()))); break; // LONG1
-      case 0x8b: stack.push(integer(slice(u32()))); break; // LONG4
-      case 0x47: stack.push(view.getFloat64(take(8), false)); break; // BINFLOAT
-      case 0x58: stack.push(text(u32())); break; // BINUNICODE
-      case 0x8c: stack.push(text(u8())); break; // SHORT_BINUNICODE
-      case 0x8d: stack.push(text(u64())); break; // BINUNICODE8
-      case 0x42: stack.push(slice(u32())); break; // BINBYTES
-      case 0x43: stack.push(slice(u8())); break; // SHORT_BINBYTES
-      case 0x8e: stack.push(slice(u64())); break; // BINBYTES8
-      case 0x29: case 0x5d: stack.push([]); break; // EMPTY_TUPLE, EMPTY_LIST
-      case 0x74: case 0x6c: stack.push(popMark()); break; // TUPLE, LIST
-      case 0x85: stack.push([pop()]); break; // TUPLE1
-      case 0x86: stack.push([pop(), pop()].reverse()); break; // TUPLE2
-      case 0x87: stack.push([pop(), pop(), pop()].reverse()); break; // TUPLE3
-      case 0x61: append([pop()]); break; // APPEND
-      case 0x65: append(popMark()); break; // APPENDS
-      case 0x7d: stack.push(new Map()); break; // EMPTY_DICT
-      case 0x64: { // DICT
+      case 0x95:
+        take(8);
+        break; // FRAME
+      case 0x2e:
+        return pop(); // STOP
+      case 0x28:
+        marks.push(stack.length);
+        break; // MARK
+      case 0x30:
+        pop();
+        break; // POP
+      case 0x31:
+        popMark();
+        break; // POP_MARK
+      case 0x32:
+        stack.push(top());
+        break; // DUP
+      case 0x71:
+        remember(u8());
+        break; // BINPUT
+      case 0x72:
+        remember(u32());
+        break; // LONG_BINPUT
+      case 0x94:
+        remember(memo.size);
+        break; // MEMOIZE
+      case 0x68:
+        recall(u8());
+        break; // BINGET
+      case 0x6a:
+        recall(u32());
+        break; // LONG_BINGET
+      case 0x4e:
+        stack.push(null);
+        break; // NONE
+      case 0x88:
+        stack.push(true);
+        break; // NEWTRUE
+      case 0x89:
+        stack.push(false);
+        break; // NEWFALSE
+      case 0x4a:
+        stack.push(view.getInt32(take(4), true));
+        break; // BININT
+      case 0x4b:
+        stack.push(u8());
+        break; // BININT1
+      case 0x4d:
+        stack.push(view.getUint16(take(2), true));
+        break; // BININT2
+      case 0x8a:
+        stack.push(integer(slice(u8())));
+        break; // LONG1
+      case 0x8b:
+        stack.push(integer(slice(u32())));
+        break; // LONG4
+      case 0x47:
+        stack.push(view.getFloat64(take(8), false));
+        break; // BINFLOAT
+      case 0x58:
+        stack.push(text(u32()));
+        break; // BINUNICODE
+      case 0x8c:
+        stack.push(text(u8()));
+        break; // SHORT_BINUNICODE
+      case 0x8d:
+        stack.push(text(u64()));
+        break; // BINUNICODE8
+      case 0x42:
+        stack.push(slice(u32()));
+        break; // BINBYTES
+      case 0x43:
+        stack.push(slice(u8()));
+        break; // SHORT_BINBYTES
+      case 0x8e:
+        stack.push(slice(u64()));
+        break; // BINBYTES8
+      case 0x29:
+      case 0x5d:
+        stack.push([]);
+        break; // EMPTY_TUPLE, EMPTY_LIST
+      case 0x74:
+      case 0x6c:
+        stack.push(popMark());
+        break; // TUPLE, LIST
+      case 0x85:
+        stack.push([pop()]);
+        break; // TUPLE1
+      case 0x86:
+        stack.push([pop(), pop()].reverse());
+        break; // TUPLE2
+      case 0x87:
+        stack.push([pop(), pop(), pop()].reverse());
+        break; // TUPLE3
+      case 0x61:
+        append([pop()]);
+        break; // APPEND
+      case 0x65:
+        append(popMark());
+        break; // APPENDS
+      case 0x7d:
+        stack.push(new Map());
+        break; // EMPTY_DICT
+      case 0x64: {
+        // DICT
         const items = popMark();
         stack.push(new Map());
         assign(items);
         break;
       }
-      case 0x73: assign([pop(), pop()].reverse()); break; // SETITEM
-      case 0x75: assign(popMark()); break; // SETITEMS
-      case 0x8f: stack.push(new Set()); break; // EMPTY_SET
-      case 0x90: add(popMark()); break; // ADDITEMS
-      case 0x91: stack.push(new Set(popMark())); break; // FROZENSET
-      case 0x63: named(line(), line()); break; // GLOBAL
-      case 0x93: { // STACK_GLOBAL
+      case 0x73:
+        assign([pop(), pop()].reverse());
+        break; // SETITEM
+      case 0x75:
+        assign(popMark());
+        break; // SETITEMS
+      case 0x8f:
+        stack.push(new Set());
+        break; // EMPTY_SET
+      case 0x90:
+        add(popMark());
+        break; // ADDITEMS
+      case 0x91:
+        stack.push(new Set(popMark()));
+        break; // FROZENSET
+      case 0x63:
+        named(line(), line());
+        break; // GLOBAL
+      case 0x93: {
+        // STACK_GLOBAL
         const name = pop();
         named(pop(), name);
         break;
       }
-      case 0x52: case 0x81: { // REDUCE, NEWOBJ
+      case 0x52:
+      case 0x81: {
+        // REDUCE, NEWOBJ
         const args = pop();
         call(pop(), args);
         break;
       }
-      case 0x62: build(pop()); break; // BUILD
-      case 0x51: stack.push(persistent(pop())); break; // BINPERSID
+      case 0x62:
+        build(pop());
+        break; // BUILD
+      case 0x51:
+        stack.push(persistent(pop()));
+        break; // BINPERSID
       default:
         throw malformed(`has the instruction 0x${opcode.toString(16).padStart(2, "0")}, which no checkpoint uses`);
     }

@@ -49,13 +49,18 @@ function zip(entries: Record<string, Uint8Array>, { deflate = false } = {}): Buf
   return Buffer.concat([...parts, list, Buffer.from("PK\x05\x06"), end]);
 }
 
-const text = (value: string) => Buffer.concat([Buffer.from("X"), Buffer.from(Uint32Array.of(value.length).buffer), Buffer.from(value)]);
+const text = (value: string) =>
+  Buffer.concat([Buffer.from("X"), Buffer.from(Uint32Array.of(value.length).buffer), Buffer.from(value)]);
 const int = (value: number) => Buffer.concat([Buffer.from("J"), Buffer.from(Int32Array.of(value).buffer)]);
 const tuple = (...items: Buffer[]) => Buffer.concat([Buffer.from("("), ...items, Buffer.from("t")]);
 const global = (module: string, name: string) => Buffer.from(`c${module}\n${name}\n`);
 const reduce = (callee: Buffer, ...args: Buffer[]) => Buffer.concat([callee, tuple(...args), Buffer.from("R")]);
 const dict = (items: Record<string, Buffer>) =>
-  Buffer.concat([Buffer.from("}("), ...Object.entries(items).flatMap(([key, value]) => [text(key), value]), Buffer.from("u")]);
+  Buffer.concat([
+    Buffer.from("}("),
+    ...Object.entries(items).flatMap(([key, value]) => [text(key), value]),
+    Buffer.from("u"),
+  ]);
 const pickle = (value: Buffer) => Buffer.concat([Buffer.from([0x80, 2]), value, Buffer.from(".")]);
 
 interface Layout {
@@ -69,7 +74,10 @@ interface Layout {
 const tensor = ({ type = "Float", key = "0", elements, offset = 0, shape, stride }: Layout) =>
   reduce(
     global("torch._utils", "_rebuild_tensor_v2"),
-    Buffer.concat([tuple(text("storage"), global("torch", `${type}Storage`), text(key), text("cpu"), int(elements)), Buffer.from("Q")]),
+    Buffer.concat([
+      tuple(text("storage"), global("torch", `${type}Storage`), text(key), text("cpu"), int(elements)),
+      Buffer.from("Q"),
+    ]),
     int(offset),
     tuple(...shape.map(int)),
     tuple(...stride.map(int)),
@@ -91,7 +99,10 @@ async function readOne(layout: Layout, storage: Uint8Array, options = {}) {
 
 async function sentence(content: Uint8Array | string): Promise<string> {
   writeFileSync(path, content);
-  const error = await openCheckpoint(path).then(() => "opened", (reason: unknown) => reason);
+  const error = await openCheckpoint(path).then(
+    () => "opened",
+    (reason: unknown) => reason,
+  );
   expect(error).toBeInstanceOf(UserError);
   return (error as Error).message.replace(path, "FILE");
 }
@@ -105,7 +116,9 @@ describe("a checkpoint that PyTorch wrote", () => {
     expect([...tensors.keys()].slice(0, 3)).toEqual(["fake_latent", "class_emb.weight", "generator.mask_token"]);
     const embedding = await checkpoint.read(tensors.get("class_emb.weight")!);
     expect(embedding).toMatchObject({ dtype: "float32", shape: [5, 48] });
-    expect([...embedding.data].slice(0, 3)).toEqual([0.0012706272536888719, 0.011933591216802597, -0.024528896436095238]);
+    expect([...embedding.data].slice(0, 3)).toEqual([
+      0.0012706272536888719, 0.011933591216802597, -0.024528896436095238,
+    ]);
     expect(embedding.data.at(-1)).toBe(-0.08047456294298172);
     const bias = await checkpoint.read(tensors.get("next_fractal.next_fractal.b_mlm.bias")!);
     expect(bias.shape).toEqual([1, 256]);
@@ -120,7 +133,11 @@ describe("a checkpoint that PyTorch wrote", () => {
     const checkpoint = await openCheckpoint(join(fixtures, "checkpoint-after-step0.pth"));
     const root = checkpoint.value as Map<string, Map<unknown, unknown>>;
     expect([...root.keys()]).toEqual(["model", "optimizer", "epoch", "scaler", "args"]);
-    expect([...root.get("args")!]).toEqual([["model", "mar-3level"], ["img_size", 16], ["num_conds", 5]]);
+    expect([...root.get("args")!]).toEqual([
+      ["model", "mar-3level"],
+      ["img_size", 16],
+      ["num_conds", 5],
+    ]);
     const optimizer = root.get("optimizer")!;
     const state = optimizer.get("state") as Map<number, Map<string, TensorRef>>;
     expect(state.size).toBe(118);
@@ -171,7 +188,12 @@ describe("storages", () => {
   test("keys that are names of a prototype stay keys, a parameter is its tensor, sets and Size are read", async () => {
     const one = tensor({ elements: 1, shape: [1], stride: [1] });
     const root = dict({
-      __proto__x: reduce(global("torch._utils", "_rebuild_parameter"), one, Buffer.from([0x88]), reduce(global("collections", "OrderedDict"))),
+      __proto__x: reduce(
+        global("torch._utils", "_rebuild_parameter"),
+        one,
+        Buffer.from([0x88]),
+        reduce(global("collections", "OrderedDict")),
+      ),
       constructor: reduce(global("__builtin__", "set"), Buffer.concat([Buffer.from("]"), int(3), Buffer.from("a")])),
       size: reduce(global("torch", "Size"), tuple(int(2), int(3))),
     });
@@ -188,7 +210,9 @@ describe("storages", () => {
   test("the state dict is found under its usual keys; without one the keys are named", () => {
     const find = (value: unknown) => modelTensors({ path: "x.pth", value });
     expect(() => find(new Map([["epoch", 3]]))).toThrow(
-      new UserError('x.pth: no model weights found: expected tensors under "model", "model_ema" or "state_dict" or at the root, but its keys are epoch'),
+      new UserError(
+        'x.pth: no model weights found: expected tensors under "model", "model_ema" or "state_dict" or at the root, but its keys are epoch',
+      ),
     );
     expect(() => find([1])).toThrow(/but it is no dict$/);
   });
@@ -199,49 +223,104 @@ describe("faults of a file", () => {
   const good = () => zip({ "x/data.pkl": pickle(dict({ t: tensor(layout) })), "x/data/0": six });
 
   test("a pickle that would run code is refused by the name of what it asks for", async () => {
-    const refusal = "FILE: its pickle asks for the class os.system, which is not one a checkpoint needs; the file was not opened further";
+    const refusal =
+      "FILE: its pickle asks for the class os.system, which is not one a checkpoint needs; the file was not opened further";
     expect(await sentence(zip({ "x/data.pkl": Buffer.from("cos\nsystem\n(S'true'\ntR.") }))).toBe(refusal);
     const call = reduce(global("os", "system"), text(`touch ${path}.ran`));
     expect(await sentence(zip({ "x/data.pkl": pickle(dict({ model: call })) }))).toBe(refusal);
-    expect(await sentence(zip({ "x/data.pkl": pickle(global("\x1b[2J", "evil")) }))).toMatch(/^FILE: its pickle asks for the class \?\[2J\.evil,/);
+    expect(await sentence(zip({ "x/data.pkl": pickle(global("\x1b[2J", "evil")) }))).toMatch(
+      /^FILE: its pickle asks for the class \?\[2J\.evil,/,
+    );
   });
 
   test.each([
     ["empty", () => "", "FILE: the file is empty; fetch it again"],
-    ["text", () => "<!DOCTYPE html>", "FILE: no PyTorch checkpoint: a zip written by torch.save is expected; check the path"],
+    [
+      "text",
+      () => "<!DOCTYPE html>",
+      "FILE: no PyTorch checkpoint: a zip written by torch.save is expected; check the path",
+    ],
     // How torch.save began a file before 1.6: the magic number 0x1950a86a20f9469cfc6c as a long.
-    ["old", () => Buffer.from("80028a0a6cfc9c46f9206aa850192e", "hex"), "FILE: a checkpoint of the old PyTorch format (before 1.6), which is not read; load it with PyTorch and save it again with torch.save"],
-    ["another zip", () => zip({ "a.txt": six }), "FILE: a zip, but with no data.pkl inside; a checkpoint written by torch.save is expected"],
-    ["big-endian", () => zip({ "x/data.pkl": six, "x/byteorder": Buffer.from("big") }), "FILE: written on a big-endian machine, which is not read; save it again on a usual machine"],
-    ["no storage", () => zip({ "x/data.pkl": pickle(tensor(layout)) }), "FILE: the tensor values in x/data/0 are missing; the file is damaged or incomplete, fetch it again"],
-    ["short storage", () => zip({ "x/data.pkl": pickle(tensor(layout)), "x/data/0": six.slice(4) }), "FILE: the tensor values in x/data/0 should have 24 bytes but have 20; the file is damaged or incomplete, fetch it again"],
-    ["past the end", () => zip({ "x/data.pkl": pickle(tensor({ ...layout, offset: 1 })), "x/data/0": six }), "FILE: a tensor [6] in x/data/0 reaches past the 6 values there; the file is damaged or incomplete, fetch it again"],
-    ["a bomb of strides", () => zip({ "x/data.pkl": pickle(tensor({ elements: 6, shape: [2e9, 2e9], stride: [0, 0] })), "x/data/0": six }), "FILE: a tensor [2000000000, 2000000000] in x/data/0 repeats its 6 values too often for a checkpoint; it is not read"],
-    ["a storage of a list", () => zip({ "x/data.pkl": pickle(reduce(global("torch._utils", "_rebuild_tensor_v2"), tuple(), int(0), tuple(), tuple())) }), "FILE: its pickle describes a tensor in a way that PyTorch does not; the file is damaged or incomplete, fetch it again"],
-    ["a pickle cut short", () => zip({ "x/data.pkl": pickle(tensor(layout)).subarray(0, 40), "x/data/0": six }), "FILE: its pickle is cut short"],
+    [
+      "old",
+      () => Buffer.from("80028a0a6cfc9c46f9206aa850192e", "hex"),
+      "FILE: a checkpoint of the old PyTorch format (before 1.6), which is not read; load it with PyTorch and save it again with torch.save",
+    ],
+    [
+      "another zip",
+      () => zip({ "a.txt": six }),
+      "FILE: a zip, but with no data.pkl inside; a checkpoint written by torch.save is expected",
+    ],
+    [
+      "big-endian",
+      () => zip({ "x/data.pkl": six, "x/byteorder": Buffer.from("big") }),
+      "FILE: written on a big-endian machine, which is not read; save it again on a usual machine",
+    ],
+    [
+      "no storage",
+      () => zip({ "x/data.pkl": pickle(tensor(layout)) }),
+      "FILE: the tensor values in x/data/0 are missing; the file is damaged or incomplete, fetch it again",
+    ],
+    [
+      "short storage",
+      () => zip({ "x/data.pkl": pickle(tensor(layout)), "x/data/0": six.slice(4) }),
+      "FILE: the tensor values in x/data/0 should have 24 bytes but have 20; the file is damaged or incomplete, fetch it again",
+    ],
+    [
+      "past the end",
+      () => zip({ "x/data.pkl": pickle(tensor({ ...layout, offset: 1 })), "x/data/0": six }),
+      "FILE: a tensor [6] in x/data/0 reaches past the 6 values there; the file is damaged or incomplete, fetch it again",
+    ],
+    [
+      "a bomb of strides",
+      () => zip({ "x/data.pkl": pickle(tensor({ elements: 6, shape: [2e9, 2e9], stride: [0, 0] })), "x/data/0": six }),
+      "FILE: a tensor [2000000000, 2000000000] in x/data/0 repeats its 6 values too often for a checkpoint; it is not read",
+    ],
+    [
+      "a storage of a list",
+      () =>
+        zip({
+          "x/data.pkl": pickle(reduce(global("torch._utils", "_rebuild_tensor_v2"), tuple(), int(0), tuple(), tuple())),
+        }),
+      "FILE: its pickle describes a tensor in a way that PyTorch does not; the file is damaged or incomplete, fetch it again",
+    ],
+    [
+      "a pickle cut short",
+      () => zip({ "x/data.pkl": pickle(tensor(layout)).subarray(0, 40), "x/data/0": six }),
+      "FILE: its pickle is cut short",
+    ],
   ])("%s", async (_, content, expected) => {
     expect(await sentence(content())).toBe(expected);
   });
 
   test("missing, a folder", async () => {
     await expect(openCheckpoint(path)).rejects.toThrow(new UserError(`${path}: there is no such file; check the path`));
-    await expect(openCheckpoint(dir)).rejects.toThrow(new UserError(`${dir}: this is a folder, not a file; name the checkpoint itself`));
+    await expect(openCheckpoint(dir)).rejects.toThrow(
+      new UserError(`${dir}: this is a folder, not a file; name the checkpoint itself`),
+    );
   });
 
   test("a deflated entry that claims more than it can hold is refused before memory is set aside", async () => {
-    const bytes = zip({ "x/data.pkl": pickle(tensor({ ...layout, elements: 500_000_000, shape: [500_000_000] })), "x/data/0": six }, { deflate: true });
+    const bytes = zip(
+      { "x/data.pkl": pickle(tensor({ ...layout, elements: 500_000_000, shape: [500_000_000] })), "x/data/0": six },
+      { deflate: true },
+    );
     for (let at = bytes.indexOf("PK\x01\x02"); at >= 0; at = bytes.indexOf("PK\x01\x02", at + 4))
       if (bytes.toString("latin1", at + 46, at + 54) === "x/data/0") bytes.writeUInt32LE(2_000_000_000, at + 24);
     writeFileSync(path, bytes);
     const checkpoint = await openCheckpoint(path);
-    await expect(checkpoint.read(checkpoint.value as TensorRef)).rejects.toThrow(/x\/data\/0 inside it claims more values than it can hold/);
+    await expect(checkpoint.read(checkpoint.value as TensorRef)).rejects.toThrow(
+      /x\/data\/0 inside it claims more values than it can hold/,
+    );
     await checkpoint.close();
   });
 
   test("cut at any place, a checkpoint is refused", async () => {
     const whole = good();
     for (let length = 4; length < whole.length; length += 7)
-      expect(await sentence(whole.subarray(0, length))).toMatch(/^FILE: the zip is cut short or damaged \(.*\); fetch it again$/);
+      expect(await sentence(whole.subarray(0, length))).toMatch(
+        /^FILE: the zip is cut short or damaged \(.*\); fetch it again$/,
+      );
     const large = readFileSync(published);
     for (const part of [0.01, 0.5, 0.999])
       expect(await sentence(large.subarray(0, large.length * part))).toMatch(/^FILE: the zip is cut short or damaged/);

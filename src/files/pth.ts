@@ -60,7 +60,9 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     for await (const entry of zip.eachEntry()) entries.set(entry.fileName, entry);
     const pickle = [...entries.keys()].find((name) => /^([^/]+\/)?data\.pkl$/.test(name));
     if (pickle === undefined)
-      throw new UserError(`${path}: a zip, but with no data.pkl inside; a checkpoint written by torch.save is expected`);
+      throw new UserError(
+        `${path}: a zip, but with no data.pkl inside; a checkpoint written by torch.save is expected`,
+      );
     const folder = pickle.slice(0, -"data.pkl".length);
     await checkByteOrder(path, zip, entries.get(`${folder}byteorder`));
     const entry = entries.get(pickle)!;
@@ -85,7 +87,9 @@ export function modelTensors({ path, value }: Pick<Checkpoint, "path" | "value">
   const root = value instanceof Map ? value : new Map();
   for (const candidate of [root.get("model"), root.get("model_ema"), root.get("state_dict"), root]) {
     if (!(candidate instanceof Map)) continue;
-    const tensors = [...candidate].filter((item): item is [string, TensorRef] => typeof item[0] === "string" && isTensorRef(item[1]));
+    const tensors = [...candidate].filter(
+      (item): item is [string, TensorRef] => typeof item[0] === "string" && isTensorRef(item[1]),
+    );
     if (tensors.length) return new Map(tensors);
   }
   const keys = root.size ? `its keys are ${[...root.keys()].slice(0, 8).map(printable).join(", ")}` : "it is no dict";
@@ -121,7 +125,9 @@ async function openZip(path: string): Promise<ZipFile> {
 async function checkByteOrder(path: string, zip: ZipFile, entry: Entry | undefined): Promise<void> {
   const bytes = entry && (await readEntry(zip, entry, { start: 0, length: Math.min(16, entry.uncompressedSize) }));
   if (bytes && new TextDecoder().decode(bytes) === "big")
-    throw new UserError(`${path}: written on a big-endian machine, which is not read; save it again on a usual machine`);
+    throw new UserError(
+      `${path}: written on a big-endian machine, which is not read; save it again on a usual machine`,
+    );
 }
 
 const orderedDict = new PickleGlobal("collections.OrderedDict", ([items = []]) => {
@@ -173,7 +179,8 @@ function storageOf(id: unknown, { folder, entries }: { folder: string; entries: 
   if (kind !== "storage" || !type || typeof key !== "string" || !isSize(elements))
     throw new PickleError(`its pickle refers to a storage in a way that PyTorch does not; ${damaged}`);
   const entry = entries.get(`${folder}data/${key}`);
-  if (!entry) throw new PickleError(`the tensor values in ${printable(`${folder}data/${key}`)} are missing; ${damaged}`);
+  if (!entry)
+    throw new PickleError(`the tensor values in ${printable(`${folder}data/${key}`)} are missing; ${damaged}`);
   if (entry.uncompressedSize < elements * type.bytes)
     throw new PickleError(
       `the tensor values in ${entry.fileName} should have ${elements * type.bytes} bytes but have ${entry.uncompressedSize}; ${damaged}`,
@@ -182,7 +189,13 @@ function storageOf(id: unknown, { folder, entries }: { folder: string; entries: 
 }
 
 function rebuildTensor([ref, offset, shape, stride]: readonly unknown[]): StoredTensor {
-  if (!(ref instanceof StorageRef) || !isSize(offset) || !isSizes(shape) || !isSizes(stride) || shape.length !== stride.length)
+  if (
+    !(ref instanceof StorageRef) ||
+    !isSize(offset) ||
+    !isSizes(shape) ||
+    !isSizes(stride) ||
+    shape.length !== stride.length
+  )
     throw new PickleError(`its pickle describes a tensor in a way that PyTorch does not; ${damaged}`);
   const { storage } = ref;
   const place = `a tensor [${shape.join(", ")}] in ${storage.entry.fileName}`;
@@ -242,12 +255,18 @@ function explained(path: string, error: unknown): unknown {
   if (code === "EACCES") return new UserError(`${path}: no permission to read it; change its permissions`);
   // Errors of yauzl and zlib; a fault of our own (TypeError, RangeError) keeps its stack.
   if (error.constructor !== Error) return error;
-  return new UserError(`${path}: the zip is cut short or damaged (${printable(error.message)}); fetch it again`, { cause: error });
+  return new UserError(`${path}: the zip is cut short or damaged (${printable(error.message)}); fetch it again`, {
+    cause: error,
+  });
 }
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
-const isSizes = (value: unknown): value is number[] => Array.isArray(value) && value.length <= 64 && value.every(isSize);
+const isSizes = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.length <= 64 && value.every(isSize);
 
 /** Text from the file, safe to show in a terminal. */
-const printable = (value: unknown): string => String(value).replace(/[^\x20-\x7e]/g, "?").slice(0, 100);
+const printable = (value: unknown): string =>
+  String(value)
+    .replace(/[^\x20-\x7e]/g, "?")
+    .slice(0, 100);

@@ -82,9 +82,16 @@ describe("round trip", () => {
 
   test("refuses what it could not read back", async () => {
     const one = float32([1], [1]);
-    await expect(writeSafetensors(path, [["a", one], ["a", one]])).rejects.toThrow(/"a" is taken/);
+    await expect(
+      writeSafetensors(path, [
+        ["a", one],
+        ["a", one],
+      ]),
+    ).rejects.toThrow(/"a" is taken/);
     await expect(writeSafetensors(path, [["__metadata__", one]])).rejects.toThrow(/is taken/);
-    await expect(writeSafetensors(path, [["a", { ...one, shape: [2] }]])).rejects.toThrow(/1 values are no float32 \[2\]/);
+    await expect(writeSafetensors(path, [["a", { ...one, shape: [2] }]])).rejects.toThrow(
+      /1 values are no float32 \[2\]/,
+    );
     await expect(writeSafetensors(path, [["a", { ...one, dtype: "float64" }]])).rejects.toThrow(/no float64/);
   });
 
@@ -101,24 +108,81 @@ describe("round trip", () => {
 describe("faults of a file", () => {
   const entry = { dtype: "F32", shape: [2], data_offsets: [0, 8] };
   test.each([
-    ["no JSON", "{oops", 0, "FILE: its header is no JSON object; the file is damaged or no safetensors file; fetch or write the file again"],
-    ["a list", [], 0, "FILE: its header is no JSON object; the file is damaged or no safetensors file; fetch or write the file again"],
-    ["metadata", { __metadata__: { a: 1 } }, 0, "FILE: its __metadata__ should hold texts by name; the file is damaged, fetch or write the file again"],
-    ["dtype", { a: { ...entry, dtype: "F8_E4M3" } }, 8, 'FILE: tensor "a" has the dtype "F8_E4M3"; readable are F64, I64, F32, I32, U32, U8, BOOL; convert the file to one of these'],
-    ["a dtype from the prototype", { a: { ...entry, dtype: "toString" } }, 8, 'FILE: tensor "a" has the dtype "toString"; readable are F64, I64, F32, I32, U32, U8, BOOL; convert the file to one of these'],
-    ["no entry", { a: 3 }, 8, 'FILE: tensor "a" has the dtype undefined; readable are F64, I64, F32, I32, U32, U8, BOOL; convert the file to one of these'],
-    ["shape", { a: { ...entry, shape: [-2] } }, 8, 'FILE: tensor "a" has the shape [-2], not a list of sizes; the file is damaged, fetch or write the file again'],
-    ["range", { a: { ...entry, data_offsets: [8, 0] } }, 8, 'FILE: tensor "a" has the range [8,0], not [start, end]; the file is damaged, fetch or write the file again'],
-    ["size", { a: { ...entry, shape: [2, 2] } }, 8, 'FILE: tensor "a": F32 [2, 2] needs 16 bytes, its range has 8; the file is damaged, fetch or write the file again'],
-    ["overlap", { a: entry, b: { ...entry, data_offsets: [4, 12] } }, 12, 'FILE: tensors "a" and "b" share bytes; the file is damaged, fetch or write the file again'],
-    ["cut", { a: entry }, 7, 'FILE: tensor "a" ends at byte 70, the file at 69; it is cut short, fetch or write the file again'],
+    [
+      "no JSON",
+      "{oops",
+      0,
+      "FILE: its header is no JSON object; the file is damaged or no safetensors file; fetch or write the file again",
+    ],
+    [
+      "a list",
+      [],
+      0,
+      "FILE: its header is no JSON object; the file is damaged or no safetensors file; fetch or write the file again",
+    ],
+    [
+      "metadata",
+      { __metadata__: { a: 1 } },
+      0,
+      "FILE: its __metadata__ should hold texts by name; the file is damaged, fetch or write the file again",
+    ],
+    [
+      "dtype",
+      { a: { ...entry, dtype: "F8_E4M3" } },
+      8,
+      'FILE: tensor "a" has the dtype "F8_E4M3"; readable are F64, I64, F32, I32, U32, U8, BOOL; convert the file to one of these',
+    ],
+    [
+      "a dtype from the prototype",
+      { a: { ...entry, dtype: "toString" } },
+      8,
+      'FILE: tensor "a" has the dtype "toString"; readable are F64, I64, F32, I32, U32, U8, BOOL; convert the file to one of these',
+    ],
+    [
+      "no entry",
+      { a: 3 },
+      8,
+      'FILE: tensor "a" has the dtype undefined; readable are F64, I64, F32, I32, U32, U8, BOOL; convert the file to one of these',
+    ],
+    [
+      "shape",
+      { a: { ...entry, shape: [-2] } },
+      8,
+      'FILE: tensor "a" has the shape [-2], not a list of sizes; the file is damaged, fetch or write the file again',
+    ],
+    [
+      "range",
+      { a: { ...entry, data_offsets: [8, 0] } },
+      8,
+      'FILE: tensor "a" has the range [8,0], not [start, end]; the file is damaged, fetch or write the file again',
+    ],
+    [
+      "size",
+      { a: { ...entry, shape: [2, 2] } },
+      8,
+      'FILE: tensor "a": F32 [2, 2] needs 16 bytes, its range has 8; the file is damaged, fetch or write the file again',
+    ],
+    [
+      "overlap",
+      { a: entry, b: { ...entry, data_offsets: [4, 12] } },
+      12,
+      'FILE: tensors "a" and "b" share bytes; the file is damaged, fetch or write the file again',
+    ],
+    [
+      "cut",
+      { a: entry },
+      7,
+      'FILE: tensor "a" ends at byte 70, the file at 69; it is cut short, fetch or write the file again',
+    ],
   ])("%s", (_, header, dataBytes, expected) => {
     expect(sentence(() => readSafetensorsHeader(craft(header, dataBytes)))).toBe(expected);
   });
 
   test("missing, a folder, too short, a header longer than the file", () => {
     expect(sentence(() => readSafetensorsHeader(path))).toBe("FILE: there is no such file; check the path");
-    expect(sentence(() => readSafetensorsHeader(dir))).toMatch(/this is a folder or device, not a file; name the file itself$/);
+    expect(sentence(() => readSafetensorsHeader(dir))).toMatch(
+      /this is a folder or device, not a file; name the file itself$/,
+    );
     writeFileSync(path, "abc");
     expect(sentence(() => readSafetensorsHeader(path))).toBe(
       "FILE: a safetensors file has at least 8 bytes, this one has 3; fetch or write the file again",

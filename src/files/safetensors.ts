@@ -31,7 +31,10 @@ const dtypes = {
   BOOL: "bool",
 } as const satisfies Record<string, DType>;
 
-const nameOf = Object.fromEntries(Object.entries(dtypes).map(([name, dtype]) => [dtype, name])) as Record<DType, string>;
+const nameOf = Object.fromEntries(Object.entries(dtypes).map(([name, dtype]) => [dtype, name])) as Record<
+  DType,
+  string
+>;
 
 /** The reference implementation's limit; a longer header is a damaged length. */
 const maxHeaderBytes = 100_000_000;
@@ -61,7 +64,8 @@ export function readSafetensorsHeader(path: string): SafetensorsFile {
 /** One tensor, reading only its range of the file. An unknown name is a UserError. */
 export function readTensor(file: SafetensorsFile, name: string): HostTensor {
   const entry = file.tensors.get(name);
-  if (!entry) throw new UserError(`${file.path}: it has no tensor "${name}"; it has ${listed([...file.tensors.keys()])}`);
+  if (!entry)
+    throw new UserError(`${file.path}: it has no tensor "${name}"; it has ${listed([...file.tensors.keys()])}`);
   return withFile(file.path, (descriptor) => readEntry(file.path, descriptor, { name, entry }));
 }
 
@@ -127,7 +131,9 @@ function checkedEntry(
     );
   const dtype = dtypes[dtypeName as keyof typeof dtypes];
   if (!isSizes(shape))
-    throw new UserError(`${where} has the shape ${JSON.stringify(shape)}, not a list of sizes; the file is damaged, ${again}`);
+    throw new UserError(
+      `${where} has the shape ${JSON.stringify(shape)}, not a list of sizes; the file is damaged, ${again}`,
+    );
   if (!isSizes(range) || range.length !== 2 || range[0] > range[1])
     throw new UserError(
       `${where} has the range ${JSON.stringify(range)}, not [start, end]; the file is damaged, ${again}`,
@@ -139,7 +145,9 @@ function checkedEntry(
       `${where}: ${dtypeName} [${shape.join(", ")}] needs ${needed} bytes, its range has ${end - start}; the file is damaged, ${again}`,
     );
   if (dataStart + end > fileBytes)
-    throw new UserError(`${where} ends at byte ${dataStart + end}, the file at ${fileBytes}; it is cut short, ${again}`);
+    throw new UserError(
+      `${where} ends at byte ${dataStart + end}, the file at ${fileBytes}; it is cut short, ${again}`,
+    );
   return { dtype, shape, offset: dataStart + start, bytes: needed };
 }
 
@@ -148,7 +156,9 @@ function checkOverlap(path: string, tensors: Map<string, TensorEntry>): void {
   for (let i = 1; i < placed.length; i++) {
     const [before, after] = [placed[i - 1], placed[i]];
     if (before[1].offset + before[1].bytes > after[1].offset)
-      throw new UserError(`${path}: tensors "${before[0]}" and "${after[0]}" share bytes; the file is damaged, ${again}`);
+      throw new UserError(
+        `${path}: tensors "${before[0]}" and "${after[0]}" share bytes; the file is damaged, ${again}`,
+      );
   }
 }
 
@@ -160,7 +170,11 @@ function checkedMetadata(path: string, metadata: unknown): Record<string, string
 }
 
 /** Values are taken as the machine's own byte order; every platform Node supports with it here is little-endian. */
-function readEntry(path: string, descriptor: number, { name, entry }: { name: string; entry: TensorEntry }): HostTensor {
+function readEntry(
+  path: string,
+  descriptor: number,
+  { name, entry }: { name: string; entry: TensorEntry },
+): HostTensor {
   const bytes = readRange(descriptor, entry.offset, entry.bytes);
   if (bytes.length < entry.bytes)
     throw new UserError(`${path}: tensor "${name}" ends early; the file changed while it was read, ${again}`);

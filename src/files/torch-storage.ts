@@ -14,7 +14,10 @@ export const storageTypes: ReadonlyMap<string, StorageType> = new Map<string, St
   ["torch.FloatStorage", { bytes: 4, dtype: "float32", decode: ({ buffer }) => new Float32Array(buffer) }],
   ["torch.DoubleStorage", { bytes: 8, dtype: "float64", decode: ({ buffer }) => new Float64Array(buffer) }],
   ["torch.HalfStorage", { bytes: 2, dtype: "float32", decode: ({ buffer }) => fromHalf(new Uint16Array(buffer)) }],
-  ["torch.BFloat16Storage", { bytes: 2, dtype: "float32", decode: ({ buffer }) => fromBfloat16(new Uint16Array(buffer)) }],
+  [
+    "torch.BFloat16Storage",
+    { bytes: 2, dtype: "float32", decode: ({ buffer }) => fromBfloat16(new Uint16Array(buffer)) },
+  ],
   ["torch.IntStorage", { bytes: 4, dtype: "int32", decode: ({ buffer }) => new Int32Array(buffer) }],
   ["torch.LongStorage", { bytes: 8, dtype: "int64", decode: ({ buffer }) => new BigInt64Array(buffer) }],
   ["torch.ByteStorage", { bytes: 1, dtype: "uint8", decode: (bytes) => bytes }],

@@ -15,12 +15,19 @@ export function sizeOf(dim: Dim, sizes: Sizes): number {
     return value;
   };
   return cut(dim, "+")
-    .map((term) => cut(term, "*").map(factor).reduce((a, b) => a * b, 1))
+    .map((term) =>
+      cut(term, "*")
+        .map(factor)
+        .reduce((a, b) => a * b, 1),
+    )
     .reduce((a, b) => a + b, 0);
 }
 
 /** The symbols of a graph's inputs, from the shapes that were given for them by name. */
-export function boundSizes(graph: Record<string, Tensor>, shapes: Record<string, readonly number[]>): Map<string, number> {
+export function boundSizes(
+  graph: Record<string, Tensor>,
+  shapes: Record<string, readonly number[]>,
+): Map<string, number> {
   const sizes = new Map<string, number>();
   for (const tensor of topological(Object.values(graph))) {
     if (tensor.op !== "input") continue;

@@ -28,14 +28,38 @@ const examples: Record<OpName, Example[] | string> = {
   constant: "a leaf",
   add: [
     { inputs: [[2, 3], [3]], apply: ([a, b]) => g.add(a, b) },
-    { inputs: [[2, 1], [1, 3]], apply: ([a, b]) => g.add(a, b) },
+    {
+      inputs: [
+        [2, 1],
+        [1, 3],
+      ],
+      apply: ([a, b]) => g.add(a, b),
+    },
   ],
-  sub: [{ inputs: [[2, 3], [2, 1]], apply: ([a, b]) => g.sub(a, b) }],
+  sub: [
+    {
+      inputs: [
+        [2, 3],
+        [2, 1],
+      ],
+      apply: ([a, b]) => g.sub(a, b),
+    },
+  ],
   mul: [
     { inputs: [[2, 3], [3]], apply: ([a, b]) => g.mul(a, b) },
     { inputs: [[2, 3]], apply: ([a]) => g.mul(a, a) },
   ],
-  div: [{ inputs: [[2, 3], [1, 3]], low: 0.5, high: 2, apply: ([a, b]) => g.div(a, b) }],
+  div: [
+    {
+      inputs: [
+        [2, 3],
+        [1, 3],
+      ],
+      low: 0.5,
+      high: 2,
+      apply: ([a, b]) => g.div(a, b),
+    },
+  ],
   maximum: "only in sampling, which has no gradient",
   less: "piecewise constant",
   clip: "only in sampling, which has no gradient",
@@ -67,20 +91,48 @@ const examples: Record<OpName, Example[] | string> = {
       const apply = ([x, y]: Tensor[]) => g.matmul(x, y, { transA, transB });
       return [
         { inputs: [a, b], apply },
-        { inputs: [[2, ...a], [2, ...b]], apply },
+        {
+          inputs: [
+            [2, ...a],
+            [2, ...b],
+          ],
+          apply,
+        },
       ];
     }),
   ),
   linear: [
     { inputs: [[2, 4], [3, 4], [3]], apply: ([x, w, b]) => g.linear(x, w, b) },
-    { inputs: [[2, 2, 4], [3, 4]], apply: ([x, w]) => g.linear(x, w) },
+    {
+      inputs: [
+        [2, 2, 4],
+        [3, 4],
+      ],
+      apply: ([x, w]) => g.linear(x, w),
+    },
   ],
   transpose: [{ inputs: [[2, 3, 4]], apply: ([x]) => g.transpose(x, [2, 0, 1]) }],
   reshape: [{ inputs: [[2, 6]], apply: ([x]) => g.reshape(x, [3, 4]) }],
-  concat: [{ inputs: [[2, 3], [2, 1]], apply: ([a, b]) => g.concat([a, b], -1) }],
+  concat: [
+    {
+      inputs: [
+        [2, 3],
+        [2, 1],
+      ],
+      apply: ([a, b]) => g.concat([a, b], -1),
+    },
+  ],
   slice: [{ inputs: [[4, 3]], apply: ([x]) => g.slice(x, 0, 1, 3) }],
   pad: [{ inputs: [[2, 3]], apply: ([x]) => g.pad(x, 1, 1, 2) }],
-  expandLike: [{ inputs: [[1, 3], [2, 3]], apply: ([x, like]) => g.add(g.expandLike(x, like), like) }],
+  expandLike: [
+    {
+      inputs: [
+        [1, 3],
+        [2, 3],
+      ],
+      apply: ([x, like]) => g.add(g.expandLike(x, like), like),
+    },
+  ],
   sum: [
     { inputs: [[2, 3, 2]], apply: ([x]) => g.sum(x, [0, 2]) },
     { inputs: [[4, 3]], apply: ([x]) => g.sum(x, [0]) },
@@ -102,7 +154,10 @@ const examples: Record<OpName, Example[] | string> = {
 
 /** A fixed sequence between low and high, the same on every machine. */
 function values(shape: number[], low: number, high: number, salt: number): Float32Array {
-  return Float32Array.from({ length: product(shape) }, (_, i) => low + (high - low) * ((Math.sin(i * 12.9898 + salt * 78.233) * 43758.5453) % 1 + 1) % 1 * 1);
+  return Float32Array.from(
+    { length: product(shape) },
+    (_, i) => low + (((high - low) * (((Math.sin(i * 12.9898 + salt * 78.233) * 43758.5453) % 1) + 1)) % 1) * 1,
+  );
 }
 
 const engine = await nodeEngine();
@@ -140,7 +195,8 @@ describe("gradients agree with finite differences", () => {
             };
             // fourth-order central difference: the error of float32 sums is about 1e-5, of the formula less
             const slope =
-              (8 * ((await at4(step)) - (await at4(-step))) - ((await at4(2 * step)) - (await at4(-2 * step)))) / (12 * step);
+              (8 * ((await at4(step)) - (await at4(-step))) - ((await at4(2 * step)) - (await at4(-2 * step)))) /
+              (12 * step);
             d[at] = middle;
             expect(Math.abs(Number(result[`d${i}`].data[at]) - slope), `d${i}[${at}]`).toBeLessThan(
               2e-4 * Math.max(1, Math.abs(slope)),

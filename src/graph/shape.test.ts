@@ -27,7 +27,15 @@ describe("dimensions", () => {
     expect(over("B*R", "R")).toBe("B");
     expect(over("B", 1)).toBe("B");
     expect(over("B", "B")).toBe(1);
-    for (const [a, b] of [["B", 2], ["4*B", 8], ["B", "R"], [6, 4], [6, "B"], ["B", "B*B"], [1, 0]] as [Dim, Dim][])
+    for (const [a, b] of [
+      ["B", 2],
+      ["4*B", 8],
+      ["B", "R"],
+      [6, 4],
+      [6, "B"],
+      ["B", "B*B"],
+      [1, 0],
+    ] as [Dim, Dim][])
       expect(() => over(a, b), `${a} / ${b}`).toThrow(`${b} does not divide ${a}`);
   });
 

@@ -55,7 +55,12 @@ const drop = (x: Tensor, rate: (d: Dropout) => number, d?: Dropout): Tensor =>
   d ? dropout(x, rate(d), d.seed, d.salt()) : x;
 
 /** q [B, H, T, D/H], k and v [B, H, S, D/H] -> [B, T, D]; `bias` [T, S] is added to the scores. */
-export function attention(q: Tensor, k: Tensor, v: Tensor, { bias, dropout: d }: { bias?: Tensor; dropout?: Dropout } = {}): Tensor {
+export function attention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  { bias, dropout: d }: { bias?: Tensor; dropout?: Dropout } = {},
+): Tensor {
   const headWidth = dim(q, -1) as number;
   const scores = matmul(mul(q, headWidth ** -0.5), k, { transB: true }); // [B, H, T, S]
   const weights = drop(softmax(bias ? add(scores, bias) : scores), (r) => r.attention, d);
@@ -64,7 +69,10 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { bias, dropout: d }:
 }
 
 /** [N, parts * D] with N = B * T -> `parts` tensors [B, H, T, D/H] */
-export function splitHeads(x: Tensor, { parts, tokens, heads }: { parts: number; tokens: number; heads: number }): Tensor[] {
+export function splitHeads(
+  x: Tensor,
+  { parts, tokens, heads }: { parts: number; tokens: number; heads: number },
+): Tensor[] {
   const batch = over(dim(x, 0), tokens);
   const headWidth = (dim(x, 1) as number) / parts / heads;
   const split = transpose(reshape(x, [batch, tokens, parts, heads, headWidth]), [2, 0, 3, 1, 4]);
@@ -119,7 +127,10 @@ export function vitBlock(
     const [q, k, v] = splitHeads(dense(weights, "attn.qkv", normed), { parts: 3, tokens, heads });
     mixed = reshape(attention(q, k, v, { bias, dropout: d }), x.shape);
   }
-  const attended = add(residual, drop(dense(weights, "attn.proj", mixed), (r) => r.projection, d));
+  const attended = add(
+    residual,
+    drop(dense(weights, "attn.proj", mixed), (r) => r.projection, d),
+  );
   return add(attended, mlp(weights, norm(weights, "norm2", attended), d));
 }
 
@@ -148,7 +159,10 @@ export function llamaBlock(
     dropout: d && { ...d, attention: 0 }, // the published AR has none there
   });
   const projected = dense(weights, "attention.wo", reshape(mixed, x.shape), { bias: false });
-  const attended = add(x, drop(projected, (r) => r.projection, d));
+  const attended = add(
+    x,
+    drop(projected, (r) => r.projection, d),
+  );
   return { x: add(attended, swiglu(weights, rmsNorm(weights, "ffn_norm", attended), d)), keys, values };
 }
 
@@ -198,7 +212,10 @@ export interface Rotary {
  * Two-dimensional rotary angles of a condition and grid * grid patches: rows turn the first half of a head's pairs,
  * columns the second. As published the condition's row is all zeros, cosines too: its query and key vanish.
  */
-export function rotaryTable(grid: number, headWidth: number): { cos: HostTensor<Float32Array>; sin: HostTensor<Float32Array> } {
+export function rotaryTable(
+  grid: number,
+  headWidth: number,
+): { cos: HostTensor<Float32Array>; sin: HostTensor<Float32Array> } {
   const tokens = 1 + grid * grid;
   const quarter = headWidth / 4;
   const cos = new Float32Array(tokens * headWidth);

@@ -3,10 +3,32 @@
 import type { ArLevel, MarLevel, PixelLevel, PlacedLevel } from "../config/model.ts";
 import { prefixTokens } from "../config/model.ts";
 import { channelLetters } from "../config/normalize.ts";
-import { add, concat, constant, embedding, flatten, less, linear, pick, reshape, slice, where } from "../graph/build.ts";
+import {
+  add,
+  concat,
+  constant,
+  embedding,
+  flatten,
+  less,
+  linear,
+  pick,
+  reshape,
+  slice,
+  where,
+} from "../graph/build.ts";
 import { over, times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
-import { dense, type Dropout, llamaBlock, norm, type Rotary, rotaryTable, scope, vitBlock, type Weights } from "./layers.ts";
+import {
+  dense,
+  type Dropout,
+  llamaBlock,
+  norm,
+  type Rotary,
+  rotaryTable,
+  scope,
+  vitBlock,
+  type Weights,
+} from "./layers.ts";
 
 export type PlacedAr = PlacedLevel & ArLevel;
 export type PlacedMar = PlacedLevel & MarLevel;
@@ -113,4 +135,3 @@ export function teachPixels(weights: Weights, level: PixelLevel, condition: Tens
 /** x [K, W] -> logits [K, 256], tied to the channel's codebook. */
 export const channelLogits = (weights: Weights, letter: string, x: Tensor): Tensor =>
   linear(x, weights(`${letter}_codebook.weight`), reshape(weights(`${letter}_mlm.bias`), [256]));
-

@@ -8,7 +8,19 @@ import {
   pixelLevel,
   placedLevels,
 } from "../config/model.ts";
-import { add, concat, crossEntropy, embedding, gatherRows, input, mul, parameter, pick, reshape, sum } from "../graph/build.ts";
+import {
+  add,
+  concat,
+  crossEntropy,
+  embedding,
+  gatherRows,
+  input,
+  mul,
+  parameter,
+  pick,
+  reshape,
+  sum,
+} from "../graph/build.ts";
 import { type Dim, times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 import { type Dropout, scope, type Weights } from "./layers.ts";

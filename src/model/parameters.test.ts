@@ -35,24 +35,41 @@ describe.each(cases)("%s", (name) => {
     await checkpoint.close();
     const optimizer = (checkpoint.value as Map<string, unknown>).get("optimizer");
     const groups = (optimizer as Map<string, Map<string, unknown>[]> | undefined)?.get("param_groups") ?? [];
-    const sizes = new Map(groups.map((group) => [Number(group.get("weight_decay")), (group.get("params") as unknown[]).length]));
+    const sizes = new Map(
+      groups.map((group) => [Number(group.get("weight_decay")), (group.get("params") as unknown[]).length]),
+    );
     const decayed = parameters.filter(decays).length;
-    expect(sizes).toEqual(new Map([[0, parameters.length - decayed], [0.05, decayed]]));
+    expect(sizes).toEqual(
+      new Map([
+        [0, parameters.length - decayed],
+        [0.05, decayed],
+      ]),
+    );
   });
 });
 
 describe("starting values", () => {
   const parameters = cases.flatMap((name) => modelParameters(configOf(name)));
-  const values = parameters.map((parameter, i) => ({ ...parameter, value: startingValue(parameter, derive(seedKey(1), i)) }));
+  const values = parameters.map((parameter, i) => ({
+    ...parameter,
+    value: startingValue(parameter, derive(seedKey(1), i)),
+  }));
   const of = (start: string) => values.filter((parameter) => parameter.start === start);
   const mean = (value: Float32Array) => value.reduce((a, b) => a + b, 0) / value.length;
   const deviation = (value: Float32Array) => Math.sqrt(mean(value.map((x) => x * x)) - mean(value) ** 2);
 
   it("start as ones where they scale, as zeros where they are biases, and otherwise at random", () => {
     for (const { name, start } of values) {
-      const expected = /norm\d?\.weight$|(^|\.|_)(ln|norm)\.weight$/.test(name) ? "ones" : name.endsWith(".bias") ? "zeros" : undefined;
+      const expected = /norm\d?\.weight$|(^|\.|_)(ln|norm)\.weight$/.test(name)
+        ? "ones"
+        : name.endsWith(".bias")
+          ? "zeros"
+          : undefined;
       if (expected) expect(start, name).toBe(expected);
-      else expect(start, name).toBe(/codebook|class_emb|fake_latent|mask_token|pos_embed/.test(name) ? "normal" : "xavier");
+      else
+        expect(start, name).toBe(
+          /codebook|class_emb|fake_latent|mask_token|pos_embed/.test(name) ? "normal" : "xavier",
+        );
     }
     for (const { value } of of("ones")) expect(value.every((x) => x === 1)).toBe(true);
     for (const { value } of of("zeros")) expect(value.every((x) => x === 0)).toBe(true);

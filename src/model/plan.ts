@@ -74,7 +74,11 @@ export function lossFeeds(
   config: ModelConfig,
   { images, labels }: Batch,
   plan: Plan,
-  { totals = plan.rows, redWeight = 1, guidingRedWeight = 1 }: { totals?: number[]; redWeight?: number; guidingRedWeight?: number } = {},
+  {
+    totals = plan.rows,
+    redWeight = 1,
+    guidingRedWeight = 1,
+  }: { totals?: number[]; redWeight?: number; guidingRedWeight?: number } = {},
 ): Record<string, HostTensor> {
   const { channels, imageSize, levels } = config;
   const channelWeights = (first: number, rows: number) =>
@@ -126,7 +130,9 @@ export function takeNeighbours(
   const take = new Int32Array(taken * count).fill(total);
   const inverse = new Int32Array(total * count).fill(taken * count);
   const around = directionsRead(count);
-  const beside = around.map((direction) => Int32Array.from({ length: tokens }, (_, at) => neighbour(at, grid, direction)));
+  const beside = around.map((direction) =>
+    Int32Array.from({ length: tokens }, (_, at) => neighbour(at, grid, direction)),
+  );
   let at = 0;
   for (let i = 0; i < total; i++) {
     if (!chosen[i]) continue;

@@ -154,7 +154,11 @@ export function guidingPixels(config: ModelConfig, l: number): PixelPlace {
  * `uniforms` [M, C]; `temperature` and, guided, `guidance` and `filterThreshold` scalars. Each channel is one token: keys
  * and values are kept from channel to channel, and the last channel's own token is never made, for nobody reads it.
  */
-export function pixelGraph(config: ModelConfig, { level, prefix: prefixName, conditions: count, conditionWidth }: PixelPlace, { guided }: { guided: boolean }): Outputs {
+export function pixelGraph(
+  config: ModelConfig,
+  { level, prefix: prefixName, conditions: count, conditionWidth }: PixelPlace,
+  { guided }: { guided: boolean },
+): Outputs {
   const weights = scope(weightsOf(config).weights, prefixName);
   const letters = channelLetters(config.channels);
   const rows = times(ways(guided), "M");
@@ -162,7 +166,9 @@ export function pixelGraph(config: ModelConfig, { level, prefix: prefixName, con
   const uniforms = input("uniforms", "float32", ["M", letters.length]);
   const settings = {
     temperature: input("temperature", "float32", []),
-    ...(guided ? { guidance: input("guidance", "float32", []), threshold: input("filterThreshold", "float32", []) } : {}),
+    ...(guided
+      ? { guidance: input("guidance", "float32", []), threshold: input("filterThreshold", "float32", []) }
+      : {}),
   };
   const pasts: FewPast[] = Array.from({ length: level.depth }, () => ({ keys: [], values: [] }));
   let token = dense(weights, "cond_proj", pick(conditions, 1, count - 1));

@@ -60,7 +60,8 @@ export interface ParityCase {
 export function configOfCase(value: unknown, source: string): ModelConfig {
   const parsed = caseSchema.safeParse(value);
   if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0])}`);
-  const { image_sizes, widths, depths, heads, generators, guiding_pixel, num_conds, classes, red_weight_train } = parsed.data;
+  const { image_sizes, widths, depths, heads, generators, guiding_pixel, num_conds, classes, red_weight_train } =
+    parsed.data;
   const levels = generators.map((generator, l) => {
     const transformer = { width: widths[l], depth: depths[l], heads: heads[l] };
     if (l === generators.length - 1) return { kind: "pixel", ...transformer };
@@ -83,7 +84,9 @@ export function configOfCase(value: unknown, source: string): ModelConfig {
 export async function readCase(folder: string): Promise<ParityCase> {
   const caseFile = join(folder, "case.json");
   if (!existsSync(caseFile))
-    throw new UserError(`${folder}: there is no case.json; give a folder with case.json, checkpoint-last.pth and expected.safetensors`);
+    throw new UserError(
+      `${folder}: there is no case.json; give a folder with case.json, checkpoint-last.pth and expected.safetensors`,
+    );
   const json = parseJson(caseFile);
   const config = configOfCase(json, caseFile);
   const { train, samples } = caseSchema.parse(json);
@@ -123,7 +126,9 @@ export async function readWeights(path: string, config: ModelConfig): Promise<Ma
       ...[...tensors.keys()].filter((name) => !wanted.some((w) => w.name === name)).map((name) => `${name} is unknown`),
     ];
     if (problems.length > 0)
-      throw new UserError(`${path} does not fit the architecture: ${problems.slice(0, 8).join("; ")}${problems.length > 8 ? `; and ${problems.length - 8} more` : ""}`);
+      throw new UserError(
+        `${path} does not fit the architecture: ${problems.slice(0, 8).join("; ")}${problems.length > 8 ? `; and ${problems.length - 8} more` : ""}`,
+      );
     const weights = new Map<string, Float32Array>();
     for (const { name } of wanted) weights.set(name, toFloat32((await checkpoint.read(tensors.get(name)!)).data));
     return weights;

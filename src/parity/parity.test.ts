@@ -57,7 +57,9 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
     const session = await engine.session(writeOnnx({ patches: patchify(normalize(bytes), patch) }));
     const { patches } = await session.run({ bytes: uint8(images.data as Uint8Array, images.shape) });
     await session.dispose();
-    expect(within("level0.patches", numbers(patches), numbers(parityCase.expected("level0.patches")), 1e-6).ok).toBe(true);
+    expect(within("level0.patches", numbers(patches), numbers(parityCase.expected("level0.patches")), 1e-6).ok).toBe(
+      true,
+    );
   });
 
   it("has nothing recorded that no test looks at", () => {

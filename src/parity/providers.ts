@@ -31,7 +31,8 @@ async function replay(provider: Provider, folder: string, shares: string[]): Pro
   try {
     const engine = await nodeEngine({ provider, profile: join(scratch, "profile") });
     const samples: Replay["samples"] = {};
-    if (engine.fallback) return { provider: engine.provider, fallback: engine.fallback, samples, nodes: {}, elsewhere: [] };
+    if (engine.fallback)
+      return { provider: engine.provider, fallback: engine.fallback, samples, nodes: {}, elsewhere: [] };
     await writeModelFolder(scratch, recorded.config, recorded.weights);
     const sampler = createSampler(engine, externalModel(readModelFolder(scratch)));
     for (const part of shares) {
@@ -52,12 +53,22 @@ async function begin(
   { name, share }: { name: string; share: number },
 ): Promise<{ drawn: number; different: number }> {
   const { imageSize, channels } = recorded.config;
-  const { filter_threshold: filterThreshold, labels, guidance, schedule, temperature, iterations } = recorded.samples[name];
+  const {
+    filter_threshold: filterThreshold,
+    labels,
+    guidance,
+    schedule,
+    temperature,
+    iterations,
+  } = recorded.samples[name];
   const expected = recorded.expected(`${name}.u8`).data;
   const settings = { labels, guidance, schedule, temperature, filterThreshold, iterations, batch: labels.length };
   let drawn = 0;
   let different = 0;
-  for await (const { finished, images, done } of sampler.sample({ ...settings, draws: recordedDraws(recorded, name) })) {
+  for await (const { finished, images, done } of sampler.sample({
+    ...settings,
+    draws: recordedDraws(recorded, name),
+  })) {
     const { image, x, y, side } = finished;
     if (side === 1)
       for (let i = 0; i < image.length; i++) {

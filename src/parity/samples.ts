@@ -50,7 +50,9 @@ export function recordedDraws({ expected, has }: ParityCase, name: string): Draw
   let orderAt = 0;
   const take = (kind: number, rows: number) => {
     if (kinds[draw] !== kind || sizes[draw] !== rows)
-      throw new Error(`${name}: draw ${draw} was recorded as kind ${kinds[draw]} for ${sizes[draw]} rows, now kind ${kind} for ${rows}`);
+      throw new Error(
+        `${name}: draw ${draw} was recorded as kind ${kinds[draw]} for ${sizes[draw]} rows, now kind ${kind} for ${rows}`,
+      );
     draw++;
   };
   return {

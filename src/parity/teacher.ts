@@ -159,7 +159,8 @@ export async function compareTraining(engine: Engine, recorded: ParityCase): Pro
 }
 
 /** A tensor whose whole gradient is rounding noise (attention's key bias) is compared as such. */
-const isNoise = (gradient: ArrayLike<number>): boolean => Array.prototype.every.call(gradient, (g) => Math.abs(g) < 1e-6);
+const isNoise = (gradient: ArrayLike<number>): boolean =>
+  Array.prototype.every.call(gradient, (g) => Math.abs(g) < 1e-6);
 
 /** Where the gradient is rounding noise AdamW makes steps of it, up to the learning rate in size. */
 function compareAfter(

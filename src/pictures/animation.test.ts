@@ -16,7 +16,14 @@ test.each(["webp", "gif"])("%s has every frame and holds the last", async (endin
   const path = join(folder, `some.${ending}`);
   await animation([frame(0), frame(100), frame(255)], { width, height, delay: 80, path });
   const metadata = await sharp(path, { animated: true }).metadata();
-  expect(metadata).toMatchObject({ format: ending, pages: 3, pageHeight: height, width, loop: 0, delay: [80, 80, 1500] });
+  expect(metadata).toMatchObject({
+    format: ending,
+    pages: 3,
+    pageHeight: height,
+    width,
+    loop: 0,
+    delay: [80, 80, 1500],
+  });
   const second = await sharp(path, { page: 1 }).removeAlpha().raw().toBuffer();
   expect([...second.subarray(0, 3)]).toEqual([100, 100, 100]);
 });
@@ -31,5 +38,7 @@ test("a single frame and wrong calls", async () => {
   expect((await sharp(await animatedPicture([frame(1)], { ...options, format: "webp" })).metadata()).width).toBe(width);
   await expect(animation([frame(1)], { ...options, path: "a.mp4" })).rejects.toThrow(UserError);
   await expect(animatedPicture([], { ...options, format: "gif" })).rejects.toThrow("no frame");
-  await expect(animatedPicture([frame(1), new Uint8Array(3)], { ...options, format: "gif" })).rejects.toThrow("frame 1");
+  await expect(animatedPicture([frame(1), new Uint8Array(3)], { ...options, format: "gif" })).rejects.toThrow(
+    "frame 1",
+  );
 });

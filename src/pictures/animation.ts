@@ -30,7 +30,8 @@ export async function animatedPicture(
   const delays: number[] = [];
   for (const [index, frame] of frames.entries()) {
     const shown = index === frames.length - 1 ? lastFrame : delay;
-    if (distinct.length && Buffer.compare(distinct[distinct.length - 1], frame) === 0) delays[delays.length - 1] += shown;
+    if (distinct.length && Buffer.compare(distinct[distinct.length - 1], frame) === 0)
+      delays[delays.length - 1] += shown;
     else {
       distinct.push(frame);
       delays.push(shown);

@@ -4,8 +4,11 @@ import { glyph } from "./font.ts";
 import { gridPixels, gridPng, imagePng, type Pixels } from "./grid.ts";
 import { readPngText } from "./pngtext.ts";
 
-const at = ({ data, width }: Pixels, x: number, y: number) => [...data.subarray((y * width + x) * 3, (y * width + x) * 3 + 3)];
-const inked = (pixels: Pixels, top: number) => pixels.data.subarray(top * pixels.width * 3).filter((value) => value === 51).length / 3;
+const at = ({ data, width }: Pixels, x: number, y: number) => [
+  ...data.subarray((y * width + x) * 3, (y * width + x) * 3 + 3),
+];
+const inked = (pixels: Pixels, top: number) =>
+  pixels.data.subarray(top * pixels.width * 3).filter((value) => value === 51).length / 3;
 
 test("a grid places, enlarges and separates its images", () => {
   const images = Uint8Array.from({ length: 3 * 2 * 2 * 3 }, (_, index) => index);

@@ -71,14 +71,19 @@ export function gridPixels(images: Uint8Array, options: GridOptions): Pixels {
   const { count, size, channels, labels } = options;
   const { width, height, across, rowHeight, scale, textScale } = gridLayout(options);
   if (images.length !== count * size * size * channels)
-    throw new Error(`grid: ${images.length} bytes are not images of shape [${[count, size, size, channels].join(", ")}]`);
+    throw new Error(
+      `grid: ${images.length} bytes are not images of shape [${[count, size, size, channels].join(", ")}]`,
+    );
   const cell = size * scale;
   const data = new Uint8Array(width * height * 3).fill(255);
 
   for (let index = 0; index < count; index++) {
     const left = gap + (index % across) * (cell + gap);
     const top = gap + Math.floor(index / across) * rowHeight;
-    const image = onWhite(images.subarray(index * size * size * channels, (index + 1) * size * size * channels), channels);
+    const image = onWhite(
+      images.subarray(index * size * size * channels, (index + 1) * size * size * channels),
+      channels,
+    );
     for (let y = 0; y < cell; y++)
       for (let x = 0; x < cell; x++) {
         const from = (Math.floor(y / scale) * size + Math.floor(x / scale)) * 3;
@@ -104,7 +109,12 @@ export async function gridPng(
   { text = {}, ...options }: GridOptions & { text?: Record<string, string> },
 ): Promise<Uint8Array> {
   const { data, width, height } = gridPixels(images, options);
-  return insertPngText(await sharp(data, { raw: { width, height, channels: 3 } }).png().toBuffer(), text);
+  return insertPngText(
+    await sharp(data, { raw: { width, height, channels: 3 } })
+      .png()
+      .toBuffer(),
+    text,
+  );
 }
 
 /** One image [size, size, channels] as PNG in its own size and channels; `text` becomes its text chunks. */
@@ -116,7 +126,13 @@ export async function imagePng(
   if (image.length !== size * size * channels)
     throw new Error(`image: ${image.length} bytes are not an image of shape [${[size, size, channels].join(", ")}]`);
   const picture = sharp(image, { raw: { width: size, height: size, channels } });
-  return insertPngText(await picture.toColourspace(channels < 3 ? "b-w" : "srgb").png().toBuffer(), text);
+  return insertPngText(
+    await picture
+      .toColourspace(channels < 3 ? "b-w" : "srgb")
+      .png()
+      .toBuffer(),
+    text,
+  );
 }
 
 /** An image [pixels, channels] as opaque RGB [pixels, 3]. */

@@ -7,7 +7,8 @@ import type { Pixels } from "./grid.ts";
  * `columns` pixels across (never enlarged). Every line resets the colours at its end; lines carry no line break.
  */
 export function halfBlocks(pixels: Pixels, { columns }: { columns: number }): string[] {
-  if (!Number.isInteger(columns) || columns < 1) throw new Error(`half blocks: columns must be at least 1, not ${columns}`);
+  if (!Number.isInteger(columns) || columns < 1)
+    throw new Error(`half blocks: columns must be at least 1, not ${columns}`);
   const width = Math.min(columns, pixels.width);
   const height = Math.max(1, Math.round((pixels.height * width) / pixels.width));
   const small = reduced(pixels, width, height);

@@ -2,10 +2,19 @@ import sharp from "sharp";
 import { expect, test } from "vitest";
 import { crc32, insertPngText, readPngText } from "./pngtext.ts";
 
-const png = await sharp({ create: { width: 2, height: 2, channels: 3, background: "red" } }).png().toBuffer();
+const png = await sharp({ create: { width: 2, height: 2, channels: 3, background: "red" } })
+  .png()
+  .toBuffer();
 
 test("text is read back, in Latin-1 or not", () => {
-  const text = { Software: "fractalgen", "a b": "café\nline", empty: "", heart: "❤ 日本", tab: "a\tb", json: '{"seed":7}' };
+  const text = {
+    Software: "fractalgen",
+    "a b": "café\nline",
+    empty: "",
+    heart: "❤ 日本",
+    tab: "a\tb",
+    json: '{"seed":7}',
+  };
   const file = insertPngText(png, text);
   expect(readPngText(file)).toEqual(text);
   expect(Buffer.from(file).includes("iTXtheart")).toBe(true);
@@ -15,9 +24,14 @@ test("text is read back, in Latin-1 or not", () => {
 });
 
 test("other readers find the text and the pixels", async () => {
-  const file = insertPngText(png, { seed: "7", "prompt": "❤" });
+  const file = insertPngText(png, { seed: "7", prompt: "❤" });
   const { comments } = await sharp(file, { failOn: "warning" }).metadata();
-  expect(comments?.map(({ keyword, text }) => [keyword, text])).toEqual(expect.arrayContaining([["seed", "7"], ["prompt", "❤"]]));
+  expect(comments?.map(({ keyword, text }) => [keyword, text])).toEqual(
+    expect.arrayContaining([
+      ["seed", "7"],
+      ["prompt", "❤"],
+    ]),
+  );
   expect([...(await sharp(file, { failOn: "warning" }).raw().toBuffer()).subarray(0, 3)]).toEqual([255, 0, 0]);
 });
 

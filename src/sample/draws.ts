@@ -45,7 +45,11 @@ export function asideFrom(rows: Squares): Squares {
 }
 
 /** The patches at `places` (k of each row, row after row) of squares cut into a grid of patches. */
-export function patchesAt(rows: Squares, places: Int32Array, { grid, patch }: { grid: number; patch: number }): Squares {
+export function patchesAt(
+  rows: Squares,
+  places: Int32Array,
+  { grid, patch }: { grid: number; patch: number },
+): Squares {
   const each = places.length / rows.keys.length;
   const below: Squares = {
     keys: new Array(places.length),

@@ -110,10 +110,15 @@ const parametersOf = (config: ModelConfig, values: Values): Record<string, HostT
 /** Bytes [count, S, S, C]; with guiding pixels flat in each patch of the first level, so that a mean is a byte. */
 function someImages({ imageSize, channels, levels }: ModelConfig, count: number): Uint8Array {
   const [first] = levels;
-  const flat = levels.some((level) => level.kind === "mar" && level.guidingPixel) && first.kind !== "pixel" ? first.patch : 1;
+  const flat =
+    levels.some((level) => level.kind === "mar" && level.guidingPixel) && first.kind !== "pixel" ? first.patch : 1;
   const side = imageSize / flat;
   return Uint8Array.from({ length: count * imageSize ** 2 * channels }, (_, at) => {
-    const [c, x, y] = [at % channels, Math.floor(at / channels) % imageSize, Math.floor(at / channels / imageSize) % imageSize];
+    const [c, x, y] = [
+      at % channels,
+      Math.floor(at / channels) % imageSize,
+      Math.floor(at / channels / imageSize) % imageSize,
+    ];
     const image = Math.floor(at / channels / imageSize ** 2);
     const place = (image * side + Math.floor(y / flat)) * side + Math.floor(x / flat);
     return Math.floor(256 * uniform(seedKey(5), place * channels + c));
@@ -171,16 +176,25 @@ describe.each(Object.entries(models))("%s", (name, description) => {
       expect(gradient(parameter).every(Number.isFinite), parameter).toBe(true);
       squares += gradient(parameter).reduce((sum, x) => sum + x * x, 0);
     }
-    for (const parameter of ["generator.cond_emb.weight", "generator.patch_emb.weight", `${lastPixels(config).prefix}cond_proj.weight`])
-      expect(gradient(parameter).some((x) => x !== 0), parameter).toBe(true);
+    for (const parameter of [
+      "generator.cond_emb.weight",
+      "generator.patch_emb.weight",
+      `${lastPixels(config).prefix}cond_proj.weight`,
+    ])
+      expect(
+        gradient(parameter).some((x) => x !== 0),
+        parameter,
+      ).toBe(true);
     // Along the gradient the loss changes by the gradient's length.
     const length = Math.sqrt(squares);
     const moved = async (by: number) => {
-      const there = [...values].map(([key, value]) => [key, value.map((x, i) => x + (by * gradient(key)[i]) / length)] as const);
+      const there = [...values].map(
+        ([key, value]) => [key, value.map((x, i) => x + (by * gradient(key)[i]) / length)] as const,
+      );
       return Number((await run(new Map(there))).loss.data[0]);
     };
     const step = 0.003;
-    expect((await moved(step) - (await moved(-step))) / (2 * step) / length).toBeCloseTo(1, 2);
+    expect(((await moved(step)) - (await moved(-step))) / (2 * step) / length).toBeCloseTo(1, 2);
     await session.dispose();
   });
 
@@ -263,12 +277,20 @@ async function forcedSampling(model: SampledModel, values: Values, target: Uint8
   const { channels, imageSize } = config;
   const weights = weightsOf(config).weights;
   const parameters = parametersOf(config, values);
-  const teachers = [lastPixels(config), ...placedLevels(config).map((level, l) => (level.kind === "mar" && level.guidingPixel ? guidingPixels(config, l) : undefined))]
+  const teachers = [
+    lastPixels(config),
+    ...placedLevels(config).map((level, l) =>
+      level.kind === "mar" && level.guidingPixel ? guidingPixels(config, l) : undefined,
+    ),
+  ]
     .filter((place) => place !== undefined)
     .map(async ({ prefix, level, conditionWidth }) => {
       const condition = input("condition", "float32", ["K", conditionWidth]);
       const logits = teachPixels(scope(weights, prefix), level, condition, input("bytes", "int32", ["K", channels]));
-      const stacked = concat(logits.map((x) => reshape(x, ["K", 1, 256])), 1); // [K, C, V]
+      const stacked = concat(
+        logits.map((x) => reshape(x, ["K", 1, 256])),
+        1,
+      ); // [K, C, V]
       return { prefix, width: conditionWidth, session: await engine.session(writeOnnx({ logits: stacked })) };
     });
   const opened = await Promise.all(teachers);
@@ -281,8 +303,12 @@ async function forcedSampling(model: SampledModel, values: Values, target: Uint8
       const inner = await engine.session(graph, options);
       if (!inner.inputs.includes("uniforms")) return inner;
       const text = Buffer.from(graph.bytes);
-      const guidingAt = config.levels.map((_, l) => text.includes(`${levelPrefix(l)}guiding_pixel_loss.`)).lastIndexOf(true);
-      const { width, session: teacher } = opened.find(({ prefix }) => prefix === (guidingAt < 0 ? lastPixels(config) : guidingPixels(config, guidingAt)).prefix)!;
+      const guidingAt = config.levels
+        .map((_, l) => text.includes(`${levelPrefix(l)}guiding_pixel_loss.`))
+        .lastIndexOf(true);
+      const { width, session: teacher } = opened.find(
+        ({ prefix }) => prefix === (guidingAt < 0 ? lastPixels(config) : guidingPixels(config, guidingAt)).prefix,
+      )!;
       return {
         ...inner,
         async run(feeds) {
@@ -290,10 +316,14 @@ async function forcedSampling(model: SampledModel, values: Values, target: Uint8
           const ways = given.shape[0] / count;
           const wanted = Int32Array.from({ length: count * channels }, (_, i) => {
             const row = Math.floor(i / channels);
-            return target[((rows.image[row] * imageSize + rows.y[row]) * imageSize + rows.x[row]) * channels + (i % channels)];
+            return target[
+              ((rows.image[row] * imageSize + rows.y[row]) * imageSize + rows.x[row]) * channels + (i % channels)
+            ];
           });
           const each = product(given.shape.slice(1));
-          const middle = Float32Array.from({ length: ways * count * width }, (_, i) => Number(given.data[(Math.floor(i / width) + 1) * each - width + (i % width)]));
+          const middle = Float32Array.from({ length: ways * count * width }, (_, i) =>
+            Number(given.data[(Math.floor(i / width) + 1) * each - width + (i % width)]),
+          );
           const { logits } = await teacher.run({
             ...parameters,
             condition: float32(middle, [ways * count, width]),
@@ -301,7 +331,12 @@ async function forcedSampling(model: SampledModel, values: Values, target: Uint8
           });
           const uniforms = Float32Array.from(wanted, (byte, i) => {
             const [conditional, unconditional] = [0, 1].map((way) =>
-              Float64Array.from((logits.data as Float32Array).subarray((way * count * channels + i) * 256, (way * count * channels + i + 1) * 256)),
+              Float64Array.from(
+                (logits.data as Float32Array).subarray(
+                  (way * count * channels + i) * 256,
+                  (way * count * channels + i + 1) * 256,
+                ),
+              ),
             );
             nats[0] -= Math.log(softmax(conditional)[byte]);
             if (ways === 1) return middleOf(softmax(conditional), byte);
@@ -317,14 +352,21 @@ async function forcedSampling(model: SampledModel, values: Values, target: Uint8
     },
   };
   const sampler = createSampler(wrapped, model);
-  const draws = { ...seededDraws, uniforms: (now: Squares, count: number) => seededDraws.uniforms((rows = now), count) };
+  const draws = {
+    ...seededDraws,
+    uniforms: (now: Squares, count: number) => seededDraws.uniforms((rows = now), count),
+  };
   return {
     async run(options: SampleOptions) {
       const frames = [];
       const stream = sampler.sample({ ...options, draws });
       let next = await stream.next();
       for (; !next.done; next = await stream.next()) frames.push(next.value);
-      return { sampled: next.value, frames, nats: options.guidance && options.guidance !== 1 ? nats : nats.slice(0, 1) };
+      return {
+        sampled: next.value,
+        frames,
+        nats: options.guidance && options.guidance !== 1 ? nats : nats.slice(0, 1),
+      };
     },
     async dispose() {
       await sampler.dispose();

@@ -101,7 +101,8 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
     it("two samplings may take turns", async () => {
       const [a, b] = [0, 1].map((i) => sampler.sample({ labels: [labels[i]], indices: [i], ...common }));
       let [one, other] = [await a.next(), await b.next()];
-      while (!one.done || !other.done) [one, other] = [one.done ? one : await a.next(), other.done ? other : await b.next()];
+      while (!one.done || !other.done)
+        [one, other] = [one.done ? one : await a.next(), other.done ? other : await b.next()];
       expect([one.value, other.value]).toEqual(reference.slice(0, 2));
     });
   });
@@ -215,7 +216,11 @@ it("no labels, no images", async () => {
 describe("draws", () => {
   it("of a square, of what stands aside in it and of its patches have keys of their own", () => {
     const rows = wholeImages(7, [0, 5]);
-    const patches = patchesAt(rows, Int32Array.from({ length: 32 }, (_, i) => i % 16), { grid: 4, patch: 2 });
+    const patches = patchesAt(
+      rows,
+      Int32Array.from({ length: 32 }, (_, i) => i % 16),
+      { grid: 4, patch: 2 },
+    );
     expect(patches.keys.length).toBe(32);
     expect([patches.image[21], patches.x[21], patches.y[21]]).toEqual([1, 2, 2]); // the second image's patch 5
     const keys = [rows, asideFrom(rows), patches, asideFrom(patches)].flatMap((squares) => squares.keys.map(String));

@@ -83,7 +83,11 @@ interface Run {
   progress: { pixels: number };
 }
 
-async function* sampleImages(sessions: Sessions, config: ModelConfig, options: SampleOptions): AsyncGenerator<Frame, Uint8Array> {
+async function* sampleImages(
+  sessions: Sessions,
+  config: ModelConfig,
+  options: SampleOptions,
+): AsyncGenerator<Frame, Uint8Array> {
   const { labels, seed = 0, batch = 16, draws = seededDraws, signal } = options;
   const defaults = config.sampling;
   const { guidance = defaults.guidance, schedule = defaults.schedule } = options;
@@ -131,10 +135,15 @@ async function* square(
   if (level.kind === "mar" && level.guidingPixel) {
     const session = await run.sessions.guiding(l, run.guided);
     const { values } = await drawPixels(run, session, asideFrom(rows), conditions.conditions, guidance);
-    feeds.colour = float32(run.guided ? twice(values) : values, [values.length / run.config.channels * ways(run), run.config.channels]);
+    feeds.colour = float32(run.guided ? twice(values) : values, [
+      (values.length / run.config.channels) * ways(run),
+      run.config.channels,
+    ]);
   }
   const { prefix } = await (await run.sessions.begin(l)).run(feeds);
-  return yield* level.kind === "mar" ? marSquare(run, l, rows, prefix, guidance) : arSquare(run, l, rows, prefix, guidance);
+  return yield* level.kind === "mar"
+    ? marSquare(run, l, rows, prefix, guidance)
+    : arSquare(run, l, rows, prefix, guidance);
 }
 
 const ways = ({ guided }: Run): number => (guided ? 2 : 1);
@@ -146,7 +155,13 @@ function twice(values: Float32Array): Float32Array {
   return both;
 }
 
-async function* marSquare(run: Run, l: number, rows: Squares, prefix: HostTensor, guidance: number): AsyncGenerator<Frame, Patches> {
+async function* marSquare(
+  run: Run,
+  l: number,
+  rows: Squares,
+  prefix: HostTensor,
+  guidance: number,
+): AsyncGenerator<Frame, Patches> {
   const { tokens, patch, grid } = run.levels[l];
   const count = rows.keys.length;
   const width = run.config.channels * patch ** 2;
@@ -225,7 +240,13 @@ function readAndTake(run: Run, l: number, places: Int32Array, count: number): { 
   };
 }
 
-async function* arSquare(run: Run, l: number, rows: Squares, prefix: HostTensor, guidance: number): AsyncGenerator<Frame, Patches> {
+async function* arSquare(
+  run: Run,
+  l: number,
+  rows: Squares,
+  prefix: HostTensor,
+  guidance: number,
+): AsyncGenerator<Frame, Patches> {
   const level = run.levels[l];
   const { tokens, patch, grid, depth, heads } = level;
   const count = rows.keys.length;
@@ -259,13 +280,20 @@ async function* arSquare(run: Run, l: number, rows: Squares, prefix: HostTensor,
 }
 
 /** What stands inside the patches of level l: squares of the next level, or pixels. */
-async function* inside(run: Run, l: number, rows: Squares, conditions: HostTensor, guidance: number): AsyncGenerator<Frame, Patches> {
+async function* inside(
+  run: Run,
+  l: number,
+  rows: Squares,
+  conditions: HostTensor,
+  guidance: number,
+): AsyncGenerator<Frame, Patches> {
   if (l + 1 < run.levels.length) return yield* square(run, l + 1, rows, { conditions }, guidance);
   const { bytes, values } = await drawPixels(run, await run.sessions.pixels(run.guided), rows, conditions, guidance);
   const { imageSize, channels } = run.config;
   for (let i = 0; i < rows.keys.length; i++)
     for (let c = 0; c < channels; c++)
-      run.images[(((run.from + rows.image[i]) * imageSize + rows.y[i]) * imageSize + rows.x[i]) * channels + c] = bytes[i * channels + c];
+      run.images[(((run.from + rows.image[i]) * imageSize + rows.y[i]) * imageSize + rows.x[i]) * channels + c] =
+        bytes[i * channels + c];
   run.progress.pixels += rows.keys.length;
   return values;
 }

@@ -3,7 +3,15 @@
 import type { Engine, Session } from "../engine/engine.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { placedLevels } from "../config/model.ts";
-import { arStepGraph, beginGraph, guidingPixels, lastPixels, marStepGraph, type Outputs, pixelGraph } from "../model/steps.ts";
+import {
+  arStepGraph,
+  beginGraph,
+  guidingPixels,
+  lastPixels,
+  marStepGraph,
+  type Outputs,
+  pixelGraph,
+} from "../model/steps.ts";
 import type { SampledModel } from "./sampler.ts";
 
 export interface Sessions {
@@ -26,7 +34,8 @@ export function samplingSessions(engine: Engine, { config, folder, weights }: Sa
     begin: (l) => once(`begin ${l}`, () => beginGraph(config, l)),
     step: (l, guided) =>
       once(`step ${l} ${guided}`, () => (levels[l].kind === "ar" ? arStepGraph : marStepGraph)(config, l, { guided })),
-    guiding: (l, guided) => once(`guiding ${l} ${guided}`, () => pixelGraph(config, guidingPixels(config, l), { guided })),
+    guiding: (l, guided) =>
+      once(`guiding ${l} ${guided}`, () => pixelGraph(config, guidingPixels(config, l), { guided })),
     pixels: (guided) => once(`pixels ${guided}`, () => pixelGraph(config, lastPixels(config), { guided })),
     async dispose() {
       await Promise.all([...made.values()].map(async (session) => (await session).dispose()));

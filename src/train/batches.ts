@@ -12,7 +12,10 @@ const keyOf = (seed: number, stream: keyof typeof streams, step: number): Key =>
   derive(derive(seedKey(seed), streams[stream]), step);
 
 /** Draws a step's images: epoch after epoch in a new order each, or by class weight where `balance` asks for it. */
-export function batchSource({ train, classes, size, channels }: Dataset, config: TrainingConfig): (step: number) => Batch {
+export function batchSource(
+  { train, classes, size, channels }: Dataset,
+  config: TrainingConfig,
+): (step: number) => Batch {
   const { batch, seed, labelDrop, flip, balance } = config;
   const pick = balance > 0 ? balancedPick(train, classes.length, config) : epochPick(train, config);
   const bytes = size * size * channels;
@@ -53,7 +56,11 @@ function epochPick({ count }: Split, { seed }: TrainingConfig): (n: number) => n
   };
 }
 
-function balancedPick({ count, labels }: Split, classes: number, { seed, balance }: TrainingConfig): (n: number) => number {
+function balancedPick(
+  { count, labels }: Split,
+  classes: number,
+  { seed, balance }: TrainingConfig,
+): (n: number) => number {
   const sizes = new Float64Array(classes);
   for (const label of labels) sizes[label]++;
   const cumulative = new Float64Array(count);
@@ -78,20 +85,24 @@ function balancedPick({ count, labels }: Split, classes: number, { seed, balance
  */
 export function trainingMasks(seed: number, step: number): Masks {
   const key = keyOf(seed, "masks", step);
-  return masksFrom((level, image, place) => derive(derive(derive(key, level), image), place), (row, tokens) => {
-    let away = 0;
-    let n = 0;
-    do away = Math.abs(normal(row, 1_000_000 + n++));
-    while (away > 4);
-    return Math.max(1, Math.ceil(tokens * (1 - 0.25 * away)));
-  });
+  return masksFrom(
+    (level, image, place) => derive(derive(derive(key, level), image), place),
+    (row, tokens) => {
+      let away = 0;
+      let n = 0;
+      do away = Math.abs(normal(row, 1_000_000 + n++));
+      while (away > 4);
+      return Math.max(1, Math.ceil(tokens * (1 - 0.25 * away)));
+    },
+  );
 }
 
 /** Evaluation masks: a uniform count in 1 .. tokens for each row. */
 export function evaluationMasks(seed: number, pass: number): Masks {
   const key = derive(derive(seedKey(seed), 7), pass);
-  return masksFrom((level, image, place) => derive(derive(derive(key, level), image), place), (row, tokens) =>
-    1 + Math.floor(uniform(row, 1_000_000) * tokens),
+  return masksFrom(
+    (level, image, place) => derive(derive(derive(key, level), image), place),
+    (row, tokens) => 1 + Math.floor(uniform(row, 1_000_000) * tokens),
   );
 }
 

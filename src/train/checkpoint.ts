@@ -42,7 +42,12 @@ const stateName = "state.json";
 /** Writes a checkpoint folder whole or not at all. `model.safetensors` in it is the average, ready to be sampled. */
 export async function saveCheckpoint(
   folder: string,
-  { model, training, dataset, state }: { model: ModelConfig; training: TrainingConfig; dataset: string; state: TrainingState },
+  {
+    model,
+    training,
+    dataset,
+    state,
+  }: { model: ModelConfig; training: TrainingConfig; dataset: string; state: TrainingState },
 ): Promise<void> {
   const shapes = modelParameters(model);
   function* optimizer(): Generator<[string, HostTensor]> {
@@ -73,12 +78,16 @@ export interface Resumed {
 export async function loadCheckpoint(folder: string): Promise<Resumed> {
   await recoverFolder(folder);
   if (!existsSync(join(folder, stateName)))
-    throw new UserError(`there is no checkpoint to resume in ${folder}; give the folder that --out named, or start anew without --resume`);
+    throw new UserError(
+      `there is no checkpoint to resume in ${folder}; give the folder that --out named, or start anew without --resume`,
+    );
   const { config: model, weights } = readModelFolder(folder);
   const stateFile = join(folder, stateName);
   const { step, dataset, training } = (readJson(stateFile) ?? {}) as Partial<Resumed & { step: number }>;
   if (typeof step !== "number" || !Number.isSafeInteger(step) || step < 0 || typeof dataset !== "string")
-    throw new UserError(`${stateFile}: expected "step", "dataset" and "training", got ${step}, ${dataset}; the checkpoint is damaged`);
+    throw new UserError(
+      `${stateFile}: expected "step", "dataset" and "training", got ${step}, ${dataset}; the checkpoint is damaged`,
+    );
   const parsed = parseTrainingConfig(training, stateFile);
   const average = readSafetensors(weights.path).tensors;
   const optimizer = readSafetensors(join(folder, optimizerName)).tensors;
@@ -87,9 +96,12 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
   const shapes = new Map(parameters.map(({ name, shape }) => [name, String(shape)]));
   const part = (kind: string, name: string): Float32Array => {
     const found = optimizer.get(`${kind}.${name}`);
-    if (!found) throw new UserError(`${join(folder, optimizerName)} has no ${kind}.${name}; the checkpoint is incomplete`);
+    if (!found)
+      throw new UserError(`${join(folder, optimizerName)} has no ${kind}.${name}; the checkpoint is incomplete`);
     if (found.dtype !== "float32" || String(found.shape) !== shapes.get(name))
-      throw new UserError(`${join(folder, optimizerName)}: ${kind}.${name} is ${found.dtype} [${found.shape}], expected float32 [${shapes.get(name)}]; the checkpoint is damaged`);
+      throw new UserError(
+        `${join(folder, optimizerName)}: ${kind}.${name} is ${found.dtype} [${found.shape}], expected float32 [${shapes.get(name)}]; the checkpoint is damaged`,
+      );
     return found.data as Float32Array;
   };
   const values = new Map(names.map((name) => [name, part("value", name)]));

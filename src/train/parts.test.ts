@@ -10,14 +10,22 @@ it.each([0, 0.05])("AdamW with weight decay %s", (weightDecay) => {
   const options = { learningRate: 0.01, betas: [0.9, 0.95], eps: 1e-8, weightDecay } as const;
   const value = Float32Array.of(1, -2, 0.5);
   const moments = { first: new Float32Array(3), second: new Float32Array(3) };
-  let [p, m, v] = [[1, -2, 0.5], [0, 0, 0], [0, 0, 0]];
+  let [p, m, v] = [
+    [1, -2, 0.5],
+    [0, 0, 0],
+    [0, 0, 0],
+  ];
   for (let step = 1; step <= 5; step++) {
     const gradient = Float32Array.of(0.3 * step, -0.1, 2 / step);
     adamw(value, gradient, moments, options, { step, scale: 0.5 });
     const g = [...gradient].map((x) => x * 0.5);
     m = m.map((x, i) => 0.9 * x + 0.1 * g[i]);
     v = v.map((x, i) => 0.95 * x + 0.05 * g[i] ** 2);
-    p = p.map((x, i) => x * (1 - 0.01 * weightDecay) - (0.01 * (m[i] / (1 - 0.9 ** step))) / (Math.sqrt(v[i] / (1 - 0.95 ** step)) + 1e-8));
+    p = p.map(
+      (x, i) =>
+        x * (1 - 0.01 * weightDecay) -
+        (0.01 * (m[i] / (1 - 0.9 ** step))) / (Math.sqrt(v[i] / (1 - 0.95 ** step)) + 1e-8),
+    );
   }
   p.forEach((expected, i) => expect(value[i]).toBeCloseTo(expected, 6));
 });
@@ -31,7 +39,8 @@ it("clips by the norm of all gradients together", () => {
 describe("the learning rate", () => {
   const config = (schedule: "cosine" | "constant") =>
     parseTrainingConfig({ steps: 110, warmup: 10, learningRate: 1, minLearningRate: 0.1, schedule }, "the test");
-  it("warms up in a line", () => expect([0, 4, 9].map((step) => learningRateAt(step, config("cosine")))).toEqual([0.1, 0.5, 1]));
+  it("warms up in a line", () =>
+    expect([0, 4, 9].map((step) => learningRateAt(step, config("cosine")))).toEqual([0.1, 0.5, 1]));
   it("follows half a cosine down to the least", () => {
     expect(learningRateAt(10, config("cosine"))).toBe(1);
     expect(learningRateAt(60, config("cosine"))).toBeCloseTo(0.55, 9);
@@ -44,7 +53,8 @@ describe("batches", () => {
   const dataset = tinyDataset();
   // Each image is marked by its first byte, so that batches can be told apart.
   for (let i = 0; i < dataset.train.count; i++) dataset.train.images[i * 192] = i;
-  const source = (given: object) => batchSource(dataset, parseTrainingConfig({ batch: 3, labelDrop: 0, seed: 2, ...given }, "the test"));
+  const source = (given: object) =>
+    batchSource(dataset, parseTrainingConfig({ batch: 3, labelDrop: 0, seed: 2, ...given }, "the test"));
   const firsts = (step: number, given = {}) => {
     const { images } = source(given)(step);
     return [0, 1, 2].map((i) => images[i * 192]);
@@ -86,9 +96,14 @@ describe("batches", () => {
 });
 
 describe("masks", () => {
-  const rows = (count: number) => ({ image: new Int32Array(count), place: Int32Array.from({ length: count }, (_, i) => i) });
+  const rows = (count: number) => ({
+    image: new Int32Array(count),
+    place: Int32Array.from({ length: count }, (_, i) => i),
+  });
   const counts = (masks: Uint8Array, tokens: number) =>
-    Array.from({ length: masks.length / tokens }, (_, row) => masks.subarray(row * tokens, (row + 1) * tokens).reduce((a, b) => a + b, 0));
+    Array.from({ length: masks.length / tokens }, (_, row) =>
+      masks.subarray(row * tokens, (row + 1) * tokens).reduce((a, b) => a + b, 0),
+    );
   it("of training cover a normal(1, 0.25) share truncated to [0, 1], rounded up", () => {
     const drawn = counts(trainingMasks(1, 0)(0, rows(20_000), 64), 64);
     const mean = drawn.reduce((a, b) => a + b, 0) / drawn.length;

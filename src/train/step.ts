@@ -34,7 +34,11 @@ export interface StepOptions {
 }
 
 /** Compiles the graph of loss and gradients. A step's result does not depend on how it is cut into micro-batches. */
-export async function trainingStep(engine: Engine, config: ModelConfig, options: StepOptions = {}): Promise<TrainingStep> {
+export async function trainingStep(
+  engine: Engine,
+  config: ModelConfig,
+  options: StepOptions = {},
+): Promise<TrainingStep> {
   const { loss, nats, parameters } = lossGraph(config, options);
   const names = [...parameters.keys()];
   const wanted = gradients(loss, [...parameters.values()]);
@@ -55,7 +59,9 @@ export async function trainingStep(engine: Engine, config: ModelConfig, options:
       for (const [name, shape] of shapes) weights[name] = float32(values.get(name)!, shape);
       const count = batch.labels.length;
       const starts = Array.from({ length: Math.ceil(count / microBatch) }, (_, i) => i * microBatch);
-      const plans = starts.map((from) => planPass(config, Math.min(count, from + microBatch) - from, shifted(masks, from)));
+      const plans = starts.map((from) =>
+        planPass(config, Math.min(count, from + microBatch) - from, shifted(masks, from)),
+      );
       const totals = plans[0].rows.map((_, l) => plans.reduce((sum, { rows }) => sum + rows[l], 0));
       let lossSum = 0;
       let natSum = 0;
@@ -67,7 +73,10 @@ export async function trainingStep(engine: Engine, config: ModelConfig, options:
           redWeight: config.redWeight,
           guidingRedWeight: guidingPixelRedWeight,
         });
-        const result = await session.run({ ...weights, ...feeds, seed: int32([seed + 7919 * i], []) }, outputsInto(into));
+        const result = await session.run(
+          { ...weights, ...feeds, seed: int32([seed + 7919 * i], []) },
+          outputsInto(into),
+        );
         lossSum += Number(result.loss.data[0]);
         natSum += (result.nats.data as Float32Array).reduce((a, b) => a + b, 0);
         if (i > 0) for (const name of names) addInto(total.get(name)!, into.get(name)!);

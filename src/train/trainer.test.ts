@@ -23,10 +23,17 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const settings = (given: Partial<TrainingConfig>): TrainingConfig =>
-  parseTrainingConfig({ steps: 8, batch: 4, microBatch: 4, warmup: 2, evaluateSteps: 4, seed: 5, ...given }, "the test");
+  parseTrainingConfig(
+    { steps: 8, batch: 4, microBatch: 4, warmup: 2, evaluateSteps: 4, seed: 5, ...given },
+    "the test",
+  );
 
 /** Runs to the end, or until `until` steps are done. */
-async function collect(training: TrainingConfig, state: TrainingState, until = training.steps): Promise<TrainingRecord[]> {
+async function collect(
+  training: TrainingConfig,
+  state: TrainingState,
+  until = training.steps,
+): Promise<TrainingRecord[]> {
   const records: TrainingRecord[] = [];
   const stop = new AbortController();
   for await (const record of train(engine, { model, training, dataset, state, signal: stop.signal })) {
@@ -37,7 +44,9 @@ async function collect(training: TrainingConfig, state: TrainingState, until = t
 }
 
 const numbersOf = (records: TrainingRecord[]) =>
-  records.map((record) => (record.kind === "step" ? [record.step, record.loss, record.gradientNorm] : [record.step, record.bits]));
+  records.map((record) =>
+    record.kind === "step" ? [record.step, record.loss, record.gradientNorm] : [record.step, record.bits],
+  );
 
 const flat = (values: Map<string, Float32Array>): number[] => [...values.values()].flatMap((value) => [...value]);
 
@@ -111,6 +120,11 @@ it("stops at a NaN, naming the step and the tensor", async () => {
 
 it("refuses data that do not fit the model", async () => {
   const training = settings({});
-  const run = train(engine, { model, training, dataset: { ...dataset, size: 16 }, state: startingState(model, 0, training) });
+  const run = train(engine, {
+    model,
+    training,
+    dataset: { ...dataset, size: 16 },
+    state: startingState(model, 0, training),
+  });
   await expect(run.next()).rejects.toThrow("16x16");
 });

@@ -28,7 +28,11 @@ export type TrainingRecord =
       learningRate: number;
       seconds: number;
     }
-  | { kind: "evaluation"; step: number; /** Held-out bits per dimension, null class, averaged weights. */ bits: number };
+  | {
+      kind: "evaluation";
+      step: number;
+      /** Held-out bits per dimension, null class, averaged weights. */ bits: number;
+    };
 
 export interface TrainingRun {
   model: ModelConfig;
@@ -40,7 +44,10 @@ export interface TrainingRun {
 }
 
 /** Trains until the steps are done or the signal stops it, from wherever `state` is. A NaN ends it with an error. */
-export async function* train(engine: Engine, { model, training, dataset, state, signal }: TrainingRun): AsyncGenerator<TrainingRecord> {
+export async function* train(
+  engine: Engine,
+  { model, training, dataset, state, signal }: TrainingRun,
+): AsyncGenerator<TrainingRecord> {
   checkDataset(model, dataset);
   const step = await trainingStep(engine, model, training);
   const evaluate = await heldOutLikelihood(engine, model, training);
@@ -64,11 +71,23 @@ export async function* train(engine: Engine, { model, training, dataset, state, 
         const { name } = parameter;
         const weightDecay = decays(parameter) ? training.weightDecay : 0;
         const options = { learningRate, betas: training.betas, eps: training.eps, weightDecay };
-        adamw(state.values.get(name)!, step.gradients.get(name)!, state.moments.get(name)!, options, { step: number + 1, scale });
-        if (training.ema > 0) follow(state.average.get(name)!, state.values.get(name)!, averageDecay(training.ema, number));
+        adamw(state.values.get(name)!, step.gradients.get(name)!, state.moments.get(name)!, options, {
+          step: number + 1,
+          scale,
+        });
+        if (training.ema > 0)
+          follow(state.average.get(name)!, state.values.get(name)!, averageDecay(training.ema, number));
       }
       state.step = number + 1;
-      yield { kind: "step", step: state.step, loss, bits, gradientNorm, learningRate, seconds: (performance.now() - started) / 1000 };
+      yield {
+        kind: "step",
+        step: state.step,
+        loss,
+        bits,
+        gradientNorm,
+        learningRate,
+        seconds: (performance.now() - started) / 1000,
+      };
       if (state.step % training.evaluateSteps === 0 || state.step === training.steps)
         yield { kind: "evaluation", step: state.step, bits: await evaluate(state.average, dataset.heldOut) };
     }
@@ -84,7 +103,9 @@ function checkDataset({ imageSize, channels, classes }: ModelConfig, dataset: Da
       `the images of ${dataset.name} are ${dataset.size}x${dataset.size} with ${dataset.channels} channels, but the model generates ${imageSize}x${imageSize} with ${channels}`,
     );
   if (dataset.classes.join() !== classes.join())
-    throw new UserError(`the classes of ${dataset.name} (${dataset.classes.join(", ")}) are not the model's (${classes.join(", ")})`);
+    throw new UserError(
+      `the classes of ${dataset.name} (${dataset.classes.join(", ")}) are not the model's (${classes.join(", ")})`,
+    );
 }
 
 /** Early steps weigh more, so that the average soon forgets the random start. */
@@ -105,7 +126,11 @@ interface HeldOutLikelihood {
 }
 
 /** Bits per dimension by the published estimate: null class, a uniform count of masked patches, here one per row. */
-async function heldOutLikelihood(engine: Engine, model: ModelConfig, { microBatch, seed }: TrainingConfig): Promise<HeldOutLikelihood> {
+async function heldOutLikelihood(
+  engine: Engine,
+  model: ModelConfig,
+  { microBatch, seed }: TrainingConfig,
+): Promise<HeldOutLikelihood> {
   const { nats } = lossGraph(model);
   const session = await engine.session(writeOnnx({ nats }));
   const run = async (values: ReadonlyMap<string, Float32Array>, { images, count }: Split) => {

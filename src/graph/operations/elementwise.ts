@@ -75,7 +75,9 @@ export const elementwise = {
   dropoutMask: {
     shape: ([like, seed]) => {
       if (seed.dtype !== "int32" || seed.shape.length !== 0)
-        throw new Error(`dropout: the seed is ${seed.dtype} of ${seed.shape.length} dimensions, expected an int32 scalar`);
+        throw new Error(
+          `dropout: the seed is ${seed.dtype} of ${seed.shape.length} dimensions, expected an int32 scalar`,
+        );
       return { shape: like.shape, dtype: "float32" };
     },
     // murmur3's finaliser over the element's position, keyed by the seed and the salt. Products are int32 and wrap;
@@ -95,10 +97,15 @@ export const elementwise = {
       let hash = mix(emit.node("Add", [emit.node("Mul", [positions, int(0x27d4eb2f)]), key]), 16);
       hash = mix(emit.node("Mul", [hash, int(0x85ebca6b)]), 13);
       hash = mix(emit.node("Mul", [hash, int(0xc2b2ae35)]), 16);
-      const high = emit.node("BitShift", [unsigned(hash), emit.scalar(8, "uint32")], { direction: { string: "RIGHT" } });
+      const high = emit.node("BitShift", [unsigned(hash), emit.scalar(8, "uint32")], {
+        direction: { string: "RIGHT" },
+      });
       const uniform = emit.node("Cast", [high], { to: { int: onnxType.float32 } });
       const kept = emit.node("Less", [uniform, emit.scalar(keep * 2 ** 24, "float32")]);
-      const flat = emit.node("Mul", [emit.node("Cast", [kept], { to: { int: onnxType.float32 } }), emit.scalar(1 / keep, "float32")]);
+      const flat = emit.node("Mul", [
+        emit.node("Cast", [kept], { to: { int: onnxType.float32 } }),
+        emit.scalar(1 / keep, "float32"),
+      ]);
       return emit.node("Reshape", [flat, emit.node("Shape", [like])]);
     },
     gradient: null,

@@ -32,7 +32,9 @@ export const layout = {
       const [first] = inputs;
       for (const { shape } of inputs)
         if (shape.length !== first.shape.length || shape.some((d, i) => i !== axis && d !== first.shape[i]))
-          throw new Error(`concat: shapes differ beside axis ${axis}: ${inputs.map((x) => showShape(x.shape)).join(" ")}`);
+          throw new Error(
+            `concat: shapes differ beside axis ${axis}: ${inputs.map((x) => showShape(x.shape)).join(" ")}`,
+          );
       const shape = [...first.shape];
       shape[axis] = inputs.map((x) => x.shape[axis]).reduce(plus);
       return { shape, dtype: first.dtype };
@@ -97,4 +99,3 @@ function reshapeCode(from: Shape, to: Shape): number[] {
     return -1;
   });
 }
-

@@ -58,4 +58,3 @@ export const matrix = {
     },
   } satisfies Row<"linear">,
 };
-

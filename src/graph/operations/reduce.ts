@@ -18,7 +18,10 @@ export const reduce = {
       if (shape.length !== 2 || axes.length !== 1 || axes[0] !== 0 || keep)
         return emit.node("ReduceSum", [x, emit.ints(axes)], { keepdims: { int: +keep } });
       const count = emit.node("Shape", [x], { start: { int: 0 }, end: { int: 1 } });
-      const ones = emit.node("Expand", [emit.constant(float32([1], [1, 1])), emit.node("Concat", [emit.ints([1]), count], { axis: { int: 0 } })]);
+      const ones = emit.node("Expand", [
+        emit.constant(float32([1], [1, 1])),
+        emit.node("Concat", [emit.ints([1]), count], { axis: { int: 0 } }),
+      ]);
       return emit.node("Reshape", [emit.node("MatMul", [ones, x]), emit.ints([-1])]);
     },
     gradient: ({ inputs: [x], attributes: { axes } }, dy) => [expandLike(reshape(dy, reduced(x.shape, axes, true)), x)],
@@ -57,7 +60,9 @@ export const reduce = {
     },
     onnx: (emit, [logits, target]) => {
       const column = emit.node("Unsqueeze", [target, emit.ints([1])]);
-      const likelihood = emit.node("GatherElements", [emit.node("LogSoftmax", [logits], last), column], { axis: { int: 1 } });
+      const likelihood = emit.node("GatherElements", [emit.node("LogSoftmax", [logits], last), column], {
+        axis: { int: 1 },
+      });
       return emit.node("Neg", [emit.node("Squeeze", [likelihood, emit.ints([1])])]);
     },
     gradient: ({ inputs: [logits, target] }, dy) => {

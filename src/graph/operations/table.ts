@@ -15,7 +15,11 @@ const given = (op: string) => (): never => {
 export const operations: { [K in OpName]: Row<K> } = {
   input: { shape: (_, { shape, dtype }) => ({ shape, dtype }), onnx: given("input"), gradient: null },
   parameter: { shape: (_, { shape }) => ({ shape, dtype: "float32" }), onnx: given("parameter"), gradient: null },
-  constant: { shape: (_, { value }) => ({ shape: value.shape, dtype: value.dtype }), onnx: given("constant"), gradient: null },
+  constant: {
+    shape: (_, { value }) => ({ shape: value.shape, dtype: value.dtype }),
+    onnx: given("constant"),
+    gradient: null,
+  },
   ...elementwise,
   ...matrix,
   ...layout,
