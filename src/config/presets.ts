@@ -20,7 +20,7 @@ export const emojiPreset: Preset = {
       { kind: "pixel", width: 64, depth: 1, heads: 4 },
     ],
     redWeight: 5,
-    sampling: { guidance: 5, schedule: "linear", temperature: 1.15, filterThreshold: 0.0001, iterations: [32, 16] },
+    sampling: { guidance: 3, schedule: "constant", temperature: 1.25, filterThreshold: 0.0001, iterations: [32, 16] },
   },
   training: {
     steps: 7400,

@@ -1,5 +1,6 @@
 /** The published implementation's recorded results hold, all of them; and a model that is not theirs does not pass. */
 
+import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type HostTensor, uint8 } from "../core/arrays.ts";
@@ -83,6 +84,14 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
     const spoilt = { ...withWeight(parityCase, bias, 1), samples: { "sample.plain": plain } };
     expect(names(failures(await compareSamples(engine, spoilt)))).toEqual(["sample.plain.u8"]);
   });
+});
+
+it("npm run parity passes over the README that a glob takes in, and counts what agrees", () => {
+  const main = fileURLToPath(new URL("./main.ts", import.meta.url));
+  const paths = [folder("README.md"), folder("ar-3level")];
+  const { status, stdout } = spawnSync(process.execPath, ["--import", "tsx", main, ...paths], { encoding: "utf8" });
+  expect(stdout).toMatch(/^ar-3level:\n( {2}ok .*\n){191,}\d+ agree, 0 differ\n$/);
+  expect(status).toBe(0);
 });
 
 it("no comparison is ok with a NaN, a missing value or an error above its tolerance", () => {

@@ -1,0 +1,167 @@
+/** Checkpoints on disk: what comes back, and that no full disk, no NaN and no kill costs the previous one. */
+
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseTrainingConfig } from "../config/training.ts";
+import { UserError } from "../core/errors.ts";
+import { seedKey, uniform } from "../core/random.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { readModelFolder } from "../files/model.ts";
+import { readSafetensors } from "../files/safetensors.ts";
+import { loadCheckpoint, saveCheckpoint, startingState, type TrainingState } from "./checkpoint.ts";
+import { tinyDataset, tinyModel } from "./tiny.ts";
+import { train } from "./trainer.ts";
+
+let dir: string;
+beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), "checkpoint-"))));
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const model = tinyModel();
+const training = parseTrainingConfig({ steps: 8, batch: 4, warmup: 2, ema: 0.5, seed: 3 }, "the test");
+
+/** A state in which every number tells its step and part. */
+function marked(step: number, ema = training.ema): TrainingState {
+  const state = startingState(model, 0, { ema });
+  state.step = step;
+  for (const data of state.values.values()) data.fill(step);
+  if (ema > 0) for (const data of state.average.values()) data.fill(step + 0.25);
+  for (const { first, second } of state.moments.values()) {
+    first.fill(step + 0.5);
+    second.fill(step + 0.75);
+  }
+  return state;
+}
+
+const save = (folder: string, state: TrainingState, given = training) =>
+  saveCheckpoint(folder, { model, training: given, dataset: "tiny", state });
+
+describe("a checkpoint", () => {
+  it("brings back all that was saved, and is a model folder with the averaged weights", async () => {
+    const folder = join(dir, "last");
+    const state = marked(3);
+    await save(folder, state);
+    expect(await loadCheckpoint(folder)).toEqual({ model, training, dataset: "tiny", state });
+    expect(readdirSync(folder).sort()).toEqual(["config.json", "model.safetensors", "optimizer.safetensors", "state.json"]);
+    const sampled = readSafetensors(readModelFolder(folder).weights.path).tensors;
+    expect(new Set([...sampled.values()].flatMap(({ data }) => [...(data as Float32Array)]))).toEqual(new Set([3.25]));
+  });
+
+  it("without an average holds the weights once, and one array serves as both", async () => {
+    const folder = join(dir, "last");
+    await save(folder, marked(4, 0), { ...training, ema: 0 });
+    const { state } = await loadCheckpoint(folder);
+    expect(state.average).toBe(state.values);
+    expect(state.values.get("class_emb.weight")![0]).toBe(4);
+  });
+
+  it("that is damaged or missing is a sentence", async () => {
+    const folder = join(dir, "last");
+    await expect(loadCheckpoint(folder)).rejects.toThrow(/there is no checkpoint to resume in .*--resume/);
+    await save(folder, marked(1));
+    truncateSync(join(folder, "optimizer.safetensors"), 5000);
+    await expect(loadCheckpoint(folder)).rejects.toThrow(UserError);
+    await save(folder, marked(1));
+    const good = readFileSync(join(folder, "state.json"), "utf8");
+    for (const bad of ["{", "null", '{"step": -1}', good.replace('"steps"', '"stpes"')]) {
+      writeFileSync(join(folder, "state.json"), bad);
+      await expect(loadCheckpoint(folder)).rejects.toThrow(/state\.json/);
+      await expect(loadCheckpoint(folder)).rejects.toThrow(UserError);
+    }
+  });
+});
+
+it("a NaN ends the run with a sentence; the checkpoint and the state are as they were", async () => {
+  const folder = join(dir, "last");
+  const state = startingState(model, 0, training);
+  const engine = await nodeEngine({ threads: 1 });
+  const dataset = tinyDataset();
+  const run = () => train(engine, { model, training, dataset, state });
+  for await (const record of run())
+    if (record.step === 2) {
+      await save(folder, state);
+      break;
+    }
+  const weight = state.values.get("patch_emb.weight") ?? [...state.values.values()][0];
+  weight[0] = Number.NaN;
+  const before = structuredClone(state);
+  const rest = run();
+  await expect(rest.next()).rejects.toThrow(
+    /^training stopped at step 3: the loss is NaN and \S+ is no longer finite; the last checkpoint is untouched, resume it with a lower learning rate$/,
+  );
+  expect(state).toEqual(before);
+  const { state: saved } = await loadCheckpoint(folder);
+  expect(saved.step).toBe(2);
+  for (const data of saved.values.values()) expect(data.every(Number.isFinite)).toBe(true);
+});
+
+const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
+/** Saves marked checkpoints in a process of its own. */
+const inChild = (code: string) => [
+  "--import",
+  "tsx",
+  "--input-type=module",
+  "--eval",
+  `import { saveCheckpoint, startingState } from ${url("./checkpoint.ts")};
+   import { tinyModel } from ${url("./tiny.ts")};
+   const model = tinyModel();
+   const training = ${JSON.stringify(training)};
+   const marked = ${marked.toString()};
+   const save = (step) => saveCheckpoint(${JSON.stringify(join(dir, "last"))}, { model, training, dataset: "tiny", state: marked(step) });
+   ${code}`,
+];
+
+/** The step of a checkpoint of which every number has to belong to that step. */
+async function wholeStep(folder: string): Promise<number> {
+  const { state } = await loadCheckpoint(folder);
+  expect(state).toEqual(marked(state.step));
+  return state.step;
+}
+
+// A small disk in a mount namespace of its own, which ends with the child; needs Linux with user namespaces.
+const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
+it.skipIf(!canMount)("a full disk is a sentence and leaves the previous checkpoint (skipped where no small disk can be mounted)", () => {
+  const code = `
+    import { statfsSync, writeFileSync, readFileSync, readdirSync } from "node:fs";
+    import { loadCheckpoint } from ${url("./checkpoint.ts")};
+    await save(1);
+    const { bavail, bsize } = statfsSync(${JSON.stringify(dir)});
+    writeFileSync(${JSON.stringify(join(dir, "ballast"))}, new Uint8Array(bavail * bsize - 100_000)); // room for a part of the next
+    await save(2).catch((error) => console.log(error.name, error.message));
+    console.log(readdirSync(${JSON.stringify(dir)}).sort().join());
+    const { state } = await loadCheckpoint(${JSON.stringify(join(dir, "last"))});
+    console.log(state.step, JSON.stringify([...new Set([...state.values.values()].flatMap((data) => [...data]))]));`;
+  const shell = `mount -t tmpfs -o size=8m tmpfs ${dir} && exec "$0" "$@"`;
+  const output = execFileSync("unshare", ["-rm", "sh", "-c", shell, process.execPath, ...inChild(code)], { encoding: "utf8" });
+  const [sentence, left, state] = output.trim().split("\n");
+  expect(sentence).toMatch(
+    /^UserError cannot write .*: the disk is full \(wrote \d+ kB( of \d+ kB)?\); free some space and run again; the previous folder is untouched$/,
+  );
+  expect(left).toBe("ballast,last");
+  expect(state).toBe("1 [1]");
+});
+
+it("a kill at any moment leaves a whole checkpoint", async () => {
+  const code = `
+    for (let step = Number(process.argv[1]); ; step++) {
+      await save(step);
+      if (step % 5 === 1) console.log("going");
+    }`;
+  const folder = join(dir, "last");
+  let step = 0;
+  for (let kill = 0; kill < 6; kill++) {
+    const child = spawn(process.execPath, [...inChild(code), String(step + 1)], { stdio: ["ignore", "pipe", "inherit"] });
+    await once(child.stdout, "data");
+    await new Promise((resolve) => setTimeout(resolve, 60 * uniform(seedKey(kill), 0)));
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    const found = await wholeStep(folder);
+    expect(found).toBeGreaterThan(step);
+    step = found;
+  }
+  await save(folder, marked(step + 1));
+  expect(readdirSync(dir)).toEqual(["last"]); // what the kills left is gone
+});
