@@ -85,7 +85,9 @@ export async function replaceFolder(dir: string, fill: (temporary: string) => Pr
   } catch (error) {
     await rm(fresh, { recursive: true, force: true }).catch(() => {});
     await recoverFolder(target).catch(() => false);
-    throw explained(error, { path: dir, previous: (await isFolder(target)) ? "folder" : undefined });
+    // A file's own complaint names the temporary folder, of which the user knows nothing.
+    const inside = error instanceof UserError && error.message.includes(fresh) && error.cause ? error.cause : error;
+    throw explained(inside, { path: dir, previous: (await isFolder(target)) ? "folder" : undefined });
   }
 }
 

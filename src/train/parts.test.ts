@@ -30,10 +30,25 @@ it.each([0, 0.05])("AdamW with weight decay %s", (weightDecay) => {
   p.forEach((expected, i) => expect(value[i]).toBeCloseTo(expected, 6));
 });
 
+it("AdamW's first step is the learning rate towards the gradient's sign, after the decay", () => {
+  const value = Float32Array.of(1, 1, 1, 1);
+  const moments = { first: new Float32Array(4), second: new Float32Array(4) };
+  const options = { learningRate: 0.01, betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0.5 } as const;
+  adamw(value, Float32Array.of(3, -0.001, 0, 1e-8), moments, options, { step: 1 });
+  // 1 - 0.01 * 0.5 = 0.995, then -+ 0.01 g / (|g| + 1e-8)
+  [0.985, 1.005 - 1e-7, 0.995, 0.99].forEach((expected, i) => expect(value[i]).toBeCloseTo(expected, 6));
+  expect([...moments.first].map((m) => m.toPrecision(6))).toEqual([0.3, -0.0001, 0, 1e-9].map((m) => m.toPrecision(6)));
+  expect([...moments.second].map((v) => v.toPrecision(6))).toEqual([0.45, 5e-8, 0, 5e-18].map((v) => v.toPrecision(6)));
+});
+
 it("clips by the norm of all gradients together", () => {
   expect(globalNorm([Float32Array.of(3), Float32Array.of(0, 4)])).toBe(5);
   expect(clipScale(5, 3)).toBeCloseTo(0.6, 6);
   expect(clipScale(2, 3)).toBe(1);
+  expect(clipScale(0, 3)).toBe(1);
+  expect(globalNorm([])).toBe(0);
+  // a sum that float32 could not hold
+  expect(globalNorm([new Float32Array(100).fill(1e20)])).toBeCloseTo(1e21, -15);
 });
 
 describe("the learning rate", () => {
@@ -45,6 +60,17 @@ describe("the learning rate", () => {
     expect(learningRateAt(10, config("cosine"))).toBe(1);
     expect(learningRateAt(60, config("cosine"))).toBeCloseTo(0.55, 9);
     expect(learningRateAt(110, config("cosine"))).toBeCloseTo(0.1, 9);
+  });
+  it("starts at once without a warm-up, and never leaves its bounds", () => {
+    const without = parseTrainingConfig({ steps: 4, warmup: 0, learningRate: 1, minLearningRate: 0.1 }, "the test");
+    expect(learningRateAt(0, without)).toBe(1);
+    for (const warmup of [0, 3, 4, 9])
+      for (let step = 0; step < 12; step++) {
+        const rate = learningRateAt(step, { ...without, warmup });
+        expect(rate).toBeGreaterThan(0.09);
+        expect(rate).toBeLessThanOrEqual(1);
+      }
+    expect(learningRateAt(1000, without)).toBeCloseTo(0.1, 9);
   });
   it("or stays", () => expect(learningRateAt(100, config("constant"))).toBe(1));
 });
@@ -75,23 +101,63 @@ describe("batches", () => {
     const dropped = drawn.filter((label) => label === 2).length / drawn.length;
     expect(Math.abs(dropped - 0.25)).toBeLessThan(0.04);
   });
-  it("weigh classes by their size to the power -balance", () => {
-    const uneven = tinyDataset();
-    uneven.train.labels.set([0, 0, 0, 0, 0, 1]);
-    const draw = batchSource(uneven, parseTrainingConfig({ batch: 4, labelDrop: 0, balance: 1 }, "the test"));
-    const drawn = Array.from({ length: 300 }, (_, step) => [...draw(step).labels]).flat();
-    const light = drawn.filter((label) => label === 1).length / drawn.length;
-    expect(Math.abs(light - 0.5)).toBeLessThan(0.05);
+  it("keep each image's own label otherwise", () => {
+    const draw = source({ labelDrop: 0.5 });
+    for (let step = 0; step < 50; step++) {
+      const { images, labels } = draw(step);
+      labels.forEach((label, i) => {
+        if (label !== 2) expect(label).toBe(images[i * 192] % 2);
+      });
+    }
   });
-  it("mirror half of the images left to right where asked to", () => {
-    const { images } = source({ flip: true, batch: 1 })(0);
-    const mirrored = Array.from({ length: 40 }, (_, step) => source({ flip: true, batch: 1 })(step).images).filter(
-      (image) => image[0] !== image[3] || image[7 * 3] !== image[6 * 3],
+  it("take steps that do not divide an epoch from one epoch's end and the next one's start", () => {
+    const drawn = Array.from({ length: 12 }, (_, step) => {
+      const { images } = source({ batch: 4 })(step);
+      return [0, 1, 2, 3].map((i) => images[i * 192]);
+    }).flat();
+    for (let epoch = 0; epoch < 8; epoch++)
+      expect(drawn.slice(epoch * 6, epoch * 6 + 6).toSorted()).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+  it.each([
+    [0, [4 / 6, 2 / 6]],
+    [0.5, [2 / (2 + Math.SQRT2), Math.SQRT2 / (2 + Math.SQRT2)]],
+    [1, [1 / 2, 1 / 2]],
+  ])("at balance %f pick classes of 4 and 2 images by size to the power 1 - balance, their images alike", (balance, shares) => {
+    const uneven = tinyDataset();
+    uneven.train.labels.set([0, 1, 0, 0, 1, 0]);
+    for (let i = 0; i < 6; i++) uneven.train.images[i * 192] = i;
+    const draw = batchSource(uneven, parseTrainingConfig({ batch: 60, labelDrop: 0, balance }, "the test"));
+    const counts = new Float64Array(6);
+    for (let step = 0; step < 100; step++) {
+      const { images } = draw(step);
+      for (let i = 0; i < 60; i++) counts[images[i * 192]]++;
+    }
+    counts.forEach((found, image) => {
+      const label = uneven.train.labels[image];
+      const share = shares[label] / [4, 2][label];
+      expect(Math.abs(found / 6000 - share), `image ${image}`).toBeLessThan(4 * Math.sqrt((share * (1 - share)) / 6000));
+    });
+  });
+  it("mirror half of the images left to right where asked to, to the byte", () => {
+    const marked = tinyDataset();
+    marked.train.images.forEach((_, i) => (marked.train.images[i] = (i * 37 + (i >> 8)) % 256));
+    const draw = batchSource(marked, parseTrainingConfig({ batch: 6, labelDrop: 0, flip: true }, "the test"));
+    const originals = Array.from({ length: 6 }, (_, i) => [...marked.train.images.subarray(i * 192, (i + 1) * 192)]);
+    // [row, column, channel] with the columns turned round
+    const mirrors = originals.map((image) =>
+      image.map((_, i) => image[Math.floor(i / 24) * 24 + (7 - (Math.floor(i / 3) % 8)) * 3 + (i % 3)]).join(),
     );
-    expect(images.length).toBe(192);
-    const marksRight = mirrored.filter((image) => image[7 * 3] !== image[6 * 3]).length;
-    expect(marksRight).toBeGreaterThan(5);
-    expect(marksRight).toBeLessThan(35);
+    const plain = new Set(originals.map(String));
+    let mirrored = 0;
+    for (let step = 0; step < 100; step++) {
+      const { images } = draw(step);
+      for (let i = 0; i < 6; i++) {
+        const image = images.subarray(i * 192, (i + 1) * 192).join();
+        if (!plain.has(image)) expect(mirrors).toContain(image);
+        if (!plain.has(image)) mirrored++;
+      }
+    }
+    expect(Math.abs(mirrored / 600 - 1 / 2)).toBeLessThan(4 * Math.sqrt(1 / 4 / 600));
   });
 });
 
@@ -104,15 +170,49 @@ describe("masks", () => {
     Array.from({ length: masks.length / tokens }, (_, row) =>
       masks.subarray(row * tokens, (row + 1) * tokens).reduce((a, b) => a + b, 0),
     );
-  it("of training cover a normal(1, 0.25) share truncated to [0, 1], rounded up", () => {
-    const drawn = counts(trainingMasks(1, 0)(0, rows(20_000), 64), 64);
-    const mean = drawn.reduce((a, b) => a + b, 0) / drawn.length;
-    // E[rate] = 1 - 0.25 sqrt(2 / pi); rounding up adds half a patch on average
-    expect(Math.abs(mean - (64 * (1 - 0.25 * Math.sqrt(2 / Math.PI)) + 0.5))).toBeLessThan(0.4);
-    expect(Math.min(...drawn)).toBeGreaterThanOrEqual(1);
-    expect(Math.max(...drawn)).toBe(64);
-    // P(rate > 0.75) = P(|z| < 1)
-    expect(Math.abs(drawn.filter((count) => count > 48).length / drawn.length - 0.6827)).toBeLessThan(0.02);
+  /** The standard normal's distribution function, by a sum of trapezoids. */
+  const normalUpTo = (z: number): number => {
+    const steps = 2000;
+    const density = (x: number) => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
+    const width = z / steps;
+    let sum = (density(0) + density(z)) / 2;
+    for (let i = 1; i < steps; i++) sum += density(i * width);
+    return 1 / 2 + sum * width;
+  };
+  it.each([16, 64])("of training cover ceil(%i rate) patches, the rate normal(1, 0.25) truncated to [0, 1]", (tokens) => {
+    const total = 20_000;
+    const drawn = counts(trainingMasks(1, 0)(0, rows(total), tokens), tokens);
+    // P(rate <= r) = (F((r - 1) / 0.25) - F(-4)) / (F(0) - F(-4))
+    const below = (rate: number) => (normalUpTo((rate - 1) / 0.25) - normalUpTo(-4)) / (1 / 2 - normalUpTo(-4));
+    const histogram = new Float64Array(tokens + 1);
+    for (const count of drawn) histogram[count]++;
+    expect(histogram[0]).toBe(0);
+    let chiSquare = 0;
+    let cells = 0;
+    let restFound = 0;
+    let restExpected = 0;
+    for (let count = 1; count <= tokens; count++) {
+      restFound += histogram[count];
+      restExpected += total * (below(count / tokens) - below((count - 1) / tokens));
+      if (restExpected < 10) continue; // rare counts together
+      chiSquare += (restFound - restExpected) ** 2 / restExpected;
+      cells++;
+      [restFound, restExpected] = [0, 0];
+    }
+    expect(cells).toBeGreaterThan(tokens / 2);
+    expect(Math.abs(chiSquare - (cells - 1)) / Math.sqrt(2 * (cells - 1))).toBeLessThan(4);
+  });
+  it.each([
+    ["training", trainingMasks(1, 0)],
+    ["evaluation", evaluationMasks(1, 0)],
+  ])("of %s take every patch alike", (_, masks) => {
+    const drawn = masks(0, rows(8000), 16);
+    const total = drawn.reduce((a, b) => a + b, 0);
+    for (let place = 0; place < 16; place++) {
+      let masked = 0;
+      for (let row = 0; row < 8000; row++) masked += drawn[row * 16 + place];
+      expect(Math.abs(masked - total / 16)).toBeLessThan(4.5 * Math.sqrt(8000 / 4));
+    }
   });
   it("of evaluation cover 1 to all patches, each count alike", () => {
     const drawn = counts(evaluationMasks(1, 0)(0, rows(16_000), 16), 16);
@@ -123,5 +223,9 @@ describe("masks", () => {
     expect(trainingMasks(1, 2)(0, rows(8), 16)).toEqual(trainingMasks(1, 2)(0, rows(8), 16));
     expect(trainingMasks(1, 3)(0, rows(8), 16)).not.toEqual(trainingMasks(1, 2)(0, rows(8), 16));
     expect(trainingMasks(1, 2)(1, rows(8), 16)).not.toEqual(trainingMasks(1, 2)(0, rows(8), 16));
+    expect(trainingMasks(2, 2)(0, rows(8), 16)).not.toEqual(trainingMasks(1, 2)(0, rows(8), 16));
+    // a row's mask follows from its image and place, not from which rows stand before it
+    const later = { image: new Int32Array(3), place: Int32Array.of(5, 6, 7) };
+    expect(trainingMasks(1, 2)(0, later, 16)).toEqual(trainingMasks(1, 2)(0, rows(8), 16).subarray(5 * 16));
   });
 });
