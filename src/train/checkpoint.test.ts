@@ -2,10 +2,10 @@
 
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { parseTrainingConfig } from "../config/training.ts";
 import { UserError } from "../core/errors.ts";
@@ -16,6 +16,21 @@ import { readSafetensors } from "../files/safetensors.ts";
 import { loadCheckpoint, saveCheckpoint, startingState, type TrainingState } from "./checkpoint.ts";
 import { markedState, tinyDataset, tinyModel } from "./tiny.ts";
 import { train } from "./trainer.ts";
+
+/** Called before every operation on files and folders. */
+const disk = vi.hoisted(() => ({ before: () => {} }));
+vi.mock("node:fs/promises", async (original) => {
+  const actual = await original<typeof import("node:fs/promises")>();
+  const { mkdir, open, rename, rm } = actual;
+  const watched = Object.entries({ mkdir, open, rename, rm }).map(([name, operation]) => [
+    name,
+    (...given: unknown[]) => {
+      disk.before();
+      return (operation as (...given: unknown[]) => unknown)(...given);
+    },
+  ]);
+  return { ...actual, ...Object.fromEntries(watched) };
+});
 
 let dir: string;
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), "checkpoint-"))));
@@ -50,9 +65,16 @@ describe("a checkpoint", () => {
     expect(rest).toEqual({ model, training, dataset: "tiny" });
     expect([...loaded.values.keys()]).toEqual([...state.values.keys()]);
     expect(numbers(loaded).equals(numbers(state))).toBe(true);
-    expect(readdirSync(folder).sort()).toEqual(["config.json", "model.safetensors", "optimizer.safetensors", "state.json"]);
+    expect(readdirSync(folder).sort()).toEqual([
+      "config.json",
+      "model.safetensors",
+      "optimizer.safetensors",
+      "state.json",
+    ]);
     const sampled = readSafetensors(readModelFolder(folder).weights.path).tensors;
-    expect(new Set([...sampled.values()].flatMap(({ data }) => Array.from(data as Float32Array)))).toEqual(new Set([3.25]));
+    expect(new Set([...sampled.values()].flatMap(({ data }) => Array.from(data as Float32Array)))).toEqual(
+      new Set([3.25]),
+    );
   });
 
   it("without an average holds the weights once, and one array serves as both", async () => {
@@ -127,8 +149,10 @@ async function wholeStep(folder: string): Promise<number> {
 
 // A small disk in a mount namespace of its own, which ends with the child; needs Linux with user namespaces.
 const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
-it.skipIf(!canMount)("a full disk is a sentence and leaves the previous checkpoint (skipped where no small disk can be mounted)", () => {
-  const code = `
+it.skipIf(!canMount)(
+  "a full disk is a sentence and leaves the previous checkpoint (skipped where no small disk can be mounted)",
+  () => {
+    const code = `
     import { statfsSync, writeFileSync, readFileSync, readdirSync } from "node:fs";
     import { loadCheckpoint } from ${url("./checkpoint.ts")};
     await save(1);
@@ -138,14 +162,42 @@ it.skipIf(!canMount)("a full disk is a sentence and leaves the previous checkpoi
     console.log(readdirSync(${JSON.stringify(dir)}).sort().join());
     const { state } = await loadCheckpoint(${JSON.stringify(join(dir, "last"))});
     console.log(state.step, JSON.stringify([...new Set([...state.values.values()].flatMap((data) => [...data]))]));`;
-  const shell = `mount -t tmpfs -o size=8m tmpfs ${dir} && exec "$0" "$@"`;
-  const output = execFileSync("unshare", ["-rm", "sh", "-c", shell, process.execPath, ...inChild(code)], { encoding: "utf8" });
-  const [sentence, left, state] = output.trim().split("\n");
-  expect(sentence).toBe(
-    `UserError cannot write ${join(dir, "last")}: the disk is full; free some space and run again; the previous folder is untouched`,
-  );
-  expect(left).toBe("ballast,last");
-  expect(state).toBe("1 [1]");
+    const shell = `mount -t tmpfs -o size=8m tmpfs ${dir} && exec "$0" "$@"`;
+    const output = execFileSync("unshare", ["-rm", "sh", "-c", shell, process.execPath, ...inChild(code)], {
+      encoding: "utf8",
+    });
+    const [sentence, left, state] = output.trim().split("\n");
+    expect(sentence).toBe(
+      `UserError cannot write ${join(dir, "last")}: the disk is full; free some space and run again; the previous folder is untouched`,
+    );
+    expect(left).toBe("ballast,last");
+    expect(state).toBe("1 [1]");
+  },
+);
+
+it("a kill before any operation on the disk leaves a whole checkpoint, from which saving goes on", async () => {
+  const place = join(dir, "runs");
+  const folder = join(place, "last");
+  await save(folder, marked(1));
+  // A copy of the folder before each operation is what a kill at that moment would leave.
+  const copies: string[] = [];
+  disk.before = () => {
+    const copy = join(dir, `copy ${copies.length}`);
+    cpSync(place, copy, { recursive: true });
+    copies.push(copy);
+  };
+  await save(folder, marked(2));
+  disk.before = () => {};
+  expect(copies.length).toBeGreaterThan(20);
+  const steps: number[] = [];
+  for (const copy of copies) {
+    steps.push(await wholeStep(join(copy, "last")));
+    await save(join(copy, "last"), marked(3));
+    expect(await wholeStep(join(copy, "last"))).toBe(3);
+    expect(readdirSync(copy)).toEqual(["last"]);
+  }
+  expect(steps).toEqual(steps.toSorted()); // the old one until it is the new one
+  expect(new Set(steps)).toEqual(new Set([1, 2]));
 });
 
 it("a kill at any moment leaves a whole checkpoint", async () => {
@@ -156,9 +208,14 @@ it("a kill at any moment leaves a whole checkpoint", async () => {
     }`;
   const folder = join(dir, "last");
   let step = 0;
-  for (let kill = 0; kill < 6; kill++) {
-    const child = spawn(process.execPath, [...inChild(code), String(step + 1)], { stdio: ["ignore", "pipe", "inherit"] });
-    await Promise.race([once(child.stdout, "data"), once(child, "exit").then(([code]) => expect.fail(`the child ended with ${code}`))]);
+  for (let kill = 0; kill < 4; kill++) {
+    const child = spawn(process.execPath, [...inChild(code), String(step + 1)], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await Promise.race([
+      once(child.stdout, "data"),
+      once(child, "exit").then(([code]) => expect.fail(`the child ended with ${code}`)),
+    ]);
     await new Promise((resolve) => setTimeout(resolve, 60 * uniform(seedKey(kill), 0)));
     child.kill("SIGKILL");
     await once(child, "exit");

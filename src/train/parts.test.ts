@@ -122,22 +122,26 @@ describe("batches", () => {
     [0, [4 / 6, 2 / 6]],
     [0.5, [2 / (2 + Math.SQRT2), Math.SQRT2 / (2 + Math.SQRT2)]],
     [1, [1 / 2, 1 / 2]],
-  ])("at balance %f pick classes of 4 and 2 images by size to the power 1 - balance, their images alike", (balance, shares) => {
-    const uneven = tinyDataset();
-    uneven.train.labels.set([0, 1, 0, 0, 1, 0]);
-    for (let i = 0; i < 6; i++) uneven.train.images[i * 192] = i;
-    const draw = batchSource(uneven, parseTrainingConfig({ batch: 60, labelDrop: 0, balance }, "the test"));
-    const counts = new Float64Array(6);
-    for (let step = 0; step < 100; step++) {
-      const { images } = draw(step);
-      for (let i = 0; i < 60; i++) counts[images[i * 192]]++;
-    }
-    counts.forEach((found, image) => {
-      const label = uneven.train.labels[image];
-      const share = shares[label] / [4, 2][label];
-      expect(Math.abs(found / 6000 - share), `image ${image}`).toBeLessThan(4 * Math.sqrt((share * (1 - share)) / 6000));
-    });
-  });
+  ])(
+    "at balance %f pick classes of 4 and 2 images by size to the power 1 - balance, their images alike",
+    (balance, shares) => {
+      const uneven = tinyDataset();
+      uneven.train.labels.set([0, 1, 0, 0, 1, 0]);
+      for (let i = 0; i < 6; i++) uneven.train.images[i * 192] = i;
+      const draw = batchSource(uneven, parseTrainingConfig({ batch: 60, labelDrop: 0, balance }, "the test"));
+      const total = 24_000;
+      const counts = new Float64Array(6);
+      for (let step = 0; step < total / 60; step++) {
+        const { images } = draw(step);
+        for (let i = 0; i < 60; i++) counts[images[i * 192]]++;
+      }
+      const near = (found: number, share: number, what: string) =>
+        expect(Math.abs(found / total - share), what).toBeLessThan(4 * Math.sqrt((share * (1 - share)) / total));
+      const { labels } = uneven.train;
+      counts.forEach((found, image) => near(found, shares[labels[image]] / [4, 2][labels[image]], `image ${image}`));
+      near(counts[1] + counts[4], shares[1], "the smaller class");
+    },
+  );
   it("mirror half of the images left to right where asked to, to the byte", () => {
     const marked = tinyDataset();
     marked.train.images.forEach((_, i) => (marked.train.images[i] = (i * 37 + (i >> 8)) % 256));
@@ -179,29 +183,32 @@ describe("masks", () => {
     for (let i = 1; i < steps; i++) sum += density(i * width);
     return 1 / 2 + sum * width;
   };
-  it.each([16, 64])("of training cover ceil(%i rate) patches, the rate normal(1, 0.25) truncated to [0, 1]", (tokens) => {
-    const total = 20_000;
-    const drawn = counts(trainingMasks(1, 0)(0, rows(total), tokens), tokens);
-    // P(rate <= r) = (F((r - 1) / 0.25) - F(-4)) / (F(0) - F(-4))
-    const below = (rate: number) => (normalUpTo((rate - 1) / 0.25) - normalUpTo(-4)) / (1 / 2 - normalUpTo(-4));
-    const histogram = new Float64Array(tokens + 1);
-    for (const count of drawn) histogram[count]++;
-    expect(histogram[0]).toBe(0);
-    let chiSquare = 0;
-    let cells = 0;
-    let restFound = 0;
-    let restExpected = 0;
-    for (let count = 1; count <= tokens; count++) {
-      restFound += histogram[count];
-      restExpected += total * (below(count / tokens) - below((count - 1) / tokens));
-      if (restExpected < 10) continue; // rare counts together
-      chiSquare += (restFound - restExpected) ** 2 / restExpected;
-      cells++;
-      [restFound, restExpected] = [0, 0];
-    }
-    expect(cells).toBeGreaterThan(tokens / 2);
-    expect(Math.abs(chiSquare - (cells - 1)) / Math.sqrt(2 * (cells - 1))).toBeLessThan(4);
-  });
+  it.each([16, 64])(
+    "of training cover ceil(%i rate) patches, the rate normal(1, 0.25) truncated to [0, 1]",
+    (tokens) => {
+      const total = 20_000;
+      const drawn = counts(trainingMasks(1, 0)(0, rows(total), tokens), tokens);
+      // P(rate <= r) = (F((r - 1) / 0.25) - F(-4)) / (F(0) - F(-4))
+      const below = (rate: number) => (normalUpTo((rate - 1) / 0.25) - normalUpTo(-4)) / (1 / 2 - normalUpTo(-4));
+      const histogram = new Float64Array(tokens + 1);
+      for (const count of drawn) histogram[count]++;
+      expect(histogram[0]).toBe(0);
+      let chiSquare = 0;
+      let cells = 0;
+      let restFound = 0;
+      let restExpected = 0;
+      for (let count = 1; count <= tokens; count++) {
+        restFound += histogram[count];
+        restExpected += total * (below(count / tokens) - below((count - 1) / tokens));
+        if (restExpected < 10) continue; // rare counts together
+        chiSquare += (restFound - restExpected) ** 2 / restExpected;
+        cells++;
+        [restFound, restExpected] = [0, 0];
+      }
+      expect(cells).toBeGreaterThan(tokens / 2);
+      expect(Math.abs(chiSquare - (cells - 1)) / Math.sqrt(2 * (cells - 1))).toBeLessThan(4);
+    },
+  );
   it.each([
     ["training", trainingMasks(1, 0)],
     ["evaluation", evaluationMasks(1, 0)],

@@ -50,7 +50,9 @@ const numbersOf = (records: TrainingRecord[]) =>
 
 /** All values as bytes: vitest takes seconds to compare as many numbers. */
 const flat = (values: Map<string, Float32Array>): Buffer =>
-  Buffer.concat([...values.values()].map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)));
+  Buffer.concat(
+    [...values.values()].map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
+  );
 
 describe("a run that was interrupted", () => {
   it.each([{}, { projectionDropout: 0.2, attentionDropout: 0.1, flip: true, balance: 0.5 }])(
@@ -124,11 +126,24 @@ it("overfits: four images of four classes cost next to nothing when it has seen 
     names: ["upright", "lying", "striped", "slanted"],
   };
   const classes = four.names;
-  const training = settings({ steps: 75, learningRate: 0.01, warmup: 5, labelDrop: 0, ema: 0, evaluateSteps: 1000, seed: 1 });
+  const training = settings({
+    steps: 75,
+    learningRate: 0.01,
+    warmup: 5,
+    labelDrop: 0,
+    ema: 0,
+    evaluateSteps: 1000,
+    seed: 1,
+  });
   const config = { ...model, classes };
   const losses: number[] = [];
   const state = startingState(config, 0, training);
-  for await (const record of train(engine, { model: config, training, dataset: { ...dataset, classes, train: four }, state }))
+  for await (const record of train(engine, {
+    model: config,
+    training,
+    dataset: { ...dataset, classes, train: four },
+    state,
+  }))
     if (record.kind === "step") losses.push(record.loss);
   expect(losses[0]).toBeGreaterThan(10); // 5.5 nats of a pixel's byte and as many of its guiding pixel's
   expect(Math.max(...losses.slice(-10))).toBeLessThan(1.5);
