@@ -120,7 +120,7 @@ describe("a terminal", () => {
     const command = quoted(node("sample", "--model", at("model"), "-n", "200", "--out", at("terminal.png")));
     const { stdout } = spawnSync("script", ["-qfec", command, "/dev/null"], {
       stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, TERM: "xterm-256color", COLORTERM: "truecolor", NO_COLOR: undefined },
+      env: { ...process.env, TERM: "xterm-256color", COLORTERM: "truecolor", NO_COLOR: undefined, CI: undefined },
       encoding: "utf8",
     });
     expect(stdout).toMatch(/\u001b\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀/);

@@ -242,7 +242,7 @@ describe("as a program", () => {
       .map((word) => `'${word}'`)
       .join(" ");
     const { stdout } = spawnSync("script", ["-qfec", `stty rows 40 cols 100; ${command}`, "/dev/null"], {
-      env: { ...process.env, TERM: "xterm-256color", COLORTERM: "truecolor" },
+      env: { ...process.env, TERM: "xterm-256color", COLORTERM: "truecolor", CI: undefined },
       encoding: "utf8",
     });
     // Booleans, so that a failure does not print a screenful of colours.

@@ -135,31 +135,16 @@ describe("gradients", () => {
   const x = g.parameter("x", [3]);
   const w = g.parameter("w", [3]);
   it("of slices that overlap, leave gaps or are taken twice are added", async () => {
+    // The slices, each as "start end".
     const cuts = [
-      [
-        [0, 2],
-        [1, 3],
-      ],
-      [
-        [0, 1],
-        [2, 3],
-      ],
-      [
-        [0, 1],
-        [1, 3],
-        [1, 3],
-      ],
-      [
-        [1, 3],
-        [0, 1],
-      ],
-      [
-        [0, 1],
-        [0, 1],
-        [1, 2],
-        [2, 3],
-      ],
-    ];
+      ["0 2", "1 3"],
+      ["0 1", "2 3"],
+      ["0 1", "1 2"],
+      ["0 1", "1 3", "1 3"],
+      ["1 3", "0 1"],
+      ["0 1", "0 1", "1 2", "2 3"],
+      ["0 1", "2 3", "2 3"],
+    ].map((parts) => parts.map((part) => part.split(" ").map(Number)));
     for (const parts of cuts) {
       // the n-th slice counts n + 1 times
       const loss = parts

@@ -94,6 +94,11 @@ async function* sampleImages(
   const { temperature = defaults.temperature, filterThreshold = defaults.filterThreshold } = options;
   const levels = placedLevels(config);
   const indices = options.indices ?? labels.map((_, i) => i);
+  const iterations = options.iterations ?? defaults.iterations ?? levels.map(({ tokens }) => tokens);
+  if (indices.length !== labels.length || iterations.length !== levels.length || !iterations.every((n) => n >= 1))
+    throw new Error(
+      `sample: expected an index for each of ${labels.length} labels and ${levels.length} iterations of at least 1, got ${indices.length} indices and iterations ${iterations.join(",")}`,
+    );
   const images = new Uint8Array(labels.length * config.imageSize ** 2 * config.channels).fill(128);
   const progress = { pixels: 0 };
   for (let from = 0; from < labels.length; from += batch) {
@@ -105,7 +110,7 @@ async function* sampleImages(
       sessions,
       guided,
       options: { temperature, filterThreshold, schedule },
-      iterations: options.iterations ?? defaults.iterations ?? levels.map(({ tokens }) => tokens),
+      iterations,
       draws,
       signal,
       images,
