@@ -32,6 +32,7 @@ beforeAll(async () => {
     failures.push(`with ${candidate.name}: ${fallback}`);
   }
   if (failures.length > 0) reason = failures.join("; ");
+  console.warn(`WebGPU is not tested: ${reason}`); // reporters other than the verbose one keep a skip's reason to themselves
 });
 
 describe("samples on WebGPU", () => {
