@@ -2,8 +2,8 @@
 
 import { type DType, float32, type HostTensor } from "../core/arrays.ts";
 import { operations } from "./operations/table.ts";
-import { type Dim, type Shape, over, sameShape, times } from "./shape.ts";
-import { type Attributes, dim, type OpName, type Tensor } from "./tensor.ts";
+import { type Dim, type Shape, over, sameShape, showShape, times } from "./shape.ts";
+import { type Attributes, dim, type LoopResult, type OpName, type Tensor, topological } from "./tensor.ts";
 
 type Operand = Tensor | number;
 
@@ -102,6 +102,35 @@ export const oneHot = (index: Tensor, depth: number): Tensor => make("oneHot", [
 /** Along the last axis. */
 export const cumulativeSum = (x: Tensor): Tensor => make("cumulativeSum", [x], {});
 
-/** x with each value kept with probability 1 - rate and scaled by 1 / (1 - rate); `seed` is an int32 scalar. */
-export const dropout = (x: Tensor, rate: number, seed: Tensor, salt: number): Tensor =>
-  rate === 0 ? x : mul(x, make("dropoutMask", [x, seed], { keep: 1 - rate, salt }));
+/** x [n, ..] at the round of a loop: [..]. */
+export const pickAt = (x: Tensor, index: Tensor): Tensor => make("pickAt", [x, index], {});
+/** Rows of x [N, ..] from bounds[i] to bounds[i + 1], where i is the round of a loop; `rows` says how many. */
+export const rowsBetween = (x: Tensor, bounds: Tensor, { index, rows }: { index: Tensor; rows: Dim }): Tensor =>
+  make("rowsBetween", [x, bounds, index], { rows });
+
+/**
+ * Goes round `count` times (an int64 scalar) and gives each result's sum over the rounds, or the rounds stacked. The
+ * results are made of `index`, the round; whatever does not depend on it is computed once, outside.
+ */
+export function loop(count: Tensor, index: Tensor, results: readonly LoopResult[]): Tensor[] {
+  const order = topological(results.map(({ value }) => value));
+  const inside = new Set([index]);
+  for (const node of order) if (node.inputs.some((x) => inside.has(x))) inside.add(node);
+  const stray = results.find(({ value }) => !inside.has(value));
+  if (stray) throw new Error(`loop: a result of shape ${showShape(stray.value.shape)} does not depend on the round`);
+  const captured = new Set([...inside].flatMap(({ inputs }) => inputs.filter((x) => !inside.has(x))));
+  const node = make("loop", [count, ...captured], { index, results });
+  return results.map((_, at) => make("loopResult", [node], { at }));
+}
+export const loopIndex = (): Tensor => make("loopIndex", [], {});
+
+/**
+ * x with each value kept with probability 1 - rate and scaled by 1 / (1 - rate). The mask follows from `seed`, `salt`
+ * and the values' positions, which count from `start`; both are int32 scalars.
+ */
+export const dropout = (
+  x: Tensor,
+  rate: number,
+  { seed, salt, start }: { seed: Tensor; salt: number; start?: Tensor },
+): Tensor =>
+  rate === 0 ? x : mul(x, make("dropoutMask", start ? [x, seed, start] : [x, seed], { keep: 1 - rate, salt }));

@@ -7,16 +7,17 @@ import { sameShape, type Shape, showShape } from "./shape.ts";
 import { type Tensor, topological } from "./tensor.ts";
 
 /**
- * d loss / d each of `wanted`, in their shapes; `loss` is a scalar. One that the loss does not depend on has no
- * gradient and is an error, for it would silently never learn.
+ * d loss / d each of `wanted`, in their shapes. The loss is a scalar, or known by its gradients for some tensors, from
+ * which it flows on. One that the loss does not depend on has no gradient and is an error, for it would silently never
+ * learn.
  */
-export function gradients(loss: Tensor, wanted: readonly Tensor[]): Tensor[] {
-  if (loss.shape.length !== 0) throw new Error(`gradients: the loss is ${showShape(loss.shape)}, expected a scalar`);
-  const order = topological([loss]);
+export function gradients(loss: Tensor | ReadonlyMap<Tensor, Tensor>, wanted: readonly Tensor[]): Tensor[] {
+  const starts = loss instanceof Map ? (loss as ReadonlyMap<Tensor, Tensor>) : ofScalar(loss as Tensor);
+  const order = topological([...starts.keys()]);
   const needed = new Set<Tensor>(wanted);
   for (const node of order) if (node.inputs.some((x) => needed.has(x))) needed.add(node);
 
-  const flowing = new Map<Tensor, Tensor[]>([[loss, [constant(float32([1], []))]]]);
+  const flowing = new Map<Tensor, Tensor[]>([...starts].map(([x, dx]) => [x, [dx]]));
   const total = (x: Tensor): Tensor | undefined => {
     const parts = flowing.get(x);
     if (!parts) return undefined;
@@ -26,7 +27,7 @@ export function gradients(loss: Tensor, wanted: readonly Tensor[]): Tensor[] {
   };
   for (const node of order.reverse()) {
     const { gradient } = operations[node.op];
-    const dy = gradient && needed.has(node) && total(node);
+    const dy = gradient && node.inputs.some((x) => needed.has(x)) && total(node);
     if (!dy) continue;
     const parts = (gradient as (node: Tensor, dy: Tensor) => (Tensor | null)[])(node, dy);
     parts.forEach((part, i) => {
@@ -42,6 +43,11 @@ export function gradients(loss: Tensor, wanted: readonly Tensor[]): Tensor[] {
       throw new Error(`gradients: the loss does not depend on ${"name" in x.attributes ? x.attributes.name : x.op}`);
     return sameShape(found.shape, x.shape) ? found : expandLike(found, x);
   });
+}
+
+function ofScalar(loss: Tensor): Map<Tensor, Tensor> {
+  if (loss.shape.length !== 0) throw new Error(`gradients: the loss is ${showShape(loss.shape)}, expected a scalar`);
+  return new Map([[loss, constant(float32([1], []))]]);
 }
 
 /** Sums over the axes along which a value of `shape` was repeated. */

@@ -4,6 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import {
   AttributeProto_AttributeType as Kind,
   AttributeProtoSchema,
+  GraphProtoSchema,
   ModelProtoSchema,
   type NodeProto,
   NodeProtoSchema,
@@ -44,7 +45,7 @@ export function writeOnnx(
   { weights }: { weights?: (name: string) => ExternalData } = {},
 ): OnnxModel {
   const order = topological(Object.values(outputs));
-  const nodes: NodeProto[] = [];
+  let nodes: NodeProto[] = []; // of the graph, or of the loop's body, that is being written
   const initializers: TensorProto[] = [];
   const inputs: ValueInfoProto[] = [];
   const names = new Map<Tensor, string>();
@@ -58,7 +59,7 @@ export function writeOnnx(
     return name;
   };
   const statistics = new Map<Tensor, { mean: string; inverse: string }>();
-  for (const node of order)
+  for (const node of withBodies(order))
     if (node.op === "layerNormStatistic" && !statistics.has(node.inputs[0]))
       statistics.set(node.inputs[0], { mean: fresh(), inverse: fresh() });
 
@@ -100,7 +101,7 @@ export function writeOnnx(
     statistics: (node) => statistics.get(node) ?? null,
   };
 
-  for (const node of order) {
+  const write = (node: Tensor): void => {
     if (is(node, "constant")) names.set(node, addConstant(node.attributes.value));
     else if (is(node, "input")) {
       names.set(node, claim(node.attributes.name));
@@ -110,18 +111,63 @@ export function writeOnnx(
       names.set(node, claim(name));
       if (weights) initializers.push(external(name, node, weights(name)));
       else inputs.push(valueInfo(name, node.dtype, node.shape));
-    } else {
-      const write = operations[node.op].onnx as (e: Emitter, inputs: string[], node: Tensor) => string;
-      names.set(
-        node,
-        write(
-          emit,
-          node.inputs.map((x) => names.get(x)!),
-          node,
-        ),
-      );
+    } else if (is(node, "loop")) writeLoop(node);
+    else if (is(node, "loopResult")) names.set(node, loops.get(node.inputs[0])![node.attributes.at]);
+    else {
+      const onnx = operations[node.op].onnx as (e: Emitter, inputs: string[], node: Tensor) => string;
+      const from = node.inputs.map((x) => names.get(x)!);
+      names.set(node, onnx(emit, from, node));
     }
-  }
+  };
+
+  // A Loop's body sees the values outside by their names; sums are carried from round to round.
+  const loops = new Map<Tensor, string[]>();
+  const writeLoop = (node: Tensor<"loop">): void => {
+    const { index, results } = node.attributes;
+    const sums = results.filter(({ how }) => how === "sum");
+    const sorted = [...sums, ...results.filter(({ how }) => how === "stack")];
+    const zeros = sums.map(({ value }) => emit.node("ConstantOfShape", [emit.ints(value.shape as number[])]));
+    const outside = nodes;
+    nodes = [];
+    const [round, going, goOn] = [fresh(), fresh(), fresh()];
+    names.set(index, round);
+    bodyOf(node).forEach(write);
+    nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [going], output: [goOn] }));
+    const before = sums.map(fresh);
+    const after = sorted.map(({ value }, i) =>
+      i < sums.length ? emit.node("Add", [before[i], names.get(value)!]) : emit.node("Identity", [names.get(value)!]),
+    );
+    const body = create(GraphProtoSchema, {
+      name: fresh(),
+      node: nodes,
+      input: [
+        valueInfo(round, "int64", []),
+        valueInfo(going, "bool", []),
+        ...sums.map(({ value }, i) => valueInfo(before[i], value.dtype, value.shape)),
+      ],
+      output: [
+        valueInfo(goOn, "bool", []),
+        ...sorted.map(({ value }, i) => valueInfo(after[i], value.dtype, value.shape)),
+      ],
+    });
+    nodes = outside;
+    const found = sorted.map(fresh);
+    nodes.push(
+      create(NodeProtoSchema, {
+        opType: "Loop",
+        name: fresh(),
+        input: [names.get(node.inputs[0])!, "", ...zeros],
+        output: found,
+        attribute: [create(AttributeProtoSchema, { name: "body", type: Kind.GRAPH, g: body })],
+      }),
+    );
+    loops.set(
+      node,
+      results.map((result) => found[sorted.indexOf(result)]),
+    );
+  };
+
+  order.forEach(write);
   for (const [name, tensor] of Object.entries(outputs))
     nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [names.get(tensor)!], output: [claim(name)] }));
 
@@ -144,6 +190,19 @@ export function writeOnnx(
     graph: outputs,
   };
 }
+
+/** What a loop computes in each round, inputs before what is made of them. */
+function bodyOf({ attributes: { index, results } }: Tensor<"loop">): Tensor[] {
+  const inside = new Set<Tensor>([index]);
+  for (const node of topological(results.map(({ value }) => value)))
+    if (node.inputs.some((x) => inside.has(x))) inside.add(node);
+  inside.delete(index);
+  return [...inside];
+}
+
+/** The tensors with those of loops' bodies. */
+const withBodies = (order: readonly Tensor[]): Tensor[] =>
+  order.flatMap((node) => (is(node, "loop") ? [...bodyOf(node), node] : [node]));
 
 function is<K extends Tensor["op"]>(tensor: Tensor, op: K): tensor is Tensor<K> {
   return tensor.op === op;

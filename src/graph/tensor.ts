@@ -32,6 +32,8 @@ export interface Attributes {
   transpose: { perm: readonly number[] };
   reshape: { shape: Shape };
   concat: { axis: number };
+  /** x [N, ..], bounds [n + 1] and the index i of a loop: rows bounds[i] to bounds[i + 1], `rows` of them. */
+  rowsBetween: { rows: Dim };
   slice: { axis: number; start: number; end: number };
   /** Zeros before and after along one axis. */
   pad: { axis: number; before: number; after: number };
@@ -54,9 +56,23 @@ export interface Attributes {
   /** For each row of a batch, tokens by index: x [B, T, D], index [B, R] -> [B, R, D]. */
   gatherTokens: {};
   oneHot: { depth: number };
+  /** x [n, ..] at the index i of a loop: [..]. */
+  pickAt: {};
+  /** How often a loop has gone round, int64: only inside of one. */
+  loopIndex: {};
+  /** Goes round as often as its first input says; the others are what the results need from outside. */
+  loop: { index: Tensor; results: readonly LoopResult[] };
+  /** One of a loop's results, by its place. */
+  loopResult: { at: number };
   cumulativeSum: {};
-  /** 1 / keep with probability keep, else 0, in the shape of the first input, by a hash of (seed, salt, position). */
+  /** 1 / keep with probability keep, else 0, in the shape of the first input, by a hash of (seed, salt, position). A third input: where positions start. */
   dropoutMask: { keep: number; salt: number };
+}
+
+/** What a loop gives: the sum over all rounds, or the rounds' values side by side on a new first axis. */
+export interface LoopResult {
+  value: Tensor;
+  how: "sum" | "stack";
 }
 
 export type OpName = keyof Attributes;

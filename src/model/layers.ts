@@ -1,6 +1,6 @@
 /** Transformer layers shared by training and sampling. Knows no levels and no checkpoints, only names of weights. */
 
-import { float32, type HostTensor } from "../core/arrays.ts";
+import { float32, type HostTensor, int32 } from "../core/arrays.ts";
 import {
   add,
   concat,
@@ -22,7 +22,7 @@ import {
   sum,
   transpose,
 } from "../graph/build.ts";
-import { over, times } from "../graph/shape.ts";
+import { type Dim, over, times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 
 /** Gives the parameter of a name. */
@@ -33,11 +33,16 @@ export const scope =
   (name) =>
     weights(prefix + name);
 
-/** Dropout rates in training; `seed` differs at every step and `salt` gives each use its own mask. */
+/**
+ * Dropout rates in training; `seed` differs at every step and `salt` gives each use its own mask. `first` is the number
+ * of the first of these `rows` in the whole batch, so that a row's mask does not depend on which others are with it.
+ */
 export interface Dropout {
   attention: number;
   projection: number;
   seed: Tensor;
+  first: Tensor;
+  rows: Dim;
   salt(): number;
 }
 
@@ -51,8 +56,11 @@ export const norm = (weights: Weights, name: string, x: Tensor): Tensor =>
 export const rmsNorm = (weights: Weights, name: string, x: Tensor): Tensor =>
   mul(div(x, sqrt(add(mean(mul(x, x)), 1e-5))), weights(`${name}.weight`));
 
-const drop = (x: Tensor, rate: (d: Dropout) => number, d?: Dropout): Tensor =>
-  d ? dropout(x, rate(d), d.seed, d.salt()) : x;
+function drop(x: Tensor, rate: (d: Dropout) => number, d?: Dropout): Tensor {
+  if (!d) return x;
+  const perRow = constant(int32([over(times(...x.shape), d.rows) as number], []));
+  return dropout(x, rate(d), { seed: d.seed, salt: d.salt(), start: mul(d.first, perRow) });
+}
 
 /** q [B, H, T, D/H], k and v [B, H, S, D/H] -> [B, T, D]; `bias` [T, S] is added to the scores. */
 export function attention(

@@ -1,9 +1,10 @@
-/** The whole model's loss, teacher forced, as one graph for training and for likelihood. */
+/** The whole model's loss, teacher forced, as one graph; `training.ts` has it with its gradients. */
 
 import {
   conditionsRead,
   guidingPixelLevel,
   type ModelConfig,
+  type PixelLevel,
   type PlacedLevel,
   pixelLevel,
   placedLevels,
@@ -59,12 +60,11 @@ export const labelEmbedding = (weights: Weights, labels: Tensor): Tensor =>
 /**
  * Inputs: `images` bytes [B, S, S, C]; `labels` [B]; for each MAR level l, with R rows and M patches that go down,
  * `mask.l` [R, N], `take.l` [M, c] and `inverse.l` [R * N, c] (made by plan.ts); `weights.pixels` and, where there are
- * guiding pixels, `weights.guiding.l` [C]; `seed` with dropout.
+ * guiding pixels, `weights.guiding.l` [C].
  */
-export function lossGraph(config: ModelConfig, { attentionDropout = 0, projectionDropout = 0 } = {}): LossGraph {
+export function lossGraph(config: ModelConfig): LossGraph {
   const { channels, imageSize } = config;
   const { weights, parameters } = weightsOf(config);
-  const dropout = dropoutOf(attentionDropout, projectionDropout);
   const channelWeights = (name: string) => input(`weights.${name}`, "float32", [channels]);
 
   let images = normalize(input("images", "uint8", ["B", imageSize, imageSize, channels])); // [R, C, S, S]
@@ -75,45 +75,81 @@ export function lossGraph(config: ModelConfig, { attentionDropout = 0, projectio
   const guidingNats = new Map<number, Tensor>();
 
   placedLevels(config).forEach((level, l) => {
-    const scoped = scope(weights, levelPrefix(l));
-    const patches = patchify(images, level.patch); // [R * N, C p p]
-    let colour: Tensor | undefined;
-    if (level.kind === "mar" && level.guidingPixel) {
-      colour = meanColour(images);
-      const nats = pixelNats(scope(scoped, "guiding_pixel_loss."), guidingPixelLevel, middle(conditions), colour);
-      guidingNats.set(l, nats);
-      losses.push(sum(mul(nats, channelWeights(`guiding.${l}`)), [0]));
+    const rows = dim(images, 0);
+    const mask = level.kind === "mar" ? input(`mask.${l}`, "float32", [rows, level.tokens]) : undefined;
+    const taught = teachLevel(scope(weights, levelPrefix(l)), level, { images, conditions, mask });
+    const { out, patches } = taught;
+    firstLevel ??= out;
+    if (taught.guidingNats) {
+      guidingNats.set(l, taught.guidingNats);
+      losses.push(sum(mul(taught.guidingNats, channelWeights(`guiding.${l}`)), [0]));
     }
-    const before = prefix(scoped, level, conditions, colour);
-    const count = conditionsRead(config, l);
     const square = [channels, level.patch, level.patch];
     if (level.kind === "ar") {
-      const out = teachAr(scoped, level as PlacedAr, { patches, prefix: before, dropout });
-      firstLevel ??= out;
       conditions = reshape(out, [dim(out, 0), 1, level.width]);
       images = reshape(patches, [dim(patches, 0), ...square]);
     } else {
-      const mask = input(`mask.${l}`, "float32", [dim(images, 0), level.tokens]);
-      const out = teachMar(scoped, level as PlacedMar, { patches, mask, prefix: before, dropout });
-      firstLevel ??= out;
+      const count = conditionsRead(config, l);
       const taken: Dim = `R${l + 1}`;
       const take = input(`take.${l}`, "int32", [taken, count]);
-      const inverse = input(`inverse.${l}`, "int32", [times(dim(images, 0), level.tokens), count]);
+      const inverse = input(`inverse.${l}`, "int32", [times(rows, level.tokens), count]);
       conditions = gatherRows(out, take, inverse);
       images = reshape(gatherRows(patches, pick(take, 1, count - 1)), [taken, ...square]);
     }
   });
 
   const pixels = reshape(images, [dim(images, 0), channels]);
-  const nats = pixelNats(scope(weights, pixelPrefix(config)), pixelLevel(config), middle(conditions), pixels);
+  const nats = pixelNats(scope(weights, pixelPrefix(config)), pixelLevel(config), {
+    condition: middle(conditions),
+    bytes: toBytes(pixels),
+  });
   losses.push(sum(mul(nats, channelWeights("pixels")), [0]));
   return { loss: losses.reduce((a, b) => add(a, b)), nats, guidingNats, firstLevel: firstLevel!, parameters };
 }
 
-/** The middle condition, which stands last: [R, c, D] -> [R, D]. */
-const middle = (conditions: Tensor): Tensor => pick(conditions, 1, (dim(conditions, 1) as number) - 1);
+/** The squares that a level is taught on. */
+export interface Squares {
+  /** [R, C, S, S], normalised. */
+  images: Tensor;
+  /** [R, c, D'] */
+  conditions: Tensor;
+  /** [R, N], of MAR levels: 1 where a patch is hidden. */
+  mask?: Tensor;
+  /** [R]: 0 for squares that only fill up a group, whose guiding pixels do not count. */
+  valid?: Tensor;
+  dropout?: Dropout;
+}
 
-const conditionsTaken = (level: PlacedLevel): number => (level.kind === "mar" ? level.conditions : 1);
+/**
+ * One level over its squares, teacher forced: its
+ * output at every patch [R * N, D], the patches [R * N, C p p], and the guiding pixels' nats [C].
+ */
+export function teachLevel(
+  weights: Weights,
+  level: PlacedLevel,
+  { images, conditions, mask, valid, dropout }: Squares,
+): { out: Tensor; patches: Tensor; guidingNats?: Tensor } {
+  const patches = patchify(images, level.patch);
+  const colour = level.kind === "mar" && level.guidingPixel ? meanColour(images) : undefined;
+  const guidingNats =
+    colour &&
+    pixelNats(scope(weights, "guiding_pixel_loss."), guidingPixelLevel, {
+      condition: middle(conditions),
+      bytes: toBytes(colour),
+      valid,
+    });
+  const before = prefix(weights, level, conditions, colour);
+  const out =
+    level.kind === "ar"
+      ? teachAr(weights, level as PlacedAr, { patches, prefix: before, dropout })
+      : teachMar(weights, level as PlacedMar, { patches, mask: mask!, prefix: before, dropout });
+  return { out, patches, guidingNats };
+}
+
+/** The middle condition, which stands last: [R, c, D] -> [R, D]. */
+export const middle = (conditions: Tensor): Tensor => pick(conditions, 1, (dim(conditions, 1) as number) - 1);
+
+export const conditionsTaken = (level: PlacedLevel): number => (level.kind === "mar" ? level.conditions : 1);
 
 /** x [R, D] -> [R, count, D] */
 export const repeat = (x: Tensor, count: number): Tensor =>
@@ -122,17 +158,15 @@ export const repeat = (x: Tensor, count: number): Tensor =>
     1,
   );
 
-/** -log p of colours [K, C] given conditions [K, D'], summed over K: [C], nats. */
-function pixelNats(weights: Weights, level: typeof guidingPixelLevel, condition: Tensor, colours: Tensor): Tensor {
-  const bytes = toBytes(colours);
-  const perChannel = teachPixels(weights, level, condition, bytes).map((logits, c) =>
-    reshape(sum(crossEntropy(logits, pick(bytes, 1, c)), [0]), [1]),
-  );
+/** -log p of colours, bytes [K, C] int32, given conditions [K, D'], summed over those of K that are valid: [C], nats. */
+export function pixelNats(
+  weights: Weights,
+  level: PixelLevel,
+  { condition, bytes, valid }: { condition: Tensor; bytes: Tensor; valid?: Tensor },
+): Tensor {
+  const perChannel = teachPixels(weights, level, condition, bytes).map((logits, c) => {
+    const nats = crossEntropy(logits, pick(bytes, 1, c)); // [K]
+    return reshape(sum(valid ? mul(nats, valid) : nats, [0]), [1]);
+  });
   return concat(perChannel, 0);
-}
-
-function dropoutOf(attention: number, projection: number): Dropout | undefined {
-  if (attention === 0 && projection === 0) return undefined;
-  let salt = 0;
-  return { attention, projection, seed: input("seed", "int32", []), salt: () => salt++ };
 }

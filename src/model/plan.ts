@@ -13,10 +13,12 @@ export interface Rows {
 export type Masks = (level: number, rows: Rows, tokens: number) => Uint8Array;
 
 export interface Plan {
-  /** `mask.l`, `take.l` and `inverse.l` of each MAR level. */
+  /** `take.l` and `inverse.l` of each level, `mask.l` of MAR levels. */
   feeds: Record<string, HostTensor>;
   /** How many rows each level has, and last how many pixels are predicted. */
   rows: number[];
+  /** Which patches go down, for each level above the pixels: rows * tokens of 1 or 0. */
+  masks: Uint8Array[];
 }
 
 /** The index inputs of lossGraph for a batch; only masked patches of MAR levels go down, all those of AR levels do. */
@@ -24,20 +26,74 @@ export function planPass(config: ModelConfig, batch: number, masks: Masks): Plan
   const feeds: Record<string, HostTensor> = {};
   const counts = [batch];
   let rows: Rows = { image: Int32Array.from({ length: batch }, (_, i) => i), place: new Int32Array(batch) };
+  const given: Uint8Array[] = [];
   placedLevels(config).forEach(({ kind, tokens, grid }, l) => {
     const count = counts[l];
     const mask = kind === "ar" ? new Uint8Array(count * tokens).fill(1) : masks(l, rows, tokens);
-    if (kind === "mar") {
-      const { take, inverse } = takeNeighbours(mask, grid, conditionsRead(config, l));
-      feeds[`mask.${l}`] = float32(Float32Array.from(mask), [count, tokens]);
-      feeds[`take.${l}`] = take;
-      feeds[`inverse.${l}`] = inverse;
-    }
+    const { take, inverse } = takeNeighbours(mask, grid, conditionsRead(config, l));
+    feeds[`take.${l}`] = take;
+    feeds[`inverse.${l}`] = inverse;
+    if (kind === "mar") feeds[`mask.${l}`] = float32(Float32Array.from(mask), [count, tokens]);
+    given.push(mask);
     rows = rowsBelow(rows, mask, tokens);
     counts.push(rows.image.length);
   });
-  return { feeds, rows: counts };
+  return { feeds, rows: counts, masks: given };
 }
+
+/**
+ * The same feeds with the squares of the last level above the pixels in groups of at most `group`, all of one size, for
+ * trainingGraph's loop. The last group is filled up with squares of which nothing is predicted.
+ */
+export function inGroups(config: ModelConfig, { feeds, rows, masks }: Plan, group: number): Record<string, HostTensor> {
+  const levels = placedLevels(config);
+  const last = levels.length - 1;
+  if (last === 0) return { ...feeds, [`inverse.0`]: reshaped(feeds["inverse.0"], [rows[0], levels[0].tokens]) };
+  const { tokens } = levels[last];
+  const above = conditionsRead(config, last - 1);
+  const rounds = Math.ceil(rows[last] / group);
+  const size = Math.ceil(rows[last] / rounds);
+  const total = rounds * size;
+
+  const take = new Int32Array(total * above).fill(rows[last - 1] * levels[last - 1].tokens);
+  take.set(feeds[`take.${last - 1}`].data as Int32Array);
+  const nowhere = rows[last] * above;
+  const inverse = (feeds[`inverse.${last - 1}`].data as Int32Array).map((at) => (at === nowhere ? total * above : at));
+
+  // Within a group the indices of patches and of predicted pixels count from its own first one.
+  const bounds = new BigInt64Array(rounds + 1);
+  const pixelInverse = new Int32Array(total * tokens);
+  const pixelTake = (feeds[`take.${last}`].data as Int32Array).slice();
+  let pixel = 0;
+  for (let round = 0; round < rounds; round++) {
+    const first = pixel;
+    const from = round * size * tokens;
+    const to = Math.min(from + size * tokens, masks[last].length);
+    for (let at = from; at < to; at++) if (masks[last][at]) pixelTake[pixel++] -= from;
+    pixelInverse.fill(pixel - first, from, from + size * tokens);
+    for (let i = first; i < pixel; i++) pixelInverse[from + pixelTake[i]] = i - first;
+    bounds[round + 1] = BigInt(pixel);
+  }
+  const grouped: Record<string, HostTensor> = {
+    ...feeds,
+    [`take.${last - 1}`]: int32(take, [rounds, size, above]),
+    [`inverse.${last - 1}`]: int32(inverse, feeds[`inverse.${last - 1}`].shape),
+    [`take.${last}`]: int32(pixelTake, [pixel, 1]),
+    [`inverse.${last}`]: int32(pixelInverse, [rounds, size, tokens]),
+    bounds: { dtype: "int64", shape: [rounds + 1], data: bounds },
+    rounds: { dtype: "int64", shape: [], data: BigInt64Array.of(BigInt(rounds)) },
+    groupRows: int32([size], []),
+    valid: float32(new Float32Array(total).fill(1, 0, rows[last]), [rounds, size]),
+  };
+  if (levels[last].kind === "mar") {
+    const mask = new Float32Array(total * tokens);
+    mask.set(masks[last]);
+    grouped[`mask.${last}`] = float32(mask, [rounds, size, tokens]);
+  }
+  return grouped;
+}
+
+const reshaped = (tensor: HostTensor, shape: number[]): HostTensor => ({ ...tensor, shape });
 
 function rowsBelow({ image, place }: Rows, mask: Uint8Array, tokens: number): Rows {
   const chosen = mask.reduce((a, b) => a + b, 0);

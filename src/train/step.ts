@@ -4,11 +4,10 @@ import type { HostTensor } from "../core/arrays.ts";
 import { float32, int32, product } from "../core/arrays.ts";
 import { guidingPixelRedWeight, type ModelConfig } from "../config/model.ts";
 import type { Engine } from "../engine/engine.ts";
-import { gradients } from "../graph/gradient.ts";
 import { writeOnnx } from "../graph/onnx.ts";
-import { lossGraph } from "../model/loss.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { type Batch, lossFeeds, type Masks, partOf, planPass } from "../model/plan.ts";
+import { type Batch, inGroups, lossFeeds, type Masks, partOf, planPass } from "../model/plan.ts";
+import { trainingGraph } from "../model/training.ts";
 
 export interface StepResult {
   /** The training loss: the mean over predicted pixels, red weighted, guiding pixels added. */
@@ -33,19 +32,17 @@ export interface StepOptions {
   projectionDropout?: number;
 }
 
+const group = Number(process.env["GROUP"] ?? 32);
+
 /** Compiles the graph of loss and gradients. A step's result does not depend on how it is cut into micro-batches. */
 export async function trainingStep(
   engine: Engine,
   config: ModelConfig,
   options: StepOptions = {},
 ): Promise<TrainingStep> {
-  const { loss, nats, parameters } = lossGraph(config, options);
-  const names = [...parameters.keys()];
-  const wanted = gradients(loss, [...parameters.values()]);
-  const session = await engine.session(
-    writeOnnx({ loss, nats, ...Object.fromEntries(wanted.map((tensor, i) => [`d.${names[i]}`, tensor])) }),
-  );
+  const session = await engine.session(writeOnnx(trainingGraph(config, options)));
   const shapes = new Map(modelParameters(config).map(({ name, shape }) => [name, shape]));
+  const names = [...shapes.keys()];
   const total = zeros(shapes);
   let part: Map<string, Float32Array> | undefined;
   const outputsInto = (arrays: Map<string, Float32Array>): Record<string, HostTensor> =>
@@ -62,23 +59,32 @@ export async function trainingStep(
       const plans = starts.map((from) =>
         planPass(config, Math.min(count, from + microBatch) - from, shifted(masks, from)),
       );
+      const firsts = plans.map((_, i) =>
+        plans[0].rows.slice(0, -1).map((_, l) => plans.slice(0, i).reduce((sum, { rows }) => sum + rows[l], 0)),
+      );
       const totals = plans[0].rows.map((_, l) => plans.reduce((sum, { rows }) => sum + rows[l], 0));
       let lossSum = 0;
       let natSum = 0;
       for (const [i, plan] of plans.entries()) {
         const into = i === 0 ? total : (part ??= zeros(shapes));
         const slice = partOf(batch, starts[i], Math.min(count, starts[i] + microBatch));
-        const feeds = lossFeeds(config, slice, plan, {
-          totals,
-          redWeight: config.redWeight,
-          guidingRedWeight: guidingPixelRedWeight,
-        });
-        const result = await session.run(
-          { ...weights, ...feeds, seed: int32([seed + 7919 * i], []) },
-          outputsInto(into),
-        );
-        lossSum += Number(result.loss.data[0]);
-        natSum += (result.nats.data as Float32Array).reduce((a, b) => a + b, 0);
+        const feeds: Record<string, HostTensor> = {
+          ...lossFeeds(config, slice, plan, {
+            totals,
+            redWeight: config.redWeight,
+            guidingRedWeight: guidingPixelRedWeight,
+          }),
+          ...inGroups(config, plan, group),
+          seed: int32([seed], []),
+          first: int32(firsts[i], [firsts[i].length]),
+        };
+        const result = await session.run({ ...weights, ...feeds }, outputsInto(into));
+        const nats = result.nats.data as Float32Array;
+        natSum += nats.reduce((a, b) => a + b, 0);
+        for (const [name, { data }] of Object.entries(result)) {
+          const channelWeights = feeds[name === "nats" ? "weights.pixels" : name.replace("guidingNats", "weights.guiding")];
+          if (/nats/i.test(name)) (data as Float32Array).forEach((n, c) => (lossSum += n * Number(channelWeights.data[c])));
+        }
         if (i > 0) for (const name of names) addInto(total.get(name)!, into.get(name)!);
       }
       return { loss: lossSum, bits: natSum / Math.LN2 / (totals.at(-1)! * config.channels) };

@@ -73,16 +73,15 @@ export const elementwise = {
     gradient: ({ inputs: [condition] }, dy) => [null, where(condition, dy, 0), where(condition, 0, dy)],
   } satisfies Row<"where">,
   dropoutMask: {
-    shape: ([like, seed]) => {
-      if (seed.dtype !== "int32" || seed.shape.length !== 0)
-        throw new Error(
-          `dropout: the seed is ${seed.dtype} of ${seed.shape.length} dimensions, expected an int32 scalar`,
-        );
+    shape: ([like, ...scalars]) => {
+      for (const { dtype, shape } of scalars)
+        if (dtype !== "int32" || shape.length !== 0)
+          throw new Error(`dropout: the seed is ${dtype} of ${shape.length} dimensions, expected an int32 scalar`);
       return { shape: like.shape, dtype: "float32" };
     },
     // murmur3's finaliser over the element's position, keyed by the seed and the salt. Products are int32 and wrap;
     // shifts need uint32, so the value goes back and forth.
-    onnx: (emit, [like, seed], { attributes: { keep, salt } }) => {
+    onnx: (emit, [like, seed, start], { attributes: { keep, salt } }) => {
       const int = (value: number) => emit.scalar(value | 0, "int32");
       const unsigned = (x: string) => emit.node("Cast", [x], { to: { int: onnxType.uint32 } });
       const signed = (x: string) => emit.node("Cast", [x], { to: { int: onnxType.int32 } });
@@ -92,7 +91,8 @@ export const elementwise = {
         return signed(emit.node("BitwiseXor", [u, shifted]));
       };
       const count = emit.node("Cast", [emit.node("Size", [like])], { to: { int: onnxType.int32 } });
-      const positions = emit.node("Range", [int(0), count, int(1)]);
+      const local = emit.node("Range", [int(0), count, int(1)]);
+      const positions = start ? emit.node("Add", [local, start]) : local;
       const key = emit.node("Add", [emit.node("Mul", [seed, int(0x9e3779b1)]), int(Math.imul(salt + 1, 0x85ebca77))]);
       let hash = mix(emit.node("Add", [emit.node("Mul", [positions, int(0x27d4eb2f)]), key]), 16);
       hash = mix(emit.node("Mul", [hash, int(0x85ebca6b)]), 13);

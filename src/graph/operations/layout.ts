@@ -2,7 +2,7 @@
 
 import { pad, reshape, slice, transpose } from "../build.ts";
 import { broadcast, plus, type Shape, showShape, times } from "../shape.ts";
-import type { Row } from "./row.ts";
+import { plain, type Row } from "./row.ts";
 
 export const layout = {
   transpose: {
@@ -80,6 +80,22 @@ export const layout = {
       slice(dy, axis, before, before + (x.shape[axis] as number)),
     ],
   } satisfies Row<"pad">,
+
+  pickAt: {
+    shape: ([x]) => ({ shape: x.shape.slice(1), dtype: x.dtype }),
+    onnx: plain("Gather"),
+    gradient: null,
+  } satisfies Row<"pickAt">,
+
+  rowsBetween: {
+    shape: ([x], { rows }) => ({ shape: [rows, ...x.shape.slice(1)], dtype: x.dtype }),
+    onnx: (emit, [x, bounds, index]) => {
+      const next = emit.node("Add", [index, emit.scalar(1, "int64")]);
+      const at = (i: string) => emit.node("Unsqueeze", [emit.node("Gather", [bounds, i]), emit.ints([0])]);
+      return emit.node("Slice", [x, at(index), at(next), emit.ints([0])]);
+    },
+    gradient: null,
+  } satisfies Row<"rowsBetween">,
 
   expandLike: {
     shape: ([x, like]) => ({ shape: broadcast(x.shape, like.shape, "expandLike"), dtype: x.dtype }),

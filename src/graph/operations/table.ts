@@ -1,6 +1,6 @@
 /** The table of all operations. A row that lacks its gradient, its shape rule or its ONNX form does not compile. */
 
-import type { OpName } from "../tensor.ts";
+import type { OpName, Tensor } from "../tensor.ts";
 import { elementwise } from "./elementwise.ts";
 import { layout } from "./layout.ts";
 import { lookup } from "./lookup.ts";
@@ -18,6 +18,16 @@ export const operations: { [K in OpName]: Row<K> } = {
   constant: {
     shape: (_, { value }) => ({ shape: value.shape, dtype: value.dtype }),
     onnx: given("constant"),
+    gradient: null,
+  },
+  loopIndex: { shape: () => ({ shape: [], dtype: "int64" }), onnx: given("loopIndex"), gradient: null },
+  loop: { shape: ([count]) => ({ shape: [], dtype: count.dtype }), onnx: given("loop"), gradient: null },
+  loopResult: {
+    shape: ([node], { at }) => {
+      const { value, how } = (node as Tensor<"loop">).attributes.results[at];
+      return { shape: how === "sum" ? value.shape : ["rounds", ...value.shape], dtype: value.dtype };
+    },
+    onnx: given("loopResult"),
     gradient: null,
   },
   ...elementwise,
