@@ -24,6 +24,7 @@ program
   .option("--config <file>", 'JSON with "model" and "training"')
   .option("--batch <n>", "images a step", whole({ least: 1 }))
   .option("--micro-batch <n>", "images a run", whole({ least: 1 }))
+  .option("--threads <n>", "cores to use (default: all)", whole({ least: 1 }))
   .option("--rounds <n>", "measurements, of which the median counts", whole({ least: 1 }), 5)
   .option("--profile", "also the share of each operation")
   .option("--json", "one line of JSON")

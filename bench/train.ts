@@ -1,9 +1,9 @@
 /** `npm run bench -- train`: seconds a step, how far from a plain product's rate, memory, and where the time goes. */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseModelConfig } from "../src/config/model.ts";
+import { type ModelConfig, parseModelConfig } from "../src/config/model.ts";
 import { emojiPreset } from "../src/config/presets.ts";
 import { parseTrainingConfig } from "../src/config/training.ts";
 import { emojiClasses } from "../src/data/emoji-classes.ts";
@@ -11,13 +11,18 @@ import { nodeEngine } from "../src/engine/node.ts";
 import { readJson } from "../src/files/model.ts";
 import { trainingMasks } from "../src/train/batches.ts";
 import { startingState } from "../src/train/checkpoint.ts";
-import { trainingStep } from "../src/train/step.ts";
-import { measuring, median, plainProduct } from "./engine.ts";
+import { boundSizes, floatingPointOperations } from "../src/graph/cost.ts";
+import { type Batch, inGroups, type Masks, planPass } from "../src/model/plan.ts";
+import { trainingGraph } from "../src/model/training.ts";
+import { groupSize, trainingStep } from "../src/train/step.ts";
+import { parallelTrainingStep } from "../src/workers/training.ts";
+import { median, plainProduct } from "./engine.ts";
 
 export interface TrainBench {
   config?: string;
   batch?: number;
   microBatch?: number;
+  threads?: number;
   rounds: number;
   json?: boolean;
   profile?: boolean;
@@ -27,6 +32,7 @@ export async function benchTrain({
   config: file,
   batch,
   microBatch,
+  threads,
   rounds,
   json,
   profile,
@@ -40,10 +46,9 @@ export async function benchTrain({
   const images = batch ?? training.batch;
   const micro = microBatch ?? training.microBatch;
   const folder = mkdtempSync(join(tmpdir(), "fractalgen-bench-"));
-  const engine = await nodeEngine(profile ? { profile: join(folder, "profile") } : {});
-  const product = await plainProduct(await nodeEngine());
-  const counted = measuring(engine);
-  const step = await trainingStep(counted, model, training);
+  const cores = threads ?? availableParallelism();
+  const product = await plainProduct(await nodeEngine({ threads: cores }));
+  const step = await parallelTrainingStep(model, { ...training, threads: cores });
   const { values } = startingState(model, 0, { ema: 0 });
   const bytes = model.imageSize ** 2 * model.channels;
   // Bytes of no meaning: the time does not depend on them.
@@ -55,7 +60,6 @@ export async function benchTrain({
   const rates: number[] = [];
   const warmUp = 2;
   for (let round = 0; round < rounds + warmUp; round++) {
-    if (round === warmUp) counted.reset();
     rates.push(await product());
     const started = performance.now();
     await step.run(values, data, { masks: trainingMasks(0, round), microBatch: micro });
@@ -63,7 +67,9 @@ export async function benchTrain({
   }
   await step.dispose();
   const time = median(seconds.slice(warmUp));
-  const operations = counted.measured[0].operations / rounds;
+  const operations = median(
+    Array.from({ length: rounds }, (_, i) => stepOperations(model, images, trainingMasks(0, warmUp + i))),
+  );
   const plain = median(rates);
   const result = {
     parameters: [...values.values()].reduce((sum, value) => sum + value.length, 0),
@@ -88,9 +94,20 @@ export async function benchTrain({
     console.log(
       `  ${result.gigaflopPerStep.toFixed(0)} GFLOP a step, ${result.gigaflopPerSecond.toFixed(0)} GFLOP/s, ${(100 * result.share).toFixed(0)}% of a plain product's ${plain.toFixed(0)} in the same run`,
     );
-    if (profile) printProfile(folder);
   }
+  if (profile) await printProfile(model, values, { data, micro, folder, json });
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** Floating-point operations of a step whose masks are these. */
+function stepOperations(model: ModelConfig, images: number, masks: Masks): number {
+  const graph = trainingGraph(model);
+  const plan = planPass(model, images, masks);
+  const shapes = Object.fromEntries(
+    Object.entries(inGroups(model, plan, groupSize(model))).map(([name, { shape }]) => [name, shape]),
+  );
+  shapes["images"] = [images, model.imageSize, model.imageSize, model.channels];
+  return floatingPointOperations(graph, boundSizes(graph, shapes));
 }
 
 interface ProfileEvent {
@@ -100,15 +117,28 @@ interface ProfileEvent {
   args?: { op_name?: string };
 }
 
-/** Seconds by operation, from onnxruntime's own profile of all runs (the first ones, which allocate, included). */
-function printProfile(folder: string): void {
-  const files = readdirSync(folder).filter((name) => name.startsWith("profile"));
+/** Shares of the time by operation, from onnxruntime's own profile of two steps in one thread. */
+async function printProfile(
+  model: ModelConfig,
+  values: ReadonlyMap<string, Float32Array>,
+  { data, micro, folder, json }: { data: Batch; micro: number; folder: string; json?: boolean },
+): Promise<void> {
+  const step = await trainingStep(await nodeEngine({ threads: 1, profile: join(folder, "profile") }), model);
+  for (let round = 0; round < 2; round++)
+    await step.run(values, data, { masks: trainingMasks(0, round), microBatch: micro });
+  await step.dispose();
   const totals = new Map<string, number>();
-  for (const file of files)
+  for (const file of readdirSync(folder).filter((name) => name.startsWith("profile")))
     for (const { cat, name, dur, args } of JSON.parse(readFileSync(join(folder, file), "utf8")) as ProfileEvent[])
-      if (cat === "Node" && name.endsWith("_kernel_time") && args?.op_name)
+      if (cat === "Node" && name.endsWith("_kernel_time") && args?.op_name && args.op_name !== "Loop")
+        // its body counts
         totals.set(args.op_name, (totals.get(args.op_name) ?? 0) + dur);
   const all = [...totals.values()].reduce((a, b) => a + b, 0);
-  for (const [operation, time] of [...totals].toSorted((a, b) => b[1] - a[1]).slice(0, 15))
-    console.log(`  ${operation.padEnd(20)} ${((100 * time) / all).toFixed(1).padStart(5)}%`);
+  const shares = [...totals]
+    .toSorted((a, b) => b[1] - a[1])
+    .map(([operation, time]) => ({ operation, share: time / all }));
+  if (json) console.log(JSON.stringify({ profile: shares }));
+  else
+    for (const { operation, share } of shares.slice(0, 15))
+      console.log(`  ${operation.padEnd(20)} ${(100 * share).toFixed(1).padStart(5)}%`);
 }

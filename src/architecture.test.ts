@@ -20,6 +20,8 @@ const rule: Record<string, { from: string[]; types?: string[] } | "everything"> 
   sample: { from: ["core", "config", "graph", "model"], types: ["engine"] },
   train: { from: ["core", "config", "graph", "model", "data", "files"], types: ["engine"] },
   evaluate: { from: ["core", "config", "graph", "model", "data", "files"], types: ["engine"] },
+  // Composes training and an engine in threads of their own.
+  workers: { from: ["core", "config", "graph", "model", "engine", "train"] },
   parity: "everything",
   cli: "everything",
   server: "everything",
@@ -28,7 +30,7 @@ const rule: Record<string, { from: string[]; types?: string[] } | "everything"> 
 };
 
 /** Where Node's own modules may be imported. */
-const usesNode = /^((files|data|cli|server|parity)\/|train\/checkpoint\.ts$|engine\/node\.ts$)/;
+const usesNode = /^((files|data|workers|cli|server|parity)\/|train\/checkpoint\.ts$|engine\/node\.ts$)/;
 
 /** Packages that belong to one place. */
 const owners: Record<string, RegExp> = {

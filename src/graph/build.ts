@@ -3,7 +3,7 @@
 import { type DType, float32, type HostTensor } from "../core/arrays.ts";
 import { operations } from "./operations/table.ts";
 import { type Dim, type Shape, over, sameShape, showShape, times } from "./shape.ts";
-import { type Attributes, dim, type LoopResult, type OpName, type Tensor, topological } from "./tensor.ts";
+import { type Attributes, dim, loopBody, type LoopResult, type OpName, type Tensor } from "./tensor.ts";
 
 type Operand = Tensor | number;
 
@@ -58,6 +58,12 @@ export const flatten = (x: Tensor): Tensor => reshape(x, [rows(x), dim(x, -1)]);
 export const rows = (x: Tensor): Dim => over(times(...x.shape), dim(x, -1));
 export const concat = (xs: readonly Tensor[], axis: number): Tensor =>
   xs.length === 1 ? xs[0] : make("concat", xs, { axis: axis < 0 ? axis + xs[0].shape.length : axis });
+/** Tensors of one shape on a new first axis. */
+export const stack = (xs: readonly Tensor[]): Tensor =>
+  concat(
+    xs.map((x) => reshape(x, [1, ...x.shape])),
+    0,
+  );
 /** x[start:end] along an axis of known length. */
 export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
   const along = axis < 0 ? axis + x.shape.length : axis;
@@ -113,9 +119,7 @@ export const rowsBetween = (x: Tensor, bounds: Tensor, { index, rows }: { index:
  * results are made of `index`, the round; whatever does not depend on it is computed once, outside.
  */
 export function loop(count: Tensor, index: Tensor, results: readonly LoopResult[]): Tensor[] {
-  const order = topological(results.map(({ value }) => value));
-  const inside = new Set([index]);
-  for (const node of order) if (node.inputs.some((x) => inside.has(x))) inside.add(node);
+  const inside = new Set([index, ...loopBody({ attributes: { index, results } })]);
   const stray = results.find(({ value }) => !inside.has(value));
   if (stray) throw new Error(`loop: a result of shape ${showShape(stray.value.shape)} does not depend on the round`);
   const captured = new Set([...inside].flatMap(({ inputs }) => inputs.filter((x) => !inside.has(x))));

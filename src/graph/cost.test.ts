@@ -1,8 +1,8 @@
 /** Operation counts against counts by hand. */
 
 import { expect, it } from "vitest";
-import { input, linear, matmul, parameter } from "./build.ts";
-import { boundSizes, floatingPointOperations, sizeOf } from "./cost.ts";
+import { exp, input, linear, loop, loopIndex, matmul, parameter, reshape, rowsBetween, sum } from "./build.ts";
+import { boundSizes, floatingPointOperations, peakBytes, sizeOf } from "./cost.ts";
 
 it("evaluates symbolic sizes", () => {
   const sizes = new Map([
@@ -24,4 +24,30 @@ it("counts products and layers", () => {
   const sizes = boundSizes({ z }, { x: [6, 4] });
   expect(sizes.get("R")).toBe(3);
   expect(floatingPointOperations({ z }, sizes)).toBe(2 * 6 * 4 * 5 + 2 * 5 * 6 * 5);
+});
+
+it("counts a loop's rounds", () => {
+  const round = loopIndex();
+  const rows = rowsBetween(input("x", "float32", ["N", 4]), input("bounds", "int64", ["bounds"]), {
+    index: round,
+    rows: "K",
+  });
+  const value = matmul(rows, rows, { transA: true }); // 4 x K x 4, K = N / rounds
+  const [total] = loop(input("count", "int64", []), round, [{ value, how: "sum" }]);
+  const sizes = new Map([
+    ["N", 30],
+    ["rounds", 5],
+  ]);
+  expect(floatingPointOperations({ total }, sizes)).toBe(5 * 2 * 4 * 4 * 6);
+});
+
+it("adds up what is alive at once", () => {
+  const x = input("x", "float32", ["B", 10]);
+  const [a, b, c] = [exp(x), exp(exp(x)), reshape(exp(exp(exp(x))), [10, "B"])];
+  const sizes = new Map([["B", 5]]);
+  expect(peakBytes({ a }, sizes)).toBe(200);
+  expect(peakBytes({ b }, sizes)).toBe(400); // exp(x) goes once exp(exp(x)) is there
+  expect(peakBytes({ c }, sizes)).toBe(400);
+  expect(peakBytes({ a, b, c }, sizes)).toBe(200 + 200 + 400);
+  expect(peakBytes({ s: sum(b, [0, 1]) }, sizes)).toBe(400);
 });

@@ -1,7 +1,8 @@
-/** How many floating-point operations a graph takes for given sizes. Counts products, which are nearly all of them. */
+/** What a graph costs for given sizes: floating-point operations (products, which are nearly all) and memory. */
 
+import { bytesPerElement } from "../core/arrays.ts";
 import { cut, type Dim } from "./shape.ts";
-import { type Tensor, topological } from "./tensor.ts";
+import { is, loopBody, type Tensor, topological } from "./tensor.ts";
 
 export type Sizes = ReadonlyMap<string, number>;
 
@@ -42,14 +43,66 @@ export function boundSizes(
 
 /** Multiplications and additions of all matrix products. */
 export function floatingPointOperations(graph: Record<string, Tensor>, sizes: Sizes): number {
+  return operationsOf(topological(Object.values(graph)), sizes);
+}
+
+function operationsOf(order: readonly Tensor[], sizes: Sizes): number {
   const size = (dim: Dim) => sizeOf(dim, sizes);
   let total = 0;
-  for (const tensor of topological(Object.values(graph))) {
-    if (tensor.op !== "matmul" && tensor.op !== "linear") continue;
+  for (const tensor of order) {
+    if (is(tensor, "loop")) {
+      const body = loopBody(tensor);
+      total += size("rounds") * operationsOf(body, sizesInside(body, sizes));
+    }
+    if (!is(tensor, "matmul") && !is(tensor, "linear")) continue;
     const [a] = tensor.inputs;
-    const transposed = tensor.op === "matmul" && (tensor as Tensor<"matmul">).attributes.transA;
-    const inner = a.shape.at(transposed ? -2 : -1)!;
+    const inner = a.shape.at(is(tensor, "matmul") && tensor.attributes.transA ? -2 : -1)!;
     total += 2 * tensor.shape.map(size).reduce((x, y) => x * y, 1) * size(inner);
   }
   return total;
+}
+
+/** With the rows that a round of a loop takes on average of those that are shared out between the rounds. */
+function sizesInside(body: readonly Tensor[], sizes: Sizes): Sizes {
+  const inside = new Map(sizes);
+  for (const tensor of body)
+    if (is(tensor, "rowsBetween") && typeof tensor.attributes.rows === "string")
+      inside.set(tensor.attributes.rows, sizeOf(tensor.inputs[0].shape[0], sizes) / sizeOf("rounds", sizes));
+  return inside;
+}
+
+/**
+ * The most memory in bytes that the values of a run take at once, each kept from where it is made to its last use, if
+ * they are made in the graph's order. Inputs and weights don't count, nor what an operation needs for itself.
+ */
+export function peakBytes(graph: Record<string, Tensor>, sizes: Sizes): number {
+  return peakOf(topological(Object.values(graph)), { last: Object.values(graph), sizes });
+}
+
+const views: ReadonlySet<string> = new Set(["input", "parameter", "constant", "reshape", "loopResult", "loopIndex"]);
+
+function peakOf(order: readonly Tensor[], { last, sizes }: { last: readonly Tensor[]; sizes: Sizes }): number {
+  // A reshaped value is the value itself, which lives as long as either is used.
+  const base = (x: Tensor): Tensor => (x.op === "reshape" ? base(x.inputs[0]) : x);
+  const lastUse = new Map<Tensor, number>();
+  order.forEach((node, at) => [node, ...node.inputs].forEach((x) => lastUse.set(base(x), at)));
+  last.forEach((x) => lastUse.set(base(x), order.length));
+  const ends = new Map<number, Tensor[]>();
+  for (const [x, at] of lastUse) ends.set(at, [...(ends.get(at) ?? []), x]);
+  const bytes = (x: Tensor) =>
+    views.has(x.op) ? 0 : bytesPerElement(x.dtype) * x.shape.reduce<number>((n, dim) => n * sizeOf(dim, sizes), 1);
+  const here = new Set(order);
+  let [now, peak] = [0, 0];
+  order.forEach((node, at) => {
+    if (is(node, "loop")) {
+      const body = loopBody(node);
+      const results = node.attributes.results.map(({ value }) => value);
+      const inside = peakOf(body, { last: results, sizes: sizesInside(body, sizes) });
+      peak = Math.max(peak, now + inside + results.reduce((sum, x) => sum + bytes(x), 0)); // sums so far
+    }
+    now += bytes(node);
+    peak = Math.max(peak, now);
+    for (const x of ends.get(at) ?? []) if (here.has(x)) now -= bytes(x);
+  });
+  return peak;
 }

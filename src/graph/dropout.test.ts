@@ -16,7 +16,7 @@ const ones = float32(new Float32Array(count).fill(1), [rows, columns]);
 async function masks(rate: number, seeds: number[], salts: number[]): Promise<Float32Array[]> {
   const seed = g.input("seed", "int32", []);
   const x = g.input("x", "float32", ["R", columns]);
-  const outputs = Object.fromEntries(salts.map((salt) => [`mask ${salt}`, g.dropout(x, rate, seed, salt)]));
+  const outputs = Object.fromEntries(salts.map((salt) => [`mask ${salt}`, g.dropout(x, rate, { seed, salt })]));
   const session = await engine.session(writeOnnx(outputs));
   const found: Float32Array[] = [];
   for (const value of seeds) {
@@ -42,7 +42,7 @@ describe("dropout", () => {
   it.each([0.05, 0.1, 0.5, 0.9])("at rate %f drops that share and scales the rest", async (rate) => {
     const seed = g.input("seed", "int32", []);
     const session = await engine.session(
-      writeOnnx({ y: g.dropout(g.input("x", "float32", [rows, columns]), rate, seed, 3) }),
+      writeOnnx({ y: g.dropout(g.input("x", "float32", [rows, columns]), rate, { seed, salt: 3 }) }),
     );
     for (const value of [0, 1, -1, 2 ** 31 - 1, -(2 ** 31)]) {
       const y = (await session.run({ x: ones, seed: int32([value], []) })).y.data as Float32Array;
@@ -95,7 +95,7 @@ describe("dropout", () => {
     expect(again).toEqual(one);
     const seed = g.input("seed", "int32", []);
     const session = await engine.session(
-      writeOnnx({ y: g.dropout(g.input("x", "float32", [rows, columns]), 0.3, seed, 4) }),
+      writeOnnx({ y: g.dropout(g.input("x", "float32", [rows, columns]), 0.3, { seed, salt: 4 }) }),
     );
     const { y } = await session.run({
       x: float32(new Float32Array(count).fill(-7), [rows, columns]),
@@ -105,11 +105,25 @@ describe("dropout", () => {
     expect((y.data as Float32Array).map((value) => Number(value !== 0))).toEqual(one.map((kept) => Number(kept > 0.5)));
   });
 
+  it("goes on from where positions start, so that rows may be cut in parts", async () => {
+    const x = g.input("x", "float32", ["R", columns]);
+    const [seed, start] = [g.input("seed", "int32", []), g.input("start", "int32", [])];
+    const session = await engine.session(writeOnnx({ y: g.dropout(x, 0.5, { seed, salt: 1, start }) }));
+    const run = async (from: number, to: number) => {
+      const data = ones.data.slice(from * columns, to * columns);
+      const x = float32(data, [to - from, columns]);
+      const { y } = await session.run({ x, seed: int32([4], []), start: int32([from * columns], []) });
+      return [...(y.data as Float32Array)];
+    };
+    expect([...(await run(0, 100)), ...(await run(100, rows))]).toEqual(await run(0, rows));
+    await session.dispose();
+  });
+
   it("lets gradients flow where values did, scaled alike", async () => {
     const x = g.input("x", "float32", [rows, columns]);
     const seed = g.input("seed", "int32", []);
-    const y = g.dropout(x, 0.25, seed, 2);
-    const twice = g.dropout(g.mul(y, 3), 0.5, seed, 3);
+    const y = g.dropout(x, 0.25, { seed, salt: 2 });
+    const twice = g.dropout(g.mul(y, 3), 0.5, { seed, salt: 3 });
     const [dx] = gradients(g.sum(twice, [0, 1]), [x]);
     const session = await engine.session(writeOnnx({ twice, dx }));
     const results = await session.run({ x: ones, seed: int32([11], []) });
@@ -123,6 +137,6 @@ describe("dropout", () => {
 
   it("at rate 0 is not there", () => {
     const x = g.input("x", "float32", [2]);
-    expect(g.dropout(x, 0, g.input("seed", "int32", []), 0)).toBe(x);
+    expect(g.dropout(x, 0, { seed: g.input("seed", "int32", []), salt: 0 })).toBe(x);
   });
 });

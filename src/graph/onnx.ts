@@ -18,7 +18,7 @@ import { type DType, float32, type HostTensor, int32 } from "../core/arrays.ts";
 import { type Emitter, type NodeAttribute, onnxType } from "./operations/row.ts";
 import { operations } from "./operations/table.ts";
 import type { Shape } from "./shape.ts";
-import { type Tensor, topological } from "./tensor.ts";
+import { is, loopBody, type Tensor, topological } from "./tensor.ts";
 
 /** Where a weight's bytes lie in a file beside the model. */
 export interface ExternalData {
@@ -131,7 +131,7 @@ export function writeOnnx(
     nodes = [];
     const [round, going, goOn] = [fresh(), fresh(), fresh()];
     names.set(index, round);
-    bodyOf(node).forEach(write);
+    loopBody(node).forEach(write);
     nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [going], output: [goOn] }));
     const before = sums.map(fresh);
     const after = sorted.map(({ value }, i) =>
@@ -191,22 +191,9 @@ export function writeOnnx(
   };
 }
 
-/** What a loop computes in each round, inputs before what is made of them. */
-function bodyOf({ attributes: { index, results } }: Tensor<"loop">): Tensor[] {
-  const inside = new Set<Tensor>([index]);
-  for (const node of topological(results.map(({ value }) => value)))
-    if (node.inputs.some((x) => inside.has(x))) inside.add(node);
-  inside.delete(index);
-  return [...inside];
-}
-
 /** The tensors with those of loops' bodies. */
 const withBodies = (order: readonly Tensor[]): Tensor[] =>
-  order.flatMap((node) => (is(node, "loop") ? [...bodyOf(node), node] : [node]));
-
-function is<K extends Tensor["op"]>(tensor: Tensor, op: K): tensor is Tensor<K> {
-  return tensor.op === op;
-}
+  order.flatMap((node) => (is(node, "loop") ? [...loopBody(node), node] : [node]));
 
 function scalar(value: number, dtype: DType): HostTensor {
   if (dtype === "float32") return float32([value], []);

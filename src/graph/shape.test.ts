@@ -116,7 +116,7 @@ describe("a shape rule that is broken names what came and what was expected", ()
     ["embedding", () => g.embedding(x(2, 3), x(4)), "float32", "int32"],
     ["gatherRows", () => g.gatherRows(x(2, 3, 4), whole(4)), "[2, 3, 4]", "two dimensions"],
     ["gatherTokens", () => g.gatherTokens(x(2, 3, 4), whole(3, 2)), "[2, 3, 4]", "[3, 2]"],
-    ["dropout", () => g.dropout(x(2), 0.5, x(), 0), "float32", "int32"],
+    ["dropout", () => g.dropout(x(2), 0.5, { seed: x(), salt: 0 }), "float32", "int32"],
   ])("%s", (op, make, ...parts) => {
     let message = "nothing was thrown";
     try {

@@ -110,3 +110,16 @@ export function topological(outputs: readonly Tensor[]): Tensor[] {
   }
   return order;
 }
+
+export function is<K extends OpName>(tensor: Tensor, op: K): tensor is Tensor<K> {
+  return tensor.op === op;
+}
+
+/** What a loop computes in each round, inputs before what is made of them. */
+export function loopBody({ attributes: { index, results } }: Pick<Tensor<"loop">, "attributes">): Tensor[] {
+  const inside = new Set<Tensor>([index]);
+  for (const node of topological(results.map(({ value }) => value)))
+    if (node.inputs.some((x) => inside.has(x))) inside.add(node);
+  inside.delete(index);
+  return [...inside];
+}

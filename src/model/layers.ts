@@ -7,18 +7,24 @@ import {
   constant,
   div,
   dropout,
+  erf,
+  exp,
+  flatten,
   gelu,
   layerNorm,
   linear,
   matmul,
+  maximum,
   mean,
   mul,
   pick,
   reshape,
   sigmoid,
   slice,
+  stack,
   softmax,
   sqrt,
+  sub,
   sum,
   transpose,
 } from "../graph/build.ts";
@@ -32,6 +38,11 @@ export const scope =
   (weights: Weights, prefix: string): Weights =>
   (name) =>
     weights(prefix + name);
+
+/** Layers are written for their gradients where this is given; with dropout where there are rates. */
+export interface Training {
+  dropout?: Dropout;
+}
 
 /**
  * Dropout rates in training; `seed` differs at every step and `salt` gives each use its own mask. `first` is the number
@@ -56,7 +67,7 @@ export const norm = (weights: Weights, name: string, x: Tensor): Tensor =>
 export const rmsNorm = (weights: Weights, name: string, x: Tensor): Tensor =>
   mul(div(x, sqrt(add(mean(mul(x, x)), 1e-5))), weights(`${name}.weight`));
 
-function drop(x: Tensor, rate: (d: Dropout) => number, d?: Dropout): Tensor {
+function drop(x: Tensor, rate: (d: Dropout) => number, { dropout: d }: Training = {}): Tensor {
   if (!d) return x;
   const perRow = constant(int32([over(times(...x.shape), d.rows) as number], []));
   return dropout(x, rate(d), { seed: d.seed, salt: d.salt(), start: mul(d.first, perRow) });
@@ -67,11 +78,11 @@ export function attention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  { bias, dropout: d }: { bias?: Tensor; dropout?: Dropout } = {},
+  { bias, training }: { bias?: Tensor; training?: Training } = {},
 ): Tensor {
   const headWidth = dim(q, -1) as number;
   const scores = matmul(mul(q, headWidth ** -0.5), k, { transB: true }); // [B, H, T, S]
-  const weights = drop(softmax(bias ? add(scores, bias) : scores), (r) => r.attention, d);
+  const weights = drop(softmax(bias ? add(scores, bias) : scores), (r) => r.attention, training);
   const mixed = transpose(matmul(weights, v), [0, 2, 1, 3]); // [B, T, H, D/H]
   return reshape(mixed, [dim(mixed, 0), dim(mixed, 1), (dim(mixed, 2) as number) * headWidth]);
 }
@@ -87,25 +98,63 @@ export function splitHeads(
   return Array.from({ length: parts }, (_, i) => pick(split, 0, i));
 }
 
-/** [.., D] -> the same after fc1, GELU and fc2 */
-export const mlp = (weights: Weights, x: Tensor, d?: Dropout): Tensor => {
-  const hidden = drop(gelu(dense(weights, "mlp.fc1", x)), (r) => r.projection, d);
-  return drop(dense(weights, "mlp.fc2", hidden), (r) => r.projection, d);
-};
+/**
+ * [.., D] -> the same after norm2, fc1, GELU and fc2. In training u = x / sqrt(2) is what fc1 gives, GELU is
+ * u (1 + erf u) / sqrt(2), and the factors go into the weights: 7 passes for the gradient where Gelu's takes 11.
+ */
+export function mlp(weights: Weights, x: Tensor, training?: Training): Tensor {
+  const scale = training ? Math.SQRT1_2 : 1;
+  const inner = normedDense(weights, ["norm2", "mlp.fc1"], x, { training, scale });
+  const hidden = drop(training ? mul(inner, add(erf(inner), 1)) : gelu(inner), (r) => r.projection, training);
+  const weight = weights("mlp.fc2.weight");
+  const out = linear(hidden, training ? mul(weight, scale) : weight, weights("mlp.fc2.bias"));
+  return drop(out, (r) => r.projection, training);
+}
+
+/**
+ * A norm and the linear layer after it: [.., E] -> [.., D]. In training the norm's weight and bias go into the layer's,
+ * which are small: then the gradient has the normalised value at hand and the norm's own gradients cost next to nothing.
+ */
+function normedDense(
+  weights: Weights,
+  [normName, name]: [norm: string, layer: string],
+  x: Tensor,
+  { training, scale = 1 }: { training?: Training; scale?: number } = {},
+): Tensor {
+  if (!training) return dense(weights, name, norm(weights, normName, x));
+  const { weight, bias } = folded(weights, normName, name);
+  return linear(plainNorm(x), scale === 1 ? weight : mul(weight, scale), scale === 1 ? bias : mul(bias, scale));
+}
+
+/** Weight and bias of a linear layer that take over those of the norm before it. */
+function folded(weights: Weights, normName: string, name: string): { weight: Tensor; bias: Tensor } {
+  const weight = weights(`${name}.weight`); // [D, E]
+  const shift = matmul(weight, reshape(weights(`${normName}.bias`), [dim(weight, 1), 1])); // [D, 1]
+  return {
+    weight: mul(weight, weights(`${normName}.weight`)),
+    bias: add(weights(`${name}.bias`), reshape(shift, [dim(weight, 0)])),
+  };
+}
+
+/** Layer normalisation with nothing to learn. */
+function plainNorm(x: Tensor): Tensor {
+  const width = dim(x, -1) as number;
+  const filled = (value: number) => constant(float32(new Float32Array(width).fill(value), [width]));
+  return layerNorm(x, filled(1), filled(0), 1e-6);
+}
 
 /** [.., D] -> the same through SwiGLU */
-export const swiglu = (weights: Weights, x: Tensor, d?: Dropout): Tensor => {
+export const swiglu = (weights: Weights, x: Tensor, training?: Training): Tensor => {
   const gate = dense(weights, "feed_forward.w1", x, { bias: false });
   const up = dense(weights, "feed_forward.w3", x, { bias: false });
   const hidden = mul(mul(gate, sigmoid(gate)), up);
-  return drop(dense(weights, "feed_forward.w2", hidden, { bias: false }), (r) => r.projection, d);
+  return drop(dense(weights, "feed_forward.w2", hidden, { bias: false }), (r) => r.projection, training);
 };
 
 interface BlockOptions {
   tokens: number;
   heads: number;
-  causal?: boolean;
-  dropout?: Dropout;
+  training?: Training;
 }
 
 /**
@@ -115,31 +164,82 @@ interface BlockOptions {
 export function vitBlock(
   weights: Weights,
   x: Tensor,
-  { tokens, heads, causal, dropout: d, read }: BlockOptions & { read?: (x: Tensor) => Tensor },
+  { tokens, heads, training, read }: BlockOptions & { read?: (x: Tensor) => Tensor },
 ): Tensor {
-  const normed = norm(weights, "norm1", x);
-  const bias = causal ? causalBias(tokens) : undefined;
+  const normed = training ? plainNorm(x) : norm(weights, "norm1", x);
+  const qkv = training
+    ? folded(weights, "norm1", "attn.qkv")
+    : { weight: weights("attn.qkv.weight"), bias: weights("attn.qkv.bias") };
   let residual = x;
   let mixed: Tensor;
   if (read) {
     const width = dim(x, 1) as number;
     const batched = (t: Tensor) => reshape(t, [over(dim(t, 0), tokens), tokens, width]);
     const part = (from: number, to: number, t: Tensor) =>
-      linear(t, slice(weights("attn.qkv.weight"), 0, from, to), slice(weights("attn.qkv.bias"), 0, from, to));
+      linear(t, slice(qkv.weight, 0, from, to), slice(qkv.bias, 0, from, to));
     const query = part(0, width, read(batched(normed))); // [B, R, D]
     const q = transpose(reshape(query, [...query.shape.slice(0, 2), heads, width / heads]), [0, 2, 1, 3]);
     const [k, v] = splitHeads(part(width, 3 * width, normed), { parts: 2, tokens, heads });
-    mixed = attention(q, k, v, { dropout: d });
+    mixed = attention(q, k, v, { training });
     residual = read(batched(x));
   } else {
-    const [q, k, v] = splitHeads(dense(weights, "attn.qkv", normed), { parts: 3, tokens, heads });
-    mixed = reshape(attention(q, k, v, { bias, dropout: d }), x.shape);
+    const [q, k, v] = splitHeads(linear(normed, qkv.weight, qkv.bias), { parts: 3, tokens, heads });
+    mixed = reshape(attention(q, k, v, { training }), x.shape);
   }
   const attended = add(
     residual,
-    drop(dense(weights, "attn.proj", mixed), (r) => r.projection, d),
+    drop(dense(weights, "attn.proj", mixed), (r) => r.projection, training),
   );
-  return add(attended, mlp(weights, norm(weights, "norm2", attended), d));
+  return add(attended, mlp(weights, attended, training));
+}
+
+/**
+ * The same for very few tokens, each of which sees itself and those before it: x [T * K, D], token after token. Scores
+ * are sums of products of whole arrays, for thousands of rows with three keys each make poor matrix products.
+ */
+export function fewTokensBlock(
+  weights: Weights,
+  x: Tensor,
+  { tokens, heads, training }: { tokens: number; heads: number; training?: Training },
+): Tensor {
+  const width = dim(x, 1) as number;
+  const rows = over(dim(x, 0), tokens);
+  const normed = training ? plainNorm(x) : norm(weights, "norm1", x);
+  const qkv = training
+    ? folded(weights, "norm1", "attn.qkv")
+    : { weight: weights("attn.qkv.weight"), bias: weights("attn.qkv.bias") };
+  const part = (i: number, t: Tensor) =>
+    linear(t, slice(qkv.weight, 0, i * width, (i + 1) * width), slice(qkv.bias, 0, i * width, (i + 1) * width));
+  const each = (t: Tensor, count: number) => {
+    const split = reshape(t, [count, rows, width]);
+    return Array.from({ length: count }, (_, i) => pick(split, 0, i));
+  };
+  // The first token sees only itself: its output is its value, and nobody asks for its query.
+  const later = () => flatten(slice(reshape(normed, [tokens, rows, width]), 0, 1, tokens));
+  const queries = tokens > 1 ? each(part(0, later()), tokens - 1) : [];
+  const keys = each(part(1, normed), tokens);
+  const values = each(part(2, normed), tokens);
+  const sumHeads = constant(headSums(width, heads)); // [D, H]
+  const mixed = queries.map((query, i) => {
+    const scaled = mul(query, (width / heads) ** -0.5);
+    const seen = i + 2;
+    const scores = keys.slice(0, seen).map((key) => matmul(mul(scaled, key), sumHeads)); // each [K, H]
+    const highest = scores.reduce((a, b) => maximum(a, b));
+    const powers = scores.map((score) => exp(sub(score, highest)));
+    const total = powers.reduce((a, b) => add(a, b));
+    return powers
+      .map((power, j) => mul(matmul(div(power, total), sumHeads, { transB: true }), values[j]))
+      .reduce((a, b) => add(a, b));
+  });
+  const attended = add(x, dense(weights, "attn.proj", flatten(stack([values[0], ...mixed]))));
+  return add(attended, mlp(weights, attended, training));
+}
+
+/** [D, H]: 1 where a value belongs to a head. */
+function headSums(width: number, heads: number): HostTensor {
+  const sums = new Float32Array(width * heads);
+  for (let i = 0; i < width; i++) sums[i * heads + Math.floor((i * heads) / width)] = 1;
+  return float32(sums, [width, heads]);
 }
 
 /** Keys and values of earlier tokens, each [B, H, P, D/H]. */
@@ -155,7 +255,7 @@ export interface Past {
 export function llamaBlock(
   weights: Weights,
   x: Tensor,
-  { tokens, heads, rotary: angles, dropout: d, past }: BlockOptions & { rotary: Rotary; past?: Past },
+  { tokens, heads, rotary: angles, training, past }: BlockOptions & { rotary: Rotary; past?: Past },
 ): Past & { x: Tensor } {
   const qkv = dense(weights, "attention.wqkv", rmsNorm(weights, "attention_norm", x), { bias: false });
   const [q, k, v] = splitHeads(qkv, { parts: 3, tokens, heads });
@@ -164,14 +264,14 @@ export function llamaBlock(
   const values = past ? concat([past.values, v], 2) : v;
   const mixed = attention(rotate(q, angles), keys, values, {
     bias: past ? undefined : causalBias(tokens),
-    dropout: d && { ...d, attention: 0 }, // the published AR has none there
+    // no dropout: the published AR has none there
   });
   const projected = dense(weights, "attention.wo", reshape(mixed, x.shape), { bias: false });
   const attended = add(
     x,
-    drop(projected, (r) => r.projection, d),
+    drop(projected, (r) => r.projection, training),
   );
-  return { x: add(attended, swiglu(weights, rmsNorm(weights, "ffn_norm", attended), d)), keys, values };
+  return { x: add(attended, swiglu(weights, rmsNorm(weights, "ffn_norm", attended), training)), keys, values };
 }
 
 /** Keys and values [N, H, D/H] of the few channels before one. */
@@ -198,7 +298,7 @@ export function vitBlockNext(weights: Weights, x: Tensor, { heads, past }: { hea
   const shares = softmax(scores);
   const mixed = past.values.map((value, i) => mul(slice(shares, -1, i, i + 1), value)).reduce((a, b) => add(a, b));
   const attended = add(x, dense(weights, "attn.proj", reshape(past.keys.length > 1 ? mixed : v, x.shape)));
-  return add(attended, mlp(weights, norm(weights, "norm2", attended)));
+  return add(attended, mlp(weights, attended));
 }
 
 /** 0 where a token may look (itself and before), else so low that its weight is exactly 0: [T, T]. */

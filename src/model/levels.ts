@@ -14,18 +14,20 @@ import {
   pick,
   reshape,
   slice,
+  stack,
   where,
 } from "../graph/build.ts";
-import { over, times } from "../graph/shape.ts";
+import { over } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 import {
   dense,
-  type Dropout,
+  fewTokensBlock,
   llamaBlock,
   norm,
   type Rotary,
   rotaryTable,
   scope,
+  type Training,
   vitBlock,
   type Weights,
 } from "./layers.ts";
@@ -62,7 +64,7 @@ export function marBlocks(
   weights: Weights,
   level: PlacedMar,
   tokens: Tensor,
-  { read, dropout }: { read: (x: Tensor) => Tensor; dropout?: Dropout },
+  { read, training }: { read: (x: Tensor) => Tensor; training?: Training },
 ): Tensor {
   const count = dim(tokens, 1) as number;
   let x = flatten(tokens);
@@ -70,7 +72,7 @@ export function marBlocks(
     x = vitBlock(scope(weights, `blocks.${i}.`), x, {
       tokens: count,
       heads: level.heads,
-      dropout,
+      training,
       read: i === level.depth - 1 ? read : undefined,
     });
   return norm(weights, "norm", x);
@@ -80,19 +82,19 @@ export function marBlocks(
 export function teachMar(
   weights: Weights,
   level: PlacedMar,
-  { patches, mask, prefix: before, dropout }: { patches: Tensor; mask: Tensor; prefix: Tensor; dropout?: Dropout },
+  { patches, mask, prefix: before, training }: { patches: Tensor; mask: Tensor; prefix: Tensor; training?: Training },
 ): Tensor {
   const total = prefixTokens(level) + level.tokens;
   const tokens = placed(weights, concat([before, maskedPatches(weights, level, patches, mask)], 1), 0, total);
   const read = (x: Tensor) => slice(x, 1, prefixTokens(level), total);
-  return flatten(marBlocks(weights, level, tokens, { read, dropout }));
+  return flatten(marBlocks(weights, level, tokens, { read, training }));
 }
 
 /** The same for an AR level: position n has seen the condition and the patches before n. */
 export function teachAr(
   weights: Weights,
   level: PlacedAr,
-  { patches, prefix: before, dropout }: { patches: Tensor; prefix: Tensor; dropout?: Dropout },
+  { patches, prefix: before, training }: { patches: Tensor; prefix: Tensor; training?: Training },
 ): Tensor {
   const rows = dim(before, 0);
   const shown = reshape(dense(weights, "patch_emb", patches), [rows, level.tokens, level.width]);
@@ -104,7 +106,7 @@ export function teachAr(
       tokens: level.tokens,
       heads: level.heads,
       rotary: angles,
-      dropout,
+      training,
     }));
   return norm(weights, "norm", x);
 }
@@ -116,20 +118,23 @@ export function rotaryOf({ grid, width, heads }: PlacedAr, from: number, to: num
 }
 
 /** Logits of each channel given those before it: condition [K, D'], bytes [K, C] int32 -> C tensors [K, 256]. */
-export function teachPixels(weights: Weights, level: PixelLevel, condition: Tensor, bytes: Tensor): Tensor[] {
+export function teachPixels(
+  weights: Weights,
+  level: PixelLevel,
+  { condition, bytes, training }: { condition: Tensor; bytes: Tensor; training?: Training },
+): Tensor[] {
   const channels = dim(bytes, 1) as number;
   const letters = channelLetters(channels);
   const rows = dim(condition, 0);
-  const first = reshape(dense(weights, "cond_proj", condition), [rows, 1, level.width]);
+  const first = dense(weights, "cond_proj", condition); // [K, W]
   const rest = letters
     .slice(0, -1) // nobody reads what the last channel's token predicts
-    .map((letter, c) => embedding(weights(`${letter}_codebook.weight`), slice(bytes, 1, c, c + 1)));
-  const tokens = concat([first, ...rest], 1); // [K, C, W]
-  let x = norm(weights, "ln", reshape(tokens, [times(rows, channels), level.width]));
+    .map((letter, c) => embedding(weights(`${letter}_codebook.weight`), pick(bytes, 1, c)));
+  let x = norm(weights, "ln", flatten(stack([first, ...rest]))); // [C * K, W]
   for (let i = 0; i < level.depth; i++)
-    x = vitBlock(scope(weights, `blocks.${i}.`), x, { tokens: channels, heads: level.heads, causal: true });
-  const out = reshape(norm(weights, "norm", x), [rows, channels, level.width]);
-  return letters.map((letter, c) => channelLogits(weights, letter, pick(out, 1, c)));
+    x = fewTokensBlock(scope(weights, `blocks.${i}.`), x, { tokens: channels, heads: level.heads, training });
+  const out = reshape(norm(weights, "norm", x), [channels, rows, level.width]);
+  return letters.map((letter, c) => channelLogits(weights, letter, pick(out, 0, c)));
 }
 
 /** x [K, W] -> logits [K, 256], tied to the channel's codebook. */

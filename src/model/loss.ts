@@ -24,7 +24,7 @@ import {
 } from "../graph/build.ts";
 import { type Dim, times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
-import { type Dropout, scope, type Weights } from "./layers.ts";
+import { scope, type Training, type Weights } from "./layers.ts";
 import { type PlacedAr, type PlacedMar, prefix, teachAr, teachMar, teachPixels } from "./levels.ts";
 import { levelPrefix, modelParameters, pixelPrefix } from "./parameters.ts";
 import { meanColour, normalize, patchify, toBytes } from "./patches.ts";
@@ -117,7 +117,7 @@ export interface Squares {
   mask?: Tensor;
   /** [R]: 0 for squares that only fill up a group, whose guiding pixels do not count. */
   valid?: Tensor;
-  dropout?: Dropout;
+  training?: Training;
 }
 
 /**
@@ -127,7 +127,7 @@ export interface Squares {
 export function teachLevel(
   weights: Weights,
   level: PlacedLevel,
-  { images, conditions, mask, valid, dropout }: Squares,
+  { images, conditions, mask, valid, training }: Squares,
 ): { out: Tensor; patches: Tensor; guidingNats?: Tensor } {
   const patches = patchify(images, level.patch);
   const colour = level.kind === "mar" && level.guidingPixel ? meanColour(images) : undefined;
@@ -137,12 +137,13 @@ export function teachLevel(
       condition: middle(conditions),
       bytes: toBytes(colour),
       valid,
+      training,
     });
   const before = prefix(weights, level, conditions, colour);
   const out =
     level.kind === "ar"
-      ? teachAr(weights, level as PlacedAr, { patches, prefix: before, dropout })
-      : teachMar(weights, level as PlacedMar, { patches, mask: mask!, prefix: before, dropout });
+      ? teachAr(weights, level as PlacedAr, { patches, prefix: before, training })
+      : teachMar(weights, level as PlacedMar, { patches, mask: mask!, prefix: before, training });
   return { out, patches, guidingNats };
 }
 
@@ -162,10 +163,10 @@ export const repeat = (x: Tensor, count: number): Tensor =>
 export function pixelNats(
   weights: Weights,
   level: PixelLevel,
-  { condition, bytes, valid }: { condition: Tensor; bytes: Tensor; valid?: Tensor },
+  { valid, ...given }: { condition: Tensor; bytes: Tensor; valid?: Tensor; training?: Training },
 ): Tensor {
-  const perChannel = teachPixels(weights, level, condition, bytes).map((logits, c) => {
-    const nats = crossEntropy(logits, pick(bytes, 1, c)); // [K]
+  const perChannel = teachPixels(weights, level, given).map((logits, c) => {
+    const nats = crossEntropy(logits, pick(given.bytes, 1, c)); // [K]
     return reshape(sum(valid ? mul(nats, valid) : nats, [0]), [1]);
   });
   return concat(perChannel, 0);

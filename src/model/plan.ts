@@ -121,39 +121,68 @@ export function partOf({ images, labels }: Batch, from: number, to: number): Bat
   return { images: images.subarray(from * bytes, to * bytes), labels: labels.subarray(from, to) };
 }
 
-/**
- * The feeds of lossGraph. The loss becomes a mean over `totals` (rows of each level in the whole batch, which may be
- * larger than this part of it) with the given weight of the first channel: the training loss with `redWeight`, the
- * mean over channels without.
- */
-export function lossFeeds(
-  config: ModelConfig,
+/** The images and labels of lossGraph and trainingGraph. */
+export const planFeeds = (
+  { imageSize, channels }: ModelConfig,
   { images, labels }: Batch,
-  plan: Plan,
-  {
-    totals = plan.rows,
-    redWeight = 1,
-    guidingRedWeight = 1,
-  }: { totals?: number[]; redWeight?: number; guidingRedWeight?: number } = {},
+): Record<string, HostTensor> => ({
+  images: uint8(images, [labels.length, imageSize, imageSize, channels]),
+  labels: int32(labels, [labels.length]),
+});
+
+/**
+ * Weights of the channels' nats, `weights.pixels` and `weights.guiding.l`, that make the loss a mean over `totals` (the
+ * rows of each level) with the first channel weighing more: the training loss with the model's red weight, the mean
+ * over channels with 1.
+ */
+export function channelWeights(
+  { channels, levels }: ModelConfig,
+  totals: readonly number[],
+  { redWeight = 1, guidingRedWeight = 1 }: { redWeight?: number; guidingRedWeight?: number } = {},
 ): Record<string, HostTensor> {
-  const { channels, imageSize, levels } = config;
-  const channelWeights = (first: number, rows: number) =>
+  const means = (first: number, rows: number) =>
     float32(
       Array.from({ length: channels }, (_, c) => (c === 0 ? first : 1) / (first + channels - 1) / rows),
       [channels],
     );
-  const feeds: Record<string, HostTensor> = {
-    ...plan.feeds,
-    images: uint8(images, [labels.length, imageSize, imageSize, channels]),
-    labels: int32(labels, [labels.length]),
-    "weights.pixels": channelWeights(redWeight, totals.at(-1)!),
-  };
+  const weights: Record<string, HostTensor> = { "weights.pixels": means(redWeight, totals.at(-1)!) };
   levels.forEach((level, l) => {
     if (level.kind === "mar" && level.guidingPixel)
-      feeds[`weights.guiding.${l}`] = channelWeights(guidingRedWeight, totals[l]);
+      weights[`weights.guiding.${l}`] = means(guidingRedWeight, totals[l]);
   });
-  return feeds;
+  return weights;
 }
+
+/** All feeds of lossGraph for a batch that is computed whole. */
+export const lossFeeds = (
+  config: ModelConfig,
+  batch: Batch,
+  plan: Plan,
+  redWeights: { redWeight?: number; guidingRedWeight?: number } = {},
+): Record<string, HostTensor> => ({
+  ...plan.feeds,
+  ...planFeeds(config, batch),
+  ...channelWeights(config, plan.rows, redWeights),
+});
+
+/** Those of a plan's masks that belong to the images from .. to. */
+export function masksOfPart(
+  config: ModelConfig,
+  masks: readonly Uint8Array[],
+  { from, to }: { from: number; to: number },
+): Masks {
+  let [first, end] = [from, to];
+  const parts = placedLevels(config).map(({ tokens }, l) => {
+    const before = masks[l].subarray(0, first * tokens);
+    const part = masks[l].subarray(first * tokens, end * tokens);
+    first = sum(before);
+    end = first + sum(part);
+    return part;
+  });
+  return (level) => parts[level];
+}
+
+const sum = (mask: Uint8Array): number => mask.reduce((a, b) => a + b, 0);
 
 /** Row and column of the conditions in the order in which they stand: left, bottom, right, top, middle. */
 const directions = [

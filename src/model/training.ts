@@ -4,7 +4,20 @@
  */
 
 import { conditionsRead, type ModelConfig, pixelLevel, placedLevels } from "../config/model.ts";
-import { add, cast, constant, gatherRows, input, loop, loopIndex, mul, pick, pickAt, reshape, rowsBetween } from "../graph/build.ts";
+import {
+  add,
+  cast,
+  constant,
+  gatherRows,
+  input,
+  loop,
+  loopIndex,
+  mul,
+  pick,
+  pickAt,
+  reshape,
+  rowsBetween,
+} from "../graph/build.ts";
 import { gradients } from "../graph/gradient.ts";
 import { type Dim, times } from "../graph/shape.ts";
 import { dim, type LoopResult, type Tensor, topological } from "../graph/tensor.ts";
@@ -39,7 +52,7 @@ export function trainingGraph(config: ModelConfig, rates: DropoutRates = {}): Re
   const teach = (l: number, { round, ...squares }: Squares & { round?: Tensor }) =>
     teachLevel(scope(weights, levelPrefix(l)), levels[l], {
       ...squares,
-      dropout: dropout?.(l, dim(squares.images, 0), round),
+      training: { dropout: dropout?.(l, dim(squares.images, 0), round) },
     });
   const square = (l: number) => [channels, levels[l].patch, levels[l].patch];
 
@@ -64,68 +77,85 @@ export function trainingGraph(config: ModelConfig, rates: DropoutRates = {}): Re
       images: reshape(gatherRows(patches, pick(taken, 1, count - 1)), ["G", ...square(l)]),
       round,
     });
-    const results: [string, LoopResult][] = Object.entries(inside).map(([name, value]) => [
-      name,
-      { value, how: name === "d.conditions" ? "stack" : "sum" },
+    const wanted = [...inside.wanted];
+    const found = loop(input("rounds", "int64", []), round, [
+      ...Object.values(inside.nats).map((value): LoopResult => ({ value, how: "sum" })),
+      ...wanted.map(([, value]): LoopResult => ({ value, how: "sum" })),
+      { value: inside.conditions!, how: "stack" },
     ]);
-    const found = loop(
-      input("rounds", "int64", []),
-      round,
-      results.map(([, result]) => result),
-    );
-    results.forEach(([name], i) => (outputs[name] = found[i]));
-    const { "d.conditions": back } = outputs;
-    delete outputs["d.conditions"];
+    for (const name of Object.keys(inside.nats)) outputs[name] = found.shift()!;
+    for (const [weight] of wanted) starts.set(weight, found.shift()!);
+    const back = found.shift()!;
     const all = gatherRows(out, reshape(take, [times("rounds", "G"), count]), inverse);
     starts.set(all, reshape(back, all.shape));
   }
-  return last === 0
-    ? lastLevel({ images, conditions })
-    : { ...outputs, ...gradientsByName(starts, []) };
+  if (last === 0) {
+    const { nats, wanted } = lastLevel({ images, conditions });
+    Object.assign(outputs, nats);
+    for (const [weight, gradient] of wanted) starts.set(weight, gradient);
+  }
+  return { ...outputs, ...gradientsByName(starts) };
 
-  /** The last level above the pixels and they themselves: nats and gradients, `d.conditions` too where they are given. */
-  function lastLevel(given: { images: Tensor; conditions: Tensor; round?: Tensor }): Record<string, Tensor> {
+  /**
+   * The last level above the pixels, and these: nats and the loss's gradients of the weights as they are used, and of the
+   * conditions where a loop goes round.
+   */
+  function lastLevel(given: { images: Tensor; conditions: Tensor; round?: Tensor }): {
+    nats: Record<string, Tensor>;
+    wanted: Map<Tensor, Tensor>;
+    conditions?: Tensor;
+  } {
     const level = levels[last];
     const { round } = given;
     const rows = dim(given.images, 0);
     const grouped = (name: string, dtype: "float32" | "int32", shape: number[]) =>
-      round
-        ? pickAt(input(name, dtype, ["rounds", "G", ...shape]), round)
-        : input(name, dtype, [rows, ...shape]);
+      round ? pickAt(input(name, dtype, ["rounds", "G", ...shape]), round) : input(name, dtype, [rows, ...shape]);
     const mask = level.kind === "mar" ? grouped(`mask.${last}`, "float32", [level.tokens]) : undefined;
     const valid = level.kind === "mar" && level.guidingPixel ? grouped("valid", "float32", []) : undefined;
     const { out, patches, guidingNats } = teach(last, { ...given, mask, valid });
     const inverse = reshape(grouped(`inverse.${last}`, "int32", [level.tokens]), [times(rows, level.tokens), 1]);
     const takes = input(`take.${last}`, "int32", ["pixels", 1]);
-    const take = round
-      ? rowsBetween(takes, input("bounds", "int64", ["bounds"]), { index: round, rows: "K" })
-      : takes;
+    const take = round ? rowsBetween(takes, input("bounds", "int64", ["bounds"]), { index: round, rows: "K" }) : takes;
     const count = dim(take, 0);
     const condition = reshape(gatherRows(out, take, inverse), [count, level.width]);
     const bytes = toBytes(reshape(gatherRows(patches, take), [count, channels]));
-    const nats = pixelNats(scope(weights, pixelPrefix(config)), pixelLevel(config), { condition, bytes });
-    const found: Record<string, Tensor> = { nats };
+    const nats = pixelNats(scope(weights, pixelPrefix(config)), pixelLevel(config), { condition, bytes, training: {} });
     const flow = new Map([[nats, channelWeights("pixels")]]);
-    if (guidingNats) flow.set((found[`guidingNats.${last}`] = guidingNats), channelWeights(`guiding.${last}`));
-    return { ...found, ...gradientsByName(flow, round ? [["d.conditions", given.conditions]] : []) };
+    const names: Record<string, Tensor> = { nats };
+    if (guidingNats) flow.set((names[`guidingNats.${last}`] = guidingNats), channelWeights(`guiding.${last}`));
+    const conditions = round ? [given.conditions] : [];
+    const used = usedWeights([...flow.keys()], new Set(topological(conditions)));
+    const found = gradients(flow, [...used, ...conditions]);
+    return {
+      nats: names,
+      wanted: new Map(used.map((weight, i) => [weight, found[i]])),
+      conditions: round && found.at(-1),
+    };
   }
 }
 
-/** `d.NAME` of every parameter on the way, and of the tensors asked for beside them, beyond which nothing is sought. */
-function gradientsByName(
-  starts: ReadonlyMap<Tensor, Tensor>,
-  beside: readonly [string, Tensor][],
-): Record<string, Tensor> {
-  const beyond = new Set(topological(beside.map(([, x]) => x)));
-  const used = topological([...starts.keys()]).filter(
-    (x): x is Tensor<"parameter"> => x.op === "parameter" && !beyond.has(x),
-  );
-  const wanted = [...used.map((x): [string, Tensor] => [`d.${x.attributes.name}`, x]), ...beside];
-  const found = gradients(
-    starts,
-    wanted.map(([, x]) => x),
-  );
-  return Object.fromEntries(wanted.map(([name], i) => [name, found[i]]));
+/**
+ * What follows from weights alone and is used beside what doesn't: the weights as the layers use them, scaled or folded.
+ * Gradients of a loop's rounds are added up there, and flow on to the parameters once.
+ */
+function usedWeights(outputs: readonly Tensor[], beyond: ReadonlySet<Tensor>): Tensor[] {
+  const order = topological(outputs).filter((x) => !beyond.has(x));
+  const fixed = new Set<Tensor>();
+  const learnt = new Set<Tensor>();
+  for (const x of order) {
+    if (x.op === "input" || x.op === "loopIndex" || x.inputs.some((from) => !fixed.has(from))) continue;
+    fixed.add(x);
+    if (x.op === "parameter" || x.inputs.some((from) => learnt.has(from))) learnt.add(x);
+  }
+  const used = order.filter((x) => !fixed.has(x)).flatMap(({ inputs }) => inputs.filter((from) => learnt.has(from)));
+  return [...new Set(used)];
+}
+
+/** `d.NAME` of every parameter. */
+function gradientsByName(starts: ReadonlyMap<Tensor, Tensor>): Record<string, Tensor> {
+  const parameters = topological([...starts.keys()]).filter((x): x is Tensor<"parameter"> => x.op === "parameter");
+  const found = gradients(starts, parameters);
+  return Object.fromEntries(parameters.map(({ attributes }, i) => [`d.${attributes.name}`, found[i]]));
 }
 
 /**

@@ -286,7 +286,8 @@ async function forcedSampling(model: SampledModel, values: Values, target: Uint8
     .filter((place) => place !== undefined)
     .map(async ({ prefix, level, conditionWidth }) => {
       const condition = input("condition", "float32", ["K", conditionWidth]);
-      const logits = teachPixels(scope(weights, prefix), level, condition, input("bytes", "int32", ["K", channels]));
+      const bytes = input("bytes", "int32", ["K", channels]);
+      const logits = teachPixels(scope(weights, prefix), level, { condition, bytes });
       const stacked = concat(
         logits.map((x) => reshape(x, ["K", 1, 256])),
         1,

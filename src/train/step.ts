@@ -1,13 +1,22 @@
-/** One training step: loss and gradients of a batch, in micro-batches. Knows no optimiser and no data sets. */
+/** One training step: loss and gradients of a batch, in micro-batches. Knows no optimiser, no data sets and no threads. */
 
+import { guidingPixelRedWeight, type ModelConfig, placedLevels, prefixTokens } from "../config/model.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import { float32, int32, product } from "../core/arrays.ts";
-import { guidingPixelRedWeight, type ModelConfig } from "../config/model.ts";
 import type { Engine } from "../engine/engine.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { type Batch, inGroups, lossFeeds, type Masks, partOf, planPass } from "../model/plan.ts";
-import { trainingGraph } from "../model/training.ts";
+import {
+  type Batch,
+  channelWeights,
+  inGroups,
+  masksOfPart,
+  type Masks,
+  partOf,
+  planFeeds,
+  planPass,
+} from "../model/plan.ts";
+import { type DropoutRates, trainingGraph } from "../model/training.ts";
 
 export interface StepResult {
   /** The training loss: the mean over predicted pixels, red weighted, guiding pixels added. */
@@ -19,88 +28,144 @@ export interface StepResult {
 export interface TrainingStep {
   /** The gradients of the last call, by parameter name; overwritten by the next. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
+  /** Changed `values` are seen at the next call. */
   run(
-    parameters: ReadonlyMap<string, Float32Array>,
+    values: ReadonlyMap<string, Float32Array>,
     batch: Batch,
     options: { masks: Masks; seed?: number; microBatch?: number },
   ): Promise<StepResult>;
   dispose(): Promise<void>;
 }
 
-export interface StepOptions {
-  attentionDropout?: number;
-  projectionDropout?: number;
+/** A part of a batch that one lane computes by itself; all plain data, so that it can go to another thread. */
+export interface LaneTask {
+  batch: Batch;
+  /** Which patches go down, level by level: see Plan. */
+  masks: Uint8Array[];
+  /** Rows of each level, last the pixels, in the whole batch, and how many of them come before this part. */
+  totals: number[];
+  before: number[];
+  seed: number;
+  microBatch: number;
 }
 
-const group = Number(process.env["GROUP"] ?? 32);
+/** Sums over a part of a batch: the loss, whose weights are means over the whole batch, and nats of all channels. */
+export interface LaneResult {
+  loss: number;
+  nats: number;
+}
 
-/** Compiles the graph of loss and gradients. A step's result does not depend on how it is cut into micro-batches. */
-export async function trainingStep(
-  engine: Engine,
-  config: ModelConfig,
-  options: StepOptions = {},
-): Promise<TrainingStep> {
-  const session = await engine.session(writeOnnx(trainingGraph(config, options)));
+export interface Lane {
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+  run(values: ReadonlyMap<string, Float32Array>, task: LaneTask): Promise<LaneResult>;
+  dispose(): Promise<void>;
+}
+
+/** What a core's own cache should hold of the widest values of a group. */
+const cacheBytes = 1e6;
+
+/** Squares of the last level above the pixels that go through the graph together. */
+export function groupSize(config: ModelConfig): number {
+  const level = placedLevels(config).at(-1)!;
+  const widest = 4 * level.width * (level.tokens + prefixTokens(level)) * Float32Array.BYTES_PER_ELEMENT;
+  return Math.max(4, Math.round(cacheBytes / widest));
+}
+
+/** Compiles the graph of loss and gradients. */
+export async function openLane(engine: Engine, config: ModelConfig, rates: DropoutRates = {}): Promise<Lane> {
+  const session = await engine.session(writeOnnx(trainingGraph(config, rates)));
   const shapes = new Map(modelParameters(config).map(({ name, shape }) => [name, shape]));
   const names = [...shapes.keys()];
-  const total = zeros(shapes);
+  const gradients = zeros(shapes);
   let part: Map<string, Float32Array> | undefined;
   const outputsInto = (arrays: Map<string, Float32Array>): Record<string, HostTensor> =>
     Object.fromEntries(names.map((name) => [`d.${name}`, float32(arrays.get(name)!, shapes.get(name)!)]));
 
   return {
-    gradients: total,
+    gradients,
     dispose: () => session.dispose(),
-    async run(values, batch, { masks, seed = 0, microBatch = batch.labels.length }) {
-      const weights: Record<string, HostTensor> = {};
-      for (const [name, shape] of shapes) weights[name] = float32(values.get(name)!, shape);
+    async run(values, { batch, masks, totals, before, seed, microBatch }) {
+      const constants: Record<string, HostTensor> = { seed: int32([seed], []), ...channelWeightsOf(config, totals) };
+      for (const [name, shape] of shapes) constants[name] = float32(values.get(name)!, shape);
+      const sums = { loss: 0, nats: 0 };
       const count = batch.labels.length;
-      const starts = Array.from({ length: Math.ceil(count / microBatch) }, (_, i) => i * microBatch);
-      const plans = starts.map((from) =>
-        planPass(config, Math.min(count, from + microBatch) - from, shifted(masks, from)),
-      );
-      const firsts = plans.map((_, i) =>
-        plans[0].rows.slice(0, -1).map((_, l) => plans.slice(0, i).reduce((sum, { rows }) => sum + rows[l], 0)),
-      );
-      const totals = plans[0].rows.map((_, l) => plans.reduce((sum, { rows }) => sum + rows[l], 0));
-      let lossSum = 0;
-      let natSum = 0;
-      for (const [i, plan] of plans.entries()) {
-        const into = i === 0 ? total : (part ??= zeros(shapes));
-        const slice = partOf(batch, starts[i], Math.min(count, starts[i] + microBatch));
-        const feeds: Record<string, HostTensor> = {
-          ...lossFeeds(config, slice, plan, {
-            totals,
-            redWeight: config.redWeight,
-            guidingRedWeight: guidingPixelRedWeight,
-          }),
-          ...inGroups(config, plan, group),
-          seed: int32([seed], []),
-          first: int32(firsts[i], [firsts[i].length]),
-        };
-        const result = await session.run({ ...weights, ...feeds }, outputsInto(into));
-        const nats = result.nats.data as Float32Array;
-        natSum += nats.reduce((a, b) => a + b, 0);
+      let first = before.slice(0, -1);
+      for (let from = 0; from < count; from += microBatch) {
+        const to = Math.min(count, from + microBatch);
+        const plan = planPass(config, to - from, masksOfPart(config, masks, { from, to }));
+        const into = from === 0 ? gradients : (part ??= zeros(shapes));
+        const result = await session.run(
+          {
+            ...constants,
+            ...planFeeds(config, partOf(batch, from, to)),
+            ...inGroups(config, plan, groupSize(config)),
+            first: int32(first, [first.length]),
+          },
+          outputsInto(into),
+        );
+        first = first.map((at, l) => at + plan.rows[l]);
         for (const [name, { data }] of Object.entries(result)) {
-          const channelWeights = feeds[name === "nats" ? "weights.pixels" : name.replace("guidingNats", "weights.guiding")];
-          if (/nats/i.test(name)) (data as Float32Array).forEach((n, c) => (lossSum += n * Number(channelWeights.data[c])));
+          if (name.startsWith("d.")) continue;
+          const nats = data as Float32Array;
+          const weights =
+            constants[name === "nats" ? "weights.pixels" : name.replace("guidingNats", "weights.guiding")];
+          nats.forEach((n, c) => (sums.loss += n * Number(weights.data[c])));
+          if (name === "nats") sums.nats += nats.reduce((a, b) => a + b, 0);
         }
-        if (i > 0) for (const name of names) addInto(total.get(name)!, into.get(name)!);
+        if (from > 0) for (const name of names) addInto(gradients.get(name)!, into.get(name)!);
       }
-      return { loss: lossSum, bits: natSum / Math.LN2 / (totals.at(-1)! * config.channels) };
+      return sums;
     },
   };
 }
 
-/** Masks of a part of a batch that starts at image `from`. */
-const shifted =
-  (masks: Masks, from: number): Masks =>
-  (level, { image, place }, tokens) =>
-    masks(level, { image: image.map((i) => i + from), place }, tokens);
+/** The weights of channels and levels in the training loss. */
+const channelWeightsOf = (config: ModelConfig, totals: number[]) =>
+  channelWeights(config, totals, { redWeight: config.redWeight, guidingRedWeight: guidingPixelRedWeight });
+
+/** Plans a batch and hands parts of it, images from .. to, to lanes. */
+export function laneTasks(
+  config: ModelConfig,
+  batch: Batch,
+  { masks, seed = 0, microBatch, lanes }: { masks: Masks; seed?: number; microBatch: number; lanes: number },
+): { tasks: LaneTask[]; predicted: number } {
+  const count = batch.labels.length;
+  const plan = planPass(config, count, masks);
+  let before = plan.rows.map(() => 0);
+  const tasks: LaneTask[] = [];
+  for (let lane = 0; lane < lanes; lane++) {
+    const from = Math.floor((count * lane) / lanes);
+    const to = Math.floor((count * (lane + 1)) / lanes);
+    if (from === to) continue;
+    const part = masksOfPart(config, plan.masks, { from, to });
+    const own = planPass(config, to - from, part);
+    tasks.push({ batch: partOf(batch, from, to), masks: own.masks, totals: plan.rows, before, seed, microBatch });
+    before = before.map((at, l) => at + own.rows[l]);
+  }
+  return { tasks, predicted: plan.rows.at(-1)! * config.channels };
+}
+
+/** Steps in this thread. A step's result does not depend on how it is cut into micro-batches. */
+export async function trainingStep(
+  engine: Engine,
+  config: ModelConfig,
+  rates: DropoutRates = {},
+): Promise<TrainingStep> {
+  const lane = await openLane(engine, config, rates);
+  return {
+    gradients: lane.gradients,
+    dispose: lane.dispose,
+    async run(values, batch, { masks, seed, microBatch = batch.labels.length }) {
+      const { tasks, predicted } = laneTasks(config, batch, { masks, seed, microBatch, lanes: 1 });
+      const { loss, nats } = await lane.run(values, tasks[0]);
+      return { loss, bits: nats / Math.LN2 / predicted };
+    },
+  };
+}
 
 const zeros = (shapes: Map<string, number[]>): Map<string, Float32Array> =>
   new Map([...shapes].map(([name, shape]) => [name, new Float32Array(product(shape))]));
 
-function addInto(total: Float32Array, part: Float32Array): void {
+export function addInto(total: Float32Array, part: Float32Array): void {
   for (let i = 0; i < total.length; i++) total[i] += part[i];
 }

@@ -1,6 +1,6 @@
 /** Products: matmul in all its transposed forms, and the linear layer. */
 
-import { flatten, matmul, reshape, sum } from "../build.ts";
+import { flatten, matmul, reshape, sum, transpose } from "../build.ts";
 import { showShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Emitter, Row } from "./row.ts";
@@ -53,7 +53,12 @@ export const matrix = {
     gradient: ({ inputs: [x, weight, bias] }, dy) => {
       const flat: Tensor = flatten(dy);
       const dx = reshape(matmul(flat, weight), x.shape);
-      const dWeight = matmul(flat, flatten(x), { transA: true });
+      const wide = flatten(x);
+      // A product whose first factor is read across is faster the more rows it gives.
+      const dWeight =
+        (weight.shape[0] as number) < (weight.shape[1] as number)
+          ? transpose(matmul(wide, flat, { transA: true }), [1, 0])
+          : matmul(flat, wide, { transA: true });
       return bias ? [dx, dWeight, sum(flat, [0])] : [dx, dWeight];
     },
   } satisfies Row<"linear">,

@@ -3,12 +3,16 @@
 import { expandLike, make, mean, mul, oneHot, reshape, softmax, sub, sum } from "../build.ts";
 import { float32 } from "../../core/arrays.ts";
 import { showShape, type Shape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
 import type { Row } from "./row.ts";
 
 const reduced = (shape: Shape, axes: readonly number[], keep: boolean): Shape =>
   keep ? shape.map((d, i) => (axes.includes(i) ? 1 : d)) : shape.filter((_, i) => !axes.includes(i));
 
 const last = { axis: { int: -1 } };
+
+const isOnes = (x: Tensor): boolean =>
+  x.op === "constant" && Array.prototype.every.call((x as Tensor<"constant">).attributes.value.data, (v) => v === 1);
 
 export const reduce = {
   sum: {
@@ -88,9 +92,10 @@ export const reduce = {
     gradient: (y, dy) => {
       const [x, weight] = y.inputs;
       const inverse = make("layerNormStatistic", [y], { which: "inverse" });
-      const normal = mul(sub(x, make("layerNormStatistic", [y], { which: "mean" })), inverse);
+      // Where there is nothing to learn the result is the normalised value itself.
+      const normal = isOnes(weight) ? y : mul(sub(x, make("layerNormStatistic", [y], { which: "mean" })), inverse);
       const rest = [...x.shape.keys()].slice(0, -1);
-      const dNormal = mul(dy, weight);
+      const dNormal = isOnes(weight) ? dy : mul(dy, weight);
       const shifted = sub(sub(dNormal, mean(dNormal)), mul(normal, mean(mul(dNormal, normal))));
       return [mul(shifted, inverse), sum(mul(dy, normal), rest), sum(dy, rest)];
     },

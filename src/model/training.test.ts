@@ -1,0 +1,99 @@
+/** The training graph, written for speed and in groups, against the plain loss differentiated as one graph. */
+
+import { describe, expect, it } from "vitest";
+import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import { float32, type HostTensor, int32, product } from "../core/arrays.ts";
+import { derive, normal, seedKey, uniform } from "../core/random.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { gradients } from "../graph/gradient.ts";
+import { writeOnnx } from "../graph/onnx.ts";
+import { lossGraph } from "./loss.ts";
+import { modelParameters } from "./parameters.ts";
+import { inGroups, lossFeeds, type Masks, planPass } from "./plan.ts";
+import { trainingGraph } from "./training.ts";
+
+const engine = await nodeEngine({ threads: 1 });
+const small = { width: 16, depth: 2, heads: 2 };
+const pixel = { kind: "pixel", ...small };
+const model = (imageSize: number, levels: object[], channels = 3): ModelConfig =>
+  parseModelConfig({ imageSize, channels, classes: ["a", "b"], levels: [...levels, pixel] }, "the test");
+
+const models: [string, ModelConfig][] = [
+  ["MAR", model(8, [{ kind: "mar", patch: 4, ...small }, { kind: "mar", patch: 1, ...small }])],
+  ["AR, two channels", model(8, [{ kind: "ar", patch: 4, ...small }, { kind: "ar", patch: 1, ...small }], 2)],
+  ["one level, one channel", model(4, [{ kind: "mar", patch: 1, ...small }], 1)],
+  [
+    "three levels, mixed, guiding pixels",
+    model(8, [
+      { kind: "mar", patch: 4, ...small },
+      { kind: "mar", patch: 2, ...small, guidingPixel: true, conditions: 1 },
+      { kind: "mar", patch: 1, ...small, guidingPixel: true },
+    ]),
+  ],
+  ["AR above MAR", model(8, [{ kind: "ar", patch: 2, ...small }, { kind: "mar", patch: 1, ...small, conditions: 1 }])],
+]; // prettier-ignore
+
+/** Some patches, at least one of each square, by a hash of their place. */
+const masks: Masks = (level, { image, place }, tokens) => {
+  const mask = new Uint8Array(image.length * tokens);
+  for (let i = 0; i < mask.length; i++) {
+    const row = Math.floor(i / tokens);
+    const key = derive(derive(derive(seedKey(3), level), image[row]), place[row]);
+    mask[i] = Number(i % tokens === 0 || uniform(key, i % tokens) < 0.7);
+  }
+  return mask;
+};
+
+describe.each(models)("%s", (_, config) => {
+  const { imageSize, channels } = config;
+  const count = 3;
+  const batch = {
+    images: Uint8Array.from({ length: count * imageSize ** 2 * channels }, (_, i) => (i * 2654435761) >>> 24),
+    labels: Int32Array.of(0, 1, 2),
+  };
+  const values: Record<string, HostTensor> = {};
+  modelParameters(config).forEach(({ name, shape }, i) => {
+    const key = derive(seedKey(1), i);
+    const around = /norm.*weight|ln\.weight/.test(name) ? 1 : 0;
+    values[name] = float32(
+      Float32Array.from({ length: product(shape) }, (_, j) => around + 0.1 * normal(key, j)),
+      shape,
+    );
+  });
+  const plan = planPass(config, count, masks);
+  const feeds = { ...values, ...lossFeeds(config, batch, plan, { redWeight: 2, guidingRedWeight: 3 }) };
+  const run = async (outputs: Parameters<typeof writeOnnx>[0], more: Record<string, HostTensor> = {}) => {
+    const session = await engine.session(writeOnnx(outputs));
+    const results = await session.run({ ...feeds, ...more });
+    await session.dispose();
+    return results;
+  };
+
+  it.each([1, 2, 5, 100])("gives the loss's own gradients in groups of %i", async (group) => {
+    const { loss, nats, guidingNats, parameters } = lossGraph(config);
+    const wanted = gradients(loss, [...parameters.values()]);
+    const named = Object.fromEntries([...parameters.keys()].map((name, i) => [`d.${name}`, wanted[i]]));
+    const guiding = Object.fromEntries([...guidingNats].map(([l, tensor]) => [`guidingNats.${l}`, tensor]));
+    const expected = await run({ nats, ...guiding, ...named });
+    const found = await run(trainingGraph(config), inGroups(config, plan, group));
+    expect(Object.keys(found).sort()).toEqual(Object.keys(expected).sort());
+    for (const [name, { data, shape }] of Object.entries(expected)) {
+      const largest = (data as Float32Array).reduce((most, x) => Math.max(most, Math.abs(x)), 1e-6);
+      const other = found[name].data as Float32Array;
+      const worst = (data as Float32Array).reduce((most, x, i) => Math.max(most, Math.abs(x - other[i])), 0);
+      expect(found[name].shape, name).toEqual(shape);
+      expect(worst / largest, name).toBeLessThan(/attn.qkv.bias/.test(name) ? 1e-3 : 2e-5);
+    }
+  });
+
+  it("with dropout does not depend on the groups either", async () => {
+    const graph = trainingGraph(config, { attentionDropout: 0.2, projectionDropout: 0.3 });
+    const drop = { seed: int32([5], []), first: int32([7, 40, 300].slice(0, config.levels.length - 1), [config.levels.length - 1]) }; // prettier-ignore
+    const whole = await run(graph, { ...inGroups(config, plan, 100), ...drop });
+    const cut = await run(graph, { ...inGroups(config, plan, 2), ...drop });
+    const plain = await run(trainingGraph(config), inGroups(config, plan, 2));
+    const flat = ({ nats }: Record<string, HostTensor>) => [...(nats.data as Float32Array)];
+    flat(whole).forEach((n, c) => expect(Math.abs(flat(cut)[c] / n - 1)).toBeLessThan(1e-6));
+    expect(flat(whole)).not.toEqual(flat(plain));
+  });
+});

@@ -1,0 +1,47 @@
+/** The worker's side of training.ts: computes the parts that it is sent until it is told to close. */
+
+import { parentPort, workerData } from "node:worker_threads";
+import { product } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { modelParameters } from "../model/parameters.ts";
+import { type LaneTask, openLane } from "../train/step.ts";
+import type { LaneAnswer, LaneStart } from "./training.ts";
+
+const { config, rates, values, gradients } = workerData as LaneStart;
+const port = parentPort!;
+const tell = (answer: LaneAnswer) => port.postMessage(answer);
+const fail = (error: unknown) => tell({ error: (error as Error).message, user: error instanceof UserError });
+
+try {
+  const lane = await openLane(await nodeEngine({ threads: 1 }), config, rates);
+  // onnxruntime takes no shared memory: a copy of our own.
+  const own = new Map(modelParameters(config).map(({ name, shape }) => [name, new Float32Array(product(shape))]));
+  port.on("message", async (task: LaneTask | "close") => {
+    if (task === "close") {
+      await lane.dispose();
+      port.close();
+      return;
+    }
+    try {
+      let at = 0;
+      for (const value of own.values()) {
+        value.set(values.subarray(at, at + value.length));
+        at += value.length;
+      }
+      const done = await lane.run(own, task);
+      at = 0;
+      for (const name of own.keys()) {
+        const gradient = lane.gradients.get(name)!;
+        gradients.set(gradient, at);
+        at += gradient.length;
+      }
+      tell({ done });
+    } catch (error) {
+      fail(error);
+    }
+  });
+  tell({ ready: true });
+} catch (error) {
+  fail(error);
+}

@@ -1,0 +1,128 @@
+/** Training steps on all cores: a worker thread each computes its part of every batch, by itself and in its own cache. */
+
+import { once } from "node:events";
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import type { ModelConfig } from "../config/model.ts";
+import { product } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import type { Provider } from "../engine/engine.ts";
+import { disableTelemetry, nodeEngine } from "../engine/node.ts";
+import { modelParameters } from "../model/parameters.ts";
+import type { DropoutRates } from "../model/training.ts";
+import { addInto, laneTasks, type LaneResult, type LaneTask, type TrainingStep, trainingStep } from "../train/step.ts";
+
+/** What a worker is started with. The arrays are shared: all parameters one after another. */
+export interface LaneStart {
+  config: ModelConfig;
+  rates: DropoutRates;
+  values: Float32Array;
+  gradients: Float32Array;
+}
+
+export type LaneAnswer = { done: LaneResult } | { ready: true } | { error: string; user: boolean };
+
+export interface ParallelOptions extends DropoutRates {
+  /** Cores to use, by default all. */
+  threads?: number;
+  provider?: Provider;
+}
+
+/** Beyond this many parameters each worker's own copy of weights and gradients costs more than it brings. */
+const largestCopied = 64e6;
+
+/**
+ * Steps that use all cores. Parts are cut by the number of threads, so results to the last bit need the same number;
+ * with one thread, on a GPU and for large models the step is computed in this thread.
+ */
+export async function parallelTrainingStep(
+  config: ModelConfig,
+  { threads = availableParallelism(), provider = "cpu", ...rates }: ParallelOptions = {},
+): Promise<TrainingStep> {
+  const shapes = modelParameters(config).map(({ name, shape }): [string, number] => [name, product(shape)]);
+  const total = shapes.reduce((sum, [, length]) => sum + length, 0);
+  if (threads === 1 || provider !== "cpu" || total > largestCopied) {
+    return trainingStep(await nodeEngine({ provider, threads }), config, rates);
+  }
+  const shared = () => new Float32Array(new SharedArrayBuffer(4 * total));
+  const values = shared();
+  const gradients = new Map(shapes.map(([name, length]) => [name, new Float32Array(length)]));
+  disableTelemetry();
+  const lanes = await Promise.all(
+    Array.from({ length: threads }, () => openWorker({ config, rates, values, gradients: shared() })),
+  );
+  return {
+    gradients,
+    async run(current, batch, { masks, seed, microBatch = batch.labels.length }) {
+      const { tasks, predicted } = laneTasks(config, batch, { masks, seed, microBatch, lanes: lanes.length });
+      let at = 0;
+      for (const [name, length] of shapes) {
+        values.set(current.get(name)!, at);
+        at += length;
+      }
+      // All have to be done before any can be given more, so a failure waits for the others.
+      const settled = await Promise.allSettled(tasks.map((task, i) => lanes[i].run(task)));
+      const results = settled.map((one) => {
+        if (one.status === "rejected") throw one.reason;
+        return one.value;
+      });
+      at = 0;
+      for (const [name, length] of shapes) {
+        const sum = gradients.get(name)!;
+        tasks.forEach((_, i) => {
+          const part = lanes[i].gradients.subarray(at, at + length);
+          if (i === 0) sum.set(part);
+          else addInto(sum, part);
+        });
+        at += length;
+      }
+      const nats = results.reduce((sum, result) => sum + result.nats, 0);
+      return { loss: results.reduce((sum, { loss }) => sum + loss, 0), bits: nats / Math.LN2 / predicted };
+    },
+    async dispose() {
+      await Promise.all(lanes.map((lane) => lane.close()));
+    },
+  };
+}
+
+interface WorkerLane {
+  gradients: Float32Array;
+  run(task: LaneTask): Promise<LaneResult>;
+  close(): Promise<void>;
+}
+
+async function openWorker(start: LaneStart): Promise<WorkerLane> {
+  const worker = startWorker(start);
+  let settle: { resolve(answer: LaneAnswer): void; reject(error: Error): void } | undefined;
+  worker.on("message", (answer: LaneAnswer) => settle?.resolve(answer));
+  worker.on("error", (error) => settle?.reject(error as Error));
+  worker.on("exit", (code) => settle?.reject(new Error(`a training thread ended with code ${code}`)));
+  const answered = async (): Promise<LaneAnswer> => {
+    const answer = await new Promise<LaneAnswer>((resolve, reject) => (settle = { resolve, reject }));
+    if ("error" in answer) throw answer.user ? new UserError(answer.error) : new Error(answer.error);
+    return answer;
+  };
+  await answered();
+  return {
+    gradients: start.gradients,
+    async run(task) {
+      worker.postMessage(task);
+      return ((await answered()) as { done: LaneResult }).done;
+    },
+    async close() {
+      const gone = once(worker, "exit");
+      worker.postMessage("close");
+      await gone;
+    },
+  };
+}
+
+/** Starts training-lane; a worker that runs from source needs the loader of TypeScript first. */
+function startWorker(workerData: LaneStart): Worker {
+  if (!import.meta.url.endsWith(".ts"))
+    return new Worker(new URL("./training-lane.js", import.meta.url), { workerData });
+  const lane = new URL("./training-lane.ts", import.meta.url).href;
+  const tsx = import.meta.resolve("tsx/esm/api");
+  const code = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(lane)}); });`;
+  return new Worker(code, { eval: true, workerData, execArgv: [] });
+}
