@@ -1,0 +1,364 @@
+/** The learning curve of a run as an SVG document. Knows nothing of files, and of training only steps and bits. */
+
+export interface LearningCurve {
+  title?: string;
+  /** Bits per dimension of single steps; drawn faint, and smoothed over 3% of the steps. */
+  training: readonly { step: number; bits: number }[];
+  heldOut: readonly { step: number; bits: number }[];
+  /** What other ways to code the same images take, drawn as lines across. */
+  references: readonly { name: string; bits: number }[];
+  /** Other measures, each in a small panel of its own below. */
+  extra?: readonly { name: string; points: readonly Point[] }[];
+  totalSteps?: number;
+}
+
+interface Point {
+  step: number;
+  value: number;
+}
+type Kind = "heldOut" | "training" | "raw" | "reference" | "extra";
+/** What stands right of a panel, as near to the height of `value` as the other labels let it. */
+interface Label {
+  kind: Kind;
+  text: string;
+  value: number;
+  /** Where its curve ends; the line of a reference ends at the panel's edge. */
+  step?: number;
+}
+interface Range {
+  from: number;
+  to: number;
+}
+interface Panel {
+  top: number;
+  bottom: number;
+  range: Range;
+  curves: readonly { kind: Kind; points: readonly Point[] }[];
+  labels: readonly Label[];
+}
+interface StepAxis {
+  left: number;
+  right: number;
+  steps: Range;
+  x: (step: number) => number;
+}
+
+const width = 800;
+const left = 56;
+const lineHeight = 16;
+
+/**
+ * An 800 pixels wide SVG document, light or dark as its reader prefers. Points whose number is not finite are left out.
+ * What lies far from the curves, as a uniform code does after a few steps, is named at the edge with an arrow.
+ */
+export function curveSvg({
+  title = "Learning curve",
+  references,
+  extra = [],
+  totalSteps,
+  ...curve
+}: LearningCurve): string {
+  const raw = ordered(curve.training.map(({ step, bits }) => ({ step, value: bits })));
+  const training = smoothed(raw);
+  const heldOut = ordered(curve.heldOut.map(({ step, bits }) => ({ step, value: bits })));
+  const lines = references.filter(({ bits }) => Number.isFinite(bits));
+  const measures = extra
+    .map(({ name, points }) => ({ name: shortened(name), points: ordered(points) }))
+    .filter(({ points }) => points.length > 0);
+  const labels: Label[] = [
+    ...endLabel("heldOut", heldOut, (bits) => `held out ${inBits(bits)}`),
+    ...endLabel("training", training, (bits) => `training ${inBits(bits)}`),
+    ...lines.map(({ name, bits }) => ({
+      kind: "reference" as const,
+      text: `${shortened(name)} ${inBits(bits)}`,
+      value: bits,
+    })),
+  ];
+
+  const top = 76;
+  const panels: Panel[] = [
+    {
+      top,
+      bottom: top + Math.max(320, labels.length * lineHeight),
+      range: bitsRange(
+        { training, heldOut },
+        lines.map(({ bits }) => bits),
+      ),
+      curves: [
+        { kind: "raw", points: raw },
+        { kind: "training", points: training },
+        { kind: "heldOut", points: heldOut },
+      ],
+      labels,
+    },
+  ];
+  for (const { name, points } of measures) {
+    const top = panels.at(-1)!.bottom + 32;
+    panels.push({
+      top,
+      bottom: top + 84,
+      range: padded(extent(points.map(({ value }) => value))!),
+      curves: [{ kind: "extra", points }],
+      labels: endLabel("extra", points, (value) => `${name} ${significant(value)}`),
+    });
+  }
+
+  const texts = panels.flatMap(({ labels }) => labels.map(({ text }) => text));
+  const right = width - 30 - Math.ceil(7.4 * Math.max(8, ...texts.map(({ length }) => length + 2)));
+  const curves = panels.flatMap(({ curves }) => curves.map(({ points }) => points));
+  const step = Math.max(0, ...curves.map((points) => points.at(-1)?.step ?? 0));
+  const steps = { from: 0, to: lastShown(step, totalSteps) };
+  const axis: StepAxis = { left, right, steps, x: scale(steps, { from: left, to: right }) };
+  const { bottom } = panels.at(-1)!;
+  const height = bottom + 40;
+  const empty = curves.every(({ length }) => length === 0);
+  const done = empty ? "no steps yet" : progress(step, totalSteps);
+  return `${[
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="curve-title curve-desc">`,
+    `<title id="curve-title">${escaped(title)}</title>`,
+    `<desc id="curve-desc">Bits per dimension, ${done}${texts.map((text) => `, ${escaped(text)}`).join("")}.</desc>`,
+    `<style>${style}</style>`,
+    `<rect class="page" width="${width}" height="${height}"/>`,
+    `<text class="title" x="${left}" y="34">${escaped(shortened(title, 60))}</text>`,
+    `<text x="${left}" y="56">bits per dimension, lower is better · ${done}</text>`,
+    ...panels.map((panel) => drawn(panel, axis)),
+    `<text class="end" x="${left - 12}" y="${bottom + 20}">steps</text>`,
+    ...stepTicks(steps).map(
+      (step) => `<text class="middle" x="${pixel(axis.x(step))}" y="${bottom + 20}">${shortStep(step)}</text>`,
+    ),
+    "</svg>",
+  ].join("\n")}\n`;
+}
+
+function drawn({ top, bottom, range, curves, labels }: Panel, { left, right, steps, x }: StepAxis): string {
+  const y = scale(range, { from: bottom, to: top });
+  const inside = (value: number) => value >= range.from && value <= range.to;
+  const across = (at: number) => `M${left} ${pixel(at)}H${right}`;
+  const grid = ticks(range, Math.round((bottom - top) / 45));
+  const stepGrid = stepTicks(steps).map((step) => `M${pixel(x(step))} ${top}V${bottom}`);
+  const tickTexts = grid.values.map(
+    (value) => `<text class="end" x="${left - 8}" y="${pixel(y(value) + 4)}">${value.toFixed(grid.decimals)}</text>`,
+  );
+  const references = labels.filter(({ kind, value }) => kind === "reference" && inside(value));
+  const at = ({ step, value }: Point) => `${pixel(x(step))} ${pixel(y(value))}`;
+  const paths = curves
+    .filter(({ points }) => points.length > 1)
+    .map(({ kind, points }) => `<path class="${kind}" d="M${thinned(points).map(at).join("L")}"/>`);
+  // Of many points the last is marked; a round cap makes a dot of a line without length.
+  const dots = curves
+    .map(({ kind, points }) => {
+      const each = points.length === 1 || (points.length <= 60 && (kind === "heldOut" || kind === "extra"));
+      return { kind, marked: points.slice(each ? 0 : -1).filter(({ value }) => inside(value)) };
+    })
+    .filter(({ kind, marked }) => kind !== "raw" && marked.length > 0)
+    .map(({ kind, marked }) => `<path class="${kind} dots" d="${marked.map((point) => `M${at(point)}h0`).join("")}"/>`);
+  return [
+    `<path class="grid" d="${[...grid.values.map((value) => across(y(value))), ...stepGrid].join("")}"/>`,
+    ...tickTexts,
+    // An inner document cuts off what is drawn outside of it.
+    `<svg x="${left}" y="${top}" width="${right - left}" height="${bottom - top}" viewBox="${left} ${top} ${right - left} ${bottom - top}">`,
+    ...(references.length > 0
+      ? [`<path class="reference" d="${references.map(({ value }) => across(y(value))).join("")}"/>`]
+      : []),
+    ...paths,
+    "</svg>",
+    `<path class="axis" d="M${left} ${bottom}H${right}"/>`,
+    ...dots,
+    ...placed(labels, (value) => Math.min(bottom, Math.max(top, y(value))), { from: top, to: bottom }).map(
+      ({ kind, text, value, step, at }) => {
+        const arrow = inside(value) ? "" : value > range.to ? "↑ " : "↓ ";
+        const leader = `M${pixel(x(step ?? steps.to))} ${pixel(y(value))}H${right}L${right + 12} ${pixel(at)}`;
+        return [
+          ...(arrow ? [] : [`<path class="${kind} leader" d="${leader}"/>`]),
+          `<text class="${kind} label" x="${right + 16}" y="${pixel(at + 4)}">${escaped(arrow + text)}</text>`,
+        ].join("\n");
+      },
+    ),
+  ].join("\n");
+}
+
+/** The labels from above to below, moved apart as little as possible (least squares, in their order). */
+function placed(
+  labels: readonly Label[],
+  y: (value: number) => number,
+  { from, to }: Range,
+): (Label & { at: number })[] {
+  const sorted = labels.toSorted((a, b) => b.value - a.value);
+  // Without the distances that they keep, heights must not fall: groups that would are set to their mean.
+  const groups: { sum: number; count: number }[] = [];
+  const mean = (index: number) => groups.at(index)!.sum / groups.at(index)!.count;
+  for (const [index, { value }] of sorted.entries()) {
+    groups.push({ sum: y(value) - index * lineHeight, count: 1 });
+    while (groups.length > 1 && mean(-2) > mean(-1)) {
+      const { sum, count } = groups.pop()!;
+      groups.at(-1)!.sum += sum;
+      groups.at(-1)!.count += count;
+    }
+  }
+  const lowest = to - (sorted.length - 1) * lineHeight;
+  const heights = groups.flatMap(({ sum, count }) => new Array<number>(count).fill(sum / count));
+  return sorted.map((label, index) => ({
+    ...label,
+    at: Math.max(from, Math.min(lowest, heights[index])) + index * lineHeight,
+  }));
+}
+
+/**
+ * From the lowest to the highest of the curves, of which the steep beginning does not count (of the held-out curve, which
+ * has few points, less of it) nor what is above 10 unless all is; then to those references that are near, or that a good
+ * run is on its way down to.
+ */
+function bitsRange(
+  { training, heldOut }: Record<"training" | "heldOut", readonly Point[]>,
+  references: readonly number[],
+): Range {
+  const last = Math.max(training.at(-1)?.step ?? 0, heldOut.at(-1)?.step ?? 0);
+  const settled = [
+    ...training.filter(({ step }) => step >= 0.05 * last),
+    ...heldOut.filter(({ step }) => step >= 0.02 * last),
+  ];
+  const seen = extent(settled.map(({ value }) => value));
+  if (!seen) return padded(extent([...references, 2, 8])!);
+  const { from } = seen;
+  const to = Math.max(from + 0.2, Math.min(seen.to, Math.max(10, from * 1.25)));
+  const span = to - from;
+  const near = references.filter((bits) => bits > from - span && bits < to + span / 3);
+  return padded(extent([from, to, ...near])!);
+}
+
+/** The mean over 3% of the steps around each; towards the beginning, where curves fall steeply, over fewer. */
+function smoothed(points: readonly Point[]): Point[] {
+  if (points.length === 0) return [];
+  const first = points[0].step;
+  const most = 0.015 * (points.at(-1)!.step - first);
+  let [begin, end, sum] = [0, 0, 0];
+  return points.map(({ step }) => {
+    const reach = Math.min(most, step - first);
+    while (end < points.length && points[end].step <= step + reach) sum += points[end++].value;
+    while (points[begin].step < step - reach) sum -= points[begin++].value;
+    return { step, value: sum / (end - begin) };
+  });
+}
+
+/** Of more than 800 points the mean of each of 800 parts, and the last as it is. */
+function thinned(points: readonly Point[]): readonly Point[] {
+  if (points.length <= 800) return points;
+  const [first, last] = [points[0], points.at(-1)!];
+  const parts = Array.from({ length: 800 }, () => ({ count: 0, step: 0, value: 0 }));
+  for (const { step, value } of points) {
+    const part = parts[Math.floor((800 * (step - first.step)) / (last.step - first.step + 1))];
+    part.count++;
+    part.step += step;
+    part.value += value;
+  }
+  const means = parts.filter(({ count }) => count > 0);
+  return [...means.map(({ count, step, value }) => ({ step: step / count, value: value / count })), last];
+}
+
+const ordered = (points: readonly Point[]): Point[] =>
+  points.filter(({ step, value }) => Number.isFinite(step) && Number.isFinite(value)).sort((a, b) => a.step - b.step);
+
+const endLabel = (kind: Kind, points: readonly Point[], text: (value: number) => string): Label[] =>
+  points.slice(-1).map(({ step, value }) => ({ kind, step, value, text: text(value) }));
+
+/** All steps once a quarter is done; before that the curve gets more room. */
+function lastShown(step: number, total = 0): number {
+  if (step === 0) return total || 1000;
+  return step < total / 4 ? step * 1.25 : Math.max(step, total);
+}
+
+const progress = (step: number, total?: number): string =>
+  total === undefined ? `step ${grouped(step)}` : `step ${grouped(step)} of ${grouped(total)}`;
+const grouped = (count: number): string => count.toLocaleString("en-US");
+
+const stepTicks = (steps: Range): number[] => ticks(steps, 6).values.filter(Number.isInteger);
+
+/** 500, 1.5k, 2M */
+function shortStep(step: number): string {
+  if (step >= 1e6) return `${Number((step / 1e6).toFixed(3))}M`;
+  return step >= 1e3 ? `${Number((step / 1e3).toFixed(3))}k` : String(Number(step.toFixed(3)));
+}
+
+/** Multiples of 1, 2 or 5 times a power of ten, at most `most` intervals of them. */
+function ticks({ from, to }: Range, most: number): { values: number[]; decimals: number } {
+  const least = (to - from) / most;
+  const power = Math.floor(Math.log10(least));
+  const interval = [1, 2, 5, 10].find((factor) => factor * 10 ** power >= least * (1 - 1e-9))! * 10 ** power;
+  const first = Math.ceil(from / interval - 1e-9);
+  const count = Math.floor(to / interval + 1e-9) - first + 1;
+  return {
+    values: Array.from({ length: count }, (_, index) => (first + index) * interval),
+    decimals: Math.max(0, -Math.floor(Math.log10(interval) + 1e-9)),
+  };
+}
+
+function extent(values: readonly number[]): Range | undefined {
+  if (values.length === 0) return undefined;
+  const range = { from: Infinity, to: -Infinity };
+  for (const value of values) {
+    range.from = Math.min(range.from, value);
+    range.to = Math.max(range.to, value);
+  }
+  return range;
+}
+
+/** With a little room around; never below zero for what is not. */
+function padded({ from, to }: Range): Range {
+  const room = 0.06 * (to - from) || 0.1 * Math.abs(to) || 1;
+  return { from: from >= 0 ? Math.max(0, from - room) : from - room, to: to + room };
+}
+
+const scale =
+  (values: Range, pixels: Range) =>
+  (value: number): number =>
+    pixels.from + ((value - values.from) / (values.to - values.from)) * (pixels.to - pixels.from);
+
+// Far outside of the picture the exact place does not matter, but renderers have limits.
+const pixel = (at: number): string => String(Number(Math.max(-1e5, Math.min(1e5, at)).toFixed(1)));
+const inBits = (bits: number): string => (bits < 1000 ? bits.toFixed(2) : significant(bits));
+const significant = (value: number): string => String(Number(value.toPrecision(3)));
+const shortened = (text: string, most = 24): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
+/** As text of an XML document, without the characters that one cannot hold. */
+const escaped = (text: string): string =>
+  text
+    .replace(/[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/gu, "")
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;");
+
+// Blue, vermilion and green of Okabe and Ito, which colour-blind readers tell apart, as dark as small text needs.
+const style = `
+text{font-family:system-ui,-apple-system,"Segoe UI",sans-serif;font-size:12px;fill:#59636e}
+.title{font-size:18px;font-weight:600;fill:#1f2328}
+.middle{text-anchor:middle}
+.end{text-anchor:end}
+.label{fill:currentColor}
+.heldOut.label{font-weight:700}
+.page{fill:#fff}
+path{fill:none;stroke:currentColor;stroke-width:1.5;stroke-linejoin:round;stroke-linecap:round}
+.grid{stroke:#eaeef2;stroke-width:1}
+.axis{stroke:#8c959f;stroke-width:1}
+.raw{stroke-width:1;stroke-opacity:.22}
+.heldOut,.extra{stroke-width:2.5}
+.dots{stroke-width:7}
+path.reference{stroke-width:1;stroke-dasharray:5 4;stroke-linecap:butt;stroke-opacity:.7}
+path.leader{stroke-width:1;stroke-opacity:.45;stroke-dasharray:none}
+.heldOut{color:#0072b2}
+.training,.raw{color:#b84d00}
+.reference{color:#59636e}
+.extra{color:#00795a}
+@media (prefers-color-scheme:dark){
+.page{fill:#0d1117}
+text{fill:#9198a1}
+.title{fill:#f0f6fc}
+.label{fill:currentColor}
+.grid{stroke:#21262d}
+.axis{stroke:#656c76}
+.raw{stroke-opacity:.35}
+.heldOut{color:#56b4e9}
+.training,.raw{color:#e69f00}
+.reference{color:#9198a1}
+.extra{color:#2bc59a}
+}
+`;
