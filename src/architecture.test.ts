@@ -37,6 +37,8 @@ const owners: Record<string, RegExp> = {
   "onnxruntime-node": /^engine\/node\.ts$/,
   "onnxruntime-web": /^(engine|web)\//,
   "onnx-buf": /^graph\//,
+  hyparquet: /^data\//,
+  "hyparquet-compressors": /^data\//,
   sharp: /^(data|pictures|cli|server)\//,
 };
 

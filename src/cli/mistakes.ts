@@ -32,9 +32,9 @@ function mistake(error: unknown, help: string): string | undefined {
 /** Commander's two sentences or lines as one: what, what was expected, what came, what to do. */
 export function usage(message: string, help: string): string {
   const text = message.replace(/^error: /, "");
-  const invalid = /^option '(?:-\w, )?(--[\w-]+)[^]*?' is invalid\. (expected [^]*)$/.exec(text);
+  const invalid = /^option '(?:--?[\w-]+, )?(--[\w-]+)[^]*?' is invalid\. (expected [^]*)$/.exec(text);
   if (invalid) return `${invalid[1]}: ${invalid[2]}`;
-  const lacking = /^option '(?:-\w, )?(--[\w-]+) (.*)' argument missing$/.exec(text);
+  const lacking = /^option '(?:--?[\w-]+, )?(--[\w-]+) (.*)' argument missing$/.exec(text);
   if (lacking) return `${lacking[1]} needs a value, ${lacking[1]} ${lacking[2]}; see ${help}`;
   const excess = /^too many arguments for '(.*)'\. Expected (\d+).* but got (\d+)\.$/.exec(text);
   if (excess)

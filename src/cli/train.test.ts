@@ -1,15 +1,17 @@
-/** `fractalgen train` on a tiny data set in the place of the rendered emoji: logs, resuming, and mistakes. */
+/** `fractalgen train` on a tiny data set in the place of the rendered emoji: its folder, resuming, and mistakes. */
 
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import sharp from "sharp";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeDatasetFile } from "../data/dataset-file.ts";
 import { emojiFileName } from "../data/emoji.ts";
 import { readModelFolder } from "../files/model.ts";
+import { readSafetensors } from "../files/safetensors.ts";
 import { loadCheckpoint } from "../train/checkpoint.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 
@@ -25,6 +27,16 @@ beforeAll(async () => {
     at("config.json"),
     JSON.stringify({ model, training: { batch: 4, microBatch: 2, warmup: 2, evaluateSteps: 5, balance: 0 } }),
   );
+  // Two classes of six pictures each, of different sizes; the names tell the group.
+  for (const [c, name] of ["cats", "dogs"].entries()) {
+    await mkdir(at(`pictures/${name}`), { recursive: true });
+    for (let i = 0; i < 6; i++) {
+      const background = { r: 40 * i, g: 200 * c, b: 90 };
+      await sharp({ create: { width: 9 + i, height: 12, channels: 3, background } })
+        .png()
+        .toFile(at(`pictures/${name}/${i % 3}_${i}.png`));
+    }
+  }
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -34,22 +46,19 @@ interface Ended {
   err: string;
 }
 
-/** Runs the program; `onOut` sees its output as it comes. */
-function program(
-  args: string[],
-  onOut: (text: string, kill: (signal: NodeJS.Signals) => void) => void = () => {},
-): Promise<Ended> {
-  const child = spawn(process.execPath, [
-    "--import",
-    "tsx",
-    main,
-    "train",
-    "--cache",
-    folder,
-    "--threads",
-    "1",
-    ...args,
-  ]);
+interface Watching {
+  /** Sees the output as it comes. */
+  onOut?: (text: string, kill: (signal: NodeJS.Signals) => void) => void;
+  /** What stands before the program on a shell's line, such as a limit. */
+  shell?: string;
+}
+
+/** Runs the program. */
+function program(args: string[], { onOut = () => {}, shell }: Watching = {}): Promise<Ended> {
+  const line = ["--import", "tsx", main, "train", "--cache", folder, "--threads", "1", ...args];
+  const child = shell
+    ? spawn("bash", ["-c", `${shell}; exec "$0" "$@"`, process.execPath, ...line])
+    : spawn(process.execPath, line);
   const said = { out: "", err: "" };
   child.stdout.on("data", (part) => {
     said.out += part;
@@ -69,24 +78,44 @@ const fresh = (out: string, steps: number) => [
   "--steps",
   String(steps),
 ];
-const records = (text: string): { kind: string; step: number; loss?: number }[] =>
+interface LoggedRecord {
+  kind: string;
+  step: number;
+  loss?: number;
+  bits?: number;
+  references?: { name: string; bits: number }[];
+}
+const records = (text: string): LoggedRecord[] =>
   text
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line));
 
 it("trains, stops at Ctrl-C with a checkpoint, and goes on to what an uninterrupted run gives", async () => {
-  const whole = await program([...fresh(at("whole"), 12), "--json"]);
+  const whole = await program([...fresh(at("whole"), 12), "--json", "--save-steps", "6"]);
+  expect(whole.err).toBe(`done: 12 steps; see what it learnt with: fractalgen sample --model ${at("whole")}\n`);
   expect(whole.code).toBe(0);
-  expect(records(whole.out).filter(({ kind }) => kind === "step")).toHaveLength(12);
+  const logged = records(whole.out);
+  expect(logged.filter(({ kind }) => kind === "step")).toHaveLength(12);
   expect(readFileSync(at("whole/log.jsonl"), "utf8")).toBe(whole.out);
+  expect(logged[0].references?.map(({ name }) => name)).toEqual(["uniform", "histogram", "PNG", "lossless WebP"]);
+  expect(logged.flatMap(({ kind, step }) => (kind === "step" || step === 0 ? [] : [`${kind} ${step}`]))).toEqual([
+    "evaluation 5",
+    "checkpoint 6",
+    "evaluation 10",
+    "evaluation 12",
+    "checkpoint 12",
+  ]);
 
   let stopped = false;
-  const first = await program([...fresh(at("run"), 12), "--json"], (text, kill) => {
-    if (!stopped && text.includes('"step":4,')) kill("SIGINT");
-    stopped ||= text.includes('"step":4,');
+  const first = await program([...fresh(at("run"), 12), "--json"], {
+    onOut(text, kill) {
+      if (!stopped && text.includes('"step":4,')) kill("SIGINT");
+      stopped ||= text.includes('"step":4,');
+    },
   });
   expect(first.err).toMatch(/go on with: fractalgen train --resume/);
+  expect(first.code).toBe(130);
   const { state } = await loadCheckpoint(at("run/last"));
   expect(state.step).toBeGreaterThanOrEqual(4);
   expect(state.step).toBeLessThan(12);
@@ -99,37 +128,172 @@ it("trains, stops at Ctrl-C with a checkpoint, and goes on to what an uninterrup
   expect(readModelFolder(at("run")).config.classes).toEqual(["dark", "light"]);
 });
 
-it("loses nothing before the last checkpoint when it is killed at any moment", async () => {
+it("fills a folder that a person can open", async () => {
+  const names = readdirSync(at("whole")).map((name) => name.replace(/tfevents\..*/, "tfevents"));
+  expect(names.sort()).toEqual(
+    ["curve.svg", "events.out.tfevents", "last", "log.jsonl", "samples", "step-000006", "step-000012"].sort(),
+  );
+  expect(readdirSync(at("whole/samples")).sort()).toEqual(["latest.png", "step-000006.png", "step-000012.png"]);
+  expect((await sharp(at("whole/samples/latest.png")).metadata()).width).toBeGreaterThan(100);
+  const curve = readFileSync(at("whole/curve.svg"), "utf8");
+  for (const text of ["held out", "training", "PNG", "lossless WebP", "step 12 of 12"]) expect(curve).toContain(text);
+  expect(readModelFolder(at("whole/step-000006")).config.imageSize).toBe(8);
+  // a resumed run has a second event file, and its pictures too
+  expect(readdirSync(at("run")).filter((name) => name.includes("tfevents"))).toHaveLength(2);
+  expect(readdirSync(at("run/samples"))).toContain("latest.png");
+});
+
+it("loses nothing before the last checkpoint when it is killed at any of 20 moments", async () => {
   const out = at("killed");
-  let steps = 0;
-  for (let round = 0; round < 3; round++) {
-    const args = existsSync(join(out, "last")) ? ["--resume", out, "--json"] : [...fresh(out, 100_000), "--json"];
-    const kill = 3 + 5 * round;
-    let seen = 0;
-    await program([...args, "--checkpoint-seconds", "0.1"], (text, signal) => {
-      seen += text.split("\n").length - 1;
-      if (seen > kill) signal("SIGKILL");
+  let last = 0;
+  let saved = 0;
+  for (let round = 0; round < 20; round++) {
+    const found = existsSync(join(out, "last")) || existsSync(join(out, "last.old"));
+    const args = found ? ["--resume", out, "--steps", "1000000"] : fresh(out, 1_000_000);
+    let timer: NodeJS.Timeout | undefined;
+    let reached = 0;
+    await program([...args, "--json", "--checkpoint-seconds", "0.1", "--no-samples"], {
+      onOut(text, kill) {
+        timer ??= setTimeout(() => kill("SIGKILL"), 250 * Math.random());
+        for (const [, step] of text.matchAll(/"kind":"checkpoint","step":(\d+)/g)) reached = Number(step);
+      },
     });
-    if (!existsSync(join(out, "last")) && !existsSync(join(out, "last.old"))) continue;
-    const { state } = await loadCheckpoint(join(out, "last"));
-    expect(state.step).toBeGreaterThanOrEqual(steps);
-    steps = state.step;
+    clearTimeout(timer);
+    // A checkpoint's record is printed before the checkpoint is written: the one before it is there for sure.
+    if (reached > 0 || found) {
+      const { state } = await loadCheckpoint(join(out, "last")).catch(() => ({ state: { step: 0 } }));
+      expect(state.step, `round ${round}`).toBeGreaterThanOrEqual(last);
+      if (state.step > last) saved++;
+      last = state.step;
+    }
   }
-  expect(steps).toBeGreaterThan(0);
+  expect(saved).toBeGreaterThan(3);
+  const log = records(readFileSync(join(out, "log.jsonl"), "utf8").split(/(?<=\n)/).filter((l) => l.endsWith("\n")).join("")); // prettier-ignore
+  const steps = log.flatMap(({ kind, step }) => (kind === "step" && step <= last ? [step] : []));
+  expect(steps).toEqual(Array.from({ length: last }, (_, i) => i + 1));
+}, 120_000);
+
+it("stops at a NaN, keeps the last good checkpoint and says where it was", async () => {
+  const { code, err } = await program([
+    ...fresh(at("steep"), 50),
+    "--json",
+    "--lr",
+    "1e30",
+    "--warmup",
+    "0",
+    "--save-steps",
+    "1",
+  ]);
+  expect(code).toBe(2);
+  expect(err).toMatch(
+    /^error: training stopped at step \d+: .* no longer finite; the last checkpoint is untouched.*\n$/,
+  );
+  const { state } = await loadCheckpoint(at("steep/last"));
+  for (const value of state.values.values()) expect(value.every(Number.isFinite)).toBe(true);
+});
+
+it("stops with a sentence when the disk is full, and keeps the last checkpoint", async () => {
+  const begin = await program([...fresh(at("full"), 3), "--no-samples"]);
+  expect(begin.code).toBe(0);
+  // No file may be larger than 64 kB: the weights of the next checkpoint are not written whole.
+  const more = await program(["--resume", at("full"), "--steps", "6", "--no-samples"], {
+    shell: "ulimit -f 64; trap '' XFSZ",
+  });
+  expect(more.code).toBe(2);
+  expect(more.err.trim().split("\n").at(-1)).toMatch(
+    /^error: cannot write .*full.last.*; the previous folder is untouched/,
+  );
+  expect((await loadCheckpoint(at("full/last"))).state.step).toBe(3);
+  expect(readdirSync(at("full")).filter((name) => /partial|new$/.test(name))).toEqual([]);
+});
+
+describe("a folder of pictures", () => {
+  const pictures = (out: string, ...more: string[]) => [
+    "--data",
+    at("pictures"),
+    "--image-size",
+    "8",
+    "--out",
+    at(out),
+    "--steps",
+    "2",
+    "--batch",
+    "2",
+    "--config",
+    at("small.json"),
+    ...more,
+  ];
+  beforeAll(() => {
+    const { levels, redWeight } = tinyModel();
+    writeFileSync(at("small.json"), JSON.stringify({ model: { levels, redWeight } }));
+    writeFileSync(at("pictures/cats/broken.png"), "no picture");
+  });
+
+  it("is trained on, with what is wrong in it said", async () => {
+    const { code, err } = await program(pictures("mine", "--group", "^.*/(\\d)_", "--held-out", "0.4"));
+    expect(code).toBe(0);
+    expect(err).toMatch(/pictures: \d+ images to train on, \d held out, 2 classes, 8x8, 3 channels/);
+    expect(err).toMatch(/1 image skipped: cats\/broken.png/);
+    expect(err).toMatch(/bits per dimension.*\n\s+uniform\s+8\.00\n\s+histogram\s+\d/);
+    const { model, dataset } = await loadCheckpoint(at("mine/last"));
+    expect(model.classes).toEqual(["cats", "dogs"]);
+    expect(dataset).toMatchObject({ source: at("pictures"), imageSize: 8, heldOut: "0.4" });
+  });
+
+  it("that changed is refused, with what changed and how to go on", async () => {
+    await sharp({ create: { width: 9, height: 9, channels: 3, background: "red" } })
+      .png()
+      .toFile(at("pictures/cats/new_9.png"));
+    const { code, err } = await program(["--resume", at("mine"), "--steps", "4"]);
+    expect(code).toBe(2);
+    expect(err).toMatch(/changed since the run began \(.*(train on|held out) then.*now.*--init-from/);
+    expect(err.trim().split("\n")).toHaveLength(1);
+  });
+
+  it("can be fine-tuned on: known classes keep their embeddings, new ones get new ones", async () => {
+    await mkdir(at("others/dogs"), { recursive: true });
+    await mkdir(at("others/ants"), { recursive: true });
+    for (const name of ["dogs/a", "dogs/b", "ants/a", "ants/b"])
+      await sharp({ create: { width: 8, height: 8, channels: 3, background: name.startsWith("d") ? "blue" : "green" } })
+        .png()
+        .toFile(at(`others/${name}.png`));
+    const args = ["--data", at("others"), "--out", at("tuned"), "--init-from", at("mine"), "--steps", "1"];
+    const { code, err } = await program([...args, "--lr", "1e-9", "--held-out", "0.3", "--batch", "2"]);
+    expect(err).toMatch(/done: 1 steps/);
+    expect(code).toBe(0);
+    const embeddings = (name: string) =>
+      readSafetensors(at(`${name}/last/model.safetensors`)).tensors.get("class_emb.weight")!.data as Float32Array;
+    const [before, after] = [embeddings("mine"), embeddings("tuned")]; // cats, dogs and ants, dogs
+    for (let i = 0; i < 16; i++) expect(after[16 + i]).toBeCloseTo(before[16 + i], 6);
+    expect([...after.subarray(0, 16)]).not.toEqual([...before.subarray(0, 16)]);
+    const wrong = await program([...args.slice(0, 3), at("wrong"), ...args.slice(4), "--image-size", "4"]);
+    expect(wrong.code).toBe(2);
+  });
 });
 
 it.each([
   ["nowhere to write", ["--data", "emoji"], /--out DIR/],
   ["no data", ["--out", "/tmp/never"], /--data/],
-  ["an unknown data set", ["--out", "/tmp/never", "--data", "emojis"], /no data set "emojis".*did you mean "emoji"\?/],
+  ["an unknown data set", ["--out", "/tmp/never", "--data", "emojis"], /emojis.*did you mean "emoji"\?/],
   ["nothing to resume", ["--resume", "/tmp/nothing-here"], /no checkpoint/],
   ["a learning rate of zero", ["--learning-rate", "0"], /--learning-rate: .*above 0.*"0"/],
   ["steps that are no number", ["--steps", "many"], /--steps: .*whole number.*"many"/],
+  ["a rate said twice", ["--data", "emoji", "--out", "/tmp/never", "--lr", "1", "--blr", "1"], /--blr and --learning/],
+  ["memory that is no amount", ["--memory", "plenty"], /--memory: expected an amount such as 3GB.*"plenty"/],
+  ["an image size without a preset", ["--data", "emoji", "--out", "/tmp/never", "--image-size", "31"], /31x31.*30 or/],
 ])("a mistake gets one sentence and exit code 2: %s", async (_, args, sentence) => {
   const { code, err } = await program(args);
-  expect(code).toBe(2);
   expect(err).toMatch(sentence);
+  expect(code).toBe(2);
   expect(err.trim().split("\n")).toHaveLength(1);
+  expect(existsSync("/tmp/never")).toBe(false);
+});
+
+it("too little memory is said before anything is written", async () => {
+  const { code, err } = await program([...fresh(at("poor"), 3), "--memory", "9MB"]);
+  expect(err).toMatch(/^error: training this model takes about 0\.\d GB even with one image at a time.*--memory.*\n$/);
+  expect(code).toBe(2);
+  expect(existsSync(at("poor"))).toBe(false);
 });
 
 it("a resumed run keeps its batch, and a folder in use is not overwritten", async () => {

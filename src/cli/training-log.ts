@@ -1,26 +1,38 @@
 /** The log of a training run, a record of JSON a line. */
 
 import { existsSync, readFileSync } from "node:fs";
+import type { ReferencePoint } from "../data/references.ts";
 import { appendLine, writeFileAtomic } from "../files/atomic.ts";
 import type { TrainingRecord } from "../train/trainer.ts";
 
-export const appendRecord = (path: string, record: TrainingRecord): Promise<void> =>
+/** What training tells, and at the head what the data take by other means. */
+export type LogRecord = TrainingRecord | { kind: "references"; step: 0; references: ReferencePoint[] };
+
+export const appendRecord = (path: string, record: LogRecord): Promise<void> =>
   appendLine(path, JSON.stringify(record));
+
+/** The whole records of a log; none where there is no log. */
+export function readLog(path: string): LogRecord[] {
+  if (!existsSync(path)) return [];
+  return readFileSync(path, "utf8")
+    .split(/(?<=\n)/)
+    .flatMap((line) => recordOf(line) ?? []);
+}
 
 /** Takes away what a killed run wrote after its last checkpoint: those steps come again, and the last line may be half. */
 export async function trimLog(path: string, { step }: { step: number }): Promise<void> {
   if (!existsSync(path)) return;
   const text = readFileSync(path, "utf8");
-  const kept = text.split(/(?<=\n)/).filter((line) => stepOf(line) <= step);
+  const kept = text.split(/(?<=\n)/).filter((line) => (recordOf(line)?.step ?? Infinity) <= step);
   if (kept.join("") !== text) await writeFileAtomic(path, kept.join(""));
 }
 
-/** Infinity for what is no whole record. */
-function stepOf(line: string): number {
+/** Nothing for what is no whole record. */
+function recordOf(line: string): LogRecord | undefined {
   try {
-    const { step } = JSON.parse(line) as { step?: unknown };
-    return line.endsWith("\n") && typeof step === "number" ? step : Number.POSITIVE_INFINITY;
+    const record = JSON.parse(line) as LogRecord;
+    return line.endsWith("\n") && typeof record.step === "number" ? record : undefined;
   } catch {
-    return Number.POSITIVE_INFINITY;
+    return undefined;
   }
 }

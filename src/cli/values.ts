@@ -47,6 +47,16 @@ export const wholes =
   (text: string): number[] =>
     text.split(",").map((part) => whole(range)(part));
 
+const units: Record<string, number> = { "": 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12, ki: 2 ** 10, mi: 2 ** 20, gi: 2 ** 30 };
+
+/** An amount of memory, "3GB" or "512 MiB", in bytes. */
+export function bytes(text: string): number {
+  const [, amount, unit] = /^\s*(\d+(?:\.\d+)?)\s*([kmgt]i?|)b?\s*$/i.exec(text) ?? [];
+  const found = Number(amount) * (units[unit?.toLowerCase()] ?? Number.NaN);
+  if (!(found > 0)) throw new InvalidArgumentError(`expected an amount such as 3GB or 512MB, got ${quoted(text)}`);
+  return found;
+}
+
 /** A path or a name: anything but nothing. */
 export const filled = (text: string): string => {
   if (text.trim() === "") throw new InvalidArgumentError("expected a name, got an empty text");

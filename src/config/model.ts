@@ -153,13 +153,13 @@ export function conditionsRead(config: ModelConfig, index: number): number {
 }
 
 /** One sentence for the first thing that is wrong, with the nearest key for an unknown one. */
-export function explain(issue: z.core.$ZodIssue): string {
+export function explain(issue: z.core.$ZodIssue, known: readonly string[] = knownKeys): string {
   const where = issue.path.reduce<string>(
     (text, key) => (typeof key === "number" ? `${text}[${key}]` : text ? `${text}.${String(key)}` : String(key)),
     "",
   );
   if (issue.code === "unrecognized_keys")
-    return `${where ? `${where} has ` : ""}an unknown key "${issue.keys[0]}"${didYouMean(issue.keys[0], knownKeys)}`;
+    return `${where ? `${where} has ` : ""}an unknown key "${issue.keys[0]}"${didYouMean(issue.keys[0], known)}`;
   return `${where || "the value"}: ${issue.message.replace(/^Invalid input: /, "")}`;
 }
 

@@ -1,6 +1,7 @@
-/** Ready-made architectures with the training that suits them. */
+/** Ready-made architectures for any image size, each with the training that suits some thousands of images. */
 
-import type { ModelConfig } from "./model.ts";
+import { UserError } from "../core/errors.ts";
+import type { ModelConfig, PatchLevel, PixelLevel } from "./model.ts";
 import type { TrainingConfig } from "./training.ts";
 
 export interface Preset {
@@ -8,27 +9,190 @@ export interface Preset {
   training: Partial<TrainingConfig>;
 }
 
-/** The shipped emoji model: 3.1M parameters, 32x32, patches of 4x4, single pixels inside, then their channels. */
-export const emojiPreset: Preset = {
-  model: {
-    name: "emoji",
-    imageSize: 32,
-    channels: 3,
-    levels: [
-      { kind: "mar", patch: 4, width: 192, depth: 6, heads: 6, conditions: 5, guidingPixel: false },
-      { kind: "mar", patch: 1, width: 96, depth: 2, heads: 3, conditions: 5, guidingPixel: false },
-      { kind: "pixel", width: 64, depth: 1, heads: 4 },
-    ],
-    redWeight: 5,
-    sampling: { guidance: 3, schedule: "constant", temperature: 1.25, filterThreshold: 0.0001, iterations: [32, 16] },
+export const sizes = ["tiny", "small", "base"] as const;
+export type Size = (typeof sizes)[number];
+export type Kind = PatchLevel["kind"];
+
+export interface Choice {
+  size?: Size;
+  /** What generates the levels above the pixels. */
+  kind?: Kind;
+}
+
+export interface PresetImages {
+  /** Pixels per side. */
+  imageSize: number;
+  channels?: number;
+  /** How many there are to train on, which decides the steps. */
+  images?: number;
+}
+
+type Transformer = Omit<PixelLevel, "kind">;
+
+interface Widths {
+  first: Transformer;
+  /** Only where there are three levels above the pixels. */
+  between: Transformer;
+  last: Transformer;
+  pixel: Transformer;
+  training: Partial<TrainingConfig>;
+  epochs: number;
+}
+
+/** At 32x32, in three colours and without levels between: 3.1, 5.6 and 23 million parameters. */
+const presets: Record<Size, Widths> = {
+  tiny: {
+    first: { width: 192, depth: 6, heads: 6 },
+    between: { width: 128, depth: 3, heads: 4 },
+    last: { width: 96, depth: 2, heads: 3 },
+    pixel: { width: 64, depth: 1, heads: 4 },
+    training: { batch: 16, learningRate: 0.0014, warmup: 100 },
+    epochs: 20,
   },
-  training: {
-    steps: 7400,
-    batch: 16,
-    microBatch: 8,
-    learningRate: 0.0014,
-    warmup: 100,
-    balance: 1,
-    ema: 0.999,
+  small: {
+    first: { width: 256, depth: 6, heads: 8 },
+    between: { width: 192, depth: 3, heads: 6 },
+    last: { width: 128, depth: 3, heads: 4 },
+    pixel: { width: 64, depth: 2, heads: 4 },
+    training: { batch: 32, learningRate: 0.001, warmup: 200 },
+    epochs: 40,
+  },
+  base: {
+    first: { width: 512, depth: 6, heads: 8 },
+    between: { width: 384, depth: 3, heads: 6 },
+    last: { width: 256, depth: 4, heads: 8 },
+    pixel: { width: 128, depth: 2, heads: 4 },
+    // Large enough to learn a few thousand images by heart.
+    training: { batch: 32, learningRate: 0.0005, warmup: 400, attentionDropout: 0.1, projectionDropout: 0.1 },
+    epochs: 60,
   },
 };
+
+/** Few images are seen more often than the preset's epochs, and very many not so often. */
+const leastSteps = 3000;
+const mostSteps = 40_000;
+const usualImages = 6000;
+
+/** Square images up to this side take two levels above the pixels, larger ones three where they can be cut so. */
+const twoLevels = 64;
+
+/** A UserError where the image size cannot be cut into patches of patches. */
+export function presetFor(
+  { size = "tiny", kind = "mar" }: Choice,
+  { imageSize, channels = 3, images = usualImages }: PresetImages,
+): Preset {
+  const patches = patchesFor(imageSize);
+  if (!patches)
+    throw new UserError(
+      `there is no preset for images of ${imageSize}x${imageSize} pixels, for they cannot be cut into patches of patches; take another image size, such as ${sizesNear(imageSize).join(" or ")}, or say the levels by --config`,
+    );
+  const { first, between, last, pixel, training, epochs } = presets[size];
+  const transformers = patches.length === 3 ? [first, between, last] : [first, last];
+  // As published: with three levels above the pixels, those inside begin with the mean colour of their square.
+  const guidingPixel = patches.length === 3;
+  const level = (transformer: Transformer, l: number): PatchLevel =>
+    kind === "ar"
+      ? { kind, patch: patches[l], ...transformer }
+      : { kind, patch: patches[l], ...transformer, conditions: 5, guidingPixel: guidingPixel && l > 0 };
+  const steps = Math.min(mostSteps, Math.max(leastSteps, Math.round((epochs * images) / training.batch!)));
+  return {
+    model: {
+      imageSize,
+      channels,
+      levels: [...transformers.map(level), { kind: "pixel", ...pixel }],
+      redWeight: channels < 3 ? 1 : 5,
+      sampling: {
+        guidance: 3,
+        schedule: "constant",
+        temperature: 1.25,
+        filterThreshold: 0.0001,
+        iterations: patches.map((patch, l) => {
+          const tokens = ((l === 0 ? imageSize : patches[l - 1]) / patch) ** 2;
+          return l === 0 ? Math.min(64, Math.ceil(tokens / 2)) : Math.min(16, tokens);
+        }),
+      },
+    },
+    training: {
+      ...training,
+      steps,
+      ema: 0.999,
+      labelDrop: 0.1,
+      // A held-out likelihood costs as much as at 64x64, whatever the size.
+      evaluateImages: Math.max(16, Math.min(256, Math.round(256 * (64 / imageSize) ** 2))),
+    },
+  };
+}
+
+/** The shipped emoji model: 3.1M parameters, 32x32, patches of 4x4, single pixels inside, then their channels. */
+export const emojiPreset: Preset = emojiPresetFor({}, 32);
+
+/** For the emoji, whose classes are of very different sizes: hearts stay shapeless unless classes weigh alike. */
+export function emojiPresetFor(choice: Choice, imageSize: number): Preset {
+  const { model, training } = presetFor(choice, { imageSize });
+  const { size = "tiny" } = choice;
+  return {
+    model: { name: "emoji", ...model },
+    training: { ...training, ...(size === "tiny" ? { steps: 7400 } : {}), balance: 1 },
+  };
+}
+
+/** The patches' sides, level by level down to single pixels; undefined where no division is sensible. */
+function patchesFor(imageSize: number): number[] | undefined {
+  const ways = imageSize > twoLevels ? [threeLevels, oneInside] : [oneInside, threeLevels];
+  for (const way of ways) {
+    const found = way(imageSize);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** Patches near 4x4, in a grid of at most 24x24. */
+function oneInside(imageSize: number): number[] | undefined {
+  const patch = nearest(divisors(imageSize, { most: 8 }), (patch) => cost(patch, 4) + crowding(imageSize / patch));
+  return patch === undefined ? undefined : [patch, 1];
+}
+
+/** Patches near 16x16, and near 4x4 inside them. */
+function threeLevels(imageSize: number): number[] | undefined {
+  const pairs = divisors(imageSize, { most: 64 }).flatMap((patch) =>
+    divisors(patch, { most: 8 })
+      .filter((inside) => patch / inside <= 8)
+      .map((inside) => [patch, inside]),
+  );
+  const pair = nearest(pairs, ([patch, inside]) => cost(patch, 16) + cost(inside, 4) + crowding(imageSize / patch));
+  return pair && [...pair, 1];
+}
+
+/** From 2 to `most`, and smaller than `size` itself. */
+function divisors(size: number, { most }: { most: number }): number[] {
+  const all = Array.from({ length: Math.max(0, Math.min(most, size / 2) - 1) }, (_, i) => i + 2);
+  return all.filter((divisor) => size % divisor === 0);
+}
+
+function cost(value: number, wanted: number): number {
+  return Math.abs(Math.log(value / wanted));
+}
+
+/** Attention over more than 16x16 patches gets slow, and beyond 24x24 it is out of the question. */
+function crowding(grid: number): number {
+  return grid > 24 ? Infinity : 2 * Math.max(0, Math.log(grid / 16));
+}
+
+function nearest<T>(candidates: readonly T[], costOf: (candidate: T) => number): T | undefined {
+  let best: { candidate: T; cost: number } | undefined;
+  for (const candidate of candidates) {
+    const cost = costOf(candidate);
+    if (cost < (best?.cost ?? Infinity)) best = { candidate, cost };
+  }
+  return best?.candidate;
+}
+
+/** The next smaller and the next larger size that works. */
+function sizesNear(imageSize: number): number[] {
+  const works = (size: number) => patchesFor(size) !== undefined;
+  const near: number[] = [];
+  for (let size = imageSize - 1; size > 3 && near.length === 0; size--) if (works(size)) near.push(size);
+  for (let size = imageSize + 1, found = near.length; size < 2 * imageSize + 8 && near.length === found; size++)
+    if (works(size)) near.push(size);
+  return near;
+}

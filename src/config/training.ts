@@ -8,9 +8,12 @@ const rate = z.number().min(0).max(1);
 
 const schema = z.strictObject({
   steps: z.int().min(1).default(4000),
+  /** Images per step: the published batch per GPU times GPUs times accumulated steps. */
   batch: z.int().min(1).default(32),
-  /** Images per run of the graph; the result does not depend on it. */
+  /** Images per run of the graph, whose gradients are accumulated; the result does not depend on it. */
   microBatch: z.int().min(1).default(8),
+  /** Threads that share a batch: the last bits of a step depend on how many. */
+  threads: z.int().min(1).optional(),
   learningRate: z.number().positive().default(1e-3),
   minLearningRate: z.number().min(0).default(0),
   warmup: z.int().min(0).default(200),
@@ -18,8 +21,12 @@ const schema = z.strictObject({
   weightDecay: z.number().min(0).default(0.05),
   betas: z.tuple([rate, rate]).default([0.9, 0.95]),
   eps: z.number().positive().default(1e-8),
+  /** The norm that gradients are clipped to. */
   clip: z.number().positive().default(3),
   labelDrop: rate.default(0.1),
+  /** Share of a MAR level's patches that are masked: a normal distribution cut to [0, 1], drawn for each square. */
+  maskRate: rate.default(1),
+  maskRateDeviation: z.number().positive().max(10).default(0.25),
   attentionDropout: z.number().min(0).max(0.99).default(0),
   projectionDropout: z.number().min(0).max(0.99).default(0),
   /** Decay of the moving average of the weights; 0 for none. */
@@ -30,17 +37,24 @@ const schema = z.strictObject({
   seed: z.int().min(0).default(0),
   /** Seconds between checkpoints. */
   checkpointSeconds: z.number().positive().default(300),
+  /** Steps between checkpoints that are kept; 0 for none. */
+  saveSteps: z.int().min(0).default(0),
   /** Steps between held-out likelihoods. */
   evaluateSteps: z.int().min(1).default(200),
+  /** The most held-out images that these take, evenly spaced; the last one takes all. */
+  evaluateImages: z.int().min(1).default(256),
 });
 
 export type TrainingConfig = z.infer<typeof schema>;
 
 export function parseTrainingConfig(value: unknown, source: string): TrainingConfig {
   const parsed = schema.safeParse(value);
-  if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0])}`);
+  if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0], Object.keys(schema.shape))}`);
   return parsed.data;
 }
+
+/** The published `blr`: a learning rate for 256 images a step, scaled to the batch. */
+export const scaledLearningRate = (base: number, batch: number): number => (base * batch) / 256;
 
 /** The rate of a step counted from 0: a linear warm-up, then half a cosine down to the least rate, or constant. */
 export function learningRateAt(step: number, config: TrainingConfig): number {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { epochOrder, imageAt, shuffled } from "./dataset.ts";
+import { epochOrder, imagesBetween, shuffled, splitOf } from "./dataset.ts";
 
 test("shuffled is a permutation that depends on the seed alone", () => {
   expect([...shuffled(100, 7)].sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index));
@@ -22,7 +22,11 @@ test("each epoch has its own order", () => {
   expect(new Set(orders).size).toBe(3);
 });
 
-test("imageAt is a view of one image", () => {
-  const split = { count: 2, images: Uint8Array.of(1, 2, 3, 4), labels: Int32Array.of(0, 0), names: ["a", "b"] };
-  expect(imageAt(split, 1)).toEqual(Uint8Array.of(3, 4));
+test("a split in memory gives views of its images, and copies of several", () => {
+  const images = Uint8Array.of(1, 2, 3, 4, 5, 6);
+  const split = splitOf({ images, labels: Int32Array.of(0, 0, 0), names: ["a", "b", "c"] });
+  expect(split.count).toBe(3);
+  expect(split.image(1)).toEqual(Uint8Array.of(3, 4));
+  expect(split.image(1).buffer).toBe(images.buffer);
+  expect(imagesBetween(split, { from: 1, to: 3 })).toEqual(Uint8Array.of(3, 4, 5, 6));
 });

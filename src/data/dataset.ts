@@ -4,28 +4,50 @@ import { derive, permutation, seedKey } from "../core/random.ts";
 
 export interface Dataset {
   name: string;
+  /** What was opened: `emoji`, or the path of a folder or file. */
+  source: string;
   classes: string[];
   /** Pixels per side. */
   size: number;
   channels: number;
   train: Split;
   heldOut: Split;
+  /** Images of the source that are in neither split. */
+  skipped: Skipped[];
+  /** What the user should know of these data, a sentence each. */
+  notes: string[];
+  /** A hash of size, classes, and every image and label of both splits: equal for equal data, wherever they came from. */
+  fingerprint: string;
+}
+
+export interface Skipped {
+  name: string;
+  reason: string;
 }
 
 export interface Split {
   count: number;
-  /** [count, size, size, channels] bytes. */
-  images: Uint8Array;
   /** [count], indices into `classes`. */
   labels: Int32Array;
-  /** One per image, `set/code points`, such as `noto/2764`. */
+  /** One per image, such as `noto/2764` or `cats/1.png`. */
   names: string[];
+  /** The bytes of one image, [size, size, channels]; perhaps shared with other callers, so not to be written to. */
+  image(index: number): Uint8Array;
 }
 
-/** The bytes of image `index` of a split, [size, size, channels], without a copy. */
-export function imageAt(split: Split, index: number): Uint8Array {
-  const bytes = split.images.length / split.count;
-  return split.images.subarray(index * bytes, (index + 1) * bytes);
+/** A split in memory: `images` holds `labels.length` images one after another. */
+export function splitOf({ images, labels, names }: { images: Uint8Array } & Pick<Split, "labels" | "names">): Split {
+  const count = labels.length;
+  const bytes = images.length / count;
+  return { count, labels, names, image: (index) => images.subarray(index * bytes, (index + 1) * bytes) };
+}
+
+/** Images `from` to `to - 1` one after another: [to - from, size, size, channels]. */
+export function imagesBetween(split: Split, { from, to }: { from: number; to: number }): Uint8Array {
+  const first = split.image(from);
+  const images = new Uint8Array((to - from) * first.length);
+  for (let index = from; index < to; index++) images.set(split.image(index), (index - from) * first.length);
+  return images;
 }
 
 /** A permutation of 0 … count - 1 that depends on nothing but its arguments. */

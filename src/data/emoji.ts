@@ -4,8 +4,8 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
-import { readDatasetFile, writeDatasetFile } from "./dataset-file.ts";
-import type { Dataset, Split } from "./dataset.ts";
+import { datasetFormat, readDatasetFile, writeDatasetFile } from "./dataset-file.ts";
+import { type Dataset, type Skipped, type Split, splitOf } from "./dataset.ts";
 import { classOfEmoji, emojiClasses, heldOutEmoji } from "./emoji-classes.ts";
 import { emojiIcons, emojiPackages, emojiRows, emojiSets, type EmojiIcon, type EmojiSet } from "./emoji-icons.ts";
 
@@ -51,7 +51,7 @@ export async function emojiDataset({
 
 /** The name of the decoded data set in its cache; another recipe or version of a package gives another one. */
 export function emojiFileName({ size, sets = emojiSets }: { size: number; sets?: readonly EmojiSet[] }): string {
-  const sources = JSON.stringify([recipe, oversampling, emojiPackages(sets), sets]);
+  const sources = JSON.stringify([datasetFormat, recipe, oversampling, emojiPackages(sets), sets]);
   return `emoji-${size}-${createHash("sha256").update(sources).digest("hex").slice(0, 12)}.data`;
 }
 
@@ -62,21 +62,33 @@ function splitByEmoji(
 ): Dataset {
   const heldOut = heldOutEmoji(classes);
   const parts: { train: number[]; heldOut: number[] } = { train: [], heldOut: [] };
-  const seen = new Set<string>();
-  for (const [index, { code }] of icons.entries()) {
+  const skipped: Skipped[] = [];
+  const seen = new Map<string, string>();
+  for (const [index, { code, name }] of icons.entries()) {
     const digest = createHash("sha256").update(images[index]).digest("base64");
-    if (seen.has(digest)) continue;
-    seen.add(digest);
-    (heldOut.has(code) ? parts.heldOut : parts.train).push(index);
+    const same = seen.get(digest);
+    if (same) skipped.push({ name, reason: `the same picture as ${same}` });
+    else (heldOut.has(code) ? parts.heldOut : parts.train).push(index);
+    if (!same) seen.set(digest, name);
   }
-  const split = (indices: readonly number[]): Split => ({
-    count: indices.length,
-    images: Buffer.concat(indices.map((index) => images[index])),
-    labels: Int32Array.from(indices, (index) => emojiClasses.indexOf(classes.get(icons[index].code)!)),
-    names: indices.map((index) => icons[index].name),
-  });
-  const train = split(parts.train);
-  return { name: "emoji", classes: [...emojiClasses], size, channels: 3, train, heldOut: split(parts.heldOut) };
+  const split = (indices: readonly number[]): Split =>
+    splitOf({
+      images: Buffer.concat(indices.map((index) => images[index])),
+      labels: Int32Array.from(indices, (index) => emojiClasses.indexOf(classes.get(icons[index].code)!)),
+      names: indices.map((index) => icons[index].name),
+    });
+  return {
+    name: "emoji",
+    source: "emoji",
+    classes: [...emojiClasses],
+    size,
+    channels: 3,
+    train: split(parts.train),
+    heldOut: split(parts.heldOut),
+    skipped,
+    notes: [],
+    fingerprint: "", // made when it is written
+  };
 }
 
 /** Every icon as [size, size, 3] bytes, in order, a few at a time. */

@@ -165,6 +165,7 @@ function explained(error: unknown, at: { path: string; progress?: string; previo
   const reasons: Record<string, string> = {
     ENOSPC: `the disk is full${at.progress ? ` (${at.progress})` : ""}; free some space and run again`,
     EDQUOT: `your disk quota is used up${at.progress ? ` (${at.progress})` : ""}; free some space and run again`,
+    EFBIG: `a file may not become as large there${at.progress ? ` (${at.progress})` : ""}; raise the limit or choose another place`,
     EACCES: `no permission to write in ${dirname(at.path)}; choose another place or change its permissions`,
     EPERM: `no permission to write in ${dirname(at.path)}; choose another place or change its permissions`,
     EROFS: `${dirname(at.path)} is on a disk mounted read-only; choose another place`,

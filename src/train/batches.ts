@@ -2,7 +2,7 @@
 
 import type { TrainingConfig } from "../config/training.ts";
 import { derive, type Key, normal, permutation, seedKey, uniform } from "../core/random.ts";
-import { type Dataset, epochOrder, imageAt, type Split } from "../data/dataset.ts";
+import { type Dataset, epochOrder, type Split } from "../data/dataset.ts";
 import type { Batch, Masks } from "../model/plan.ts";
 
 /** The streams of draws that a training run needs, one key each. */
@@ -24,7 +24,7 @@ export function batchSource(
     const labels = new Int32Array(batch);
     for (let i = 0; i < batch; i++) {
       const index = pick(step * batch + i);
-      const image = imageAt(train, index);
+      const image = train.image(index);
       const mirror = flip && uniform(keyOf(seed, "flips", step), i) < 0.5;
       images.set(mirror ? mirrored(image, size, channels) : image, i * bytes);
       labels[i] = uniform(keyOf(seed, "labels", step), i) < labelDrop ? classes.length : train.labels[index];
@@ -79,29 +79,39 @@ function balancedPick(
   };
 }
 
+export interface MaskRate {
+  maskRate: number;
+  maskRateDeviation: number;
+}
+
 /**
- * The published training masks: a rate from a normal(1, 0.25) truncated to [0, 1] for each row, that share of its
- * patches rounded up, in a random order.
+ * Training masks: a rate from a normal truncated to [0, 1] for each row, that share of its patches rounded up, in a
+ * random order. The published normal has mean 1 and deviation 0.25.
  */
-export function trainingMasks(seed: number, step: number): Masks {
+export function trainingMasks(
+  seed: number,
+  step: number,
+  { maskRate = 1, maskRateDeviation = 0.25 }: Partial<MaskRate> = {},
+): Masks {
   const key = keyOf(seed, "masks", step);
+  // Around one end of [0, 1] a normal has the same shape inside and outside: both halves can be taken as the inner one.
+  const folded = (z: number) => (maskRate === 1 ? -Math.abs(z) : maskRate === 0 ? Math.abs(z) : z);
   return masksFrom(
     (level, image, place) => derive(derive(derive(key, level), image), place),
     (row, tokens) => {
-      let away = 0;
-      let n = 0;
-      do away = Math.abs(normal(row, 1_000_000 + n++));
-      while (away > 4);
-      return Math.max(1, Math.ceil(tokens * (1 - 0.25 * away)));
+      let rate = -1;
+      for (let n = 0; rate < 0 || rate > 1; n++)
+        rate = maskRate + maskRateDeviation * folded(normal(row, 1_000_000 + n));
+      return Math.max(1, Math.ceil(tokens * rate));
     },
   );
 }
 
-/** Evaluation masks: a uniform count in 1 .. tokens for each row. */
-export function evaluationMasks(seed: number, pass: number): Masks {
-  const key = derive(derive(seedKey(seed), 7), pass);
+/** Evaluation masks: a uniform count in 1 .. tokens for each row. The batch's first image is the `first` of all. */
+export function evaluationMasks(seed: number, first: number): Masks {
+  const key = derive(seedKey(seed), 7);
   return masksFrom(
-    (level, image, place) => derive(derive(derive(key, level), image), place),
+    (level, image, place) => derive(derive(derive(key, level), first + image), place),
     (row, tokens) => 1 + Math.floor(uniform(row, 1_000_000) * tokens),
   );
 }

@@ -54,7 +54,7 @@ const numbers = ({ step, values, average, moments }: TrainingState): Buffer =>
   );
 
 const save = (folder: string, state: TrainingState, given = training) =>
-  saveCheckpoint(folder, { model, training: given, dataset: "tiny", state });
+  saveCheckpoint(folder, { model, training: given, dataset: { source: "tiny" }, state });
 
 describe("a checkpoint", () => {
   it("brings back all that was saved, and is a model folder with the averaged weights", async () => {
@@ -62,7 +62,7 @@ describe("a checkpoint", () => {
     const state = marked(3);
     await save(folder, state);
     const { state: loaded, ...rest } = await loadCheckpoint(folder);
-    expect(rest).toEqual({ model, training, dataset: "tiny" });
+    expect(rest).toEqual({ model, training, dataset: { source: "tiny" } });
     expect([...loaded.values.keys()]).toEqual([...state.values.keys()]);
     expect(numbers(loaded).equals(numbers(state))).toBe(true);
     expect(readdirSync(folder).sort()).toEqual([

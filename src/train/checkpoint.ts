@@ -8,7 +8,7 @@ import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { recoverFolder, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
-import { readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
+import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readSafetensors, writeSafetensors } from "../files/safetensors.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
 import type { Moments } from "./adamw.ts";
@@ -34,10 +34,56 @@ export function startingState(config: ModelConfig, seed: number, { ema }: { ema:
   return { step: 0, values, average: ema > 0 ? copied(values) : values, moments };
 }
 
+/** What a run was trained on, so that a resumed one can open it again and tell whether it is still the same. */
+export interface DataRecord {
+  /** `emoji`, or the path of a folder or file. */
+  source: string;
+  /** How it was opened. */
+  imageSize?: number;
+  channels?: number;
+  heldOut?: string | number;
+  group?: string;
+  /** What came of it; runs of earlier versions did not say. */
+  fingerprint?: string;
+  train?: number;
+  heldOutCount?: number;
+}
+
 const copied = (values: Map<string, Float32Array>) => new Map([...values].map(([name, data]) => [name, data.slice()]));
 
 const optimizerName = "optimizer.safetensors";
 const stateName = "state.json";
+
+/**
+ * Weights to fine-tune: those of a model folder, for the classes of other data. A class that the model knows keeps its
+ * embedding, new ones get new ones; moments start at zero. UserError where the levels differ.
+ */
+export function fineTunedState(
+  from: ModelFolder,
+  { model, seed, ema }: { model: ModelConfig; seed: number; ema: number },
+): TrainingState {
+  const { tensors } = readSafetensors(from.weights.path);
+  const state = startingState(model, seed, { ema: 0 });
+  const width = model.levels[0].width;
+  for (const { name, shape } of modelParameters(model)) {
+    const value = state.values.get(name)!;
+    const given = tensors.get(name);
+    if (name === "class_emb.weight" && given) {
+      const rows = given.data as Float32Array;
+      model.classes.forEach((className, i) => {
+        const known = from.config.classes.indexOf(className);
+        if (known >= 0) value.set(rows.subarray(known * width, (known + 1) * width), i * width);
+      });
+      continue;
+    }
+    if (!given || String(given.shape) !== String(shape))
+      throw new UserError(
+        `${from.folder} cannot be fine-tuned to this model: ${name} is ${given ? `[${given.shape.join(", ")}]` : "missing"} there, expected [${shape.join(", ")}]; leave out what changes the levels, or start anew`,
+      );
+    value.set(given.data as Float32Array);
+  }
+  return ema > 0 ? { ...state, average: copied(state.values) } : state;
+}
 
 /** Writes a checkpoint folder whole or not at all. `model.safetensors` in it is the average, ready to be sampled. */
 export async function saveCheckpoint(
@@ -47,7 +93,7 @@ export async function saveCheckpoint(
     training,
     dataset,
     state,
-  }: { model: ModelConfig; training: TrainingConfig; dataset: string; state: TrainingState },
+  }: { model: ModelConfig; training: TrainingConfig; dataset: DataRecord; state: TrainingState },
 ): Promise<void> {
   const shapes = modelParameters(model);
   function* optimizer(): Generator<[string, HostTensor]> {
@@ -70,7 +116,7 @@ export async function saveCheckpoint(
 export interface Resumed {
   model: ModelConfig;
   training: TrainingConfig;
-  dataset: string;
+  dataset: DataRecord;
   state: TrainingState;
 }
 
@@ -84,9 +130,10 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
   const { config: model, weights } = readModelFolder(folder);
   const stateFile = join(folder, stateName);
   const { step, dataset, training } = (readJson(stateFile) ?? {}) as Partial<Resumed & { step: number }>;
-  if (typeof step !== "number" || !Number.isSafeInteger(step) || step < 0 || typeof dataset !== "string")
+  const data = typeof dataset === "string" ? { source: dataset as string } : dataset;
+  if (typeof step !== "number" || !Number.isSafeInteger(step) || step < 0 || typeof data?.source !== "string")
     throw new UserError(
-      `${stateFile}: expected "step", "dataset" and "training", got ${step}, ${dataset}; the checkpoint is damaged`,
+      `${stateFile}: expected "step", "dataset" and "training", got ${step}, ${JSON.stringify(dataset)}; the checkpoint is damaged`,
     );
   const parsed = parseTrainingConfig(training, stateFile);
   const average = readSafetensors(weights.path).tensors;
@@ -108,7 +155,7 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
   return {
     model,
     training: parsed,
-    dataset,
+    dataset: data,
     state: {
       step,
       values,

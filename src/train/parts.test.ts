@@ -2,9 +2,10 @@
 
 import { describe, expect, it } from "vitest";
 import { learningRateAt, parseTrainingConfig } from "../config/training.ts";
+import { splitOf } from "../data/dataset.ts";
 import { adamw, clipScale, globalNorm } from "./adamw.ts";
 import { batchSource, evaluationMasks, trainingMasks } from "./batches.ts";
-import { tinyDataset } from "./tiny.ts";
+import { tinyDataset, tinyImages } from "./tiny.ts";
 
 it.each([0, 0.05])("AdamW with weight decay %s", (weightDecay) => {
   const options = { learningRate: 0.01, betas: [0.9, 0.95], eps: 1e-8, weightDecay } as const;
@@ -76,9 +77,13 @@ describe("the learning rate", () => {
 });
 
 describe("batches", () => {
-  const dataset = tinyDataset();
   // Each image is marked by its first byte, so that batches can be told apart.
-  for (let i = 0; i < dataset.train.count; i++) dataset.train.images[i * 192] = i;
+  const marked = (labels: number[]) => {
+    const tiny = tinyImages(labels.length);
+    for (let i = 0; i < labels.length; i++) tiny.images[i * 192] = i;
+    return { ...tinyDataset(), train: splitOf({ ...tiny, labels: Int32Array.from(labels) }) };
+  };
+  const dataset = marked([0, 1, 0, 1, 0, 1]);
   const source = (given: object) =>
     batchSource(dataset, parseTrainingConfig({ batch: 3, labelDrop: 0, seed: 2, ...given }, "the test"));
   const firsts = (step: number, given = {}) => {
@@ -125,9 +130,7 @@ describe("batches", () => {
   ])(
     "at balance %f pick classes of 4 and 2 images by size to the power 1 - balance, their images alike",
     (balance, shares) => {
-      const uneven = tinyDataset();
-      uneven.train.labels.set([0, 1, 0, 0, 1, 0]);
-      for (let i = 0; i < 6; i++) uneven.train.images[i * 192] = i;
+      const uneven = marked([0, 1, 0, 0, 1, 0]);
       const draw = batchSource(uneven, parseTrainingConfig({ batch: 60, labelDrop: 0, balance }, "the test"));
       const total = 24_000;
       const counts = new Float64Array(6);
@@ -143,10 +146,11 @@ describe("batches", () => {
     },
   );
   it("mirror half of the images left to right where asked to, to the byte", () => {
-    const marked = tinyDataset();
-    marked.train.images.forEach((_, i) => (marked.train.images[i] = (i * 37 + (i >> 8)) % 256));
-    const draw = batchSource(marked, parseTrainingConfig({ batch: 6, labelDrop: 0, flip: true }, "the test"));
-    const originals = Array.from({ length: 6 }, (_, i) => [...marked.train.images.subarray(i * 192, (i + 1) * 192)]);
+    const tiny = tinyImages(6);
+    tiny.images.forEach((_, i) => (tiny.images[i] = (i * 37 + (i >> 8)) % 256));
+    const noisy = { ...tinyDataset(), train: splitOf(tiny) };
+    const draw = batchSource(noisy, parseTrainingConfig({ batch: 6, labelDrop: 0, flip: true }, "the test"));
+    const originals = Array.from({ length: 6 }, (_, i) => [...noisy.train.image(i)]);
     // [row, column, channel] with the columns turned round
     const mirrors = originals.map((image) =>
       image.map((_, i) => image[Math.floor(i / 24) * 24 + (7 - (Math.floor(i / 3) % 8)) * 3 + (i % 3)]).join(),

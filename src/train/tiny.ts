@@ -1,7 +1,7 @@
 /** A model and a data set so small that tests train them in a second. */
 
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
-import type { Dataset, Split } from "../data/dataset.ts";
+import { type Dataset, splitOf } from "../data/dataset.ts";
 import { startingState, type TrainingState } from "./checkpoint.ts";
 
 /** 8x8 pixels in 4 patches of 4x4, then pixels; a guiding pixel inside. */
@@ -21,14 +21,27 @@ export const tinyModel = (): ModelConfig =>
 
 /** Images of one colour each: dark ones and light ones in turn. */
 export function tinyDataset(): Dataset {
-  const split = (count: number): Split => ({
-    count,
-    images: Uint8Array.from({ length: count * 8 * 8 * 3 }, (_, i) => (Math.floor(i / 192) % 2 === 0 ? 30 : 220)),
-    labels: Int32Array.from({ length: count }, (_, i) => i % 2),
-    names: Array.from({ length: count }, (_, i) => `tiny/${i}`),
-  });
-  return { name: "tiny", classes: ["dark", "light"], size: 8, channels: 3, train: split(6), heldOut: split(2) };
+  return { ...tinyContent, train: splitOf(tinyImages(6)), heldOut: splitOf(tinyImages(2)) };
 }
+
+/** Everything of the tiny data set but its images. */
+export const tinyContent = {
+  name: "tiny",
+  source: "tiny",
+  classes: ["dark", "light"],
+  size: 8,
+  channels: 3,
+  skipped: [],
+  notes: [],
+  fingerprint: "tiny",
+};
+
+/** The bytes, labels and names of a split, for tests that change them. */
+export const tinyImages = (count: number) => ({
+  images: Uint8Array.from({ length: count * 192 }, (_, i) => (Math.floor(i / 192) % 2 === 0 ? 30 : 220)),
+  labels: Int32Array.from({ length: count }, (_, i) => i % 2),
+  names: Array.from({ length: count }, (_, i) => `tiny/${i}`),
+});
 
 /** A state in which every number tells its step and part, so that a mixture of two is seen. */
 export function markedState(model: ModelConfig, step: number, { ema }: { ema: number }): TrainingState {

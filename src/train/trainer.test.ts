@@ -5,12 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
+import { splitOf } from "../data/dataset.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { batchSource, trainingMasks } from "./batches.ts";
 import { loadCheckpoint, saveCheckpoint, startingState, type TrainingState } from "./checkpoint.ts";
 import { trainingStep } from "./step.ts";
-import { tinyDataset, tinyModel } from "./tiny.ts";
+import { tinyDataset, tinyImages, tinyModel } from "./tiny.ts";
 import { train, type TrainingRecord } from "./trainer.ts";
 
 const model = tinyModel();
@@ -28,22 +29,20 @@ const settings = (given: Partial<TrainingConfig>): TrainingConfig =>
     "the test",
   );
 
-/** Runs to the end, or until `until` steps are done. */
-async function collect(
-  training: TrainingConfig,
-  state: TrainingState,
-  until = training.steps,
-): Promise<TrainingRecord[]> {
-  const records: TrainingRecord[] = [];
+type Measured = Exclude<TrainingRecord, { kind: "checkpoint" }>;
+
+/** What is measured to the end, or until `until` steps are done. */
+async function collect(training: TrainingConfig, state: TrainingState, until = training.steps): Promise<Measured[]> {
+  const records: Measured[] = [];
   const stop = new AbortController();
   for await (const record of train(engine, { model, training, dataset, state, signal: stop.signal })) {
-    records.push(record);
+    if (record.kind !== "checkpoint") records.push(record);
     if (state.step >= until && record.kind === "step" && until < training.steps) stop.abort();
   }
   return records;
 }
 
-const numbersOf = (records: TrainingRecord[]) =>
+const numbersOf = (records: Measured[]) =>
   records.map((record) =>
     record.kind === "step" ? [record.step, record.loss, record.gradientNorm] : [record.step, record.bits],
   );
@@ -66,7 +65,7 @@ describe("a run that was interrupted", () => {
       const before = await collect(training, first, 3);
       expect(first.step).toBe(3);
       const checkpoint = join(folder, "interrupted");
-      await saveCheckpoint(checkpoint, { model, training, dataset: dataset.name, state: first });
+      await saveCheckpoint(checkpoint, { model, training, dataset: { source: dataset.name }, state: first });
       const resumed = await loadCheckpoint(checkpoint);
       expect(resumed.training).toEqual(training);
       expect(resumed.model).toEqual(model);
@@ -119,12 +118,11 @@ it("overfits: four images of four classes cost next to nothing when it has seen 
   const pattern = (image: number, x: number, y: number) =>
     [x < 4 ? 40 : 200, y < 4 ? 90 : 160, (x >> 1) % 2 ? 10 : 250, x + y < 8 ? 120 : 30][image];
   const at = (i: number) => pattern(Math.floor(i / 192), Math.floor(i / 3) % 8, Math.floor(i / 24) % 8) + 5 * (i % 3);
-  const four = {
-    count: 4,
+  const four = splitOf({
     images: Uint8Array.from({ length: 4 * 192 }, (_, i) => at(i)),
     labels: Int32Array.of(0, 1, 2, 3),
     names: ["upright", "lying", "striped", "slanted"],
-  };
+  });
   const classes = four.names;
   const training = settings({
     steps: 75,
@@ -176,7 +174,53 @@ it("stops at a NaN, naming the step and the tensor", async () => {
   const state = startingState(model, 0, training);
   const { name } = modelParameters(model).find((parameter) => parameter.name.endsWith("fc1.weight"))!;
   state.values.get(name)![0] = Number.NaN;
-  await expect(collect(training, state)).rejects.toThrow(/step 1: the loss is NaN/);
+  await expect(collect(training, state)).rejects.toThrow(`step 1: the loss is NaN and ${name} is no longer finite`);
+  const steep = startingState(model, 0, training);
+  const run = collect(settings({ learningRate: 1e30, warmup: 0 }), steep);
+  await expect(run).rejects.toThrow(/at step [23]: the loss is .* and .* is no longer finite/);
+});
+
+it("tells when to save: every so often, at steps that are kept, at the end and when it is stopped", async () => {
+  const kinds = async (given: Partial<TrainingConfig>, stopAfter?: number) => {
+    const training = settings({ evaluateSteps: 100, ...given });
+    const stop = new AbortController();
+    const found: string[] = [];
+    const state = startingState(model, 0, training);
+    for await (const { kind, step } of train(engine, { model, training, dataset, state, signal: stop.signal })) {
+      if (kind !== "step") found.push(`${kind} ${step}`);
+      if (step === stopAfter) stop.abort();
+    }
+    return found;
+  };
+  expect(await kinds({ steps: 5 })).toEqual(["evaluation 5", "checkpoint 5"]);
+  expect(await kinds({ steps: 5, saveSteps: 2 })).toEqual([
+    "checkpoint 2",
+    "checkpoint 4",
+    "evaluation 5",
+    "checkpoint 5",
+  ]);
+  expect(await kinds({ steps: 2, checkpointSeconds: 1e-9 })).toEqual([
+    "evaluation 1",
+    "checkpoint 1",
+    "evaluation 2",
+    "checkpoint 2",
+  ]);
+  expect(await kinds({ steps: 9 }, 3)).toEqual(["checkpoint 3"]);
+});
+
+it("takes some of the held-out images on the way and all at the end, whatever the micro-batch", async () => {
+  const many = { ...dataset, heldOut: splitOf(tinyImages(7)) };
+  const evaluations = async (microBatch: number) => {
+    const training = settings({ steps: 2, evaluateSteps: 1, evaluateImages: 3, microBatch });
+    const found: [number, number][] = [];
+    const state = startingState(model, 0, training);
+    for await (const record of train(engine, { model, training, dataset: many, state }))
+      if (record.kind === "evaluation") found.push([record.images, record.bits]);
+    return found;
+  };
+  const [one, other] = [await evaluations(1), await evaluations(4)];
+  expect(one.map(([images]) => images)).toEqual([3, 7]);
+  one.forEach(([, bits], i) => expect(Math.abs(other[i][1] / bits - 1)).toBeLessThan(1e-5));
 });
 
 it("refuses data that do not fit the model", async () => {

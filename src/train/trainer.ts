@@ -5,16 +5,16 @@ import { learningRateAt, type TrainingConfig } from "../config/training.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import { float32 } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
-import type { Dataset, Split } from "../data/dataset.ts";
+import { type Dataset, imagesBetween, type Split } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { lossGraph } from "../model/loss.ts";
 import { decays, modelParameters } from "../model/parameters.ts";
-import { lossFeeds, partOf, planPass } from "../model/plan.ts";
+import { lossFeeds, planPass } from "../model/plan.ts";
 import { adamw, clipScale, globalNorm } from "./adamw.ts";
 import { batchSource, dropoutSeed, evaluationMasks, trainingMasks } from "./batches.ts";
 import type { TrainingState } from "./checkpoint.ts";
-import { trainingStep } from "./step.ts";
+import { type TrainingStep, trainingStep } from "./step.ts";
 
 export type TrainingRecord =
   | {
@@ -31,7 +31,15 @@ export type TrainingRecord =
   | {
       kind: "evaluation";
       step: number;
-      /** Held-out bits per dimension, null class, averaged weights. */ bits: number;
+      /** Held-out bits per dimension, null class, averaged weights. */
+      bits: number;
+      /** Held-out images that were taken; the last evaluation takes all. */
+      images: number;
+    }
+  | {
+      /** Between this record and the next the state is whole and should be saved. */
+      kind: "checkpoint";
+      step: number;
     };
 
 export interface TrainingRun {
@@ -40,60 +48,87 @@ export interface TrainingRun {
   dataset: Dataset;
   /** Changed in place; between two records it is whole and can be saved. */
   state: TrainingState;
+  /** What computes loss and gradients, such as `parallelTrainingStep`; by default the engine in this thread. */
+  step?: TrainingStep;
   signal?: AbortSignal;
 }
 
-/** Trains until the steps are done or the signal stops it, from wherever `state` is. A NaN ends it with an error. */
+/**
+ * Trains until the steps are done or the signal stops it, from wherever `state` is. Whoever reads the records saves the
+ * state at a `checkpoint`, which comes every `checkpointSeconds`, at the end and when the signal stops it; a held-out
+ * likelihood comes before it but for that last case. A NaN ends it with an error.
+ */
 export async function* train(
   engine: Engine,
-  { model, training, dataset, state, signal }: TrainingRun,
+  { model, training, dataset, state, step: given, signal }: TrainingRun,
 ): AsyncGenerator<TrainingRecord> {
   checkDataset(model, dataset);
-  const step = await trainingStep(engine, model, training);
+  const step = given ?? (await trainingStep(engine, model, training));
   const evaluate = await heldOutLikelihood(engine, model, training);
   const batches = batchSource(dataset, training);
-  const parameters = modelParameters(model);
+  let evaluated = performance.now();
+  let saved = performance.now();
+  const evaluation = async (split: Split): Promise<TrainingRecord> => {
+    const bits = await evaluate(state.average, split);
+    evaluated = performance.now();
+    return { kind: "evaluation", step: state.step, bits, images: split.count };
+  };
+  const since = (time: number) => (performance.now() - time) / 1000;
   try {
     while (state.step < training.steps && !signal?.aborted) {
       const started = performance.now();
       const number = state.step;
       const { loss, bits } = await step.run(state.values, batches(number), {
-        masks: trainingMasks(training.seed, number),
+        masks: trainingMasks(training.seed, number, training),
         seed: dropoutSeed(training.seed, number),
         microBatch: training.microBatch,
       });
       const gradientNorm = globalNorm(step.gradients.values());
       if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
-        throw new UserError(notFinite(number + 1, loss, step.gradients));
+        throw new UserError(notFinite(number + 1, loss, [state.values, step.gradients]));
       const learningRate = learningRateAt(number, training);
-      const scale = clipScale(gradientNorm, training.clip);
-      for (const parameter of parameters) {
-        const { name } = parameter;
-        const weightDecay = decays(parameter) ? training.weightDecay : 0;
-        const options = { learningRate, betas: training.betas, eps: training.eps, weightDecay };
-        adamw(state.values.get(name)!, step.gradients.get(name)!, state.moments.get(name)!, options, {
-          step: number + 1,
-          scale,
-        });
-        if (training.ema > 0)
-          follow(state.average.get(name)!, state.values.get(name)!, averageDecay(training.ema, number));
-      }
-      state.step = number + 1;
-      yield {
-        kind: "step",
-        step: state.step,
-        loss,
-        bits,
-        gradientNorm,
+      update({ model, training, state }, step.gradients, {
         learningRate,
-        seconds: (performance.now() - started) / 1000,
-      };
-      if (state.step % training.evaluateSteps === 0 || state.step === training.steps)
-        yield { kind: "evaluation", step: state.step, bits: await evaluate(state.average, dataset.heldOut) };
+        scale: clipScale(gradientNorm, training.clip),
+      });
+      state.step = number + 1;
+      const seconds = since(started);
+      yield { kind: "step", step: state.step, loss, bits, gradientNorm, learningRate, seconds };
+      if (state.step === training.steps) {
+        yield await evaluation(dataset.heldOut);
+        yield { kind: "checkpoint", step: state.step };
+        return;
+      }
+      const due = since(saved) >= training.checkpointSeconds;
+      const keep = training.saveSteps > 0 && state.step % training.saveSteps === 0;
+      // With a checkpoint too, unless there has just been one.
+      if (state.step % training.evaluateSteps === 0 || (due && since(evaluated) > training.checkpointSeconds / 2))
+        yield await evaluation(evenly(dataset.heldOut, training.evaluateImages));
+      if (!due && !keep) continue;
+      yield { kind: "checkpoint", step: state.step };
+      saved = performance.now();
     }
+    if (signal?.aborted && state.step > 0) yield { kind: "checkpoint", step: state.step };
   } finally {
-    await step.dispose();
+    if (!given) await step.dispose();
     await evaluate.dispose();
+  }
+}
+
+/** The optimiser's step and the moving average, in place. */
+function update(
+  { model, training, state }: Pick<TrainingRun, "model" | "training" | "state">,
+  gradients: ReadonlyMap<string, Float32Array>,
+  { learningRate, scale }: { learningRate: number; scale: number },
+): void {
+  const { betas, eps, ema } = training;
+  for (const parameter of modelParameters(model)) {
+    const { name } = parameter;
+    const weightDecay = decays(parameter) ? training.weightDecay : 0;
+    const value = state.values.get(name)!;
+    const options = { learningRate, betas, eps, weightDecay };
+    adamw(value, gradients.get(name)!, state.moments.get(name)!, options, { step: state.step + 1, scale });
+    if (ema > 0) follow(state.average.get(name)!, value, averageDecay(ema, state.step));
   }
 }
 
@@ -115,9 +150,25 @@ function follow(average: Float32Array, value: Float32Array, decay: number): void
   for (let i = 0; i < average.length; i++) average[i] += (1 - decay) * (value[i] - average[i]);
 }
 
-function notFinite(step: number, loss: number, gradients: ReadonlyMap<string, Float32Array>): string {
-  const [name] = [...gradients].find(([, gradient]) => !gradient.every(Number.isFinite)) ?? ["the loss"];
-  return `training stopped at step ${step}: the loss is ${loss} and ${name} is no longer finite; the last checkpoint is untouched, resume it with a lower learning rate`;
+/** Weights are looked at first: one that is not finite makes every gradient so. */
+function notFinite(step: number, loss: number, tensors: readonly ReadonlyMap<string, Float32Array>[]): string {
+  const [weight, gradient] = tensors.map(
+    (values) => [...values].find(([, value]) => !value.every(Number.isFinite))?.[0],
+  );
+  const where = weight ?? (gradient === undefined ? undefined : `the gradient of ${gradient}`);
+  return `training stopped at step ${step}: the loss is ${loss}${where === undefined ? "" : ` and ${where} is no longer finite`}; the last checkpoint is untouched, resume it with a lower learning rate`;
+}
+
+/** At most `most` images of a split, evenly spaced. */
+function evenly(split: Split, most: number): Split {
+  const count = Math.min(split.count, most);
+  const at = (i: number) => Math.floor((i * split.count) / count);
+  return {
+    count,
+    labels: Int32Array.from({ length: count }, (_, i) => split.labels[at(i)]),
+    names: Array.from({ length: count }, (_, i) => split.names[at(i)]),
+    image: (i) => split.image(at(i)),
+  };
 }
 
 interface HeldOutLikelihood {
@@ -133,16 +184,16 @@ async function heldOutLikelihood(
 ): Promise<HeldOutLikelihood> {
   const { nats } = lossGraph(model);
   const session = await engine.session(writeOnnx({ nats }));
-  const run = async (values: ReadonlyMap<string, Float32Array>, { images, count }: Split) => {
+  const run = async (values: ReadonlyMap<string, Float32Array>, split: Split) => {
     const parameters: Record<string, HostTensor> = {};
     for (const { name, shape } of modelParameters(model)) parameters[name] = float32(values.get(name)!, shape);
-    const labels = new Int32Array(count).fill(model.classes.length);
     let total = 0;
     let predicted = 0;
-    for (let from = 0, pass = 0; from < count; from += microBatch, pass++) {
-      const batch = partOf({ images, labels }, from, Math.min(count, from + microBatch));
-      const plan = planPass(model, batch.labels.length, evaluationMasks(seed, pass));
-      const result = await session.run({ ...parameters, ...lossFeeds(model, batch, plan) });
+    for (let from = 0; from < split.count; from += microBatch) {
+      const images = imagesBetween(split, { from, to: Math.min(split.count, from + microBatch) });
+      const labels = new Int32Array(Math.min(microBatch, split.count - from)).fill(model.classes.length);
+      const plan = planPass(model, labels.length, evaluationMasks(seed, from));
+      const result = await session.run({ ...parameters, ...lossFeeds(model, { images, labels }, plan) });
       total += (result.nats.data as Float32Array).reduce((a, b) => a + b, 0);
       predicted += plan.rows.at(-1)! * model.channels;
     }

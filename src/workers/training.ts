@@ -31,6 +31,12 @@ export interface ParallelOptions extends DropoutRates {
 /** Beyond this many parameters each worker's own copy of weights and gradients costs more than it brings. */
 const largestCopied = 64e6;
 
+/** How many threads compute a part each; 1 where the steps are computed in the calling thread. */
+export function lanesFor(config: ModelConfig, threads: number = availableParallelism()): number {
+  const parameters = modelParameters(config).reduce((sum, { shape }) => sum + product(shape), 0);
+  return parameters > largestCopied ? 1 : threads;
+}
+
 /**
  * Steps that use all cores. Parts are cut by the number of threads, so results to the last bit need the same number;
  * with one thread, on a GPU and for large models the step is computed in this thread.
@@ -41,7 +47,7 @@ export async function parallelTrainingStep(
 ): Promise<TrainingStep> {
   const shapes = modelParameters(config).map(({ name, shape }): [string, number] => [name, product(shape)]);
   const total = shapes.reduce((sum, [, length]) => sum + length, 0);
-  if (threads === 1 || provider !== "cpu" || total > largestCopied) {
+  if (lanesFor(config, threads) === 1 || provider !== "cpu") {
     return trainingStep(await nodeEngine({ provider, threads }), config, rates);
   }
   const shared = () => new Float32Array(new SharedArrayBuffer(4 * total));

@@ -1,0 +1,28 @@
+/** Progress of a training run on the terminal: loss, bits per dimension, rate and time left. */
+
+import type { TrainingConfig } from "../config/training.ts";
+import type { TrainingRecord } from "../train/trainer.ts";
+import { duration, type Progress, rateOf } from "./progress.ts";
+
+/** Averages of the last twenty steps or so; the time left counts evaluations and checkpoints in. */
+export function reporter({ batch, steps }: TrainingConfig, progress: Progress): (record: TrainingRecord) => void {
+  let bits = 0;
+  let loss = 0;
+  let seconds = 0;
+  let heldOut = "";
+  let seen = 0;
+  const started = performance.now();
+  return (record) => {
+    if (record.kind === "evaluation") heldOut = `  held out ${record.bits.toFixed(3)}`;
+    if (record.kind !== "step") return;
+    const weight = Math.max(0.05, 1 / ++seen);
+    const smooth = (before: number, now: number) => before + weight * (now - before);
+    seconds = smooth(seconds, record.seconds);
+    bits = smooth(bits, record.bits);
+    loss = smooth(loss, record.loss);
+    const whole = (performance.now() - started) / 1000 / seen;
+    progress.update(
+      `step ${record.step} of ${steps}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}  ${rateOf(batch / seconds)}  ${duration((steps - record.step) * Math.max(seconds, whole))} left`,
+    );
+  };
+}

@@ -1,0 +1,128 @@
+/** The folder of a training run: checkpoints, log, learning curve, sample grids and TensorBoard events. */
+
+import { copyFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { ModelConfig } from "../config/model.ts";
+import type { TrainingConfig } from "../config/training.ts";
+import { UserError } from "../core/errors.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { type ReferencePoint, referencePoints } from "../data/references.ts";
+import type { Engine } from "../engine/engine.ts";
+import { replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { writeModelFolder } from "../files/model.ts";
+import { type EventLog, openEvents } from "../files/tensorboard.ts";
+import { curveSvg } from "../pictures/curve.ts";
+import { type DataRecord, saveCheckpoint, type TrainingState } from "../train/checkpoint.ts";
+import type { TrainingRecord } from "../train/trainer.ts";
+import { sampleGrid } from "./train-samples.ts";
+import { appendRecord, type LogRecord, readLog, trimLog } from "./training-log.ts";
+
+export interface RunOptions {
+  model: ModelConfig;
+  training: TrainingConfig;
+  state: TrainingState;
+  data: DataRecord;
+  dataset: Dataset;
+  /** Draw a grid at each checkpoint. */
+  samples: boolean;
+  /** Print the records too. */
+  json?: boolean;
+}
+
+export interface Run {
+  /** The reference points as a small table. */
+  references: string;
+  /** Writes what training tells; at a checkpoint the state, the curve and, with `pictures`, a grid of samples. */
+  add(record: TrainingRecord, options: { pictures: boolean }): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Opens the folder of a new run, or of one that goes on from `state.step`. */
+export async function openRun(out: string, engine: Engine, options: RunOptions): Promise<Run> {
+  const { model, training, state, data, dataset, samples, json } = options;
+  const log = join(out, "log.jsonl");
+  await trimLog(log, state);
+  const records: LogRecord[] = readLog(log);
+  const write = async (record: LogRecord) => {
+    await appendRecord(log, record);
+    records.push(record);
+    if (json) console.log(JSON.stringify(record));
+  };
+  let references = records.find((record) => record.kind === "references")?.references;
+  if (!references) {
+    references = await referencePoints(dataset);
+    await write({ kind: "references", step: 0, references });
+  }
+  const events = await openEvents(out, state.step > 0 ? { step: state.step } : {});
+
+  async function checkpoint({ pictures }: { pictures: boolean }): Promise<void> {
+    checkFinite(state);
+    const folder = join(out, "last");
+    await saveCheckpoint(folder, { model, training, dataset: data, state });
+    if (training.saveSteps > 0 && state.step % training.saveSteps === 0)
+      await replaceFolder(join(out, named(state.step)), (temporary) =>
+        writeModelFolder(temporary, model, state.average),
+      );
+    await writeFileAtomic(join(out, "curve.svg"), curveOf(records, { references: references!, training }));
+    if (!samples || !pictures) return;
+    const png = await sampleGrid(engine, folder);
+    const path = join(out, "samples", `${named(state.step)}.png`);
+    await writeFileAtomic(path, png);
+    await copyFile(path, join(out, "samples", "latest.png"));
+    await events.image(state.step, "samples", png);
+  }
+
+  return {
+    references: table(references),
+    async add(record, options) {
+      await write(record);
+      await addEvents(events, record, training);
+      if (record.kind === "checkpoint") await checkpoint(options);
+    },
+    close: () => events.close(),
+  };
+}
+
+const named = (step: number): string => `step-${String(step).padStart(6, "0")}`;
+
+/** A model that is no longer finite must not take the place of one that is. */
+function checkFinite({ step, values }: TrainingState): void {
+  for (const [name, value] of values)
+    if (!value.every(Number.isFinite))
+      throw new UserError(
+        `training stopped at step ${step}: ${name} is no longer finite; the last checkpoint is untouched, resume it with a lower learning rate`,
+      );
+}
+
+async function addEvents(events: EventLog, record: TrainingRecord, { batch }: TrainingConfig): Promise<void> {
+  if (record.kind === "evaluation") await events.scalars(record.step, { "held out/bits per dimension": record.bits });
+  if (record.kind !== "step") return;
+  await events.scalars(record.step, {
+    "training/loss": record.loss,
+    "training/bits per dimension": record.bits,
+    "training/gradient norm": record.gradientNorm,
+    "training/learning rate": record.learningRate,
+    "training/images per second": batch / record.seconds,
+  });
+}
+
+function curveOf(
+  records: readonly LogRecord[],
+  { references, training }: { references: readonly ReferencePoint[]; training: TrainingConfig },
+): string {
+  const points = (kind: "step" | "evaluation") =>
+    records.flatMap((record) => (record.kind === kind ? [{ step: record.step, bits: record.bits }] : []));
+  return curveSvg({
+    training: points("step"),
+    heldOut: points("evaluation"),
+    references,
+    totalSteps: training.steps,
+  });
+}
+
+/** What a good loss is, as lines: a name and its bits per dimension. */
+function table(references: readonly ReferencePoint[]): string {
+  const width = Math.max(...references.map(({ name }) => name.length));
+  const lines = references.map(({ name, bits }) => `  ${name.padEnd(width)}  ${bits.toFixed(2)}`);
+  return ["what these images take in bits per dimension, to compare the model with:", ...lines].join("\n");
+}

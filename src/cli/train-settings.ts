@@ -1,0 +1,299 @@
+/** What a training run is to do: from the options, a configuration file, a preset, or the run that is resumed. */
+
+import { existsSync } from "node:fs";
+import { freemem } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { z } from "zod";
+import { explain, type ModelConfig, parseModelConfig } from "../config/model.ts";
+import { emojiPresetFor, type Kind, type Preset, presetFor, type Size } from "../config/presets.ts";
+import { parseTrainingConfig, scaledLearningRate, type TrainingConfig } from "../config/training.ts";
+import { product } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Provider } from "../engine/engine.ts";
+import { type ModelFolder, readJson } from "../files/model.ts";
+import { modelParameters } from "../model/parameters.ts";
+import {
+  type DataRecord,
+  fineTunedState,
+  loadCheckpoint,
+  type Resumed,
+  startingState,
+  type TrainingState,
+} from "../train/checkpoint.ts";
+import { microBatchWithin } from "../train/memory.ts";
+import { lanesFor } from "../workers/training.ts";
+import { findModel } from "./models.ts";
+import { checkFolder } from "./outputs.ts";
+
+export interface TrainFlags extends Partial<TrainingConfig> {
+  data?: string;
+  out?: string;
+  resume?: string;
+  initFrom?: string;
+  imageSize?: number;
+  channels?: number;
+  heldOut?: string;
+  group?: string;
+  size?: Size;
+  kind?: Kind;
+  config?: string;
+  redWeight?: number;
+  epochs?: number;
+  blr?: number;
+  memory?: number;
+  cache: string;
+  samples: boolean;
+  json?: boolean;
+  device: Provider;
+  threads?: number;
+}
+
+/** A run as far as it is known before its data are opened. */
+export interface Beginning {
+  out: string;
+  data: DataRecord;
+  resumed?: Resumed;
+  initial?: ModelFolder;
+  given: Given;
+}
+
+export interface Prepared {
+  model: ModelConfig;
+  training: TrainingConfig;
+  state: TrainingState;
+  data: DataRecord;
+  parameters: number;
+}
+
+/** Everything that can be checked before any work. */
+export async function beginning(flags: TrainFlags): Promise<Beginning> {
+  const out = runFolder(flags);
+  if (flags.blr !== undefined && flags.learningRate !== undefined)
+    throw new UserError("--blr and --learning-rate say the same in two ways; give one of them");
+  if (flags.epochs !== undefined && flags.steps !== undefined)
+    throw new UserError("--epochs and --steps say the same in two ways; give one of them");
+  if (flags.resume !== undefined) {
+    const resumed = await loadCheckpoint(join(out, "last"));
+    const source = flags.data ?? resumed.dataset.source;
+    return { out, data: { ...resumed.dataset, source }, resumed, given: configFile(undefined, flags) };
+  }
+  if (flags.data === undefined)
+    throw new UserError(
+      "train needs --data: a folder of images, an IDX, .npz or Parquet file, or the built-in set: emoji",
+    );
+  const initial = flags.initFrom === undefined ? undefined : await findModel(flags.initFrom);
+  const fixed = initial && (["size", "kind", "redWeight"] as const).find((name) => flags[name] !== undefined);
+  if (fixed)
+    throw new UserError(
+      `--init-from brings its own model; leave ${fixed === "redWeight" ? "--red-weight" : `--${fixed}`} out`,
+    );
+  const given = configFile(flags.config, flags);
+  if (initial && Object.keys(given.model).length > 0)
+    throw new UserError(`--init-from brings its own model; leave "model" out of ${flags.config}`);
+  const size = initial?.config.imageSize ?? (given.model["imageSize"] as number | undefined);
+  const channels = initial?.config.channels ?? (given.model["channels"] as number | undefined);
+  const { heldOut, group } = flags;
+  return {
+    out,
+    data: {
+      source: flags.data,
+      imageSize: flags.imageSize ?? size,
+      channels: flags.channels ?? channels,
+      heldOut,
+      group,
+    },
+    initial,
+    given,
+  };
+}
+
+/** The folder of the run, checked before any work. */
+function runFolder({ out, resume, cache, ...flags }: TrainFlags): string {
+  checkFolder(cache, { option: "--cache" });
+  if (resume !== undefined) {
+    const own = {
+      "--out": out,
+      "--config": flags.config,
+      "--init-from": flags.initFrom,
+      "--size": flags.size,
+      "--kind": flags.kind,
+      "--red-weight": flags.redWeight,
+      "--image-size": flags.imageSize,
+      "--channels": flags.channels,
+      "--held-out": flags.heldOut,
+      "--group": flags.group,
+    };
+    const extra = Object.entries(own).find(([, value]) => value !== undefined)?.[0];
+    if (extra)
+      throw new UserError(`--resume goes on in the run's own folder with its own settings; leave ${extra} out`);
+    // What `train` prints at its end is the checkpoint; its run is meant.
+    return basename(resolve(resume)) === "last" && existsSync(join(resume, "state.json"))
+      ? dirname(resolve(resume))
+      : resume;
+  }
+  if (out === undefined)
+    throw new UserError("train needs --out DIR for its checkpoints (or --resume DIR to go on with a run)");
+  checkFolder(out, { option: "--out" });
+  if (existsSync(join(out, "last")))
+    throw new UserError(`--out: ${out} already holds a run; go on with it by --resume ${out}, or give another folder`);
+  return out;
+}
+
+const fileSchema = z.strictObject({
+  model: z.record(z.string(), z.unknown()).default({}),
+  training: z.record(z.string(), z.unknown()).default({}),
+});
+
+interface Given {
+  source: string;
+  model: Record<string, unknown>;
+  training: Record<string, unknown>;
+}
+
+/** What --config gives, checked as far as one can without the data. */
+function configFile(path: string | undefined, flags: TrainFlags): Given {
+  const source = path ?? "the preset";
+  const parsed = fileSchema.safeParse(path === undefined ? {} : readJson(path));
+  if (!parsed.success)
+    throw new UserError(`${source}: ${explain(parsed.error.issues[0])}; expected {"model": {…}, "training": {…}}`);
+  const { model, training } = parsed.data;
+  const size = model["imageSize"] ?? flags.imageSize;
+  const preset = typeof size === "number" && !("levels" in model) ? presetOf(flags, size) : presetOf(flags, 32);
+  // Any class name will do: those of the data come in once they are there.
+  parseModelConfig(
+    { ...preset.model, ...(size === undefined ? {} : { imageSize: size }), classes: ["any"], ...model },
+    source,
+  );
+  parseTrainingConfig({ ...preset.training, ...training }, source);
+  return { source, model, training };
+}
+
+function presetOf(flags: TrainFlags, imageSize: number, { channels = 3, train }: Partial<Dataset> = {}): Preset {
+  const choice = { size: flags.size, kind: flags.kind };
+  return flags.data === "emoji"
+    ? emojiPresetFor(choice, imageSize)
+    : presetFor(choice, { imageSize, channels, images: train?.count });
+}
+
+const settingNames = [
+  "steps",
+  "batch",
+  "microBatch",
+  "threads",
+  "learningRate",
+  "minLearningRate",
+  "warmup",
+  "schedule",
+  "weightDecay",
+  "clip",
+  "ema",
+  "labelDrop",
+  "maskRate",
+  "maskRateDeviation",
+  "attentionDropout",
+  "projectionDropout",
+  "balance",
+  "flip",
+  "seed",
+  "evaluateSteps",
+  "evaluateImages",
+  "checkpointSeconds",
+  "saveSteps",
+] as const satisfies readonly (keyof TrainingConfig)[];
+
+/** The settings that the options give; those that depend on the batch or the data worked out. */
+function settingsGiven(
+  flags: TrainFlags,
+  { batch, images }: { batch: number; images: number },
+): Partial<TrainingConfig> {
+  const found: Partial<TrainingConfig> = Object.fromEntries(
+    settingNames.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])),
+  );
+  if (flags.blr !== undefined) found.learningRate = scaledLearningRate(flags.blr, flags.batch ?? batch);
+  if (flags.epochs !== undefined)
+    found.steps = Math.max(1, Math.round((flags.epochs * images) / (flags.batch ?? batch)));
+  return found;
+}
+
+/** Model, settings and state, now that the data are known. */
+export function settle({ data, resumed, initial, given }: Beginning, dataset: Dataset, flags: TrainFlags): Prepared {
+  const record: DataRecord = {
+    ...data,
+    source: data.source === "emoji" ? data.source : resolve(data.source),
+    fingerprint: dataset.fingerprint,
+    train: dataset.train.count,
+    heldOutCount: dataset.heldOut.count,
+  };
+  const images = dataset.train.count;
+  const finished = (model: ModelConfig, training: TrainingConfig, state: TrainingState): Prepared => ({
+    model,
+    training,
+    state,
+    data: record,
+    parameters: modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0),
+  });
+  if (resumed) {
+    const { model, training, state } = continued(resumed, settingsGiven(flags, { ...resumed.training, images }));
+    const asked = flags.memory !== undefined && flags.microBatch === undefined;
+    return finished(model, asked ? within(model, training, flags) : training, state);
+  }
+  const { classes, size: imageSize, channels } = dataset;
+  const preset = "levels" in given.model ? presetOf(flags, 32, dataset) : presetOf(flags, imageSize, dataset);
+  const redWeight = flags.redWeight === undefined ? {} : { redWeight: flags.redWeight };
+  const model: ModelConfig = initial
+    ? parseModelConfig({ ...initial.config, classes }, initial.folder)
+    : parseModelConfig({ ...preset.model, imageSize, channels, classes, ...given.model, ...redWeight }, given.source);
+  const base = parseTrainingConfig({ ...preset.training, ...given.training }, given.source);
+  const threads = lanesFor(model, flags.threads);
+  const training = parseTrainingConfig(
+    { ...base, threads, ...settingsGiven(flags, { ...base, images }) },
+    "the options",
+  );
+  const chosen = flags.microBatch !== undefined || ("microBatch" in given.training && flags.memory === undefined);
+  const state = initial
+    ? fineTunedState(initial, { model, seed: training.seed, ema: training.ema })
+    : startingState(model, training.seed, training);
+  return finished(model, chosen ? training : within(model, training, flags), state);
+}
+
+/** Beyond this larger micro-batches are no faster. */
+const usefulMicroBatch = 16;
+
+/** What is free, within a container's limit where Node can tell. */
+const freeMemory = (): number => process.availableMemory?.() ?? freemem();
+
+/** With the micro-batch that fits in the memory asked for, or in half of what is free. */
+function within(model: ModelConfig, training: TrainingConfig, { memory }: TrainFlags): TrainingConfig {
+  const options = { ...training, lanes: lanesFor(model, training.threads) };
+  const fits = microBatchWithin(model, options, memory ?? freeMemory() / 2);
+  return { ...training, microBatch: Math.min(fits, usefulMicroBatch) };
+}
+
+/** A resumed run keeps its settings but for what does not change the steps already taken. */
+function continued({ model, training, state }: Resumed, changes: Partial<TrainingConfig>) {
+  const fixed = { seed: "--seed", batch: "--batch", ema: "--ema" } as const;
+  for (const name of Object.keys(fixed) as (keyof typeof fixed)[])
+    if (changes[name] !== undefined && changes[name] !== training[name])
+      throw new UserError(
+        `${fixed[name]}: the run was started with ${training[name]} and cannot go on with ${changes[name]}; leave it out, or start anew with another --out`,
+      );
+  return { model, training: parseTrainingConfig({ ...training, ...changes }, "the options"), state };
+}
+
+/** Refuses data that are no longer those that the run began with. */
+export function checkSame({ out, resumed }: Beginning, dataset: Dataset): void {
+  const { source, fingerprint, train, heldOutCount } = resumed!.dataset;
+  const { classes } = resumed!.model;
+  if (fingerprint === undefined || fingerprint === dataset.fingerprint) return;
+  const changes = [
+    ...(classes.join() === dataset.classes.join()
+      ? []
+      : [`${classes.length} classes then, ${dataset.classes.length} now`]),
+    ...(train === dataset.train.count ? [] : [`${train} images to train on then, ${dataset.train.count} now`]),
+    ...(heldOutCount === dataset.heldOut.count ? [] : [`${heldOutCount} held out then, ${dataset.heldOut.count} now`]),
+  ];
+  throw new UserError(
+    `the data of ${source} changed since the run began (${changes.length > 0 ? changes.join("; ") : "other images or labels"}); put them back or say by --data where they are now, or go on with the new ones by: fractalgen train --init-from ${out} --data … --out …`,
+  );
+}

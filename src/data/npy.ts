@@ -1,0 +1,107 @@
+/**
+ * NumPy's array format: a header in Python's notation, then the values. Knows nothing of files or what arrays mean.
+ * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+ */
+
+import { product } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+
+/** The types that are read, by NumPy's short names. */
+const arrays = {
+  f4: Float32Array,
+  f8: Float64Array,
+  u1: Uint8Array,
+  i1: Int8Array,
+  i2: Int16Array,
+  u2: Uint16Array,
+  i4: Int32Array,
+  u4: Uint32Array,
+  i8: BigInt64Array,
+  u8: BigUint64Array,
+  b1: Uint8Array,
+} as const;
+
+export type NpyType = keyof typeof arrays;
+export type NpyData = InstanceType<(typeof arrays)[NpyType]>;
+
+export interface NpyHeader {
+  type: NpyType;
+  shape: number[];
+  bigEndian: boolean;
+  /** The first size varies fastest, not the last. */
+  fortranOrder: boolean;
+}
+
+export interface NpyArray {
+  type: NpyType;
+  shape: number[];
+  /** Row-major, whatever the order in the file. */
+  data: NpyData;
+}
+
+/** Bytes in front of the values: `take` hands over the next so many. `where` names the array in errors. */
+export async function readNpyHeader(
+  take: (length: number) => Promise<Uint8Array> | Uint8Array,
+  where: string,
+): Promise<NpyHeader> {
+  const start = Buffer.from(await take(8));
+  if (start.length < 8 || start.toString("latin1", 0, 6) !== "\x93NUMPY")
+    throw new UserError(`${where}: this is no NumPy array; save it with numpy.save or numpy.savez`);
+  const wide = start[6] >= 2;
+  const size = Buffer.from(await take(wide ? 4 : 2));
+  const cut = () => new UserError(`${where}: it ends in its header; fetch it again`);
+  if (size.length < (wide ? 4 : 2)) throw cut();
+  const length = wide ? size.readUInt32LE() : size.readUInt16LE();
+  const header = Buffer.from(await take(length));
+  if (header.length < length) throw cut();
+  return parseHeader(header.toString("latin1"), where);
+}
+
+function parseHeader(header: string, where: string): NpyHeader {
+  const descr = /'descr':\s*'([^']*)'/.exec(header)?.[1];
+  const fortran = /'fortran_order':\s*(True|False)/.exec(header)?.[1];
+  const sizes = /'shape':\s*\(([\d\s,L]*)\)/.exec(header)?.[1];
+  if (fortran === undefined || sizes === undefined)
+    throw new UserError(`${where}: its header is not as NumPy writes it: ${header.trim().slice(0, 100)}`);
+  const [, order, type] = /^([<>|=])(\w+)$/.exec(descr ?? "") ?? [];
+  if (!Object.hasOwn(arrays, type ?? ""))
+    throw new UserError(
+      `${where}: its values are of type ${descr ?? "object"}, expected numbers (${Object.keys(arrays).join(", ")})`,
+    );
+  const shape = (sizes.match(/\d+/g) ?? []).map(Number);
+  return { type: type as NpyType, shape, bigEndian: order === ">", fortranOrder: fortran === "True" };
+}
+
+/** A whole array from its file's bytes. `where` names it in errors. */
+export async function readNpy(bytes: Uint8Array, where: string): Promise<NpyArray> {
+  let at = 0;
+  const header = await readNpyHeader((length) => bytes.subarray(at, (at += length)), where);
+  const { type, shape } = header;
+  const expected = product(shape) * arrays[type].BYTES_PER_ELEMENT;
+  if (bytes.length - at !== expected)
+    throw new UserError(
+      `${where}: ${bytes.length - at} bytes of values, but ${type} [${shape.join(", ")}] has ${expected}; fetch it again`,
+    );
+  const values = Uint8Array.from(bytes.subarray(at)); // a copy, which is aligned
+  if (header.bigEndian) swapBytes(values, arrays[type].BYTES_PER_ELEMENT);
+  const data = new arrays[type](values.buffer);
+  return { type, shape, data: header.fortranOrder ? rowMajor(data, shape) : data };
+}
+
+function swapBytes(values: Uint8Array, size: number): void {
+  for (let at = 0; at < values.length; at += size) values.subarray(at, at + size).reverse();
+}
+
+/** The same array with its last size varying fastest. */
+function rowMajor(data: NpyData, shape: readonly number[]): NpyData {
+  const out = data.slice();
+  const place = shape.map(() => 0);
+  for (let at = 0; at < data.length; at++) {
+    // Where the value at `place` stands when the first size varies fastest.
+    let from = 0;
+    for (let axis = shape.length - 1; axis >= 0; axis--) from = from * shape[axis] + place[axis];
+    out[at] = data[from];
+    for (let axis = shape.length - 1; axis >= 0 && ++place[axis] === shape[axis]; axis--) place[axis] = 0;
+  }
+  return out;
+}

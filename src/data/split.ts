@@ -1,0 +1,44 @@
+/** Which images are held out, by their names alone, so that more images move none from one side to the other. */
+
+import { createHash } from "node:crypto";
+import { UserError } from "../core/errors.ts";
+
+/** What is held out of data that bring no held-out part of their own. */
+export interface HeldOutShare {
+  /** Above 0, below 1. */
+  fraction: number;
+  /** Images whose names give the same first capture group (or the same match) stay together. */
+  group?: RegExp;
+}
+
+/** For each name whether it is held out: about the fraction asked for, but always some and never all. */
+export function chooseHeldOut(names: readonly string[], { fraction, group }: HeldOutShare): boolean[] {
+  const groups = group ? groupsOf(names, group) : names;
+  const places = new Map(groups.map((name) => [name, 0]));
+  if (places.size < 2)
+    throw new UserError(
+      `nothing can be held out: ${group ? `the group pattern puts all ${names.length} images into one group, "${groups[0]}"` : `all images are the same, "${names[0]}"`}; at least 2 are needed`,
+    );
+  for (const name of places.keys()) places.set(name, placeOf(name));
+  const sorted = [...places.values()].sort((a, b) => a - b);
+  // Where chance holds out none or all, the first or all but the last.
+  const limit = Math.min(Math.max(fraction, sorted[0] + Number.EPSILON), sorted.at(-1)!);
+  return groups.map((name) => places.get(name)! < limit);
+}
+
+/** Uniform in [0, 1), from the name alone. */
+const placeOf = (name: string): number => createHash("sha256").update(name).digest().readUIntBE(0, 6) / 2 ** 48;
+
+function groupsOf(names: readonly string[], pattern: RegExp): string[] {
+  let matched = false;
+  const groups = names.map((name) => {
+    const match = pattern.exec(name);
+    matched ||= match !== null;
+    // A name without a match is a group of its own.
+    return match?.[1] ?? match?.[0] ?? name;
+  });
+  if (matched) return groups;
+  throw new UserError(
+    `the group pattern ${pattern.source} matches no image's name; they look like ${names.slice(0, 2).join(" and ")}`,
+  );
+}

@@ -1,0 +1,84 @@
+/** The size and channels that a source's images are brought to, from their headers. Decodes no pixels. */
+
+import { UserError } from "../core/errors.ts";
+import { inOrder } from "./in-order.ts";
+import { measure, reasonOf, type Shape } from "./picture.ts";
+import { counted, type Source, type SourceImage } from "./source.ts";
+
+export interface Target {
+  /** Pixels per side. */
+  size: number;
+  channels: number;
+}
+
+export interface TargetOptions {
+  /** What the source is called in errors. */
+  where: string;
+  imageSize?: number;
+  channels?: number;
+  onMeasure?: (done: number, total: number) => void;
+  signal?: AbortSignal;
+}
+
+/** Of pictures in files, squares of one size are taken as they are up to this size, and others brought to `usualSize`. */
+const smallSize = 64;
+const usualSize = 32;
+
+/** What is asked for, or what suits all images. A UserError when images are smaller than that: none is ever enlarged. */
+export async function targetOf(source: Source, options: TargetOptions): Promise<Target> {
+  const { where, imageSize, channels } = options;
+  const { sides, largestSide, mostChannels } = await sidesOf(source, options);
+  const smallest = Math.min(...sides.keys());
+  if (smallest === 0) throw new UserError(`${where}: its images have no pixels; fetch it again`);
+  const alike = smallest === largestSide;
+  // Arrays were brought to their size on purpose, even to a large one.
+  const size = imageSize ?? (alike && (source.shape || smallest <= smallSize) ? smallest : usualSize);
+  const small = [...sides].filter(([side]) => side < size);
+  if (small.length) {
+    const count = small.reduce((sum, [, { count }]) => sum + count, 0);
+    const { name, shape } = sides.get(smallest)!;
+    throw new UserError(
+      `${where}: ${counted(count, "image")} of ${source.count.train + source.count.heldOut} ${count === 1 ? "is" : "are"} smaller than the image size ${size}, the smallest ${name} (${shape.width}x${shape.height}); choose an image size of ${smallest} or less, or leave out the small images`,
+    );
+  }
+  return { size, channels: channels ?? (mostChannels < 3 ? 1 : 3) };
+}
+
+interface Sides {
+  /** By the length of the shorter side: how many images, and the first of them. */
+  sides: Map<number, { count: number; name: string; shape: Shape }>;
+  largestSide: number;
+  mostChannels: number;
+}
+
+/** Images that have no readable header are passed over; whoever decodes them will name them. */
+async function sidesOf(source: Source, { where, onMeasure, signal }: TargetOptions): Promise<Sides> {
+  const all: Sides = { sides: new Map(), largestSide: 0, mostChannels: 0 };
+  const count = source.count.train + source.count.heldOut;
+  const add = (shape: Shape, { name, count }: { name: string; count: number }) => {
+    const side = Math.min(shape.width, shape.height);
+    const seen = all.sides.get(side) ?? { count: 0, name, shape };
+    all.sides.set(side, { ...seen, count: seen.count + count });
+    all.largestSide = Math.max(all.largestSide, shape.width, shape.height);
+    all.mostChannels = Math.max(all.mostChannels, shape.channels);
+  };
+  let failed = "";
+  const look = async ({ name, picture }: SourceImage) => {
+    try {
+      return { name, shape: await measure(picture) };
+    } catch (error) {
+      failed ||= `${name} ${reasonOf(error)}`;
+      return undefined;
+    }
+  };
+  if (count === 0) throw new UserError(`${where}: it holds no images`);
+  if (source.shape) add(source.shape, { name: "like all others", count });
+  let done = 0;
+  for await (const seen of source.shape ? [] : inOrder(source.images(), look, { signal })) {
+    if (seen) add(seen.shape, { name: seen.name, count: 1 });
+    onMeasure?.(++done, count);
+  }
+  if (all.sides.size === 0)
+    throw new UserError(`${where}: none of its ${counted(count, "image")} can be decoded: ${failed}`);
+  return all;
+}
