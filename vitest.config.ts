@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["src/**/*.test.ts"],
+    include: ["src/**/*.test.ts", "examples/**/*.test.ts"],
     // Processes, not threads: a native module that is loaded and let go in several threads can take the process with it.
     pool: "forks",
     maxWorkers: 2,

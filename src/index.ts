@@ -2,6 +2,7 @@
 
 export type { ModelConfig } from "./config/model.ts";
 export { parseModelConfig } from "./config/model.ts";
+export { presetFor } from "./config/presets.ts";
 export { parseTrainingConfig, type TrainingConfig } from "./config/training.ts";
 export { UserError } from "./core/errors.ts";
 export type { Dataset, Skipped, Split } from "./data/dataset.ts";
@@ -13,5 +14,8 @@ export { disableTelemetry, nodeEngine } from "./engine/node.ts";
 export { externalModel } from "./files/external.ts";
 export { readModelFolder, writeModelFolder } from "./files/model.ts";
 export { createSampler, type Frame, type SampleOptions, type Sampler } from "./sample/sampler.ts";
-export { loadCheckpoint, saveCheckpoint, startingState } from "./train/checkpoint.ts";
-export { train, type TrainingRecord } from "./train/trainer.ts";
+export { dataRecord, fineTunedState, loadCheckpoint, saveCheckpoint, startingState } from "./train/checkpoint.ts";
+export { microBatchWithin } from "./train/memory.ts";
+export type { TrainingStep } from "./train/step.ts";
+export { train, type TrainingRecord, type TrainingRun } from "./train/trainer.ts";
+export { parallelTrainingStep } from "./workers/training.ts";

@@ -15,6 +15,7 @@ import { type ModelFolder, readJson } from "../files/model.ts";
 import { modelParameters } from "../model/parameters.ts";
 import {
   type DataRecord,
+  dataRecord,
   fineTunedState,
   loadCheckpoint,
   type Resumed,
@@ -218,13 +219,10 @@ function settingsGiven(
 
 /** Model, settings and state, now that the data are known. */
 export function settle({ data, resumed, initial, given }: Beginning, dataset: Dataset, flags: TrainFlags): Prepared {
-  const record: DataRecord = {
-    ...data,
-    source: data.source === "emoji" ? data.source : resolve(data.source),
-    fingerprint: dataset.fingerprint,
-    train: dataset.train.count,
-    heldOutCount: dataset.heldOut.count,
-  };
+  const { imageSize: asked, channels: wanted, heldOut, group } = data;
+  const source = data.source === "emoji" ? data.source : resolve(data.source);
+  const opening = { imageSize: asked, channels: wanted, heldOut, group };
+  const record: DataRecord = { ...dataRecord(dataset, opening), source };
   const images = dataset.train.count;
   const finished = (model: ModelConfig, training: TrainingConfig, state: TrainingState): Prepared => ({
     model,

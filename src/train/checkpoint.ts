@@ -7,6 +7,7 @@ import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts"
 import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { derive, seedKey } from "../core/random.ts";
+import type { Dataset } from "../data/dataset.ts";
 import { recoverFolder, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
 import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readSafetensors, writeSafetensors } from "../files/safetensors.ts";
@@ -34,20 +35,31 @@ export function startingState(config: ModelConfig, seed: number, { ema }: { ema:
   return { step: 0, values, average: ema > 0 ? copied(values) : values, moments };
 }
 
-/** What a run was trained on, so that a resumed one can open it again and tell whether it is still the same. */
-export interface DataRecord {
-  /** `emoji`, or the path of a folder or file. */
-  source: string;
-  /** How it was opened. */
+/** How a data set was opened: what `openDataset` takes beside its source. */
+export interface Opening {
   imageSize?: number;
   channels?: number;
   heldOut?: string | number;
   group?: string;
+}
+
+/** What a run was trained on, so that a resumed one can open it again and tell whether it is still the same. */
+export interface DataRecord extends Opening {
+  /** `emoji`, or the path of a folder or file. */
+  source: string;
   /** What came of it; runs of earlier versions did not say. */
   fingerprint?: string;
   train?: number;
   heldOutCount?: number;
 }
+
+export const dataRecord = ({ source, fingerprint, train, heldOut }: Dataset, opening: Opening = {}): DataRecord => ({
+  ...opening,
+  source,
+  fingerprint,
+  train: train.count,
+  heldOutCount: heldOut.count,
+});
 
 const copied = (values: Map<string, Float32Array>) => new Map([...values].map(([name, data]) => [name, data.slice()]));
 
