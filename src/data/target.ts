@@ -63,19 +63,19 @@ async function sidesOf(source: Source, { where, onMeasure, signal }: TargetOptio
     all.mostChannels = Math.max(all.mostChannels, shape.channels);
   };
   let failed = "";
-  const look = async ({ name, picture }: SourceImage) => {
+  const look = async ({ name, picture }: SourceImage): Promise<{ name: string; shape?: Shape; reason?: string }> => {
     try {
       return { name, shape: await measure(picture) };
     } catch (error) {
-      failed ||= `${name} ${reasonOf(error)}`;
-      return undefined;
+      return { name, reason: reasonOf(error) };
     }
   };
   if (count === 0) throw new UserError(`${where}: it holds no images`);
   if (source.shape) add(source.shape, { name: "like all others", count });
   let done = 0;
   for await (const seen of source.shape ? [] : inOrder(source.images(), look, { signal })) {
-    if (seen) add(seen.shape, { name: seen.name, count: 1 });
+    if (seen.shape) add(seen.shape, { name: seen.name, count: 1 });
+    else failed ||= `${seen.name} ${seen.reason}`;
     onMeasure?.(++done, count);
   }
   if (all.sides.size === 0)

@@ -108,7 +108,7 @@ export async function* train(
       yield { kind: "checkpoint", step: state.step };
       saved = performance.now();
     }
-    if (signal?.aborted && state.step > 0) yield { kind: "checkpoint", step: state.step };
+    if (signal?.aborted) yield { kind: "checkpoint", step: state.step };
   } finally {
     if (!given) await step.dispose();
     await evaluate.dispose();
