@@ -19,18 +19,9 @@ import {
 } from "../graph/build.ts";
 import { over } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
-import {
-  dense,
-  fewTokensBlock,
-  llamaBlock,
-  norm,
-  type Rotary,
-  rotaryTable,
-  scope,
-  type Training,
-  vitBlock,
-  type Weights,
-} from "./layers.ts";
+import { dense, llamaBlock, norm, scope, type Training, vitBlock, type Weights } from "./layers.ts";
+import { fewTokensBlock } from "./few-tokens.ts";
+import { type Rotary, rotaryTable } from "./rotary.ts";
 
 export type PlacedAr = PlacedLevel & ArLevel;
 export type PlacedMar = PlacedLevel & MarLevel;

@@ -41,7 +41,9 @@ import {
 } from "../graph/build.ts";
 import { times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
-import { dense, type FewPast, llamaBlock, norm, type Past, rotaryTable, scope, vitBlockNext } from "./layers.ts";
+import { type FewPast, vitBlockNext } from "./few-tokens.ts";
+import { dense, llamaBlock, norm, type Past, scope } from "./layers.ts";
+import { rotaryTable } from "./rotary.ts";
 import { channelLogits, marBlocks, maskedPatches, placed, type PlacedAr, type PlacedMar, prefix } from "./levels.ts";
 import { labelEmbedding, repeat, weightsOf } from "./loss.ts";
 import { levelPrefix, pixelPrefix } from "./parameters.ts";

@@ -1,0 +1,98 @@
+/** A ViT block over very few tokens, as the channels of a pixel are. Knows no levels. */
+
+import { float32, type HostTensor } from "../core/arrays.ts";
+import {
+  add,
+  concat,
+  constant,
+  div,
+  exp,
+  flatten,
+  linear,
+  matmul,
+  maximum,
+  mul,
+  pick,
+  reshape,
+  slice,
+  softmax,
+  stack,
+  sub,
+  sum,
+} from "../graph/build.ts";
+import { over } from "../graph/shape.ts";
+import { dim, type Tensor } from "../graph/tensor.ts";
+import { dense, mlp, norm, normedProjection, type Training, type Weights } from "./layers.ts";
+
+/**
+ * A pre-norm ViT block for tokens each of which sees itself and those before it: x [T * K, D], token after token. Scores
+ * are sums of products of whole arrays, for thousands of rows with three keys each make poor matrix products.
+ */
+export function fewTokensBlock(
+  weights: Weights,
+  x: Tensor,
+  { tokens, heads, training }: { tokens: number; heads: number; training?: Training },
+): Tensor {
+  const width = dim(x, 1) as number;
+  const rows = over(dim(x, 0), tokens);
+  const { normed, ...qkv } = normedProjection(weights, ["norm1", "attn.qkv"], x, training);
+  const part = (i: number, t: Tensor) =>
+    linear(t, slice(qkv.weight, 0, i * width, (i + 1) * width), slice(qkv.bias, 0, i * width, (i + 1) * width));
+  const each = (t: Tensor, count: number) => {
+    const split = reshape(t, [count, rows, width]);
+    return Array.from({ length: count }, (_, i) => pick(split, 0, i));
+  };
+  // The first token sees only itself: its output is its value, and nobody asks for its query.
+  const later = () => flatten(slice(reshape(normed, [tokens, rows, width]), 0, 1, tokens));
+  const queries = tokens > 1 ? each(part(0, later()), tokens - 1) : [];
+  const keys = each(part(1, normed), tokens);
+  const values = each(part(2, normed), tokens);
+  const sumHeads = constant(headSums(width, heads)); // [D, H]
+  const mixed = queries.map((query, i) => {
+    const scaled = mul(query, (width / heads) ** -0.5);
+    const seen = i + 2;
+    const scores = keys.slice(0, seen).map((key) => matmul(mul(scaled, key), sumHeads)); // each [K, H]
+    const highest = scores.reduce((a, b) => maximum(a, b));
+    const powers = scores.map((score) => exp(sub(score, highest)));
+    const total = powers.reduce((a, b) => add(a, b));
+    return powers
+      .map((power, j) => mul(matmul(div(power, total), sumHeads, { transB: true }), values[j]))
+      .reduce((a, b) => add(a, b));
+  });
+  const attended = add(x, dense(weights, "attn.proj", flatten(stack([values[0], ...mixed]))));
+  return add(attended, mlp(weights, attended, training));
+}
+
+/** [D, H]: 1 where a value belongs to a head. */
+function headSums(width: number, heads: number): HostTensor {
+  const sums = new Float32Array(width * heads);
+  for (let i = 0; i < width; i++) sums[i * heads + Math.floor((i * heads) / width)] = 1;
+  return float32(sums, [width, heads]);
+}
+
+/** Keys and values [N, H, D/H] of the few channels before one. */
+export interface FewPast {
+  keys: Tensor[];
+  values: Tensor[];
+}
+
+/**
+ * A pre-norm ViT block for one more token of very few, x [N, D]: `past` grows by its key and value. Scores are products
+ * of whole arrays, for thousands of rows with three keys each make poor matrix products.
+ */
+export function vitBlockNext(weights: Weights, x: Tensor, { heads, past }: { heads: number; past: FewPast }): Tensor {
+  const width = dim(x, 1) as number;
+  const qkv = reshape(dense(weights, "attn.qkv", norm(weights, "norm1", x)), [dim(x, 0), 3, heads, width / heads]);
+  const [q, k, v] = [0, 1, 2].map((part) => pick(qkv, 1, part)); // [N, H, D/H]
+  past.keys.push(k);
+  past.values.push(v);
+  const scaled = mul(q, (width / heads) ** -0.5);
+  const scores = concat(
+    past.keys.map((key) => sum(mul(scaled, key), [-1], { keep: true })),
+    -1,
+  ); // [N, H, S]
+  const shares = softmax(scores);
+  const mixed = past.values.map((value, i) => mul(slice(shares, -1, i, i + 1), value)).reduce((a, b) => add(a, b));
+  const attended = add(x, dense(weights, "attn.proj", reshape(past.keys.length > 1 ? mixed : v, x.shape)));
+  return add(attended, mlp(weights, attended));
+}
