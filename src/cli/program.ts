@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from "commander";
 import { reported } from "./mistakes.ts";
+import { addQuantize } from "./quantize.ts";
 import { addSample } from "./sample.ts";
 import { addTrain } from "./train.ts";
 import { version } from "./version.ts";
@@ -21,6 +22,7 @@ export function commandLine(): Command {
     );
   addSample(program);
   addTrain(program);
+  addQuantize(program);
   return program;
 }
 

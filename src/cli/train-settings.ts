@@ -242,6 +242,10 @@ export function settle({ data, resumed, initial, given }: Beginning, dataset: Da
   const model: ModelConfig = initial
     ? parseModelConfig({ ...initial.config, classes }, initial.folder)
     : parseModelConfig({ ...preset.model, imageSize, channels, classes, ...given.model, ...redWeight }, given.source);
+  if (model.dtype !== undefined && model.dtype !== "float32")
+    throw new UserError(
+      `${initial?.folder ?? given.source}: models in ${model.dtype} cannot be trained; ${initial ? "give the float32 model that it came from" : 'leave "dtype" out, and quantise the trained model'}`,
+    );
   const base = parseTrainingConfig({ ...preset.training, ...given.training }, given.source);
   const threads = lanesFor(model, flags.threads);
   const training = parseTrainingConfig(

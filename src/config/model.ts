@@ -47,6 +47,8 @@ const schema = z.strictObject({
   levels: z.array(z.discriminatedUnion("kind", [ar, mar, pixel])).min(2),
   /** Weight of the first channel (red) in the training loss; the others have weight 1. */
   redWeight: z.number().positive().default(5),
+  /** How the large weights are stored: float32 unless it says otherwise. */
+  dtype: z.enum(["float32", "q8", "q4"]).optional(),
   sampling: sampling.prefault({}),
 });
 

@@ -1,8 +1,15 @@
 /** Arrays on the host: a typed array with a shape. Knows nothing of graphs or files. */
 
-export type DType = "float32" | "int32" | "int64" | "uint8" | "uint32" | "bool" | "float64";
+export type DType = "float32" | "int32" | "int64" | "int8" | "uint8" | "uint32" | "bool" | "float64";
 
-export type TypedArray = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array | Uint32Array;
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | BigInt64Array
+  | Int8Array
+  | Uint8Array
+  | Uint32Array;
 
 export interface HostTensor<A extends TypedArray = TypedArray> {
   dtype: DType;
@@ -15,6 +22,7 @@ const constructors = {
   float64: Float64Array,
   int32: Int32Array,
   int64: BigInt64Array,
+  int8: Int8Array,
   uint8: Uint8Array,
   uint32: Uint32Array,
   bool: Uint8Array,

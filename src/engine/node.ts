@@ -39,6 +39,8 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
           session: {
             // Each session has threads of its own; those that wait must not keep the cores from the session that runs.
             intra_op: { allow_spinning: "0" },
+            // Processors without instructions for it would lose high bits in products of bytes.
+            x64quantprecision: "1",
             ...(folder ? { model_external_initializers_file_folder_path: folder } : {}),
           },
         },

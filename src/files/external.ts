@@ -2,22 +2,29 @@
 
 import { basename } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
-import type { ExternalData } from "../graph/onnx.ts";
+import type { WeightData } from "../graph/onnx.ts";
+import { scaleName } from "../model/quantize.ts";
 import type { ModelFolder } from "./model.ts";
 
 export interface ExternalModel {
   config: ModelConfig;
   folder: string;
-  weights: (name: string) => ExternalData;
+  weights: (name: string) => WeightData;
 }
 
 export function externalModel({ folder, config, weights: { path, tensors } }: ModelFolder): ExternalModel {
+  const { dtype = "float32" } = config;
+  const range = (name: string) => {
+    const { offset, bytes, shape } = tensors.get(name)!;
+    return { file: basename(path), offset, bytes, shape };
+  };
   return {
     config,
     folder,
-    weights: (name) => {
-      const { offset, bytes } = tensors.get(name)!;
-      return { file: basename(path), offset, bytes };
+    weights(name) {
+      const stored = range(name);
+      if (dtype === "float32" || !tensors.has(scaleName(name))) return stored;
+      return { ...stored, quantized: { dtype, shape: stored.shape, scale: range(scaleName(name)) } };
     },
   };
 }

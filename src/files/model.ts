@@ -6,6 +6,7 @@ import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { modelParameters } from "../model/parameters.ts";
+import { storedTensors } from "../model/quantize.ts";
 import { writeFileAtomic } from "./atomic.ts";
 import { readSafetensorsHeader, type SafetensorsFile, writeSafetensors } from "./safetensors.ts";
 
@@ -32,10 +33,10 @@ export function readModelFolder(path: string): ModelFolder {
     );
   const config = readConfigFile(join(folder, configName));
   const weights = readSafetensorsHeader(join(folder, weightsName));
-  const problems = modelParameters(config).flatMap(({ name, shape }) => {
+  const problems = storedTensors(config).flatMap(({ name, shape, dtype }) => {
     const found = weights.tensors.get(name);
     if (!found) return [`${name} is missing`];
-    if (found.dtype !== "float32") return [`${name} is ${found.dtype}, expected float32`];
+    if (found.dtype !== dtype) return [`${name} is ${found.dtype}, expected ${dtype}`];
     return String(found.shape) === String(shape)
       ? []
       : [`${name} is [${found.shape.join(", ")}], expected [${shape.join(", ")}]`];

@@ -27,6 +27,7 @@ const dtypes = {
   F32: "float32",
   I32: "int32",
   U32: "uint32",
+  I8: "int8",
   U8: "uint8",
   BOOL: "bool",
 } as const satisfies Record<string, DType>;

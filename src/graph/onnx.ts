@@ -15,7 +15,7 @@ import {
   ValueInfoProtoSchema,
 } from "onnx-buf";
 import { type DType, float32, type HostTensor, int32 } from "../core/arrays.ts";
-import { type Emitter, type NodeAttribute, onnxType } from "./operations/row.ts";
+import { contributed, type Emitter, type NodeAttribute, onnxType } from "./operations/row.ts";
 import { operations } from "./operations/table.ts";
 import type { Shape } from "./shape.ts";
 import { is, loopBody, type Tensor, topological } from "./tensor.ts";
@@ -25,6 +25,11 @@ export interface ExternalData {
   file: string;
   offset: number;
   bytes: number;
+}
+
+/** A weight in the file; of one in few bits the stored tensor and its scales. */
+export interface WeightData extends ExternalData {
+  quantized?: { dtype: "q8" | "q4"; shape: readonly number[]; scale: ExternalData & { shape: readonly number[] } };
 }
 
 export interface OnnxModel {
@@ -42,7 +47,7 @@ export interface OnnxModel {
  */
 export function writeOnnx(
   outputs: Record<string, Tensor>,
-  { weights }: { weights?: (name: string) => ExternalData } = {},
+  { weights }: { weights?: (name: string) => WeightData } = {},
 ): OnnxModel {
   const order = topological(Object.values(outputs));
   let nodes: NodeProto[] = []; // of the graph, or of the loop's body, that is being written
@@ -82,11 +87,12 @@ export function writeOnnx(
   };
 
   const emit: Emitter = {
-    node(type, from, attributes = {}, { outputs: more = [] } = {}) {
+    node(type, from, attributes = {}, { outputs: more = [], domain = "" } = {}) {
       const name = fresh();
       nodes.push(
         create(NodeProtoSchema, {
           opType: type,
+          domain,
           name,
           input: [...from],
           output: [name, ...more],
@@ -99,7 +105,18 @@ export function writeOnnx(
     constant: addConstant,
     scalar: (value, dtype) => addConstant(scalar(value, dtype)),
     statistics: (node) => statistics.get(node) ?? null,
+    quantized(weight) {
+      const whole = is(weight, "slice") ? weight.inputs[0] : weight;
+      const found = few.get(whole);
+      if (!found || !is(weight, "slice")) return found ?? null;
+      const { start, end } = weight.attributes;
+      const rows = (from: string, axis: number) =>
+        emit.node("Slice", [from, emit.ints([start]), emit.ints([end]), emit.ints([axis])]);
+      return { ...found, data: rows(found.data, found.dtype === "q8" ? 1 : 0), scale: rows(found.scale, 0) };
+    },
   };
+  // Weights in few bits; only linear layers take them.
+  const few = new Map<Tensor, { dtype: "q8" | "q4"; data: string; scale: string }>();
 
   const write = (node: Tensor): void => {
     if (is(node, "constant")) names.set(node, addConstant(node.attributes.value));
@@ -108,12 +125,21 @@ export function writeOnnx(
       inputs.push(valueInfo(node.attributes.name, node.dtype, node.shape));
     } else if (is(node, "parameter")) {
       const { name } = node.attributes;
+      const data = weights?.(name);
+      if (data?.quantized) {
+        const { dtype, shape, scale } = data.quantized;
+        const scales = `${name}.scale`;
+        initializers.push(external(name, { shape, dtype: dtype === "q8" ? "int8" : "uint8" }, data));
+        initializers.push(external(scales, { shape: scale.shape, dtype: "float32" }, scale));
+        few.set(node, { dtype, data: claim(name), scale: claim(scales) });
+        return;
+      }
       names.set(node, claim(name));
-      if (weights) initializers.push(external(name, node, weights(name)));
+      if (data) initializers.push(external(name, node, data));
       else inputs.push(valueInfo(name, node.dtype, node.shape));
     } else if (is(node, "loop")) writeLoop(node);
     else if (is(node, "loopResult")) names.set(node, loops.get(node.inputs[0])![node.attributes.at]);
-    else {
+    else if (!is(node, "slice") || !few.has(node.inputs[0])) {
       const onnx = operations[node.op].onnx as (e: Emitter, inputs: string[], node: Tensor) => string;
       const from = node.inputs.map((x) => names.get(x)!);
       names.set(node, onnx(emit, from, node));
@@ -174,7 +200,7 @@ export function writeOnnx(
   const model = create(ModelProtoSchema, {
     irVersion: 10n,
     producerName: "fractalgen",
-    opsetImport: [{ domain: "", version: 21n }],
+    opsetImport: [{ domain: "", version: 21n }, ...(few.size > 0 ? [{ domain: contributed, version: 1n }] : [])],
     graph: {
       name: "fractalgen",
       node: nodes,
@@ -211,7 +237,11 @@ function attribute(name: string, value: NodeAttribute) {
   return create(AttributeProtoSchema, { name, type: Kind.FLOAT, f: value.float });
 }
 
-function external(name: string, { shape, dtype }: Tensor, { file, offset, bytes }: ExternalData): TensorProto {
+function external(
+  name: string,
+  { shape, dtype }: Pick<Tensor, "shape" | "dtype">,
+  { file, offset, bytes }: ExternalData,
+): TensorProto {
   return create(TensorProtoSchema, {
     name,
     dataType: onnxType[dtype],

@@ -4,7 +4,7 @@ import { type ModelConfig, type PlacedLevel, placedLevels, prefixTokens, conditi
 import { normalizedValues } from "../config/normalize.ts";
 import { float32, type HostTensor, int32 } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { ExternalData } from "../graph/onnx.ts";
+import type { WeightData } from "../graph/onnx.ts";
 import { directionsRead, neighbour } from "../model/plan.ts";
 import { asideFrom, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
 import { guidanceAt, maskedAfter, type Schedule } from "./schedule.ts";
@@ -15,7 +15,7 @@ export interface SampledModel {
   config: ModelConfig;
   /** The folder that holds the file, and where each parameter lies in it. */
   folder: string;
-  weights: (name: string) => ExternalData;
+  weights: (name: string) => WeightData;
 }
 
 export interface SampleOptions {

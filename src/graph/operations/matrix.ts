@@ -3,12 +3,51 @@
 import { flatten, matmul, reshape, sum, transpose } from "../build.ts";
 import { showShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Emitter, Row } from "./row.ts";
+import { contributed, type Emitter, type Row } from "./row.ts";
 
 const lastTwo = (rank: number): number[] => [...Array(rank - 2).keys(), rank - 1, rank - 2];
 
 const transposed = (emit: Emitter, x: string, rank: number): string =>
   emit.node("Transpose", [x], { perm: { ints: lastTwo(rank) } });
+
+/**
+ * x times a weight in few bits. In eight, rows of x are scaled to bytes by their own largest value, so that no row depends
+ * on another, and whole numbers are multiplied exactly; in four onnxruntime does the like, 32 values at a time.
+ */
+function inFewBits(
+  emit: Emitter,
+  x: string,
+  { dtype, data, scale, node }: { dtype: "q8" | "q4"; data: string; scale: string; node: Tensor<"linear"> },
+): string {
+  const [width, inner] = [node.shape.at(-1) as number, node.inputs[0].shape.at(-1) as number];
+  if (dtype === "q4") {
+    const sizes = { K: { int: inner }, N: { int: width }, bits: { int: 4 }, block_size: { int: 32 } };
+    const attributes = { ...sizes, accuracy_level: { int: 4 } };
+    return emit.node("MatMulNBits", [x, data, scale], attributes, { domain: contributed });
+  }
+  const flat = node.shape.length > 2;
+  const rows = flat ? emit.node("Reshape", [x, emit.ints([-1, inner])]) : x;
+  const largest = emit.node("ReduceMax", [emit.node("Abs", [rows]), emit.ints([1])], { keepdims: { int: 1 } });
+  // A row of zeros has no scale of its own; any will do.
+  const byRow = emit.node("Add", [
+    emit.node("Mul", [largest, emit.scalar(1 / 127, "float32")]),
+    emit.scalar(1e-30, "float32"),
+  ]); // [N, 1]
+  const scales = emit.node("Squeeze", [byRow, emit.ints([1])]);
+  const middle = emit.constant({ dtype: "uint8", shape: [], data: Uint8Array.of(128) });
+  const middles = emit.node("Expand", [middle, emit.node("Shape", [scales])]);
+  const bytes = emit.node("QuantizeLinear", [rows, scales, middles], { axis: { int: 0 } });
+  const product = emit.node(
+    "MatMulIntegerToFloat",
+    [bytes, data, emit.scalar(1, "float32"), scale, middle],
+    {},
+    { domain: contributed },
+  );
+  const scaled = emit.node("Mul", [product, byRow]);
+  if (!flat) return scaled;
+  const shape = emit.node("Shape", [x], { start: { int: 0 }, end: { int: -1 } });
+  return emit.node("Reshape", [scaled, emit.node("Concat", [shape, emit.ints([width])], { axis: { int: 0 } })]);
+}
 
 export const matrix = {
   matmul: {
@@ -45,6 +84,11 @@ export const matrix = {
       return { shape: [...x.shape.slice(0, -1), weight.shape[0]], dtype: x.dtype };
     },
     onnx: (emit, [x, weight, bias], node) => {
+      const stored = emit.quantized(node.inputs[1]);
+      if (stored) {
+        const product = inFewBits(emit, x, { ...stored, node });
+        return bias ? emit.node("Add", [product, bias]) : product;
+      }
       if (node.shape.length === 2)
         return emit.node("Gemm", bias ? [x, weight, bias] : [x, weight], { transB: { int: 1 } });
       const product = emit.node("MatMul", [x, transposed(emit, weight, 2)]);

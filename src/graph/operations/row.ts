@@ -19,12 +19,16 @@ export type NodeAttribute = { int: number } | { ints: readonly number[] } | { fl
 export const onnxType: Record<DType, number> = {
   float32: 1,
   uint8: 2,
+  int8: 3,
   int32: 6,
   int64: 7,
   bool: 9,
   float64: 11,
   uint32: 12,
 };
+
+/** The domain of onnxruntime's own operators. */
+export const contributed = "com.microsoft";
 
 /** Appends nodes to the ONNX graph that is being written. */
 export interface Emitter {
@@ -33,7 +37,7 @@ export interface Emitter {
     type: string,
     inputs: readonly string[],
     attributes?: Record<string, NodeAttribute>,
-    options?: { outputs?: string[] },
+    options?: { outputs?: string[]; domain?: string },
   ): string;
   /** A constant vector of int64. */
   ints(values: readonly number[]): string;
@@ -42,6 +46,8 @@ export interface Emitter {
   scalar(value: number, dtype: DType): string;
   /** Names for the statistics of a layerNorm, if anything asks for them. */
   statistics(node: Tensor): { mean: string; inverse: string } | null;
+  /** A weight, or rows of one, that is stored in few bits: [E, D] int8 for q8, blocks for q4, and their scales. */
+  quantized(weight: Tensor): { dtype: "q8" | "q4"; data: string; scale: string } | null;
 }
 
 /** A row of a plain ONNX operator without attributes. */

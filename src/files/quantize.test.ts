@@ -1,0 +1,149 @@
+/** Models in few bits: the arithmetic against plain loops, folders that are sampled from, and what is refused. */
+
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseModelConfig } from "../config/model.ts";
+import { float32, product } from "../core/arrays.ts";
+import { derive, normal, seedKey } from "../core/random.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { input, linear, parameter, slice } from "../graph/build.ts";
+import { writeOnnx } from "../graph/onnx.ts";
+import { isQuantized, quantize, storedTensors } from "../model/quantize.ts";
+import { modelParameters, startingValue } from "../model/parameters.ts";
+import { createSampler } from "../sample/sampler.ts";
+import { externalModel } from "./external.ts";
+import { readModelFolder, writeModelFolder } from "./model.ts";
+import { quantizeFolder } from "./quantize.ts";
+import { readSafetensorsHeader, writeSafetensors } from "./safetensors.ts";
+
+const engine = await nodeEngine({ threads: 1 });
+let folder = "";
+const at = (name: string) => join(folder, name);
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "fractalgen-quantize-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const draws = (seed: number, shape: number[]): Float32Array =>
+  Float32Array.from({ length: product(shape) }, (_, i) => normal(seedKey(seed), i));
+
+describe("a linear layer", () => {
+  const [rows, inputs, outputs] = [5, 64, 24];
+  const weight = draws(1, [outputs, inputs]);
+  const x = draws(2, [rows, inputs]);
+  x.fill(0, 2 * inputs, 3 * inputs); // a row of zeros
+
+  /** The layer, and its rows 8 to 24 alone on x as three dimensions, with the weight stored in few bits. */
+  async function run(dtype: "q8" | "q4", given: Float32Array) {
+    const { data, scale } = quantize(weight, [outputs, inputs], dtype);
+    const path = at(`${dtype}.safetensors`);
+    await writeSafetensors(path, [
+      ["w", data],
+      ["s", scale],
+    ]);
+    const { tensors } = readSafetensorsHeader(path);
+    const range = (name: string) => ({ file: `${dtype}.safetensors`, ...tensors.get(name)! });
+    const w = parameter("w", [outputs, inputs]);
+    const count = given.length / inputs;
+    const y = linear(input("x", "float32", ["R", inputs]), w);
+    const part = linear(input("x3", "float32", [1, "R", inputs]), slice(w, 0, 8, 24));
+    const weights = () => ({ ...range("w"), quantized: { dtype, shape: data.shape, scale: range("s") } });
+    const session = await engine.session(writeOnnx({ y, part }, { weights }), { folder });
+    const feeds = { x: float32(given, [count, inputs]), x3: float32(given, [1, count, inputs]) };
+    const results = await session.run(feeds);
+    await session.dispose();
+    expect(results.part.shape).toEqual([1, count, 16]);
+    return { data, scale, y: results.y.data as Float32Array, part: results.part.data as Float32Array };
+  }
+
+  it("in eight bits multiplies whole numbers exactly, each row scaled by its own largest value", async () => {
+    const { data, scale, y, part } = await run("q8", x);
+    const halfToEven = (v: number) => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
+    for (let row = 0; row < rows; row++) {
+      const values = x.subarray(row * inputs, (row + 1) * inputs);
+      const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+      const byRow = Math.fround(Math.fround(most * Math.fround(1 / 127)) + Math.fround(1e-30));
+      for (let d = 0; d < outputs; d++) {
+        let sum = 0;
+        values.forEach((v, e) => (sum += halfToEven(Math.fround(v / byRow)) * Number(data.data[e * outputs + d])));
+        const expected = Math.fround(Math.fround(sum * Number(scale.data[d])) * byRow);
+        expect(y[row * outputs + d]).toBe(expected);
+        if (d >= 8) expect(part[row * 16 + d - 8]).toBe(expected);
+      }
+    }
+    expect([...y.subarray(2 * outputs, 3 * outputs)].every((v) => v === 0)).toBe(true);
+  });
+
+  it.each(["q8", "q4"] as const)("in %s a row does not depend on the others, and is near the truth", async (dtype) => {
+    const all = await run(dtype, x);
+    let [error, size] = [0, 0];
+    for (let row = 0; row < rows; row++) {
+      const alone = await run(dtype, x.slice(row * inputs, (row + 1) * inputs));
+      expect(alone.y).toEqual(all.y.slice(row * outputs, (row + 1) * outputs));
+      for (let d = 0; d < outputs; d++) {
+        let exact = 0;
+        for (let e = 0; e < inputs; e++) exact += x[row * inputs + e] * weight[d * inputs + e];
+        error += (exact - all.y[row * outputs + d]) ** 2;
+        size += exact ** 2;
+        if (d >= 8) expect(all.part[row * 16 + d - 8]).toBe(all.y[row * outputs + d]);
+      }
+    }
+    expect(Math.sqrt(error / size)).toBeLessThan(dtype === "q8" ? 0.012 : 0.15);
+    expect(Math.sqrt(error / size)).toBeGreaterThan(0.001);
+  });
+});
+
+describe.each(["mar", "ar"] as const)("a %s model", (kind) => {
+  const small = { width: 32, depth: 2, heads: 2 };
+  const config = parseModelConfig(
+    {
+      imageSize: 8,
+      classes: ["a", "b"],
+      levels: [
+        { kind, patch: 4, ...small },
+        { kind, patch: 1, ...small },
+        { kind: "pixel", width: 16, depth: 1, heads: 2 },
+      ],
+    },
+    "the test",
+  );
+  const values = new Map(
+    modelParameters(config).map((one, i) => [one.name, startingValue(one, derive(seedKey(4), i))]),
+  );
+
+  it.each(["q8", "q4"] as const)(
+    "in %s is a model folder, and its images do not depend on the batch",
+    async (dtype) => {
+      await writeModelFolder(at(kind), config, values);
+      const out = at(`${kind}-${dtype}`);
+      await quantizeFolder(readModelFolder(at(kind)), out, { dtype });
+      const model = readModelFolder(out);
+      expect(model.config).toEqual({ ...config, dtype });
+      expect([...model.weights.tensors.keys()].sort()).toEqual(storedTensors(model.config).map(({ name }) => name).sort()); // prettier-ignore
+      expect(modelParameters(config).some(({ name, shape }) => isQuantized(name, shape))).toBe(true);
+      const sampler = createSampler(engine, externalModel(model));
+      const images = async (batch: number) => {
+        const frames = sampler.sample({ labels: [0, 1, 1], seed: 3, batch, guidance: 2 });
+        for (;;) {
+          const { done, value } = await frames.next();
+          if (done) return value;
+        }
+      };
+      expect(await images(1)).toEqual(await images(3));
+      await sampler.dispose();
+    },
+  );
+});
+
+it("refuses what is quantised already, and what does not fit its configuration", async () => {
+  await expect(quantizeFolder(readModelFolder(at("mar-q8")), at("twice"), { dtype: "q8" })).rejects.toThrow(
+    /is q8 already; quantise the float32 model/,
+  );
+  expect(existsSync(at("twice"))).toBe(false);
+  const config = JSON.parse(readFileSync(at("mar-q8/config.json"), "utf8"));
+  writeFileSync(at("mar-q8/config.json"), JSON.stringify({ ...config, dtype: "q4" }));
+  expect(() => readModelFolder(at("mar-q8"))).toThrow(/attn.qkv.weight is int8, expected uint8/);
+});

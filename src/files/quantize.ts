@@ -1,0 +1,37 @@
+/** Quantises a model folder into another one. Knows nothing of the command line. */
+
+import { join } from "node:path";
+import type { HostTensor } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import { isQuantized, quantize, type Quantized, scaleName } from "../model/quantize.ts";
+import { modelParameters } from "../model/parameters.ts";
+import { replaceFolder, writeFileAtomic } from "./atomic.ts";
+import { configName, type ModelFolder, weightsName } from "./model.ts";
+import { readTensor, writeSafetensors } from "./safetensors.ts";
+
+/** Writes the model in `dtype` to `out`, whole or not at all; `onProgress` counts parameters. */
+export async function quantizeFolder(
+  { folder, config, weights }: ModelFolder,
+  out: string,
+  { dtype, onProgress }: { dtype: Quantized; onProgress?: (done: number, total: number) => void },
+): Promise<void> {
+  if (config.dtype !== undefined && config.dtype !== "float32")
+    throw new UserError(`${folder} is ${config.dtype} already; quantise the float32 model that it came from`);
+  const parameters = modelParameters(config);
+  const tensors = parameters.flatMap(({ name, shape }, i): [string, HostTensor][] => {
+    const value = readTensor(weights, name);
+    onProgress?.(i + 1, parameters.length);
+    if (!isQuantized(name, shape)) return [[name, value]];
+    const { data, scale } = quantize(value.data as Float32Array, shape, dtype);
+    return [
+      [name, data],
+      [scaleName(name), scale],
+    ];
+  });
+  if (!tensors.some(([name]) => name.endsWith(".scale")))
+    throw new UserError(`${folder}: none of its layers is wide enough to be quantised; leave it as it is`);
+  await replaceFolder(out, async (temporary) => {
+    await writeSafetensors(join(temporary, weightsName), tensors, { metadata: { format: "pt" } });
+    await writeFileAtomic(join(temporary, configName), `${JSON.stringify({ ...config, dtype }, null, 2)}\n`);
+  });
+}
