@@ -11,7 +11,7 @@ import { helpOption } from "./engine.ts";
 import { findModel } from "./models.ts";
 import { checkFolder } from "./outputs.ts";
 import { progressOn } from "./progress.ts";
-import { oneOf } from "./values.ts";
+import { filled, oneOf } from "./values.ts";
 
 const dtypes = ["q8", "q4"] as const satisfies readonly Quantized[];
 
@@ -27,8 +27,8 @@ export function addQuantize(program: Command): void {
     .description(
       "Write a model folder whose linear layers above the pixels are in eight bits (q8) or four (q4); it is used like any other. Smaller, and with q8 faster, for a little likelihood.",
     )
-    .argument("<dir|name>", "a model folder, or one that ships")
-    .argument("<out>", "a new folder")
+    .argument("<dir|name>", "a model folder, or one that ships", filled)
+    .argument("<out>", "a new folder", filled)
     .addOption(new Option("--dtype <name>", "q8 or q4").choices(dtypes).default("q8").argParser(oneOf(dtypes)))
     .option("--json", "print one line of JSON, no progress")
     .addHelpOption(helpOption())
@@ -39,7 +39,7 @@ export function addQuantize(program: Command): void {
     .action(async (from: string, out: string, { dtype, json }: QuantizeFlags) => {
       checkFolder(out, { option: "<out>" });
       if (existsSync(out)) throw new UserError(`${out} is there already; give the name of a new folder`);
-      const model = await findModel(from);
+      const model = await findModel(from, { option: "<dir|name>" });
       const progress = progressOn(process.stderr, { quiet: json });
       await quantizeFolder(model, out, {
         dtype,

@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { appendFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { UserError } from "../core/errors.ts";
 
 export type Write = (bytes: Uint8Array) => Promise<void>;
@@ -70,6 +70,8 @@ export async function appendLine(path: string, line: string): Promise<void> {
  */
 export async function replaceFolder(dir: string, fill: (temporary: string) => Promise<void>): Promise<void> {
   const target = resolve(dir);
+  if (dir.trim() === "" || `${process.cwd()}${sep}`.startsWith(target.endsWith(sep) ? target : `${target}${sep}`))
+    throw new UserError(`"${dir}" is the folder you are in, or one around it; give the name of a folder to write`);
   const [fresh, old] = [`${target}.new`, `${target}.old`];
   try {
     await mkdir(dirname(target), { recursive: true });

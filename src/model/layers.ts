@@ -3,7 +3,6 @@
 import { float32, int32 } from "../core/arrays.ts";
 import {
   add,
-  concat,
   constant,
   div,
   dropout,
@@ -12,6 +11,11 @@ import {
   layerNorm,
   linear,
   matmul,
+  sum,
+  sub,
+  maximum,
+  max,
+  exp,
   mean,
   mul,
   pick,
@@ -185,36 +189,48 @@ export function vitBlock(
   return add(attended, mlp(weights, attended, training));
 }
 
-/** Keys and values of earlier tokens, each [B, H, P, D/H]. */
+/** Room for L earlier tokens' keys [B, H, D/H, L] and values [B, H, L, D/H]; `seen` [L] is 0 where there is one. */
 export interface Past {
   keys: Tensor;
   values: Tensor;
+  /** So low where there is none that its weight is exactly 0. */
+  seen: Tensor;
 }
 
 /**
- * An RMSNorm, rotary, SwiGLU block, as in AR levels: x [N, D] -> [N, D], N = B * tokens, and the keys and values of all
- * tokens so far. With a past there is one new token, which sees all; without, every token sees those before it.
+ * An RMSNorm, rotary, SwiGLU block, as in AR levels: x [N, D] -> [N, D], N = B * tokens, and the tokens' keys and values
+ * [B, H, T, D/H]. With a past there is one new token, which sees all; without, every token sees those before it.
  */
 export function llamaBlock(
   weights: Weights,
   x: Tensor,
   { tokens, heads, rotary: angles, training, past }: BlockOptions & { rotary: Rotary; past?: Past },
-): Past & { x: Tensor } {
+): { x: Tensor; key: Tensor; value: Tensor } {
   const qkv = dense(weights, "attention.wqkv", rmsNorm(weights, "attention_norm", x), { bias: false });
-  const [q, k, v] = splitHeads(qkv, { parts: 3, tokens, heads });
-  const turned = rotate(k, angles);
-  const keys = past ? concat([past.keys, turned], 2) : turned;
-  const values = past ? concat([past.values, v], 2) : v;
-  const mixed = attention(rotate(q, angles), keys, values, {
-    bias: past ? undefined : causalBias(tokens),
-    // no dropout: the published AR has none there
-  });
+  const [q, k, value] = splitHeads(qkv, { parts: 3, tokens, heads });
+  const [query, key] = [rotate(q, angles), rotate(k, angles)];
+  // no dropout on attention: the published AR has none there
+  const mixed = past
+    ? attentionTo(past, { query, key, value })
+    : attention(query, key, value, { bias: causalBias(tokens) });
   const projected = dense(weights, "attention.wo", reshape(mixed, x.shape), { bias: false });
   const attended = add(
     x,
     drop(projected, (r) => r.projection, training),
   );
-  return { x: add(attended, swiglu(weights, rmsNorm(weights, "ffn_norm", attended), training)), keys, values };
+  return { x: add(attended, swiglu(weights, rmsNorm(weights, "ffn_norm", attended), training)), key, value };
+}
+
+/** Attention of one token, all three [B, H, 1, D/H], to earlier ones and itself; the earlier ones are not copied. */
+function attentionTo(past: Past, { query, key, value }: { query: Tensor; key: Tensor; value: Tensor }): Tensor {
+  const scaled = mul(query, (dim(query, -1) as number) ** -0.5);
+  const earlier = add(matmul(scaled, past.keys), past.seen); // [B, H, 1, L]
+  const own = sum(mul(scaled, key), [-1], { keep: true }); // [B, H, 1, 1]
+  const highest = maximum(max(earlier), own);
+  const powers = exp(sub(earlier, highest));
+  const ownPower = exp(sub(own, highest));
+  const total = add(sum(powers, [-1], { keep: true }), ownPower);
+  return div(add(matmul(powers, past.values), mul(ownPower, value)), total);
 }
 
 /** 0 where a token may look (itself and before), else so low that its weight is exactly 0: [T, T]. */

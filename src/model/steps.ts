@@ -95,9 +95,10 @@ export function marStepGraph(config: ModelConfig, l: number, { guided }: { guide
 }
 
 /**
- * An AR step: `conditions` [R', 1, D] of the patch at `position`, and `keys.i` and `values.i` [R', H, P + 1, D/H] of each
- * block i. Inputs: `prefix`; `patch` [R, C p^2], the one before (anything at position 0); `position` [1]; `keys.i` and
- * `values.i` [R', H, P, D/H] of the steps before, P = position.
+ * An AR step: `conditions` [R', 1, D] of the patch at `position`, and this position's `key.i` and `value.i` [R', H, D/H]
+ * in each block i. Inputs: `prefix`; `patch` [R, C p^2], the one before (anything at position 0); `position` [1]; room
+ * for L positions, of which those before this one are filled: `keys.i` [R', H, D/H, L], `values.i` [R', H, L, D/H], and
+ * `seen` [L], 0 where there is a position and -1e30 where there is none yet.
  */
 export function arStepGraph(config: ModelConfig, l: number, { guided }: { guided: boolean }): Outputs {
   const { weights } = weightsOf(config);
@@ -114,14 +115,18 @@ export function arStepGraph(config: ModelConfig, l: number, { guided }: { guided
   let x = where(isFirst, flatten(before), guided ? concat([shown, shown], 0) : shown);
   const angles = rotaryTable(level.grid, headWidth);
   const rotary = { cos: embedding(constant(angles.cos), position), sin: embedding(constant(angles.sin), position) };
+  const seen = input("seen", "float32", ["L"]);
   const outputs: Outputs = {};
   for (let i = 0; i < level.depth; i++) {
-    const cache = (kind: string) => input(`${kind}.${i}`, "float32", [rows, level.heads, "P", headWidth]);
-    const past: Past = { keys: cache("keys"), values: cache("values") };
+    const past: Past = {
+      keys: input(`keys.${i}`, "float32", [rows, level.heads, headWidth, "L"]),
+      values: input(`values.${i}`, "float32", [rows, level.heads, "L", headWidth]),
+      seen,
+    };
     const block = llamaBlock(scope(scoped, `blocks.${i}.`), x, { tokens: 1, heads: level.heads, rotary, past });
     x = block.x;
-    outputs[`next.keys.${i}`] = block.keys;
-    outputs[`next.values.${i}`] = block.values;
+    outputs[`key.${i}`] = reshape(block.key, [rows, level.heads, headWidth]);
+    outputs[`value.${i}`] = reshape(block.value, [rows, level.heads, headWidth]);
   }
   return { conditions: reshape(norm(scoped, "norm", x), [rows, 1, level.width]), ...outputs };
 }

@@ -7,6 +7,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { WeightData } from "../graph/onnx.ts";
 import { directionsRead, neighbour } from "../model/plan.ts";
 import { asideFrom, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
+import { pastOf } from "./past.ts";
 import { guidanceAt, maskedAfter, type Schedule } from "./schedule.ts";
 import { type Sessions, samplingSessions } from "./sessions.ts";
 
@@ -259,20 +260,16 @@ async function* arSquare(
   const patches = new Float32Array(count * tokens * width);
   const session = await run.sessions.step(l, run.guided);
   let previous = new Float32Array(count * width);
-  let past: Record<string, HostTensor> = {};
-  const empty = float32([], [ways(run) * count, heads, 0, level.width / heads]);
-  for (let i = 0; i < depth; i++) Object.assign(past, { [`keys.${i}`]: empty, [`values.${i}`]: empty });
+  const past = pastOf({ depth, rows: ways(run) * count, heads, headWidth: level.width / heads, tokens });
   for (let step = 0; step < tokens; step++) {
     run.signal?.throwIfAborted();
     const outputs = await session.run({
-      ...past,
+      ...past.feeds(),
       prefix,
       patch: float32(previous, [count, width]),
       position: int32([step], [1]),
     });
-    past = Object.fromEntries(
-      Object.entries(outputs).flatMap(([name, value]) => (name.startsWith("next.") ? [[name.slice(5), value]] : [])),
-    );
+    past.add(outputs);
     const strength = l === 0 ? guidanceAt(guidance, run.options.schedule, (step + 1) / tokens) : guidance;
     const below = patchesAt(rows, new Int32Array(count).fill(step), { grid, patch });
     const drawn = yield* inside(run, l, below, outputs.conditions, strength);
