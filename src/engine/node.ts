@@ -9,7 +9,7 @@ import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { float32 } from "../core/arrays.ts";
 import { add, input } from "../graph/build.ts";
-import { type OnnxModel, writeOnnx } from "../graph/onnx.ts";
+import { byteProducts, type OnnxModel, writeOnnx } from "../graph/onnx.ts";
 import type { Engine, Provider, Session } from "./engine.ts";
 
 export interface NodeEngineOptions {
@@ -28,7 +28,7 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
   const runtime = await loadRuntime();
   const open =
     (chosen: Provider) =>
-    (model: OnnxModel, { folder }: { folder?: string } = {}) =>
+    async (model: OnnxModel, { folder }: { folder?: string } = {}) =>
       openSession(runtime, model, {
         executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
         graphOptimizationLevel: "all",
@@ -39,8 +39,7 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
           session: {
             // Each session has threads of its own; those that wait must not keep the cores from the session that runs.
             intra_op: { allow_spinning: "0" },
-            // Processors without instructions for it would lose high bits in products of bytes.
-            x64quantprecision: "1",
+            ...(model.multipliesBytes && !(await exactBytes(runtime)) ? { x64quantprecision: "1" } : {}),
             ...(folder ? { model_external_initializers_file_folder_path: folder } : {}),
           },
         },
@@ -88,6 +87,17 @@ async function failure(open: (model: OnnxModel) => Promise<Session>): Promise<st
     return (error as Error).message.split("\n")[0].replace(/^\/onnxruntime_src\/.* was false\. /, "");
   }
 }
+
+let exact: Promise<boolean> | undefined;
+
+/** Whether this processor multiplies bytes exactly by itself, tried once; where not, onnxruntime has a slower way. */
+const exactBytes = (runtime: typeof Runtime): Promise<boolean> =>
+  (exact ??= (async () => {
+    const session = await runtime.InferenceSession.create(byteProducts(), { logSeverityLevel: 4 });
+    const { y } = await session.run({ x: new runtime.Tensor("uint8", new Uint8Array(64).fill(255), [1, 64]) });
+    await session.release();
+    return y.data[0] === 64 * 255 * 127;
+  })());
 
 async function openSession(
   runtime: typeof Runtime,

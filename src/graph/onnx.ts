@@ -39,6 +39,8 @@ export interface OnnxModel {
   outputs: string[];
   /** What it was written from. */
   graph: Record<string, Tensor>;
+  /** Whether bytes are multiplied in it, which some processors do inexactly unless told not to. */
+  multipliesBytes: boolean;
 }
 
 /**
@@ -214,12 +216,39 @@ export function writeOnnx(
     inputs: inputs.map(({ name }) => name!),
     outputs: Object.keys(outputs),
     graph: outputs,
+    multipliesBytes: [...few.values()].some(({ dtype }) => dtype === "q8"),
   };
 }
 
 /** The tensors with those of loops' bodies. */
 const withBodies = (order: readonly Tensor[]): Tensor[] =>
   order.flatMap((node) => (is(node, "loop") ? [...loopBody(node), node] : [node]));
+
+/**
+ * `y` [1, 1] int32: 64 products of 255 and 127. Processors without instructions for it add pairs of such products up in
+ * 16 bits, where they do not fit; exact is 2072640.
+ */
+export function byteProducts(): Uint8Array {
+  const tensor = (name: string, type: DType, dims: number[], value: number) =>
+    create(TensorProtoSchema, {
+      name,
+      dataType: onnxType[type],
+      dims: dims.map(BigInt),
+      rawData: new Uint8Array(dims.reduce((a, b) => a * b, 1)).fill(value),
+    });
+  const model = create(ModelProtoSchema, {
+    irVersion: 10n,
+    opsetImport: [{ domain: "", version: 21n }],
+    graph: {
+      name: "fractalgen",
+      node: [create(NodeProtoSchema, { opType: "MatMulInteger", input: ["x", "w"], output: ["y"] })],
+      initializer: [tensor("w", "int8", [64, 1], 127)],
+      input: [valueInfo("x", "uint8", [1, 64])],
+      output: [valueInfo("y", "int32", [1, 1])],
+    },
+  });
+  return toBinary(ModelProtoSchema, model);
+}
 
 function scalar(value: number, dtype: DType): HostTensor {
   if (dtype === "float32") return float32([value], []);
