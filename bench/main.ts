@@ -1,8 +1,11 @@
-/** `npm run bench -- sample|train`: what the claims about speed rest on. */
+/** `npm run bench -- sample|train|quantized`: what the claims about speed rest on. */
 
+import { homedir } from "node:os";
+import { join } from "node:path";
 import { Command } from "commander";
 import { UserError } from "../src/core/errors.ts";
 import { whole, wholes, number } from "../src/cli/values.ts";
+import { benchQuantized } from "./quantized.ts";
 import { benchSample } from "./sample.ts";
 import { benchTrain } from "./train.ts";
 
@@ -30,6 +33,17 @@ program
   .option("--json", "one line of JSON")
   .addHelpText("after", "\nExample: npm run bench -- train --micro-batch 8 --profile")
   .action(benchTrain);
+program
+  .command("quantized")
+  .description("what eight and four bits cost in likelihood")
+  .option("--model <dir|name>", "a float32 model folder, or one that ships", "emoji")
+  .option("--data <name|path>", "whose held-out images are taken", "emoji")
+  .option("--cache <dir>", "where decoded data sets are kept", join(homedir(), ".cache", "fractalgen"))
+  .option("--images <n>", "held-out images at most", whole({ least: 1 }), 461)
+  .option("--batch <n>", "images at once", whole({ least: 1 }), 16)
+  .option("--json", "one line of JSON")
+  .addHelpText("after", "\nExample: npm run bench -- quantized --model runs/photos --data photos/")
+  .action(benchQuantized);
 
 try {
   await program.parseAsync();

@@ -36,6 +36,8 @@ export interface LossGraph {
   nats: Tensor;
   /** The same of each level's guiding pixels. */
   guidingNats: Map<number, Tensor>;
+  /** Of each channel of the pixels that were predicted: [K, 256] each. */
+  logits: Tensor[];
   /** The first level's output at every patch: [B * N, D]. */
   firstLevel: Tensor;
   /** By name, in the order of the checkpoint. */
@@ -99,12 +101,11 @@ export function lossGraph(config: ModelConfig): LossGraph {
   });
 
   const pixels = reshape(images, [dim(images, 0), channels]);
-  const nats = pixelNats(scope(weights, pixelPrefix(config)), pixelLevel(config), {
-    condition: middle(conditions),
-    bytes: toBytes(pixels),
-  });
+  const given = { condition: middle(conditions), bytes: toBytes(pixels) };
+  const logits = teachPixels(scope(weights, pixelPrefix(config)), pixelLevel(config), given);
+  const nats = natsOf(logits, given.bytes);
   losses.push(sum(mul(nats, channelWeights("pixels")), [0]));
-  return { loss: losses.reduce((a, b) => add(a, b)), nats, guidingNats, firstLevel: firstLevel!, parameters };
+  return { loss: losses.reduce((a, b) => add(a, b)), nats, logits, guidingNats, firstLevel: firstLevel!, parameters };
 }
 
 /** The squares that a level is taught on. */
@@ -165,8 +166,12 @@ export function pixelNats(
   level: PixelLevel,
   { valid, ...given }: { condition: Tensor; bytes: Tensor; valid?: Tensor; training?: Training },
 ): Tensor {
-  const perChannel = teachPixels(weights, level, given).map((logits, c) => {
-    const nats = crossEntropy(logits, pick(given.bytes, 1, c)); // [K]
+  return natsOf(teachPixels(weights, level, given), given.bytes, valid);
+}
+
+function natsOf(logits: readonly Tensor[], bytes: Tensor, valid?: Tensor): Tensor {
+  const perChannel = logits.map((one, c) => {
+    const nats = crossEntropy(one, pick(bytes, 1, c)); // [K]
     return reshape(sum(valid ? mul(nats, valid) : nats, [0]), [1]);
   });
   return concat(perChannel, 0);
