@@ -1,8 +1,9 @@
-/** Finds models: a folder, or the name of one that ships with the program. */
+/** Finds models, a folder or the name of one that ships with the program, and the classes of one. */
 
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isPublished, publishedNames } from "../config/published.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
 import { recoverFolder } from "../files/atomic.ts";
 import { configName, type ModelFolder, readModelFolder } from "../files/model.ts";
@@ -12,36 +13,82 @@ const shipped = fileURLToPath(new URL("../../models/", import.meta.url));
 export const shippedModels = (): string[] =>
   existsSync(shipped) ? readdirSync(shipped).filter((name) => existsSync(join(shipped, name, configName))) : [];
 
-/** A model by name or folder. A folder of a running training gives its last checkpoint. */
-export async function findModel(nameOrFolder: string): Promise<ModelFolder> {
+/** A model by name or folder, which `option` gave. A folder of a running training gives its last checkpoint. */
+export async function findModel(nameOrFolder: string, { option = "--model" } = {}): Promise<ModelFolder> {
   const names = shippedModels();
   if (names.includes(nameOrFolder)) return readModelFolder(join(shipped, nameOrFolder));
   await recoverFolder(nameOrFolder);
   await recoverFolder(join(nameOrFolder, "last"));
-  if (!existsSync(nameOrFolder)) {
-    const ships = names.length > 0 ? `, and those that ship are ${names.join(", ")}` : ", and none ships";
+  if (existsSync(nameOrFolder)) return readModelFolder(nameOrFolder);
+  if (isPublished(nameOrFolder))
     throw new UserError(
-      `--model: there is no model "${nameOrFolder}": there is no such folder${ships}${didYouMean(nameOrFolder, names)}`,
+      `${option}: the weights of ${nameOrFolder} do not ship with the program; get them with "fractalgen download ${nameOrFolder}", "fractalgen convert CHECKPOINT.pth DIR --config ${nameOrFolder}" or, random ones, "fractalgen init ${nameOrFolder} DIR", and give that folder`,
     );
-  }
-  return readModelFolder(nameOrFolder);
+  const ships = names.length > 0 ? `, and those that ship are ${names.join(", ")}` : ", and none ships";
+  throw new UserError(
+    `${option}: there is no model "${nameOrFolder}": there is no such folder${ships}${didYouMean(nameOrFolder, [...names, ...publishedNames])}`,
+  );
 }
 
-/** Labels of classes given by name or number, "heart,3". */
+/** "heart,3" as labels: a class by its number, by its whole name, or by one of several that are parted by ", ". */
 export function parseClasses(text: string, classes: readonly string[]): number[] {
-  const named = (name: string) => classes.findIndex((known) => known.toLowerCase() === name.trim().toLowerCase());
-  // ImageNet's names have commas of their own.
-  if (named(text) >= 0) return [named(text)];
-  return text.split(",").map((part) => {
-    const name = part.trim();
-    if (named(name) >= 0) return named(name);
-    const number = name === "" ? Number.NaN : Number(name);
-    if (Number.isInteger(number) && number >= 0 && number < classes.length) return number;
-    const known =
-      classes.length > 30 ? `${classes.slice(0, 30).join(", ")} … (${classes.length} in all)` : classes.join(", ");
-    const near = Number.isNaN(number) && name !== "" ? didYouMean(name, classes) : "";
-    throw new UserError(
-      `--class: the model has no class "${name}"${near || `; it has ${known}, or numbers from 0 to ${classes.length - 1}`}`,
-    );
+  const parts = text.split(",").map((part) => part.trim());
+  const byName = namedClasses(classes);
+  const labels: number[] = [];
+  for (let at = 0; at < parts.length;) {
+    // A whole name may have commas of its own: as many parts as make one.
+    let count = Math.min(byName.longest, parts.length - at);
+    while (count > 1 && !byName.whole.has(keyOf(parts.slice(at, at + count)))) count--;
+    labels.push(labelOf(parts.slice(at, at + count).join(", "), { classes, byName }));
+    at += count;
+  }
+  return labels;
+}
+
+const keyOf = (names: readonly string[]): string => names.join(", ").toLowerCase();
+
+interface NamedClasses {
+  whole: Map<string, number>;
+  /** The classes whose first name, or any of whose names, this is. */
+  first: Map<string, number[]>;
+  any: Map<string, number[]>;
+  /** The most names that one class has. */
+  longest: number;
+}
+
+function namedClasses(classes: readonly string[]): NamedClasses {
+  const found: NamedClasses = { whole: new Map(), first: new Map(), any: new Map(), longest: 1 };
+  const add = (map: Map<string, number[]>, name: string, label: number) =>
+    map.set(name, [...(map.get(name) ?? []), label]);
+  classes.forEach((text, label) => {
+    const names = text.split(",").map((name) => name.trim().toLowerCase());
+    if (!found.whole.has(keyOf(names))) found.whole.set(keyOf(names), label);
+    found.longest = Math.max(found.longest, names.length);
+    add(found.first, names[0], label);
+    for (const name of new Set(names)) add(found.any, name, label);
   });
+  return found;
+}
+
+function labelOf(
+  name: string,
+  { classes, byName: { whole, first, any } }: { classes: readonly string[]; byName: NamedClasses },
+): number {
+  const key = name.toLowerCase();
+  const exact = whole.get(key);
+  if (exact !== undefined) return exact;
+  const candidates = first.get(key)?.length === 1 ? first.get(key)! : (any.get(key) ?? []);
+  if (candidates.length === 1) return candidates[0];
+  if (candidates.length > 1)
+    throw new UserError(
+      `--class: "${name}" is a name of ${candidates.length} classes, ${candidates.map((label) => `${label} (${classes[label]})`).join(" and ")}; give the number or another of its names`,
+    );
+  const number = name === "" ? Number.NaN : Number(name);
+  if (Number.isInteger(number) && number >= 0 && number < classes.length) return number;
+  const known =
+    classes.length > 30 ? `${classes.slice(0, 30).join(", ")} … (${classes.length} in all)` : classes.join(", ");
+  const near = Number.isNaN(number) && name !== "" ? didYouMean(name, [...classes, ...any.keys()]) : "";
+  throw new UserError(
+    `--class: the model has no class "${name}"${near || `; it has ${known}, or numbers from 0 to ${classes.length - 1}`}`,
+  );
 }

@@ -1,6 +1,11 @@
 /** The command line as a value: all commands, and what a call of it comes to as an exit code. */
 
 import { Command, CommanderError } from "commander";
+import { addConvert } from "./convert.ts";
+import { addDownload } from "./download.ts";
+import { addExport } from "./export.ts";
+import { addInit } from "./init.ts";
+import { addInspect } from "./inspect.ts";
 import { reported } from "./mistakes.ts";
 import { addQuantize } from "./quantize.ts";
 import { addSample } from "./sample.ts";
@@ -23,6 +28,11 @@ export function commandLine(): Command {
   addSample(program);
   addTrain(program);
   addQuantize(program);
+  addConvert(program);
+  addExport(program);
+  addInspect(program);
+  addInit(program);
+  addDownload(program);
   return program;
 }
 

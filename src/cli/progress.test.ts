@@ -86,7 +86,7 @@ describe("progress", () => {
   it("tells times and rates as people do", () => {
     expect([0.2, 59.6, 200, 7500, Infinity, -1].map(duration)).toEqual([
       "0 s",
-      "1 min 0 s",
+      "1 min",
       "3 min 20 s",
       "2 h 5 min",
       "?",

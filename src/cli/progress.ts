@@ -69,13 +69,16 @@ function inTrueColour(stream: WriteStream): boolean {
   return depth >= 24 || (depth > 1 && ["truecolor", "24bit"].includes(process.env["COLORTERM"] ?? ""));
 }
 
-/** Seconds as people read them: "8 s", "3 min 20 s", "2 h 5 min". */
+/** Seconds as people read them: "8 s", "3 min 20 s", "5 min", "2 h 5 min". */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return "?";
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  const [large, small, units] =
+    whole < 3600
+      ? [Math.floor(whole / 60), whole % 60, ["min", "s"]]
+      : [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), ["h", "min"]];
+  return `${large} ${units[0]}${small > 0 ? ` ${small} ${units[1]}` : ""}`;
 }
 
 export const rateOf = (imagesPerSecond: number): string =>

@@ -20,9 +20,10 @@ export function reporter({ batch, steps }: TrainingConfig, progress: Progress): 
     seconds = smooth(seconds, record.seconds);
     bits = smooth(bits, record.bits);
     loss = smooth(loss, record.loss);
+    const left = steps - record.step;
     const whole = (performance.now() - started) / 1000 / seen;
     progress.update(
-      `step ${record.step} of ${steps}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}  ${rateOf(batch / seconds)}  ${duration((steps - record.step) * Math.max(seconds, whole))} left`,
+      `step ${record.step} of ${steps}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}  ${rateOf(batch / seconds)}  ${left > 0 ? `${duration(left * Math.max(seconds, whole))} left` : "now all held-out images"}`,
     );
   };
 }

@@ -1,6 +1,6 @@
 /** The folder of a training run: checkpoints, log, learning curve, sample grids and TensorBoard events. */
 
-import { copyFile } from "node:fs/promises";
+import { copyFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
 import type { TrainingConfig } from "../config/training.ts";
@@ -27,21 +27,27 @@ export interface RunOptions {
   samples: boolean;
   /** Print the records too. */
   json?: boolean;
+  /** Reference points: files made, of how many. */
+  onReferences?: (done: number, total: number) => void;
+  signal?: AbortSignal;
 }
 
 export interface Run {
   /** The reference points as a small table. */
   references: string;
-  /** Writes what training tells; at a checkpoint the state, the curve and, with `pictures`, a grid of samples. */
-  add(record: TrainingRecord, options: { pictures: boolean }): Promise<void>;
+  /** Writes what training tells; at a checkpoint the state, the curve and, unless it is to stop, a grid of samples. */
+  add(record: TrainingRecord): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Opens the folder of a new run, or of one that goes on from `state.step`. */
+/** Opens the folder of a new run, or of one that goes on from `state.step`. Stopped before it is open, it throws. */
 export async function openRun(out: string, engine: Engine, options: RunOptions): Promise<Run> {
-  const { model, training, state, data, dataset, samples, json } = options;
+  const { model, training, state, data, dataset, samples, json, onReferences, signal } = options;
+  signal?.throwIfAborted();
   const log = join(out, "log.jsonl");
-  await trimLog(log, state);
+  // A run that ended before its first checkpoint may have been of other images.
+  if (state.step === 0) await rm(log, { force: true });
+  else await trimLog(log, state);
   const records: LogRecord[] = readLog(log);
   const write = async (record: LogRecord) => {
     await appendRecord(log, record);
@@ -50,12 +56,12 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
   };
   let references = records.find((record) => record.kind === "references")?.references;
   if (!references) {
-    references = await referencePoints(dataset);
+    references = await referencePoints(dataset, { onProgress: onReferences, signal });
     await write({ kind: "references", step: 0, references });
   }
   const events = await openEvents(out, state.step > 0 ? { step: state.step } : {});
 
-  async function checkpoint({ pictures }: { pictures: boolean }): Promise<void> {
+  async function checkpoint(): Promise<void> {
     checkFinite(state);
     const folder = join(out, "last");
     await saveCheckpoint(folder, { model, training, dataset: data, state });
@@ -64,8 +70,8 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
         writeModelFolder(temporary, model, state.average),
       );
     await writeFileAtomic(join(out, "curve.svg"), curveOf(records, { references: references!, training }));
-    if (!samples || !pictures) return;
-    const png = await sampleGrid(engine, folder);
+    const png = samples && (await sampleGrid(engine, folder, { signal }));
+    if (!png) return;
     const path = join(out, "samples", `${named(state.step)}.png`);
     await writeFileAtomic(path, png);
     await copyFile(path, join(out, "samples", "latest.png"));
@@ -74,10 +80,10 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
 
   return {
     references: table(references),
-    async add(record, options) {
+    async add(record) {
       await write(record);
       await addEvents(events, record, training);
-      if (record.kind === "checkpoint") await checkpoint(options);
+      if (record.kind === "checkpoint") await checkpoint();
     },
     close: () => events.close(),
   };

@@ -8,8 +8,15 @@ import { createSampler } from "../sample/sampler.ts";
 
 const most = 16;
 
-/** A labelled grid as PNG, from a model folder: an image of each class in turn, 16 in all, with the model's own settings. */
-export async function sampleGrid(engine: Engine, folder: string): Promise<Uint8Array> {
+/**
+ * A labelled grid as PNG, from a model folder: an image of each class in turn, 16 in all, with the model's own settings.
+ * Nothing where the signal stops it.
+ */
+export async function sampleGrid(
+  engine: Engine,
+  folder: string,
+  { signal }: { signal?: AbortSignal } = {},
+): Promise<Uint8Array | undefined> {
   const model = readModelFolder(folder);
   const { classes, imageSize: size, channels } = model.config;
   // Many classes: some from all over the list.
@@ -18,11 +25,14 @@ export async function sampleGrid(engine: Engine, folder: string): Promise<Uint8A
   );
   const sampler = createSampler(engine, externalModel(model));
   try {
-    const frames = sampler.sample({ labels, seed: 0 });
+    const frames = sampler.sample({ labels, seed: 0, signal });
     for (;;) {
       const { done, value } = await frames.next();
       if (done) return await gridPng(value, { count: most, size, channels, labels: labels.map((i) => classes[i]) });
     }
+  } catch (error) {
+    if (!signal?.aborted) throw error;
+    return undefined;
   } finally {
     await sampler.dispose();
   }

@@ -4,8 +4,8 @@ import { existsSync } from "node:fs";
 import { freemem } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { explain, type ModelConfig, parseModelConfig } from "../config/model.ts";
-import { emojiPresetFor, type Kind, type Preset, presetFor, type Size } from "../config/presets.ts";
+import { explain, type ModelConfig, parseModelConfig, placedLevels } from "../config/model.ts";
+import { emojiPresetFor, type Kind, type Preset, presetFor, type Size, usualIterations } from "../config/presets.ts";
 import { parseTrainingConfig, scaledLearningRate, type TrainingConfig } from "../config/training.ts";
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
@@ -23,6 +23,7 @@ import {
   type TrainingState,
 } from "../train/checkpoint.ts";
 import { microBatchWithin } from "../train/memory.ts";
+import { checkDataset } from "../train/trainer.ts";
 import { lanesFor } from "../workers/training.ts";
 import { findModel } from "./models.ts";
 import { checkFolder } from "./outputs.ts";
@@ -76,14 +77,16 @@ export async function beginning(flags: TrainFlags): Promise<Beginning> {
     throw new UserError("--epochs and --steps say the same in two ways; give one of them");
   if (flags.resume !== undefined) {
     const resumed = await loadCheckpoint(join(out, "last"));
-    const source = flags.data ?? resumed.dataset.source;
-    return { out, data: { ...resumed.dataset, source }, resumed, given: configFile(undefined, flags) };
+    const { dataset } = resumed;
+    const data = { ...dataset, source: flags.data ?? dataset.source, heldOut: flags.heldOut ?? dataset.heldOut };
+    checkThere(resumed, data);
+    return { out, data, resumed, given: { source: "the run", model: {}, training: {} } };
   }
   if (flags.data === undefined)
     throw new UserError(
       "train needs --data: a folder of images, an IDX, .npz or Parquet file, or the built-in set: emoji",
     );
-  const initial = flags.initFrom === undefined ? undefined : await findModel(flags.initFrom);
+  const initial = flags.initFrom === undefined ? undefined : await findModel(flags.initFrom, { option: "--init-from" });
   const fixed = initial && (["size", "kind", "redWeight"] as const).find((name) => flags[name] !== undefined);
   if (fixed)
     throw new UserError(
@@ -92,21 +95,32 @@ export async function beginning(flags: TrainFlags): Promise<Beginning> {
   const given = configFile(flags.config, flags);
   if (initial && Object.keys(given.model).length > 0)
     throw new UserError(`--init-from brings its own model; leave "model" out of ${flags.config}`);
-  const size = initial?.config.imageSize ?? (given.model["imageSize"] as number | undefined);
-  const channels = initial?.config.channels ?? (given.model["channels"] as number | undefined);
-  const { heldOut, group } = flags;
-  return {
-    out,
-    data: {
-      source: flags.data,
-      imageSize: flags.imageSize ?? size,
-      channels: flags.channels ?? channels,
-      heldOut,
-      group,
-    },
-    initial,
-    given,
-  };
+  const { data: source, heldOut, group } = flags;
+  const [imageSize, channels] = (["imageSize", "channels"] as const).map((name) => {
+    const said = initial ? initial.config[name] : (given.model[name] as number | undefined);
+    const asked = flags[name];
+    if (said !== undefined && asked !== undefined && said !== asked)
+      throw new UserError(
+        `${name === "channels" ? "--channels" : "--image-size"}: ${asked} is asked for, but the model of ${initial?.folder ?? given.source} has ${said}; leave the option out, and images are brought to that`,
+      );
+    return asked ?? said;
+  });
+  return { out, data: { source, imageSize, channels, heldOut, group }, initial, given };
+}
+
+const isPath = (heldOut: string | number | undefined): heldOut is string =>
+  typeof heldOut === "string" && Number.isNaN(Number(heldOut));
+
+/** A run may have been moved since, or its data. */
+function checkThere({ dataset: before }: Resumed, { source, heldOut }: DataRecord): void {
+  if (source !== "emoji" && source === before.source && !existsSync(source))
+    throw new UserError(
+      `the data of this run, ${source}, are not there any more; put them back, or say by --data where they are now`,
+    );
+  if (isPath(heldOut) && heldOut === before.heldOut && !existsSync(heldOut))
+    throw new UserError(
+      `the held-out part of this run, ${heldOut}, is not there any more; put it back, or say by --held-out where it is now`,
+    );
 }
 
 /** The folder of the run, checked before any work. */
@@ -122,7 +136,6 @@ function runFolder({ out, resume, cache, ...flags }: TrainFlags): string {
       "--red-weight": flags.redWeight,
       "--image-size": flags.imageSize,
       "--channels": flags.channels,
-      "--held-out": flags.heldOut,
       "--group": flags.group,
     };
     const extra = Object.entries(own).find(([, value]) => value !== undefined)?.[0];
@@ -159,15 +172,32 @@ function configFile(path: string | undefined, flags: TrainFlags): Given {
   if (!parsed.success)
     throw new UserError(`${source}: ${explain(parsed.error.issues[0])}; expected {"model": {…}, "training": {…}}`);
   const { model, training } = parsed.data;
+  const given = { source, model, training };
   const size = model["imageSize"] ?? flags.imageSize;
   const preset = typeof size === "number" && !("levels" in model) ? presetOf(flags, size) : presetOf(flags, 32);
-  // Any class name will do: those of the data come in once they are there.
-  parseModelConfig(
-    { ...preset.model, ...(size === undefined ? {} : { imageSize: size }), classes: ["any"], ...model },
-    source,
-  );
+  // Any class name will do, and any size that the levels can be cut from: those of the data come in once they are there.
+  modelOf(preset, given, { imageSize: (size as number) ?? sizeFor(model["levels"]), classes: ["any"] });
   parseTrainingConfig({ ...preset.training, ...training }, source);
-  return { source, model, training };
+  return given;
+}
+
+function sizeFor(levels: unknown): number {
+  const patch = Array.isArray(levels) ? Number(levels[0]?.patch) : Number.NaN;
+  return patch >= 1 && patch <= 2048 ? 2 * patch : 32;
+}
+
+/** The preset's model, with what is known of it and then what --config gives in its place. */
+function modelOf(
+  { model: preset }: Preset,
+  { source, model: given }: Given,
+  known: Pick<ModelConfig, "imageSize" | "classes"> & Partial<ModelConfig>,
+): ModelConfig {
+  const { iterations: _, ...sampling } = preset.sampling;
+  const own = given["sampling"] ?? {};
+  const merged = typeof own === "object" ? { ...sampling, ...own } : own;
+  const model = parseModelConfig({ ...preset, ...known, ...given, sampling: merged }, source);
+  const iterations = model.sampling.iterations ?? usualIterations(placedLevels(model).map(({ tokens }) => tokens));
+  return { ...model, sampling: { ...model.sampling, iterations } };
 }
 
 function presetOf(flags: TrainFlags, imageSize: number, { channels = 3, train }: Partial<Dataset> = {}): Preset {
@@ -219,18 +249,17 @@ function settingsGiven(
 
 /** Model, settings and state, now that the data are known. */
 export function settle({ data, resumed, initial, given }: Beginning, dataset: Dataset, flags: TrainFlags): Prepared {
-  const { imageSize: asked, channels: wanted, heldOut, group } = data;
+  const { imageSize: asked, channels: wanted, group } = data;
   const source = data.source === "emoji" ? data.source : resolve(data.source);
+  const heldOut = isPath(data.heldOut) ? resolve(data.heldOut) : data.heldOut;
   const opening = { imageSize: asked, channels: wanted, heldOut, group };
   const record: DataRecord = { ...dataRecord(dataset, opening), source };
   const images = dataset.train.count;
-  const finished = (model: ModelConfig, training: TrainingConfig, state: TrainingState): Prepared => ({
-    model,
-    training,
-    state,
-    data: record,
-    parameters: modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0),
-  });
+  const finished = (model: ModelConfig, training: TrainingConfig, state: TrainingState): Prepared => {
+    checkDataset(model, dataset);
+    const parameters = modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0);
+    return { model, training, state, data: record, parameters };
+  };
   if (resumed) {
     const { model, training, state } = continued(resumed, settingsGiven(flags, { ...resumed.training, images }));
     const asked = flags.memory !== undefined && flags.microBatch === undefined;
@@ -241,7 +270,7 @@ export function settle({ data, resumed, initial, given }: Beginning, dataset: Da
   const redWeight = flags.redWeight === undefined ? {} : { redWeight: flags.redWeight };
   const model: ModelConfig = initial
     ? parseModelConfig({ ...initial.config, classes }, initial.folder)
-    : parseModelConfig({ ...preset.model, imageSize, channels, classes, ...given.model, ...redWeight }, given.source);
+    : { ...modelOf(preset, given, { imageSize, channels, classes }), ...redWeight };
   if (model.dtype !== undefined && model.dtype !== "float32")
     throw new UserError(
       `${initial?.folder ?? given.source}: models in ${model.dtype} cannot be trained; ${initial ? "give the float32 model that it came from" : 'leave "dtype" out, and quantise the trained model'}`,

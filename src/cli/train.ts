@@ -122,8 +122,8 @@ async function runTraining(flags: TrainFlags): Promise<void> {
       return;
     }
     if (!flags.json) describe(dataset, prepared);
-    training = true;
-    await trainAndWrite(flags, { ...prepared, dataset, out: begun.out }, { progress, signal, exitCode });
+    const onOpen = () => (training = true);
+    await trainAndWrite(flags, { ...prepared, dataset, out: begun.out }, { progress, signal, exitCode, onOpen });
   } catch (error) {
     if (!signal.aborted || training) throw error;
     console.error("stopped; nothing was written");
@@ -141,7 +141,14 @@ async function trainAndWrite(
     progress,
     signal,
     exitCode,
-  }: { progress: ReturnType<typeof progressOn>; signal: AbortSignal; exitCode: () => number },
+    onOpen,
+  }: {
+    progress: ReturnType<typeof progressOn>;
+    signal: AbortSignal;
+    exitCode: () => number;
+    /** Called when all is ready for the first step: from here on a stop saves. */
+    onOpen: () => void;
+  },
 ): Promise<void> {
   const { model, training, state } = prepared;
   await makeFolder(out);
@@ -150,13 +157,15 @@ async function trainAndWrite(
   const step = await parallelTrainingStep(model, { ...training, provider: engine.provider });
   let run: Run | undefined;
   try {
-    progress.update("reference points: PNG and WebP of the held-out images");
-    run = await openRun(out, engine, { ...prepared, samples: flags.samples, json: flags.json });
+    const onReferences = (at: number, total: number) =>
+      progress.update(`reference points: PNG and WebP of the held-out images: ${at} of ${total}`);
+    run = await openRun(out, engine, { ...prepared, samples: flags.samples, json: flags.json, onReferences, signal });
+    onOpen();
     progress.clear();
     if (!flags.json) console.error(run.references);
     const report = reporter(training, progress);
     for await (const record of train(engine, { ...prepared, step, signal })) {
-      await run.add(record, { pictures: !signal.aborted });
+      await run.add(record);
       report(record);
     }
   } finally {

@@ -106,10 +106,7 @@ export function presetFor(
         schedule: "constant",
         temperature: 1.25,
         filterThreshold: 0.0001,
-        iterations: patches.map((patch, l) => {
-          const tokens = ((l === 0 ? imageSize : patches[l - 1]) / patch) ** 2;
-          return l === 0 ? Math.min(64, Math.ceil(tokens / 2)) : Math.min(16, tokens);
-        }),
+        iterations: usualIterations(patches.map((patch, l) => ((l === 0 ? imageSize : patches[l - 1]) / patch) ** 2)),
       },
     },
     training: {
@@ -122,6 +119,10 @@ export function presetFor(
     },
   };
 }
+
+/** Decoding steps of levels with so many patches. */
+export const usualIterations = (tokens: readonly number[]): number[] =>
+  tokens.map((count, l) => (l === 0 ? Math.min(64, Math.ceil(count / 2)) : Math.min(16, count)));
 
 /** The shipped emoji model: 3.1M parameters, 32x32, patches of 4x4, single pixels inside, then their channels. */
 export const emojiPreset: Preset = emojiPresetFor({}, 32);

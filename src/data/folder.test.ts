@@ -221,7 +221,7 @@ describe("mistakes are one sentence", () => {
       { "a.png": "no", "b.png": "no" },
       /none of its 2 images can be decoded: a\.png does not decode/,
     ],
-    ["one image", pictures("a.png"), /nothing can be held out: all images are the same, "a\.png"/],
+    ["one image", pictures("a.png"), /nothing can be held out: there is one image only, "a\.png"/],
     [
       "small images",
       { "a.png": { width: 40 }, "b.png": { width: 20, height: 64 }, "c.png": { width: 30 } },

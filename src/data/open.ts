@@ -52,7 +52,10 @@ export async function openDataset(source: string, options: DataOptions): Promise
   const heldOut = heldOutOf(options);
   const found = await find(source, { signal });
   const other = typeof heldOut === "string" ? await find(heldOut, { signal }) : undefined;
-  const path = join(cache, fileName(source, { ...options, found, other }));
+  const path = join(
+    cache,
+    fileName(source, { ...options, heldOut: other ? resolve(heldOut as string) : heldOut, found, other }),
+  );
   if (!existsSync(path)) {
     const { share, ...opened } = await openParts(source, { found, other, heldOut, group: groupOf(options) });
     await decodeSource(opened.source, path, { ...options, where: source, share });

@@ -65,5 +65,5 @@ export function toChannels(image: Pixels, channels: number): Pixels {
 /** Why a picture could not be decoded, to go after its name. */
 export function reasonOf(error: unknown): string {
   const [said] = (error instanceof Error ? error.message : String(error)).split("\n");
-  return `does not decode (${said.replace(/: \/.*$/, "")})`;
+  return `does not decode (${said.replace(/^(Input file is missing|.*?(?=: \/)).*$/, "$1")})`;
 }

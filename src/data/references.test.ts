@@ -74,6 +74,24 @@ describe("reference points", () => {
     expect(await points(dataset)).toEqual(found);
   });
 
+  it("encode fewer of large images, tell how far they are, and stop in between", async () => {
+    const dataset = datasetOf(3, () => 7);
+    const image = new Uint8Array(128 * 128 * 3);
+    const split = { ...dataset.heldOut, count: 1000, image: () => image };
+    const stop = new AbortController();
+    const seen: string[] = [];
+    const onProgress = (done: number, total: number) => {
+      seen.push(`${done} of ${total}`);
+      stop.abort();
+    };
+    const points = referencePoints(
+      { ...dataset, size: 128, train: split, heldOut: split },
+      { onProgress, signal: stop.signal },
+    );
+    await expect(points).rejects.toThrow("aborted");
+    expect(seen).toEqual(["1 of 250"]);
+  });
+
   it("take a limit, evenly spaced, and stop when told to", async () => {
     // Of six held-out images the first and fourth are flat, the rest noise.
     const dataset = datasetOf(3, (image, i) => ((image - 20) % 3 === 0 ? 7 : noise(image, i)));

@@ -11,12 +11,17 @@ export interface ReferencePoint {
 }
 
 export interface ReferenceOptions {
-  /** The most held-out images that are encoded, evenly spaced. */
+  /** The most held-out images that are looked at, evenly spaced. */
   limit?: number;
+  /** Files made, of how many. */
+  onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
 const trainLimit = 5000;
+/** Of large images fewer are encoded: at the highest effort one of 256x256 takes seconds. */
+const encodedPixels = 2000 * 32 ** 2;
+const leastEncoded = 16;
 
 /**
  * "uniform": every byte alike. "histogram": each channel's bytes as often as in the training images (every count one
@@ -25,16 +30,21 @@ const trainLimit = 5000;
  */
 export async function referencePoints(
   { train, heldOut, size, channels }: Dataset,
-  { limit = 2000, signal }: ReferenceOptions = {},
+  { limit = 2000, onProgress, signal }: ReferenceOptions = {},
 ): Promise<ReferencePoint[]> {
   const images = evenly(heldOut, limit);
+  const some = evenly(heldOut, Math.min(limit, Math.max(leastEncoded, Math.floor(encodedPixels / size ** 2))));
   const counts = histograms(evenly(train, trainLimit), { channels, signal });
   const raw = { width: size, height: size, channels: channels as 1 | 2 | 3 | 4 };
-  const values = images.length * size * size * channels;
+  const values = some.length * size * size * channels;
+  let done = 0;
   const encoded = async (encode: (image: Sharp) => Promise<number>) => {
     let bytes = 0;
-    const lengths = inOrder(images, (image) => encode(sharp(image(), { raw })), { signal });
-    for await (const length of lengths) bytes += length;
+    // Few at once: what has begun cannot be stopped.
+    for await (const length of inOrder(some, (image) => encode(sharp(image(), { raw })), { ahead: 4, signal })) {
+      bytes += length;
+      onProgress?.(++done, 2 * some.length);
+    }
     return (bytes * 8) / values;
   };
   return [

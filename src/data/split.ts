@@ -17,7 +17,7 @@ export function chooseHeldOut(names: readonly string[], { fraction, group }: Hel
   const places = new Map(groups.map((name) => [name, 0]));
   if (places.size < 2)
     throw new UserError(
-      `nothing can be held out: ${group ? `the group pattern puts all ${names.length} images into one group, "${groups[0]}"` : `all images are the same, "${names[0]}"`}; at least 2 are needed`,
+      `nothing can be held out: ${group ? `the group pattern puts all ${names.length} images into one group, "${groups[0]}"` : names.length === 1 ? `there is one image only, "${names[0]}"` : `all images are the same, "${names[0]}"`}; at least 2 are needed`,
     );
   for (const name of places.keys()) places.set(name, placeOf(name));
   const sorted = [...places.values()].sort((a, b) => a - b);

@@ -136,7 +136,10 @@ describe("writeFileAtomic", () => {
 describe("replaceFolder", () => {
   test("never takes the place of the folder that one is in, or of one around it", async () => {
     for (const name of ["", " ", ".", "..", "/", process.cwd(), "src/.."])
-      await expect(replaceFolder(name, async () => {}), name).rejects.toThrow(/the folder you are in, or one around it/);
+      await expect(
+        replaceFolder(name, async () => {}),
+        name,
+      ).rejects.toThrow(/the folder you are in, or one around it/);
     expect(existsSync("package.json")).toBe(true);
   });
 

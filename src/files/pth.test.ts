@@ -4,11 +4,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
-import { deflateRawSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { UserError } from "../core/errors.ts";
 import { isTensorRef, modelTensors, openCheckpoint } from "./pth.ts";
 import type { TensorRef } from "./pth.ts";
+import { dict, global, int, type Layout, pickle, reduce, tensor, text, tuple, zip } from "./test-torch.ts";
 
 const fixtures = fileURLToPath(new URL("../../fixtures/parity/mar-3level/", import.meta.url));
 const published = join(fixtures, "checkpoint-last.pth");
@@ -20,70 +20,6 @@ beforeEach(() => {
   path = join(dir, "x.pth");
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
-
-/** A zip of the entries, stored or deflated; yauzl does not look at the checksums, which stay 0. */
-function zip(entries: Record<string, Uint8Array>, { deflate = false } = {}): Buffer {
-  const parts: Buffer[] = [];
-  const directory: Buffer[] = [];
-  let offset = 0;
-  for (const [name, content] of Object.entries(entries)) {
-    const data = deflate ? deflateRawSync(content) : Buffer.from(content);
-    const common = Buffer.alloc(26); // from "version needed" to "extra length"
-    common.writeUInt16LE(20, 0);
-    common.writeUInt16LE(deflate ? 8 : 0, 4);
-    common.writeUInt32LE(data.length, 14);
-    common.writeUInt32LE(content.length, 18);
-    common.writeUInt16LE(name.length, 22);
-    const place = Buffer.alloc(14);
-    place.writeUInt32LE(offset, 10);
-    parts.push(Buffer.from("PK\x03\x04"), common, Buffer.from(name), data);
-    directory.push(Buffer.from("PK\x01\x02\x14\0"), common, place, Buffer.from(name));
-    offset += 30 + name.length + data.length;
-  }
-  const list = Buffer.concat(directory);
-  const end = Buffer.alloc(18);
-  end.writeUInt16LE(parts.length / 4, 4);
-  end.writeUInt16LE(parts.length / 4, 6);
-  end.writeUInt32LE(list.length, 8);
-  end.writeUInt32LE(offset, 12);
-  return Buffer.concat([...parts, list, Buffer.from("PK\x05\x06"), end]);
-}
-
-const text = (value: string) =>
-  Buffer.concat([Buffer.from("X"), Buffer.from(Uint32Array.of(value.length).buffer), Buffer.from(value)]);
-const int = (value: number) => Buffer.concat([Buffer.from("J"), Buffer.from(Int32Array.of(value).buffer)]);
-const tuple = (...items: Buffer[]) => Buffer.concat([Buffer.from("("), ...items, Buffer.from("t")]);
-const global = (module: string, name: string) => Buffer.from(`c${module}\n${name}\n`);
-const reduce = (callee: Buffer, ...args: Buffer[]) => Buffer.concat([callee, tuple(...args), Buffer.from("R")]);
-const dict = (items: Record<string, Buffer>) =>
-  Buffer.concat([
-    Buffer.from("}("),
-    ...Object.entries(items).flatMap(([key, value]) => [text(key), value]),
-    Buffer.from("u"),
-  ]);
-const pickle = (value: Buffer) => Buffer.concat([Buffer.from([0x80, 2]), value, Buffer.from(".")]);
-
-interface Layout {
-  type?: string;
-  key?: string;
-  elements: number;
-  offset?: number;
-  shape: number[];
-  stride: number[];
-}
-const tensor = ({ type = "Float", key = "0", elements, offset = 0, shape, stride }: Layout) =>
-  reduce(
-    global("torch._utils", "_rebuild_tensor_v2"),
-    Buffer.concat([
-      tuple(text("storage"), global("torch", `${type}Storage`), text(key), text("cpu"), int(elements)),
-      Buffer.from("Q"),
-    ]),
-    int(offset),
-    tuple(...shape.map(int)),
-    tuple(...stride.map(int)),
-    Buffer.from([0x89]),
-    reduce(global("collections", "OrderedDict")),
-  );
 
 const bytesOf = (array: { buffer: ArrayBufferLike }) => new Uint8Array(array.buffer as ArrayBuffer);
 const six = bytesOf(Float32Array.of(0, 1, 2, 3, 4, 5));
@@ -182,6 +118,30 @@ describe("storages", () => {
       const result = await readOne(layout, six, { deflate });
       expect(result.shape).toEqual(layout.shape);
       expect([...result.data]).toEqual(expected);
+    }
+  });
+
+  test("a large tensor comes in pieces, from its place in the file; one that is not stored so comes whole", async () => {
+    const large = Float32Array.from({ length: 2_500_000 }, (_, i) => i);
+    const content = (part: Layout) => ({ "x/data.pkl": pickle(dict({ t: tensor(part) })), "x/data/0": bytesOf(large) });
+    const part = { elements: large.length, offset: 3, shape: [2, 1_200_000], stride: [1_200_000, 1] };
+    const cases = [
+      { layout: part, options: {}, pieces: 3 },
+      { layout: part, options: { deflate: true }, pieces: 1 },
+      { layout: { ...part, stride: [1, 2] }, options: {}, pieces: 1 },
+      { layout: { elements: 6, shape: [], stride: [] }, options: {}, pieces: 1 },
+      { layout: { elements: 6, shape: [0], stride: [1] }, options: {}, pieces: 1 },
+    ];
+    for (const { layout, options, pieces } of cases) {
+      writeFileSync(path, zip(content(layout), options));
+      const checkpoint = await openCheckpoint(path);
+      const ref = modelTensors(checkpoint).get("t")!;
+      const got: Float32Array[] = [];
+      for await (const piece of checkpoint.pieces(ref)) got.push(piece as Float32Array);
+      expect(got.length).toBe(pieces);
+      const whole = (await checkpoint.read(ref)).data as Float32Array;
+      expect(Buffer.concat(got.map(bytesOf)).equals(bytesOf(whole))).toBe(true);
+      await checkpoint.close();
     }
   });
 

@@ -6,7 +6,7 @@ import { openPromise } from "yauzl";
 import type { Entry, ZipFile } from "yauzl";
 import { UserError } from "../core/errors.ts";
 import { product } from "../core/arrays.ts";
-import type { DType, HostTensor } from "../core/arrays.ts";
+import type { DType, HostTensor, TypedArray } from "../core/arrays.ts";
 import { Namespace, PickleError, PickleGlobal, unpickle } from "./pickle.ts";
 import { gather, isContiguous, spanOf, storageTypes } from "./torch-storage.ts";
 import type { StorageType } from "./torch-storage.ts";
@@ -23,6 +23,8 @@ export interface Checkpoint {
   value: unknown;
   /** The tensor's values, row-major; half and bfloat16 become float32. Reads only its range of the file. */
   read: (ref: TensorRef) => Promise<HostTensor>;
+  /** The same values in pieces of a few megabytes. */
+  pieces: (ref: TensorRef) => AsyncGenerator<TypedArray>;
   close: () => Promise<void>;
 }
 
@@ -72,7 +74,13 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
       );
     const bytes = await readEntry(zip, entry, { start: 0, length: entry.uncompressedSize });
     const value = unpickle(bytes, { resolve: allowedClass, persistent: (id) => storageOf(id, { folder, entries }) });
-    return { path, value, read: (ref) => readTensor(path, zip, ref), close: async () => zip.close() };
+    return {
+      path,
+      value,
+      read: (ref) => readTensor(path, zip, ref),
+      pieces: (ref) => piecesOf(path, zip, ref),
+      close: async () => zip.close(),
+    };
   } catch (error) {
     zip.close();
     throw explained(path, error);
@@ -217,6 +225,21 @@ async function readTensor(path: string, zip: ZipFile, ref: TensorRef): Promise<H
     return { dtype, shape, data: isContiguous(shape, stride) ? values : gather(values, { shape, stride }) };
   } catch (error) {
     throw explained(path, error);
+  }
+}
+
+const pieceElements = 1 << 20;
+
+/** Only a stored entry can be read from its middle; any other tensor is one piece. */
+async function* piecesOf(path: string, zip: ZipFile, ref: TensorRef): AsyncGenerator<TypedArray> {
+  if (!(ref instanceof StoredTensor)) throw new Error("pieces: this is no tensor of a checkpoint");
+  const { storage, offset, shape, stride } = ref;
+  const count = product(shape);
+  const step = storage.entry.compressionMethod === 0 && isContiguous(shape, stride) ? pieceElements : count;
+  if (count <= step) return yield (await readTensor(path, zip, ref)).data;
+  for (let at = 0; at < count; at += step) {
+    const place = { offset: offset + at, shape: [Math.min(step, count - at)], stride: [1] };
+    yield (await readTensor(path, zip, new StoredTensor(storage, place))).data;
   }
 }
 

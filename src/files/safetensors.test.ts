@@ -130,19 +130,19 @@ describe("faults of a file", () => {
       "dtype",
       { a: { ...entry, dtype: "F8_E4M3" } },
       8,
-      'FILE: tensor "a" has the dtype "F8_E4M3"; readable are F64, I64, F32, I32, U32, U8, BOOL; convert the file to one of these',
+      'FILE: tensor "a" has the dtype "F8_E4M3"; readable are F64, I64, F32, I32, U32, I8, U8, BOOL; convert the file to one of these',
     ],
     [
       "a dtype from the prototype",
       { a: { ...entry, dtype: "toString" } },
       8,
-      'FILE: tensor "a" has the dtype "toString"; readable are F64, I64, F32, I32, U32, U8, BOOL; convert the file to one of these',
+      'FILE: tensor "a" has the dtype "toString"; readable are F64, I64, F32, I32, U32, I8, U8, BOOL; convert the file to one of these',
     ],
     [
       "no entry",
       { a: 3 },
       8,
-      'FILE: tensor "a" has the dtype undefined; readable are F64, I64, F32, I32, U32, U8, BOOL; convert the file to one of these',
+      'FILE: tensor "a" has the dtype undefined; readable are F64, I64, F32, I32, U32, I8, U8, BOOL; convert the file to one of these',
     ],
     [
       "shape",

@@ -79,25 +79,36 @@ export function readSafetensors(path: string): { tensors: Map<string, HostTensor
   return { tensors: new Map(tensors), metadata: file.metadata };
 }
 
+/** A tensor whose bytes are made while they are written, for more of them than fit in memory. */
+export interface TensorPieces {
+  dtype: DType;
+  shape: readonly number[];
+  pieces: () => AsyncIterable<Uint8Array>;
+}
+
 /**
  * Writes the file in one atomic step (see `writeFileAtomic`), tensor after tensor without a second copy in memory. The
  * values start at a multiple of 64 bytes; larger elements come first, so every tensor is aligned for its element.
  */
 export async function writeSafetensors(
   path: string,
-  tensors: Iterable<[string, HostTensor]>,
+  tensors: Iterable<[string, HostTensor | TensorPieces]>,
   { metadata = {} }: { metadata?: Record<string, string> } = {},
 ): Promise<void> {
   const sorted = [...tensors].sort(([, a], [, b]) => bytesPerElement(b.dtype) - bytesPerElement(a.dtype));
   const header: [string, unknown][] = Object.keys(metadata).length ? [["__metadata__", metadata]] : [];
   const seen = new Set<string>(["__metadata__"]);
   let end = 0;
-  for (const [name, { dtype, shape, data }] of sorted) {
+  for (const [name, tensor] of sorted) {
+    const { dtype, shape } = tensor;
+    const data = "data" in tensor ? tensor.data : undefined;
     if (seen.has(name)) throw new Error(`writeSafetensors: the name "${name}" is taken; every tensor needs its own`);
-    if (data.length !== product(shape) || data.BYTES_PER_ELEMENT !== bytesPerElement(dtype))
+    if (data && (data.length !== product(shape) || data.BYTES_PER_ELEMENT !== bytesPerElement(dtype)))
       throw new Error(`writeSafetensors: "${name}": ${data.length} values are no ${dtype} [${shape.join(", ")}]`);
     seen.add(name);
-    header.push([name, { dtype: nameOf[dtype], shape, data_offsets: [end, (end += data.byteLength)] }]);
+    const start = end;
+    end += product(shape) * bytesPerElement(dtype);
+    header.push([name, { dtype: nameOf[dtype], shape, data_offsets: [start, end] }]);
   }
   const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
   const dataStart = Math.ceil((8 + json.length) / 64) * 64;
@@ -106,10 +117,19 @@ export async function writeSafetensors(
   start.set(json, 8);
   const write = async (piece: (bytes: Uint8Array) => Promise<void>) => {
     await piece(start);
-    for (const [, { data }] of sorted) await piece(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    for (const [name, tensor] of sorted) {
+      let left = product(tensor.shape) * bytesPerElement(tensor.dtype);
+      for await (const bytes of "data" in tensor ? [bytesOf(tensor)] : tensor.pieces()) {
+        await piece(bytes);
+        left -= bytes.length;
+      }
+      if (left !== 0) throw new Error(`writeSafetensors: "${name}": its pieces are ${left} bytes short of its shape`);
+    }
   };
   await writeFileAtomic(path, write, { totalBytes: dataStart + end });
 }
+
+const bytesOf = ({ data }: HostTensor): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
   try {

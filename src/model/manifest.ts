@@ -63,6 +63,7 @@ export function manifest(config: ModelConfig, { weights }: { weights: string }) 
     version: 1,
     name,
     weights,
+    ...(config.dtype === "q8" ? { sessionOptions: exactProducts } : {}),
     imageSize,
     channels,
     classes,
@@ -100,6 +101,9 @@ export function manifest(config: ModelConfig, { weights }: { weights: string }) 
   };
 }
 
+/** Without it some processors lose high bits in products of bytes. */
+const exactProducts = { "session.x64quantprecision": "1" };
+
 function inputsOf(outputs: Outputs): Value[] {
   return topological(Object.values(outputs)).flatMap((tensor) =>
     is(tensor, "input") ? [value(tensor.attributes.name, tensor)] : [],
@@ -114,8 +118,8 @@ function value(name: string, { dtype, shape }: Tensor): Value {
 
 const letters = {
   R: "rows: squares of a level that are drawn side by side; in a begin graph twice as many with guidance",
-  M: "patches or pixels that are drawn in this run, of all rows",
-  P: "steps that the keys and values come from",
+  M: "patches or pixels that are drawn in this run, of all rows; in a step graph twice as many with guidance",
+  L: "positions that there is room for, at least as many as were drawn before",
   r: "tokens of each row whose outputs are computed",
 };
 
@@ -130,10 +134,11 @@ const meanings: Record<string, string> = {
   take: "which of all outputs read, counted through all rows, are each patch's conditions; their count for none",
   patch: "values of the patch before this one; zeros at the first",
   position: "number of the patch that is to be drawn",
-  "keys.i": "keys of block i from the steps before",
-  "values.i": "values of block i from the steps before",
-  "next.keys.i": "keys.i for the next step",
-  "next.values.i": "values.i for the next step",
+  "keys.i": "keys of block i at the positions before, each in its column",
+  "values.i": "values of block i at the positions before, each in its row",
+  seen: "0 for a position before this one, -1e30 for room that is still empty",
+  "key.i": "what goes into keys.i at this position",
+  "value.i": "what goes into values.i at this position",
   uniforms: "random numbers from 0 up to 1, one for each channel of each pixel",
   temperature: "what logits are multiplied by",
   guidance: "strength of guidance at this step",
@@ -146,7 +151,7 @@ const calls = [
   "To draw squares of a level, given labels (level 0) or conditions (below): where the level has a guiding graph, run it on the conditions, and turn its bytes into values; these, twice with guidance, are colour. Run begin for prefix. Then take the level's steps, which give every patch of every row.",
   "Turn a byte b of channel c into its value by values[c][b].",
   "Steps of a level of kind mar: n = min(tokens, sampling.iterations of the level). Every row has a random order of its patches. masked begins as tokens. In step s from 0: next = max(1, min(masked - 1, floor(tokens * cos(pi / 2 * (s + 1) / n)))); until = next, but 0 in the last step; the patches to draw are those at until, until + 1, ... masked - 1 of the row's order, in ascending number; then masked = until. Where there are none go on with the next step. Run step with patches and mask as they are. read may hold all patches of each row, before to before + tokens - 1; then output number row * tokens + patch is that of a patch. take has for each patch to draw, row after row, the patches at conditionsFrom, [rows down, columns right] in the grid of patches, and for one outside of the grid the number of all outputs read. With guidance take goes through all 2*R rows. Then draw what stands in the patches, put its values into patches and set their mask to 0.",
-  "Steps of a level of kind ar: one for each patch in ascending number s, position [s]. Keys and values begin with no steps, P = 0, and are then those of the run before. Run step, and draw what stands in the patch of every row.",
+  "Steps of a level of kind ar: one for each patch in ascending number s, position [s]. keys.i and values.i begin as zeros with room for L positions, such as L = tokens. Run step; put key.i into column s of keys.i and value.i into row s of values.i, for each row and head; and draw what stands in the patch of every row.",
   "What stands in the patches, row after row and in ascending number within a row: squares of the next level, with the step's conditions; below the last level single pixels: run pixels on the conditions for their bytes. A patch's values are those of the square in it, [channels, side, side], or of its pixel.",
   "The strength of guidance g is sampling.guidance with the schedule constant. With linear it follows the step of level 0, and holds for everything drawn inside of that step: 1 + (g - 1) * done, where done is (tokens - next) / tokens for mar and (s + 1) / tokens for ar. A guiding graph of level l takes the strength of the step around it.",
   "Patch number k of a square lies at row floor(k / grid) and column k mod grid of its grid, and takes patch by patch pixels.",

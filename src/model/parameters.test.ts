@@ -3,10 +3,10 @@
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
+import { configOfCase } from "../config/published-case.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { modelTensors, openCheckpoint } from "../files/pth.ts";
 import { readJson } from "../files/model.ts";
-import { configOfCase } from "../parity/case.ts";
 import { decays, modelParameters, startingValue, swigluWidth } from "./parameters.ts";
 
 const fixture = (name: string, file: string) =>

@@ -3,12 +3,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { explain, type ModelConfig, parseModelConfig } from "../config/model.ts";
-import type { HostTensor, TypedArray } from "../core/arrays.ts";
+import { explain, type ModelConfig } from "../config/model.ts";
+import { configOfCase } from "../config/published-case.ts";
+import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
-import { modelTensors, openCheckpoint } from "../files/pth.ts";
+import { checkedTensors } from "../files/convert.ts";
+import { openCheckpoint } from "../files/pth.ts";
 import { readSafetensorsHeader, readTensor } from "../files/safetensors.ts";
-import { modelParameters } from "../model/parameters.ts";
 
 const sampleSettings = z.object({
   labels: z.array(z.int()),
@@ -20,15 +21,6 @@ const sampleSettings = z.object({
 });
 
 const caseSchema = z.object({
-  image_sizes: z.array(z.int()).min(2),
-  widths: z.array(z.int()),
-  depths: z.array(z.int()),
-  heads: z.array(z.int()),
-  generators: z.array(z.enum(["ar", "mar"])),
-  guiding_pixel: z.boolean(),
-  num_conds: z.int(),
-  classes: z.int(),
-  red_weight_train: z.number(),
   train: z.object({
     lr: z.number(),
     betas: z.tuple([z.number(), z.number()]),
@@ -52,33 +44,10 @@ export interface ParityCase {
   has(key: string): boolean;
   /** A recorded array of expected.safetensors. */
   expected(key: string): HostTensor;
+  /** The checkpoint after the first of the two recorded steps, with the optimiser's state, where there is one. */
+  afterFirstStep?: string;
   /** The names of all recorded arrays. */
   keys: string[];
-}
-
-/** Our configuration of a published architecture, as `case.json` describes it. */
-export function configOfCase(value: unknown, source: string): ModelConfig {
-  const parsed = caseSchema.safeParse(value);
-  if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0])}`);
-  const { image_sizes, widths, depths, heads, generators, guiding_pixel, num_conds, classes, red_weight_train } =
-    parsed.data;
-  const levels = generators.map((generator, l) => {
-    const transformer = { width: widths[l], depth: depths[l], heads: heads[l] };
-    if (l === generators.length - 1) return { kind: "pixel", ...transformer };
-    const patch = image_sizes[l + 1];
-    return generator === "ar"
-      ? { kind: "ar", patch, ...transformer }
-      : { kind: "mar", patch, ...transformer, conditions: num_conds, guidingPixel: guiding_pixel && l > 0 };
-  });
-  return parseModelConfig(
-    {
-      imageSize: image_sizes[0],
-      classes: Array.from({ length: classes }, (_, i) => `class ${i}`),
-      levels,
-      redWeight: red_weight_train,
-    },
-    source,
-  );
 }
 
 export async function readCase(folder: string): Promise<ParityCase> {
@@ -89,14 +58,18 @@ export async function readCase(folder: string): Promise<ParityCase> {
     );
   const json = parseJson(caseFile);
   const config = configOfCase(json, caseFile);
-  const { train, samples } = caseSchema.parse(json);
+  const parsed = caseSchema.safeParse(json);
+  if (!parsed.success) throw new UserError(`${caseFile}: ${explain(parsed.error.issues[0])}`);
+  const { train, samples } = parsed.data;
   const file = readSafetensorsHeader(join(folder, "expected.safetensors"));
+  const afterFirstStep = join(folder, "checkpoint-after-step0.pth");
   return {
     name: basename(folder),
     config,
     train,
     samples,
     weights: await readWeights(join(folder, "checkpoint-last.pth"), config),
+    ...(existsSync(afterFirstStep) ? { afterFirstStep } : {}),
     has: (key) => file.tensors.has(key),
     expected: (key) => readTensor(file, key),
     keys: [...file.tensors.keys()],
@@ -115,27 +88,11 @@ function parseJson(path: string): unknown {
 export async function readWeights(path: string, config: ModelConfig): Promise<Map<string, Float32Array>> {
   const checkpoint = await openCheckpoint(path);
   try {
-    const tensors = modelTensors(checkpoint);
-    const wanted = modelParameters(config);
-    const problems = [
-      ...wanted.flatMap(({ name, shape }) => {
-        const found = tensors.get(name);
-        if (!found) return [`${name} is missing`];
-        return String(found.shape) === String(shape) ? [] : [`${name} is [${found.shape}], expected [${shape}]`];
-      }),
-      ...[...tensors.keys()].filter((name) => !wanted.some((w) => w.name === name)).map((name) => `${name} is unknown`),
-    ];
-    if (problems.length > 0)
-      throw new UserError(
-        `${path} does not fit the architecture: ${problems.slice(0, 8).join("; ")}${problems.length > 8 ? `; and ${problems.length - 8} more` : ""}`,
-      );
     const weights = new Map<string, Float32Array>();
-    for (const { name } of wanted) weights.set(name, toFloat32((await checkpoint.read(tensors.get(name)!)).data));
+    for (const [name, ref] of checkedTensors(checkpoint, config))
+      weights.set(name, (await checkpoint.read(ref)).data as Float32Array);
     return weights;
   } finally {
     await checkpoint.close();
   }
 }
-
-const toFloat32 = (data: TypedArray): Float32Array =>
-  data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number>);

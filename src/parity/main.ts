@@ -6,12 +6,13 @@ import { nodeEngine } from "../engine/node.ts";
 import { readCase } from "./case.ts";
 import type { Comparison } from "./compare.ts";
 import { compareSamples } from "./samples.ts";
-import { compareEvaluation, compareTraining } from "./teacher.ts";
+import { compareEvaluation, compareResumed, compareTraining } from "./teacher.ts";
 
 const usage = `Usage: npm run parity -- DIR ...
 
 Compares this program with the published implementation. Each DIR holds case.json, checkpoint-last.pth and
-expected.safetensors, laid out as in fixtures/parity (its README says how). Prints a line per comparison: name, worst
+expected.safetensors, laid out as in fixtures/parity (its README says how), and may hold
+checkpoint-after-step0.pth, from which training then has to resume. Prints a line per comparison: name, worst
 absolute error, tolerance, ok or FAIL.
 
 Example: npm run parity -- fixtures/parity/*`;
@@ -31,7 +32,7 @@ async function main(folders: string[]): Promise<number> {
   for (const folder of folders.filter((path) => !path.endsWith(".md"))) {
     const recorded = await readCase(folder);
     console.log(`${recorded.name}:`);
-    for (const compare of [compareEvaluation, compareTraining, compareSamples])
+    for (const compare of [compareEvaluation, compareTraining, compareResumed, compareSamples])
       for (const result of await outcome(compare(engine, recorded), compare.name)) {
         console.log(`  ${line(result)}`);
         compared++;

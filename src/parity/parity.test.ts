@@ -1,10 +1,14 @@
 /** The published implementation's recorded results hold, all of them; and a model that is not theirs does not pass. */
 
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type HostTensor, uint8 } from "../core/arrays.ts";
 import { nodeEngine } from "../engine/node.ts";
+import { openCheckpoint, type TensorRef } from "../files/pth.ts";
 import { input } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { pixelPrefix } from "../model/parameters.ts";
@@ -12,7 +16,7 @@ import { normalize, patchify } from "../model/patches.ts";
 import { type ParityCase, readCase } from "./case.ts";
 import { type Comparison, within } from "./compare.ts";
 import { compareSamples } from "./samples.ts";
-import { compareEvaluation, compareTraining } from "./teacher.ts";
+import { compareEvaluation, compareResumed, compareTraining } from "./teacher.ts";
 
 const engine = await nodeEngine();
 const folder = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url));
@@ -47,6 +51,27 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
     const comparisons = await compare(engine, parityCase);
     expect(failures(comparisons)).toEqual([]);
     expect(names(comparisons).sort()).toEqual(parityCase.keys.filter((key) => wanted.test(key)).sort());
+  });
+
+  it("training that resumes from the checkpoint after the first step agrees", async ({ skip }) => {
+    if (!parityCase.afterFirstStep) skip("none was recorded");
+    const comparisons = await compareResumed(engine, parityCase);
+    expect(failures(comparisons)).toEqual([]);
+    const second = parityCase.keys.filter((key) => /^train1\.(loss$|grad_norm$|grad\.|gradnorm\.|after\.)/.test(key));
+    expect(names(comparisons).sort()).toEqual(second.map((key) => `resumed: ${key}`).sort());
+  });
+
+  it("a moment that is lost is noticed where training resumes", async ({ skip }) => {
+    if (!parityCase.afterFirstStep) skip("none was recorded");
+    const path = join(mkdtempSync(join(tmpdir(), "parity-")), "spoilt.pth");
+    try {
+      writeFileSync(path, await withoutFirstMoment(parityCase.afterFirstStep!));
+      expect(names(failures(await compareResumed(engine, { ...parityCase, afterFirstStep: path })))).toEqual([
+        "resumed: train1.after.generator.patch_emb_ln.weight",
+      ]);
+    } finally {
+      rmSync(dirname(path), { recursive: true });
+    }
   });
 
   it("first level's patches agree", async () => {
@@ -109,4 +134,15 @@ function withWeight(parityCase: ParityCase, name: string, error: number): Parity
   const changed = parityCase.weights.get(name)!.slice();
   changed[0] += error;
   return { ...parityCase, weights: new Map([...parityCase.weights, [name, changed]]) };
+}
+
+/** The checkpoint's bytes with zeros for the first moments of its second parameter without weight decay. */
+async function withoutFirstMoment(path: string): Promise<Uint8Array> {
+  const checkpoint = await openCheckpoint(path);
+  const tree = checkpoint.value as Map<string, Map<string, Map<number, Map<string, TensorRef>>>>;
+  const { data } = await checkpoint.read(tree.get("optimizer")!.get("state")!.get(1)!.get("exp_avg")!);
+  await checkpoint.close();
+  const bytes = readFileSync(path);
+  const moments = new Uint8Array(data.buffer as ArrayBuffer);
+  return bytes.fill(0, bytes.indexOf(moments), bytes.indexOf(moments) + moments.length);
 }

@@ -1,15 +1,21 @@
 /** Compares the teacher-forced passes of a case: conditions, likelihood, losses, gradients, AdamW steps. */
 
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { learningRateAt } from "../config/training.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import { float32, int32 } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
+import { openConversion } from "../files/convert.ts";
 import { gatherRows, input } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { placedLevels } from "../config/model.ts";
 import { lossGraph } from "../model/loss.ts";
 import { decays, modelParameters } from "../model/parameters.ts";
 import { type Batch, lossFeeds, type Masks, planPass, takeNeighbours } from "../model/plan.ts";
-import { adamw, clipScale, globalNorm } from "../train/adamw.ts";
+import { adamw, type AdamWOptions, clipScale, globalNorm } from "../train/adamw.ts";
+import { loadCheckpoint, type TrainingState } from "../train/checkpoint.ts";
 import { trainingStep } from "../train/step.ts";
 import type { ParityCase } from "./case.ts";
 import { type Comparison, relative, relativeToLargest, within } from "./compare.ts";
@@ -96,17 +102,57 @@ export async function compareEvaluation(engine: Engine, recorded: ParityCase): P
   return results;
 }
 
+/** Both recorded steps, from the checkpoint before them. */
 export async function compareTraining(engine: Engine, recorded: ParityCase): Promise<Comparison[]> {
+  const { train } = recorded;
+  const values = new Map([...recorded.weights].map(([name, data]) => [name, data.slice()]));
+  const moments = new Map(
+    [...values].map(([name, { length }]) => [
+      name,
+      { first: new Float32Array(length), second: new Float32Array(length) },
+    ]),
+  );
+  return compareSteps(engine, recorded, {
+    state: { step: 0, values, moments },
+    settings: {
+      learningRate: train.lr,
+      betas: train.betas,
+      eps: train.eps,
+      weightDecay: train.weight_decay,
+      clip: train.grad_clip,
+    },
+  });
+}
+
+/** The second recorded step alone, by training that goes on from the converted checkpoint after the first. */
+export async function compareResumed(engine: Engine, recorded: ParityCase): Promise<Comparison[]> {
+  const { afterFirstStep, config } = recorded;
+  if (afterFirstStep === undefined) return [];
+  const folder = await mkdtemp(join(tmpdir(), "fractalgen-parity-"));
+  try {
+    const conversion = await openConversion(afterFirstStep, config);
+    await conversion.write(folder).finally(conversion.close);
+    const { state, training } = await loadCheckpoint(folder);
+    const settings = { ...training, learningRate: learningRateAt(state.step, training) };
+    const results = await compareSteps(engine, recorded, { state, settings });
+    return results.map((result) => ({ ...result, name: `resumed: ${result.name}` }));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The recorded steps that `state` has not taken yet. */
+async function compareSteps(
+  engine: Engine,
+  recorded: ParityCase,
+  {
+    state: { step: taken, values, moments },
+    settings,
+  }: { state: Omit<TrainingState, "average">; settings: AdamWOptions & { clip: number } },
+): Promise<Comparison[]> {
   const { config, expected, train } = recorded;
   const step = await trainingStep(engine, config);
   const parameters = modelParameters(config);
-  const values = new Map([...recorded.weights].map(([name, data]) => [name, data.slice()]));
-  const moments = new Map(
-    parameters.map(({ name }) => {
-      const length = values.get(name)!.length;
-      return [name, { first: new Float32Array(length), second: new Float32Array(length) }];
-    }),
-  );
   const labels = int32(
     Array.from(numbers(expected("labels")), (label, i) => (train.label_dropped[i] ? config.classes.length : label)),
     [train.label_dropped.length],
@@ -114,7 +160,7 @@ export async function compareTraining(engine: Engine, recorded: ParityCase): Pro
   const batch = { images: expected("images.u8").data as Uint8Array, labels };
   const results: Comparison[] = [];
   const firstGradients = new Map<string, ArrayLike<number>>();
-  for (const number of [0, 1]) {
+  for (const number of [0, 1].slice(taken)) {
     const pass = `train${number}`;
     const { loss } = await step.run(values, batch, { masks: recordedMasks(recorded, pass) });
     results.push(relative(`${pass}.loss`, loss, numbers(expected(`${pass}.loss`))[0], 1e-5));
@@ -126,7 +172,8 @@ export async function compareTraining(engine: Engine, recorded: ParityCase): Pro
       const key = `${pass}.grad.${name}`;
       const normKey = `${pass}.gradnorm.${name}`;
       // Of large tensors only the norm was recorded; then ours, which has that norm, tells where the noise is.
-      if (number === 0) firstGradients.set(name, recorded.has(key) ? numbers(expected(key)) : gradient.slice());
+      const first = `train0.grad.${name}`;
+      if (number === taken) firstGradients.set(name, recorded.has(first) ? numbers(expected(first)) : gradient.slice());
       if (recorded.has(key)) {
         const recordedGradient = numbers(expected(key));
         results.push(
@@ -140,13 +187,8 @@ export async function compareTraining(engine: Engine, recorded: ParityCase): Pro
         values.get(name)!,
         gradient,
         moments.get(name)!,
-        {
-          learningRate: train.lr,
-          betas: train.betas,
-          eps: train.eps,
-          weightDecay: decays(parameter) ? train.weight_decay : 0,
-        },
-        { step: number + 1, scale: clipScale(norm, train.grad_clip) },
+        { ...settings, weightDecay: decays(parameter) ? settings.weightDecay : 0 },
+        { step: number + 1, scale: clipScale(norm, settings.clip) },
       );
     }
   }

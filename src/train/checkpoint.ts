@@ -4,13 +4,13 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
-import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { derive, seedKey } from "../core/random.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { recoverFolder, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { recoverFolder, replaceFolder } from "../files/atomic.ts";
 import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
-import { readSafetensors, writeSafetensors } from "../files/safetensors.ts";
+import { readSafetensors } from "../files/safetensors.ts";
+import { optimizerName, stateName, writeTrainingFiles } from "../files/training-state.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
 import type { Moments } from "./adamw.ts";
 
@@ -63,9 +63,6 @@ export const dataRecord = ({ source, fingerprint, train, heldOut }: Dataset, ope
 
 const copied = (values: Map<string, Float32Array>) => new Map([...values].map(([name, data]) => [name, data.slice()]));
 
-const optimizerName = "optimizer.safetensors";
-const stateName = "state.json";
-
 /**
  * Weights to fine-tune: those of a model folder, for the classes of other data. A class that the model knows keeps its
  * embedding, new ones get new ones; moments start at zero. UserError where the levels differ.
@@ -107,21 +104,14 @@ export async function saveCheckpoint(
     state,
   }: { model: ModelConfig; training: TrainingConfig; dataset: DataRecord; state: TrainingState },
 ): Promise<void> {
-  const shapes = modelParameters(model);
-  function* optimizer(): Generator<[string, HostTensor]> {
-    for (const { name, shape } of shapes) {
-      const { first, second } = state.moments.get(name)!;
-      for (const [part, data] of Object.entries({ value: state.values.get(name)!, first, second }))
-        yield [`${part}.${name}`, { dtype: "float32", shape, data }];
-    }
-  }
   await replaceFolder(folder, async (temporary) => {
     await writeModelFolder(temporary, model, state.average);
-    await writeSafetensors(join(temporary, optimizerName), optimizer());
-    await writeFileAtomic(
-      join(temporary, stateName),
-      `${JSON.stringify({ step: state.step, dataset, training }, null, 2)}\n`,
-    );
+    await writeTrainingFiles(temporary, model, {
+      step: state.step,
+      dataset,
+      training,
+      values: (part, name) => (part === "value" ? state.values.get(name)! : state.moments.get(name)![part]),
+    });
   });
 }
 

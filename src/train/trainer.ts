@@ -68,11 +68,11 @@ export async function* train(
   const batches = batchSource(dataset, training);
   let evaluated = performance.now();
   let saved = performance.now();
-  const evaluation = async (split: Split): Promise<TrainingRecord> => {
-    const bits = await evaluate(state.average, split);
+  async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
+    const bits = await evaluate(state.average, split, { signal });
     evaluated = performance.now();
-    return { kind: "evaluation", step: state.step, bits, images: split.count };
-  };
+    if (bits !== undefined) yield { kind: "evaluation", step: state.step, bits, images: split.count };
+  }
   const since = (time: number) => (performance.now() - time) / 1000;
   try {
     while (state.step < training.steps && !signal?.aborted) {
@@ -95,7 +95,7 @@ export async function* train(
       const seconds = since(started);
       yield { kind: "step", step: state.step, loss, bits, gradientNorm, learningRate, seconds };
       if (state.step === training.steps) {
-        yield await evaluation(dataset.heldOut);
+        yield* evaluation(dataset.heldOut);
         yield { kind: "checkpoint", step: state.step };
         return;
       }
@@ -103,7 +103,7 @@ export async function* train(
       const keep = training.saveSteps > 0 && state.step % training.saveSteps === 0;
       // With a checkpoint too, unless there has just been one.
       if (state.step % training.evaluateSteps === 0 || (due && since(evaluated) > training.checkpointSeconds / 2))
-        yield await evaluation(evenly(dataset.heldOut, training.evaluateImages));
+        yield* evaluation(evenly(dataset.heldOut, training.evaluateImages));
       if (!due && !keep) continue;
       yield { kind: "checkpoint", step: state.step };
       saved = performance.now();
@@ -132,7 +132,8 @@ function update(
   }
 }
 
-function checkDataset({ imageSize, channels, classes }: ModelConfig, dataset: Dataset): void {
+/** A UserError where a model cannot be trained on these data. */
+export function checkDataset({ imageSize, channels, classes }: ModelConfig, dataset: Dataset): void {
   if (dataset.size !== imageSize || dataset.channels !== channels)
     throw new UserError(
       `the images of ${dataset.name} are ${dataset.size}x${dataset.size} with ${dataset.channels} channels, but the model generates ${imageSize}x${imageSize} with ${channels}`,
@@ -171,8 +172,14 @@ function evenly(split: Split, most: number): Split {
   };
 }
 
-interface HeldOutLikelihood {
-  (values: ReadonlyMap<string, Float32Array>, split: Split): Promise<number>;
+/** Nothing where the signal stops it. */
+type Estimate = (
+  values: ReadonlyMap<string, Float32Array>,
+  split: Split,
+  options: { signal?: AbortSignal },
+) => Promise<number | undefined>;
+
+interface HeldOutLikelihood extends Estimate {
   dispose(): Promise<void>;
 }
 
@@ -184,12 +191,13 @@ async function heldOutLikelihood(
 ): Promise<HeldOutLikelihood> {
   const { nats } = lossGraph(model);
   const session = await engine.session(writeOnnx({ nats }));
-  const run = async (values: ReadonlyMap<string, Float32Array>, split: Split) => {
+  const run: Estimate = async (values, split, { signal }) => {
     const parameters: Record<string, HostTensor> = {};
     for (const { name, shape } of modelParameters(model)) parameters[name] = float32(values.get(name)!, shape);
     let total = 0;
     let predicted = 0;
     for (let from = 0; from < split.count; from += microBatch) {
+      if (signal?.aborted) return undefined;
       const images = imagesBetween(split, { from, to: Math.min(split.count, from + microBatch) });
       const labels = new Int32Array(Math.min(microBatch, split.count - from)).fill(model.classes.length);
       const plan = planPass(model, labels.length, evaluationMasks(seed, from));

@@ -1,0 +1,138 @@
+/** `fractalgen convert`: what it says, what it writes, and that a mistake leaves nothing behind. */
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { publishedPreset } from "../config/published.ts";
+import { readModelFolder } from "../files/model.ts";
+import { global, pickle, reduce, text, zip } from "../files/test-torch.ts";
+import { configFrom } from "./convert.ts";
+import { run } from "./program.ts";
+
+const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/ar-3level/${name}`, import.meta.url));
+const caseFile = fixture("case.json");
+const { parameters } = JSON.parse(readFileSync(caseFile, "utf8"));
+const last = fixture("checkpoint-last.pth");
+const resumable = fixture("checkpoint-after-step0.pth");
+
+let dir: string;
+let out: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "convert-cli-"));
+  out = join(dir, "out");
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+async function convert(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const said = { out: "", err: "" };
+  const spies = [
+    vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
+    vi.spyOn(console, "error").mockImplementation((line: string) => void (said.err += `${line}\n`)),
+    vi.spyOn(process.stderr, "write").mockImplementation(() => true),
+  ];
+  try {
+    return { code: await run(["convert", ...args]), ...said };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
+
+describe("convert", () => {
+  it("by a parity case, and the result's own config.json gives the same again", async () => {
+    expect(await convert(last, out, "--config", caseFile)).toEqual({
+      code: 0,
+      out: `${out}\n`,
+      err: `0.2M parameters, 956 kB in ${out}\n`,
+    });
+    const again = join(dir, "again");
+    await convert(last, again, "--config", join(out, "config.json"));
+    for (const file of ["config.json", "model.safetensors"])
+      expect(readFileSync(join(again, file)).equals(readFileSync(join(out, file)))).toBe(true);
+  });
+
+  it("with the optimiser's state says how to go on", async () => {
+    const run = join(dir, "run");
+    const { err, out: said } = await convert(resumable, join(run, "last"), "--config", caseFile);
+    expect(err).toMatch(/and the optimiser's state after 1 step, 3\.8 MB in /);
+    expect(err).toContain(`to go on training: fractalgen train --resume ${run} --data `);
+    expect(said).toBe(`${join(run, "last")}\n`);
+    expect(readModelFolder(run).folder).toBe(join(run, "last"));
+  });
+
+  it("--json says it in one line, --no-optimizer leaves the state behind", async () => {
+    const { out: line, err } = await convert(resumable, out, "--config", caseFile, "--json");
+    expect(JSON.parse(line)).toEqual({ out, parameters, bytes: 16 * parameters, step: 1 });
+    expect(err).toBe("");
+    const other = join(dir, "other");
+    await convert(resumable, other, "--config", caseFile, "--no-optimizer");
+    expect(readdirSync(other).sort()).toEqual(["config.json", "model.safetensors"]);
+  });
+
+  it("takes the published models by name", () => {
+    expect(configFrom("fractalmar_in64")).toEqual(publishedPreset("fractalmar_in64"));
+  });
+});
+
+describe("a mistake is one sentence and leaves nothing:", () => {
+  const bomb = zip({
+    "x/data.pkl": pickle(reduce(global("os", "system"), text("true"))),
+  });
+  const mistakes: [what: string, args: (path: string) => string[], sentence: RegExp][] = [
+    ["no configuration", (path) => [path, out], /--config/],
+    [
+      "a preset with a typo",
+      (path) => [path, out, "--config", "fractalmar_in46"],
+      /--config: there is no file fractalmar_in46, and no model of this name; .*; did you mean "fractalmar_in64"\?$/,
+    ],
+    [
+      "another architecture",
+      () => [last, out, "--config", "fractalar_in64"],
+      /does not fit the architecture: .*missing.*; give the configuration/,
+    ],
+    ["no file", (path) => [`${path}x`, out, "--config", caseFile], /there is no such file; check the path$/],
+    [
+      "no zip",
+      (path) => (writeFileSync(path, "hello, world"), [path, out, "--config", caseFile]),
+      /no PyTorch checkpoint: a zip written by torch\.save is expected/,
+    ],
+    [
+      "a truncated checkpoint",
+      (path) => (writeFileSync(path, readFileSync(last).subarray(0, 500_000)), [path, out, "--config", caseFile]),
+      /the zip is cut short or damaged .*; fetch it again$/,
+    ],
+    [
+      "a pickle that would run a command",
+      (path) => (writeFileSync(path, bomb), [path, out, "--config", caseFile]),
+      /asks for the class os\.system, which is not one a checkpoint needs/,
+    ],
+    [
+      "a configuration that is none",
+      (path) => (writeFileSync(path, '{"imageSize": 8}'), [last, out, "--config", path]),
+      /classes/,
+    ],
+    ["a folder in use", () => [last, dir, "--config", caseFile], /is there already; give the name of a new folder$/],
+  ];
+  it.each(mistakes)("%s", async (_, args, sentence) => {
+    const path = join(dir, "x");
+    const { code, err, out: said } = await convert(...args(path));
+    expect([code, said]).toEqual([2, ""]);
+    expect(err.trim()).toMatch(sentence);
+    expect(err.trim()).toMatch(/^error: [^\n]*$/);
+    expect(existsSync(out)).toBe(false);
+    expect(readdirSync(dir).filter((name) => name !== "x")).toEqual([]);
+  });
+
+  const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
+  it.skipIf(!canMount)("too little disk (skipped where no small one can be mounted)", () => {
+    const main = fileURLToPath(new URL("./main.ts", import.meta.url));
+    const shell = `mount -t tmpfs -o size=512k tmpfs ${dir} && "$0" "$@"; echo $?; ls -A ${dir}`;
+    const command = [process.execPath, "--import", "tsx", main, "convert", last, out, "--config", caseFile];
+    const said = execFileSync("unshare", ["-rm", "sh", "-c", `(${shell}) 2>&1`, ...command], { encoding: "utf8" });
+    expect(said).toBe(
+      `error: ${out} needs 956 kB, but its disk has 524 kB left; free some space or choose another place\n2\n`,
+    );
+  });
+});

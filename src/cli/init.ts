@@ -1,0 +1,115 @@
+/** `fractalgen init`: one of the paper's models with random weights, to try at full size what needs no trained ones. */
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import type { ModelConfig } from "../config/model.ts";
+import { publishedNames, publishedPreset } from "../config/published.ts";
+import { product } from "../core/arrays.ts";
+import { byteCount } from "../core/byte-count.ts";
+import { UserError } from "../core/errors.ts";
+import { derive, seedKey } from "../core/random.ts";
+import { recoverFolder, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { configName, weightsName } from "../files/model.ts";
+import { type TensorPieces, writeSafetensors } from "../files/safetensors.ts";
+import { modelParameters, startingValue } from "../model/parameters.ts";
+import { helpOption } from "./engine.ts";
+import { interruptible } from "./interrupt.ts";
+import { checkFolder } from "./outputs.ts";
+import { duration, progressOn } from "./progress.ts";
+import { checkSpace } from "./space.ts";
+import { filled, whole } from "./values.ts";
+
+interface InitFlags {
+  seed: number;
+  json?: boolean;
+}
+
+export function addInit(program: Command): void {
+  program
+    .command("init")
+    .summary("one of the paper's models with random weights")
+    .description(
+      "Write a model folder with the random weights that training starts from, so that a model can be tried at full size without a download. Images from it are noise.",
+    )
+    .argument("<preset>", publishedNames.join(", "))
+    .argument("<out>", "a new folder", filled)
+    .option("--seed <n>", "the same seed gives the same weights", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0)
+    .option("--json", "print one line of JSON, no progress")
+    .addHelpOption(helpOption())
+    .addHelpText(
+      "after",
+      '\nExample:\n  fractalgen init fractalmar_in64 random64 --seed 1\n  fractalgen sample --model random64 --iterations 4,4 -n 1 --guidance 1 --class "golden retriever"',
+    )
+    .action(init);
+}
+
+async function init(preset: string, out: string, { seed, json }: InitFlags): Promise<void> {
+  const config = publishedPreset(preset);
+  checkFolder(out, { option: "<out>" });
+  await recoverFolder(out);
+  if (existsSync(out)) throw new UserError(`${out} is there already; give the name of a new folder`);
+  const parameters = modelParameters(config).reduce((sum, { shape }) => sum + product(shape), 0);
+  const bytes = 4 * parameters;
+  await checkSpace(out, bytes);
+
+  if (!json) console.error(`${preset}: ${millions(parameters)} parameters, ${byteCount(bytes)} in ${out}`);
+  const progress = progressOn(process.stderr, { quiet: json });
+  const { signal, exitCode, done } = interruptible();
+  const started = performance.now();
+  try {
+    await writeRandomModel(out, config, {
+      seed,
+      signal,
+      onProgress: (count) => {
+        const seconds = (performance.now() - started) / 1000;
+        const left = duration((seconds * (parameters - count)) / count);
+        progress.update(
+          `${((100 * count) / parameters).toFixed(0).padStart(3)}%  ${byteCount(4 * count)} of ${byteCount(bytes)}  ${left} left`,
+        );
+      },
+    });
+  } catch (error) {
+    progress.clear();
+    if (!signal.aborted) throw error;
+    console.error("stopped; nothing was written");
+    process.exitCode = exitCode();
+    return;
+  } finally {
+    done();
+  }
+  progress.clear();
+  console.log(json ? JSON.stringify({ out, preset, seed, parameters, bytes }) : out);
+}
+
+const millions = (count: number): string => `${(count / 1e6).toFixed(0)}M`;
+
+/**
+ * A model folder of the weights that training with `seed` starts from, whole or not at all. One tensor at a time is in
+ * memory; `onProgress` is told how many parameters are written.
+ */
+export async function writeRandomModel(
+  folder: string,
+  config: ModelConfig,
+  { seed, onProgress, signal }: { seed: number; onProgress?: (parameters: number) => void; signal?: AbortSignal },
+): Promise<void> {
+  let made = 0;
+  const tensors = modelParameters(config).map((parameter, i): [string, TensorPieces] => [
+    parameter.name,
+    {
+      dtype: "float32",
+      shape: parameter.shape,
+      async *pieces() {
+        signal?.throwIfAborted();
+        const value = startingValue(parameter, derive(seedKey(seed), i));
+        yield new Uint8Array(value.buffer);
+        made += value.length;
+        onProgress?.(made);
+      },
+    },
+  ]);
+  await replaceFolder(folder, async (temporary) => {
+    await writeSafetensors(join(temporary, weightsName), tensors, { metadata: { format: "pt" } });
+    await writeFileAtomic(join(temporary, configName), `${JSON.stringify(config, null, 2)}\n`);
+  });
+}

@@ -1,0 +1,61 @@
+/** Classes by any of their names, and what is said of models that are not there. */
+
+import { describe, expect, it } from "vitest";
+import { imagenetClasses } from "../config/imagenet-classes.ts";
+import { UserError } from "../core/errors.ts";
+import { findModel, parseClasses } from "./models.ts";
+
+const labels = (text: string) => parseClasses(text, imagenetClasses);
+
+describe("a class of ImageNet", () => {
+  it.each([
+    ["golden retriever", [207]],
+    ["GOLDEN Retriever", [207]],
+    ["white shark", [2]],
+    ["great white shark, white shark, man-eater, man-eating shark, Carcharodon carcharias", [2]],
+    ["golden retriever,great white shark,207", [207, 2, 207]],
+    ["hammerhead, hammerhead shark, golden retriever", [4, 207]], // a whole name inside a list
+    ["maillot, tank suit,maillot", [639, 638]],
+    ["ash-bin", [412]],
+    ["cardigan", [474]], // the whole name goes before one of several, the dog's
+    ["Cardigan Welsh corgi", [264]],
+    ["crayfish", [124]], // the first name goes before a later one, the spiny lobster's
+    ["missile", [657]],
+    ["crane bird,construction crane", [134, 517]],
+    ["0, 999", [0, 999]],
+  ])("is found as %j", (text, expected) => expect(labels(text)).toEqual(expected));
+
+  it("is found by its whole name, whichever it is, in a list of all", () => {
+    expect(labels(imagenetClasses.join(","))).toEqual(imagenetClasses.map((_, label) => label));
+  });
+
+  it("is asked for again where a name fits two", () => {
+    expect(() => labels("panther")).toThrow(UserError);
+    expect(() => labels("panther")).toThrow(
+      /^--class: "panther" is a name of 2 classes, 286 \(cougar, .*\) and 290 \(jaguar, .*\); give the number or another/,
+    );
+    expect(() => labels("crane")).toThrow(/134 \(crane, crane bird\) and 517 \(crane, construction crane\)/);
+  });
+
+  it("has a near name in the sentence for a mistyped one", () => {
+    expect(() => labels("golden retreiver")).toThrow(/no class "golden retreiver"; did you mean "golden retriever"\?$/);
+    expect(() => labels("white sharc")).toThrow(/did you mean "white shark"\?$/);
+    expect(() => labels("1000")).toThrow(/no class "1000"; it has .* \(1000 in all\), or numbers from 0 to 999$/);
+  });
+});
+
+describe("a model that is not there", () => {
+  it("is said how to get where it is a published one", async () => {
+    await expect(findModel("fractalmar_in64")).rejects.toThrow(
+      /^--model: the weights of fractalmar_in64 do not ship .*"fractalgen download fractalmar_in64".*convert.*"fractalgen init fractalmar_in64 DIR"/,
+    );
+    await expect(findModel("fractalmar_in64")).rejects.toThrow(UserError);
+  });
+
+  it("has a near name, and the option that gave it", async () => {
+    await expect(findModel("fractalmar_in46", { option: "DIR" })).rejects.toThrow(
+      /^DIR: there is no model "fractalmar_in46".*did you mean "fractalmar_in64"\?$/,
+    );
+    await expect(findModel("emoij")).rejects.toThrow(/did you mean "emoji"\?$/);
+  });
+});

@@ -1,0 +1,18 @@
+/** Whether a disk has room for what is to be written. Knows not what that is. */
+
+import { existsSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { byteCount } from "../core/byte-count.ts";
+import { UserError } from "../core/errors.ts";
+
+/** A UserError where the disk that `path` will be on has fewer than `bytes` left. */
+export async function checkSpace(path: string, bytes: number): Promise<void> {
+  let at = resolve(path);
+  while (!existsSync(at) && dirname(at) !== at) at = dirname(at);
+  const { bavail, bsize } = await statfs(at);
+  if (bavail * bsize < bytes)
+    throw new UserError(
+      `${path} needs ${byteCount(bytes)}, but its disk has ${byteCount(bavail * bsize)} left; free some space or choose another place`,
+    );
+}

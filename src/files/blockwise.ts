@@ -1,0 +1,34 @@
+/** Many tensors' names in few words, for a sentence. Knows nothing of what they name. */
+
+const mostNamed = 4;
+
+/** What is the same for several blocks, said once: "generator.blocks.2-5.norm1.weight", or how many of each block. */
+export function blockwise(items: readonly string[]): string[] {
+  const blocks = new Map<string, number[]>(); // by what stands before and after the block's number
+  for (const item of items) {
+    const [, before, number, after] = /^(\S*\bblocks\.)(\d+)\.(.*)$/.exec(item) ?? [];
+    const key = number === undefined ? item : `${before}\n${after}`;
+    blocks.set(key, [...(blocks.get(key) ?? []), ...(number === undefined ? [] : [Number(number)])]);
+  }
+  const tails = new Map<string, string[]>();
+  for (const [key, numbers] of blocks) {
+    const [before, after] = key.split("\n");
+    const whole = before + runs(numbers);
+    tails.set(whole, [...(tails.get(whole) ?? []), ...(after === undefined ? [] : [after])]);
+  }
+  return [...tails].flatMap(([before, of]) => {
+    if (of.length > mostNamed) return [`${of.length} each of ${before} such as ${of[0]}`];
+    return of.length === 0 ? [before] : of.map((after) => `${before}.${after}`);
+  });
+}
+
+/** [0, 1, 2, 5] as "0-2,5". */
+function runs(numbers: readonly number[]): string {
+  const found: [from: number, to: number][] = [];
+  for (const number of numbers) {
+    const last = found.at(-1);
+    if (last && last[1] + 1 === number) last[1] = number;
+    else found.push([number, number]);
+  }
+  return found.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(",");
+}

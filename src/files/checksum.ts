@@ -1,0 +1,33 @@
+/** SHA-256 of files, and its record beside a file in the form that `sha256sum --check` reads. */
+
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { writeFileAtomic } from "./atomic.ts";
+
+/** Yields how many bytes have been read so far; returns 64 hexadecimal digits. */
+export async function* sha256Of(
+  path: string,
+  { signal }: { signal?: AbortSignal } = {},
+): AsyncGenerator<number, string> {
+  const hash = createHash("sha256");
+  let done = 0;
+  for await (const piece of createReadStream(path, { highWaterMark: 1 << 20, signal })) {
+    hash.update(piece as Buffer);
+    done += (piece as Buffer).length;
+    yield done;
+  }
+  return hash.digest("hex");
+}
+
+export const recordOf = (path: string): string => `${path}.sha256`;
+
+/** The recorded checksum of a file; undefined where there is none, or none that can be read. */
+export async function recordedSha256(path: string): Promise<string | undefined> {
+  const text = await readFile(recordOf(path), "latin1").catch(() => "");
+  return /^([0-9a-f]{64})(\s|$)/i.exec(text)?.[1].toLowerCase();
+}
+
+export const recordSha256 = (path: string, sha256: string): Promise<void> =>
+  writeFileAtomic(recordOf(path), `${sha256}  ${basename(path)}\n`);

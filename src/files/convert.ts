@@ -1,0 +1,160 @@
+/** A PyTorch checkpoint of the published code as a model folder, or as a checkpoint of training. A few megabytes of it
+ *  are in memory at a time. Knows nothing of the command line. */
+
+import { join } from "node:path";
+import type { ModelConfig } from "../config/model.ts";
+import { product } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import { modelParameters } from "../model/parameters.ts";
+import { replaceFolder, writeFileAtomic } from "./atomic.ts";
+import { blockwise } from "./blockwise.ts";
+import { configName, weightsName } from "./model.ts";
+import { type Checkpoint, modelTensors, openCheckpoint, type TensorRef } from "./pth.ts";
+import { type TensorPieces, writeSafetensors } from "./safetensors.ts";
+import { torchOptimizer, trainingData, trainingSettings } from "./torch-optimizer.ts";
+import { writeTrainingFiles } from "./training-state.ts";
+
+/** A checkpoint that fits its configuration, about to be converted; close it after use. */
+export interface Conversion {
+  parameters: number;
+  /** What `write` puts into the folder, but for some kilobytes. */
+  bytes: number;
+  /** Optimiser steps done, where the optimiser's state is there and carried over. */
+  step?: number;
+  /** Writes the folder whole or not at all; what an aborted signal stops leaves nothing behind. */
+  write: (out: string, options?: WriteOptions) => Promise<void>;
+  close: () => Promise<void>;
+}
+
+export interface WriteOptions {
+  /** Bytes done, of `bytes`. */
+  onProgress?: (done: number, total: number) => void;
+  signal?: AbortSignal;
+}
+
+/**
+ * Opens a checkpoint and compares it with the configuration, by its tensors' names, shapes and types; all that does not
+ * fit is one UserError. Half and bfloat16 become float32. `optimizer: false` leaves the optimiser's state behind.
+ */
+export async function openConversion(
+  path: string,
+  config: ModelConfig,
+  { optimizer = true }: { optimizer?: boolean } = {},
+): Promise<Conversion> {
+  if (config.dtype !== undefined && config.dtype !== "float32")
+    throw new UserError(
+      `${path} can only be converted to float32, and the configuration says ${config.dtype}; leave "dtype" out, and quantise the result`,
+    );
+  const checkpoint = await openCheckpoint(path);
+  try {
+    return await fitted(checkpoint, config, { optimizer });
+  } catch (error) {
+    await checkpoint.close();
+    throw error;
+  }
+}
+
+async function fitted(
+  checkpoint: Checkpoint,
+  config: ModelConfig,
+  { optimizer }: { optimizer: boolean },
+): Promise<Conversion> {
+  const parameters = modelParameters(config);
+  const { tensors, problems } = compared(checkpoint, config);
+  const state = optimizer ? torchOptimizer(checkpoint.value, parameters, problems) : undefined;
+  refuse(checkpoint.path, problems);
+  const step = state && (await stepsDone(checkpoint, state.steps));
+  const training =
+    state && trainingSettings(checkpoint.value, { step: step!, settings: state.settings, source: checkpoint.path });
+  const count = parameters.reduce((sum, { shape }) => sum + product(shape), 0);
+  const bytes = 4 * count * (state ? 4 : 1); // the weights; and again with their two moments
+  return {
+    parameters: count,
+    bytes,
+    step,
+    close: checkpoint.close,
+    async write(out, { onProgress, signal } = {}) {
+      let done = 0;
+      const pieces = (ref: TensorRef): TensorPieces["pieces"] =>
+        async function* () {
+          for await (const values of checkpoint.pieces(ref)) {
+            signal?.throwIfAborted();
+            yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+            onProgress?.((done += values.byteLength), bytes);
+          }
+        };
+      const weights = parameters.map(({ name, shape }): [string, TensorPieces] => [
+        name,
+        { dtype: "float32", shape, pieces: pieces(tensors.get(name)!) },
+      ]);
+      await replaceFolder(out, async (temporary) => {
+        await writeSafetensors(join(temporary, weightsName), weights, { metadata: { format: "pt" } });
+        await writeFileAtomic(join(temporary, configName), `${JSON.stringify(config, null, 2)}\n`);
+        if (state)
+          await writeTrainingFiles(temporary, config, {
+            step: step!,
+            dataset: { source: trainingData(checkpoint.value) },
+            training: training!,
+            values: (part, name) => pieces(part === "value" ? tensors.get(name)! : state.moments.get(name)![part]),
+          });
+      });
+    },
+  };
+}
+
+/** A checkpoint's weights by name, every one checked; all that does not fit is one UserError. */
+export function checkedTensors(checkpoint: Checkpoint, config: ModelConfig): Map<string, TensorRef> {
+  const { tensors, problems } = compared(checkpoint, config);
+  refuse(checkpoint.path, problems);
+  return tensors;
+}
+
+interface Compared {
+  tensors: Map<string, TensorRef>;
+  /** What does not fit, each a part of the sentence that `refuse` makes. */
+  problems: string[];
+}
+
+function compared(checkpoint: Checkpoint, config: ModelConfig): Compared {
+  const tensors = modelTensors(checkpoint);
+  const wanted = new Map(modelParameters(config).map(({ name, shape }) => [name, shape]));
+  const sizes = (shape: readonly number[]) => `[${shape.join(", ")}]`;
+  const shared = [...wanted].flatMap(([name, shape]) => {
+    const found = tensors.get(name);
+    return found ? [{ name, shape: sizes(shape), found: sizes(found.shape), dtype: found.dtype }] : [];
+  });
+  const kinds: [what: string, of: string[]][] = [
+    ["missing", [...wanted.keys()].filter((name) => !tensors.has(name))],
+    ["unexpected", [...tensors.keys()].filter((name) => !wanted.has(name))],
+    [
+      "of another shape",
+      shared.filter(({ shape, found }) => shape !== found).map((at) => `${at.name} ${at.found} for ${at.shape}`),
+    ],
+    [
+      "of another type than float32",
+      shared.filter(({ dtype }) => dtype !== "float32").map(({ name, dtype }) => `${name} ${dtype}`),
+    ],
+  ];
+  const problems = kinds
+    .filter(([, of]) => of.length > 0)
+    .map(([what, of]) => `${of.length} ${what} (${blockwise(of).join(", ")})`);
+  return { tensors, problems };
+}
+
+function refuse(path: string, problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  throw new UserError(
+    `${path} does not fit the architecture: ${problems.join("; ")}; give the configuration that it was trained with`,
+  );
+}
+
+async function stepsDone({ path, read }: Checkpoint, kept: (number | TensorRef)[]): Promise<number> {
+  const steps = new Set<number>();
+  for (const step of kept) steps.add(typeof step === "number" ? step : Number((await read(step)).data[0]));
+  const [step] = steps;
+  if (steps.size !== 1 || !Number.isSafeInteger(step) || step < 1)
+    throw new UserError(
+      `${path}: its optimiser has taken ${[...steps].slice(0, 4).join(" and ")} steps, expected the same whole number for all parameters; convert the weights without it`,
+    );
+  return step;
+}

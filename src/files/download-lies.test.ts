@@ -1,0 +1,273 @@
+/** Downloads from a server that lies or refuses: the right bytes or one sentence, never a wrong file. */
+
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { UserError } from "../core/errors.ts";
+import { type Downloaded, type DownloadOptions, type DownloadRecord, download } from "./download.ts";
+import { serve as send, type Serving, type TestRequest, type TestServer, testServer } from "./test-server.ts";
+
+const magic = Buffer.from("PK\u0003\u0004");
+const kind = { name: "a PyTorch checkpoint", begins: magic };
+const file = Buffer.concat([magic, randomBytes(399_996)]);
+const other = Buffer.concat([magic, randomBytes(399_996)]);
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+let server: TestServer;
+let address = "";
+let folder = "";
+let path = "";
+
+beforeAll(async () => {
+  server = await testServer();
+  address = `${server.origin}/model.pth`;
+});
+afterAll(() => server.close());
+beforeEach(async () => {
+  server.requests = [];
+  folder = await mkdtemp(join(tmpdir(), "fractalgen-download-"));
+  path = join(folder, "cache/model.pth");
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const serve = (request: TestRequest, { bytes = file, ...how }: Serving & { bytes?: Buffer } = {}) =>
+  send(request, bytes, how);
+
+const quick: DownloadOptions = { kind, backoffMs: 1, stallMs: 300 };
+
+async function downloaded(
+  options: DownloadOptions = {},
+  { url = address, to = path }: { url?: string; to?: string } = {},
+): Promise<{ result: Downloaded; records: DownloadRecord[] }> {
+  const records: DownloadRecord[] = [];
+  const running = download(url, to, { ...quick, ...options });
+  for (;;) {
+    const next = await running.next();
+    if (next.done) return { result: next.value, records };
+    records.push(next.value);
+  }
+}
+
+/** The sentence of a download that fails; nothing is in place then. */
+async function refusal(options: DownloadOptions = {}, at?: { url?: string; to?: string }): Promise<string> {
+  const error = await downloaded(options, at).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  expect(error).toBeInstanceOf(UserError);
+  const { message } = error as UserError;
+  expect(message).not.toContain("\n");
+  expect(existsSync(path)).toBe(false);
+  return message;
+}
+
+/** The right file, its record beside it, and nothing else. */
+async function expectInPlace(bytes = file): Promise<void> {
+  expect((await readFile(path)).equals(bytes)).toBe(true);
+  expect(await readFile(`${path}.sha256`, "utf8")).toBe(`${sha256(bytes)}  model.pth\n`);
+  expect((await readdir(dirname(path))).sort()).toEqual(["model.pth", "model.pth.sha256"]);
+}
+
+describe("a server that lies", () => {
+  const begun = async () => {
+    server.answer = (request) => serve(request, { cutAfter: request.attempt === 0 ? 150_000 : 0 });
+    await refusal({ attempts: 1 });
+    server.requests = [];
+  };
+
+  it.each<[string, Serving]>([
+    ["another range", { contentRange: `bytes 0-${file.length - 1}/${file.length}` }],
+    ["another total", { contentRange: `bytes ${150_000 - 65_536}-${file.length}/${file.length + 1}` }],
+    ["nonsense", { contentRange: "bytes of some kind" }],
+  ])("about ranges (%s) is asked for the whole file", async (_, lie) => {
+    await begun();
+    server.answer = (request) => serve(request, request.attempt === 0 ? lie : {});
+    await downloaded();
+    expect(server.requests.map(({ range }) => range)).toEqual([expect.any(String), undefined]);
+    await expectInPlace();
+  });
+
+  it("always about ranges ends in a sentence or the file", async () => {
+    server.answer = (request) => serve(request, { contentRange: "bytes 0-1/2", cutAfter: 150_000 });
+    expect(await refusal()).toMatch(/times in a row; (\d+ kB are kept|try again)/);
+  });
+
+  it("and continues with another file's bytes under the same tag, or without any, is found out", async () => {
+    for (const etag of ['"one"', null]) {
+      await begun();
+      server.answer = (request) => serve(request, { bytes: other, etag });
+      const { result } = await downloaded({ force: true });
+      expect(result.sha256).toBe(sha256(other));
+      await expectInPlace(other);
+      await rm(path);
+    }
+  });
+
+  it("and changes the file between two attempts gives the new one, whole", async () => {
+    for (const changed of [
+      { etag: '"two"' },
+      { etag: null, lastModified: "Tue, 02 Jan 2024 00:00:00 GMT" },
+      { etag: 'W/"2"' },
+    ]) {
+      const before = changed.lastModified
+        ? { etag: null, lastModified: "Mon, 01 Jan 2024 00:00:00 GMT" }
+        : { etag: changed.etag === '"two"' ? '"one"' : 'W/"1"' };
+      server.requests = [];
+      server.answer = (request) =>
+        serve(request, request.attempt === 0 ? { ...before, cutAfter: 200_000 } : { ...changed, bytes: other });
+      await downloaded();
+      await expectInPlace(other);
+      await rm(path);
+    }
+  });
+
+  it.each<[string, Serving, Serving]>([
+    ["tag", { etag: '"one"' }, { etag: '"two"' }],
+    [
+      "date",
+      { etag: null, lastModified: "Mon, 01 Jan 2024 00:00:00 GMT" },
+      { etag: null, lastModified: "Tue, 02 Jan 2024 00:00:00 GMT" },
+    ],
+  ])("and sends a part of a changed file unasked is found out by its %s", async (_, before, after) => {
+    // Only the end differs, so that the bytes around the cut tell nothing.
+    const changed = Buffer.concat([file.subarray(0, 300_000), other.subarray(300_000)]);
+    server.answer = (request) =>
+      serve(
+        request,
+        request.attempt === 0 ? { ...before, cutAfter: 150_000 } : { ...after, bytes: changed, conditions: false },
+      );
+    const { records } = await downloaded();
+    expect(records).toContainEqual({
+      kind: "retry",
+      reason: "the file has changed on the server",
+      seconds: expect.any(Number),
+    });
+    await expectInPlace(changed);
+  });
+
+  it("and changes it at every attempt ends in a sentence", async () => {
+    server.answer = (request) => serve(request, { etag: `"${request.attempt}"`, cutAfter: 150_000 });
+    expect(await refusal()).toMatch(/6 times in a row/);
+  });
+
+  it("and sends more than it said, or an answer to a question that was not asked", async () => {
+    server.answer = (request) => {
+      if (request.attempt === 0) serve(request, { cutAfter: 150_000 });
+      else if (request.attempt === 1) {
+        // Chunked, so that nothing but the total tells.
+        const rest = Buffer.concat([file.subarray(request.from), Buffer.from("and more")]);
+        const range = `bytes ${request.from}-${file.length - 1}/${file.length}`;
+        request.response.writeHead(206, { etag: '"one"', "content-range": range }).end(rest);
+      } else if (request.attempt === 2)
+        request.response.writeHead(206, { "content-range": `bytes 9-${file.length}/9` }).end(file);
+      else serve(request);
+    };
+    const { records } = await downloaded();
+    expect(records.flatMap((record) => (record.kind === "retry" ? [record.reason] : []))).toEqual([
+      expect.stringMatching(/cut/),
+      "the server sent more than the file has",
+      expect.stringMatching(/206 where nothing but the whole file/),
+    ]);
+    await expectInPlace();
+  });
+
+  it("and sends wrong bytes is told from the checksum, and nothing is kept", async () => {
+    server.answer = (request) => serve(request, { bytes: other });
+    expect(await refusal({ sha256: sha256(file) })).toMatch(
+      new RegExp(`its SHA-256 is ${sha256(other)}, expected ${sha256(file)}; nothing is kept`),
+    );
+    expect(await readdir(dirname(path))).toEqual([]);
+  });
+
+  it.each<[string, string | Buffer, RegExp]>([
+    [
+      "a page",
+      "<!DOCTYPE html><title>Sign in</title>",
+      /expected a PyTorch checkpoint, but the server sent a web page; /,
+    ],
+    ["a long page", `\ufeff\n <html>${" ".repeat(2000)}`, /sent a web page; open the address in a browser/],
+    ["another kind", randomBytes(1000).fill(7, 0, 4), /the server sent something else; check the address/],
+    ["nothing", "", /the server sent an empty file/],
+  ])("and sends %s is refused by the first bytes", async (_, body, sentence) => {
+    server.answer = ({ response }) => response.writeHead(200, { "content-type": "application/octet-stream" }).end(body);
+    expect(await refusal()).toMatch(sentence);
+    expect(await readdir(dirname(path))).toEqual([]);
+    expect(server.requests.length).toBe(1);
+  });
+
+  it("and sends a page where any file would do is refused too, and a file is not", async () => {
+    server.answer = ({ response }) => response.end("<!-- --><html>");
+    expect(await refusal({ kind: undefined })).toMatch(/expected a file, but the server sent a web page/);
+    server.answer = ({ response }) => response.end("some text");
+    expect((await downloaded({ kind: undefined })).result.bytes).toBe(9);
+  });
+
+  it("and sends what fails the kind's own check leaves nothing", async () => {
+    server.answer = (request) => serve(request, { bytes: file.subarray(0, 300_000) });
+    const check = async (path: string) => {
+      throw new UserError(`${path}: the zip is cut short`);
+    };
+    expect(await refusal({ kind: { ...kind, check } })).toMatch(
+      /model\.pth: what came is not a PyTorch checkpoint: the file: the zip is cut short$/,
+    );
+    expect(await readdir(dirname(path))).toEqual([]);
+  });
+
+  it("and speaks no HTTP, packs unasked or leads in circles ends in a sentence", async () => {
+    server.answer = ({ request }) => request.socket.end("nonsense\r\n\r\n");
+    expect(await refusal({ attempts: 2 })).toMatch(/the connection was cut .* 2 times in a row; try again$/);
+    server.answer = ({ response }) => response.writeHead(200, { "content-encoding": "zstd" }).end("x");
+    expect(await refusal()).toMatch(/packed as "zstd", which was not asked for/);
+    server.answer = ({ response }) => response.writeHead(302, { location: "/model.pth" }).end();
+    expect(await refusal()).toMatch(/the connection failed: redirect count exceeded; check the address/);
+  });
+});
+
+describe("a server that refuses", () => {
+  it.each([
+    [404, /the server answers 404 \(not found\); check the address$/],
+    [403, /the server answers 403 \(not allowed\)/],
+    [401, /401 \(needs a login\)/],
+  ])("with %i is asked once", async (status, sentence) => {
+    server.answer = ({ response }) => response.writeHead(status).end("no");
+    expect(await refusal()).toMatch(sentence);
+    expect(server.requests.length).toBe(1);
+  });
+
+  it("with 500 is asked again, and with 429 after the time it wants", async () => {
+    server.answer = (request) => {
+      if (request.attempt === 0) request.response.writeHead(500).end("oops");
+      else if (request.attempt === 1) request.response.writeHead(429, { "retry-after": "1" }).end();
+      else serve(request);
+    };
+    const { records } = await downloaded();
+    expect(records.filter((record) => record.kind === "retry")).toEqual([
+      { kind: "retry", reason: "the server answers 500 (a fault of its own)", seconds: 0.001 },
+      { kind: "retry", reason: "the server answers 429 (too many requests)", seconds: 1 },
+    ]);
+    await expectInPlace();
+  });
+
+  it("for longer than one waits, or always, ends in a sentence", async () => {
+    server.answer = ({ response }) => response.writeHead(503, { "retry-after": "1200" }).end();
+    expect(await refusal()).toMatch(/503 \(overloaded\) and asks to wait 20 min; run the same command after that$/);
+    server.answer = ({ response }) => response.writeHead(502).end();
+    expect(await refusal()).toMatch(/the server answers 502, 6 times in a row; try again$/);
+  });
+
+  it("or is not there is told at once", async () => {
+    const gone = await testServer();
+    await gone.close();
+    const started = performance.now();
+    expect(await refusal({ backoffMs: 10_000 }, { url: `${gone.origin}/x.pth` })).toMatch(
+      /the host 127\.0\.0\.1:\d+ takes no connections \(ECONNREFUSED\); try again$/,
+    );
+    expect(await refusal({ backoffMs: 10_000 }, { url: "http://nowhere.invalid/x.pth" })).toMatch(
+      /there is no way to the host nowhere\.invalid \((ENOTFOUND|EAI_AGAIN)\)/,
+    );
+    expect(performance.now() - started).toBeLessThan(9000);
+  });
+});

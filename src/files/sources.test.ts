@@ -1,0 +1,163 @@
+/** Which file a name means, and where the cache keeps it. */
+
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { publishedNames } from "../config/published.ts";
+import { UserError } from "../core/errors.ts";
+import { recordSha256 } from "./checksum.ts";
+import { findSource, type SourceOptions } from "./sources.ts";
+import { type TestServer, testServer } from "./test-server.ts";
+
+let server: TestServer;
+let cache = "";
+
+beforeAll(async () => {
+  server = await testServer();
+});
+afterAll(() => server.close());
+beforeEach(async () => {
+  server.requests = [];
+  cache = await mkdtemp(join(tmpdir(), "fractalgen-sources-"));
+});
+afterEach(() => rm(cache, { recursive: true, force: true }));
+
+const find = (text: string, options: Partial<SourceOptions> = {}) =>
+  findSource(text, { cache, endpoint: server.origin, ...options });
+
+async function refusal(text: string, options?: Partial<SourceOptions>): Promise<string> {
+  const error = await find(text, options).catch((error: unknown) => error);
+  expect(error).toBeInstanceOf(UserError);
+  expect((error as UserError).message).not.toContain("\n");
+  return (error as UserError).message;
+}
+
+const sum = "5".repeat(64);
+const lists = (names: string[]) => {
+  server.answer = ({ response }) =>
+    response.end(
+      JSON.stringify({ id: "org/name", siblings: names.map((rfilename) => ({ rfilename, lfs: { sha256: sum } })) }),
+    );
+};
+
+describe("a published model", () => {
+  it.each(publishedNames)("%s has an address of a file, of its own", async (name) => {
+    const { url, path, preset } = await find(name);
+    expect(url).toMatch(/^https:\/\/www\.dropbox\.com\/scl\/fi\/\w+\/checkpoint-last\.pth\?rlkey=\w+&st=\w+&dl=1$/);
+    expect(relative(cache, path)).toBe(join(name, "checkpoint-last.pth"));
+    expect(preset).toBe(name);
+    const others = await Promise.all(publishedNames.filter((one) => one !== name).map((one) => find(one)));
+    expect(others.map((one) => one.url)).not.toContain(url);
+  });
+
+  it("with a typo is told from those that there are", async () => {
+    expect(await refusal("fractalmar_in65")).toBe(
+      'there is no model or file "fractalmar_in65"; did you mean "fractalmar_in64"?',
+    );
+    expect(await refusal("something else entirely")).toMatch(/; expected one of fractalar_in64, .*or a file$/);
+  });
+});
+
+describe("a file", () => {
+  it("comes first, by its path or address; a folder and a missing file are told", async () => {
+    const path = join(cache, "mine.pth");
+    await writeFile(path, "x");
+    expect(await find(path)).toEqual({ name: "mine", path });
+    expect(await find(pathToFileURL(path).href)).toEqual({ name: "mine", path });
+    expect(await refusal(cache)).toMatch(/is a folder, expected a checkpoint file such as .*checkpoint-last\.pth$/);
+    expect(await refusal(`${pathToFileURL(path).href}x`)).toMatch(/mine\.pthx: there is no such file; check the path/);
+    expect(await refusal("file://elsewhere/mine.pth")).toMatch(/expected the address of a file on this machine/);
+    expect(await refusal("weights/mine.pth")).toMatch(/there is no model or file "weights\/mine\.pth"/);
+  });
+});
+
+describe("an address", () => {
+  it("is kept in the cache under a name of its own, which stays inside", async () => {
+    const first = await find("https://host/a/model.pth?key=secret#part");
+    expect(first).toMatchObject({
+      url: "https://host/a/model.pth?key=secret",
+      subject: "https://host/a/model.pth",
+      name: "model",
+    });
+    const paths = ["https://host/b/model.pth", "https://host/%2e%2e%2f%2e%2e%2fx", "https://host/", "https://host/%zz"];
+    const found = await Promise.all(paths.map((path) => find(path)));
+    for (const { path } of found) expect(dirname(dirname(path))).toBe(join(cache, "addresses"));
+    expect(new Set([first, ...found].map(({ path }) => path)).size).toBe(5);
+  });
+
+  it.each([
+    ["ftp://host/x.pth", /expected an address that begins with https:\/\/ or http:\/\//],
+    ["https://", /expected an address/],
+    ["https://name:word@host/x.pth", /^host: an address with a name and password in it is not supported/],
+  ])("%s is none", async (text, sentence) => {
+    expect(await refusal(text)).toMatch(sentence);
+  });
+
+  it("has no files to pick from", async () => {
+    expect(await refusal("https://host/x.pth", { file: "y.pth" })).toMatch(/^--file: picks a file of a Hugging Face/);
+  });
+});
+
+describe("a Hugging Face model", () => {
+  it("gives its checkpoint, with the checksum that the Hub tells", async () => {
+    lists(["README.md", "config.json", "weights/checkpoint-last.pth", "weights/other.pth"]);
+    expect(await find("org/name@v1.0", { token: "secret" })).toMatchObject({
+      name: "name",
+      url: `${server.origin}/org/name/resolve/v1.0/weights/checkpoint-last.pth`,
+      path: join(cache, "huggingface/org/name/v1.0/weights/checkpoint-last.pth"),
+      sha256: sum,
+      headers: { authorization: "Bearer secret" },
+    });
+    expect(server.requests[0].authorization).toBe("Bearer secret");
+    const { url } = await find("org/name@refs/pr/1", { file: "README.md", endpoint: `${server.origin}/` });
+    expect(url).toBe(`${server.origin}/org/name/resolve/refs%2Fpr%2F1/README.md`);
+  });
+
+  it.each<[string, string[], Partial<SourceOptions>, RegExp]>([
+    ["several", ["a.pth", "b.pt"], {}, /has several checkpoints; pick one by --file: a\.pth, b\.pt$/],
+    ["none", ["model.safetensors"], {}, /no PyTorch checkpoint \(\.pth, \.pt, \.ckpt or \.bin\) is there$/],
+    ["another", ["a.pth"], { file: "b.pth" }, /--file: org\/name has no file "b\.pth"; did you mean "a\.pth"\?/],
+    ["one outside", ["a.pth"], { file: "../../a.pth" }, /--file: expected the name of a file of org\/name/],
+    ["one that would lead outside", ["../../../a.pth", "/a.pth", "x/\u001b[2Jb.pth"], {}, /no PyTorch checkpoint/],
+  ])("with %s of the files asked for is a sentence", async (_, names, options, sentence) => {
+    lists(names);
+    expect(await refusal("org/name", options)).toMatch(sentence);
+  });
+
+  it("that does not exist, or a server that is no Hub, is a sentence", async () => {
+    server.answer = ({ response }) => response.writeHead(401).end();
+    expect(await refusal("org/nmae")).toMatch(
+      /^org\/nmae on 127\.0\.0\.1:\d+: there is no such model or revision, or it is private \(401\)/,
+    );
+    server.answer = ({ response }) => response.end("<html>");
+    expect(await refusal("org/name")).toMatch(/cannot list the model's files \(the answer is not as expected\); try/);
+    server.answer = ({ response }) => response.end('{"siblings": 3}');
+    expect(await refusal("org/name")).toMatch(/the answer is not as expected/);
+    server.answer = ({ request }) => request.socket.destroy();
+    expect(await refusal("org/name")).toMatch(/cannot list the model's files \(.*\); try again, or name one by --file/);
+    expect(await refusal("org/name", { endpoint: "mirror" })).toMatch(/^HF_ENDPOINT: expected an address/);
+  });
+
+  it("of a mirror that lists nothing is still found by its file's name", async () => {
+    server.answer = ({ response }) => response.writeHead(404).end();
+    const { url, sha256 } = await find("org/name", { file: "a.pth" });
+    expect([url, sha256]).toEqual([`${server.origin}/org/name/resolve/main/a.pth`, undefined]);
+  });
+
+  it("offline is what has been downloaded", async () => {
+    expect(await refusal("org/name", { offline: true })).toMatch(/is in the cache, and downloading is switched off$/);
+    const path = join(cache, "huggingface/org/name/main/x/a.pth");
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, "x");
+    await writeFile(join(dirname(path), "half.pth"), "x");
+    await recordSha256(path, sum);
+    expect((await find("org/name", { offline: true })).path).toBe(path);
+    expect(server.requests).toEqual([]);
+  });
+
+  it("is no way out of the cache", async () => {
+    for (const text of ["../..", "../name", "org/.."]) expect(await refusal(text)).toMatch(/folder|no model or file/);
+  });
+});

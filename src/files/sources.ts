@@ -1,0 +1,217 @@
+/** Where a checkpoint comes from: a published model, an address, a Hugging Face model, or a file that is there already.
+ *  Knows which file is meant and where the cache keeps it; the downloading itself is elsewhere. */
+
+import { createHash } from "node:crypto";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { publishedCheckpoints } from "../config/downloads.ts";
+import { isPublished, publishedNames, type PublishedName } from "../config/published.ts";
+import { didYouMean, UserError } from "../core/errors.ts";
+import type { DownloadOptions } from "./download.ts";
+
+export interface Source extends Pick<DownloadOptions, "sha256" | "subject" | "hint" | "headers"> {
+  /** What a folder for it may be called. */
+  name: string;
+  /** Where the file is, or goes to. */
+  path: string;
+  /** Where it comes from; undefined for a file of this machine. */
+  url?: string;
+  preset?: PublishedName;
+}
+
+export interface SourceOptions {
+  /** The folder that downloads are kept in. */
+  cache: string;
+  /** Of a Hugging Face model: which of its files. */
+  file?: string;
+  /** Of Hugging Face, or a mirror of it. */
+  endpoint?: string;
+  /** For private and gated models on Hugging Face. */
+  token?: string;
+  offline?: boolean;
+  signal?: AbortSignal;
+}
+
+const endings = /\.(pth|pt|ckpt|bin)$/i;
+const usualName = "checkpoint-last.pth";
+
+/** What `text` names. A file that is there comes first, then a published model; a UserError says what was expected. */
+export async function findSource(text: string, options: SourceOptions): Promise<Source> {
+  if (text.startsWith("file:")) return localFile(pathOf(text));
+  const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
+  const isModel = /^[\w-][\w.-]*\/[\w-][\w.-]*(@[\w./-]+)?$/.test(text);
+  const isThere = !isUrl && (await stat(text).catch(() => undefined)) !== undefined;
+  if (options.file !== undefined && (isUrl || isThere || !isModel))
+    throw new UserError(`--file: picks a file of a Hugging Face model, and ${text} is none; leave --file out`);
+  if (isThere) return localFile(text);
+  if (isUrl) return address(text, options);
+  if (isPublished(text)) {
+    const { url, file, sha256 } = publishedCheckpoints[text];
+    const hint = "the published link may have moved: give its new address, or the file itself, in place of the name";
+    return { name: text, preset: text, url, sha256, subject: text, hint, path: join(options.cache, text, file) };
+  }
+  if (isModel && !endings.test(text)) return huggingFace(text, options);
+  throw new UserError(
+    `there is no model or file "${text}"${didYouMean(text, publishedNames) || `; expected one of ${publishedNames.join(", ")}, a Hugging Face model (org/name), an address (https://...) or a file`}`,
+  );
+}
+
+async function localFile(path: string): Promise<Source> {
+  const entry = await stat(path).catch(() => undefined);
+  if (!entry) throw new UserError(`${path}: there is no such file; check the path`);
+  if (!entry.isFile())
+    throw new UserError(`${path} is a folder, expected a checkpoint file such as ${join(path, usualName)}`);
+  return { name: nameOf(path), path };
+}
+
+function pathOf(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch {
+    throw new UserError(`${url}: expected the address of a file on this machine, as in file:///folder/${usualName}`);
+  }
+}
+
+function address(text: string, { cache }: SourceOptions): Source {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url || !["http:", "https:"].includes(url.protocol))
+    throw new UserError(`${text}: expected an address that begins with https:// or http://`);
+  if (url.username || url.password)
+    throw new UserError(`${url.host}: an address with a name and password in it is not supported; download it by hand`);
+  url.hash = "";
+  const id = createHash("sha256").update(url.href).digest("hex").slice(0, 16);
+  const file = safeName(url.pathname.split("/").at(-1)!) || "checkpoint";
+  // Without the query, where access keys are.
+  const subject = `${url.origin}${url.pathname}`;
+  return { name: nameOf(file), url: url.href, path: join(cache, "addresses", id, file), subject };
+}
+
+const nameOf = (path: string): string => path.split(/[/\\]/).at(-1)!.replace(endings, "");
+
+/** A name that stays in its folder and that every disk takes. */
+function safeName(text: string): string {
+  let name = text;
+  try {
+    name = decodeURIComponent(text);
+  } catch {
+    // Not every percent sign begins an escape.
+  }
+  return name
+    .replaceAll(/[^\w.-]/g, "_")
+    .replace(/^\.+/, "")
+    .slice(-100);
+}
+
+/** What the Hub's interface for models tells of a repository, as far as it is needed here. */
+const repositorySchema = z.object({
+  siblings: z.array(
+    z.object({
+      rfilename: z.string(),
+      lfs: z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/i) }).nullish(),
+    }),
+  ),
+});
+
+async function huggingFace(text: string, options: SourceOptions): Promise<Source> {
+  const { cache, token } = options;
+  const endpoint = (options.endpoint ?? "https://huggingface.co").replace(/\/+$/, "");
+  if (!/^https?:$/.test(URL.canParse(endpoint) ? new URL(endpoint).protocol : ""))
+    throw new UserError(`HF_ENDPOINT: expected an address that begins with https:// or http://, got "${endpoint}"`);
+  const [id, revision = "main"] = text.split("@");
+  const folder = join(cache, "huggingface", ...id.split("/"), encodeURIComponent(revision).replace(/^\.+/, "_"));
+  const headers = token ? { authorization: `Bearer ${token}` } : undefined;
+  const api = `${endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
+  const files = options.offline
+    ? await downloadedIn(folder)
+    : await filesOf(api, { ...options, headers, subject: `${text} on ${new URL(endpoint).host}` });
+  const file = pick(
+    files.map(({ name }) => name),
+    { text, ...options },
+  );
+  const { sha256 } = files.find(({ name }) => name === file) ?? {};
+  const segments = file.split("/");
+  return {
+    name: id.split("/")[1],
+    url: `${endpoint}/${id}/resolve/${encodeURIComponent(revision)}/${segments.map(encodeURIComponent).join("/")}`,
+    path: join(folder, ...segments),
+    subject: `${file} of ${text}`,
+    hint: "check the model's name and the file's; private and gated models need an access token in HF_TOKEN",
+    sha256,
+    headers,
+  };
+}
+
+interface RemoteFile {
+  name: string;
+  /** Known of files in the Hub's large-file storage, where checkpoints are. */
+  sha256?: string;
+}
+
+async function filesOf(
+  api: string,
+  {
+    file,
+    headers,
+    subject,
+    signal,
+  }: Pick<SourceOptions, "file" | "signal"> & { headers?: Record<string, string>; subject: string },
+): Promise<RemoteFile[]> {
+  const limit = AbortSignal.timeout(30_000);
+  try {
+    const response = await fetch(api, { headers, signal: signal ? AbortSignal.any([signal, limit]) : limit });
+    if (response.ok) {
+      const { siblings } = repositorySchema.parse(await response.json());
+      return siblings.map(({ rfilename, lfs }) => ({ name: rfilename, sha256: lfs?.sha256 }));
+    }
+    // The Hub gives 401 for what does not exist, too, so as not to tell which private models there are.
+    if (file === undefined && [401, 403, 404].includes(response.status))
+      throw new UserError(
+        `${subject}: there is no such model or revision, or it is private (${response.status}); check the name, and for private and gated models set an access token in HF_TOKEN`,
+      );
+    throw new Error(`the server answers ${response.status}`);
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (error instanceof UserError) throw error;
+    // A mirror without this interface still has the files.
+    if (file !== undefined) return [];
+    const { message, cause } = error as Error;
+    const unexpected = error instanceof z.ZodError || error instanceof SyntaxError;
+    const detail = cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : message;
+    throw new UserError(
+      `${subject}: cannot list the model's files (${unexpected ? "the answer is not as expected" : detail}); try again, or name one by --file`,
+      { cause: error },
+    );
+  }
+}
+
+/** Those whose download was finished, which have a record of their checksum. */
+async function downloadedIn(folder: string): Promise<RemoteFile[]> {
+  const names = await readdir(folder, { recursive: true }).catch((): string[] => []);
+  return names.filter((name) => names.includes(`${name}.sha256`)).map((name) => ({ name: name.replaceAll("\\", "/") }));
+}
+
+/** Names come from a server, become paths and are shown in a terminal. */
+const isHarmless = (name: string): boolean =>
+  /^[\x20-\x7e]+$/.test(name) && name.split(/[/\\]/).every((part) => part !== "" && !part.startsWith("."));
+
+/** The file asked for, the usual one, or the only one that can be meant. */
+function pick(names: string[], { text, file, offline }: { text: string; file?: string; offline?: boolean }): string {
+  const usable = names.filter(isHarmless);
+  if (file !== undefined) {
+    if (!isHarmless(file)) throw new UserError(`--file: expected the name of a file of ${text}, got "${file}"`);
+    if (usable.length === 0 || offline || usable.includes(file)) return file;
+    throw new UserError(`--file: ${text} has no file "${file}"${didYouMean(file, usable)}`);
+  }
+  const candidates = usable.filter((name) => endings.test(name));
+  const usual = candidates.filter((name) => name.split("/").at(-1) === usualName);
+  const [found] = usual.length > 0 ? usual : candidates;
+  if (found !== undefined && (usual.length === 1 || candidates.length === 1)) return found;
+  const where = offline ? "in the cache, and downloading is switched off" : "there";
+  if (candidates.length === 0)
+    throw new UserError(`${text}: no PyTorch checkpoint (.pth, .pt, .ckpt or .bin) is ${where}`);
+  throw new UserError(
+    `${text} has several checkpoints; pick one by --file: ${candidates.slice(0, 10).join(", ")}${candidates.length > 10 ? ", …" : ""}`,
+  );
+}

@@ -1,0 +1,106 @@
+/** Small checkpoints as torch.save writes them, byte by byte, for tests. */
+
+import { deflateRawSync } from "node:zlib";
+
+/** A zip of the entries, stored or deflated; yauzl does not look at the checksums, which stay 0. */
+export function zip(entries: Record<string, Uint8Array>, { deflate = false } = {}): Buffer {
+  const parts: Buffer[] = [];
+  const directory: Buffer[] = [];
+  let offset = 0;
+  for (const [name, content] of Object.entries(entries)) {
+    const data = deflate ? deflateRawSync(content) : Buffer.from(content);
+    const common = Buffer.alloc(26); // from "version needed" to "extra length"
+    common.writeUInt16LE(20, 0);
+    common.writeUInt16LE(deflate ? 8 : 0, 4);
+    common.writeUInt32LE(data.length, 14);
+    common.writeUInt32LE(content.length, 18);
+    common.writeUInt16LE(name.length, 22);
+    const place = Buffer.alloc(14);
+    place.writeUInt32LE(offset, 10);
+    parts.push(Buffer.from("PK\x03\x04"), common, Buffer.from(name), data);
+    directory.push(Buffer.from("PK\x01\x02\x14\0"), common, place, Buffer.from(name));
+    offset += 30 + name.length + data.length;
+  }
+  const list = Buffer.concat(directory);
+  const end = Buffer.alloc(18);
+  end.writeUInt16LE(parts.length / 4, 4);
+  end.writeUInt16LE(parts.length / 4, 6);
+  end.writeUInt32LE(list.length, 8);
+  end.writeUInt32LE(offset, 12);
+  return Buffer.concat([...parts, list, Buffer.from("PK\x05\x06"), end]);
+}
+
+export const text = (value: string) =>
+  Buffer.concat([Buffer.from("X"), Buffer.from(Uint32Array.of(value.length).buffer), Buffer.from(value)]);
+export const int = (value: number) => Buffer.concat([Buffer.from("J"), Buffer.from(Int32Array.of(value).buffer)]);
+export const tuple = (...items: Buffer[]) => Buffer.concat([Buffer.from("("), ...items, Buffer.from("t")]);
+export const global = (module: string, name: string) => Buffer.from(`c${module}\n${name}\n`);
+export const reduce = (callee: Buffer, ...args: Buffer[]) => Buffer.concat([callee, tuple(...args), Buffer.from("R")]);
+export const dict = (items: Record<string, Buffer>) =>
+  Buffer.concat([
+    Buffer.from("}("),
+    ...Object.entries(items).flatMap(([key, value]) => [text(key), value]),
+    Buffer.from("u"),
+  ]);
+export const pickle = (value: Buffer) => Buffer.concat([Buffer.from([0x80, 2]), value, Buffer.from(".")]);
+
+export interface Layout {
+  type?: string;
+  key?: string;
+  elements: number;
+  offset?: number;
+  shape: number[];
+  stride: number[];
+}
+export const tensor = ({ type = "Float", key = "0", elements, offset = 0, shape, stride }: Layout) =>
+  reduce(
+    global("torch._utils", "_rebuild_tensor_v2"),
+    Buffer.concat([
+      tuple(text("storage"), global("torch", `${type}Storage`), text(key), text("cpu"), int(elements)),
+      Buffer.from("Q"),
+    ]),
+    int(offset),
+    tuple(...shape.map(int)),
+    tuple(...stride.map(int)),
+    Buffer.from([0x89]),
+    reduce(global("collections", "OrderedDict")),
+  );
+
+/** One tensor of a checkpoint to write; its values as they lie in the file. */
+export interface Stored {
+  type?: string;
+  shape: readonly number[];
+  bytes: Uint8Array;
+}
+
+/** The pickle and the storages of a tree of dicts, lists, numbers, texts and tensors. */
+export function checkpointBytes(tree: unknown): Buffer {
+  const storages: Record<string, Uint8Array> = {};
+  const written = (value: unknown): Buffer => {
+    if (typeof value === "string") return text(value);
+    if (typeof value === "number")
+      return Number.isInteger(value) ? int(value) : Buffer.concat([Buffer.from("G"), bigEndian(value)]);
+    if (Array.isArray(value)) return tuple(...value.map(written));
+    if (value instanceof Map)
+      return Buffer.concat([Buffer.from("}("), ...[...value].flatMap((item) => item.map(written)), Buffer.from("u")]);
+    if (isStored(value)) return storedTensor(value);
+    return written(new Map(Object.entries(value as object)));
+  };
+  const storedTensor = ({ type = "Float", shape, bytes }: Stored): Buffer => {
+    const key = String(Object.keys(storages).length);
+    storages[`x/data/${key}`] = bytes;
+    const elements = shape.reduce((a, b) => a * b, 1);
+    const stride = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));
+    return tensor({ type, key, elements, shape: [...shape], stride });
+  };
+  const root = pickle(written(tree));
+  return zip({ "x/data.pkl": root, ...storages });
+}
+
+const isStored = (value: unknown): value is Stored => typeof value === "object" && value !== null && "bytes" in value;
+
+function bigEndian(value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeDoubleBE(value);
+  return bytes;
+}

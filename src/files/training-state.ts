@@ -1,0 +1,44 @@
+/** The two files that make a model folder a checkpoint of training. Knows no optimiser and no graphs. */
+
+import { join } from "node:path";
+import type { ModelConfig } from "../config/model.ts";
+import type { TrainingConfig } from "../config/training.ts";
+import type { HostTensor } from "../core/arrays.ts";
+import { modelParameters } from "../model/parameters.ts";
+import { writeFileAtomic } from "./atomic.ts";
+import { type TensorPieces, writeSafetensors } from "./safetensors.ts";
+
+export const optimizerName = "optimizer.safetensors";
+export const stateName = "state.json";
+
+/** What is kept of each parameter: itself (the model's weights may be an average) and AdamW's two moments. */
+const parts = ["value", "first", "second"] as const;
+export type TrainingPart = (typeof parts)[number];
+
+export interface TrainingFiles {
+  /** Steps done. */
+  step: number;
+  dataset: { source: string };
+  training: TrainingConfig;
+  values: (part: TrainingPart, name: string) => Float32Array | TensorPieces["pieces"];
+}
+
+/** Adds the files to the folder; for one that must never be half new, call it inside `replaceFolder`. */
+export async function writeTrainingFiles(
+  folder: string,
+  model: ModelConfig,
+  { step, dataset, training, values }: TrainingFiles,
+): Promise<void> {
+  const tensors = modelParameters(model).flatMap(({ name, shape }) =>
+    parts.map((part): [string, HostTensor | TensorPieces] => {
+      const given = values(part, name);
+      const tensor = { dtype: "float32" as const, shape };
+      return [
+        `${part}.${name}`,
+        typeof given === "function" ? { ...tensor, pieces: given } : { ...tensor, data: given },
+      ];
+    }),
+  );
+  await writeSafetensors(join(folder, optimizerName), tensors);
+  await writeFileAtomic(join(folder, stateName), `${JSON.stringify({ step, dataset, training }, null, 2)}\n`);
+}
