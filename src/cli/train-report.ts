@@ -22,8 +22,10 @@ export function reporter({ batch, steps }: TrainingConfig, progress: Progress): 
     loss = smooth(loss, record.loss);
     const left = steps - record.step;
     const whole = (performance.now() - started) / 1000 / seen;
+    const ahead = left > 0 ? `${duration(left * Math.max(seconds, whole))} left` : "now all held-out images";
+    // A narrow terminal cuts the end off.
     progress.update(
-      `step ${record.step} of ${steps}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}  ${rateOf(batch / seconds)}  ${left > 0 ? `${duration(left * Math.max(seconds, whole))} left` : "now all held-out images"}`,
+      `step ${record.step} of ${steps}, ${ahead}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}  ${rateOf(batch / seconds)}`,
     );
   };
 }

@@ -312,14 +312,18 @@ function continued({ model, training, state }: Resumed, changes: Partial<Trainin
   return { model, training: parseTrainingConfig({ ...training, ...changes }, "the options"), state };
 }
 
-/** Refuses data that are no longer those that the run began with. */
-export function checkSame({ out, resumed }: Beginning, dataset: Dataset): void {
+/** The data by the run's own name for an only class. Refuses data that are no longer those that the run began with. */
+export function checkSame({ out, resumed }: Beginning, dataset: Dataset): Dataset {
   const { source, fingerprint, train, heldOutCount } = resumed!.dataset;
   const { classes } = resumed!.model;
-  if (fingerprint === undefined || fingerprint === dataset.fingerprint) return;
+  if (fingerprint === undefined || fingerprint === dataset.fingerprint)
+    return classes.length === 1 && dataset.classes.length === 1 ? { ...dataset, classes } : dataset;
+  const other = classes.findIndex((name, label) => name !== dataset.classes[label]);
   const changes = [
-    ...(classes.join() === dataset.classes.join()
-      ? []
+    ...(classes.length === dataset.classes.length
+      ? classes.length === 1 || other < 0
+        ? []
+        : [`class ${other} was ${classes[other]} then, ${dataset.classes[other]} now`]
       : [`${classes.length} classes then, ${dataset.classes.length} now`]),
     ...(train === dataset.train.count ? [] : [`${train} images to train on then, ${dataset.train.count} now`]),
     ...(heldOutCount === dataset.heldOut.count ? [] : [`${heldOutCount} held out then, ${dataset.heldOut.count} now`]),

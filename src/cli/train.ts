@@ -105,14 +105,14 @@ async function runTraining(flags: TrainFlags): Promise<void> {
     },
   });
   try {
-    const dataset = await openDataset(begun.data.source, {
+    const opened = await openDataset(begun.data.source, {
       ...begun.data,
       cache: flags.cache,
       signal,
       onProgress: (at, total) => progress.update(`decoding images: ${at} of ${total}`),
     });
     progress.clear();
-    if (begun.resumed) checkSame(begun, dataset);
+    const dataset = begun.resumed ? checkSame(begun, opened) : opened;
     const prepared = settle(begun, dataset, flags);
     if (prepared.state.step >= prepared.training.steps) {
       const { step } = prepared.state;

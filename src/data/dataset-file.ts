@@ -137,7 +137,8 @@ function fingerprintOf(
   { size, channels, classes, train, heldOut }: DatasetContent,
   digests: readonly string[],
 ): string {
-  const hash = createHash("sha256").update(JSON.stringify([size, channels, classes]));
+  const names = classes.length > 1 ? classes : 1;
+  const hash = createHash("sha256").update(JSON.stringify([size, channels, names]));
   for (const { places, labels } of [train, heldOut]) {
     hash.update(`${places.length}`).update(bytesOf(labels));
     for (const place of places) hash.update(digests[place], "binary");

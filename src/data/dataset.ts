@@ -16,7 +16,10 @@ export interface Dataset {
   skipped: Skipped[];
   /** What the user should know of these data, a sentence each. */
   notes: string[];
-  /** A hash of size, classes, and every image and label of both splits: equal for equal data, wherever they came from. */
+  /**
+   * A hash of size, classes, and every image and label of both splits: equal for equal data, wherever they came from. An
+   * only class goes without its name, which is that of a folder and changes with it.
+   */
   fingerprint: string;
 }
 

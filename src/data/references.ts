@@ -20,7 +20,7 @@ export interface ReferenceOptions {
 
 const trainLimit = 5000;
 /** Of large images fewer are encoded: at the highest effort one of 256x256 takes seconds. */
-const encodedPixels = 2000 * 32 ** 2;
+const encodedPixels = 1000 * 32 ** 2;
 const leastEncoded = 16;
 
 /**

@@ -1,0 +1,20 @@
+/** The line of progress that a training run shows. */
+
+import { expect, it } from "vitest";
+import { parseTrainingConfig } from "../config/training.ts";
+import { reporter } from "./train-report.ts";
+
+it("fits what matters into 80 columns, and says what comes after the last step", () => {
+  const lines: string[] = [];
+  const progress = { update: (line: string) => void lines.push(line), clear() {} };
+  const report = reporter(parseTrainingConfig({ steps: 40_000, batch: 32 }, "the test"), progress);
+  const step = { kind: "step", loss: 2.5, bits: 3, gradientNorm: 1, learningRate: 1e-3, seconds: 2 } as const;
+  report({ kind: "evaluation", step: 9999, bits: 3.25, images: 256 });
+  report({ ...step, step: 10_000 });
+  report({ ...step, step: 40_000 });
+  expect(lines[0].slice(0, 80)).toBe(
+    "step 10000 of 40000, 16 h 40 min left  loss 2.5000  3.000 bits/dim  held out 3.2",
+  );
+  expect(lines[0]).toMatch(/held out 3\.250 {2}16 images\/s$/);
+  expect(lines[1]).toMatch(/^step 40000 of 40000, now all held-out images {2}loss/);
+});

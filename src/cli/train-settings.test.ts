@@ -1,0 +1,123 @@
+/** What a training run is to do, from options and a configuration file: what is taken, and what is refused before any work. */
+
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import sharp from "sharp";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openDataset } from "../data/open.ts";
+import { saveCheckpoint } from "../train/checkpoint.ts";
+import { beginning, checkSame, type Prepared, settle, type TrainFlags } from "./train-settings.ts";
+
+let dir = "";
+const at = (name: string) => join(dir, name);
+const small = { width: 8, depth: 1, heads: 2 };
+const levels = (...patches: number[]) => [
+  ...patches.map((patch) => ({ kind: "mar", patch, ...small })),
+  { kind: "pixel", ...small },
+];
+
+function config(name: string, content: unknown): string {
+  writeFileSync(at(name), JSON.stringify(content));
+  return at(name);
+}
+
+async function pictures(folder: string, side: number): Promise<string> {
+  mkdirSync(at(folder));
+  for (let i = 0; i < 4; i++)
+    await sharp({ create: { width: side, height: side, channels: 3, background: { r: 50 * i, g: 9, b: side } } })
+      .png()
+      .toFile(at(`${folder}/${i}.png`));
+  return at(folder);
+}
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), "fractalgen-settings-"));
+  await pictures("of28", 28);
+  await pictures("of32", 32);
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const flagsOf = (given: Partial<TrainFlags>): TrainFlags => ({
+  data: at("of28"),
+  out: at("run"),
+  cache: at("cache"),
+  samples: true,
+  device: "cpu",
+  threads: 1,
+  ...given,
+});
+
+async function prepare(given: Partial<TrainFlags>): Promise<Prepared> {
+  const flags = flagsOf(given);
+  const begun = await beginning(flags);
+  const opened = await openDataset(begun.data.source, { ...begun.data, cache: flags.cache });
+  return settle(begun, begun.resumed ? checkSame(begun, opened) : opened, flags);
+}
+
+describe("levels of one's own", () => {
+  it("may be any number, with the preset's way of sampling but iterations for these levels", async () => {
+    const { model } = await prepare({ config: config("three.json", { model: { levels: levels(14, 7, 1) } }) });
+    expect(model.sampling).toMatchObject({ guidance: 3, temperature: 1.25, iterations: [2, 4, 16] });
+  });
+
+  it("may ask for a size that only the images tell", async () => {
+    const { model } = await prepare({ config: config("seven.json", { model: { levels: levels(7, 1) } }) });
+    expect(model.imageSize).toBe(28);
+    await expect(prepare({ config: at("seven.json"), data: at("of32") })).rejects.toThrow(
+      /patch 7 does not divide the 32/,
+    );
+  });
+
+  it("keep what is said of sampling beside what isn't", async () => {
+    const given = { model: { levels: levels(7, 1), sampling: { guidance: 2, iterations: [3, 5] } } };
+    const { model } = await prepare({ config: config("sampling.json", given) });
+    expect(model.sampling).toMatchObject({ guidance: 2, schedule: "constant", temperature: 1.25, iterations: [3, 5] });
+    const wrong = config("wrong.json", { model: { sampling: { guidence: 2 } } });
+    await expect(beginning(flagsOf({ config: wrong }))).rejects.toThrow(/guidence.*did you mean "guidance"/);
+    await expect(beginning(flagsOf({ config: config("no.json", { model: { sampling: "x" } }) }))).rejects.toThrow(
+      /no\.json: sampling: expected object/,
+    );
+  });
+});
+
+it("a size or channels other than the model's are refused before the data are opened", async () => {
+  const given = config("sized.json", { model: { imageSize: 28, channels: 1, levels: levels(7, 1) } });
+  await expect(beginning(flagsOf({ config: given, imageSize: 14, data: "/nowhere" }))).rejects.toThrow(
+    /^--image-size: 14 is asked for, but the model of .*sized\.json has 28; leave the option out/,
+  );
+  await expect(beginning(flagsOf({ initFrom: "emoji", channels: 1, data: "/nowhere" }))).rejects.toThrow(
+    /^--channels: 1 is asked for, but the model of .* has 3/,
+  );
+  await expect(beginning(flagsOf({ initFrom: "nothing" }))).rejects.toThrow(/^--init-from: there is no model/);
+  const classes = config("classes.json", { model: { classes: ["a", "b"], levels: levels(7, 1) } });
+  await expect(prepare({ config: classes })).rejects.toThrow(
+    /the classes of of28 \(of28\) are not the model's \(a, b\)/,
+  );
+});
+
+it("a resumed run finds its held-out part from anywhere, and asks for what was moved", async () => {
+  for (const name of ["train", "held"]) cpSync(at("of28"), at(name), { recursive: true });
+  await sharp({ create: { width: 28, height: 28, channels: 3, background: "red" } })
+    .png()
+    .toFile(at("held/new.png"));
+  const file = config("resumed.json", { model: { levels: levels(7, 1) } });
+  const here = (name: string) => relative(process.cwd(), at(name));
+  const { model, training, data, state } = await prepare({ config: file, data: here("train"), heldOut: here("held") });
+  expect(data).toMatchObject({ source: at("train"), heldOut: at("held") });
+  await saveCheckpoint(at("run/last"), { model, training, dataset: data, state });
+  const resume = (given: Partial<TrainFlags> = {}) =>
+    prepare({ data: undefined, out: undefined, resume: at("run"), ...given });
+  await resume();
+  for (const name of ["train", "held"]) {
+    cpSync(at(name), at(`${name}-moved`), { recursive: true });
+    rmSync(at(name), { recursive: true });
+  }
+  await expect(resume()).rejects.toThrow(/^the data of this run, .*train, are not there any more.*--data/);
+  await expect(resume({ data: at("train-moved") })).rejects.toThrow(
+    /^the held-out part of this run, .*held, is not there any more.*--held-out/,
+  );
+  const moved = { data: at("train-moved"), heldOut: at("held-moved") };
+  expect((await resume(moved)).data).toMatchObject({ source: moved.data, heldOut: moved.heldOut });
+  await expect(resume({ ...moved, heldOut: "0.3" })).rejects.toThrow(/changed since the run began/);
+});
