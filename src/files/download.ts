@@ -99,6 +99,9 @@ export async function* download(
       continue;
     }
     try {
+      // Another process may have finished between the look and the claim.
+      const arrived = options.force ? undefined : yield* cached(path, options);
+      if (arrived) return arrived;
       yield* fill(partial, url, options);
       return yield* settle(partial, path, options);
     } finally {
