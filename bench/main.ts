@@ -29,9 +29,9 @@ program
   .option("--micro-batch <n>", "images a run", whole({ least: 1 }))
   .option("--threads <n>", "cores to use (default: all)", whole({ least: 1 }))
   .option("--rounds <n>", "measurements, of which the median counts", whole({ least: 1 }), 5)
-  .option("--profile", "also the share of each operation")
+  .option("--no-profile", "without the time's share of each operation, which takes two more steps")
   .option("--json", "one line of JSON")
-  .addHelpText("after", "\nExample: npm run bench -- train --micro-batch 8 --profile")
+  .addHelpText("after", "\nExample: npm run bench -- train --config model.json --micro-batch 8")
   .action(benchTrain);
 program
   .command("quantized")

@@ -83,7 +83,8 @@ export async function benchTrain({
     share: operations / time / 1e9 / plain,
     peakMemoryGB: process.resourceUsage().maxRSS / 1e6,
   };
-  if (json) console.log(JSON.stringify(result));
+  const shares = profile ? await profileOf(model, values, { data, micro, folder }) : [];
+  if (json) console.log(JSON.stringify({ ...result, profile: shares }));
   else {
     console.log(
       `training: ${(result.parameters / 1e6).toFixed(2)}M parameters, batch ${images} in micro-batches of ${micro}`,
@@ -94,8 +95,9 @@ export async function benchTrain({
     console.log(
       `  ${result.gigaflopPerStep.toFixed(0)} GFLOP a step, ${result.gigaflopPerSecond.toFixed(0)} GFLOP/s, ${(100 * result.share).toFixed(0)}% of a plain product's ${plain.toFixed(0)} in the same run`,
     );
+    for (const { operation, share } of shares.slice(0, 15))
+      console.log(`  ${operation.padEnd(20)} ${(100 * share).toFixed(1).padStart(5)}%`);
   }
-  if (profile) await printProfile(model, values, { data, micro, folder, json });
   rmSync(folder, { recursive: true, force: true });
 }
 
@@ -118,11 +120,11 @@ interface ProfileEvent {
 }
 
 /** Shares of the time by operation, from onnxruntime's own profile of two steps in one thread. */
-async function printProfile(
+async function profileOf(
   model: ModelConfig,
   values: ReadonlyMap<string, Float32Array>,
-  { data, micro, folder, json }: { data: Batch; micro: number; folder: string; json?: boolean },
-): Promise<void> {
+  { data, micro, folder }: { data: Batch; micro: number; folder: string },
+): Promise<{ operation: string; share: number }[]> {
   const step = await trainingStep(await nodeEngine({ threads: 1, profile: join(folder, "profile") }), model);
   for (let round = 0; round < 2; round++)
     await step.run(values, data, { masks: trainingMasks(0, round), microBatch: micro });
@@ -134,11 +136,5 @@ async function printProfile(
         // its body counts
         totals.set(args.op_name, (totals.get(args.op_name) ?? 0) + dur);
   const all = [...totals.values()].reduce((a, b) => a + b, 0);
-  const shares = [...totals]
-    .toSorted((a, b) => b[1] - a[1])
-    .map(([operation, time]) => ({ operation, share: time / all }));
-  if (json) console.log(JSON.stringify({ profile: shares }));
-  else
-    for (const { operation, share } of shares.slice(0, 15))
-      console.log(`  ${operation.padEnd(20)} ${(100 * share).toFixed(1).padStart(5)}%`);
+  return [...totals].toSorted((x, y) => y[1] - x[1]).map(([operation, time]) => ({ operation, share: time / all }));
 }
