@@ -55,7 +55,7 @@ async function convert(path: string, out: string, flags: ConvertFlags): Promise<
   if (existsSync(out)) throw new UserError(`${out} is there already; give the name of a new folder`);
   const conversion = await openConversion(path, config, flags);
   const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, exitCode, done } = interruptible();
+  const { signal, met, done } = interruptible();
   const { parameters, bytes, step } = conversion;
   try {
     await checkSpace(out, bytes);
@@ -70,10 +70,7 @@ async function convert(path: string, out: string, flags: ConvertFlags): Promise<
     });
   } catch (error) {
     progress.clear();
-    if (!signal.aborted) throw error;
-    console.error("stopped; nothing was written");
-    process.exitCode = exitCode();
-    return;
+    return met(error);
   } finally {
     done();
     await conversion.close();

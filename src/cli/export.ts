@@ -45,7 +45,7 @@ async function exportModel(from: string, { onnx: out, json }: ExportFlags): Prom
   const model = await findModel(from, { option: "<dir|name>" });
   await checkSpace(out, statSync(model.weights.path).size);
   const progress = progressOn(process.stderr, { quiet: json });
-  const { signal, exitCode, done } = interruptible();
+  const { signal, met, done } = interruptible();
   try {
     const { graphs, bytes } = await exportOnnx(model, out, {
       signal,
@@ -56,9 +56,7 @@ async function exportModel(from: string, { onnx: out, json }: ExportFlags): Prom
     console.log(json ? JSON.stringify({ out, graphs, bytes }) : out);
   } catch (error) {
     progress.clear();
-    if (!signal.aborted) throw error;
-    console.error("stopped; nothing was written");
-    process.exitCode = exitCode();
+    met(error);
   } finally {
     done();
   }

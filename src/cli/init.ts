@@ -55,7 +55,7 @@ async function init(preset: string, out: string, { seed, json }: InitFlags): Pro
 
   if (!json) console.error(`${preset}: ${millions(parameters)} parameters, ${byteCount(bytes)} in ${out}`);
   const progress = progressOn(process.stderr, { quiet: json });
-  const { signal, exitCode, done } = interruptible();
+  const { signal, met, done } = interruptible();
   const started = performance.now();
   try {
     await writeRandomModel(out, config, {
@@ -71,10 +71,7 @@ async function init(preset: string, out: string, { seed, json }: InitFlags): Pro
     });
   } catch (error) {
     progress.clear();
-    if (!signal.aborted) throw error;
-    console.error("stopped; nothing was written");
-    process.exitCode = exitCode();
-    return;
+    return met(error);
   } finally {
     done();
   }

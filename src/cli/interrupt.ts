@@ -7,6 +7,8 @@ export interface Interruption {
   signal: AbortSignal;
   /** The exit code that says what stopped the work, as shells have it: 128 and the signal's number. */
   exitCode(): number;
+  /** What to do with an error where a stop leaves nothing behind: says so and sets the exit code; throws any other. */
+  met(error: unknown): void;
   /** Gives Ctrl-C its usual meaning back. */
   done(): void;
 }
@@ -38,6 +40,11 @@ export function interruptible({ onStop = () => {} }: { onStop?: () => void } = {
   return {
     signal: controller.signal,
     exitCode: () => 128 + constants.signals[reason],
+    met(error) {
+      if (!controller.signal.aborted) throw error;
+      console.error("stopped; nothing was written");
+      process.exitCode = 128 + constants.signals[reason];
+    },
     done() {
       process.off("SIGINT", stop);
       process.off("SIGTERM", stop);

@@ -128,7 +128,7 @@ async function sample(flags: SampleFlags): Promise<void> {
   const sampler = createSampler(engine, externalModel(model));
   const progress = progressOn(process.stderr, { quiet: flags.json, preview: flags.preview });
   progress.update("loading the model");
-  const { signal, exitCode, done } = interruptible();
+  const { signal, met, done } = interruptible();
   const line = progressLine(flags);
   const started = performance.now();
   const frames = sampler.sample({ labels, seed: flags.seed, ...settings, batch: flags.batch, signal });
@@ -145,10 +145,7 @@ async function sample(flags: SampleFlags): Promise<void> {
     }
   } catch (error) {
     progress.clear();
-    if (!signal.aborted) throw error;
-    console.error("stopped; nothing was written");
-    process.exitCode = exitCode();
-    return;
+    return met(error);
   } finally {
     done();
     await sampler.dispose();
