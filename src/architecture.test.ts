@@ -20,8 +20,8 @@ const rule: Record<string, { from: string[]; types?: string[] } | "everything"> 
   sample: { from: ["core", "config", "graph", "model"], types: ["engine"] },
   train: { from: ["core", "config", "graph", "model", "data", "files"], types: ["engine"] },
   evaluate: { from: ["core", "config", "graph", "model", "data", "files"], types: ["engine"] },
-  // Composes training and an engine in threads of their own.
-  workers: { from: ["core", "config", "graph", "model", "engine", "train"] },
+  // Composes sampling or training and an engine in threads of their own.
+  workers: { from: ["core", "config", "graph", "model", "engine", "files", "sample", "train"] },
   parity: "everything",
   cli: "everything",
   server: "everything",

@@ -180,7 +180,7 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
         const shape = [pairs / heads, heads];
         const past: Feeds = {};
         for (let i = 0; i < depth; i++) {
-          past[`keys.${i}`] = { data: keys[i], shape: [...shape, headWidth, tokens] };
+          past[`keys.${i}`] = { data: keys[i], shape: [...shape, tokens, headWidth] };
           past[`values.${i}`] = { data: values[i], shape: [...shape, tokens, headWidth] };
         }
         const previous = drawn.flatMap((row) => row[s - 1] ?? new Array(width).fill(0));
@@ -195,8 +195,9 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
           for (let pair = 0; pair < pairs; pair++)
             for (let at = 0; at < headWidth; at++) {
               const from = pair * headWidth + at;
-              keys[i][from * tokens + s] = result[`key.${i}`].data[from] as number;
-              values[i][(pair * tokens + s) * headWidth + at] = result[`value.${i}`].data[from] as number;
+              const to = (pair * tokens + s) * headWidth + at;
+              keys[i][to] = result[`key.${i}`].data[from] as number;
+              values[i][to] = result[`value.${i}`].data[from] as number;
             }
         await inside(
           drawn.map(() => [s]),

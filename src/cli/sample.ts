@@ -11,6 +11,7 @@ import { externalModel } from "../files/external.ts";
 import { gridLayout, gridPng, imagePng } from "../pictures/grid.ts";
 import { createSampler, type Frame } from "../sample/sampler.ts";
 import type { Schedule } from "../sample/schedule.ts";
+import { parallelSampler } from "../workers/sampling.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { filming, type Picture } from "./film.ts";
 import { interruptible } from "./interrupt.ts";
@@ -125,7 +126,8 @@ async function sample(flags: SampleFlags): Promise<void> {
   const film = flags.animate === undefined ? undefined : filming(flags.animate, picture);
 
   const engine = await openEngine(flags);
-  const sampler = createSampler(engine, externalModel(model));
+  const sampler =
+    engine.provider === "cpu" ? parallelSampler(model, flags) : createSampler(engine, externalModel(model));
   const progress = progressOn(process.stderr, { quiet: flags.json, preview: flags.preview });
   progress.update("loading the model");
   const { signal, met, done } = interruptible();

@@ -98,6 +98,8 @@ export const crossEntropy = (logits: Tensor, target: Tensor): Tensor => make("cr
 /** Along the last axis; weight and bias [D]. */
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, eps: number): Tensor =>
   make("layerNorm", [x, weight, bias], { eps });
+/** Along the last axis; weight [D]. */
+export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor => make("rmsNorm", [x, weight], { eps });
 /** table [V, D], index any shape -> index.shape + [D] */
 export const embedding = (table: Tensor, index: Tensor): Tensor => make("embedding", [table, index], {});
 /** x [N, D], index [..] -> index.shape + [D], zeros for index N; `inverse` [N, F] is needed where a gradient is. */
@@ -105,6 +107,9 @@ export const gatherRows = (x: Tensor, index: Tensor, inverse?: Tensor): Tensor =
   make("gatherRows", inverse ? [x, index, inverse] : [x, index], {});
 export const gatherTokens = (x: Tensor, index: Tensor): Tensor => make("gatherTokens", [x, index], {});
 export const oneHot = (index: Tensor, depth: number): Tensor => make("oneHot", [index], { depth });
+/** x [.., T, W] with its pairs (a, b) turned to (a cos - b sin, b cos + a sin): tables [P, W/2], positions [1, T] int64. */
+export const rotary = (x: Tensor, { cos, sin, positions }: { cos: Tensor; sin: Tensor; positions: Tensor }): Tensor =>
+  make("rotary", [x, cos, sin, positions], {});
 /** Along the last axis. */
 export const cumulativeSum = (x: Tensor): Tensor => make("cumulativeSum", [x], {});
 

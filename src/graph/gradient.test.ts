@@ -147,6 +147,23 @@ const examples: Record<OpName, Example[] | string> = {
   softmax: [{ inputs: [[2, 5]], apply: ([x]) => g.softmax(x) }],
   crossEntropy: [{ inputs: [[3, 5]], apply: ([x]) => g.crossEntropy(x, longs([1, 4, 0])) }],
   layerNorm: [{ inputs: [[3, 6], [6], [6]], apply: ([x, w, b]) => g.layerNorm(x, w, b, 1e-5) }],
+  rmsNorm: [{ inputs: [[3, 6], [6]], apply: ([x, w]) => g.rmsNorm(x, w, 1e-5) }],
+  rotary: [
+    {
+      inputs: [[2, 3, 4]],
+      apply: ([x]) => {
+        const table = (turn: (angle: number) => number) =>
+          g.constant(
+            float32(
+              Array.from({ length: 10 }, (_, i) => turn(i)),
+              [5, 2],
+            ),
+          );
+        const positions = g.reshape(longs([0, 2, 4]), [1, 3]);
+        return g.rotary(x, { cos: table(Math.cos), sin: table(Math.sin), positions });
+      },
+    },
+  ],
   embedding: [{ inputs: [[4, 3]], apply: ([table]) => g.embedding(table, ints([1, 3, 1, 0], [2, 2])) }],
   gatherRows: [
     // rows 0, 2, 2, none and 1 of 3; where each row went: 0 to result 0, 1 to 4, 2 to 1 and 2; 5 stands for nowhere

@@ -103,6 +103,11 @@ export function writeOnnx(
       );
       return name;
     },
+    once(key, make) {
+      let name = shared.get(key);
+      if (!name) shared.set(key, (name = make()));
+      return name;
+    },
     ints: (values) => addConstant({ dtype: "int64", shape: [values.length], data: BigInt64Array.from(values, BigInt) }),
     constant: addConstant,
     scalar: (value, dtype) => addConstant(scalar(value, dtype)),
@@ -117,6 +122,7 @@ export function writeOnnx(
       return { ...found, data: rows(found.data, found.dtype === "q8" ? 1 : 0), scale: rows(found.scale, 0) };
     },
   };
+  const shared = new Map<string, string>();
   // Weights in few bits; only linear layers take them.
   const few = new Map<Tensor, { dtype: "q8" | "q4"; data: string; scale: string }>();
 
@@ -199,10 +205,11 @@ export function writeOnnx(
   for (const [name, tensor] of Object.entries(outputs))
     nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [names.get(tensor)!], output: [claim(name)] }));
 
+  const version = opset(order);
   const model = create(ModelProtoSchema, {
-    irVersion: 10n,
+    irVersion: version === 21n ? 10n : 11n,
     producerName: "fractalgen",
-    opsetImport: [{ domain: "", version: 21n }, ...(few.size > 0 ? [{ domain: contributed, version: 1n }] : [])],
+    opsetImport: [{ domain: "", version }, ...(few.size > 0 ? [{ domain: contributed, version: 1n }] : [])],
     graph: {
       name: "fractalgen",
       node: nodes,
@@ -219,6 +226,10 @@ export function writeOnnx(
     multipliesBytes: [...few.values()].some(({ dtype }) => dtype === "q8"),
   };
 }
+
+/** ONNX 21, which all execution providers know whole, and 23 where what it brought is used. */
+const opset = (order: readonly Tensor[]): bigint =>
+  withBodies(order).some(({ op }) => op === "rmsNorm" || op === "rotary") ? 23n : 21n;
 
 /** The tensors with those of loops' bodies. */
 const withBodies = (order: readonly Tensor[]): Tensor[] =>

@@ -47,6 +47,8 @@ export interface Attributes {
   crossEntropy: {};
   /** Along the last axis: (x - mean) / sqrt(variance + eps) * weight + bias. */
   layerNorm: { eps: number };
+  /** Along the last axis: x / sqrt(mean(x^2) + eps) * weight. */
+  rmsNorm: { eps: number };
   /** The mean or the inverse deviation that the layerNorm given as input computed on its way. */
   layerNormStatistic: { which: "mean" | "inverse" };
   /** Rows of a table [V, D] by index (any shape): gradients of a row that is taken more than once add up. */
@@ -56,6 +58,8 @@ export interface Attributes {
   /** For each row of a batch, tokens by index: x [B, T, D], index [B, R] -> [B, R, D]. */
   gatherTokens: {};
   oneHot: { depth: number };
+  /** x [.., T, W], cosines and sines [P, W/2], positions [1, T]: pairs of neighbouring values, turned by their token's angles. */
+  rotary: {};
   /** x [n, ..] at the index i of a loop: [..]. */
   pickAt: {};
   /** How often a loop has gone round, int64: only inside of one. */

@@ -16,19 +16,19 @@ import {
   maximum,
   max,
   exp,
-  mean,
   mul,
   pick,
   reshape,
+  rmsNorm,
+  rotary,
   sigmoid,
   slice,
   softmax,
-  sqrt,
   transpose,
 } from "../graph/build.ts";
 import { type Dim, over, times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
-import { rotate, type Rotary } from "./rotary.ts";
+import type { Rotary } from "./rotary.ts";
 
 /** Gives the parameter of a name. */
 export type Weights = (name: string) => Tensor;
@@ -62,9 +62,7 @@ export const dense = (weights: Weights, name: string, x: Tensor, { bias = true }
 export const norm = (weights: Weights, name: string, x: Tensor): Tensor =>
   layerNorm(x, weights(`${name}.weight`), weights(`${name}.bias`), 1e-6);
 
-/** x / sqrt(mean(x^2) + 1e-5) * weight */
-export const rmsNorm = (weights: Weights, name: string, x: Tensor): Tensor =>
-  mul(div(x, sqrt(add(mean(mul(x, x)), 1e-5))), weights(`${name}.weight`));
+const rms = (weights: Weights, name: string, x: Tensor): Tensor => rmsNorm(x, weights(`${name}.weight`), 1e-5);
 
 function drop(x: Tensor, rate: (d: Dropout) => number, { dropout: d }: Training = {}): Tensor {
   if (!d) return x;
@@ -189,7 +187,7 @@ export function vitBlock(
   return add(attended, mlp(weights, attended, training));
 }
 
-/** Room for L earlier tokens' keys [B, H, D/H, L] and values [B, H, L, D/H]; `seen` [L] is 0 where there is one. */
+/** Room for L earlier tokens' keys and values [B, H, L, D/H]; `seen` [L] is 0 where there is one. */
 export interface Past {
   keys: Tensor;
   values: Tensor;
@@ -206,9 +204,9 @@ export function llamaBlock(
   x: Tensor,
   { tokens, heads, rotary: angles, training, past }: BlockOptions & { rotary: Rotary; past?: Past },
 ): { x: Tensor; key: Tensor; value: Tensor } {
-  const qkv = dense(weights, "attention.wqkv", rmsNorm(weights, "attention_norm", x), { bias: false });
-  const [q, k, value] = splitHeads(qkv, { parts: 3, tokens, heads });
-  const [query, key] = [rotate(q, angles), rotate(k, angles)];
+  const qkv = dense(weights, "attention.wqkv", rms(weights, "attention_norm", x), { bias: false });
+  const [q, k, value] = past ? oneToken(qkv, heads) : splitHeads(qkv, { parts: 3, tokens, heads });
+  const [query, key] = [rotary(q, angles), rotary(k, angles)];
   // no dropout on attention: the published AR has none there
   const mixed = past
     ? attentionTo(past, { query, key, value })
@@ -218,13 +216,19 @@ export function llamaBlock(
     x,
     drop(projected, (r) => r.projection, training),
   );
-  return { x: add(attended, swiglu(weights, rmsNorm(weights, "ffn_norm", attended), training)), key, value };
+  return { x: add(attended, swiglu(weights, rms(weights, "ffn_norm", attended), training)), key, value };
+}
+
+/** [B, 3 D], of one token each, as query, key and value [B, H, 1, D/H]: where heads lie side by side nothing moves. */
+function oneToken(x: Tensor, heads: number): Tensor[] {
+  const width = (dim(x, 1) as number) / 3;
+  return [0, 1, 2].map((i) => reshape(slice(x, 1, i * width, (i + 1) * width), [dim(x, 0), heads, 1, width / heads]));
 }
 
 /** Attention of one token, all three [B, H, 1, D/H], to earlier ones and itself; the earlier ones are not copied. */
 function attentionTo(past: Past, { query, key, value }: { query: Tensor; key: Tensor; value: Tensor }): Tensor {
   const scaled = mul(query, (dim(query, -1) as number) ** -0.5);
-  const earlier = add(matmul(scaled, past.keys), past.seen); // [B, H, 1, L]
+  const earlier = add(matmul(scaled, past.keys, { transB: true }), past.seen); // [B, H, 1, L]
   const own = sum(mul(scaled, key), [-1], { keep: true }); // [B, H, 1, 1]
   const highest = maximum(max(earlier), own);
   const powers = exp(sub(earlier, highest));

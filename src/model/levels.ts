@@ -21,10 +21,13 @@ import { over } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 import { dense, llamaBlock, norm, scope, type Training, vitBlock, type Weights } from "./layers.ts";
 import { fewTokensBlock } from "./few-tokens.ts";
-import { type Rotary, rotaryTable } from "./rotary.ts";
+import { rotaryOf } from "./rotary.ts";
 
 export type PlacedAr = PlacedLevel & ArLevel;
 export type PlacedMar = PlacedLevel & MarLevel;
+
+/** Is given what each block but the first begins with, x [R * T, D], and gives what it is to go on from. */
+export type Between = (x: Tensor, block: number) => Tensor;
 
 /** Conditions [R, c, D'] (the middle one last) and, where there is one, the guiding pixel [R, C] -> prefix [R, P, D]. */
 export function prefix(weights: Weights, level: PlacedLevel, conditions: Tensor, guidingPixel?: Tensor): Tensor {
@@ -55,17 +58,19 @@ export function marBlocks(
   weights: Weights,
   level: PlacedMar,
   tokens: Tensor,
-  { read, training }: { read: (x: Tensor) => Tensor; training?: Training },
+  { read, training, between }: { read: (x: Tensor) => Tensor; training?: Training; between?: Between },
 ): Tensor {
   const count = dim(tokens, 1) as number;
   let x = flatten(tokens);
-  for (let i = 0; i < level.depth; i++)
+  for (let i = 0; i < level.depth; i++) {
+    if (between && i > 0) x = between(x, i);
     x = vitBlock(scope(weights, `blocks.${i}.`), x, {
       tokens: count,
       heads: level.heads,
       training,
       read: i === level.depth - 1 ? read : undefined,
     });
+  }
   return norm(weights, "norm", x);
 }
 
@@ -73,39 +78,50 @@ export function marBlocks(
 export function teachMar(
   weights: Weights,
   level: PlacedMar,
-  { patches, mask, prefix: before, training }: { patches: Tensor; mask: Tensor; prefix: Tensor; training?: Training },
+  {
+    patches,
+    mask,
+    prefix: before,
+    ...options
+  }: { patches: Tensor; mask: Tensor; prefix: Tensor; training?: Training; between?: Between },
 ): Tensor {
   const total = prefixTokens(level) + level.tokens;
   const tokens = placed(weights, concat([before, maskedPatches(weights, level, patches, mask)], 1), 0, total);
   const read = (x: Tensor) => slice(x, 1, prefixTokens(level), total);
-  return flatten(marBlocks(weights, level, tokens, { read, training }));
+  return flatten(marBlocks(weights, level, tokens, { read, ...options }));
 }
 
 /** The same for an AR level: position n has seen the condition and the patches before n. */
 export function teachAr(
   weights: Weights,
   level: PlacedAr,
-  { patches, prefix: before, training }: { patches: Tensor; prefix: Tensor; training?: Training },
+  {
+    patches,
+    prefix: before,
+    training,
+    between,
+  }: { patches: Tensor; prefix: Tensor; training?: Training; between?: Between },
 ): Tensor {
   const rows = dim(before, 0);
   const shown = reshape(dense(weights, "patch_emb", patches), [rows, level.tokens, level.width]);
   const tokens = placed(weights, concat([before, slice(shown, 1, 0, level.tokens - 1)], 1), 0, level.tokens);
-  const angles = rotaryOf(level, 0, level.tokens);
+  const positions = {
+    dtype: "int64",
+    shape: [1, level.tokens],
+    data: BigInt64Array.from({ length: level.tokens }, (_, i) => BigInt(i)),
+  } as const;
+  const angles = rotaryOf(level.grid, level.width / level.heads, constant(positions));
   let x = flatten(tokens);
-  for (let i = 0; i < level.depth; i++)
+  for (let i = 0; i < level.depth; i++) {
+    if (between && i > 0) x = between(x, i);
     ({ x } = llamaBlock(scope(weights, `blocks.${i}.`), x, {
       tokens: level.tokens,
       heads: level.heads,
       rotary: angles,
       training,
     }));
+  }
   return norm(weights, "norm", x);
-}
-
-/** Rotary angles of positions from .. to, as constants. */
-export function rotaryOf({ grid, width, heads }: PlacedAr, from: number, to: number): Rotary {
-  const { cos, sin } = rotaryTable(grid, width / heads);
-  return { cos: slice(constant(cos), 0, from, to), sin: slice(constant(sin), 0, from, to) };
 }
 
 /** Logits of each channel given those before it: condition [K, D'], bytes [K, C] int32 -> C tensors [K, 256]. */

@@ -20,7 +20,6 @@ import {
   cast,
   clip,
   concat,
-  constant,
   cumulativeSum,
   embedding,
   flatten,
@@ -43,7 +42,7 @@ import { times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 import { type FewPast, vitBlockNext } from "./few-tokens.ts";
 import { dense, llamaBlock, norm, type Past, scope } from "./layers.ts";
-import { rotaryTable } from "./rotary.ts";
+import { rotaryOf } from "./rotary.ts";
 import { channelLogits, marBlocks, maskedPatches, placed, type PlacedAr, type PlacedMar, prefix } from "./levels.ts";
 import { labelEmbedding, repeat, weightsOf } from "./loss.ts";
 import { levelPrefix, pixelPrefix } from "./parameters.ts";
@@ -97,8 +96,8 @@ export function marStepGraph(config: ModelConfig, l: number, { guided }: { guide
 /**
  * An AR step: `conditions` [R', 1, D] of the patch at `position`, and this position's `key.i` and `value.i` [R', H, D/H]
  * in each block i. Inputs: `prefix`; `patch` [R, C p^2], the one before (anything at position 0); `position` [1]; room
- * for L positions, of which those before this one are filled: `keys.i` [R', H, D/H, L], `values.i` [R', H, L, D/H], and
- * `seen` [L], 0 where there is a position and -1e30 where there is none yet.
+ * for L positions, of which those before this one are filled: `keys.i` and `values.i` [R', H, L, D/H], and `seen` [L], 0
+ * where there is a position and -1e30 where there is none yet.
  */
 export function arStepGraph(config: ModelConfig, l: number, { guided }: { guided: boolean }): Outputs {
   const { weights } = weightsOf(config);
@@ -113,13 +112,12 @@ export function arStepGraph(config: ModelConfig, l: number, { guided }: { guided
   const shown = norm(scoped, "patch_emb_ln", add(dense(scoped, "patch_emb", patch), embedding(positions, position)));
   const isFirst = less(cast(position, "float32"), 0.5);
   let x = where(isFirst, flatten(before), guided ? concat([shown, shown], 0) : shown);
-  const angles = rotaryTable(level.grid, headWidth);
-  const rotary = { cos: embedding(constant(angles.cos), position), sin: embedding(constant(angles.sin), position) };
+  const rotary = rotaryOf(level.grid, headWidth, reshape(cast(position, "int64"), [1, 1]));
   const seen = input("seen", "float32", ["L"]);
   const outputs: Outputs = {};
   for (let i = 0; i < level.depth; i++) {
     const past: Past = {
-      keys: input(`keys.${i}`, "float32", [rows, level.heads, headWidth, "L"]),
+      keys: input(`keys.${i}`, "float32", [rows, level.heads, "L", headWidth]),
       values: input(`values.${i}`, "float32", [rows, level.heads, "L", headWidth]),
       seen,
     };

@@ -13,10 +13,12 @@ export interface PastOptions {
 }
 
 export interface PastPositions {
-  /** `keys.i` [rows, heads, headWidth, L], `values.i` [rows, heads, L, headWidth] and `seen` [L]; L grows. */
+  /** `keys.i` and `values.i` [rows, heads, L, headWidth] and `seen` [L]; L grows. */
   feeds(): Record<string, HostTensor>;
   /** Takes `key.i` and `value.i` [rows, heads, headWidth] of the next position. */
   add(outputs: Readonly<Record<string, HostTensor>>): void;
+  /** Forgets all positions: for the next squares. */
+  clear(): void;
 }
 
 /** Room is made for this many positions at a time: what is fed is read whole, filled or not. */
@@ -24,51 +26,53 @@ const piece = 32;
 
 export function pastOf({ depth, rows, heads, headWidth, tokens }: PastOptions): PastPositions {
   const pairs = rows * heads;
-  let length = 0;
+  const names = Array.from({ length: depth }, (_, i) => [
+    { kept: `keys.${i}`, made: `key.${i}` },
+    { kept: `values.${i}`, made: `value.${i}` },
+  ]).flat();
+  const rooms = names.map(() => new Float32Array(pairs * tokens * headWidth)); // the system gives pages as they are filled
   let filled = 0;
-  let keys: Float32Array[] = [];
-  let values: Float32Array[] = [];
-  grow();
+  let length = Math.min(tokens, piece);
+  let seen = nothingSeen();
 
+  function nothingSeen(): Float32Array {
+    return new Float32Array(length).fill(-1e30, filled);
+  }
+
+  /** Moves each pair's positions to where they stand with room for more, the last pair first. */
   function grow(): void {
     const longer = Math.min(tokens, length + piece);
-    const room = () => new Float32Array(pairs * headWidth * longer);
-    keys = Array.from({ length: depth }, (_, i) => {
-      const all = room();
-      for (let line = 0; line < pairs * headWidth; line++)
-        if (length > 0) all.set(keys[i].subarray(line * length, (line + 1) * length), line * longer);
-      return all;
-    });
-    values = Array.from({ length: depth }, (_, i) => {
-      const all = room();
-      const line = length * headWidth;
-      for (let pair = 0; pair < pairs; pair++)
-        if (length > 0) all.set(values[i].subarray(pair * line, (pair + 1) * line), pair * longer * headWidth);
-      return all;
-    });
+    const [from, to] = [length * headWidth, longer * headWidth];
+    for (const room of rooms)
+      for (let pair = pairs - 1; pair > 0; pair--) room.copyWithin(pair * to, pair * from, (pair + 1) * from);
     length = longer;
+    seen = nothingSeen();
   }
 
   return {
     feeds() {
-      const seen = new Float32Array(length).fill(-1e30, filled);
       const feeds: Record<string, HostTensor> = { seen: float32(seen, [length]) };
-      for (let i = 0; i < depth; i++) {
-        feeds[`keys.${i}`] = float32(keys[i], [rows, heads, headWidth, length]);
-        feeds[`values.${i}`] = float32(values[i], [rows, heads, length, headWidth]);
-      }
+      names.forEach(({ kept }, i) => {
+        const used = rooms[i].subarray(0, pairs * length * headWidth);
+        feeds[kept] = float32(used, [rows, heads, length, headWidth]);
+      });
       return feeds;
     },
     add(outputs) {
       if (filled === length) grow();
-      for (let i = 0; i < depth; i++) {
-        const key = outputs[`key.${i}`].data as Float32Array;
-        const value = outputs[`value.${i}`].data as Float32Array;
-        for (let j = 0; j < key.length; j++) keys[i][j * length + filled] = key[j];
-        for (let pair = 0; pair < pairs; pair++)
-          values[i].set(value.subarray(pair * headWidth, (pair + 1) * headWidth), (pair * length + filled) * headWidth);
-      }
-      filled++;
+      names.forEach(({ made }, i) => {
+        const one = outputs[made].data as Float32Array;
+        const room = rooms[i];
+        // Not by `set`: a view for each of thousands of pairs takes longer than their few values.
+        for (let from = 0, to = filled * headWidth; from < one.length; to += length * headWidth)
+          for (const end = from + headWidth, shift = to - from; from < end; from++) room[from + shift] = one[from];
+      });
+      seen[filled++] = 0;
+    },
+    clear() {
+      filled = 0;
+      length = Math.min(tokens, piece);
+      seen = nothingSeen();
     },
   };
 }

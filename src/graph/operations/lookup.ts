@@ -1,8 +1,8 @@
 /** Rows by index. */
 
-import { flatten, gatherRows, matmul, oneHot, reshape, sum } from "../build.ts";
+import { flatten, gatherRows, matmul, neg, oneHot, reshape, rotary, sum } from "../build.ts";
 import { float32 } from "../../core/arrays.ts";
-import { showShape, times } from "../shape.ts";
+import { sameShape, showShape, times } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { onnxType, type Row } from "./row.ts";
 
@@ -59,6 +59,32 @@ export const lookup = {
     },
     gradient: null,
   } satisfies Row<"gatherTokens">,
+
+  rotary: {
+    shape: ([x, cos, sin, positions]) => {
+      const half = (x.shape.at(-1) as number) / 2;
+      for (const { shape } of [cos, sin])
+        if (shape.length !== 2 || shape[1] !== half)
+          throw new Error(`rotary: a table is ${showShape(shape)}, expected [positions, ${half}]`);
+      if (x.shape.length < 2 || positions.dtype !== "int64" || !sameShape(positions.shape, [1, x.shape.at(-2)!]))
+        throw new Error(
+          `rotary: positions are ${positions.dtype} ${showShape(positions.shape)}, x is ${showShape(x.shape)}`,
+        );
+      return { shape: x.shape, dtype: x.dtype };
+    },
+    // All rows and heads as the heads of one row, whose positions are the same.
+    onnx: (emit, [x, cos, sin, positions], { shape }) => {
+      const flat = emit.node("Reshape", [x, emit.ints([1, -1, shape.at(-2) as number, shape.at(-1) as number])]);
+      const turned = emit.node("RotaryEmbedding", [flat, cos, sin, positions], { interleaved: { int: 1 } });
+      return emit.node("Reshape", [turned, emit.node("Shape", [x])]);
+    },
+    gradient: ({ inputs: [, cos, sin, positions] }, dy) => [
+      rotary(dy, { cos, sin: neg(sin), positions }),
+      null,
+      null,
+      null,
+    ],
+  } satisfies Row<"rotary">,
 
   oneHot: {
     shape: ([index], { depth }) => {

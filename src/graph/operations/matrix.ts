@@ -28,14 +28,13 @@ function inFewBits(
   const flat = node.shape.length > 2;
   const rows = flat ? emit.node("Reshape", [x, emit.ints([-1, inner])]) : x;
   const largest = emit.node("ReduceMax", [emit.node("Abs", [rows]), emit.ints([1])], { keepdims: { int: 1 } });
-  // A row of zeros has no scale of its own; any will do.
-  const byRow = emit.node("Add", [
-    emit.node("Mul", [largest, emit.scalar(1 / 127, "float32")]),
-    emit.scalar(1e-30, "float32"),
-  ]); // [N, 1]
+  // A row of zeros has the scale 0: whatever bytes it is given, its product is 0.
+  const byRow = emit.node("Mul", [largest, emit.scalar(1 / 127, "float32")]); // [N, 1]
   const scales = emit.node("Squeeze", [byRow, emit.ints([1])]);
   const middle = emit.constant({ dtype: "uint8", shape: [], data: Uint8Array.of(128) });
-  const middles = emit.node("Expand", [middle, emit.node("Shape", [scales])]);
+  const middles = emit.once(`middles ${node.inputs[0].shape.slice(0, -1)}`, () =>
+    emit.node("Expand", [middle, emit.node("Shape", [scales])]),
+  );
   const bytes = emit.node("QuantizeLinear", [rows, scales, middles], { axis: { int: 0 } });
   const product = emit.node(
     "MatMulIntegerToFloat",

@@ -1,6 +1,6 @@
 /** Sums, maxima and what is normalised by them. */
 
-import { expandLike, make, mean, mul, oneHot, reshape, softmax, sub, sum } from "../build.ts";
+import { add, div, expandLike, make, mean, mul, oneHot, reshape, softmax, sqrt, sub, sum } from "../build.ts";
 import { float32 } from "../../core/arrays.ts";
 import { showShape, type Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -100,6 +100,23 @@ export const reduce = {
       return [mul(shifted, inverse), sum(mul(dy, normal), rest), sum(dy, rest)];
     },
   } satisfies Row<"layerNorm">,
+
+  rmsNorm: {
+    shape: ([x, weight]) => {
+      if (weight.shape.length !== 1 || weight.shape[0] !== x.shape.at(-1))
+        throw new Error(`rmsNorm: the weight is ${showShape(weight.shape)}, expected [${x.shape.at(-1)}]`);
+      return { shape: x.shape, dtype: x.dtype };
+    },
+    onnx: (emit, inputs, { attributes: { eps } }) =>
+      emit.node("RMSNormalization", inputs, { axis: { int: -1 }, epsilon: { float: eps } }),
+    gradient: ({ inputs: [x, weight], attributes: { eps } }, dy) => {
+      const inverse = div(1, sqrt(add(mean(mul(x, x)), eps)));
+      const normal = mul(x, inverse);
+      const dNormal = mul(dy, weight);
+      const dx = mul(sub(dNormal, mul(normal, mean(mul(dNormal, normal)))), inverse);
+      return [dx, sum(mul(dy, normal), [...x.shape.keys()].slice(0, -1))];
+    },
+  } satisfies Row<"rmsNorm">,
 
   layerNormStatistic: {
     shape: ([y]) => ({ shape: [...y.shape.slice(0, -1), 1], dtype: y.dtype }),

@@ -39,6 +39,8 @@ export interface Emitter {
     attributes?: Record<string, NodeAttribute>,
     options?: { outputs?: string[]; domain?: string },
   ): string;
+  /** What `make` writes, once for each key: values that follow from sizes alone. */
+  once(key: string, make: () => string): string;
   /** A constant vector of int64. */
   ints(values: readonly number[]): string;
   constant(value: HostTensor): string;

@@ -1,0 +1,81 @@
+/** Images that several threads draw against those of one, and what happens when they are stopped or fail. */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import { nodeEngine } from "../engine/node.ts";
+import { externalModel } from "../files/external.ts";
+import { readModelFolder, writeModelFolder } from "../files/model.ts";
+import { readCase } from "../parity/case.ts";
+import { createSampler, type Frame, type SampleOptions, type Sampler } from "../sample/sampler.ts";
+import { parallelSampler } from "./sampling.ts";
+
+const temporary = mkdtempSync(join(tmpdir(), "fractalgen-sampling-"));
+const { config, weights } = await readCase(fileURLToPath(new URL("../../fixtures/parity/mar-3level", import.meta.url)));
+await writeModelFolder(temporary, config, weights);
+const model = readModelFolder(temporary);
+const one = createSampler(await nodeEngine({ threads: 1 }), externalModel(model));
+const three = parallelSampler(model, { threads: 3 });
+afterAll(async () => {
+  await Promise.all([one.dispose(), three.dispose()]);
+  rmSync(temporary, { recursive: true });
+});
+
+const options = { labels: [0, 1, 2, 1, 0], indices: [4, 3, 9, 1, 0], seed: 3, iterations: [4, 2], temperature: 40 };
+
+async function drawn(sampler: Sampler, given: SampleOptions): Promise<{ images: Uint8Array; frames: Frame[] }> {
+  const frames: Frame[] = [];
+  const stream = sampler.sample(given);
+  for (;;) {
+    const next = await stream.next();
+    if (next.done) return { images: next.value, frames };
+    frames.push({ ...next.value, images: next.value.images.slice() });
+  }
+}
+
+describe("sampling on three threads", () => {
+  it.each([1, 2, 4, 5])("gives the images of one thread, in batches of %d", async (batch) => {
+    const [many, single] = [await drawn(three, { ...options, batch }), await drawn(one, { ...options, batch })];
+    expect(many.images).toEqual(single.images);
+  });
+
+  it("gives the same frames every time, with every pixel finished once and the share done growing to 1", async () => {
+    const { frames, images } = await drawn(three, options);
+    expect((await drawn(three, options)).frames).toEqual(frames);
+    const size = config.imageSize;
+    const seen = new Uint8Array(5 * size * size);
+    for (const { finished, images: soFar } of frames)
+      if (finished.side === 1)
+        finished.image.forEach((image, i) => {
+          const at = (image * size + finished.y[i]) * size + finished.x[i];
+          seen[at]++;
+          const bytes = config.channels * at;
+          expect(soFar.slice(bytes, bytes + 3)).toEqual(images.slice(bytes, bytes + 3));
+        });
+    expect(seen.every((times) => times === 1)).toBe(true);
+    frames.reduce((before, { done }) => {
+      expect(done).toBeGreaterThanOrEqual(before);
+      return done;
+    }, 0);
+    expect(frames.at(-1)!.done).toBe(1);
+  });
+
+  it("stops when told to, and draws again after that", async () => {
+    const stopped = new AbortController();
+    const stream = three.sample({ ...options, signal: stopped.signal });
+    await stream.next();
+    stopped.abort();
+    await expect(stream.next()).rejects.toThrow("aborted");
+    const left = three.sample(options);
+    await left.next();
+    await left.return(new Uint8Array());
+    expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
+  });
+
+  it("passes on what goes wrong in a thread, and goes on after it", async () => {
+    await expect(drawn(three, { ...options, labels: [0, 1, 99, 1, 0] })).rejects.toThrow(/out of data bounds/);
+    expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
+  });
+});

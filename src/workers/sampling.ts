@@ -1,0 +1,135 @@
+/** Sampling on all cores: each of several worker threads draws some of a batch's images, by itself. */
+
+import { availableParallelism } from "node:os";
+import type { ModelConfig } from "../config/model.ts";
+import type { ModelFolder } from "../files/model.ts";
+import type { Frame, SampleOptions, Sampler } from "../sample/sampler.ts";
+import { startThread, type Thread } from "./thread.ts";
+
+/** What a worker is started with. */
+export interface SamplingStart {
+  folder: string;
+  threads: number;
+}
+
+/** What a worker draws; all plain data. */
+export type SamplingTask = Omit<SampleOptions, "signal" | "draws">;
+
+export type SamplingMessage = SamplingTask | "stop" | "close";
+
+/** A frame without its pictures; the bytes of the pixels that it finished, where it finished single ones. */
+export type SamplingFrame = Omit<Frame, "images"> & { bytes?: Uint8Array };
+
+export type SamplingAnswer = { ready: true } | { frame: SamplingFrame } | { finished: true };
+
+type Lane = Thread<SamplingMessage, SamplingAnswer>;
+
+/**
+ * A sampler whose batches are shared out over `threads` threads (default: one per core); a batch with fewer images than
+ * that gives each image several. Images and the order of frames are those of every other sampler: frames come from the
+ * threads in turn. Draws of the caller's own cannot be given.
+ */
+export function parallelSampler(
+  { folder, config }: ModelFolder,
+  { threads = availableParallelism() }: { threads?: number } = {},
+): Sampler {
+  const pools = new Map<number, Promise<Lane>[]>(); // by the threads that each lane has
+  const lanesFor = (images: number): Promise<Lane[]> => {
+    const count = Math.min(threads, images);
+    const each = Math.floor(threads / count);
+    const pool = pools.get(each) ?? [];
+    pools.set(each, pool);
+    while (pool.length < count) pool.push(openLane({ folder, threads: each }));
+    return Promise.all(pool.slice(0, count));
+  };
+  return {
+    config,
+    async *sample({ labels, indices = labels.map((_, i) => i), batch = 16, signal, draws, ...options }) {
+      if (draws) throw new Error("parallelSampler: draws of the caller's own do not reach other threads");
+      const images = new Uint8Array(labels.length * config.imageSize ** 2 * config.channels).fill(128);
+      for (let from = 0; from < labels.length; from += batch) {
+        const count = Math.min(batch, labels.length - from);
+        const lanes = await lanesFor(count);
+        signal?.throwIfAborted();
+        const parts = lanes.map((lane, i) => {
+          const [first, end] = [i, i + 1].map((n) => from + Math.floor((count * n) / lanes.length));
+          const own = { labels: labels.slice(first, end), indices: indices.slice(first, end), batch: end - first };
+          lane.send({ ...options, ...own });
+          return drawnBy(lane, { first, count: end - first });
+        });
+        const stop = () => lanes.forEach((lane) => lane.send("stop"));
+        signal?.addEventListener("abort", stop);
+        try {
+          for (let going = parts; going.length > 0;) {
+            const more: Part[] = [];
+            for (const part of going) {
+              const next = await part.next();
+              signal?.throwIfAborted();
+              if (!next) continue;
+              more.push(part);
+              const { bytes, ...frame } = next;
+              if (bytes) putPixels(images, bytes, { ...frame.finished, config });
+              const done = (from + parts.reduce((sum, one) => sum + one.done(), 0)) / labels.length;
+              yield { ...frame, done, images };
+            }
+            going = more;
+          }
+        } finally {
+          signal?.removeEventListener("abort", stop);
+          // Left before its end: what the lanes still send belongs to nobody.
+          stop();
+          for (const part of parts) while (await part.next());
+        }
+      }
+      return images;
+    },
+    async dispose() {
+      const lanes = await Promise.all([...pools.values()].flat());
+      pools.clear();
+      for (const lane of lanes) lane.send("close");
+      await Promise.all(lanes.map((lane) => lane.ended()));
+    },
+  };
+}
+
+/** The images first .. first + count that a lane draws. */
+interface Part {
+  /** The next frame, with images numbered as in the whole; nothing after the last one. */
+  next(): Promise<SamplingFrame | undefined>;
+  /** How many images' worth of pixels are drawn. */
+  done(): number;
+}
+
+function drawnBy(lane: Lane, { first, count }: { first: number; count: number }): Part {
+  let going = true;
+  let share = 0;
+  return {
+    done: () => share * count,
+    async next() {
+      if (!going) return undefined;
+      going = false; // also where the lane failed
+      const answer = await lane.next();
+      if (!("frame" in answer)) return undefined;
+      going = true;
+      const { finished, done, ...frame } = answer.frame;
+      share = done;
+      return { ...frame, done, finished: { ...finished, image: finished.image.map((i) => i + first) } };
+    },
+  };
+}
+
+/** Puts single pixels' bytes [K, C] where they belong in images [.., S, S, C]. */
+function putPixels(
+  images: Uint8Array,
+  bytes: Uint8Array,
+  { image, x, y, config: { imageSize: size, channels } }: Frame["finished"] & { config: ModelConfig },
+): void {
+  for (let i = 0; i < image.length; i++)
+    images.set(bytes.subarray(i * channels, (i + 1) * channels), ((image[i] * size + y[i]) * size + x[i]) * channels);
+}
+
+async function openLane(start: SamplingStart): Promise<Lane> {
+  const lane = startThread<SamplingMessage, SamplingAnswer>("sampling-lane", start);
+  await lane.next();
+  return lane;
+}

@@ -1,0 +1,64 @@
+/** A worker thread that answers with messages, from source as from the built package. */
+
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import { UserError } from "../core/errors.ts";
+import { disableTelemetry } from "../engine/node.ts";
+
+/** What a worker says when it cannot go on. */
+export interface Failure {
+  error: string;
+  user: boolean;
+}
+
+export const failure = (error: unknown): Failure => ({
+  error: (error as Error).message,
+  user: error instanceof UserError,
+});
+
+export interface Thread<Message, Answer> {
+  send(message: Message): void;
+  /** The next message that was not read yet; throws what the worker failed with. */
+  next(): Promise<Answer>;
+  /** Resolves when the worker has ended by itself, which it has to be told in its own words. */
+  ended(): Promise<void>;
+}
+
+/** Starts `name` (a module in this folder, without its ending) with `workerData`. */
+export function startThread<Message, Answer extends object>(
+  name: string,
+  workerData: unknown,
+): Thread<Message, Answer> {
+  disableTelemetry();
+  const worker = start(name, workerData);
+  const answers: (Answer | Failure | Error)[] = [];
+  let wake: (() => void) | undefined;
+  const add = (answer: Answer | Failure | Error) => {
+    answers.push(answer);
+    wake?.();
+  };
+  worker.on("message", add);
+  worker.on("error", (error) => add(error as Error));
+  const gone = once(worker, "exit");
+  worker.on("exit", (code) => add(new Error(`a thread ended with code ${code}`)));
+  return {
+    send: (message) => worker.postMessage(message),
+    async next() {
+      if (answers.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+      const answer = answers.shift()!;
+      if (answer instanceof Error) throw answer;
+      if ("error" in answer) throw answer.user ? new UserError(answer.error) : new Error(answer.error);
+      return answer;
+    },
+    ended: async () => void (await gone),
+  };
+}
+
+/** A worker that runs from source needs the loader of TypeScript first. */
+function start(name: string, workerData: unknown): Worker {
+  if (!import.meta.url.endsWith(".ts")) return new Worker(new URL(`./${name}.js`, import.meta.url), { workerData });
+  const module = new URL(`./${name}.ts`, import.meta.url).href;
+  const tsx = import.meta.resolve("tsx/esm/api");
+  const code = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(module)}); });`;
+  return new Worker(code, { eval: true, workerData, execArgv: [] });
+}
