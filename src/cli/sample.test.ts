@@ -101,7 +101,9 @@ describe("sample", () => {
     ]);
     expect(await images("b")).toEqual(first);
     expect(await images("c", "--batch", "2")).toEqual(first);
-    expect(await images("d", "--seed", "1")).not.toEqual(first);
+    expect(await images("d", "--threads", "1")).toEqual(first);
+    expect(await images("e", "--memory", "300MB")).toEqual(first);
+    expect(await images("f", "--seed", "1")).not.toEqual(first);
     expect(readFileSync(at("a.png"))).toEqual(readFileSync(at("b.png")));
     expect((await sharp(join(at("a"), "0-face.png")).metadata()).width).toBe(8);
   });
@@ -151,6 +153,8 @@ describe("a mistake gets one sentence and exit code 2:", () => {
     ["out that is no PNG", ["--out", "grid.jpg"], /--out: .*\.png.*"grid\.jpg"/],
     ["animation of another kind", ["--animate", "film.mp4"], /--animate: .*\.webp or \.gif.*"film\.mp4"/],
     ["device that is none", ["--device", "tpu"], /--device: .*cpu.*"tpu"/],
+    ["less memory than it takes", ["--memory", "100MB"], /takes about \d+ MB of memory even for one image.* 100 MB;/],
+    ["memory that is no amount", ["--memory", "much"], /--memory: .*3GB.*"much"/],
     ["count out of range", ["-n", "1000000"], /--count: .*from 1 to 100000.*"1000000"/],
   ];
   it.each(bad)("%s", async (_, args, sentence) => {

@@ -1,5 +1,6 @@
 /** `fractalgen sample`: images from a model as a labelled grid, one by one, and as an animation. */
 
+import { availableParallelism } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import type { ModelConfig } from "../config/model.ts";
@@ -8,8 +9,10 @@ import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { externalModel } from "../files/external.ts";
+import type { ModelFolder } from "../files/model.ts";
 import { gridLayout, gridPng, imagePng } from "../pictures/grid.ts";
-import { createSampler, type Frame } from "../sample/sampler.ts";
+import { samplingWithin } from "../sample/memory.ts";
+import { createSampler, type Frame, type Sampler } from "../sample/sampler.ts";
 import type { Schedule } from "../sample/schedule.ts";
 import { parallelSampler } from "../workers/sampling.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
@@ -19,7 +22,8 @@ import { findModel, parseClasses, shippedModels } from "./models.ts";
 import { checkFile, checkFolder } from "./outputs.ts";
 import { preview } from "./preview.ts";
 import { duration, progressOn, rateOf } from "./progress.ts";
-import { collected, filled, number, oneOf, whole, wholes } from "./values.ts";
+import { freeMemory } from "./space.ts";
+import { bytes, collected, filled, number, oneOf, whole, wholes } from "./values.ts";
 import { version } from "./version.ts";
 
 interface SampleFlags {
@@ -33,6 +37,7 @@ interface SampleFlags {
   filterThreshold?: number;
   iterations?: number[];
   batch: number;
+  memory?: number;
   out: string;
   columns?: number;
   animate?: string;
@@ -97,6 +102,7 @@ export function addSample(program: Command): void {
     .option("--json", "print one line of JSON, no progress")
     .optionsGroup("How it runs:")
     .option("--batch <n>", "images made side by side; they do not depend on it", whole({ least: 1, most: 4096 }), 16)
+    .option("--memory <size>", "most memory to take, such as 3GB (default: what is free)", bytes)
     .option("--no-preview", "no preview on the terminal")
     .addOption(deviceOption())
     .addOption(threadsOption())
@@ -126,14 +132,16 @@ async function sample(flags: SampleFlags): Promise<void> {
   const film = flags.animate === undefined ? undefined : filming(flags.animate, picture);
 
   const engine = await openEngine(flags);
-  const sampler =
-    engine.provider === "cpu" ? parallelSampler(model, flags) : createSampler(engine, externalModel(model));
+  const { sampler, batch } =
+    engine.provider === "cpu"
+      ? onProcessor(model, { ...flags, ...settings })
+      : { sampler: createSampler(engine, externalModel(model)), batch: flags.batch };
   const progress = progressOn(process.stderr, { quiet: flags.json, preview: flags.preview });
   progress.update("loading the model");
   const { signal, met, done } = interruptible();
-  const line = progressLine(flags);
+  const line = progressLine({ count: flags.count, batch });
   const started = performance.now();
-  const frames = sampler.sample({ labels, seed: flags.seed, ...settings, batch: flags.batch, signal });
+  const frames = sampler.sample({ labels, seed: flags.seed, ...settings, batch, signal });
   let images: Uint8Array;
   try {
     for (;;) {
@@ -143,7 +151,7 @@ async function sample(flags: SampleFlags): Promise<void> {
         break;
       }
       film?.add(next.value);
-      progress.update(line(next.value), (room) => preview(next.value, picture, { ...room, batch: flags.batch }));
+      progress.update(line(next.value), (room) => preview(next.value, picture, { ...room, batch }));
     }
   } catch (error) {
     progress.clear();
@@ -190,14 +198,28 @@ async function sample(flags: SampleFlags): Promise<void> {
   }
 }
 
+/** A sampler on as many threads, with as many images side by side, as memory has room for. */
+function onProcessor(
+  model: ModelFolder,
+  { count, memory = freeMemory(), threads = availableParallelism(), ...flags }: SampleFlags & Settings,
+): { sampler: Sampler; batch: number } {
+  const weightBytes = [...model.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
+  const size = { batch: Math.min(flags.batch, count), lanes: threads, guided: flags.guidance !== 1, weightBytes };
+  const { batch, lanes } = samplingWithin(model.config, { ...size, iterations: flags.iterations }, memory);
+  return { sampler: parallelSampler(model, { threads, lanes }), batch };
+}
+
 /** What a model without a name is called: its folder, or that of the run whose last checkpoint it is. */
 function nameOf(folder: string): string {
   const path = resolve(folder);
   return basename(basename(path) === "last" ? dirname(path) : path);
 }
 
-/** The options that images depend on, with the model's own where none was given. */
-function settingsOf(flags: SampleFlags, { sampling, levels, ...config }: ModelConfig) {
+/** The options that images depend on. */
+type Settings = Required<Pick<SampleFlags, "guidance" | "schedule" | "temperature" | "filterThreshold" | "iterations">>;
+
+/** With the model's own where none was given. */
+function settingsOf(flags: SampleFlags, { sampling, levels, ...config }: ModelConfig): Settings {
   const above = placedLevels({ sampling, levels, ...config });
   const { iterations = sampling.iterations ?? above.map(({ tokens }) => tokens) } = flags;
   if (iterations.length !== above.length)
@@ -229,7 +251,7 @@ function checkOutputs({ out, animate, each }: SampleFlags, picture: Picture, lab
 }
 
 /** Share done, rate and time left, counted from the first frame on: before it the model is loaded. */
-function progressLine({ count, batch }: SampleFlags): (frame: Frame) => string {
+function progressLine({ count, batch }: { count: number; batch: number }): (frame: Frame) => string {
   let first: { at: number; done: number } | undefined;
   return ({ done, finished }) => {
     first ??= { at: performance.now(), done };

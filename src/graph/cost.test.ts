@@ -1,8 +1,21 @@
 /** Operation counts against counts by hand. */
 
 import { expect, it } from "vitest";
-import { exp, input, linear, loop, loopIndex, matmul, parameter, reshape, rowsBetween, sum } from "./build.ts";
-import { boundSizes, floatingPointOperations, peakBytes, sizeOf } from "./cost.ts";
+import {
+  add,
+  embedding,
+  exp,
+  input,
+  linear,
+  loop,
+  loopIndex,
+  matmul,
+  parameter,
+  reshape,
+  rowsBetween,
+  sum,
+} from "./build.ts";
+import { boundSizes, floatingPointOperations, leastBytes, peakBytes, sizeOf } from "./cost.ts";
 
 it("evaluates symbolic sizes", () => {
   const sizes = new Map([
@@ -50,4 +63,13 @@ it("adds up what is alive at once", () => {
   expect(peakBytes({ c }, sizes)).toBe(400);
   expect(peakBytes({ a, b, c }, sizes)).toBe(200 + 200 + 400);
   expect(peakBytes({ s: sum(b, [0, 1]) }, sizes)).toBe(400);
+});
+
+it("counts inputs, outputs and weights once, and no tables", () => {
+  const x = input("x", "float32", ["B", 4]);
+  const weight = parameter("w", [3, 4]);
+  const places = embedding(parameter("places", [100, 3]), input("at", "int32", [1]));
+  const y = add(add(linear(x, weight), linear(x, weight)), places);
+  const stored = (name: string) => (name === "w" ? 12 : 1e6);
+  expect(leastBytes({ y }, new Map([["B", 5]]), stored)).toEqual({ values: 4 * (5 * 4 + 1 + 5 * 3), weights: 12 });
 });

@@ -62,6 +62,27 @@ function operationsOf(order: readonly Tensor[], sizes: Sizes): number {
   return total;
 }
 
+/**
+ * Bytes that a run has to read and write at least: inputs and outputs, and weights, each once. A weight takes what
+ * `weightBytes` says; tables that rows are looked up in are left out.
+ */
+export function leastBytes(
+  graph: Record<string, Tensor>,
+  sizes: Sizes,
+  weightBytes: (name: string) => number,
+): { values: number; weights: number } {
+  const order = topological(Object.values(graph));
+  const tables = new Set(order.filter((x) => is(x, "embedding")).map(({ inputs: [table] }) => table));
+  const bytes = (x: Tensor) => bytesPerElement(x.dtype) * x.shape.reduce<number>((n, dim) => n * sizeOf(dim, sizes), 1);
+  let values = Object.values(graph).reduce((sum, x) => sum + bytes(x), 0);
+  let weights = 0;
+  for (const x of order) {
+    if (is(x, "input")) values += bytes(x);
+    if (is(x, "parameter") && !tables.has(x)) weights += weightBytes(x.attributes.name);
+  }
+  return { values, weights };
+}
+
 /** With the rows that a round of a loop takes on average of those that are shared out between the rounds. */
 function sizesInside(body: readonly Tensor[], sizes: Sizes): Sizes {
   const inside = new Map(sizes);

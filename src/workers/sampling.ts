@@ -26,16 +26,16 @@ type Lane = Thread<SamplingMessage, SamplingAnswer>;
 
 /**
  * A sampler whose batches are shared out over `threads` threads (default: one per core); a batch with fewer images than
- * that gives each image several. Images and the order of frames are those of every other sampler: frames come from the
+ * that, or fewer `lanes`, gives each several. Images and the order of frames are those of every other sampler: frames come from the
  * threads in turn. Draws of the caller's own cannot be given.
  */
 export function parallelSampler(
   { folder, config }: ModelFolder,
-  { threads = availableParallelism() }: { threads?: number } = {},
+  { threads = availableParallelism(), lanes: most = threads }: { threads?: number; lanes?: number } = {},
 ): Sampler {
   const pools = new Map<number, Promise<Lane>[]>(); // by the threads that each lane has
   const lanesFor = (images: number): Promise<Lane[]> => {
-    const count = Math.min(threads, images);
+    const count = Math.min(most, images);
     const each = Math.floor(threads / count);
     const pool = pools.get(each) ?? [];
     pools.set(each, pool);
@@ -129,7 +129,7 @@ function putPixels(
 }
 
 async function openLane(start: SamplingStart): Promise<Lane> {
-  const lane = startThread<SamplingMessage, SamplingAnswer>("sampling-lane", start);
+  const lane = startThread<SamplingMessage, SamplingAnswer>(new URL("./sampling-lane", import.meta.url), start);
   await lane.next();
   return lane;
 }

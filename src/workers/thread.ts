@@ -24,13 +24,10 @@ export interface Thread<Message, Answer> {
   ended(): Promise<void>;
 }
 
-/** Starts `name` (a module in this folder, without its ending) with `workerData`. */
-export function startThread<Message, Answer extends object>(
-  name: string,
-  workerData: unknown,
-): Thread<Message, Answer> {
+/** Starts a module (its address without the ending, which is that of this file) with `workerData`. */
+export function startThread<Message, Answer extends object>(module: URL, workerData: unknown): Thread<Message, Answer> {
   disableTelemetry();
-  const worker = start(name, workerData);
+  const worker = start(module, workerData);
   const answers: (Answer | Failure | Error)[] = [];
   let wake: (() => void) | undefined;
   const add = (answer: Answer | Failure | Error) => {
@@ -55,10 +52,9 @@ export function startThread<Message, Answer extends object>(
 }
 
 /** A worker that runs from source needs the loader of TypeScript first. */
-function start(name: string, workerData: unknown): Worker {
-  if (!import.meta.url.endsWith(".ts")) return new Worker(new URL(`./${name}.js`, import.meta.url), { workerData });
-  const module = new URL(`./${name}.ts`, import.meta.url).href;
+function start({ href }: URL, workerData: unknown): Worker {
+  if (!import.meta.url.endsWith(".ts")) return new Worker(new URL(`${href}.js`), { workerData });
   const tsx = import.meta.resolve("tsx/esm/api");
-  const code = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(module)}); });`;
+  const code = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(`${href}.ts`)}); });`;
   return new Worker(code, { eval: true, workerData, execArgv: [] });
 }

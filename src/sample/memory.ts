@@ -1,0 +1,84 @@
+/** How much memory sampling takes, counted from its graphs; and how many images and threads at a time fit in what there is. */
+
+import { conditionsRead, type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
+import { byteCount } from "../core/byte-count.ts";
+import { UserError } from "../core/errors.ts";
+import { peakBytes, type Sizes } from "../graph/cost.ts";
+import { arStepGraph, beginGraph, guidingPixels, lastPixels, marStepGraph, pixelGraph } from "../model/steps.ts";
+import { maskedAfter } from "./schedule.ts";
+
+/** What Node and onnxruntime take before any model. */
+const base = 160e6;
+/** Each thread's own runtime. */
+const perLane = 70e6;
+/** onnxruntime keeps the order of its own, and room for steps of other sizes and for products beside the values that are counted. */
+const spare = 3;
+
+export interface SamplingSize {
+  /** Images side by side. */
+  batch: number;
+  /** Threads that share them out. */
+  lanes: number;
+  guided: boolean;
+  /** Steps at each level above the pixels. */
+  iterations: readonly number[];
+  /** Size of the weights' file: each lane has its own copy, laid out for its products. */
+  weightBytes: number;
+}
+
+/** An estimate in bytes of what sampling takes at most, without the finished images. */
+export function samplingBytes(
+  config: ModelConfig,
+  { batch, lanes, guided, iterations, weightBytes }: SamplingSize,
+): number {
+  const levels = placedLevels(config);
+  const ways = guided ? 2 : 1;
+  let rows = Math.ceil(batch / lanes);
+  let values = 0;
+  levels.forEach((level, l) => {
+    const each = mostAtOnce(level, iterations[l]);
+    const read = Math.min(level.tokens, each * conditionsRead(config, l));
+    const sizes: Sizes = new Map([["R", rows], ["M", ways * rows * each], ["r", read], ["L", level.tokens]]); // prettier-ignore
+    values += peakBytes(beginGraph(config, l), new Map([["R", ways * rows]]));
+    values += peakBytes((level.kind === "ar" ? arStepGraph : marStepGraph)(config, l, { guided }), sizes);
+    if (level.kind === "ar") values += 8 * ways * rows * level.depth * level.tokens * level.width; // keys and values
+    else if (level.guidingPixel)
+      values += peakBytes(pixelGraph(config, guidingPixels(config, l), { guided }), new Map([["M", rows]]));
+    rows *= each;
+  });
+  values += peakBytes(pixelGraph(config, lastPixels(config), { guided }), new Map([["M", rows]]));
+  return base + lanes * (perLane + weightBytes + spare * values);
+}
+
+/** The most patches that a step draws in a square. */
+function mostAtOnce({ kind, tokens }: PlacedLevel, iterations: number): number {
+  if (kind === "ar") return 1;
+  const steps = Math.min(tokens, iterations);
+  let [masked, most] = [tokens, 0];
+  for (let step = 0; step < steps; step++) {
+    const until = step === steps - 1 ? 0 : maskedAfter(step, steps, tokens, masked);
+    most = Math.max(most, masked - until);
+    masked = until;
+  }
+  return most;
+}
+
+/**
+ * The images side by side and threads, at most those asked for, with which sampling stays within `bytes`: fewer threads
+ * first, then fewer images. UserError where not even one image in one thread does, with what that would take.
+ */
+export function samplingWithin(
+  config: ModelConfig,
+  size: SamplingSize,
+  bytes: number,
+): Pick<SamplingSize, "batch" | "lanes"> {
+  for (let batch = size.batch; ; batch = Math.ceil(batch / 2)) {
+    for (let lanes = Math.min(size.lanes, batch); lanes >= 1; lanes--)
+      if (samplingBytes(config, { ...size, batch, lanes }) <= bytes) return { batch, lanes };
+    if (batch > 1) continue;
+    const needed = samplingBytes(config, { ...size, batch: 1, lanes: 1 });
+    throw new UserError(
+      `sampling this model takes about ${byteCount(needed)} of memory even for one image, but there are ${byteCount(bytes)}; close other programs, give more (--memory), or store its weights in fewer bits (fractalgen quantize)`,
+    );
+  }
+}
