@@ -1,32 +1,46 @@
-/** An engine that measures: seconds, runs and floating-point operations of each session; and what a plain product reaches. */
+/** An engine that measures: seconds, runs, operations and bytes of each session; and what a plain product and a plain copy reach. */
 
 import { float32, type HostTensor } from "../src/core/arrays.ts";
 import type { Engine, Session } from "../src/engine/engine.ts";
 import { input, matmul } from "../src/graph/build.ts";
-import { boundSizes, floatingPointOperations } from "../src/graph/cost.ts";
+import { boundSizes, floatingPointOperations, leastBytes } from "../src/graph/cost.ts";
 import { writeOnnx } from "../src/graph/onnx.ts";
 
 export interface Measured {
   seconds: number;
   runs: number;
   operations: number;
+  /** Bytes of inputs and outputs, and of weights, each once a run. */
+  values: number;
+  weights: number;
 }
 
 /** Sessions in the order in which they were made, so that `names` can tell them apart. */
 export interface MeasuringEngine extends Engine {
   measured: Measured[];
+  /** What it took to open sessions. */
+  opening: { seconds: number };
   reset(): void;
 }
 
-export function measuring(engine: Engine): MeasuringEngine {
+/** `weightBytes` says how large a weight is in its file; without it they count as inputs. */
+export function measuring(engine: Engine, weightBytes: (name: string) => number = () => 0): MeasuringEngine {
   const measured: Measured[] = [];
+  const opening = { seconds: 0 };
   return {
     ...engine,
     measured,
-    reset: () => measured.forEach((m) => Object.assign(m, { seconds: 0, runs: 0, operations: 0 })),
+    opening,
+    reset() {
+      opening.seconds = 0;
+      for (const entry of measured) Object.assign(entry, nothing());
+    },
     async session(model, options): Promise<Session> {
+      const opened = performance.now();
       const session = await engine.session(model, options);
-      const entry: Measured = { seconds: 0, runs: 0, operations: 0 };
+      opening.seconds += (performance.now() - opened) / 1000;
+      const entry = nothing();
+      const costs = new Map<string, Pick<Measured, "operations" | "values" | "weights">>(); // of runs with inputs of the same shapes
       measured.push(entry);
       return {
         ...session,
@@ -36,13 +50,24 @@ export function measuring(engine: Engine): MeasuringEngine {
           entry.seconds += (performance.now() - started) / 1000;
           entry.runs++;
           const shapes = Object.fromEntries(Object.entries(feeds).map(([name, { shape }]) => [name, shape]));
-          entry.operations += floatingPointOperations(model.graph, boundSizes(model.graph, shapes));
+          const key = JSON.stringify(shapes);
+          if (!costs.has(key)) {
+            const sizes = boundSizes(model.graph, shapes);
+            const operations = floatingPointOperations(model.graph, sizes);
+            costs.set(key, { operations, ...leastBytes(model.graph, sizes, weightBytes) });
+          }
+          const { operations, values, weights } = costs.get(key)!;
+          entry.operations += operations;
+          entry.values += values;
+          entry.weights += weights;
           return result;
         },
       };
     },
   };
 }
+
+const nothing = (): Measured => ({ seconds: 0, runs: 0, operations: 0, values: 0, weights: 0 });
 
 /** GFLOP/s of a plain 1024 x 1024 x 1024 product: the best of a few. */
 export async function plainProduct(engine: Engine): Promise<() => Promise<number>> {
@@ -61,6 +86,21 @@ export async function plainProduct(engine: Engine): Promise<() => Promise<number
       best = Math.min(best, performance.now() - started);
     }
     return (2 * n ** 3) / best / 1e6;
+  };
+}
+
+/** GB/s, read and written, of plain copies of 128 MB, which no cache holds. */
+export function plainCopy(): () => number {
+  const from = new Float32Array(16e6).fill(1);
+  const to = new Float32Array(16e6);
+  return () => {
+    let best = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 8; i++) {
+      const started = performance.now();
+      to.set(from);
+      best = Math.min(best, performance.now() - started);
+    }
+    return (2 * from.byteLength) / best / 1e6;
   };
 }
 

@@ -1,10 +1,12 @@
-/** `npm run bench -- sample|train|quantized`: what the claims about speed rest on. */
+/** `npm run bench -- sample|counts|train|quantized`: what the claims about speed rest on. */
 
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
+import { sizes } from "../src/config/presets.ts";
 import { UserError } from "../src/core/errors.ts";
-import { whole, wholes, number } from "../src/cli/values.ts";
+import { filled, oneOf, whole, wholes, number } from "../src/cli/values.ts";
+import { benchCounts } from "./counts.ts";
 import { benchQuantized } from "./quantized.ts";
 import { benchSample } from "./sample.ts";
 import { benchTrain } from "./train.ts";
@@ -14,25 +16,46 @@ program
   .command("sample")
   .description("images per second of a model")
   .option("--model <dir|name>", "a model folder, or one that ships", "emoji")
+  .option("--preset <name>", "one of the paper's models with random weights instead, kept in --cache", filled)
+  .option("--size <name>", "or a model of fractalgen train --size, for 32x32 emoji: tiny, small or base", oneOf(sizes))
+  .option("--kind <name>", "of its levels: mar or ar", oneOf(["mar", "ar"]), "mar")
+  .option("--dtype <name>", "of these random weights: float32, q8 or q4", oneOf(["float32", "q8", "q4"]), "float32")
+  .option("--cache <dir>", "where presets' weights are kept", join(homedir(), ".cache", "fractalgen"))
   .option("--batch <n>", "images side by side", whole({ least: 1 }), 16)
+  .option("--threads <n>", "cores to use (default: all)", whole({ least: 1 }))
   .option("--guidance <w>", "guidance (default: the model's)", number({ least: 0 }))
   .option("--iterations <list>", "steps at each level (default: the model's)", wholes({ least: 1 }))
-  .option("--rounds <n>", "measurements, of which the median counts", whole({ least: 1 }), 3)
+  .option("--rounds <n>", "measurements after a first one, of which the median counts; 0: the first", whole({}), 3)
   .option("--json", "one line of JSON")
-  .addHelpText("after", "\nExample: npm run bench -- sample --batch 16 --iterations 64,16")
+  .addHelpText(
+    "after",
+    "\nExamples:\n  npm run bench -- sample --batch 16 --iterations 64,16\n  npm run bench -- sample --preset fractalar_in64 --dtype q8 --batch 8 --rounds 0",
+  )
   .action(benchSample);
 program
   .command("train")
   .description("seconds per training step of the preset, or of a configuration file")
   .option("--config <file>", 'JSON with "model" and "training"')
+  .option("--preset <name>", "whole steps of one of the paper's models, on random images one at a time", filled)
+  .option("--checkpointing", "less memory: what the gradients need is computed twice")
   .option("--batch <n>", "images a step", whole({ least: 1 }))
   .option("--micro-batch <n>", "images a run", whole({ least: 1 }))
   .option("--threads <n>", "cores to use (default: all)", whole({ least: 1 }))
   .option("--rounds <n>", "measurements, of which the median counts", whole({ least: 1 }), 5)
   .option("--no-profile", "without the time's share of each operation, which takes two more steps")
   .option("--json", "one line of JSON")
-  .addHelpText("after", "\nExample: npm run bench -- train --config model.json --micro-batch 8")
+  .addHelpText(
+    "after",
+    "\nExamples:\n  npm run bench -- train --config model.json --micro-batch 8\n  npm run bench -- train --preset fractalmar_huge_in256 --checkpointing --rounds 2",
+  )
   .action(benchTrain);
+program
+  .command("counts")
+  .description("operations and bytes that an image of each of the paper's models takes")
+  .option("--batch <list>", "images side by side", wholes({ least: 1 }), [1, 8])
+  .option("--json", "one line of JSON")
+  .addHelpText("after", "\nExample: npm run bench -- counts --batch 1")
+  .action(benchCounts);
 program
   .command("quantized")
   .description("what eight and four bits cost in likelihood")

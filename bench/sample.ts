@@ -1,104 +1,199 @@
-/** `npm run bench -- sample`: images per second, and how far from a plain product's rate each part is. */
+/** `npm run bench -- sample`: images per second, and how far each part is from a plain product's and a plain copy's rate. */
 
+import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { writeRandomModel } from "../src/cli/init.ts";
 import { findModel } from "../src/cli/models.ts";
-import { placedLevels } from "../src/config/model.ts";
-import { nodeEngine } from "../src/engine/node.ts";
-import { externalModel } from "../src/files/external.ts";
-import { createSampler } from "../src/sample/sampler.ts";
-import { type Measured, measuring, median, plainProduct } from "./engine.ts";
+import { type ModelConfig, parseModelConfig, placedLevels } from "../src/config/model.ts";
+import { type Kind, presetFor, type Size } from "../src/config/presets.ts";
+import { emojiClasses } from "../src/data/emoji-classes.ts";
+import { publishedPreset } from "../src/config/published.ts";
+import { quantizeFolder } from "../src/files/quantize.ts";
+import { type ModelFolder, readModelFolder } from "../src/files/model.ts";
+import { startThread } from "../src/workers/thread.ts";
+import { type Measured, median } from "./engine.ts";
+import type { LaneAnswer, LaneMessage } from "./sample-lane.ts";
 
 export interface SampleBench {
   model: string;
+  preset?: string;
+  size?: Size;
+  kind: Kind;
+  dtype: "float32" | "q8" | "q4";
+  cache: string;
   batch: number;
   guidance?: number;
   iterations?: number[];
+  threads?: number;
   rounds: number;
   json?: boolean;
 }
 
 export async function benchSample({
-  model: name,
   batch,
-  guidance,
-  iterations,
   rounds,
   json,
+  threads = availableParallelism(),
+  ...options
 }: SampleBench): Promise<void> {
-  const engine = await nodeEngine();
-  const product = await plainProduct(engine);
-  const counted = measuring(engine);
-  const parts = new Map<string, Measured>();
-  const model = externalModel(await findModel(name));
-  const levels = placedLevels(model.config);
-  const sampler = createSampler(counted, model);
-  const labels = Array.from({ length: batch }, (_, i) => i % model.config.classes.length);
-  const settings = { labels, batch, guidance: guidance ?? model.config.sampling.guidance, iterations };
+  const random = options.preset ?? (options.size && `${options.size}-${options.kind}`);
+  const model = random === undefined ? await findModel(options.model) : await randomModel(random, options);
+  const { config } = model;
+  const levels = placedLevels(config);
+  const { guidance = config.sampling.guidance } = options;
+  const iterations = options.iterations ?? config.sampling.iterations ?? levels.map(({ tokens }) => tokens);
 
-  const seconds: number[] = [];
-  const rates: number[] = [];
-  let session = 0;
-  const once = async (seed: number) => {
-    const started = performance.now();
-    const frames = sampler.sample({ ...settings, seed });
-    while (!(await frames.next()).done);
-    return (performance.now() - started) / 1000;
+  // As fractalgen sample does: a thread for each core, with images of its own.
+  const count = Math.min(threads, batch);
+  const lanes = Array.from({ length: count }, () =>
+    startThread<LaneMessage, LaneAnswer>(new URL("./sample-lane", import.meta.url), {
+      folder: model.folder,
+      threads: Math.floor(threads / count),
+    }),
+  );
+  const all = async (message: (lane: number) => LaneMessage): Promise<LaneAnswer[]> => {
+    lanes.forEach((lane, i) => lane.send(message(i)));
+    return Promise.all(lanes.map((lane) => lane.next()));
   };
-  await once(0); // builds the sessions
-  counted.reset();
-  for (let round = 0; round < rounds; round++) {
-    rates.push(await product());
-    seconds.push(await once(round + 1));
+  await Promise.all(lanes.map((lane) => lane.next()));
+  const rates = { product: [] as number[], copy: [] as number[] };
+  const runs: LaneAnswer[][] = [];
+  for (let round = 0; round <= rounds; round++) {
+    for (const kind of ["product", "copy"] as const) {
+      const found = await all(() => kind);
+      rates[kind].push(found.reduce((sum, { rate }) => sum + rate!, 0));
+    }
+    const images = Array.from({ length: batch }, (_, i) => i);
+    const part = (i: number) => images.slice(Math.floor((batch * i) / count), Math.floor((batch * (i + 1)) / count));
+    runs.push(
+      await all((i) => ({
+        sample: {
+          labels: part(i).map((image) => image % config.classes.length),
+          indices: part(i),
+          batch: part(i).length,
+          seed: round,
+          guidance,
+          iterations,
+        },
+      })),
+    );
   }
-  const names = sessionNames(levels.map(({ kind }) => kind));
-  for (const measured of counted.measured) parts.set(names[session++] ?? `session ${session}`, measured);
-  await sampler.dispose();
+  lanes.forEach((lane) => lane.send("close"));
+  await Promise.all(lanes.map((lane) => lane.ended()));
 
-  const time = median(seconds);
-  const operations = [...parts.values()].reduce((sum, part) => sum + part.operations, 0) / rounds;
-  const plain = median(rates);
+  const measured = rounds > 0 ? runs.slice(1) : runs;
+  const slowest = (answers: LaneAnswer[]) => Math.max(...answers.map(({ seconds }) => seconds!));
+  const seconds = median(measured.map(slowest));
+  const answers = measured[measured.findIndex((one) => slowest(one) === seconds)];
+  const parts = partsOf(answers, sessionNames(config));
+  const [product, copy] = [median(rates.product), median(rates.copy)];
+  const total = (key: "operations" | "bytes" | "least") => parts.reduce((sum, part) => sum + part[key], 0);
   const result = {
-    model: name,
+    model: random ?? options.model,
+    dtype: config.dtype ?? "float32",
     batch,
-    guidance: settings.guidance,
-    iterations: iterations ?? model.config.sampling.iterations ?? levels.map(({ tokens }) => tokens),
-    seconds: time,
-    imagesPerSecond: batch / time,
-    gigaflopPerImage: operations / batch / 1e9,
-    gigaflopPerSecond: operations / time / 1e9,
-    plainProductGigaflopPerSecond: plain,
-    share: operations / time / 1e9 / plain,
-    parts: [...parts].map(([part, m]) => ({
-      part,
-      runs: m.runs / rounds,
-      seconds: m.seconds / rounds,
-      gigaflopPerSecond: m.operations / m.seconds / 1e9,
+    guidance,
+    iterations,
+    threads,
+    lanes: count,
+    seconds,
+    imagesPerSecond: batch / seconds,
+    gigaflopPerImage: total("operations") / batch / 1e9,
+    /** With weights read once for all images, whichever thread draws them. */
+    gigabytesPerImage: total("least") / batch / 1e9,
+    plainProduct: product,
+    plainCopy: copy,
+    /** The larger of the times that operations and bytes take at the plain rates. */
+    floor: Math.max(total("operations") / product, total("least") / copy) / 1e9,
+    parts: parts.map(({ name, runs, seconds, operations, bytes }) => ({
+      name,
+      runs,
+      seconds,
+      gigaflopPerSecond: operations / seconds / 1e9,
+      gigabytesPerSecond: bytes / seconds / 1e9,
     })),
   };
   if (json) {
     console.log(JSON.stringify(result));
     return;
   }
-  console.log(
-    `${name}: ${batch} images side by side, guidance ${result.guidance}, iterations ${result.iterations.join(",")}`,
-  );
-  console.log(`  ${time.toFixed(2)} s, ${result.imagesPerSecond.toFixed(2)} images/s (median of ${rounds})`);
-  console.log(
-    `  ${result.gigaflopPerImage.toFixed(1)} GFLOP an image, ${result.gigaflopPerSecond.toFixed(0)} GFLOP/s, ${(100 * result.share).toFixed(0)}% of a plain product's ${plain.toFixed(0)} in the same run`,
-  );
-  const inside = result.parts.reduce((sum, part) => sum + part.seconds, 0);
-  for (const part of result.parts)
+  const share = (rate: number, plain: number) => `${((100 * rate) / plain).toFixed(0)}%`.padStart(5);
+  const rate = (name: string, time: number, operations: number, bytes: number, more = "") => {
+    const [flops, gigabytes] = [operations / time / 1e9, bytes / time / 1e9];
     console.log(
-      `  ${part.part.padEnd(18)} ${part.seconds.toFixed(2).padStart(6)} s  ${String(part.runs).padStart(6)} runs  ${part.gigaflopPerSecond.toFixed(0).padStart(4)} GFLOP/s`,
+      `  ${name.padEnd(18)} ${time.toFixed(2).padStart(7)} s ${flops.toFixed(0).padStart(6)} GFLOP/s${share(flops, product)} ${gigabytes.toFixed(1).padStart(6)} GB/s${share(gigabytes, copy)}${more}`,
     );
+  };
   console.log(
-    `  ${"outside of graphs".padEnd(18)} ${Math.max(0, time - inside)
+    `${result.model}, ${result.dtype}: ${batch} images side by side in ${count} x ${Math.floor(threads / count)} threads, guidance ${guidance}, iterations ${iterations.join(",")}`,
+  );
+  console.log(
+    `  ${result.imagesPerSecond.toPrecision(3)} images/s; ${result.gigaflopPerImage.toPrecision(3)} GFLOP and ${result.gigabytesPerImage.toPrecision(3)} GB an image`,
+  );
+  console.log(
+    `  a plain product: ${product.toFixed(0)} GFLOP/s, a plain copy: ${copy.toFixed(1)} GB/s; floor ${result.floor.toFixed(2)} s, at ${(seconds / result.floor).toFixed(2)} times of it`,
+  );
+  rate("all", seconds, total("operations"), total("bytes"));
+  for (const { name, runs, seconds: time, operations, bytes } of parts)
+    rate(name, time, operations, bytes, `  ${runs} runs`);
+  const inside = parts.reduce((sum, part) => sum + part.seconds, 0);
+  console.log(
+    `  ${"outside of graphs".padEnd(18)} ${Math.max(0, seconds - inside)
       .toFixed(2)
-      .padStart(6)} s`,
+      .padStart(7)} s`,
   );
 }
 
+interface Part extends Pick<Measured, "seconds" | "runs" | "operations"> {
+  name: string;
+  /** Read and written, and what would be if threads shared their weights. */
+  bytes: number;
+  least: number;
+}
+
+/** Operations and bytes of all lanes together, and the seconds and runs of one on average. */
+function partsOf(answers: LaneAnswer[], names: string[]): Part[] {
+  return names.map((name, i) => {
+    const all = answers.map(({ parts }) => parts![i]);
+    const sum = (key: keyof Measured) => all.reduce((total, part) => total + part[key], 0);
+    const each = (key: keyof Measured) => sum(key) / all.length;
+    return {
+      name,
+      seconds: each("seconds"),
+      runs: each("runs"),
+      operations: sum("operations"),
+      bytes: sum("values") + sum("weights"),
+      least: sum("values") + each("weights"),
+    };
+  });
+}
+
 /** Sessions are made in the order of first use: down the levels, each beginning before it steps. */
-const sessionNames = (kinds: string[]): string[] => [
-  ...kinds.flatMap((kind, l) => [`level ${l + 1} begin`, `level ${l + 1} ${kind} step`]),
+const sessionNames = (config: ModelConfig): string[] => [
+  ...placedLevels(config).flatMap((level, l) => [
+    ...(level.kind === "mar" && level.guidingPixel ? [`level ${l + 1} guiding`] : []),
+    `level ${l + 1} begin`,
+    `level ${l + 1} ${level.kind} step`,
+  ]),
   "pixels",
 ];
+
+/** A preset's architecture with random weights, made once. */
+async function randomModel(
+  name: string,
+  { size, kind, dtype, cache }: Pick<SampleBench, "size" | "kind" | "dtype" | "cache">,
+): Promise<ModelFolder> {
+  const emoji = { imageSize: 32, channels: 3 };
+  const config = size
+    ? parseModelConfig({ ...presetFor({ size, kind }, emoji).model, classes: [...emojiClasses] }, name)
+    : publishedPreset(name);
+  const plain = join(cache, "random", name);
+  const wanted = dtype === "float32" ? plain : `${plain}-${dtype}`;
+  if (!existsSync(wanted)) {
+    console.error(`making random weights in ${wanted}`);
+    if (!existsSync(plain)) await writeRandomModel(plain, config, { seed: 0 });
+    if (dtype !== "float32") await quantizeFolder(readModelFolder(plain), wanted, { dtype });
+  }
+  return readModelFolder(wanted);
+}

@@ -5,7 +5,9 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ModelConfig, parseModelConfig } from "../src/config/model.ts";
 import { emojiPreset } from "../src/config/presets.ts";
+import { publishedPreset } from "../src/config/published.ts";
 import { parseTrainingConfig } from "../src/config/training.ts";
+import { type Dataset, splitOf } from "../src/data/dataset.ts";
 import { emojiClasses } from "../src/data/emoji-classes.ts";
 import { nodeEngine } from "../src/engine/node.ts";
 import { readJson } from "../src/files/model.ts";
@@ -14,12 +16,16 @@ import { startingState } from "../src/train/checkpoint.ts";
 import { boundSizes, floatingPointOperations } from "../src/graph/cost.ts";
 import { type Batch, inGroups, type Masks, planPass } from "../src/model/plan.ts";
 import { trainingGraph } from "../src/model/training.ts";
+import { trainingBytes } from "../src/train/memory.ts";
 import { groupSize, trainingStep } from "../src/train/step.ts";
-import { parallelTrainingStep } from "../src/workers/training.ts";
+import { train } from "../src/train/trainer.ts";
+import { lanesFor, parallelTrainingStep } from "../src/workers/training.ts";
 import { median, plainProduct } from "./engine.ts";
 
 export interface TrainBench {
   config?: string;
+  preset?: string;
+  checkpointing?: boolean;
   batch?: number;
   microBatch?: number;
   threads?: number;
@@ -28,21 +34,30 @@ export interface TrainBench {
   profile?: boolean;
 }
 
-export async function benchTrain({
+export async function benchTrain({ preset, ...options }: TrainBench): Promise<void> {
+  if (preset === undefined) await benchSteps(options);
+  else await benchPublished(preset, options);
+}
+
+async function benchSteps({
   config: file,
+  checkpointing = false,
   batch,
   microBatch,
   threads,
   rounds,
   json,
   profile,
-}: TrainBench): Promise<void> {
+}: Omit<TrainBench, "preset">): Promise<void> {
   const given = file ? (readJson(file) as { model?: object; training?: object }) : {};
   const model = parseModelConfig(
     { ...emojiPreset.model, classes: [...emojiClasses], ...given.model },
     file ?? "the preset",
   );
-  const training = parseTrainingConfig({ ...emojiPreset.training, ...given.training }, file ?? "the preset");
+  const training = parseTrainingConfig(
+    { ...emojiPreset.training, ...given.training, checkpointing },
+    file ?? "the preset",
+  );
   const images = batch ?? training.batch;
   const micro = microBatch ?? training.microBatch;
   const folder = mkdtempSync(join(tmpdir(), "fractalgen-bench-"));
@@ -50,12 +65,7 @@ export async function benchTrain({
   const product = await plainProduct(await nodeEngine({ threads: cores }));
   const step = await parallelTrainingStep(model, { ...training, threads: cores });
   const { values } = startingState(model, 0, { ema: 0 });
-  const bytes = model.imageSize ** 2 * model.channels;
-  // Bytes of no meaning: the time does not depend on them.
-  const data = {
-    images: Uint8Array.from({ length: images * bytes }, (_, i) => (i * 2654435761) >>> 24),
-    labels: Int32Array.from({ length: images }, (_, i) => i % model.classes.length),
-  };
+  const data = noise(model, images);
   const seconds: number[] = [];
   const rates: number[] = [];
   const warmUp = 2;
@@ -99,6 +109,61 @@ export async function benchTrain({
       console.log(`  ${operation.padEnd(20)} ${(100 * share).toFixed(1).padStart(5)}%`);
   }
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** Bytes of no meaning: the time does not depend on them. */
+function noise({ imageSize, channels, classes }: ModelConfig, images: number): Batch {
+  const bytes = imageSize ** 2 * channels;
+  return {
+    images: Uint8Array.from({ length: images * bytes }, (_, i) => (i * 2654435761) >>> 24),
+    labels: Int32Array.from({ length: images }, (_, i) => i % classes.length),
+  };
+}
+
+/** Whole steps with the optimiser's, and a held-out likelihood at the end, of a model that hardly fits in memory. */
+async function benchPublished(
+  preset: string,
+  { checkpointing = false, batch = 1, microBatch = 1, threads, rounds, json }: Omit<TrainBench, "preset">,
+): Promise<void> {
+  const model = publishedPreset(preset);
+  const settings = { steps: rounds, evaluateSteps: rounds, batch, microBatch, checkpointing, threads, ema: 0 };
+  const training = parseTrainingConfig(settings, "the benchmark");
+  const split = (images: number) =>
+    splitOf({ ...noise(model, images), names: Array.from({ length: images }, (_, i) => `noise ${i}`) });
+  const { imageSize: size, channels, classes } = model;
+  const told = { name: "noise", source: "noise", fingerprint: "noise", skipped: [], notes: [] };
+  const dataset: Dataset = { ...told, size, channels, classes, train: split(batch), heldOut: split(1) };
+  const state = startingState(model, 0, training);
+  const engine = await nodeEngine({ threads });
+  const step = await parallelTrainingStep(model, training);
+  const seconds: number[] = [];
+  const memory = { afterSteps: 0, atTheEnd: 0 };
+  let started = performance.now();
+  let evaluation = 0;
+  for await (const record of train(engine, { model, training, dataset, state, step })) {
+    if (record.kind === "evaluation") evaluation = (performance.now() - started) / 1000;
+    if (record.kind !== "step") continue;
+    seconds.push(record.seconds);
+    memory.afterSteps = process.resourceUsage().maxRSS / 1e6;
+    started = performance.now();
+  }
+  await step.dispose();
+  memory.atTheEnd = process.resourceUsage().maxRSS / 1e6;
+  const parameters = [...state.values.values()].reduce((sum, value) => sum + value.length, 0);
+  const counted = trainingBytes(model, microBatch, { ...training, lanes: lanesFor(model, threads) }) / 1e9;
+  if (json) {
+    console.log(JSON.stringify({ preset, parameters, checkpointing, batch, microBatch, seconds, evaluation, memory, counted })); // prettier-ignore
+    return;
+  }
+  console.log(
+    `training ${preset}: ${(parameters / 1e6).toFixed(0)}M parameters, batch ${batch} in micro-batches of ${microBatch}${checkpointing ? ", checkpointing" : ""}`,
+  );
+  console.log(
+    `  ${seconds.map((s) => s.toFixed(1)).join(", ")} s a step; held-out likelihood ${evaluation.toFixed(1)} s an image`,
+  );
+  console.log(
+    `  peak memory ${memory.afterSteps.toFixed(2)} GB in steps, ${memory.atTheEnd.toFixed(2)} GB with the likelihood, ${counted.toFixed(2)} GB counted beforehand`,
+  );
 }
 
 /** Floating-point operations of a step whose masks are these. */

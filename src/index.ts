@@ -15,7 +15,7 @@ export { externalModel } from "./files/external.ts";
 export { readModelFolder, writeModelFolder } from "./files/model.ts";
 export { createSampler, type Frame, type SampleOptions, type Sampler } from "./sample/sampler.ts";
 export { dataRecord, fineTunedState, loadCheckpoint, saveCheckpoint, startingState } from "./train/checkpoint.ts";
-export { microBatchWithin } from "./train/memory.ts";
+export { settingsWithin } from "./train/memory.ts";
 export type { TrainingStep } from "./train/step.ts";
 export { train, type TrainingRecord, type TrainingRun } from "./train/trainer.ts";
 export { parallelTrainingStep } from "./workers/training.ts";

@@ -7,6 +7,7 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openDataset } from "../data/open.ts";
 import { saveCheckpoint } from "../train/checkpoint.ts";
+import { trainingBytes } from "../train/memory.ts";
 import { beginning, checkSame, type Prepared, settle, type TrainFlags } from "./train-settings.ts";
 
 let dir = "";
@@ -120,4 +121,31 @@ it("a resumed run finds its held-out part from anywhere, and asks for what was m
   const moved = { data: at("train-moved"), heldOut: at("held-moved") };
   expect((await resume(moved)).data).toMatchObject({ source: moved.data, heldOut: moved.heldOut });
   await expect(resume({ ...moved, heldOut: "0.3" })).rejects.toThrow(/changed since the run began/);
+});
+
+it("checkpointing is an option that a run keeps, and is chosen where nothing fits without it", async () => {
+  const deep = { kind: "mar", patch: 2, width: 16, depth: 16, heads: 2 };
+  const file = config("deep.json", { model: { levels: [deep, ...levels(1)] }, training: { ema: 0 } });
+  const given = { config: file, out: at("deep") };
+  const { model, training, data, state } = await prepare({ ...given, memory: 1e10 });
+  expect(training).toMatchObject({ checkpointing: false, microBatch: 16 });
+  const needed = trainingBytes(model, 1, { ...training, lanes: 1 });
+  const little = await prepare({ ...given, memory: needed - 1 });
+  expect(little.training.checkpointing).toBe(true);
+  expect((await prepare({ ...given, memory: needed })).training).toMatchObject({
+    checkpointing: false,
+    microBatch: 1,
+  });
+  const two = await prepare({ ...given, memory: needed, microBatch: 2 });
+  expect(two.training).toMatchObject({ checkpointing: true, microBatch: 2 });
+  await expect(prepare({ ...given, memory: 1e6 })).rejects.toThrow(/one image at a time and checkpointing, but only/);
+
+  const asked = await prepare({ ...given, checkpointing: true, microBatch: 4 });
+  expect(asked.training).toMatchObject({ checkpointing: true, microBatch: 4 });
+  await saveCheckpoint(at("deep/last"), { model, training: asked.training, dataset: data, state });
+  const resume = { data: undefined, out: undefined, resume: at("deep") };
+  expect((await prepare(resume)).training).toEqual(asked.training);
+  await expect(
+    beginning(flagsOf({ out: at("none"), config: config("no.json", { training: { checkpointng: 1 } }) })),
+  ).rejects.toThrow(/unknown key "checkpointng".*did you mean "checkpointing"/);
 });

@@ -22,7 +22,7 @@ import {
   startingState,
   type TrainingState,
 } from "../train/checkpoint.ts";
-import { microBatchWithin } from "../train/memory.ts";
+import { settingsWithin, trainingBytes } from "../train/memory.ts";
 import { checkDataset } from "../train/trainer.ts";
 import { lanesFor } from "../workers/training.ts";
 import { findModel } from "./models.ts";
@@ -211,6 +211,7 @@ const settingNames = [
   "steps",
   "batch",
   "microBatch",
+  "checkpointing",
   "threads",
   "learningRate",
   "minLearningRate",
@@ -262,8 +263,7 @@ export function settle({ data, resumed, initial, given }: Beginning, dataset: Da
   };
   if (resumed) {
     const { model, training, state } = continued(resumed, settingsGiven(flags, { ...resumed.training, images }));
-    const asked = flags.memory !== undefined && flags.microBatch === undefined;
-    return finished(model, asked ? within(model, training, flags) : training, state);
+    return finished(model, flags.memory === undefined ? training : within(model, training, flags), state);
   }
   const { classes, size: imageSize, channels } = dataset;
   const preset = "levels" in given.model ? presetOf(flags, 32, dataset) : presetOf(flags, imageSize, dataset);
@@ -281,7 +281,7 @@ export function settle({ data, resumed, initial, given }: Beginning, dataset: Da
     { ...base, threads, ...settingsGiven(flags, { ...base, images }) },
     "the options",
   );
-  const chosen = flags.microBatch !== undefined || ("microBatch" in given.training && flags.memory === undefined);
+  const chosen = flags.memory === undefined && (flags.microBatch !== undefined || "microBatch" in given.training);
   const state = initial
     ? fineTunedState(initial, { model, seed: training.seed, ema: training.ema })
     : startingState(model, training.seed, training);
@@ -294,11 +294,21 @@ const usefulMicroBatch = 16;
 /** What is free, within a container's limit where Node can tell. */
 const freeMemory = (): number => process.availableMemory?.() ?? freemem();
 
-/** With the micro-batch that fits in the memory asked for, or in half of what is free. */
-function within(model: ModelConfig, training: TrainingConfig, { memory }: TrainFlags): TrainingConfig {
+/**
+ * With what fits in the memory asked for, or in half of what is free: the micro-batch, unless an option gives it, and
+ * checkpointing if need be.
+ */
+function within(
+  model: ModelConfig,
+  training: TrainingConfig,
+  { memory, microBatch: fixed }: TrainFlags,
+): TrainingConfig {
   const options = { ...training, lanes: lanesFor(model, training.threads) };
-  const fits = microBatchWithin(model, options, memory ?? freeMemory() / 2);
-  return { ...training, microBatch: Math.min(fits, usefulMicroBatch) };
+  const bytes = memory ?? freeMemory() / 2;
+  if (fixed !== undefined)
+    return { ...training, checkpointing: training.checkpointing || trainingBytes(model, fixed, options) > bytes };
+  const { microBatch, checkpointing } = settingsWithin(model, options, bytes);
+  return { ...training, checkpointing, microBatch: Math.min(microBatch, usefulMicroBatch) };
 }
 
 /** A resumed run keeps its settings but for what does not change the steps already taken. */

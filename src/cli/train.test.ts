@@ -231,9 +231,12 @@ describe("a folder of pictures", () => {
   });
 
   it("is trained on, with what is wrong in it said", async () => {
-    const { code, err } = await program(pictures("mine", "--group", "^.*/(\\d)_", "--held-out", "0.4"));
+    const { code, err } = await program(
+      pictures("mine", "--group", "^.*/(\\d)_", "--held-out", "0.4", "--checkpointing"),
+    );
     expect(code).toBe(0);
     expect(err).toMatch(/pictures: \d+ images to train on, \d held out, 2 classes, 8x8, 3 channels/);
+    expect(err).toMatch(/at once in each thread, with checkpointing; a checkpoint every/);
     expect(err).toMatch(/1 image skipped: cats\/broken.png/);
     expect(err).toMatch(/bits per dimension.*\n\s+uniform\s+8\.00\n\s+histogram\s+\d/);
     const { model, dataset } = await loadCheckpoint(at("mine/last"));

@@ -80,7 +80,8 @@ export function addTrain(program: Command): void {
       "images at once in each thread, gradients accumulate; no result depends on it",
       whole({ least: 1, most: 65536 }),
     )
-    .option("--memory <size>", "such as 3GB: picks the micro-batch (default: half of what is free)", bytes)
+    .option("--checkpointing", "compute again what gradients need instead of keeping it: less memory, same result")
+    .option("--memory <size>", "such as 3GB: picks these two (default: half of what is free)", bytes)
     .option("--cache <dir>", "where decoded data sets are kept", filled, join(defaultCache, "fractalgen"))
     .option("--no-samples", "no sample grids")
     .option("--json", "print the log's records as lines of JSON, no progress")
@@ -204,6 +205,6 @@ function describe(
     );
   const epochs = (training.steps * training.batch) / train.count;
   console.error(
-    `${model.name ?? "model"}: ${(prepared.parameters / 1e6).toFixed(1)}M parameters; ${training.steps} steps of ${training.batch} images (${epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at once in each thread; a checkpoint every ${duration(training.checkpointSeconds)}`,
+    `${model.name ?? "model"}: ${(prepared.parameters / 1e6).toFixed(1)}M parameters; ${training.steps} steps of ${training.batch} images (${epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at once in each thread${training.checkpointing ? ", with checkpointing" : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
   );
 }

@@ -12,6 +12,8 @@ const schema = z.strictObject({
   batch: z.int().min(1).default(32),
   /** Images per run of the graph, whose gradients are accumulated; the result does not depend on it. */
   microBatch: z.int().min(1).default(8),
+  /** Compute what the gradients need a second time instead of keeping it; the result does not depend on it. */
+  checkpointing: z.boolean().default(false),
   /** Threads that share a batch: the last bits of a step depend on how many. */
   threads: z.int().min(1).optional(),
   learningRate: z.number().positive().default(1e-3),

@@ -10,8 +10,15 @@ export interface Engine {
   readonly provider: Provider;
   /** Why it is not the one that was asked for. */
   readonly fallback?: string;
-  /** Compiles a model. `folder` holds the file that its external data names. */
-  session(model: OnnxModel, options?: { folder?: string }): Promise<Session>;
+  /** Compiles a model. */
+  session(model: OnnxModel, options?: SessionOptions): Promise<Session>;
+}
+
+export interface SessionOptions {
+  /** Holds the file that the model's external data names. */
+  folder?: string;
+  /** Keep the memory of a run for the next, which is faster: the default. */
+  keepMemory?: boolean;
 }
 
 export interface Session {

@@ -10,7 +10,7 @@ import { UserError } from "../core/errors.ts";
 import { float32 } from "../core/arrays.ts";
 import { add, input } from "../graph/build.ts";
 import { byteProducts, type OnnxModel, writeOnnx } from "../graph/onnx.ts";
-import type { Engine, Provider, Session } from "./engine.ts";
+import type { Engine, Provider, Session, SessionOptions } from "./engine.ts";
 
 export interface NodeEngineOptions {
   provider?: Provider;
@@ -28,10 +28,12 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
   const runtime = await loadRuntime();
   const open =
     (chosen: Provider) =>
-    async (model: OnnxModel, { folder }: { folder?: string } = {}) =>
+    async (model: OnnxModel, { folder, keepMemory = true }: SessionOptions = {}) =>
       openSession(runtime, model, {
         executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
         graphOptimizationLevel: "all",
+        enableCpuMemArena: keepMemory,
+        enableMemPattern: keepMemory,
         logSeverityLevel: 4,
         ...(threads ? { intraOpNumThreads: threads } : {}),
         ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),

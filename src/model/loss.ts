@@ -25,7 +25,7 @@ import {
 import { type Dim, times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 import { scope, type Training, type Weights } from "./layers.ts";
-import { type PlacedAr, type PlacedMar, prefix, teachAr, teachMar, teachPixels } from "./levels.ts";
+import { type Between, type PlacedAr, type PlacedMar, prefix, teachAr, teachMar, teachPixels } from "./levels.ts";
 import { levelPrefix, modelParameters, pixelPrefix } from "./parameters.ts";
 import { meanColour, normalize, patchify, toBytes } from "./patches.ts";
 
@@ -119,6 +119,7 @@ export interface Squares {
   /** [R]: 0 for squares that only fill up a group, whose guiding pixels do not count. */
   valid?: Tensor;
   training?: Training;
+  between?: Between;
 }
 
 /**
@@ -128,7 +129,7 @@ export interface Squares {
 export function teachLevel(
   weights: Weights,
   level: PlacedLevel,
-  { images, conditions, mask, valid, training }: Squares,
+  { images, conditions, mask, valid, training, between }: Squares,
 ): { out: Tensor; patches: Tensor; guidingNats?: Tensor } {
   const patches = patchify(images, level.patch);
   const colour = level.kind === "mar" && level.guidingPixel ? meanColour(images) : undefined;
@@ -138,13 +139,13 @@ export function teachLevel(
       condition: middle(conditions),
       bytes: toBytes(colour),
       valid,
-      training,
+      training: training && {}, // no dropout, as in the pixels
     });
   const before = prefix(weights, level, conditions, colour);
   const out =
     level.kind === "ar"
-      ? teachAr(weights, level as PlacedAr, { patches, prefix: before, training })
-      : teachMar(weights, level as PlacedMar, { patches, mask: mask!, prefix: before, training });
+      ? teachAr(weights, level as PlacedAr, { patches, prefix: before, training, between })
+      : teachMar(weights, level as PlacedMar, { patches, mask: mask!, prefix: before, training, between });
   return { out, patches, guidingNats };
 }
 

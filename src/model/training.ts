@@ -1,6 +1,7 @@
 /**
- * The training loss with all gradients as one graph. The last level above the pixels, where nearly all tokens are, goes
- * round a loop, a group of squares at a time, so that what it computes stays in the processor's cache.
+ * The training loss with all gradients, as one graph or in parts, of which only what they hand on is kept. The last level
+ * above the pixels, where nearly all tokens are, goes round a loop, a group of squares at a time, so that what it computes
+ * stays in the processor's cache.
  */
 
 import { conditionsRead, type ModelConfig, pixelLevel, placedLevels } from "../config/model.ts";
@@ -32,79 +33,126 @@ export interface DropoutRates {
   projectionDropout?: number;
 }
 
+export interface TrainingOptions extends DropoutRates {
+  /** Keep only checkpoints of the forward pass, and compute what lies between them again for the gradients. */
+  checkpointing?: boolean;
+}
+
+/** What lies between two checkpoints: runs forward first, and then, from the last part to the first, backward. */
+export interface TrainingPart {
+  /** The checkpoint at its end, with which the next part begins; the last part has none. */
+  forward: Record<string, Tensor>;
+  /**
+   * `nats` of the pixels [C] and `guidingNats.l` [C] as far as they come up here, `d.NAME` of every parameter in it, and
+   * the gradient of the checkpoint that it begins with, which the part before takes.
+   */
+  backward: Record<string, Tensor>;
+}
+
 /**
- * `nats` of the pixels [C], `guidingNats.l` [C] of each level with a guiding pixel, and `d.NAME` of every parameter.
- * Inputs as those of lossGraph, in groups as `inGroups` in plan.ts has them; with dropout also `seed` and `first` [L],
- * the number that the first square of each level has in the whole batch.
+ * Loss and gradients as one graph. Inputs as those of lossGraph, in groups as `inGroups` in plan.ts has them; with dropout
+ * also `seed` and `first` [L], the number that the first square of each level has in the whole batch.
  */
-export function trainingGraph(config: ModelConfig, rates: DropoutRates = {}): Record<string, Tensor> {
+export const trainingGraph = (config: ModelConfig, rates: DropoutRates = {}): Record<string, Tensor> =>
+  trainingParts(config, { ...rates, checkpointing: false })[0].backward;
+
+/**
+ * The same in parts: one without checkpointing. With it there is a checkpoint after every level but the last, and within
+ * a level of n blocks one every sqrt(n) (Chen et al. 2016, arXiv 1604.06174). The loop of the last level keeps nothing.
+ */
+export function trainingParts(
+  config: ModelConfig,
+  { checkpointing = false, ...rates }: TrainingOptions = {},
+): TrainingPart[] {
   const { channels, imageSize } = config;
   const { weights } = weightsOf(config);
   const levels = placedLevels(config);
   const last = levels.length - 1;
   const dropout = dropoutOf(rates);
   const channelWeights = (name: string) => input(`weights.${name}`, "float32", [channels]);
-  const outputs: Record<string, Tensor> = {};
-  const starts = new Map<Tensor, Tensor>();
+  const parts: Part[] = [newPart()];
+
+  /** Ends a part at x; the next one begins with what is returned. */
+  const checkpoint = (x: Tensor): Tensor => {
+    if (!checkpointing) return x;
+    const name = `checkpoint.${parts.length}`;
+    const ended = parts.at(-1)!;
+    ended.forward[name] = x;
+    ended.starts.set(x, input(`d.${name}`, "float32", x.shape));
+    const given = input(name, "float32", x.shape);
+    parts.push({ ...newPart(), given: { name, value: given } });
+    return given;
+  };
 
   let images = normalize(input("images", "uint8", ["B", imageSize, imageSize, channels]));
   let conditions = repeat(labelEmbedding(weights, input("labels", "int32", ["B"])), conditionsTaken(levels[0]));
-  const teach = (l: number, { round, ...squares }: Squares & { round?: Tensor }) =>
-    teachLevel(scope(weights, levelPrefix(l)), levels[l], {
+  const teach = (l: number, { round, ...squares }: Squares & { round?: Tensor }) => {
+    const stretch = Math.round(Math.sqrt(levels[l].depth));
+    return teachLevel(scope(weights, levelPrefix(l)), levels[l], {
       ...squares,
       training: { dropout: dropout?.(l, dim(squares.images, 0), round) },
+      between: (x, block) => (round || block % stretch > 0 ? x : checkpoint(x)),
     });
+  };
   const square = (l: number) => [channels, levels[l].patch, levels[l].patch];
 
   for (let l = 0; l < last; l++) {
     const rows = dim(images, 0);
     const mask = levels[l].kind === "mar" ? input(`mask.${l}`, "float32", [rows, levels[l].tokens]) : undefined;
-    const { out, patches, guidingNats } = teach(l, { images, conditions, mask });
-    if (guidingNats) starts.set((outputs[`guidingNats.${l}`] = guidingNats), channelWeights(`guiding.${l}`));
+    const own = parts.at(-1)!; // what the level begins with, its guiding pixels among it
+    const { out: end, patches, guidingNats } = teach(l, { images, conditions, mask });
+    if (guidingNats) own.starts.set((own.nats[`guidingNats.${l}`] = guidingNats), channelWeights(`guiding.${l}`));
+    const out = checkpoint(end);
     const count = conditionsRead(config, l);
     const inverse = input(`inverse.${l}`, "int32", [times(rows, levels[l].tokens), count]);
-    if (l + 1 < last) {
-      const take = input(`take.${l}`, "int32", [`R${l + 1}`, count]);
-      conditions = gatherRows(out, take, inverse);
-      images = reshape(gatherRows(patches, pick(take, 1, count - 1)), [`R${l + 1}`, ...square(l)]);
-      continue;
+    if (l + 1 === last) {
+      finish(lastInRounds(out, { patches, count, inverse }));
+      break;
     }
-    const take = input(`take.${l}`, "int32", ["rounds", "G", count]);
+    const take = input(`take.${l}`, "int32", [`R${l + 1}`, count]);
+    conditions = gatherRows(out, take, inverse);
+    images = reshape(gatherRows(patches, pick(take, 1, count - 1)), [`R${l + 1}`, ...square(l)]);
+  }
+  if (last === 0) finish(lastLevel({ images, conditions }));
+  return parts.map(({ forward, nats, ...part }) => ({ forward, backward: { ...nats, ...gradientsByName(part) } }));
+
+  function finish({ nats, starts }: Pick<Part, "nats" | "starts">): void {
+    const part = parts.at(-1)!;
+    Object.assign(part.nats, nats);
+    for (const [x, dx] of starts) part.starts.set(x, dx);
+  }
+
+  /** The same as lastLevel from what the level above gives, group by group: nats, and gradients of all that is outside. */
+  function lastInRounds(
+    out: Tensor,
+    { patches, count, inverse }: { patches: Tensor; count: number; inverse: Tensor },
+  ): Pick<Part, "nats" | "starts"> {
+    const take = input(`take.${last - 1}`, "int32", ["rounds", "G", count]);
     const round = loopIndex();
     const taken = pickAt(take, round);
+    const given = gatherRows(out, taken);
     const inside = lastLevel({
-      conditions: gatherRows(out, taken),
-      images: reshape(gatherRows(patches, pick(taken, 1, count - 1)), ["G", ...square(l)]),
+      conditions: given,
+      images: reshape(gatherRows(patches, pick(taken, 1, count - 1)), ["G", ...square(last - 1)]),
       round,
     });
-    const wanted = [...inside.wanted];
+    const used = usedWeights([...inside.starts.keys()], new Set(topological([given])));
+    const wanted = gradients(inside.starts, [...used, given]);
+    const back = wanted.pop()!;
     const found = loop(input("rounds", "int64", []), round, [
       ...Object.values(inside.nats).map((value): LoopResult => ({ value, how: "sum" })),
-      ...wanted.map(([, value]): LoopResult => ({ value, how: "sum" })),
-      { value: inside.conditions!, how: "stack" },
+      ...wanted.map((value): LoopResult => ({ value, how: "sum" })),
+      { value: back, how: "stack" },
     ]);
-    for (const name of Object.keys(inside.nats)) outputs[name] = found.shift()!;
-    for (const [weight] of wanted) starts.set(weight, found.shift()!);
-    const back = found.shift()!;
+    const nats = Object.fromEntries(Object.keys(inside.nats).map((name) => [name, found.shift()!]));
+    const starts = new Map(used.map((weight) => [weight, found.shift()!]));
     const all = gatherRows(out, reshape(take, [times("rounds", "G"), count]), inverse);
-    starts.set(all, reshape(back, all.shape));
+    starts.set(all, reshape(found.shift()!, all.shape));
+    return { nats, starts };
   }
-  if (last === 0) {
-    const { nats, wanted } = lastLevel({ images, conditions });
-    Object.assign(outputs, nats);
-    for (const [weight, gradient] of wanted) starts.set(weight, gradient);
-  }
-  return { ...outputs, ...gradientsByName(starts) };
 
-  /**
-   * The last level above the pixels, and these: nats and the loss's gradients of the weights as they are used, and of the
-   * conditions where a loop goes round.
-   */
-  function lastLevel(given: { images: Tensor; conditions: Tensor; round?: Tensor }): {
-    nats: Record<string, Tensor>;
-    wanted: Map<Tensor, Tensor>;
-    conditions?: Tensor;
-  } {
+  /** The last level above the pixels: nats, and the loss's gradients for them. */
+  function lastLevel(given: { images: Tensor; conditions: Tensor; round?: Tensor }): Pick<Part, "nats" | "starts"> {
     const level = levels[last];
     const { round } = given;
     const rows = dim(given.images, 0);
@@ -119,20 +167,29 @@ export function trainingGraph(config: ModelConfig, rates: DropoutRates = {}): Re
     const count = dim(take, 0);
     const condition = reshape(gatherRows(out, take, inverse), [count, level.width]);
     const bytes = toBytes(reshape(gatherRows(patches, take), [count, channels]));
-    const nats = pixelNats(scope(weights, pixelPrefix(config)), pixelLevel(config), { condition, bytes, training: {} });
-    const flow = new Map([[nats, channelWeights("pixels")]]);
-    const names: Record<string, Tensor> = { nats };
-    if (guidingNats) flow.set((names[`guidingNats.${last}`] = guidingNats), channelWeights(`guiding.${last}`));
-    const conditions = round ? [given.conditions] : [];
-    const used = usedWeights([...flow.keys()], new Set(topological(conditions)));
-    const found = gradients(flow, [...used, ...conditions]);
-    return {
-      nats: names,
-      wanted: new Map(used.map((weight, i) => [weight, found[i]])),
-      conditions: round && found.at(-1),
-    };
+    const pixels = pixelNats(scope(weights, pixelPrefix(config)), pixelLevel(config), {
+      condition,
+      bytes,
+      training: {},
+    });
+    const nats: Record<string, Tensor> = { nats: pixels };
+    const starts = new Map([[pixels, channelWeights("pixels")]]);
+    if (guidingNats) starts.set((nats[`guidingNats.${last}`] = guidingNats), channelWeights(`guiding.${last}`));
+    return { nats, starts };
   }
 }
+
+/** A part that is being built. */
+interface Part {
+  /** The checkpoint that it begins with. */
+  given?: { name: string; value: Tensor };
+  forward: Record<string, Tensor>;
+  nats: Record<string, Tensor>;
+  /** Where gradients start from, and which. */
+  starts: Map<Tensor, Tensor>;
+}
+
+const newPart = (): Part => ({ forward: {}, nats: {}, starts: new Map() });
 
 /**
  * What follows from weights alone and is used beside what doesn't: the weights as the layers use them, scaled or folded.
@@ -151,11 +208,14 @@ function usedWeights(outputs: readonly Tensor[], beyond: ReadonlySet<Tensor>): T
   return [...new Set(used)];
 }
 
-/** `d.NAME` of every parameter. */
-function gradientsByName(starts: ReadonlyMap<Tensor, Tensor>): Record<string, Tensor> {
-  const parameters = topological([...starts.keys()]).filter((x): x is Tensor<"parameter"> => x.op === "parameter");
-  const found = gradients(starts, parameters);
-  return Object.fromEntries(parameters.map(({ attributes }, i) => [`d.${attributes.name}`, found[i]]));
+/** `d.NAME` of every parameter, and of the checkpoint. */
+function gradientsByName({ starts, given }: Pick<Part, "starts" | "given">): Record<string, Tensor> {
+  const order = topological([...starts.keys()]);
+  const parameters = order.filter((x): x is Tensor<"parameter"> => x.op === "parameter");
+  const wanted = new Map<string, Tensor>(parameters.map((x) => [x.attributes.name, x]));
+  if (given) wanted.set(given.name, given.value);
+  const found = gradients(starts, [...wanted.values()]);
+  return Object.fromEntries([...wanted.keys()].map((name, i) => [`d.${name}`, found[i]]));
 }
 
 /**

@@ -9,7 +9,7 @@ import { derive, seedKey } from "../core/random.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { recoverFolder, replaceFolder } from "../files/atomic.ts";
 import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
-import { readSafetensors } from "../files/safetensors.ts";
+import { readSafetensors, readTensor } from "../files/safetensors.ts";
 import { optimizerName, stateName, writeTrainingFiles } from "../files/training-state.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
 import type { Moments } from "./adamw.ts";
@@ -71,12 +71,11 @@ export function fineTunedState(
   from: ModelFolder,
   { model, seed, ema }: { model: ModelConfig; seed: number; ema: number },
 ): TrainingState {
-  const { tensors } = readSafetensors(from.weights.path);
   const state = startingState(model, seed, { ema: 0 });
   const width = model.levels[0].width;
   for (const { name, shape } of modelParameters(model)) {
     const value = state.values.get(name)!;
-    const given = tensors.get(name);
+    const given = from.weights.tensors.has(name) ? readTensor(from.weights, name) : undefined; // one at a time
     if (name === "class_emb.weight" && given) {
       const rows = given.data as Float32Array;
       model.classes.forEach((className, i) => {
@@ -138,7 +137,6 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
       `${stateFile}: expected "step", "dataset" and "training", got ${step}, ${JSON.stringify(dataset)}; the checkpoint is damaged`,
     );
   const parsed = parseTrainingConfig(training, stateFile);
-  const average = readSafetensors(weights.path).tensors;
   const optimizer = readSafetensors(join(folder, optimizerName)).tensors;
   const parameters = modelParameters(model);
   const names = parameters.map(({ name }) => name);
@@ -161,7 +159,9 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
     state: {
       step,
       values,
-      average: parsed.ema > 0 ? new Map(names.map((name) => [name, average.get(name)!.data as Float32Array])) : values,
+      // Without an average the model's weights are the values.
+      average:
+        parsed.ema > 0 ? new Map(names.map((name) => [name, readTensor(weights, name).data as Float32Array])) : values,
       moments: new Map(names.map((name) => [name, { first: part("first", name), second: part("second", name) }])),
     },
   };

@@ -1,11 +1,13 @@
-/** How much memory training takes, counted from its graph; and the micro-batch that fits in what there is. */
+/** How much memory training takes, counted from its graphs; and the settings that fit in what there is. */
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
-import { peakBytes, type Sizes } from "../graph/cost.ts";
+import { peakBytes, sizeOf, type Sizes } from "../graph/cost.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { lossGraph } from "../model/loss.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { type DropoutRates, trainingGraph } from "../model/training.ts";
+import { type TrainingOptions, trainingParts } from "../model/training.ts";
 import { groupSize } from "./step.ts";
 
 /** What Node, onnxruntime, a data set and the held-out likelihood take beside. */
@@ -15,46 +17,83 @@ const spare = 1.4;
 /** Each thread's own runtime, and onnxruntime's working memory beside the values that are counted. */
 const perLane = 60e6;
 
-export interface MemoryOptions extends DropoutRates {
+export interface MemoryOptions extends TrainingOptions {
   /** Images per step. */
   batch: number;
   /** Threads that each compute a micro-batch at a time. */
   lanes: number;
+  /** Decay of the average of the weights, 0 where there is none. */
+  ema?: number;
 }
 
 /** An estimate in bytes of what training takes at most with micro-batches of this size, every patch predicted. */
-export function trainingBytes(model: ModelConfig, microBatch: number, { lanes, ...rates }: MemoryOptions): number {
-  const weights = 4 * modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0);
-  // Weights, their average, two moments and gradients; of each lane its copy, its gradients and those of a micro-batch,
-  // and both of these shared with the main thread.
-  const state = 5 * weights + (lanes > 1 ? lanes * 4 + 1 : 2) * weights;
-  const values = peakBytes(trainingGraph(model, rates), sizesFor(model, microBatch));
-  return base + state + lanes * (perLane + spare * values);
+export function trainingBytes(
+  model: ModelConfig,
+  microBatch: number,
+  { lanes, ema = 1, ...options }: MemoryOptions,
+): number {
+  const weights = weightBytes(model);
+  const sizes = sizesFor(model, microBatch);
+  const parts = trainingParts(model, options);
+  const outputs = parts.map(({ backward }) => bytesOf(gradientsIn(backward), sizes));
+  const handedOut = Math.max(...outputs);
+  // Weights, their average, two moments and gradients; of each lane its copy, its gradients and those shared with the main
+  // thread, which shares the weights; and what a part hands out, as onnxruntime has it and as we get it.
+  const state = (ema > 0 ? 5 : 4) * weights + (lanes > 1 ? lanes * (3 * weights + handedOut) + weights : 2 * handedOut);
+  const kept = parts.reduce((sum, { forward }) => sum + bytesOf(forward, sizes), 0);
+  const values = Math.max(...parts.flatMap(({ forward, backward }) => [peakBytes(forward, sizes), peakBytes(backward, sizes)])); // prettier-ignore
+  const likelihood = peakBytes({ nats: lossGraph(model).nats }, sizes);
+  return base + state + Math.max(lanes * (perLane + kept + spare * values), spare * likelihood);
 }
 
+const weightBytes = (model: ModelConfig): number =>
+  4 * modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0);
+
+const gradientsIn = (backward: Record<string, Tensor>): Record<string, Tensor> =>
+  Object.fromEntries(Object.entries(backward).filter(([name]) => name.startsWith("d.")));
+
+const bytesOf = (tensors: Record<string, Tensor>, sizes: Sizes): number =>
+  Object.values(tensors).reduce((sum, { shape }) => sum + 4 * product(shape.map((dim) => sizeOf(dim, sizes))), 0);
+
 /**
- * The largest micro-batch whose training stays within `bytes`. UserError where not even one image at a time does, with
- * what that would take.
+ * The largest micro-batch whose training stays within `bytes`; with checkpointing where that is asked for, and where
+ * not even one image at a time fits without it. UserError where nothing fits, with what it would take.
  */
-export function microBatchWithin(model: ModelConfig, options: MemoryOptions, bytes: number): number {
+export function settingsWithin(
+  model: ModelConfig,
+  options: MemoryOptions,
+  bytes: number,
+): { microBatch: number; checkpointing: boolean } {
   const most = Math.ceil(options.batch / options.lanes);
-  const needed = trainingBytes(model, 1, options);
-  if (needed > bytes)
-    throw new UserError(
-      `training this model takes about ${gigabytes(needed)} even with one image at a time, but only ${gigabytes(bytes)} are given; give more (--memory), fewer threads (--threads 1) or take a smaller model`,
-    );
+  const checkpointing = options.checkpointing || trainingBytes(model, 1, options) > bytes;
+  const takes = (microBatch: number) => trainingBytes(model, microBatch, { ...options, checkpointing });
+  const needed = takes(1);
+  if (needed > bytes) throw new UserError(refusal(model, options, { needed, bytes }));
   let [fits, fails] = [1, most + 1];
   while (fails - fits > 1) {
     const middle = Math.floor((fits + fails) / 2);
-    if (trainingBytes(model, middle, options) <= bytes) fits = middle;
+    if (takes(middle) <= bytes) fits = middle;
     else fails = middle;
   }
-  return fits;
+  return { microBatch: fits, checkpointing };
+}
+
+function refusal(
+  model: ModelConfig,
+  { lanes, ema = 1 }: MemoryOptions,
+  { needed, bytes }: { needed: number; bytes: number },
+): string {
+  const ways = [
+    "give more (--memory)",
+    ...(lanes > 1 ? ["fewer threads (--threads 1)"] : []),
+    ...(ema > 0 ? [`no average of the weights (--ema 0 saves ${gigabytes(weightBytes(model))})`] : []),
+  ];
+  return `training this model takes about ${gigabytes(needed)} even with one image at a time and checkpointing, but only ${gigabytes(bytes)} are given; ${ways.join(", ")} or take a smaller model`;
 }
 
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
-/** The sizes that trainingGraph's symbols have when every patch of these images is predicted. */
+/** The sizes that the graphs' symbols have when every patch of these images is predicted. */
 function sizesFor(model: ModelConfig, images: number): Sizes {
   const levels = placedLevels(model);
   const sizes = new Map<string, number>([["B", images]]);
@@ -66,5 +105,6 @@ function sizesFor(model: ModelConfig, images: number): Sizes {
   const group = Math.min(rows, groupSize(model));
   const rounds = Math.ceil(rows / group);
   const { tokens } = levels.at(-1)!;
+  sizes.set(`R${levels.length}`, rows * tokens);
   return new Map([...sizes, ["rounds", rounds], ["G", group], ["pixels", rounds * group * tokens], ["bounds", rounds + 1], ["levels", levels.length]]); // prettier-ignore
 }

@@ -5,6 +5,7 @@ import type { HostTensor } from "../core/arrays.ts";
 import { float32, int32, product } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
 import { writeOnnx } from "../graph/onnx.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import { modelParameters } from "../model/parameters.ts";
 import {
   type Batch,
@@ -16,7 +17,7 @@ import {
   planFeeds,
   planPass,
 } from "../model/plan.ts";
-import { type DropoutRates, trainingGraph } from "../model/training.ts";
+import { type TrainingOptions, trainingParts } from "../model/training.ts";
 
 export interface StepResult {
   /** The training loss: the mean over predicted pixels, red weighted, guiding pixels added. */
@@ -71,19 +72,31 @@ export function groupSize(config: ModelConfig): number {
   return Math.max(4, Math.round(cacheBytes / widest));
 }
 
-/** Compiles the graph of loss and gradients. */
-export async function openLane(engine: Engine, config: ModelConfig, rates: DropoutRates = {}): Promise<Lane> {
-  const session = await engine.session(writeOnnx(trainingGraph(config, rates)));
+/** Compiles the graphs of loss and gradients. */
+export async function openLane(engine: Engine, config: ModelConfig, options: TrainingOptions = {}): Promise<Lane> {
+  // Large sessions one after another must not each keep their memory.
+  const keepMemory = !options.checkpointing;
+  const open = (graph: Record<string, Tensor>) => engine.session(writeOnnx(graph), { keepMemory });
+  const parts = await Promise.all(
+    trainingParts(config, options).map(async ({ forward, backward }, i, { length }) => ({
+      forward: i + 1 < length ? await open(forward) : undefined,
+      backward: await open(backward),
+      names: Object.keys(backward).flatMap((name) => parameterOf(name) ?? []),
+    })),
+  );
   const shapes = new Map(modelParameters(config).map(({ name, shape }) => [name, shape]));
-  const names = [...shapes.keys()];
-  const gradients = zeros(shapes);
-  let part: Map<string, Float32Array> | undefined;
-  const outputsInto = (arrays: Map<string, Float32Array>): Record<string, HostTensor> =>
-    Object.fromEntries(names.map((name) => [`d.${name}`, float32(arrays.get(name)!, shapes.get(name)!)]));
+  const gradients = new Map([...shapes].map(([name, shape]) => [name, new Float32Array(product(shape))]));
+  const outputsInto = (names: readonly string[]): Record<string, HostTensor> =>
+    Object.fromEntries(names.map((name) => [`d.${name}`, float32(gradients.get(name)!, shapes.get(name)!)]));
 
   return {
     gradients,
-    dispose: () => session.dispose(),
+    async dispose() {
+      for (const { forward, backward } of parts) {
+        await forward?.dispose();
+        await backward.dispose();
+      }
+    },
     async run(values, { batch, masks, totals, before, seed, microBatch }) {
       const constants: Record<string, HostTensor> = { seed: int32([seed], []), ...channelWeightsOf(config, totals) };
       for (const [name, shape] of shapes) constants[name] = float32(values.get(name)!, shape);
@@ -93,30 +106,42 @@ export async function openLane(engine: Engine, config: ModelConfig, rates: Dropo
       for (let from = 0; from < count; from += microBatch) {
         const to = Math.min(count, from + microBatch);
         const plan = planPass(config, to - from, masksOfPart(config, masks, { from, to }));
-        const into = from === 0 ? gradients : (part ??= zeros(shapes));
-        const result = await session.run(
-          {
-            ...constants,
-            ...planFeeds(config, partOf(batch, from, to)),
-            ...inGroups(config, plan, groupSize(config)),
-            first: int32(first, [first.length]),
-          },
-          outputsInto(into),
-        );
+        const feeds: Record<string, HostTensor> = {
+          ...constants,
+          ...planFeeds(config, partOf(batch, from, to)),
+          ...inGroups(config, plan, groupSize(config)),
+          first: int32(first, [first.length]),
+        };
         first = first.map((at, l) => at + plan.rows[l]);
-        for (const [name, { data }] of Object.entries(result)) {
-          if (name.startsWith("d.")) continue;
-          const nats = data as Float32Array;
-          const weights =
-            constants[name === "nats" ? "weights.pixels" : name.replace("guidingNats", "weights.guiding")];
-          nats.forEach((n, c) => (sums.loss += n * Number(weights.data[c])));
-          if (name === "nats") sums.nats += nats.reduce((a, b) => a + b, 0);
+        for (const { forward } of parts) if (forward) Object.assign(feeds, await forward.run(feeds));
+        for (const { backward, names } of parts.toReversed()) {
+          const results = await backward.run(feeds, from === 0 ? outputsInto(names) : {});
+          for (const name of names) {
+            if (from > 0) addInto(gradients.get(name)!, results[`d.${name}`].data as Float32Array);
+            delete results[`d.${name}`];
+          }
+          for (const [name, result] of Object.entries(results)) {
+            if (name.startsWith("d.")) feeds[name] = result;
+            else addNats(sums, name, { nats: result.data as Float32Array, constants });
+          }
         }
-        if (from > 0) for (const name of names) addInto(gradients.get(name)!, into.get(name)!);
       }
       return sums;
     },
   };
+}
+
+/** The parameter whose gradient an output is. */
+const parameterOf = (output: string): string | undefined => /^d\.(?!checkpoint\.)(.*)$/.exec(output)?.[1];
+
+function addNats(
+  sums: LaneResult,
+  name: string,
+  { nats, constants }: { nats: Float32Array; constants: Record<string, HostTensor> },
+): void {
+  const { data } = constants[name === "nats" ? "weights.pixels" : name.replace("guidingNats", "weights.guiding")];
+  nats.forEach((n, c) => (sums.loss += n * Number(data[c])));
+  if (name === "nats") sums.nats += nats.reduce((a, b) => a + b, 0);
 }
 
 /** The weights of channels and levels in the training loss. */
@@ -149,9 +174,9 @@ export function laneTasks(
 export async function trainingStep(
   engine: Engine,
   config: ModelConfig,
-  rates: DropoutRates = {},
+  options: TrainingOptions = {},
 ): Promise<TrainingStep> {
-  const lane = await openLane(engine, config, rates);
+  const lane = await openLane(engine, config, options);
   return {
     gradients: lane.gradients,
     dispose: lane.dispose,
@@ -162,9 +187,6 @@ export async function trainingStep(
     },
   };
 }
-
-const zeros = (shapes: Map<string, number[]>): Map<string, Float32Array> =>
-  new Map([...shapes].map(([name, shape]) => [name, new Float32Array(product(shape))]));
 
 export function addInto(total: Float32Array, part: Float32Array): void {
   for (let i = 0; i < total.length; i++) total[i] += part[i];

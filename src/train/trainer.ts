@@ -187,10 +187,10 @@ interface HeldOutLikelihood extends Estimate {
 async function heldOutLikelihood(
   engine: Engine,
   model: ModelConfig,
-  { microBatch, seed }: TrainingConfig,
+  { microBatch, seed, checkpointing }: TrainingConfig,
 ): Promise<HeldOutLikelihood> {
   const { nats } = lossGraph(model);
-  const session = await engine.session(writeOnnx({ nats }));
+  const session = await engine.session(writeOnnx({ nats }), { keepMemory: !checkpointing });
   const run: Estimate = async (values, split, { signal }) => {
     const parameters: Record<string, HostTensor> = {};
     for (const { name, shape } of modelParameters(model)) parameters[name] = float32(values.get(name)!, shape);

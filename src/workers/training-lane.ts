@@ -8,13 +8,13 @@ import { modelParameters } from "../model/parameters.ts";
 import { type LaneTask, openLane } from "../train/step.ts";
 import type { LaneAnswer, LaneStart } from "./training.ts";
 
-const { config, rates, values, gradients } = workerData as LaneStart;
+const { config, options, values, gradients } = workerData as LaneStart;
 const port = parentPort!;
 const tell = (answer: LaneAnswer) => port.postMessage(answer);
 const fail = (error: unknown) => tell({ error: (error as Error).message, user: error instanceof UserError });
 
 try {
-  const lane = await openLane(await nodeEngine({ threads: 1 }), config, rates);
+  const lane = await openLane(await nodeEngine({ threads: 1 }), config, options);
   // onnxruntime takes no shared memory: a copy of our own.
   const own = new Map(modelParameters(config).map(({ name, shape }) => [name, new Float32Array(product(shape))]));
   port.on("message", async (task: LaneTask | "close") => {

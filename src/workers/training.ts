@@ -9,20 +9,20 @@ import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
 import { disableTelemetry, nodeEngine } from "../engine/node.ts";
 import { modelParameters } from "../model/parameters.ts";
-import type { DropoutRates } from "../model/training.ts";
+import type { TrainingOptions } from "../model/training.ts";
 import { addInto, laneTasks, type LaneResult, type LaneTask, type TrainingStep, trainingStep } from "../train/step.ts";
 
 /** What a worker is started with. The arrays are shared: all parameters one after another. */
 export interface LaneStart {
   config: ModelConfig;
-  rates: DropoutRates;
+  options: TrainingOptions;
   values: Float32Array;
   gradients: Float32Array;
 }
 
 export type LaneAnswer = { done: LaneResult } | { ready: true } | { error: string; user: boolean };
 
-export interface ParallelOptions extends DropoutRates {
+export interface ParallelOptions extends TrainingOptions {
   /** Cores to use, by default all. */
   threads?: number;
   provider?: Provider;
@@ -43,19 +43,19 @@ export function lanesFor(config: ModelConfig, threads: number = availableParalle
  */
 export async function parallelTrainingStep(
   config: ModelConfig,
-  { threads = availableParallelism(), provider = "cpu", ...rates }: ParallelOptions = {},
+  { threads = availableParallelism(), provider = "cpu", ...options }: ParallelOptions = {},
 ): Promise<TrainingStep> {
   const shapes = modelParameters(config).map(({ name, shape }): [string, number] => [name, product(shape)]);
   const total = shapes.reduce((sum, [, length]) => sum + length, 0);
   if (lanesFor(config, threads) === 1 || provider !== "cpu") {
-    return trainingStep(await nodeEngine({ provider, threads }), config, rates);
+    return trainingStep(await nodeEngine({ provider, threads }), config, options);
   }
   const shared = () => new Float32Array(new SharedArrayBuffer(4 * total));
   const values = shared();
   const gradients = new Map(shapes.map(([name, length]) => [name, new Float32Array(length)]));
   disableTelemetry();
   const lanes = await Promise.all(
-    Array.from({ length: threads }, () => openWorker({ config, rates, values, gradients: shared() })),
+    Array.from({ length: threads }, () => openWorker({ config, options, values, gradients: shared() })),
   );
   return {
     gradients,
