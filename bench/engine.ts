@@ -2,7 +2,7 @@
 
 import { float32, type HostTensor } from "../src/core/arrays.ts";
 import type { Engine, Session } from "../src/engine/engine.ts";
-import { input, matmul } from "../src/graph/build.ts";
+import { constant, input, linear, matmul } from "../src/graph/build.ts";
 import { boundSizes, floatingPointOperations, leastBytes } from "../src/graph/cost.ts";
 import { writeOnnx } from "../src/graph/onnx.ts";
 
@@ -89,11 +89,33 @@ export async function plainProduct(engine: Engine): Promise<() => Promise<number
   };
 }
 
+/** GFLOP/s of products of so few rows with 128 MB of weights, which no cache holds: what steps of AR levels are made of. */
+export async function thinProduct(engine: Engine, rows: number): Promise<number> {
+  const [inner, width, count] = [1024, 4096, 8];
+  const x = input("x", "float32", [rows, inner]);
+  const layers = Object.fromEntries(
+    Array.from({ length: count }, (_, i) => {
+      const weight = float32(new Float32Array(width * inner).fill(i), [width, inner]); // no two alike, or they are one
+      return [`y${i}`, linear(x, constant(weight))];
+    }),
+  );
+  const session = await engine.session(writeOnnx(layers));
+  const feeds = { x: float32(new Float32Array(rows * inner).fill(0.5), [rows, inner]) };
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 8; i++) {
+    const started = performance.now();
+    await session.run(feeds);
+    best = Math.min(best, performance.now() - started);
+  }
+  await session.dispose();
+  return (2 * rows * inner * width * count) / best / 1e6;
+}
+
 /** GB/s, read and written, of plain copies of 128 MB, which no cache holds. */
 export function plainCopy(): () => number {
-  const from = new Float32Array(16e6).fill(1);
-  const to = new Float32Array(16e6);
   return () => {
+    const from = new Float32Array(16e6).fill(1);
+    const to = new Float32Array(16e6);
     let best = Number.POSITIVE_INFINITY;
     for (let i = 0; i < 8; i++) {
       const started = performance.now();

@@ -6,14 +6,14 @@ import { externalModel } from "../src/files/external.ts";
 import { readModelFolder } from "../src/files/model.ts";
 import { createSampler, type SampleOptions } from "../src/sample/sampler.ts";
 import { type Failure, failure } from "../src/workers/thread.ts";
-import { type Measured, measuring, plainCopy, plainProduct } from "./engine.ts";
+import { type Measured, measuring, plainCopy, plainProduct, thinProduct } from "./engine.ts";
 
 export interface LaneStart {
   folder: string;
   threads: number;
 }
 
-export type LaneMessage = "product" | "copy" | "close" | { sample: SampleOptions };
+export type LaneMessage = "product" | "copy" | "close" | { rows: number } | { sample: SampleOptions };
 
 export interface LaneAnswer {
   /** GFLOP/s or GB/s. */
@@ -40,6 +40,8 @@ try {
     try {
       if (message === "product") tell({ rate: await product() });
       else if (message === "copy") tell({ rate: copy() });
+      else if (typeof message === "object" && "rows" in message)
+        tell({ rate: await thinProduct(engine, message.rows) });
       else if (message === "close") {
         await sampler.dispose();
         port.close();

@@ -9,8 +9,10 @@ import { type ModelConfig, parseModelConfig, placedLevels } from "../src/config/
 import { type Kind, presetFor, type Size } from "../src/config/presets.ts";
 import { emojiClasses } from "../src/data/emoji-classes.ts";
 import { publishedPreset } from "../src/config/published.ts";
+import { byteCount } from "../src/core/byte-count.ts";
 import { quantizeFolder } from "../src/files/quantize.ts";
 import { type ModelFolder, readModelFolder } from "../src/files/model.ts";
+import { samplingBytes } from "../src/sample/memory.ts";
 import { startThread } from "../src/workers/thread.ts";
 import { type Measured, median } from "./engine.ts";
 import type { LaneAnswer, LaneMessage } from "./sample-lane.ts";
@@ -79,6 +81,10 @@ export async function benchSample({
       })),
     );
   }
+  // Steps of AR levels are products of as few rows as there are images.
+  const rows = (guidance === 1 ? 1 : 2) * Math.ceil(batch / count);
+  const isAr = levels.some(({ kind }) => kind === "ar");
+  const thin = isAr ? (await all(() => ({ rows }))).reduce((sum, { rate }) => sum + rate!, 0) : undefined;
   lanes.forEach((lane) => lane.send("close"));
   await Promise.all(lanes.map((lane) => lane.ended()));
 
@@ -87,6 +93,7 @@ export async function benchSample({
   const seconds = median(measured.map(slowest));
   const answers = measured[measured.findIndex((one) => slowest(one) === seconds)];
   const parts = partsOf(answers, sessionNames(config));
+  const weightBytes = [...model.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
   const [product, copy] = [median(rates.product), median(rates.copy)];
   const total = (key: "operations" | "bytes" | "least") => parts.reduce((sum, part) => sum + part[key], 0);
   const result = {
@@ -104,8 +111,13 @@ export async function benchSample({
     gigabytesPerImage: total("least") / batch / 1e9,
     plainProduct: product,
     plainCopy: copy,
+    /** Of as few rows as an AR step has, with weights that no cache holds. */
+    thinProduct: thin,
     /** The larger of the times that operations and bytes take at the plain rates. */
     floor: Math.max(total("operations") / product, total("least") / copy) / 1e9,
+    /** Bytes resident at most, and what is counted beforehand. */
+    memory: process.resourceUsage().maxRSS * 1024,
+    memoryCounted: samplingBytes(config, { batch, lanes: count, guided: guidance !== 1, iterations, weightBytes }),
     parts: parts.map(({ name, runs, seconds, operations, bytes }) => ({
       name,
       runs,
@@ -134,6 +146,8 @@ export async function benchSample({
   console.log(
     `  a plain product: ${product.toFixed(0)} GFLOP/s, a plain copy: ${copy.toFixed(1)} GB/s; floor ${result.floor.toFixed(2)} s, at ${(seconds / result.floor).toFixed(2)} times of it`,
   );
+  if (thin) console.log(`  a product of an AR step's ${rows} rows in each thread: ${thin.toFixed(0)} GFLOP/s`);
+  console.log(`  ${byteCount(result.memory)} of memory at most, counted ${byteCount(result.memoryCounted)}`);
   rate("all", seconds, total("operations"), total("bytes"));
   for (const { name, runs, seconds: time, operations, bytes } of parts)
     rate(name, time, operations, bytes, `  ${runs} runs`);

@@ -13,6 +13,8 @@ const base = 160e6;
 const perLane = 70e6;
 /** onnxruntime keeps the order of its own, and room for steps of other sizes and for products beside the values that are counted. */
 const spare = 3;
+/** Copies of the weights in each lane, laid out for its products; those in few bits are kept beside theirs. */
+const copies = ({ dtype = "float32" }: ModelConfig): number => (dtype === "float32" ? 1 : 2);
 
 export interface SamplingSize {
   /** Images side by side. */
@@ -22,7 +24,7 @@ export interface SamplingSize {
   guided: boolean;
   /** Steps at each level above the pixels. */
   iterations: readonly number[];
-  /** Size of the weights' file: each lane has its own copy, laid out for its products. */
+  /** Size of the weights' file. */
   weightBytes: number;
 }
 
@@ -35,19 +37,20 @@ export function samplingBytes(
   const ways = guided ? 2 : 1;
   let rows = Math.ceil(batch / lanes);
   let values = 0;
+  let past = 0; // keys and values
   levels.forEach((level, l) => {
     const each = mostAtOnce(level, iterations[l]);
     const read = Math.min(level.tokens, each * conditionsRead(config, l));
     const sizes: Sizes = new Map([["R", rows], ["M", ways * rows * each], ["r", read], ["L", level.tokens]]); // prettier-ignore
     values += peakBytes(beginGraph(config, l), new Map([["R", ways * rows]]));
     values += peakBytes((level.kind === "ar" ? arStepGraph : marStepGraph)(config, l, { guided }), sizes);
-    if (level.kind === "ar") values += 8 * ways * rows * level.depth * level.tokens * level.width; // keys and values
+    if (level.kind === "ar") past += 8 * ways * rows * level.depth * level.tokens * level.width;
     else if (level.guidingPixel)
       values += peakBytes(pixelGraph(config, guidingPixels(config, l), { guided }), new Map([["M", rows]]));
     rows *= each;
   });
   values += peakBytes(pixelGraph(config, lastPixels(config), { guided }), new Map([["M", rows]]));
-  return base + lanes * (perLane + weightBytes + spare * values);
+  return base + lanes * (perLane + copies(config) * weightBytes + past + spare * values);
 }
 
 /** The most patches that a step draws in a square. */

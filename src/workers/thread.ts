@@ -28,22 +28,28 @@ export interface Thread<Message, Answer> {
 export function startThread<Message, Answer extends object>(module: URL, workerData: unknown): Thread<Message, Answer> {
   disableTelemetry();
   const worker = start(module, workerData);
-  const answers: (Answer | Failure | Error)[] = [];
+  const answers: (Answer | Failure)[] = [];
+  let over: Error | undefined;
   let wake: (() => void) | undefined;
-  const add = (answer: Answer | Failure | Error) => {
+  worker.on("message", (answer: Answer | Failure) => {
     answers.push(answer);
     wake?.();
+  });
+  const end = (error: Error) => {
+    over ??= error;
+    wake?.();
   };
-  worker.on("message", add);
-  worker.on("error", (error) => add(error as Error));
+  worker.on("error", (error) => end(error as Error));
+  worker.on("exit", (code) => end(new Error(`a thread ended with code ${code}`)));
   const gone = once(worker, "exit");
-  worker.on("exit", (code) => add(new Error(`a thread ended with code ${code}`)));
   return {
     send: (message) => worker.postMessage(message),
     async next() {
-      if (answers.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+      while (answers.length === 0) {
+        if (over) throw over;
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
       const answer = answers.shift()!;
-      if (answer instanceof Error) throw answer;
       if ("error" in answer) throw answer.user ? new UserError(answer.error) : new Error(answer.error);
       return answer;
     },

@@ -2,16 +2,15 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { product } from "../core/arrays.ts";
-import { UserError } from "../core/errors.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { type LaneTask, openLane } from "../train/step.ts";
+import { type Failure, failure } from "./thread.ts";
 import type { LaneAnswer, LaneStart } from "./training.ts";
 
 const { config, options, values, gradients } = workerData as LaneStart;
 const port = parentPort!;
-const tell = (answer: LaneAnswer) => port.postMessage(answer);
-const fail = (error: unknown) => tell({ error: (error as Error).message, user: error instanceof UserError });
+const tell = (answer: LaneAnswer | Failure) => port.postMessage(answer);
 
 try {
   const lane = await openLane(await nodeEngine({ threads: 1 }), config, options);
@@ -38,10 +37,10 @@ try {
       }
       tell({ done });
     } catch (error) {
-      fail(error);
+      tell(failure(error));
     }
   });
   tell({ ready: true });
 } catch (error) {
-  fail(error);
+  tell(failure(error));
 }

@@ -1,16 +1,14 @@
 /** Training steps on all cores: a worker thread each computes its part of every batch, by itself and in its own cache. */
 
-import { once } from "node:events";
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
 import type { ModelConfig } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
-import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
-import { disableTelemetry, nodeEngine } from "../engine/node.ts";
+import { nodeEngine } from "../engine/node.ts";
 import { modelParameters } from "../model/parameters.ts";
 import type { TrainingOptions } from "../model/training.ts";
 import { addInto, laneTasks, type LaneResult, type LaneTask, type TrainingStep, trainingStep } from "../train/step.ts";
+import { startThread } from "./thread.ts";
 
 /** What a worker is started with. The arrays are shared: all parameters one after another. */
 export interface LaneStart {
@@ -20,7 +18,7 @@ export interface LaneStart {
   gradients: Float32Array;
 }
 
-export type LaneAnswer = { done: LaneResult } | { ready: true } | { error: string; user: boolean };
+export type LaneAnswer = { done: LaneResult } | { ready: true };
 
 export interface ParallelOptions extends TrainingOptions {
   /** Cores to use, by default all. */
@@ -53,7 +51,6 @@ export async function parallelTrainingStep(
   const shared = () => new Float32Array(new SharedArrayBuffer(4 * total));
   const values = shared();
   const gradients = new Map(shapes.map(([name, length]) => [name, new Float32Array(length)]));
-  disableTelemetry();
   const lanes = await Promise.all(
     Array.from({ length: threads }, () => openWorker({ config, options, values, gradients: shared() })),
   );
@@ -98,37 +95,17 @@ interface WorkerLane {
 }
 
 async function openWorker(start: LaneStart): Promise<WorkerLane> {
-  const worker = startWorker(start);
-  let settle: { resolve(answer: LaneAnswer): void; reject(error: Error): void } | undefined;
-  worker.on("message", (answer: LaneAnswer) => settle?.resolve(answer));
-  worker.on("error", (error) => settle?.reject(error as Error));
-  worker.on("exit", (code) => settle?.reject(new Error(`a training thread ended with code ${code}`)));
-  const answered = async (): Promise<LaneAnswer> => {
-    const answer = await new Promise<LaneAnswer>((resolve, reject) => (settle = { resolve, reject }));
-    if ("error" in answer) throw answer.user ? new UserError(answer.error) : new Error(answer.error);
-    return answer;
-  };
-  await answered();
+  const thread = startThread<LaneTask | "close", LaneAnswer>(new URL("./training-lane", import.meta.url), start);
+  await thread.next();
   return {
     gradients: start.gradients,
     async run(task) {
-      worker.postMessage(task);
-      return ((await answered()) as { done: LaneResult }).done;
+      thread.send(task);
+      return ((await thread.next()) as { done: LaneResult }).done;
     },
     async close() {
-      const gone = once(worker, "exit");
-      worker.postMessage("close");
-      await gone;
+      thread.send("close");
+      await thread.ended();
     },
   };
-}
-
-/** Starts training-lane; a worker that runs from source needs the loader of TypeScript first. */
-function startWorker(workerData: LaneStart): Worker {
-  if (!import.meta.url.endsWith(".ts"))
-    return new Worker(new URL("./training-lane.js", import.meta.url), { workerData });
-  const lane = new URL("./training-lane.ts", import.meta.url).href;
-  const tsx = import.meta.resolve("tsx/esm/api");
-  const code = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(lane)}); });`;
-  return new Worker(code, { eval: true, workerData, execArgv: [] });
 }
