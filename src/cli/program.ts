@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { addConvert } from "./convert.ts";
 import { addDownload } from "./download.ts";
+import { addEvaluate } from "./evaluate.ts";
 import { addExport } from "./export.ts";
 import { addInit } from "./init.ts";
 import { addInspect } from "./inspect.ts";
@@ -27,6 +28,7 @@ export function commandLine(): Command {
     );
   addSample(program);
   addTrain(program);
+  addEvaluate(program);
   addQuantize(program);
   addConvert(program);
   addExport(program);

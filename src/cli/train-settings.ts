@@ -1,7 +1,6 @@
 /** What a training run is to do: from the options, a configuration file, a preset, or the run that is resumed. */
 
 import { existsSync } from "node:fs";
-import { freemem } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { explain, type ModelConfig, parseModelConfig, placedLevels } from "../config/model.ts";
@@ -27,6 +26,7 @@ import { checkDataset } from "../train/trainer.ts";
 import { lanesFor } from "../workers/training.ts";
 import { findModel } from "./models.ts";
 import { checkFolder } from "./outputs.ts";
+import { freeMemory } from "./space.ts";
 
 export interface TrainFlags extends Partial<TrainingConfig> {
   data?: string;
@@ -290,9 +290,6 @@ export function settle({ data, resumed, initial, given }: Beginning, dataset: Da
 
 /** Beyond this larger micro-batches are no faster. */
 const usefulMicroBatch = 16;
-
-/** What is free, within a container's limit where Node can tell. */
-const freeMemory = (): number => process.availableMemory?.() ?? freemem();
 
 /**
  * With what fits in the memory asked for, or in half of what is free: the micro-batch, unless an option gives it, and

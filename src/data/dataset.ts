@@ -53,6 +53,18 @@ export function imagesBetween(split: Split, { from, to }: { from: number; to: nu
   return images;
 }
 
+/** At most `most` images of a split, evenly spaced. */
+export function evenly(split: Split, most: number): Split {
+  const count = Math.min(split.count, most);
+  const at = (i: number) => Math.floor((i * split.count) / count);
+  return {
+    count,
+    labels: Int32Array.from({ length: count }, (_, i) => split.labels[at(i)]),
+    names: Array.from({ length: count }, (_, i) => split.names[at(i)]),
+    image: (i) => split.image(at(i)),
+  };
+}
+
 /** A permutation of 0 … count - 1 that depends on nothing but its arguments. */
 export const shuffled = (count: number, seed: number): Int32Array => permutation(seedKey(seed), count);
 

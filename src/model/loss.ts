@@ -36,6 +36,8 @@ export interface LossGraph {
   nats: Tensor;
   /** The same of each level's guiding pixels. */
   guidingNats: Map<number, Tensor>;
+  /** Nats of every pixel that was predicted [K, C], and of every square's guiding pixel [R, C], by level. */
+  each: { pixels: Tensor; guiding: Map<number, Tensor> };
   /** Of each channel of the pixels that were predicted: [K, 256] each. */
   logits: Tensor[];
   /** The first level's output at every patch: [B * N, D]. */
@@ -75,6 +77,7 @@ export function lossGraph(config: ModelConfig): LossGraph {
   let firstLevel: Tensor | undefined;
   const losses: Tensor[] = [];
   const guidingNats = new Map<number, Tensor>();
+  const guiding = new Map<number, Tensor>();
 
   placedLevels(config).forEach((level, l) => {
     const rows = dim(images, 0);
@@ -84,6 +87,7 @@ export function lossGraph(config: ModelConfig): LossGraph {
     firstLevel ??= out;
     if (taught.guidingNats) {
       guidingNats.set(l, taught.guidingNats);
+      guiding.set(l, taught.guidingEach!);
       losses.push(sum(mul(taught.guidingNats, channelWeights(`guiding.${l}`)), [0]));
     }
     const square = [channels, level.patch, level.patch];
@@ -105,7 +109,9 @@ export function lossGraph(config: ModelConfig): LossGraph {
   const logits = teachPixels(scope(weights, pixelPrefix(config)), pixelLevel(config), given);
   const nats = natsOf(logits, given.bytes);
   losses.push(sum(mul(nats, channelWeights("pixels")), [0]));
-  return { loss: losses.reduce((a, b) => add(a, b)), nats, logits, guidingNats, firstLevel: firstLevel!, parameters };
+  const each = { pixels: eachNats(logits, given.bytes), guiding };
+  const loss = losses.reduce((a, b) => add(a, b));
+  return { loss, nats, logits, guidingNats, each, firstLevel: firstLevel!, parameters };
 }
 
 /** The squares that a level is taught on. */
@@ -123,30 +129,31 @@ export interface Squares {
 }
 
 /**
- * One level over its squares, teacher forced: its
- * output at every patch [R * N, D], the patches [R * N, C p p], and the guiding pixels' nats [C].
+ * One level over its squares, teacher forced: its output at every patch [R * N, D], the patches [R * N, C p p], and the
+ * guiding pixels' nats, summed [C] and each [R, C].
  */
 export function teachLevel(
   weights: Weights,
   level: PlacedLevel,
   { images, conditions, mask, valid, training, between }: Squares,
-): { out: Tensor; patches: Tensor; guidingNats?: Tensor } {
+): { out: Tensor; patches: Tensor; guidingNats?: Tensor; guidingEach?: Tensor } {
   const patches = patchify(images, level.patch);
   const colour = level.kind === "mar" && level.guidingPixel ? meanColour(images) : undefined;
-  const guidingNats =
-    colour &&
-    pixelNats(scope(weights, "guiding_pixel_loss."), guidingPixelLevel, {
+  const bytes = colour && toBytes(colour);
+  const logits =
+    bytes &&
+    teachPixels(scope(weights, "guiding_pixel_loss."), guidingPixelLevel, {
       condition: middle(conditions),
-      bytes: toBytes(colour),
-      valid,
+      bytes,
       training: training && {}, // no dropout, as in the pixels
     });
+  const guiding = logits && { guidingNats: natsOf(logits, bytes!, valid), guidingEach: eachNats(logits, bytes!) };
   const before = prefix(weights, level, conditions, colour);
   const out =
     level.kind === "ar"
       ? teachAr(weights, level as PlacedAr, { patches, prefix: before, training, between })
       : teachMar(weights, level as PlacedMar, { patches, mask: mask!, prefix: before, training, between });
-  return { out, patches, guidingNats };
+  return { out, patches, ...guiding };
 }
 
 /** The middle condition, which stands last: [R, c, D] -> [R, D]. */
@@ -161,14 +168,21 @@ export const repeat = (x: Tensor, count: number): Tensor =>
     1,
   );
 
-/** -log p of colours, bytes [K, C] int32, given conditions [K, D'], summed over those of K that are valid: [C], nats. */
+/** -log p of colours, bytes [K, C] int32, given conditions [K, D'], summed over K: [C], nats. */
 export function pixelNats(
   weights: Weights,
   level: PixelLevel,
-  { valid, ...given }: { condition: Tensor; bytes: Tensor; valid?: Tensor; training?: Training },
+  given: { condition: Tensor; bytes: Tensor; training?: Training },
 ): Tensor {
-  return natsOf(teachPixels(weights, level, given), given.bytes, valid);
+  return natsOf(teachPixels(weights, level, given), given.bytes);
 }
+
+/** The same of every colour: [K, C]. */
+const eachNats = (logits: readonly Tensor[], bytes: Tensor): Tensor =>
+  concat(
+    logits.map((one, c) => reshape(crossEntropy(one, pick(bytes, 1, c)), [dim(one, 0), 1])),
+    1,
+  );
 
 function natsOf(logits: readonly Tensor[], bytes: Tensor, valid?: Tensor): Tensor {
   const perChannel = logits.map((one, c) => {

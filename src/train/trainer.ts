@@ -5,7 +5,7 @@ import { learningRateAt, type TrainingConfig } from "../config/training.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import { float32 } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
-import { type Dataset, imagesBetween, type Split } from "../data/dataset.ts";
+import { type Dataset, evenly, imagesBetween, type Split } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { lossGraph } from "../model/loss.ts";
@@ -158,18 +158,6 @@ function notFinite(step: number, loss: number, tensors: readonly ReadonlyMap<str
   );
   const where = weight ?? (gradient === undefined ? undefined : `the gradient of ${gradient}`);
   return `training stopped at step ${step}: the loss is ${loss}${where === undefined ? "" : ` and ${where} is no longer finite`}; the last checkpoint is untouched, resume it with a lower learning rate`;
-}
-
-/** At most `most` images of a split, evenly spaced. */
-function evenly(split: Split, most: number): Split {
-  const count = Math.min(split.count, most);
-  const at = (i: number) => Math.floor((i * split.count) / count);
-  return {
-    count,
-    labels: Int32Array.from({ length: count }, (_, i) => split.labels[at(i)]),
-    names: Array.from({ length: count }, (_, i) => split.names[at(i)]),
-    image: (i) => split.image(at(i)),
-  };
 }
 
 /** Nothing where the signal stops it. */

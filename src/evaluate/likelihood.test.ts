@@ -1,0 +1,118 @@
+/** Likelihoods against the loss graph's own sums, against each other, and however they are cut. */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import type { HostTensor } from "../core/arrays.ts";
+import { splitOf } from "../data/dataset.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { externalModel } from "../files/external.ts";
+import { readModelFolder, writeModelFolder } from "../files/model.ts";
+import { writeOnnx } from "../graph/onnx.ts";
+import { lossGraph } from "../model/loss.ts";
+import { lossFeeds, planPass } from "../model/plan.ts";
+import { readCase } from "../parity/case.ts";
+import { type ImageLikelihood, likelihoodOf, type LikelihoodOptions, likelihoods } from "./likelihood.ts";
+
+const temporary = mkdtempSync(join(tmpdir(), "fractalgen-likelihood-"));
+afterAll(() => rmSync(temporary, { recursive: true }));
+const engine = await nodeEngine({ threads: 1 });
+
+async function open(name: string) {
+  const recorded = await readCase(fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url)));
+  const folder = join(temporary, name);
+  await writeModelFolder(folder, recorded.config, recorded.weights);
+  const model = externalModel(readModelFolder(folder));
+  const { data, shape } = recorded.expected("images.u8") as HostTensor<Uint8Array>;
+  const count = shape[0];
+  const labels = Int32Array.from({ length: count }, (_, i) => i % recorded.config.classes.length);
+  const split = splitOf({ images: data, labels, names: Array.from({ length: count }, (_, i) => `image ${i}`) });
+  const all = async (options: LikelihoodOptions = {}) => {
+    const found: ImageLikelihood[] = [];
+    for await (const one of likelihoods(engine, model, split, options)) found.push(one);
+    return found;
+  };
+  return { ...model, split, images: data, all };
+}
+
+const bitsOf = (found: ImageLikelihood[]) => found.map(({ bits }) => bits);
+const mean = (values: number[]) => values.reduce((a, b) => a + b) / values.length;
+
+describe("of an AR model", async () => {
+  const ar = await open("ar-3level");
+
+  it("is exact: the loss graph's sum over all pixels", async () => {
+    const { config, split, images } = ar;
+    const labels = new Int32Array(split.count).fill(config.classes.length);
+    const plan = planPass(config, split.count, () => new Uint8Array());
+    const { nats } = lossGraph(config);
+    const session = await engine.session(writeOnnx({ nats }, { weights: ar.weights }), { folder: ar.folder });
+    const result = await session.run(lossFeeds(config, { images, labels }, plan));
+    await session.dispose();
+    const total = (result.nats.data as Float32Array).reduce((a, b) => a + b, 0) / Math.LN2 / images.length;
+    expect(likelihoodOf(config, { inOrder: true })).toBe("exact");
+    const found = await ar.all({ passes: 5, seed: 3 });
+    expect(found).toHaveLength(split.count);
+    expect(mean(bitsOf(found))).toBeCloseTo(total, 5);
+  });
+
+  it("adds up over channels and over the map, and differs with the labels", async () => {
+    const [null0] = await ar.all();
+    expect(mean(null0.channels)).toBeCloseTo(null0.bits, 6);
+    expect(null0.map.reduce((a, b) => a + b, 0) / null0.map.length).toBeCloseTo(null0.bits, 5);
+    expect((await ar.all({ conditional: true }))[0].bits).not.toBeCloseTo(null0.bits, 7);
+  });
+});
+
+describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
+  const mar = await open(name);
+
+  it("the estimate's mean is that of orders", async () => {
+    const estimates = await mar.all({ passes: 150, seed: 1 });
+    const orders = await mar.all({ passes: 6, seed: 2, inOrder: true });
+    for (const [i, { bits, guiding, channels }] of orders.entries()) {
+      expect(Math.abs(bits - estimates[i].bits), `image ${i}`).toBeLessThan(0.03 * bits);
+      expect(Math.abs(guiding - estimates[i].guiding)).toBeLessThanOrEqual(0.03 * guiding);
+      expect(mean(channels)).toBeCloseTo(bits, 6);
+    }
+    expect(orders[0].guiding > 0).toBe(name.endsWith("guided"));
+  });
+
+  it("an order predicts every pixel once", async () => {
+    for (const { map } of await mar.all({ inOrder: true })) expect(map.every((bits) => bits > 0)).toBe(true);
+  });
+
+  it.each([false, true])("does not depend on how images are cut (in order: %s)", async (inOrder) => {
+    const whole = bitsOf(await mar.all({ inOrder, passes: 2, batch: 64 }));
+    const cut = bitsOf(await mar.all({ inOrder, passes: 2, batch: 7 }));
+    cut.forEach((bits, i) => expect(bits).toBeCloseTo(whole[i], 5));
+    const rest = await mar.all({ inOrder, passes: 2, from: 1 });
+    expect(rest[0].index).toBe(1);
+    rest.forEach(({ bits }, i) => expect(bits).toBeCloseTo(whole[i + 1], 5));
+    expect(bitsOf(await mar.all({ inOrder, passes: 2, seed: 9 }))).not.toEqual(whole);
+  });
+
+  it("stops when told to", async () => {
+    await expect(mar.all({ signal: AbortSignal.abort() })).rejects.toThrow("aborted");
+  });
+});
+
+it("of the shipped model, which looks at what it is shown: orders and estimates agree", async () => {
+  const model = externalModel(readModelFolder(fileURLToPath(new URL("../../models/emoji", import.meta.url))));
+  const { imageSize: size } = model.config;
+  const disc = Uint8Array.from({ length: size * size * 3 }, (_, i) => {
+    const [x, y] = [Math.floor(i / 3) % size, Math.floor(i / 3 / size)];
+    return Math.hypot(x - size / 2, y - size / 2) < size / 3 ? [255, 200, 40][i % 3] : 255;
+  });
+  const split = splitOf({ images: disc, labels: Int32Array.of(0), names: ["disc"] });
+  const bits = async (options: LikelihoodOptions) => {
+    for await (const one of likelihoods(engine, model, split, options)) return one.bits;
+    throw new Error("no image");
+  };
+  const order = await bits({ inOrder: true, passes: 2 });
+  const estimate = await bits({ passes: 60 });
+  expect(Math.abs(order / estimate - 1)).toBeLessThan(0.1);
+  expect(order).toBeLessThan(4); // without what it is shown it could not tell disc from ground
+}, 30_000);
