@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import type { ModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { evenly, type Dataset, type Split } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
@@ -13,6 +14,8 @@ import { summaryOf, type Scored } from "../evaluate/summary.ts";
 import { appendLine, writeFileAtomic } from "../files/atomic.ts";
 import { sha256Of } from "../files/checksum.ts";
 import { externalModel } from "../files/external.ts";
+import { gridPng, onWhite } from "../pictures/grid.ts";
+import { heatColours } from "../pictures/heat.ts";
 import { checkDataset } from "../train/trainer.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { interruptible } from "./interrupt.ts";
@@ -34,6 +37,7 @@ interface LikelihoodFlags {
   conditional?: boolean;
   seed: number;
   perImage?: string;
+  map?: string;
   batch: number;
   cache: string;
   json?: boolean;
@@ -73,6 +77,11 @@ export function addEvaluate(program: Command): void {
     .option("--seed <n>", "of the random draws", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0)
     .optionsGroup("What is written:")
     .option("--per-image <file>", "a line of JSON for each image; an interrupted run goes on from it", filled)
+    .option(
+      "--map <file>",
+      "where the bits go: a PNG of 8 images, each beside its bits per pixel; exact or --order",
+      filled,
+    )
     .option("--json", "print one line of JSON, no progress")
     .optionsGroup("How it runs:")
     .option("--batch <n>", "views of images at once; no result depends on it", whole({ least: 1, most: 4096 }), 64)
@@ -92,6 +101,10 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
   const model = externalModel(folder);
   const { config } = model;
   if (flags.perImage !== undefined) checkFile(flags.perImage, { option: "--per-image", endings: [".jsonl"] });
+  if (flags.map !== undefined) checkFile(flags.map, { option: "--map", endings: [".png"] });
+  const kind = likelihoodOf(config, { inOrder: flags.order });
+  if (flags.map !== undefined && kind === "estimate")
+    throw new UserError("--map: an estimate takes some pixels several times and others never; give --order as well");
   const progress = progressOn(process.stderr, { quiet: flags.json });
   const { signal, exitCode, done } = interruptible();
   try {
@@ -106,7 +119,6 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
     });
     checkDataset(flags.conditional ? config : { ...config, classes: dataset.classes }, dataset);
     const split = partOf(dataset, flags);
-    const kind = likelihoodOf(config, { inOrder: flags.order });
     const settings = {
       kind,
       passes: kind === "exact" ? 1 : flags.passes,
@@ -132,6 +144,14 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
         `${scored.length} of ${split.count} images  ${mean.toFixed(3)} bits/dim  ${rateOf(rate)}  ${duration((split.count - scored.length) / rate)} left`,
       );
     }
+    if (flags.map !== undefined) {
+      progress.update("drawing where the bits go");
+      const shown = evenly(split, shownImages);
+      const found: ImageLikelihood[] = [];
+      for await (const one of likelihoods(engine, model, shown, { ...options, batch: flags.batch, signal }))
+        found.push(one);
+      await writeFileAtomic(flags.map, await mapPng(found, { config, shown, classes: dataset.classes }));
+    }
     progress.clear();
     const summary = { model: flags.model, ...settings, ...summaryOf(scored) };
     console.log(flags.json ? JSON.stringify(summary) : table(summary));
@@ -144,6 +164,32 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
   } finally {
     done();
   }
+}
+
+const shownImages = 8;
+
+/** Each image beside its bits per pixel, all on one scale, which the first pair's label says. */
+function mapPng(
+  found: readonly ImageLikelihood[],
+  { config: { imageSize: size, channels }, shown, classes }: { config: ModelConfig; shown: Split; classes: string[] },
+): Promise<Uint8Array> {
+  const perPixel = found.map(({ map }) =>
+    Float32Array.from({ length: size * size }, (_, at) =>
+      map.subarray(at * channels, (at + 1) * channels).reduce((a, b) => a + b, 0),
+    ),
+  );
+  const most = 8 * channels;
+  const bytes = size * size * 3;
+  const pictures = new Uint8Array(found.length * 2 * bytes);
+  found.forEach(({ index }, i) => {
+    pictures.set(onWhite(shown.image(index), channels), 2 * i * bytes);
+    pictures.set(heatColours(perPixel[i], most), (2 * i + 1) * bytes);
+  });
+  const labels = found.flatMap(({ label, bits }, i) => [
+    classes[label],
+    i === 0 ? `0 to ${most} bits` : `${bits.toFixed(2)} bits/dim`,
+  ]);
+  return gridPng(pictures, { count: labels.length, size, channels: 3, labels, columns: 8 });
 }
 
 function partOf(dataset: Dataset, { part, images }: LikelihoodFlags): Split {

@@ -136,7 +136,7 @@ export async function imagePng(
 }
 
 /** An image [pixels, channels] as opaque RGB [pixels, 3]. */
-function onWhite(image: Uint8Array, channels: number): Uint8Array {
+export function onWhite(image: Uint8Array, channels: number): Uint8Array {
   checkChannels(channels);
   if (channels === 3) return image;
   const rgb = new Uint8Array((image.length / channels) * 3);
