@@ -26,8 +26,8 @@ type Lane = Thread<SamplingMessage, SamplingAnswer>;
 
 /**
  * A sampler whose batches are shared out over `threads` threads (default: one per core); a batch with fewer images than
- * that, or fewer `lanes`, gives each several. Images and the order of frames are those of every other sampler: frames come from the
- * threads in turn. Draws of the caller's own cannot be given.
+ * that, or fewer `lanes`, gives each several. Images and frames are those of every other sampler: all threads take the same
+ * steps. Draws of the caller's own cannot be given.
  */
 export function parallelSampler(
   { folder, config }: ModelFolder,
@@ -60,19 +60,18 @@ export function parallelSampler(
         const stop = () => lanes.forEach((lane) => lane.send("stop"));
         signal?.addEventListener("abort", stop);
         try {
-          for (let going = parts; going.length > 0;) {
-            const more: Part[] = [];
-            for (const part of going) {
-              const next = await part.next();
-              signal?.throwIfAborted();
-              if (!next) continue;
-              more.push(part);
-              const { bytes, ...frame } = next;
-              if (bytes) putPixels(images, bytes, { ...frame.finished, config });
-              const done = (from + parts.reduce((sum, one) => sum + one.done(), 0)) / labels.length;
-              yield { ...frame, done, images };
+          for (;;) {
+            const frames: SamplingFrame[] = [];
+            for (const part of parts) {
+              const frame = await part.next();
+              if (frame) frames.push(frame);
             }
-            going = more;
+            signal?.throwIfAborted();
+            if (frames.length === 0) break;
+            for (const { bytes, finished } of frames) if (bytes) putPixels(images, bytes, { ...finished, config });
+            const done = (from + parts.reduce((sum, part) => sum + part.done(), 0)) / labels.length;
+            const { level, step, steps } = frames[0];
+            yield { level, step, steps, finished: joined(frames.map(({ finished }) => finished)), done, images };
           }
         } finally {
           signal?.removeEventListener("abort", stop);
@@ -116,6 +115,12 @@ function drawnBy(lane: Lane, { first, count }: { first: number; count: number })
       return { ...frame, done, finished: { ...finished, image: finished.image.map((i) => i + first) } };
     },
   };
+}
+
+/** What the lanes' frames of one step finished, in the order of images. */
+function joined(parts: readonly Frame["finished"][]): Frame["finished"] {
+  const all = (of: (part: Frame["finished"]) => Int32Array) => Int32Array.from(parts.flatMap((part) => [...of(part)]));
+  return { image: all(({ image }) => image), x: all(({ x }) => x), y: all(({ y }) => y), side: parts[0].side };
 }
 
 /** Puts single pixels' bytes [K, C] where they belong in images [.., S, S, C]. */
