@@ -117,7 +117,9 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
       signal,
       onProgress: (at, total) => progress.update(`decoding: ${at} of ${total}`),
     });
-    checkDataset(flags.conditional ? config : { ...config, classes: dataset.classes }, dataset);
+    // A single class has the name of its folder, whatever that is.
+    const sameClasses = flags.conditional && !(config.classes.length === 1 && dataset.classes.length === 1);
+    checkDataset(sameClasses ? config : { ...config, classes: dataset.classes }, dataset);
     const split = partOf(dataset, flags);
     const settings = {
       kind,

@@ -2,6 +2,7 @@
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
+import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { peakBytes, sizeOf, type Sizes } from "../graph/cost.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -86,12 +87,10 @@ function refusal(
   const ways = [
     "give more (--memory)",
     ...(lanes > 1 ? ["fewer threads (--threads 1)"] : []),
-    ...(ema > 0 ? [`no average of the weights (--ema 0 saves ${gigabytes(weightBytes(model))})`] : []),
+    ...(ema > 0 ? [`no average of the weights (--ema 0 saves ${byteCount(weightBytes(model))})`] : []),
   ];
-  return `training this model takes about ${gigabytes(needed)} even with one image at a time and checkpointing, but only ${gigabytes(bytes)} are given; ${ways.join(", ")} or take a smaller model`;
+  return `training this model takes about ${byteCount(needed)} even with one image at a time and checkpointing, but only ${byteCount(bytes)} are given; ${ways.join(", ")} or take a smaller model`;
 }
-
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
 /** The sizes that the graphs' symbols have when every patch of these images is predicted. */
 function sizesFor(model: ModelConfig, images: number): Sizes {
