@@ -39,8 +39,9 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
         ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
         extra: {
           session: {
-            // Each session has threads of its own; those that wait must not keep the cores from the session that runs.
-            intra_op: { allow_spinning: "0" },
+            // Each session has threads of its own; those that wait must not keep the cores from the session that runs. Within
+            // a run they do: small operations end before a thread that slept would wake.
+            force_spinning_stop: "1",
             ...(model.multipliesBytes && !(await exactBytes(runtime)) ? { x64quantprecision: "1" } : {}),
             ...(folder ? { model_external_initializers_file_folder_path: folder } : {}),
           },
