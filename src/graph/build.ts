@@ -3,7 +3,16 @@
 import { type DType, float32, type HostTensor } from "../core/arrays.ts";
 import { operations } from "./operations/table.ts";
 import { type Dim, type Shape, over, sameShape, showShape, times } from "./shape.ts";
-import { type Attributes, dim, loopBody, type LoopResult, type OpName, type Tensor } from "./tensor.ts";
+import {
+  type Attributes,
+  dim,
+  loopBody,
+  type LoopResult,
+  type OpName,
+  type Pair,
+  type Tensor,
+  type Window,
+} from "./tensor.ts";
 
 type Operand = Tensor | number;
 
@@ -112,6 +121,29 @@ export const rotary = (x: Tensor, { cos, sin, positions }: { cos: Tensor; sin: T
   make("rotary", [x, cos, sin, positions], {});
 /** Along the last axis. */
 export const cumulativeSum = (x: Tensor): Tensor => make("cumulativeSum", [x], {});
+
+type Placing = Partial<Omit<Window, "size">>;
+const everywhere = { strides: [1, 1], padding: [0, 0] } as const;
+
+/** x [B, C, H, W], weight [D, C, h, w], bias [D] -> [B, D, H', W']; values that meet in the window stand `dilations` apart. */
+export const convolution = (
+  x: Tensor,
+  weight: Tensor,
+  { bias, ...placing }: Placing & { bias?: Tensor; dilations?: Pair } = {},
+): Tensor =>
+  make("convolution", bias ? [x, weight, bias] : [x, weight], { ...everywhere, dilations: [1, 1], ...placing });
+/** The largest value in each window of images [B, C, H, W]. */
+export const maxPool = (x: Tensor, size: Window["size"], placing: Placing = {}): Tensor =>
+  make("maxPool", [x], { size, ...everywhere, ...placing });
+/** The mean of each window of images [B, C, H, W]; `countPadding` says whether padding is among its values, as zeros. */
+export const averagePool = (
+  x: Tensor,
+  size: Window["size"],
+  { countPadding = false, ...placing }: Placing & { countPadding?: boolean } = {},
+): Tensor => make("averagePool", [x], { size, ...everywhere, ...placing, countPadding });
+/** Images [B, C, H, W] of any size to one size, bilinear by TensorFlow 1's rule: no half pixels, no smoothing. */
+export const resize = (x: Tensor, height: number, width: number): Tensor => make("resize", [x], { height, width });
+export const relu = (x: Tensor): Tensor => make("relu", [x], {});
 
 /** x [n, ..] at the round of a loop: [..]. */
 export const pickAt = (x: Tensor, index: Tensor): Tensor => make("pickAt", [x, index], {});

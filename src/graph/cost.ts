@@ -41,7 +41,7 @@ export function boundSizes(
   return sizes;
 }
 
-/** Multiplications and additions of all matrix products. */
+/** Multiplications and additions of all matrix products and convolutions. */
 export function floatingPointOperations(graph: Record<string, Tensor>, sizes: Sizes): number {
   return operationsOf(topological(Object.values(graph)), sizes);
 }
@@ -53,6 +53,11 @@ function operationsOf(order: readonly Tensor[], sizes: Sizes): number {
     if (is(tensor, "loop")) {
       const body = loopBody(tensor);
       total += size("rounds") * operationsOf(body, sizesInside(body, sizes));
+    }
+    if (is(tensor, "convolution") || is(tensor, "convolutionBack")) {
+      const [given, weight] = tensor.inputs;
+      const places = is(tensor, "convolution") ? tensor : given; // where windows lie
+      total += [places.shape[0], ...places.shape.slice(2), ...weight.shape].map(size).reduce((x, y) => x * y, 2);
     }
     if (!is(tensor, "matmul") && !is(tensor, "linear")) continue;
     const [a] = tensor.inputs;

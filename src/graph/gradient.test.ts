@@ -72,6 +72,47 @@ const examples: Record<OpName, Example[] | string> = {
   max: "only in sampling, which has no gradient",
   cumulativeSum: "only in sampling, which has no gradient",
   gatherTokens: "only in sampling, which has no gradient",
+  convolution: [
+    {
+      inputs: [[2, 2, 3, 3], [2, 2, 2, 2], [2]],
+      low: -0.5,
+      high: 0.5,
+      apply: ([x, w, bias]) => g.convolution(x, w, { bias }),
+    },
+    {
+      inputs: [
+        [1, 2, 4, 5],
+        [2, 2, 3, 2],
+      ],
+      low: -0.5,
+      high: 0.5,
+      apply: ([x, w]) => g.convolution(x, w, { strides: [2, 2], padding: [1, 0] }),
+    },
+    {
+      // more padding than there are places
+      inputs: [
+        [2, 1, 2, 3],
+        [1, 1, 5, 5],
+      ],
+      low: -0.5,
+      high: 0.5,
+      apply: ([x, w]) => g.convolution(x, w, { strides: [2, 1], padding: [2, 1] }),
+    },
+    {
+      inputs: [
+        [1, 1, 6, 5],
+        [2, 1, 2, 3],
+      ],
+      low: -0.5,
+      high: 0.5,
+      apply: ([x, w]) => g.convolution(x, w, { strides: [3, 1], padding: [0, 1], dilations: [1, 2] }),
+    },
+  ],
+  convolutionBack: "only inside the gradient of convolution",
+  maxPool: "only in measuring, which has no gradient",
+  averagePool: "only in measuring, which has no gradient",
+  resize: "only in measuring, which has no gradient",
+  relu: [{ inputs: [[2, 5]], apply: ([x]) => g.relu(x) }],
   oneHot: "whole numbers have no gradient",
   dropoutMask: "piecewise constant",
   layerNormStatistic: "only inside the gradient of layerNorm",

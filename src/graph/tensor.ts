@@ -69,8 +69,28 @@ export interface Attributes {
   /** One of a loop's results, by its place. */
   loopResult: { at: number };
   cumulativeSum: {};
+  /** Images x [B, C, H, W], weight [D, C, h, w], and a bias [D] where there is one. Padding is zeros. */
+  convolution: Omit<Window, "size"> & { dilations: Pair };
+  /** What a convolution's result [B, D, h, w] and its weight [D, C, ..] say of its input, whose sides these are. */
+  convolutionBack: Omit<Window, "size"> & { dilations: Pair; sides: Pair };
+  /** Padding is never the largest. */
+  maxPool: Window;
+  averagePool: Window & { countPadding: boolean };
+  /** Bilinear without half pixels: side i of the result lies at i * side / (new side), as in TensorFlow 1. */
+  resize: { height: number; width: number };
+  relu: {};
   /** 1 / keep with probability keep, else 0, in the shape of the first input, by a hash of (seed, salt, position). A third input: where positions start. */
   dropoutMask: { keep: number; salt: number };
+}
+
+/** One number along the height of images and one along their width. */
+export type Pair = readonly [number, number];
+
+/** A window that goes over images; so much padding stands on both sides. */
+export interface Window {
+  size: Pair;
+  strides: Pair;
+  padding: Pair;
 }
 
 /** What a loop gives: the sum over all rounds, or the rounds' values side by side on a new first axis. */

@@ -2,6 +2,7 @@
 
 import type { OpName, Tensor } from "../tensor.ts";
 import { elementwise } from "./elementwise.ts";
+import { image } from "./image.ts";
 import { layout } from "./layout.ts";
 import { lookup } from "./lookup.ts";
 import { matrix } from "./matrix.ts";
@@ -35,4 +36,5 @@ export const operations: { [K in OpName]: Row<K> } = {
   ...layout,
   ...reduce,
   ...lookup,
+  ...image,
 };
