@@ -69,4 +69,22 @@ describe("sampling on three threads", () => {
     await expect(drawn(three, { ...options, labels: [0, 1, 99, 1, 0] })).rejects.toThrow(/out of data bounds/);
     expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
   });
+
+  it("draws what comes after all threads failed, and takes one sampling at a time", async () => {
+    const failing = drawn(three, { ...options, labels: [99, 99, 99, 99, 99] });
+    await expect(failing).rejects.toThrow(/out of data bounds/);
+    for (const end = performance.now() + 200; performance.now() < end;); // lanes answer while nobody listens
+    const again = three.sample(options);
+    await again.next();
+    await expect(three.sample(options).next()).rejects.toThrow(/draws already/);
+    await again.return(new Uint8Array());
+    expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
+  });
+
+  it("ends, with one error, where threads cannot be opened, and refuses a batch of none", async () => {
+    const gone = parallelSampler({ ...model, folder: join(temporary, "gone") }, { threads: 2 });
+    await expect(drawn(gone, options)).rejects.toThrow(/there is no model folder/);
+    await gone.dispose();
+    await expect(drawn(three, { ...options, batch: 0 })).rejects.toThrow(/batch of at least 1/);
+  });
 });

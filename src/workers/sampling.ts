@@ -33,61 +33,84 @@ export function parallelSampler(
   { folder, config }: ModelFolder,
   { threads = availableParallelism(), lanes: most = threads }: { threads?: number; lanes?: number } = {},
 ): Sampler {
-  const pools = new Map<number, Promise<Lane>[]>(); // by the threads that each lane has
-  const lanesFor = (images: number): Promise<Lane[]> => {
+  let lanes: Lane[] = [];
+  let sampling = false;
+
+  /** Lanes for so many images at a time, those that are open where their number fits. */
+  async function lanesFor(images: number): Promise<Lane[]> {
     const count = Math.min(most, images);
+    if (lanes.length === count) return lanes;
+    await close();
     const each = Math.floor(threads / count);
-    const pool = pools.get(each) ?? [];
-    pools.set(each, pool);
-    while (pool.length < count) pool.push(openLane({ folder, threads: each }));
-    return Promise.all(pool.slice(0, count));
-  };
+    const opened = await Promise.allSettled(Array.from({ length: count }, () => openLane({ folder, threads: each })));
+    lanes = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    const failed = opened.find((one) => one.status === "rejected");
+    if (!failed) return lanes;
+    await close();
+    throw failed.reason;
+  }
+
+  async function close(): Promise<void> {
+    const open = lanes;
+    lanes = [];
+    for (const lane of open) lane.send("close");
+    await Promise.all(open.map((lane) => lane.ended()));
+  }
+
   return {
     config,
     async *sample({ labels, indices = labels.map((_, i) => i), batch = 16, signal, draws, ...options }) {
       if (draws) throw new Error("parallelSampler: draws of the caller's own do not reach other threads");
+      if (sampling) throw new Error("parallelSampler: it draws already; wait for the end, or open another one");
+      if (!(batch >= 1)) throw new Error(`parallelSampler: expected a batch of at least 1, got ${batch}`);
       const images = new Uint8Array(labels.length * config.imageSize ** 2 * config.channels).fill(128);
-      for (let from = 0; from < labels.length; from += batch) {
-        const count = Math.min(batch, labels.length - from);
-        const lanes = await lanesFor(count);
-        signal?.throwIfAborted();
-        const parts = lanes.map((lane, i) => {
-          const [first, end] = [i, i + 1].map((n) => from + Math.floor((count * n) / lanes.length));
-          const own = { labels: labels.slice(first, end), indices: indices.slice(first, end), batch: end - first };
-          lane.send({ ...options, ...own });
-          return drawnBy(lane, { first, count: end - first });
-        });
-        const stop = () => lanes.forEach((lane) => lane.send("stop"));
-        signal?.addEventListener("abort", stop);
-        try {
-          for (;;) {
-            const frames: SamplingFrame[] = [];
-            for (const part of parts) {
-              const frame = await part.next();
-              if (frame) frames.push(frame);
-            }
-            signal?.throwIfAborted();
-            if (frames.length === 0) break;
-            for (const { bytes, finished } of frames) if (bytes) putPixels(images, bytes, { ...finished, config });
-            const done = (from + parts.reduce((sum, part) => sum + part.done(), 0)) / labels.length;
-            const { level, step, steps } = frames[0];
-            yield { level, step, steps, finished: joined(frames.map(({ finished }) => finished)), done, images };
-          }
-        } finally {
-          signal?.removeEventListener("abort", stop);
-          // Left before its end: what the lanes still send belongs to nobody.
-          stop();
-          for (const part of parts) while (await part.next());
-        }
+      if (labels.length === 0) return images;
+      sampling = true;
+      try {
+        const all = await lanesFor(Math.min(batch, labels.length));
+        yield* drawAll(all);
+      } finally {
+        sampling = false;
       }
       return images;
+
+      async function* drawAll(all: readonly Lane[]): AsyncGenerator<Frame> {
+        for (let from = 0; from < labels.length; from += batch) {
+          const count = Math.min(batch, labels.length - from);
+          signal?.throwIfAborted();
+          const taken = all.slice(0, count); // the last batch may be a short one
+          const parts = taken.map((lane, i) => {
+            const [first, end] = [i, i + 1].map((n) => from + Math.floor((count * n) / taken.length));
+            const own = { labels: labels.slice(first, end), indices: indices.slice(first, end), batch: end - first };
+            lane.send({ ...options, ...own });
+            return drawnBy(lane, { first, count: end - first });
+          });
+          const stop = () => taken.forEach((lane) => lane.send("stop"));
+          signal?.addEventListener("abort", stop);
+          try {
+            for (;;) {
+              const frames: SamplingFrame[] = [];
+              for (const part of parts) {
+                const frame = await part.next();
+                if (frame) frames.push(frame);
+              }
+              signal?.throwIfAborted();
+              if (frames.length === 0) break;
+              for (const { bytes, finished } of frames) if (bytes) putPixels(images, bytes, { ...finished, config });
+              const done = (from + parts.reduce((sum, part) => sum + part.done(), 0)) / labels.length;
+              const { level, step, steps } = frames[0];
+              yield { level, step, steps, finished: joined(frames.map(({ finished }) => finished)), done, images };
+            }
+          } finally {
+            signal?.removeEventListener("abort", stop);
+            // Left before its end: what the lanes still send belongs to nobody.
+            stop();
+            for (const part of parts) await part.rest();
+          }
+        }
+      }
     },
-    async dispose() {
-      const lanes = await Promise.all([...pools.values()].flat());
-      pools.clear();
-      for (const lane of lanes) lane.send("close");
-      await Promise.all(lanes.map((lane) => lane.ended()));
-    },
+    dispose: close,
   };
 }
 
@@ -95,6 +118,8 @@ export function parallelSampler(
 interface Part {
   /** The next frame, with images numbered as in the whole; nothing after the last one. */
   next(): Promise<SamplingFrame | undefined>;
+  /** Waits for the end, whatever it is. */
+  rest(): Promise<void>;
   /** How many images' worth of pixels are drawn. */
   done(): number;
 }
@@ -102,8 +127,11 @@ interface Part {
 function drawnBy(lane: Lane, { first, count }: { first: number; count: number }): Part {
   let going = true;
   let share = 0;
-  return {
+  const part: Part = {
     done: () => share * count,
+    async rest() {
+      while (going) await part.next().catch(() => {});
+    },
     async next() {
       if (!going) return undefined;
       going = false; // also where the lane failed
@@ -115,6 +143,7 @@ function drawnBy(lane: Lane, { first, count }: { first: number; count: number })
       return { ...frame, done, finished: { ...finished, image: finished.image.map((i) => i + first) } };
     },
   };
+  return part;
 }
 
 /** What the lanes' frames of one step finished, in the order of images. */
