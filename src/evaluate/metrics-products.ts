@@ -1,0 +1,84 @@
+/** Products of matrices in float64, run by an engine; rows of features, and blocks of all pairs of them. */
+
+import type { HostTensor } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import type { Engine } from "../engine/engine.ts";
+import { cast, input, matmul } from "../graph/build.ts";
+import { writeOnnx } from "../graph/onnx.ts";
+
+/** One row for each image: [N, D]. */
+export type Features = HostTensor<Float32Array | Float64Array>;
+
+/** Rows of a block: a product of two blocks is 8 MB, and large enough for full speed. */
+const blockRows = 1024;
+
+/** a · b, or with their transposes. Float64 runs on the CPU, whatever the engine's provider. */
+export async function multiply(
+  engine: Engine,
+  { a, b, transA = false, transB = false }: { a: Features; b: Features; transA?: boolean; transB?: boolean },
+): Promise<Float64Array> {
+  const left = input("a", a.dtype, transA ? ["K", "M"] : ["M", "K"]);
+  const right = input("b", b.dtype, transB ? ["N", "K"] : ["K", "N"]);
+  const product = matmul(cast(left, "float64"), cast(right, "float64"), { transA, transB });
+  const session = await engine.session(writeOnnx({ product }), { keepMemory: false });
+  try {
+    return (await session.run({ a, b })).product.data as Float64Array;
+  } finally {
+    await session.dispose();
+  }
+}
+
+export const float64 = (data: Float64Array, shape: readonly number[]): Features => ({ dtype: "float64", shape, data });
+
+/** Rows start .. end - 1, not copied. */
+export function rowsOf({ dtype, shape: [count, width], data }: Features, start: number, end: number): Features {
+  const stop = Math.min(end, count);
+  return { dtype, shape: [stop - start, width], data: data.subarray(start * width, stop * width) };
+}
+
+/** Inner products of rows `row` .. of one set with rows `column` .. of another: `products` [rows, columns]. */
+export interface Block {
+  row: number;
+  rows: number;
+  column: number;
+  columns: number;
+  products: Float64Array;
+}
+
+/** All inner products of two sets' rows, block by block; of a set with itself without the blocks below the diagonal. */
+export async function* blocks(
+  engine: Engine,
+  { a, b }: { a: Features; b: Features },
+  { signal }: { signal?: AbortSignal } = {},
+): AsyncGenerator<Block> {
+  for (let row = 0; row < a.shape[0]; row += blockRows)
+    for (let column = a === b ? row : 0; column < b.shape[0]; column += blockRows) {
+      signal?.throwIfAborted();
+      const [one, other] = [rowsOf(a, row, row + blockRows), rowsOf(b, column, column + blockRows)];
+      const products = await multiply(engine, { a: one, b: other, transB: true });
+      yield { row, rows: one.shape[0], column, columns: other.shape[0], products };
+    }
+}
+
+/** Refuses features that are no table of numbers, or of too few images. `metric` begins the sentence, `name` is the set's. */
+export function checkFeatures(
+  { shape, data }: Features,
+  { metric, name, least }: { metric: string; name: string; least: number },
+): void {
+  if (shape.length !== 2 || shape[1] === 0)
+    throw new UserError(`${metric}: ${name} has the shape [${shape.join(", ")}], expected [images, dimensions]`);
+  if (shape[0] < least) throw new UserError(`${metric}: at least ${least} images are needed, ${name} has ${shape[0]}`);
+  const wrong = data.findIndex((value) => !Number.isFinite(value));
+  if (wrong >= 0)
+    throw new UserError(
+      `${metric}: ${name} has ${data[wrong]} for image ${Math.floor(wrong / shape[1])}, not a number`,
+    );
+}
+
+/** Refuses sets of different dimensions. */
+export function checkDimensions(metric: string, generated: number, reference: number): void {
+  if (generated !== reference)
+    throw new UserError(
+      `${metric}: the generated images have ${generated} dimensions but the reference ${reference}; take both from the same features`,
+    );
+}
