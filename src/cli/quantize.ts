@@ -4,12 +4,14 @@ import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { UserError } from "../core/errors.ts";
+import { recoverFolder } from "../files/atomic.ts";
 import { weightsName } from "../files/model.ts";
 import { quantizeFolder } from "../files/quantize.ts";
 import type { Quantized } from "../model/quantize.ts";
 import { helpOption } from "./engine.ts";
 import { findModel } from "./models.ts";
 import { checkFolder } from "./outputs.ts";
+import { interruptible } from "./interrupt.ts";
 import { progressOn } from "./progress.ts";
 import { filled, oneOf } from "./values.ts";
 
@@ -38,13 +40,23 @@ export function addQuantize(program: Command): void {
     )
     .action(async (from: string, out: string, { dtype, json }: QuantizeFlags) => {
       checkFolder(out, { option: "<out>" });
+      await recoverFolder(out);
       if (existsSync(out)) throw new UserError(`${out} is there already; give the name of a new folder`);
       const model = await findModel(from, { option: "<dir|name>" });
       const progress = progressOn(process.stderr, { quiet: json });
-      await quantizeFolder(model, out, {
-        dtype,
-        onProgress: (done, total) => progress.update(`quantising: ${done} of ${total} tensors`),
-      });
+      const { signal, met, done } = interruptible();
+      try {
+        await quantizeFolder(model, out, {
+          dtype,
+          signal,
+          onProgress: (made, total) => progress.update(`quantising: ${made} of ${total} tensors`),
+        });
+      } catch (error) {
+        progress.clear();
+        return met(error);
+      } finally {
+        done();
+      }
       progress.clear();
       const size = (folder: string) => statSync(join(folder, weightsName)).size;
       const [before, after] = [size(model.folder), size(out)];

@@ -13,7 +13,11 @@ import { readTensor, writeSafetensors } from "./safetensors.ts";
 export async function quantizeFolder(
   { folder, config, weights }: ModelFolder,
   out: string,
-  { dtype, onProgress }: { dtype: Quantized; onProgress?: (done: number, total: number) => void },
+  {
+    dtype,
+    onProgress,
+    signal,
+  }: { dtype: Quantized; onProgress?: (done: number, total: number) => void; signal?: AbortSignal },
 ): Promise<void> {
   if (config.dtype !== undefined && config.dtype !== "float32")
     throw new UserError(`${folder} is ${config.dtype} already; quantise the float32 model that it came from`);
@@ -31,7 +35,9 @@ export async function quantizeFolder(
   if (!tensors.some(([name]) => name.endsWith(".scale")))
     throw new UserError(`${folder}: none of its layers is wide enough to be quantised; leave it as it is`);
   await replaceFolder(out, async (temporary) => {
+    signal?.throwIfAborted();
     await writeSafetensors(join(temporary, weightsName), tensors, { metadata: { format: "pt" } });
+    signal?.throwIfAborted();
     await writeFileAtomic(join(temporary, configName), `${JSON.stringify({ ...config, dtype }, null, 2)}\n`);
   });
 }
