@@ -1,0 +1,266 @@
+/** `fractalgen evaluate likelihood`: bits per dimension of images. */
+
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import type { ModelConfig } from "../config/model.ts";
+import { UserError } from "../core/errors.ts";
+import { evenly, type Dataset, type Split } from "../data/dataset.ts";
+import { openDataset } from "../data/open.ts";
+import { type ImageLikelihood, likelihoodOf, likelihoods } from "../evaluate/likelihood.ts";
+import { summaryOf, type Scored } from "../evaluate/summary.ts";
+import { appendLine, writeFileAtomic } from "../files/atomic.ts";
+import { sha256Of } from "../files/checksum.ts";
+import { externalModel } from "../files/external.ts";
+import { gridPng, onWhite } from "../pictures/grid.ts";
+import { heatColours } from "../pictures/heat.ts";
+import { checkDataset } from "../train/trainer.ts";
+import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
+import { interruptible } from "./interrupt.ts";
+import { findModel } from "./models.ts";
+import { checkFile } from "./outputs.ts";
+import { duration, progressOn, rateOf } from "./progress.ts";
+import { filled, oneOf, whole } from "./values.ts";
+import type { Provider } from "../engine/engine.ts";
+
+interface LikelihoodFlags {
+  model: string;
+  data: string;
+  part: "held-out" | "train";
+  heldOut?: string;
+  group?: string;
+  images?: number;
+  passes: number;
+  order?: boolean;
+  conditional?: boolean;
+  seed: number;
+  perImage?: string;
+  map?: string;
+  batch: number;
+  cache: string;
+  json?: boolean;
+  device: Provider;
+  threads?: number;
+}
+
+const parts = ["held-out", "train"] as const;
+const defaultCache = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
+
+export function addLikelihood(evaluate: Command): void {
+  evaluate
+    .command("likelihood")
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .summary("bits per dimension of images")
+    .description(
+      "Bits per dimension of images, with the standard error of their mean. Exact for AR models. Of MAR models the published estimate, which hides a random number of patches of every square; or with --order the exact likelihood of one random generation order.",
+    )
+    .optionsGroup("Of what:")
+    .option("--model <dir|name>", "a model folder, or one that ships", filled, "emoji")
+    .requiredOption("--data <name|path>", "emoji, or images as for fractalgen train", filled)
+    .addOption(new Option("--part <name>", "of the data").choices(parts).default("held-out").argParser(oneOf(parts)))
+    .option("--held-out <x|path>", "as in training: a share such as 0.05, or other data", filled)
+    .option("--group <regex>", "as in training", filled)
+    .option("--images <n>", "at most so many, evenly spaced (default: all)", whole({ least: 2 }))
+    .optionsGroup("How:")
+    .option("--passes <n>", "estimates or orders that are averaged for each image", whole({ least: 1, most: 65536 }), 1)
+    .option("--order", "of MAR models exactly one random generation order, one patch a step")
+    .option("--conditional", "with the images' classes (default: the null class, as published)")
+    .option("--seed <n>", "of the random draws", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0)
+    .optionsGroup("What is written:")
+    .option("--per-image <file>", "a line of JSON for each image; an interrupted run goes on from it", filled)
+    .option(
+      "--map <file>",
+      "where the bits go: a PNG of 8 images, each beside its bits per pixel; exact or --order",
+      filled,
+    )
+    .option("--json", "print one line of JSON, no progress")
+    .optionsGroup("How it runs:")
+    .option("--batch <n>", "views of images at once; no result depends on it", whole({ least: 1, most: 4096 }), 64)
+    .option("--cache <dir>", "where decoded data sets are kept", filled, join(defaultCache, "fractalgen"))
+    .addOption(deviceOption())
+    .addOption(threadsOption())
+    .addHelpOption(helpOption())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  fractalgen evaluate likelihood --model emoji --data emoji --passes 4\n  fractalgen evaluate likelihood --model runs/photos --data photos/ --order --per-image photos.jsonl",
+    )
+    .action(likelihood);
+}
+
+async function likelihood(flags: LikelihoodFlags): Promise<void> {
+  const folder = await findModel(flags.model);
+  const model = externalModel(folder);
+  const { config } = model;
+  if (flags.perImage !== undefined) checkFile(flags.perImage, { option: "--per-image", endings: [".jsonl"] });
+  if (flags.map !== undefined) checkFile(flags.map, { option: "--map", endings: [".png"] });
+  const kind = likelihoodOf(config, { inOrder: flags.order });
+  if (flags.map !== undefined && kind === "estimate")
+    throw new UserError("--map: an estimate takes some pixels several times and others never; give --order as well");
+  const progress = progressOn(process.stderr, { quiet: flags.json });
+  const { signal, exitCode, done } = interruptible();
+  try {
+    const dataset = await openDataset(flags.data, {
+      imageSize: config.imageSize,
+      channels: flags.data === "emoji" ? undefined : config.channels,
+      heldOut: flags.heldOut,
+      group: flags.group,
+      cache: flags.cache,
+      signal,
+      onProgress: (at, total) => progress.update(`decoding: ${at} of ${total}`),
+    });
+    // A single class has the name of its folder, whatever that is.
+    const sameClasses = flags.conditional && !(config.classes.length === 1 && dataset.classes.length === 1);
+    checkDataset(sameClasses ? config : { ...config, classes: dataset.classes }, dataset);
+    const split = partOf(dataset, flags);
+    const settings = {
+      kind,
+      passes: kind === "exact" ? 1 : flags.passes,
+      conditional: flags.conditional ?? false,
+      seed: flags.seed,
+      part: flags.part,
+      images: split.count,
+      data: dataset.fingerprint,
+      weights: flags.perImage === undefined ? undefined : await checksum(folder.weights.path, signal),
+    };
+    const scored = flags.perImage === undefined ? [] : await linesBefore(flags.perImage, settings);
+    const engine = await openEngine(flags);
+    const from = scored.length;
+    const started = performance.now();
+    const options = { inOrder: flags.order, passes: flags.passes, conditional: flags.conditional, seed: flags.seed };
+    for await (const one of likelihoods(engine, model, split, { ...options, batch: flags.batch, from, signal })) {
+      const line = lineOf(one, { dataset, split });
+      if (flags.perImage !== undefined) await appendLine(flags.perImage, JSON.stringify(line));
+      scored.push(line);
+      const rate = ((scored.length - from) / (performance.now() - started)) * 1000;
+      const mean = scored.reduce((sum, { bits }) => sum + bits, 0) / scored.length;
+      progress.update(
+        `${scored.length} of ${split.count} images  ${mean.toFixed(3)} bits/dim  ${rateOf(rate)}  ${duration((split.count - scored.length) / rate)} left`,
+      );
+    }
+    if (flags.map !== undefined) {
+      progress.update("drawing where the bits go");
+      const shown = evenly(split, shownImages);
+      const found: ImageLikelihood[] = [];
+      for await (const one of likelihoods(engine, model, shown, { ...options, batch: flags.batch, signal }))
+        found.push(one);
+      await writeFileAtomic(flags.map, await mapPng(found, { config, shown, classes: dataset.classes }));
+    }
+    progress.clear();
+    const summary = { model: flags.model, ...settings, ...summaryOf(scored) };
+    console.log(flags.json ? JSON.stringify(summary) : table(summary));
+  } catch (error) {
+    progress.clear();
+    if (!signal.aborted) throw error;
+    const kept = flags.perImage === undefined ? "nothing was written" : "the same command goes on from here";
+    console.error(`stopped; ${kept}`);
+    process.exitCode = exitCode();
+  } finally {
+    done();
+  }
+}
+
+const shownImages = 8;
+
+/** Each image beside its bits per pixel, all on one scale, which the first pair's label says. */
+function mapPng(
+  found: readonly ImageLikelihood[],
+  { config: { imageSize: size, channels }, shown, classes }: { config: ModelConfig; shown: Split; classes: string[] },
+): Promise<Uint8Array> {
+  const perPixel = found.map(({ map }) =>
+    Float32Array.from({ length: size * size }, (_, at) =>
+      map.subarray(at * channels, (at + 1) * channels).reduce((a, b) => a + b, 0),
+    ),
+  );
+  const most = 8 * channels;
+  const bytes = size * size * 3;
+  const pictures = new Uint8Array(found.length * 2 * bytes);
+  found.forEach(({ index }, i) => {
+    pictures.set(onWhite(shown.image(index), channels), 2 * i * bytes);
+    pictures.set(heatColours(perPixel[i], most), (2 * i + 1) * bytes);
+  });
+  const labels = found.flatMap(({ label, bits }, i) => [
+    classes[label],
+    i === 0 ? `0 to ${most} bits` : `${bits.toFixed(2)} bits/dim`,
+  ]);
+  return gridPng(pictures, { count: labels.length, size, channels: 3, labels, columns: 8 });
+}
+
+function partOf(dataset: Dataset, { part, images }: LikelihoodFlags): Split {
+  const split = part === "train" ? dataset.train : dataset.heldOut;
+  if (split.count < 2)
+    throw new UserError(
+      `the ${part} part of ${dataset.name} has ${split.count} images; a mean with its error needs at least 2, give --held-out or --part train`,
+    );
+  return images === undefined ? split : evenly(split, images);
+}
+
+async function checksum(path: string, signal: AbortSignal): Promise<string> {
+  const hashing = sha256Of(path, { signal });
+  for (;;) {
+    const { done, value } = await hashing.next();
+    if (done) return value;
+  }
+}
+
+const lineOf = (
+  { index, label, bits, channels, guiding }: ImageLikelihood,
+  { dataset, split }: { dataset: Dataset; split: Split },
+): Scored => ({ name: split.names[index], class: dataset.classes[label], bits, channels, guiding });
+
+/** What an interrupted run with the same settings wrote; begins the file where there is none. */
+async function linesBefore(path: string, settings: object): Promise<Scored[]> {
+  const head = JSON.stringify(settings);
+  if (!existsSync(path)) {
+    await writeFileAtomic(path, `${head}\n`);
+    return [];
+  }
+  const text = await readFile(path, "utf8");
+  const [first, ...lines] = text.split("\n");
+  if (first !== head)
+    throw new UserError(
+      `--per-image: ${path} was written for another model, other data or other options; give another name, or the options of then to go on`,
+    );
+  // A kill can leave half a line.
+  const whole = lines.slice(0, -1);
+  if (!text.endsWith("\n")) await writeFileAtomic(path, [first, ...whole, ""].join("\n"));
+  return whole.map((line) => JSON.parse(line) as Scored);
+}
+
+const told = {
+  exact: "exact",
+  estimate: "estimated from random masks (the published way)",
+  order: "exact for one random generation order each",
+} as const;
+
+function table({
+  model,
+  kind,
+  passes,
+  conditional,
+  images,
+  ...summary
+}: ReturnType<typeof summaryOf> & {
+  model: string;
+  kind: keyof typeof told;
+  passes: number;
+  conditional: boolean;
+  images: number;
+}): string {
+  const row = (name: string, { bits, error, count }: { bits: number; error: number; count: number }) =>
+    `  ${name.padEnd(24)} ${bits.toFixed(4).padStart(8)} ${count > 1 ? `± ${error.toFixed(4)}  ${count} images` : "           1 image"}`;
+  const classes = Object.entries(summary.classes);
+  const shown = classes.slice(0, 30);
+  return [
+    `${model}: bits per dimension of ${images} images, ${told[kind]}${passes > 1 ? `, mean of ${passes}` : ""}, ${conditional ? "with their classes" : "null class"}`,
+    row("all", summary),
+    ...summary.channels.map((channel, c) => row(`channel ${c}`, { ...channel, count: images })),
+    ...(summary.guiding > 0 ? [`  guiding pixels take ${summary.guiding.toFixed(4)} beside these`] : []),
+    ...shown.map(([name, one]) => row(name, one)),
+    ...(classes.length > shown.length
+      ? [`  and ${classes.length - shown.length} more classes (--json has them all)`]
+      : []),
+  ].join("\n");
+}
