@@ -1,4 +1,4 @@
-/** `npm run bench -- sample|counts|train|quantized`: what the claims about speed rest on. */
+/** `npm run bench -- sample|counts|train|quantized|codecs`: what the claims about speed rest on. */
 
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +6,7 @@ import { Command } from "commander";
 import { sizes } from "../src/config/presets.ts";
 import { UserError } from "../src/core/errors.ts";
 import { filled, oneOf, whole, wholes, number } from "../src/cli/values.ts";
+import { benchCodecs } from "./codecs.ts";
 import { benchCounts } from "./counts.ts";
 import { benchQuantized } from "./quantized.ts";
 import { benchSample } from "./sample.ts";
@@ -67,6 +68,15 @@ program
   .option("--json", "one line of JSON")
   .addHelpText("after", "\nExample: npm run bench -- quantized --model runs/photos --data photos/")
   .action(benchQuantized);
+program
+  .command("codecs")
+  .description("what lossless formats take of held-out images, to compare likelihoods with")
+  .option("--data <name|path>", "whose held-out images are taken", "emoji")
+  .option("--cache <dir>", "where decoded data sets are kept", join(homedir(), ".cache", "fractalgen"))
+  .option("--images <n>", "at most so many, evenly spaced", whole({ least: 1 }), 1000)
+  .option("--json", "one line of JSON")
+  .addHelpText("after", "\nExample: npm run bench -- codecs --data photos/")
+  .action(benchCodecs);
 
 try {
   await program.parseAsync();

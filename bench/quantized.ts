@@ -7,13 +7,14 @@ import { findModel } from "../src/cli/models.ts";
 import { imagesBetween } from "../src/data/dataset.ts";
 import { openDataset } from "../src/data/open.ts";
 import { nodeEngine } from "../src/engine/node.ts";
+import { estimateView } from "../src/evaluate/likelihood.ts";
+import { passOver } from "../src/evaluate/passes.ts";
 import { externalModel } from "../src/files/external.ts";
 import { type ModelFolder, readModelFolder, weightsName } from "../src/files/model.ts";
 import { quantizeFolder } from "../src/files/quantize.ts";
 import { writeOnnx } from "../src/graph/onnx.ts";
 import { lossGraph } from "../src/model/loss.ts";
-import { lossFeeds, planPass } from "../src/model/plan.ts";
-import { evaluationMasks } from "../src/train/batches.ts";
+import { planFeeds } from "../src/model/plan.ts";
 
 export interface QuantizedBench {
   model: string;
@@ -32,26 +33,30 @@ export async function benchQuantized({ model, data, cache, images, batch, json }
   const engine = await nodeEngine();
   const folder = mkdtempSync(join(tmpdir(), "fractalgen-bench-"));
 
-  /** Bits per dimension, null class, and the likeliest byte of every value. */
+  /** Bits per dimension by the published estimate, null class, and the likeliest byte of every value that it predicts. */
   async function measure(one: ModelFolder) {
-    const { nats, logits } = lossGraph(one.config);
-    const outputs = { nats, ...Object.fromEntries(logits.map((tensor, c) => [`logits.${c}`, tensor])) };
-    const { weights } = externalModel(one);
-    const session = await engine.session(writeOnnx(outputs, { weights }), { folder: one.folder });
+    const external = externalModel(one);
+    const { each, logits } = lossGraph(one.config);
+    const outputs = { nats: each.pixels, ...Object.fromEntries(logits.map((tensor, c) => [`logits.${c}`, tensor])) };
+    const session = await engine.session(writeOnnx(outputs, external), { folder: one.folder });
     const best: number[] = [];
     let sum = 0;
     for (let from = 0; from < count; from += batch) {
-      const part = imagesBetween(heldOut, { from, to: Math.min(count, from + batch) });
-      const labels = new Int32Array(Math.min(batch, count - from)).fill(classes.length);
-      const plan = planPass(one.config, labels.length, evaluationMasks(0, from));
-      const results = await session.run(lossFeeds(one.config, { images: part, labels }, plan));
-      sum += (results.nats.data as Float32Array).reduce((a, b) => a + b, 0);
+      const to = Math.min(count, from + batch);
+      const views = Array.from({ length: to - from }, (_, i) => estimateView(from + i));
+      const given = {
+        images: imagesBetween(heldOut, { from, to }),
+        labels: new Int32Array(to - from).fill(classes.length),
+      };
+      const { feeds, pixels } = passOver(one.config, views, { inOrder: false });
+      const results = await session.run({ ...feeds, ...planFeeds(one.config, given) });
+      (results.nats.data as Float32Array).forEach((n, i) => (sum += n * pixels.weight[Math.floor(i / channels)]));
       for (const [name, { data }] of Object.entries(results))
         if (name !== "nats")
           for (let at = 0; at < data.length; at += 256) best.push(likeliest(data as Float32Array, at));
     }
     await session.dispose();
-    return { bits: sum / Math.LN2 / best.length, best };
+    return { bits: sum / Math.LN2 / (count * imageSize ** 2 * channels), best };
   }
 
   const full = await measure(original);

@@ -7,8 +7,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { publishedPreset } from "../config/published.ts";
+import { isCount } from "../files/inception.ts";
 import { readModelFolder } from "../files/model.ts";
+import { oldCheckpointBytes } from "../files/test-old-torch.ts";
 import { global, pickle, reduce, text, zip } from "../files/test-torch.ts";
+import { readParameters, syntheticParameter } from "../parity/features.ts";
 import { configFrom } from "./convert.ts";
 import { run } from "./program.ts";
 
@@ -17,6 +20,17 @@ const caseFile = fixture("case.json");
 const { parameters } = JSON.parse(readFileSync(caseFile, "utf8"));
 const last = fixture("checkpoint-last.pth");
 const resumable = fixture("checkpoint-after-step0.pth");
+
+/** The published file's layout and size, with values made by a formula. */
+function inceptionCheckpoint(): Buffer {
+  const shapes = readParameters("fixtures/metrics/inception-parameters.json");
+  const tensors = Object.entries(shapes).filter(([name]) => !isCount(name));
+  const stored = tensors.map(([name, shape]) => {
+    const values = syntheticParameter(name, shape);
+    return [name, { shape, bytes: new Uint8Array(values.buffer) }];
+  });
+  return oldCheckpointBytes(Object.fromEntries(stored));
+}
 
 let dir: string;
 let out: string;
@@ -73,6 +87,34 @@ describe("convert", () => {
 
   it("takes the published models by name", () => {
     expect(configFrom("fractalmar_in64")).toEqual(publishedPreset("fractalmar_in64"));
+  });
+});
+
+describe("FID's network", () => {
+  it("becomes a file: where asked for, and else in the cache, where it may be replaced", async () => {
+    const pth = join(dir, "weights.pth");
+    writeFileSync(pth, inceptionCheckpoint());
+    const file = join(dir, "inception.safetensors");
+    expect(await convert(pth, file, "--config", "inception")).toMatchObject({ code: 0, out: `${file}\n` });
+    vi.stubEnv("XDG_CACHE_HOME", dir);
+    const cached = join(dir, "fractalgen/inception.safetensors");
+    for (let round = 0; round < 2; round++)
+      expect(await convert(pth, "--config", "inception")).toMatchObject({ code: 0, out: `${cached}\n` });
+    vi.unstubAllEnvs();
+    expect(readFileSync(cached).equals(readFileSync(file))).toBe(true);
+    const again = await convert(pth, file, "--config", "inception");
+    expect([again.code, again.err]).toEqual([2, `error: ${file} is there already; give the name of a new file\n`]);
+    const folder = await convert(pth, join(dir, "folder"), "--config", "inception");
+    expect(folder.err).toMatch(/\[out\]: expected .*\.safetensors/);
+    const other = await convert(last, join(dir, "x.safetensors"), "--config", "inception");
+    expect(other.code).toBe(2);
+    expect(other.err).toMatch(/does not hold the weights of FID's Inception-v3: .*missing.*and \d+ more/);
+    expect(readdirSync(dir).sort()).toEqual(["fractalgen", "inception.safetensors", "weights.pth"]);
+  });
+
+  it("is the only one that needs no name for what it becomes", async () => {
+    const { code, err } = await convert(last, "--config", caseFile);
+    expect([code, err]).toEqual([2, expect.stringMatching(/\[out\]: expected the name of a new folder/)]);
   });
 });
 

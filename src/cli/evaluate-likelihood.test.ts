@@ -91,6 +91,27 @@ describe("evaluate likelihood", () => {
     expect(readFileSync(file, "utf8").trimEnd().split("\n")).toHaveLength(lines.length);
   });
 
+  it("--chart draws calibration, bits by channel and by what was known, and adds them to the JSON", async () => {
+    const { code, out } = await evaluate("--json", "--order", "--chart", at("likelihood.svg"));
+    expect(code).toBe(0);
+    const { bits, calibration, levels } = JSON.parse(out);
+    expect(calibration.channels).toHaveLength(3);
+    expect(calibration.bins.reduce((sum: number, { share }: { share: number }) => sum + share, 0)).toBeCloseTo(1, 6);
+    for (const { points } of levels) {
+      const mean = points.reduce((sum: number, one: { share: number; bits: number }) => sum + one.share * one.bits, 0);
+      expect(mean).toBeCloseTo(bits, 4); // what all patches cost on average is what the images cost
+    }
+    const svg = readFileSync(at("likelihood.svg"), "utf8");
+    for (const text of ["Calibration", "Bits per dimension", "green", "level 2: pixels"]) expect(svg).toContain(text);
+    const file = at("chart.jsonl");
+    await evaluate("--json", "--per-image", file);
+    const after = await evaluate("--json", "--per-image", file, "--chart", at("after.svg"));
+    expect([after.code, after.err]).toEqual([
+      2,
+      expect.stringMatching(/--chart: .*chart\.jsonl has \d+ images of an earlier run/),
+    ]);
+  });
+
   it.each([
     ["part that is none", ["--part", "test"], /--part: expected held-out or train, got "test"/],
     ["no passes", ["--passes", "0"], /--passes/],

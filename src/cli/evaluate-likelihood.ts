@@ -2,21 +2,23 @@
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join } from "node:path";
+import { basename } from "node:path";
 import { type Command, Option } from "commander";
-import type { ModelConfig } from "../config/model.ts";
+import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { evenly, type Dataset, type Split } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
-import { type ImageLikelihood, likelihoodOf, likelihoods } from "../evaluate/likelihood.ts";
-import { summaryOf, type Scored } from "../evaluate/summary.ts";
+import { addBreakdown, type Breakdown, calibrationOf, emptyBreakdown, levelsOf } from "../evaluate/breakdown.ts";
+import { type ImageLikelihood, type Likelihood, likelihoodOf, likelihoods } from "../evaluate/likelihood.ts";
+import { meanOf, summaryOf, type Scored } from "../evaluate/summary.ts";
 import { appendLine, writeFileAtomic } from "../files/atomic.ts";
-import { sha256Of } from "../files/checksum.ts";
+import { checksum } from "../files/checksum.ts";
 import { externalModel } from "../files/external.ts";
 import { gridPng, onWhite } from "../pictures/grid.ts";
 import { heatColours } from "../pictures/heat.ts";
+import { channelName, likelihoodSvg } from "../pictures/likelihood.ts";
 import { checkDataset } from "../train/trainer.ts";
+import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { interruptible } from "./interrupt.ts";
 import { findModel } from "./models.ts";
@@ -25,12 +27,10 @@ import { duration, progressOn, rateOf } from "./progress.ts";
 import { filled, oneOf, whole } from "./values.ts";
 import type { Provider } from "../engine/engine.ts";
 
-interface LikelihoodFlags {
+interface LikelihoodFlags extends DataFlags {
   model: string;
   data: string;
   part: "held-out" | "train";
-  heldOut?: string;
-  group?: string;
   images?: number;
   passes: number;
   order?: boolean;
@@ -38,18 +38,17 @@ interface LikelihoodFlags {
   seed: number;
   perImage?: string;
   map?: string;
+  chart?: string;
   batch: number;
-  cache: string;
   json?: boolean;
   device: Provider;
   threads?: number;
 }
 
 const parts = ["held-out", "train"] as const;
-const defaultCache = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
 
 export function addLikelihood(evaluate: Command): void {
-  evaluate
+  const command = evaluate
     .command("likelihood")
     .exitOverride()
     .configureOutput({ outputError: () => {} })
@@ -61,9 +60,8 @@ export function addLikelihood(evaluate: Command): void {
     .option("--model <dir|name>", "a model folder, or one that ships", filled, "emoji")
     .requiredOption("--data <name|path>", "emoji, or images as for fractalgen train", filled)
     .addOption(new Option("--part <name>", "of the data").choices(parts).default("held-out").argParser(oneOf(parts)))
-    .option("--held-out <x|path>", "as in training: a share such as 0.05, or other data", filled)
-    .option("--group <regex>", "as in training", filled)
-    .option("--images <n>", "at most so many, evenly spaced (default: all)", whole({ least: 2 }))
+    .option("--images <n>", "at most so many, evenly spaced (default: all)", whole({ least: 2 }));
+  addDataOptions(command)
     .optionsGroup("How:")
     .option("--passes <n>", "estimates or orders that are averaged for each image", whole({ least: 1, most: 65536 }), 1)
     .option("--order", "of MAR models exactly one random generation order, one patch a step")
@@ -76,16 +74,20 @@ export function addLikelihood(evaluate: Command): void {
       "where the bits go: a PNG of 8 images, each beside its bits per pixel; exact or --order",
       filled,
     )
+    .option(
+      "--chart <file>",
+      "an SVG of calibration, bits by channel, and bits by how much of a square was known; takes all images at once",
+      filled,
+    )
     .option("--json", "print one line of JSON, no progress")
     .optionsGroup("How it runs:")
     .option("--batch <n>", "views of images at once; no result depends on it", whole({ least: 1, most: 4096 }), 64)
-    .option("--cache <dir>", "where decoded data sets are kept", filled, join(defaultCache, "fractalgen"))
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addHelpOption(helpOption())
     .addHelpText(
       "after",
-      "\nExamples:\n  fractalgen evaluate likelihood --model emoji --data emoji --passes 4\n  fractalgen evaluate likelihood --model runs/photos --data photos/ --order --per-image photos.jsonl",
+      "\nExamples:\n  fractalgen evaluate likelihood --model emoji --data emoji --passes 4\n  fractalgen evaluate likelihood --model runs/photos --data photos/ --order --per-image photos.jsonl\n  fractalgen evaluate likelihood --data emoji --images 100 --chart likelihood.svg",
     )
     .action(likelihood);
 }
@@ -96,6 +98,7 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
   const { config } = model;
   if (flags.perImage !== undefined) checkFile(flags.perImage, { option: "--per-image", endings: [".jsonl"] });
   if (flags.map !== undefined) checkFile(flags.map, { option: "--map", endings: [".png"] });
+  if (flags.chart !== undefined) checkFile(flags.chart, { option: "--chart", endings: [".svg"] });
   const kind = likelihoodOf(config, { inOrder: flags.order });
   if (flags.map !== undefined && kind === "estimate")
     throw new UserError("--map: an estimate takes some pixels several times and others never; give --order as well");
@@ -123,14 +126,26 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
       part: flags.part,
       images: split.count,
       data: dataset.fingerprint,
-      weights: flags.perImage === undefined ? undefined : await checksum(folder.weights.path, signal),
+      weights: flags.perImage === undefined ? undefined : await checksum(folder.weights.path, { signal }),
     };
     const scored = flags.perImage === undefined ? [] : await linesBefore(flags.perImage, settings);
+    if (flags.chart !== undefined && scored.length > 0)
+      throw new UserError(
+        `--chart: ${flags.perImage} has ${scored.length} images of an earlier run, and the sums behind a chart are not kept in it; give --per-image another name, or leave --chart out`,
+      );
+    const total = flags.chart === undefined ? undefined : emptyBreakdown(config);
     const engine = await openEngine(flags);
     const from = scored.length;
     const started = performance.now();
     const options = { inOrder: flags.order, passes: flags.passes, conditional: flags.conditional, seed: flags.seed };
-    for await (const one of likelihoods(engine, model, split, { ...options, batch: flags.batch, from, signal })) {
+    for await (const one of likelihoods(engine, model, split, {
+      ...options,
+      batch: flags.batch,
+      breakdown: !!total,
+      from,
+      signal,
+    })) {
+      if (total) addBreakdown(total, one.breakdown!);
       const line = lineOf(one, { dataset, split });
       if (flags.perImage !== undefined) await appendLine(flags.perImage, JSON.stringify(line));
       scored.push(line);
@@ -148,18 +163,43 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
         found.push(one);
       await writeFileAtomic(flags.map, await mapPng(found, { config, shown, classes: dataset.classes }));
     }
+    const found = total && foundIn(total, config);
+    if (found) await writeFileAtomic(flags.chart!, chartSvg(found, { model: flags.model, kind, scored }));
     progress.clear();
     const summary = { model: flags.model, ...settings, ...summaryOf(scored) };
-    console.log(flags.json ? JSON.stringify(summary) : table(summary));
+    console.log(flags.json ? JSON.stringify({ ...summary, ...found }) : table(summary));
   } catch (error) {
     progress.clear();
     if (!signal.aborted) throw error;
-    const kept = flags.perImage === undefined ? "nothing was written" : "the same command goes on from here";
-    console.error(`stopped; ${kept}`);
+    const again = flags.chart === undefined ? "the same command" : "the same command without --chart";
+    console.error(`stopped; ${flags.perImage === undefined ? "nothing was written" : `${again} goes on from here`}`);
     process.exitCode = exitCode();
   } finally {
     done();
   }
+}
+
+/** What --chart shows beside the bits: calibration, and what a level's patches cost by how many were known. */
+const foundIn = (total: Breakdown, config: ModelConfig) => ({
+  calibration: calibrationOf(total),
+  levels: levelsOf(total).map((points, l) => {
+    const { tokens: patches, patch } = placedLevels(config)[l];
+    return { name: `level ${l + 1}: ${patch === 1 ? "pixels" : `patches of ${patch}x${patch}`}`, patches, points };
+  }),
+});
+
+function chartSvg(
+  found: ReturnType<typeof foundIn>,
+  { model, kind, scored }: { model: string; kind: Likelihood; scored: readonly Scored[] },
+): string {
+  const { channels, guiding, bits, error } = summaryOf(scored);
+  const bars = [
+    { name: "all", bits, error },
+    ...channels.map((channel, c) => ({ ...channel, name: channelName(c, channels.length) })),
+    ...(guiding > 0 ? [{ ...meanOf(scored.map((one) => one.guiding)), name: "guiding" }] : []),
+  ];
+  const subtitle = `bits per dimension of ${scored.length} images, ${told[kind]}, lower is better`;
+  return likelihoodSvg({ title: `Likelihood of ${basename(model)}`, subtitle, bars, ...found });
 }
 
 const shownImages = 8;
@@ -195,14 +235,6 @@ function partOf(dataset: Dataset, { part, images }: LikelihoodFlags): Split {
       `the ${part} part of ${dataset.name} has ${split.count} images; a mean with its error needs at least 2, give --held-out or --part train`,
     );
   return images === undefined ? split : evenly(split, images);
-}
-
-async function checksum(path: string, signal: AbortSignal): Promise<string> {
-  const hashing = sha256Of(path, { signal });
-  for (;;) {
-    const { done, value } = await hashing.next();
-    if (done) return value;
-  }
 }
 
 const lineOf = (

@@ -2,14 +2,25 @@
 
 import type { Command } from "commander";
 import { helpOption } from "./engine.ts";
+import { addFeatures } from "./evaluate-features.ts";
 import { addLikelihood } from "./evaluate-likelihood.ts";
+import { addMemorisation } from "./evaluate-memorisation.ts";
+import { addQuality } from "./evaluate-quality.ts";
 
 export function addEvaluate(program: Command): void {
   const evaluate = program
     .command("evaluate")
     .summary("measure a model")
-    .description("Measure a model: the likelihood of images.")
+    .description(
+      "Measure a model: the likelihood of images, the quality of what it generates, and how much it learnt by heart.",
+    )
     .addHelpOption(helpOption())
-    .addHelpText("after", "\nExample:\n  fractalgen evaluate likelihood --model emoji --data emoji");
+    .addHelpText(
+      "after",
+      "\nExamples:\n  fractalgen evaluate likelihood --model emoji --data emoji\n  fractalgen evaluate quality --generated emoji --reference emoji\n  fractalgen evaluate memorisation --generated emoji --data emoji --pairs pairs.png",
+    );
   addLikelihood(evaluate);
+  addQuality(evaluate);
+  addMemorisation(evaluate);
+  addFeatures(evaluate);
 }

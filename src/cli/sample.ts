@@ -1,20 +1,13 @@
 /** `fractalgen sample`: images from a model as a labelled grid, one by one, and as an animation. */
 
-import { availableParallelism } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { ModelConfig } from "../config/model.ts";
-import { placedLevels } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
-import { externalModel } from "../files/external.ts";
-import type { ModelFolder } from "../files/model.ts";
 import { gridLayout, gridPng, imagePng } from "../pictures/grid.ts";
-import { samplingWithin } from "../sample/memory.ts";
-import { createSampler, type Frame, type Sampler } from "../sample/sampler.ts";
-import type { Schedule } from "../sample/schedule.ts";
-import { parallelSampler } from "../workers/sampling.ts";
+import type { Frame } from "../sample/sampler.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { filming, type Picture } from "./film.ts";
 import { interruptible } from "./interrupt.ts";
@@ -22,20 +15,15 @@ import { findModel, parseClasses, shippedModels } from "./models.ts";
 import { checkFile, checkFolder } from "./outputs.ts";
 import { preview } from "./preview.ts";
 import { duration, progressOn, rateOf } from "./progress.ts";
-import { freeMemory } from "./space.ts";
-import { bytes, collected, filled, number, oneOf, whole, wholes } from "./values.ts";
+import { bytes, collected, filled, whole } from "./values.ts";
+import { addSamplingOptions, openSampler, type SamplingFlags, settingsOf } from "./sampling-options.ts";
 import { version } from "./version.ts";
 
-interface SampleFlags {
+interface SampleFlags extends SamplingFlags {
   model: string;
   class?: string;
   count: number;
   seed: number;
-  guidance?: number;
-  schedule?: Schedule;
-  temperature?: number;
-  filterThreshold?: number;
-  iterations?: number[];
   batch: number;
   memory?: number;
   out: string;
@@ -48,11 +36,9 @@ interface SampleFlags {
   threads?: number;
 }
 
-const schedules = ["linear", "constant"] as const satisfies readonly Schedule[];
-
 export function addSample(program: Command): void {
   const ships = shippedModels();
-  program
+  const command = program
     .command("sample")
     .summary("generate images")
     .description("Generate images: a labelled grid, and where asked for each on its own and an animation.")
@@ -75,20 +61,8 @@ export function addSample(program: Command): void {
       whole({ least: 0, most: Number.MAX_SAFE_INTEGER }),
       0,
     )
-    .optionsGroup("How they are drawn (default: as the model says):")
-    .option("--guidance <w>", "how strongly the class counts; 1: as trained", number({ least: 0, most: 1000 }))
-    .addOption(
-      new Option("--schedule <name>", "guidance over the first level's steps")
-        .choices(schedules)
-        .argParser(oneOf(schedules)),
-    )
-    .option("--temperature <t>", "logits are multiplied by it: above 1 sharpens", number({ above: 0, most: 1000 }))
-    .option("--filter-threshold <p>", "guidance leaves less likely bytes alone", number({ least: 0, most: 1 }))
-    .option(
-      "--iterations <list>",
-      "steps at each level above the pixels, such as 64,16",
-      wholes({ least: 1, most: 65536 }),
-    )
+    .optionsGroup("How they are drawn (default: as the model says):");
+  addSamplingOptions(command)
     .optionsGroup("What is written:")
     .option(
       "--out <file>",
@@ -132,10 +106,7 @@ async function sample(flags: SampleFlags): Promise<void> {
   const film = flags.animate === undefined ? undefined : filming(flags.animate, picture);
 
   const engine = await openEngine(flags);
-  const { sampler, batch } =
-    engine.provider === "cpu"
-      ? onProcessor(model, { ...flags, ...settings })
-      : { sampler: createSampler(engine, externalModel(model)), batch: flags.batch };
+  const { sampler, batch } = openSampler(engine, model, { ...flags, ...settings });
   const progress = progressOn(process.stderr, { quiet: flags.json, preview: flags.preview });
   progress.update("loading the model");
   const { signal, met, done } = interruptible();
@@ -198,41 +169,10 @@ async function sample(flags: SampleFlags): Promise<void> {
   }
 }
 
-/** A sampler on as many threads, with as many images side by side, as memory has room for. */
-function onProcessor(
-  model: ModelFolder,
-  { count, memory = freeMemory(), threads = availableParallelism(), ...flags }: SampleFlags & Settings,
-): { sampler: Sampler; batch: number } {
-  const weightBytes = [...model.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
-  const size = { batch: Math.min(flags.batch, count), lanes: threads, guided: flags.guidance !== 1, weightBytes };
-  const { batch, lanes } = samplingWithin(model.config, { ...size, iterations: flags.iterations }, memory);
-  return { sampler: parallelSampler(model, { threads, lanes }), batch };
-}
-
 /** What a model without a name is called: its folder, or that of the run whose last checkpoint it is. */
 function nameOf(folder: string): string {
   const path = resolve(folder);
   return basename(basename(path) === "last" ? dirname(path) : path);
-}
-
-/** The options that images depend on. */
-type Settings = Required<Pick<SampleFlags, "guidance" | "schedule" | "temperature" | "filterThreshold" | "iterations">>;
-
-/** With the model's own where none was given. */
-function settingsOf(flags: SampleFlags, { sampling, levels, ...config }: ModelConfig): Settings {
-  const above = placedLevels({ sampling, levels, ...config });
-  const { iterations = sampling.iterations ?? above.map(({ tokens }) => tokens) } = flags;
-  if (iterations.length !== above.length)
-    throw new UserError(
-      `--iterations: expected ${above.length} numbers, one for each of the model's levels above the pixels, such as ${above.map(({ tokens }) => tokens).join(",")}, got ${iterations.length}`,
-    );
-  return {
-    guidance: flags.guidance ?? sampling.guidance,
-    schedule: flags.schedule ?? sampling.schedule,
-    temperature: flags.temperature ?? sampling.temperature,
-    filterThreshold: flags.filterThreshold ?? sampling.filterThreshold,
-    iterations,
-  };
 }
 
 /** An image reader's usual limit (sharp's, 16383 squared). */

@@ -2,18 +2,24 @@
 
 import type { TrainingConfig } from "../config/training.ts";
 import type { TrainingRecord } from "../train/trainer.ts";
+import { kernelName, type QualityRecord } from "./train-quality.ts";
 import { duration, type Progress, rateOf } from "./progress.ts";
 
 /** Averages of the last twenty steps or so; the time left counts evaluations and checkpoints in. */
-export function reporter({ batch, steps }: TrainingConfig, progress: Progress): (record: TrainingRecord) => void {
+export function reporter(
+  { batch, steps }: TrainingConfig,
+  progress: Progress,
+): (record: TrainingRecord | QualityRecord) => void {
   let bits = 0;
   let loss = 0;
   let seconds = 0;
   let heldOut = "";
+  let quality = "";
   let seen = 0;
   const started = performance.now();
   return (record) => {
     if (record.kind === "evaluation") heldOut = `  held out ${record.bits.toFixed(3)}`;
+    if (record.kind === "quality") quality = `  ${kernelName(record)} ${record.kernelDistance.mean.toPrecision(3)}`;
     if (record.kind !== "step") return;
     const weight = Math.max(0.05, 1 / ++seen);
     const smooth = (before: number, now: number) => before + weight * (now - before);
@@ -25,7 +31,7 @@ export function reporter({ batch, steps }: TrainingConfig, progress: Progress): 
     const ahead = left > 0 ? `${duration(left * Math.max(seconds, whole))} left` : "now all held-out images";
     // A narrow terminal cuts the end off.
     progress.update(
-      `step ${record.step} of ${steps}, ${ahead}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}  ${rateOf(batch / seconds)}`,
+      `step ${record.step} of ${steps}, ${ahead}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}${quality}  ${rateOf(batch / seconds)}`,
     );
   };
 }

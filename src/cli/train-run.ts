@@ -14,6 +14,7 @@ import { type EventLog, openEvents } from "../files/tensorboard.ts";
 import { curveSvg } from "../pictures/curve.ts";
 import { type DataRecord, saveCheckpoint, type TrainingState } from "../train/checkpoint.ts";
 import type { TrainingRecord } from "../train/trainer.ts";
+import { kernelName, type OnlineQuality, type QualityRecord } from "./train-quality.ts";
 import { sampleGrid } from "./train-samples.ts";
 import { appendRecord, type LogRecord, readLog, trimLog } from "./training-log.ts";
 
@@ -25,6 +26,8 @@ export interface RunOptions {
   dataset: Dataset;
   /** Draw a grid at each checkpoint. */
   samples: boolean;
+  /** Measures samples where `kidSteps` asks for it. */
+  quality?: OnlineQuality;
   /** Print the records too. */
   json?: boolean;
   /** Reference points: files made, of how many. */
@@ -35,14 +38,17 @@ export interface RunOptions {
 export interface Run {
   /** The reference points as a small table. */
   references: string;
-  /** Writes what training tells; at a checkpoint the state, the curve and, unless it is to stop, a grid of samples. */
-  add(record: TrainingRecord): Promise<void>;
+  /**
+   * Writes what training tells; at a checkpoint the state, the curve and, unless it is to stop, a grid of samples and what
+   * samples are measured to be, which it returns.
+   */
+  add(record: TrainingRecord): Promise<QualityRecord | undefined>;
   close(): Promise<void>;
 }
 
 /** Opens the folder of a new run, or of one that goes on from `state.step`. Stopped before it is open, it throws. */
 export async function openRun(out: string, engine: Engine, options: RunOptions): Promise<Run> {
-  const { model, training, state, data, dataset, samples, json, onReferences, signal } = options;
+  const { model, training, state, data, dataset, samples, quality, json, onReferences, signal } = options;
   signal?.throwIfAborted();
   const log = join(out, "log.jsonl");
   // A run that ended before its first checkpoint may have been of other images.
@@ -61,7 +67,14 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
   }
   const events = await openEvents(out, state.step > 0 ? { step: state.step } : {});
 
-  async function checkpoint(): Promise<void> {
+  const due = () =>
+    !signal?.aborted &&
+    training.kidSteps > 0 &&
+    (state.step % training.kidSteps === 0 || state.step === training.steps);
+  const drawCurve = () =>
+    writeFileAtomic(join(out, "curve.svg"), curveOf(records, { references: references!, training }));
+
+  async function checkpoint(): Promise<QualityRecord | undefined> {
     checkFinite(state);
     const folder = join(out, "last");
     await saveCheckpoint(folder, { model, training, dataset: data, state });
@@ -69,13 +82,20 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
       await replaceFolder(join(out, named(state.step)), (temporary) =>
         writeModelFolder(temporary, model, state.average),
       );
-    await writeFileAtomic(join(out, "curve.svg"), curveOf(records, { references: references!, training }));
+    await drawCurve();
     const png = samples && (await sampleGrid(engine, folder, { signal }));
-    if (!png) return;
-    const path = join(out, "samples", `${named(state.step)}.png`);
-    await writeFileAtomic(path, png);
-    await copyFile(path, join(out, "samples", "latest.png"));
-    await events.image(state.step, "samples", png);
+    if (png) {
+      const path = join(out, "samples", `${named(state.step)}.png`);
+      await writeFileAtomic(path, png);
+      await copyFile(path, join(out, "samples", "latest.png"));
+      await events.image(state.step, "samples", png);
+    }
+    const measured = due() ? await quality?.measure(folder, state.step) : undefined;
+    if (!measured) return undefined;
+    await write(measured);
+    await events.scalars(state.step, { [`samples/${kernelName(measured)}`]: measured.kernelDistance.mean });
+    await drawCurve();
+    return measured;
   }
 
   return {
@@ -83,7 +103,7 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
     async add(record) {
       await write(record);
       await addEvents(events, record, training);
-      if (record.kind === "checkpoint") await checkpoint();
+      return record.kind === "checkpoint" ? checkpoint() : undefined;
     },
     close: () => events.close(),
   };
@@ -118,7 +138,14 @@ function curveOf(
 ): string {
   const points = (kind: "step" | "evaluation") =>
     records.flatMap((record) => (record.kind === kind ? [{ step: record.step, bits: record.bits }] : []));
+  const measured = records.filter((record) => record.kind === "quality");
   return curveSvg({
+    extra: [...new Set(measured.map(kernelName))].map((name) => ({
+      name,
+      points: measured
+        .filter((record) => kernelName(record) === name)
+        .map(({ step, kernelDistance: { mean } }) => ({ step, value: mean })),
+    })),
     training: points("step"),
     heldOut: points("evaluation"),
     references,

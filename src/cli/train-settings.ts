@@ -44,6 +44,7 @@ export interface TrainFlags extends Partial<TrainingConfig> {
   epochs?: number;
   blr?: number;
   memory?: number;
+  features?: string;
   cache: string;
   samples: boolean;
   json?: boolean;
@@ -230,6 +231,8 @@ const settingNames = [
   "seed",
   "evaluateSteps",
   "evaluateImages",
+  "kidSteps",
+  "kidImages",
   "checkpointSeconds",
   "saveSteps",
 ] as const satisfies readonly (keyof TrainingConfig)[];

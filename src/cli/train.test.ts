@@ -10,6 +10,8 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeDatasetFile } from "../data/dataset-file.ts";
 import { emojiFileName } from "../data/emoji.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { trainFeatures } from "../evaluate/own-features-training.ts";
 import { readModelFolder } from "../files/model.ts";
 import { readSafetensors } from "../files/safetensors.ts";
 import { loadCheckpoint } from "../train/checkpoint.ts";
@@ -141,6 +143,37 @@ it("fills a folder that a person can open", async () => {
   // a resumed run has a second event file, and its pictures too
   expect(readdirSync(at("run")).filter((name) => name.includes("tfevents"))).toHaveLength(2);
   expect(readdirSync(at("run/samples"))).toContain("latest.png");
+});
+
+it("measures samples at chosen steps and at the end: in the log, the curve and TensorBoard's events", async () => {
+  for await (const _ of trainFeatures(await nodeEngine(), tinyDataset(), { folder: at("own"), steps: 3, batch: 4 }));
+  const args = ["--kid-steps", "4", "--kid-images", "6", "--features", at("own"), "--no-samples"];
+  const { code, out } = await program([...fresh(at("measured"), 6), "--json", ...args]);
+  expect(code).toBe(0);
+  const logged = records(out).filter(({ kind, step }) => kind !== "step" && step > 0);
+  expect(logged.map(({ kind, step }) => `${kind} ${step}`)).toEqual([
+    "evaluation 4",
+    "checkpoint 4",
+    "quality 4",
+    "evaluation 5",
+    "evaluation 6",
+    "checkpoint 6",
+    "quality 6",
+  ]);
+  expect(logged[2]).toMatchObject({
+    kernelDistance: { mean: expect.any(Number), spread: expect.any(Number) },
+    images: 6,
+    features: { kind: "own", name: expect.stringContaining("own features of tiny") },
+  });
+  expect(readFileSync(at("measured/log.jsonl"), "utf8")).toBe(out);
+  expect(readFileSync(at("measured/curve.svg"), "utf8")).toContain("own kernel distance");
+  const events = readdirSync(at("measured")).find((name) => name.includes("tfevents"))!;
+  expect(readFileSync(join(at("measured"), events), "latin1")).toContain("samples/own kernel distance");
+  const wrong = await program([...fresh(at("unmeasured"), 6), "--kid-steps", "4", "--features", at("pictures")]);
+  expect([wrong.code, wrong.err.trim().split("\n").at(-1)]).toEqual([
+    2,
+    expect.stringMatching(/holds no network of own features/),
+  ]);
 });
 
 it("loses nothing before the last checkpoint when it is killed at any of 20 moments", async () => {

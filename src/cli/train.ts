@@ -1,6 +1,5 @@
 /** `fractalgen train`: trains a model on any images, tells how it goes, stops and resumes without loss. */
 
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { sizes } from "../config/presets.ts";
@@ -10,15 +9,16 @@ import { openDataset } from "../data/open.ts";
 import { makeFolder } from "../files/atomic.ts";
 import { train } from "../train/trainer.ts";
 import { parallelTrainingStep } from "../workers/training.ts";
+import { defaultCache } from "./cache.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { interruptible } from "./interrupt.ts";
 import { duration, progressOn } from "./progress.ts";
 import { beginning, checkSame, type Prepared, settle, type TrainFlags } from "./train-settings.ts";
+import { type OnlineQuality, openOnlineQuality } from "./train-quality.ts";
 import { reporter } from "./train-report.ts";
 import { openRun, type Run } from "./train-run.ts";
 import { bytes, filled, number, oneOf, whole } from "./values.ts";
 
-const defaultCache = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
 const schedules = ["cosine", "constant"] as const satisfies readonly TrainingConfig["schedule"][];
 const kinds = ["mar", "ar"] as const;
 
@@ -74,6 +74,9 @@ export function addTrain(program: Command): void {
     .option("--save-steps <n>", "between checkpoints that are kept, as step-000500/; 0 for none", whole({ least: 0 }))
     .option("--evaluate-steps <n>", "between held-out likelihoods", whole({ least: 1 }))
     .option("--evaluate-images <n>", "held-out images these take; the last one takes all", whole({ least: 1 }))
+    .option("--kid-steps <n>", "between KIDs of samples; 0 for none (the default)", whole({ least: 0 }))
+    .option("--kid-images <n>", "images drawn for one (default: 256)", whole({ least: 2, most: 100_000 }))
+    .option("--features <name|dir>", "what KID is measured with, as for evaluate quality", filled)
     .optionsGroup("How it runs:")
     .option(
       "--micro-batch <n>",
@@ -82,7 +85,7 @@ export function addTrain(program: Command): void {
     )
     .option("--checkpointing", "compute again what gradients need instead of keeping it: less memory, same result")
     .option("--memory <size>", "such as 3GB: picks these two (default: half of what is free)", bytes)
-    .option("--cache <dir>", "where decoded data sets are kept", filled, join(defaultCache, "fractalgen"))
+    .option("--cache <dir>", "where decoded data sets are kept", filled, defaultCache())
     .option("--no-samples", "no sample grids")
     .option("--json", "print the log's records as lines of JSON, no progress")
     .addOption(deviceOption())
@@ -157,20 +160,25 @@ async function trainAndWrite(
   const engine = await openEngine(flags);
   const step = await parallelTrainingStep(model, { ...training, provider: engine.provider });
   let run: Run | undefined;
+  let quality: OnlineQuality | undefined;
   try {
+    if (training.kidSteps > 0)
+      quality = await openOnlineQuality(engine, { ...flags, dataset: prepared.dataset, training, progress, signal });
     const onReferences = (at: number, total: number) =>
       progress.update(`reference points: PNG and WebP of the held-out images: ${at} of ${total}`);
-    run = await openRun(out, engine, { ...prepared, samples: flags.samples, json: flags.json, onReferences, signal });
+    const { samples, json } = flags;
+    run = await openRun(out, engine, { ...prepared, samples, quality, json, onReferences, signal });
     onOpen();
     progress.clear();
     if (!flags.json) console.error(run.references);
     const report = reporter(training, progress);
     for await (const record of train(engine, { ...prepared, step, signal })) {
-      await run.add(record);
-      report(record);
+      const measured = await run.add(record);
+      report(measured ?? record);
     }
   } finally {
     await run?.close();
+    await quality?.close();
     await step.dispose();
     progress.clear();
   }

@@ -4,9 +4,10 @@ import { existsSync, readFileSync } from "node:fs";
 import type { ReferencePoint } from "../data/references.ts";
 import { appendLine, writeFileAtomic } from "../files/atomic.ts";
 import type { TrainingRecord } from "../train/trainer.ts";
+import type { QualityRecord } from "./train-quality.ts";
 
-/** What training tells, and at the head what the data take by other means. */
-export type LogRecord = TrainingRecord | { kind: "references"; step: 0; references: ReferencePoint[] };
+/** What training tells, what samples are measured to be, and at the head what the data take by other means. */
+export type LogRecord = TrainingRecord | QualityRecord | { kind: "references"; step: 0; references: ReferencePoint[] };
 
 export const appendRecord = (path: string, record: LogRecord): Promise<void> =>
   appendLine(path, JSON.stringify(record));

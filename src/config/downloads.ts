@@ -1,4 +1,4 @@
-/** Where the published checkpoints lie. The only place that knows their addresses; it knows nothing of downloading. */
+/** Where published weights lie. The only place that knows their addresses; it knows nothing of downloading. */
 
 import type { PublishedName } from "./published.ts";
 
@@ -6,7 +6,7 @@ export interface PublishedCheckpoint {
   url: string;
   /** Its name on disk, as published. */
   file: string;
-  /** In hexadecimal digits. None is published, so the first download's is recorded and later reading is held to it. */
+  /** In hexadecimal digits. Where none is published, the first download's is recorded and later reading is held to it. */
   sha256?: string;
 }
 
@@ -21,6 +21,13 @@ export const publishedCheckpoints: Record<PublishedName, PublishedCheckpoint> = 
   fractalmar_base_in256: dropbox("zrdm7853ih4tcv98wmzhe", "rlkey=htq9yuzovet7d6ioa64s1xxd0&st=4c4d93vs"), // 0.75 GB
   fractalmar_large_in256: dropbox("y1k05xx7ry8521ckxkqgt", "rlkey=wolq4krdq7z7eyjnaw5ndhq6k&st=vjeu5uzo"), // 1.75 GB
   fractalmar_huge_in256: dropbox("t2rru8xr6wm23yvxskpww", "rlkey=dn9ss9zw4zsnckf6bat9hss6h&st=y7w921zo"), // 3.40 GB
+};
+
+/** FID's Inception-v3 as torch-fidelity publishes it, 96 MB; its name ends in the first digits of the checksum. */
+export const publishedInception: PublishedCheckpoint & { sha256: string } = {
+  url: "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+  file: "weights-inception-2015-12-05-6726825d.pth",
+  sha256: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 };
 
 function dropbox(id: string, access: string): PublishedCheckpoint {

@@ -45,6 +45,10 @@ const schema = z.strictObject({
   evaluateSteps: z.int().min(1).default(200),
   /** The most held-out images that these take, evenly spaced; the last one takes all. */
   evaluateImages: z.int().min(1).default(256),
+  /** Steps between KIDs of samples, each with a checkpoint; 0 for none. */
+  kidSteps: z.int().min(0).default(0),
+  /** Images that are drawn for one. */
+  kidImages: z.int().min(2).max(100_000).default(256),
 });
 
 export type TrainingConfig = z.infer<typeof schema>;

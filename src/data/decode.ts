@@ -50,22 +50,11 @@ interface Decoding extends Pick<DecodeOptions, "onProgress" | "signal"> {
   skip: (name: string, reason: string) => void;
 }
 
-async function decodeAll(
-  source: Source,
-  { target: { size, channels }, writer, skip, onProgress, signal }: Decoding,
-): Promise<Decoded> {
+async function decodeAll(source: Source, { target, writer, skip, onProgress, signal }: Decoding): Promise<Decoded> {
   const total = source.count.train + source.count.heldOut;
   const decoded: Decoded = { names: [], labels: [], heldOut: [] };
-  const prepare = async (image: SourceImage) => {
-    const pixels = await decode(image.picture).catch(reasonOf);
-    if (typeof pixels === "string") return { image, reason: pixels };
-    // Its header said otherwise: files can change, and some formats hold several images.
-    if (Math.min(pixels.width, pixels.height) < size)
-      return { image, reason: `has ${pixels.width}x${pixels.height} pixels, too few for ${size}x${size}` };
-    return { image, data: centerCrop(toChannels(pixels, channels), size).data };
-  };
   let done = 0;
-  for await (const { image, data, reason = "" } of inOrder(source.images(), prepare, { signal })) {
+  for await (const { image, data, reason = "" } of decodedImages(source, target, { signal })) {
     if (data) {
       await writer.append(data);
       decoded.names.push(image.name);
@@ -75,6 +64,33 @@ async function decodeAll(
     onProgress?.(++done, total);
   }
   return decoded;
+}
+
+export interface DecodedImage {
+  image: SourceImage;
+  /** Bytes [size, size, channels]; without them `reason` says why. */
+  data?: Uint8Array;
+  reason?: string;
+}
+
+/** All images of a source in its order, decoded and cropped. */
+export async function* decodedImages(
+  source: Source,
+  { size, channels }: Target,
+  { signal }: { signal?: AbortSignal } = {},
+): AsyncGenerator<DecodedImage> {
+  yield* inOrder(
+    source.images(),
+    async (image): Promise<DecodedImage> => {
+      const pixels = await decode(image.picture).catch(reasonOf);
+      if (typeof pixels === "string") return { image, reason: pixels };
+      // Its header said otherwise: files can change, and some formats hold several images.
+      if (Math.min(pixels.width, pixels.height) < size)
+        return { image, reason: `has ${pixels.width}x${pixels.height} pixels, too few for ${size}x${size}` };
+      return { image, data: centerCrop(toChannels(pixels, channels), size).data };
+    },
+    { signal },
+  );
 }
 
 interface Splitting extends Pick<DecodeOptions, "where" | "share"> {

@@ -50,8 +50,8 @@ export async function openDataset(source: string, options: DataOptions): Promise
   const { cache, signal } = options;
   signal?.throwIfAborted();
   const heldOut = heldOutOf(options);
-  const found = await find(source, { signal });
-  const other = typeof heldOut === "string" ? await find(heldOut, { signal }) : undefined;
+  const found = await findSource(source, { signal });
+  const other = typeof heldOut === "string" ? await findSource(heldOut, { signal }) : undefined;
   const path = join(
     cache,
     fileName(source, { ...options, heldOut: other ? resolve(heldOut as string) : heldOut, found, other }),
@@ -124,7 +124,7 @@ async function openParts(
 }
 
 /** What kind of source a path is: a folder by the names in it, a file by its first bytes. */
-async function find(path: string, { signal }: { signal?: AbortSignal }): Promise<Found> {
+export async function findSource(path: string, { signal }: { signal?: AbortSignal }): Promise<Found> {
   const entry = await reading(path, () => stat(path)).catch((error: unknown) => {
     if (!(error instanceof UserError)) throw error;
     const hint = /[\\/]/.test(path) ? "" : didYouMean(path, ["emoji"]);

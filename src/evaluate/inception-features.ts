@@ -2,25 +2,20 @@
 
 import type { HostTensor } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
-import { convertNetwork, type Network, openNetwork } from "../files/inception.ts";
+import { publishedInception } from "../config/downloads.ts";
+import type { Conversion } from "../files/convert.ts";
+import { type Network, openNetwork, openNetworkConversion } from "../files/inception.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { type InceptionFeature, inceptionGraph, inceptionParameters } from "./inception.ts";
 
-/** Where the weights are published; 96 MB. */
-export const inceptionWeights = {
-  url: "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
-  bytes: 95_628_359,
-  sha256: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-};
-
 const inception = (): Network => ({
   name: "FID's Inception-v3",
-  source: "weights-inception-2015-12-05-6726825d.pth as torch-fidelity publishes it, or what was converted from it",
+  source: `${publishedInception.file} as torch-fidelity publishes it, or what was converted from it`,
   parameters: inceptionParameters(),
 });
 
-/** Writes the published weights as the safetensors file that `openInception` takes. */
-export const convertInception = (path: string, out: string): Promise<void> => convertNetwork(inception(), path, out);
+/** Opens the published weights, to write them as the safetensors file that `openInception` takes. */
+export const openInceptionConversion = (path: string): Promise<Conversion> => openNetworkConversion(inception(), path);
 
 export interface Inception<F extends InceptionFeature> {
   /** Features of images, bytes [B, H, W, 3] of any height and width: each [B, width], float32. */

@@ -1,12 +1,15 @@
 /** Bits per dimension of images under a model, image by image. Knows no files and no terminals. */
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
+import { float32, type HostTensor } from "../core/arrays.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { type Split } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import { writeOnnx, type WeightData } from "../graph/onnx.ts";
 import { lossGraph } from "../model/loss.ts";
+import { modelParameters } from "../model/parameters.ts";
 import { planFeeds } from "../model/plan.ts";
+import { addPredictions, type Breakdown, emptyBreakdown } from "./breakdown.ts";
 import { passOver, type Predicted, type View, viewsInOrder } from "./passes.ts";
 
 /**
@@ -27,6 +30,10 @@ export interface LikelihoodOptions {
   seed?: number;
   /** Views of images that are computed together. */
   batch?: number;
+  /** Add up what `Breakdown` has as well, which takes some time. */
+  breakdown?: boolean;
+  /** Keep the memory of a batch for the next, which is faster: the default. */
+  keepMemory?: boolean;
   /** Images before this one are left out: they were done before. */
   from?: number;
   signal?: AbortSignal;
@@ -42,43 +49,55 @@ export interface ImageLikelihood {
   guiding: number;
   /** Bits of every value: [S, S, C]; each once for exact likelihoods, else weighted by what it stands for. */
   map: Float32Array;
+  /** Where it was asked for. */
+  breakdown?: Breakdown;
 }
 
 /** Which likelihood a model has. */
 export const likelihoodOf = (config: ModelConfig, { inOrder = false }: LikelihoodOptions = {}): Likelihood =>
   placedLevels(config).every(({ kind }) => kind === "ar") ? "exact" : inOrder ? "order" : "estimate";
 
-interface Model {
-  config: ModelConfig;
-  folder: string;
-  weights: (name: string) => WeightData;
-}
+/** With its weights in a file of a folder, or as values. */
+type Model = { config: ModelConfig } & (
+  | { folder: string; weights: (name: string) => WeightData; values?: undefined }
+  | { folder?: undefined; weights?: undefined; values: ReadonlyMap<string, Float32Array> }
+);
+
+/** What one estimate of an image shows and hides. */
+export const estimateView = (image: number, { seed = 0, pass = 0 } = {}): View => ({
+  image,
+  key: derive(derive(derive(seedKey(seed), 11), image), pass),
+});
 
 /** The images of a split one after another. An image's number depends on its index, the seed and the options alone. */
 export async function* likelihoods(
   engine: Engine,
-  { config, folder, weights }: Model,
+  { config, folder, weights, values }: Model,
   split: Split,
   options: LikelihoodOptions = {},
 ): AsyncGenerator<ImageLikelihood> {
-  const { inOrder = false, conditional = false, seed = 0, batch = 64, from = 0, signal } = options;
+  const { inOrder = false, conditional = false, seed = 0, batch = 64, from = 0, keepMemory, signal } = options;
   const passes = likelihoodOf(config, options) === "exact" ? 1 : (options.passes ?? 1);
   const { imageSize: size, channels, classes } = config;
-  const { each } = lossGraph(config);
+  const { each, likeliest } = lossGraph(config);
   const outputs = {
     pixels: each.pixels,
+    ...(options.breakdown ? likeliest : {}),
     ...Object.fromEntries([...each.guiding].map(([l, x]) => [`guiding.${l}`, x])),
   };
-  const session = await engine.session(writeOnnx(outputs, { weights }), { folder });
+  const session = await engine.session(writeOnnx(outputs, { weights }), { folder, keepMemory });
+  const parameters: Record<string, HostTensor> = {};
+  if (values)
+    for (const { name, shape } of modelParameters(config)) parameters[name] = float32(values.get(name)!, shape);
   const bytes = size * size * channels;
-  const sums = new Map<number, { map: Float64Array; guiding: number; left: number }>();
+  const sums = new Map<number, Sum>();
 
   async function run(views: readonly View[]): Promise<void> {
-    const { feeds, pixels, squares } = passOver(config, views, { inOrder });
+    const { feeds, pixels, known, squares } = passOver(config, views, { inOrder });
     const images = new Uint8Array(views.length * bytes);
     views.forEach(({ image }, i) => images.set(split.image(image), i * bytes));
     const labels = Int32Array.from(views, ({ image }) => (conditional ? split.labels[image] : classes.length));
-    const results = await session.run({ ...feeds, ...planFeeds(config, { images, labels }) });
+    const results = await session.run({ ...parameters, ...feeds, ...planFeeds(config, { images, labels }) });
     const spread = (
       name: string,
       { image, weight, ...at }: Predicted,
@@ -91,10 +110,11 @@ export async function* likelihoods(
     };
     spread("pixels", pixels, (sum, value, at) => (sum.map[at] += value));
     for (const l of each.guiding.keys()) spread(`guiding.${l}`, squares[l], (sum, value) => (sum.guiding += value));
+    if (options.breakdown) addPredictions((image) => sums.get(image)!.breakdown!, { pixels, known, results });
     for (const { image } of views) sums.get(image)!.left--;
   }
 
-  function finished(index: number, { map, guiding }: Sum): ImageLikelihood {
+  function finished(index: number, { map, guiding, breakdown }: Sum): ImageLikelihood {
     const bit = 1 / Math.LN2 / passes;
     const own = new Float64Array(channels);
     map.forEach((nats, at) => (own[at % channels] += nats));
@@ -105,17 +125,19 @@ export async function* likelihoods(
       channels: Array.from(own, (nats) => (nats * bit) / size ** 2),
       guiding: (guiding * bit) / bytes,
       map: Float32Array.from(map, (nats) => nats * bit),
+      breakdown,
     };
   }
 
   try {
     let waiting: View[] = [];
     for (let image = from; image < split.count; image++) {
-      const key = derive(derive(seedKey(seed), 11), image);
-      const views = Array.from({ length: passes }, (_, pass) =>
-        inOrder ? viewsInOrder(config, image, derive(key, pass)) : [{ image, key: derive(key, pass) }],
-      ).flat();
-      sums.set(image, { map: new Float64Array(bytes), guiding: 0, left: views.length });
+      const views = Array.from({ length: passes }, (_, pass) => {
+        const view = estimateView(image, { seed, pass });
+        return inOrder ? viewsInOrder(config, image, view.key) : [view];
+      }).flat();
+      const breakdown = options.breakdown ? emptyBreakdown(config) : undefined;
+      sums.set(image, { map: new Float64Array(bytes), guiding: 0, breakdown, left: views.length });
       waiting.push(...views);
       while (waiting.length >= batch || (image === split.count - 1 && waiting.length > 0)) {
         signal?.throwIfAborted();
@@ -136,5 +158,6 @@ export async function* likelihoods(
 interface Sum {
   map: Float64Array;
   guiding: number;
+  breakdown?: Breakdown;
   left: number;
 }

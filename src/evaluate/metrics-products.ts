@@ -60,6 +60,28 @@ export async function* blocks(
     }
 }
 
+/** Calls `take` with the numbers of both rows and their squared distance, |a|² + |b|² - 2 a·b. */
+export function eachDistance(
+  { row, rows, column, columns, products }: Block,
+  { squaresA, squaresB }: { squaresA: Float64Array; squaresB: Float64Array },
+  take: (i: number, j: number, distance: number) => void,
+): void {
+  for (let i = row, at = 0; i < row + rows; i++)
+    for (let j = column; j < column + columns; j++, at++) {
+      const squares = squaresA[i] + squaresB[j];
+      const distance = squares - 2 * products[at];
+      take(i, j, distance > 1e-12 * squares ? distance : 0); // equal images, but for rounding
+    }
+}
+
+/** The squared length of every row. */
+export const squaresOf = ({ shape: [count, width], data }: Features): Float64Array =>
+  Float64Array.from({ length: count }, (_, i) => {
+    let sum = 0;
+    for (let at = i * width; at < (i + 1) * width; at++) sum += data[at] ** 2;
+    return sum;
+  });
+
 /** Refuses features that are no table of numbers, or of too few images. `metric` begins the sentence, `name` is the set's. */
 export function checkFeatures(
   { shape, data }: Features,

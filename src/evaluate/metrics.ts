@@ -8,13 +8,14 @@ import { derive, permutation, seedKey } from "../core/random.ts";
 import type { Engine } from "../engine/engine.ts";
 import { eigenvalues, factor } from "./metrics-eigenvalues.ts";
 import {
-  type Block,
   blocks,
   checkDimensions,
   checkFeatures,
+  eachDistance,
   type Features,
   float64,
   multiply,
+  squaresOf,
 } from "./metrics-products.ts";
 import type { Statistics } from "./statistics.ts";
 
@@ -191,27 +192,6 @@ async function squaredRadii(
     });
   return nearest.filter((_, i) => i % k === k - 1);
 }
-
-/** Calls `take` with the numbers of both rows and their squared distance, |a|² + |b|² - 2 a·b. */
-function eachDistance(
-  { row, rows, column, columns, products }: Block,
-  { squaresA, squaresB }: { squaresA: Float64Array; squaresB: Float64Array },
-  take: (i: number, j: number, distance: number) => void,
-): void {
-  for (let i = row, at = 0; i < row + rows; i++)
-    for (let j = column; j < column + columns; j++, at++) {
-      const squares = squaresA[i] + squaresB[j];
-      const distance = squares - 2 * products[at];
-      take(i, j, distance > 1e-12 * squares ? distance : 0); // equal images, but for rounding
-    }
-}
-
-const squaresOf = ({ shape: [count, width], data }: Features): Float64Array =>
-  Float64Array.from({ length: count }, (_, i) => {
-    let sum = 0;
-    for (let at = i * width; at < (i + 1) * width; at++) sum += data[at] ** 2;
-    return sum;
-  });
 
 /** A copy of some rows. */
 function gathered({ dtype, shape: [, width], data }: Features, rows: Int32Array): Features {

@@ -29,6 +29,8 @@ export interface Pass {
   /** lossGraph's `mask.l`, `take.l` and `inverse.l`. */
   feeds: Record<string, HostTensor>;
   pixels: Predicted;
+  /** For each level and pixel: how many patches of the level's square were known when the pixel's was predicted. */
+  known: Int32Array[];
   /** Squares of each level, whose guiding pixels are predicted where there are any. */
   squares: Predicted[];
 }
@@ -42,6 +44,8 @@ interface Square {
   /** Its patch of the level above: row and number. */
   row: number;
   place: number;
+  /** How many patches of that level's square were known before it. */
+  known: number;
   /** Of how many views of it this is which, counted down; nothing where there is one. */
   masked?: number;
 }
@@ -59,14 +63,15 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
   const levels = placedLevels(config);
   const feeds: Record<string, HostTensor> = {};
   const squares: Predicted[] = [];
-  let rows: Square[] = views.map((view) => ({ ...view, x: 0, y: 0, weight: 1, row: 0, place: 0 }));
+  let known: Int32Array[] = [];
+  let rows: Square[] = views.map((view) => ({ ...view, x: 0, y: 0, weight: 1, row: 0, place: 0, known: 0 }));
   levels.forEach(({ kind, tokens, grid, patch }, l) => {
     squares.push(predicted(rows, tokens));
     const count = conditionsRead(config, l);
     const mask = new Float32Array(rows.length * tokens);
     const below: Square[] = [];
     rows.forEach((square, row) => {
-      const add = (place: number, weight: number) =>
+      const add = (place: number, weight: number, known: number) =>
         below.push({
           ...square,
           x: square.x + (place % grid) * patch,
@@ -75,17 +80,20 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
           weight,
           row,
           place,
+          known,
           masked: undefined,
         });
       if (kind === "ar") {
-        for (let place = 0; place < tokens; place++) add(place, square.weight);
+        for (let place = 0; place < tokens; place++) add(place, square.weight, place);
         return;
       }
       const order = permutation(square.key, tokens);
       const masked = square.masked ?? 1 + Math.floor(uniform(square.key, 1_000_000) * tokens);
       for (const place of order.subarray(0, masked)) mask[row * tokens + place] = 1;
-      if (inOrder) add(order[masked - 1], square.weight);
-      else for (const place of order.subarray(0, masked).toSorted()) add(place, (square.weight * tokens) / masked);
+      if (inOrder) add(order[masked - 1], square.weight, tokens - masked);
+      else
+        for (const place of order.subarray(0, masked).toSorted())
+          add(place, (square.weight * tokens) / masked, tokens - masked);
     });
     if (kind === "mar") feeds[`mask.${l}`] = float32(mask, [rows.length, tokens]);
     // Read only by gradients.
@@ -106,19 +114,21 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
       }),
     );
     feeds[`take.${l}`] = int32(take, [taken.length, count]);
+    known = [...known.map((of) => intsOf(taken, ({ row }) => of[row])), intsOf(taken, ({ known }) => known)];
     rows = taken;
   });
-  return { feeds, squares, pixels: predicted(rows) };
+  return { feeds, squares, pixels: predicted(rows), known };
 }
+
+const intsOf = (rows: readonly Square[], of: (square: Square) => number): Int32Array => Int32Array.from(rows, of);
 
 /** Of a square that is seen several times, the view of which all is hidden counts: its guiding pixel is one. */
 function predicted(rows: readonly Square[], tokens?: number): Predicted {
-  const ints = (of: (square: Square) => number) => Int32Array.from(rows, of);
   const counts = ({ masked }: Square) => masked === undefined || masked === tokens;
   return {
-    image: ints(({ image }) => image),
-    x: ints(({ x }) => x),
-    y: ints(({ y }) => y),
+    image: intsOf(rows, ({ image }) => image),
+    x: intsOf(rows, ({ x }) => x),
+    y: intsOf(rows, ({ y }) => y),
     weight: Float64Array.from(rows, (square) => (counts(square) ? square.weight : 0)),
   };
 }

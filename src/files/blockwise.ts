@@ -2,24 +2,34 @@
 
 const mostNamed = 4;
 
-/** What is the same for several blocks, said once: "generator.blocks.2-5.norm1.weight", or how many of each block. */
-export function blockwise(items: readonly string[]): string[] {
+/**
+ * What is the same for several blocks, said once: "generator.blocks.2-5.norm1.weight", or how many of each block. The
+ * first few of these, and how many names are left.
+ */
+export function blockwise(items: readonly string[]): string {
   const blocks = new Map<string, number[]>(); // by what stands before and after the block's number
   for (const item of items) {
     const [, before, number, after] = /^(\S*\bblocks\.)(\d+)\.(.*)$/.exec(item) ?? [];
     const key = number === undefined ? item : `${before}\n${after}`;
     blocks.set(key, [...(blocks.get(key) ?? []), ...(number === undefined ? [] : [Number(number)])]);
   }
-  const tails = new Map<string, string[]>();
+  const tails = new Map<string, { of: string[]; blocks: number }>();
   for (const [key, numbers] of blocks) {
     const [before, after] = key.split("\n");
     const whole = before + runs(numbers);
-    tails.set(whole, [...(tails.get(whole) ?? []), ...(after === undefined ? [] : [after])]);
+    const { of } = tails.get(whole) ?? { of: [] };
+    tails.set(whole, { of: after === undefined ? of : [...of, after], blocks: numbers.length });
   }
-  return [...tails].flatMap(([before, of]) => {
-    if (of.length > mostNamed) return [`${of.length} each of ${before} such as ${of[0]}`];
-    return of.length === 0 ? [before] : of.map((after) => `${before}.${after}`);
+  const said = [...tails].flatMap(([before, { of, blocks: each }]) => {
+    if (of.length > mostNamed)
+      return [{ text: `${of.length} each of ${before} such as ${of[0]}`, names: of.length * each }];
+    return of.length === 0
+      ? [{ text: before, names: 1 }]
+      : of.map((after) => ({ text: `${before}.${after}`, names: each }));
   });
+  const first = said.length > mostNamed ? said.slice(0, mostNamed - 1) : said;
+  const left = items.length - first.reduce((sum, { names }) => sum + names, 0);
+  return first.map(({ text }) => text).join(", ") + (left > 0 ? ` and ${left} more` : "");
 }
 
 /** [0, 1, 2, 5] as "0-2,5". */

@@ -31,3 +31,12 @@ export async function recordedSha256(path: string): Promise<string | undefined> 
 
 export const recordSha256 = (path: string, sha256: string): Promise<void> =>
   writeFileAtomic(recordOf(path), `${sha256}  ${basename(path)}\n`);
+
+/** The same without progress. */
+export async function checksum(path: string, options: { signal?: AbortSignal } = {}): Promise<string> {
+  const hashing = sha256Of(path, options);
+  for (;;) {
+    const { done, value } = await hashing.next();
+    if (done) return value;
+  }
+}

@@ -7,7 +7,7 @@ import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { replaceFolder, writeFileAtomic } from "./atomic.ts";
-import { blockwise } from "./blockwise.ts";
+import { misfits } from "./misfits.ts";
 import { configName, weightsName } from "./model.ts";
 import { type Checkpoint, modelTensors, openCheckpoint, type TensorRef } from "./pth.ts";
 import { type TensorPieces, writeSafetensors } from "./safetensors.ts";
@@ -21,7 +21,7 @@ export interface Conversion {
   bytes: number;
   /** Optimiser steps done, where the optimiser's state is there and carried over. */
   step?: number;
-  /** Writes the folder whole or not at all; what an aborted signal stops leaves nothing behind. */
+  /** Writes the folder (of a network, the file) whole or not at all; what an aborted signal stops leaves nothing behind. */
   write: (out: string, options?: WriteOptions) => Promise<void>;
   close: () => Promise<void>;
 }
@@ -60,7 +60,8 @@ async function fitted(
   { optimizer }: { optimizer: boolean },
 ): Promise<Conversion> {
   const parameters = modelParameters(config);
-  const { tensors, problems } = compared(checkpoint, config);
+  const tensors = modelTensors(checkpoint);
+  const problems = misfits(tensors, parameters);
   const state = optimizer ? torchOptimizer(checkpoint.value, parameters, problems) : undefined;
   refuse(checkpoint.path, problems);
   const step = state && (await stepsDone(checkpoint, state.steps));
@@ -104,41 +105,9 @@ async function fitted(
 
 /** A checkpoint's weights by name, every one checked; all that does not fit is one UserError. */
 export function checkedTensors(checkpoint: Checkpoint, config: ModelConfig): Map<string, TensorRef> {
-  const { tensors, problems } = compared(checkpoint, config);
-  refuse(checkpoint.path, problems);
-  return tensors;
-}
-
-interface Compared {
-  tensors: Map<string, TensorRef>;
-  /** What does not fit, each a part of the sentence that `refuse` makes. */
-  problems: string[];
-}
-
-function compared(checkpoint: Checkpoint, config: ModelConfig): Compared {
   const tensors = modelTensors(checkpoint);
-  const wanted = new Map(modelParameters(config).map(({ name, shape }) => [name, shape]));
-  const sizes = (shape: readonly number[]) => `[${shape.join(", ")}]`;
-  const shared = [...wanted].flatMap(([name, shape]) => {
-    const found = tensors.get(name);
-    return found ? [{ name, shape: sizes(shape), found: sizes(found.shape), dtype: found.dtype }] : [];
-  });
-  const kinds: [what: string, of: string[]][] = [
-    ["missing", [...wanted.keys()].filter((name) => !tensors.has(name))],
-    ["unexpected", [...tensors.keys()].filter((name) => !wanted.has(name))],
-    [
-      "of another shape",
-      shared.filter(({ shape, found }) => shape !== found).map((at) => `${at.name} ${at.found} for ${at.shape}`),
-    ],
-    [
-      "of another type than float32",
-      shared.filter(({ dtype }) => dtype !== "float32").map(({ name, dtype }) => `${name} ${dtype}`),
-    ],
-  ];
-  const problems = kinds
-    .filter(([, of]) => of.length > 0)
-    .map(([what, of]) => `${of.length} ${what} (${blockwise(of).join(", ")})`);
-  return { tensors, problems };
+  refuse(checkpoint.path, misfits(tensors, modelParameters(config)));
+  return tensors;
 }
 
 function refuse(path: string, problems: readonly string[]): void {

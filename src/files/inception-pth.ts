@@ -19,8 +19,8 @@ export interface TorchWeights {
   close: () => Promise<void>;
 }
 
-/** The pickles of the number 0x1950a86a20f9469cfc6c and of the version 1001. */
-const oldStart = Buffer.from("80028a0a6cfc9c46f9206aa850192e80024de9032e", "hex");
+/** What every file of the old format begins with: the pickles of the number 0x1950a86a20f9469cfc6c and of the version 1001. */
+export const oldStart = Buffer.from("80028a0a6cfc9c46f9206aa850192e80024de9032e", "hex");
 
 /** Opens either format and reads what tensors there are. Every fault of the file is a UserError; close it after use. */
 export async function openTorchWeights(path: string): Promise<TorchWeights> {

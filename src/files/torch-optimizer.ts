@@ -53,9 +53,7 @@ export function torchOptimizer(
     }),
   );
   if (unfit.length > 0)
-    problems.push(
-      `its optimiser has no step and two moments that fit for ${unfit.length} (${blockwise(unfit).join(", ")})`,
-    );
+    problems.push(`its optimiser has no step and two moments that fit for ${unfit.length} (${blockwise(unfit)})`);
   return found;
 }
 

@@ -13,14 +13,20 @@ import {
   add,
   concat,
   crossEntropy,
+  div,
   embedding,
   gatherRows,
   input,
+  less,
+  max,
   mul,
+  oneHot,
   parameter,
   pick,
   reshape,
+  softmax,
   sum,
+  where,
 } from "../graph/build.ts";
 import { type Dim, times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
@@ -38,6 +44,8 @@ export interface LossGraph {
   guidingNats: Map<number, Tensor>;
   /** Nats of every pixel that was predicted [K, C], and of every square's guiding pixel [R, C], by level. */
   each: { pixels: Tensor; guiding: Map<number, Tensor> };
+  /** Of every value of these pixels the likeliest byte: its probability, and whether it was right, [K, C] each. */
+  likeliest: { probability: Tensor; right: Tensor };
   /** Of each channel of the pixels that were predicted: [K, 256] each. */
   logits: Tensor[];
   /** The first level's output at every patch: [B * N, D]. */
@@ -111,7 +119,8 @@ export function lossGraph(config: ModelConfig): LossGraph {
   losses.push(sum(mul(nats, channelWeights("pixels")), [0]));
   const each = { pixels: eachNats(logits, given.bytes), guiding };
   const loss = losses.reduce((a, b) => add(a, b));
-  return { loss, nats, logits, guidingNats, each, firstLevel: firstLevel!, parameters };
+  const likeliest = likeliestByte(logits, given.bytes);
+  return { loss, nats, logits, guidingNats, each, likeliest, firstLevel: firstLevel!, parameters };
 }
 
 /** The squares that a level is taught on. */
@@ -183,6 +192,24 @@ const eachNats = (logits: readonly Tensor[], bytes: Tensor): Tensor =>
     logits.map((one, c) => reshape(crossEntropy(one, pick(bytes, 1, c)), [dim(one, 0), 1])),
     1,
   );
+
+/** Where n bytes are the likeliest alike, the right one among them counts 1 / n, as if one of them were drawn. */
+function likeliestByte(logits: readonly Tensor[], bytes: Tensor): LossGraph["likeliest"] {
+  const perChannel = logits.map((one, c) => {
+    const among = where(less(one, max(one)), 0, 1); // [K, 256]
+    const hit = mul(among, oneHot(pick(bytes, 1, c), 256));
+    return {
+      probability: max(softmax(one)),
+      right: div(sum(hit, [1], { keep: true }), sum(among, [1], { keep: true })),
+    };
+  });
+  const together = (name: "probability" | "right") =>
+    concat(
+      perChannel.map((one) => one[name]),
+      1,
+    );
+  return { probability: together("probability"), right: together("right") };
+}
 
 function natsOf(logits: readonly Tensor[], bytes: Tensor, valid?: Tensor): Tensor {
   const perChannel = logits.map((one, c) => {

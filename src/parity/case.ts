@@ -1,6 +1,6 @@
 /** A folder of what the published implementation computed: its architecture, checkpoint, inputs, draws and results. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { explain, type ModelConfig } from "../config/model.ts";
@@ -8,6 +8,7 @@ import { configOfCase } from "../config/published-case.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { checkedTensors } from "../files/convert.ts";
+import { readJson } from "../files/model.ts";
 import { openCheckpoint } from "../files/pth.ts";
 import { readSafetensorsHeader, readTensor } from "../files/safetensors.ts";
 
@@ -52,11 +53,7 @@ export interface ParityCase {
 
 export async function readCase(folder: string): Promise<ParityCase> {
   const caseFile = join(folder, "case.json");
-  if (!existsSync(caseFile))
-    throw new UserError(
-      `${folder}: there is no case.json; give a folder with case.json, checkpoint-last.pth and expected.safetensors`,
-    );
-  const json = parseJson(caseFile);
+  const json = readJson(caseFile);
   const config = configOfCase(json, caseFile);
   const parsed = caseSchema.safeParse(json);
   if (!parsed.success) throw new UserError(`${caseFile}: ${explain(parsed.error.issues[0])}`);
@@ -74,14 +71,6 @@ export async function readCase(folder: string): Promise<ParityCase> {
     expected: (key) => readTensor(file, key),
     keys: [...file.tensors.keys()],
   };
-}
-
-function parseJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw new UserError(`${path} is not JSON: ${(error as Error).message}`);
-  }
 }
 
 /** A checkpoint's weights, every one checked by name and shape; all problems are listed at once. */

@@ -36,8 +36,12 @@ export const relative = (name: string, got: number, expected: number, tolerance:
   verdict(name, worst([got], [expected]) / Math.max(Math.abs(expected), 1e-30), tolerance);
 
 /** Worst error relative to the tensor's largest recorded value. */
-export function relativeToLargest(name: string, got: Values, expected: Values, tolerance: number): Comparison {
-  let largest = 0;
-  for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i]));
-  return verdict(name, worst(got, expected) / Math.max(largest, 1e-30), tolerance);
+export const relativeToLargest = (name: string, got: Values, expected: Values, tolerance: number): Comparison =>
+  verdict(name, worst(got, expected) / Math.max(largest(expected), 1e-30), tolerance);
+
+/** The largest absolute value. */
+export function largest(values: Values): number {
+  let most = 0;
+  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
+  return most;
 }

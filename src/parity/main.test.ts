@@ -1,20 +1,22 @@
-/** `npm run parity` on folders that are not what they should be: one sentence each. */
+/** `npm run parity` tells the kinds of folders apart; of what is not as it should be it says one sentence. */
 
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
-import { readCase } from "./case.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { writeSafetensors } from "../files/safetensors.ts";
+import { compareFolder, openFolder } from "./folder.ts";
 
-const fixture = fileURLToPath(new URL("../../fixtures/parity/ar-3level", import.meta.url));
+const fixtures = (name: string) => fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url));
 
 let folder: string;
 beforeEach(() => {
   folder = join(mkdtempSync(join(tmpdir(), "fractalgen-parity-")), "case");
-  cpSync(fixture, folder, { recursive: true });
+  cpSync(fixtures("parity/ar-3level"), folder, { recursive: true });
 });
 afterEach(() => rmSync(join(folder, ".."), { recursive: true }));
 
@@ -29,8 +31,9 @@ describe("a mistake in a folder is one sentence:", () => {
     [
       "no case.json",
       () => rmSync(join(folder, "case.json")),
-      /case: there is no case\.json; give a folder with case\.json, checkpoint-last\.pth and expected\.safetensors$/,
+      /case: there is neither a case\.json nor any of inception\.safetensors, .*; give a folder laid out as in fixtures\/parity, or as fixtures\/metrics$/,
     ],
+    ["no folder", () => rmSync(folder, { recursive: true }), /case: there is no such folder; check the path$/],
     ["a case.json that is no JSON", () => write("case.json", "[\n1,\n"), /case\.json is not JSON: .*/],
     ["a case.json of another kind", () => write("case.json", "[]"), /case\.json: .*object/],
     [
@@ -71,19 +74,100 @@ describe("a mistake in a folder is one sentence:", () => {
   ];
   it.each(spoils)("%s", async (_, spoil, sentence) => {
     spoil();
-    const error: unknown = await readCase(folder).catch((error: unknown) => error);
+    const error: unknown = await openFolder(folder).catch((error: unknown) => error);
     expect(error).toBeInstanceOf(UserError);
     expect((error as UserError).message).toMatch(sentence);
     expect((error as UserError).message).not.toContain("\n");
   });
 });
 
-it("the program says it without a stack and exits with 2", () => {
-  write(pth, bytes(pth).subarray(0, 50_000));
+/** What the program prints and exits with. */
+function parity(...folders: string[]) {
   const main = fileURLToPath(new URL("./main.ts", import.meta.url));
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", "tsx", main, folder], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", "tsx", main, ...folders], {
     encoding: "utf8",
   });
-  expect(stderr).toMatch(/^error: .*checkpoint-last\.pth: the zip is cut short.*\n$/);
-  expect([status, stdout]).toEqual([2, ""]);
+  return { status, stdout, stderr };
+}
+
+describe("the program", () => {
+  it("says it without a stack and exits with 2", () => {
+    write(pth, bytes(pth).subarray(0, 50_000));
+    const { status, stdout, stderr } = parity(folder);
+    expect(stderr).toMatch(/^error: .*checkpoint-last\.pth: the zip is cut short.*\n$/);
+    expect([status, stdout]).toEqual([2, ""]);
+  });
+
+  it("compares a folder of metrics as it does a case, and exits with 1 where something differs", () => {
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder);
+    for (const name of ["metrics/metrics.safetensors", "metrics/stats.npz", "crop/crop.safetensors"])
+      cpSync(fixtures(name), join(folder, basename(name)));
+    write("metrics.json", JSON.stringify({ recall: 0.5 }));
+    const { status, stdout, stderr } = parity(folder);
+    expect(stdout).toMatch(
+      /^case:\n {2}FAIL {3}5\.86e-1 {2}\(tolerance 1e-6\) {2}recall\n( {2}ok .*\n){9}9 agree, 1 differ\n$/,
+    );
+    expect([status, stderr]).toEqual([1, ""]);
+  });
+
+  it("says so where there is nothing to compare", async () => {
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder);
+    await writeSafetensors(join(folder, "crop.safetensors"), []);
+    const { status, stdout, stderr } = parity(folder);
+    expect([status, stdout]).toEqual([2, "case:\n"]);
+    expect(stderr).toMatch(/^error: .*case: its files hold no results to compare with\n$/);
+  });
+});
+
+describe("a folder", () => {
+  const kinds = async (path: string) => (await openFolder(path)).comparisons.map(({ what }) => what);
+  const ofCase = ["compareEvaluation", "compareTraining", "compareResumed", "compareSamples"];
+
+  it("is compared in all that its files are for", async () => {
+    expect(await kinds(fixtures("metrics"))).toEqual([
+      "compareFeatures",
+      "compareMetrics",
+      "compareMoments",
+      "compareStatistics",
+    ]);
+    expect(await kinds(fixtures("crop"))).toEqual(["compareCrops"]);
+    expect(await kinds(folder)).toEqual(ofCase);
+    cpSync(fixtures("crop/crop.safetensors"), join(folder, "crop.safetensors"));
+    expect(await kinds(folder)).toEqual([...ofCase, "compareCrops"]);
+  });
+
+  it("of which a file is missing is told of where it is read", async () => {
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder);
+    for (const [name, lacks] of [
+      ["stats.npz", "metrics.safetensors"],
+      ["metrics.json", "metrics.safetensors"],
+      ["inception.safetensors", "inception-parameters.json"],
+    ]) {
+      cpSync(fixtures(`metrics/${name}`), join(folder, name));
+      const compared = compareFolder(await nodeEngine({ threads: 1 }), await openFolder(folder)).next();
+      await expect(compared, name).rejects.toThrow(`${lacks}: there is no such file`);
+      rmSync(join(folder, name));
+    }
+  });
+
+  it("of which something cannot be computed differs, and the rest is compared", async () => {
+    const named = (name: string) => ({ name, error: 0, tolerance: 0, ok: true });
+    const comparisons = [
+      { what: "one", run: async () => [named("a"), named("b")] },
+      { what: "other", run: () => Promise.reject(new Error("another order")) },
+      { what: "third", run: async () => [named("c")] },
+    ];
+    const found: unknown[] = [];
+    for await (const { name, ok } of compareFolder(await nodeEngine({ threads: 1 }), { name: "x", comparisons }))
+      found.push([name, ok]);
+    expect(found).toEqual([
+      ["a", true],
+      ["b", true],
+      ["other: another order", false],
+      ["c", true],
+    ]);
+  });
 });

@@ -3,19 +3,22 @@
 import { endsOnClosedPipe, reported } from "../cli/mistakes.ts";
 import { UserError } from "../core/errors.ts";
 import { nodeEngine } from "../engine/node.ts";
-import { readCase } from "./case.ts";
 import type { Comparison } from "./compare.ts";
-import { compareSamples } from "./samples.ts";
-import { compareEvaluation, compareResumed, compareTraining } from "./teacher.ts";
+import { compareFolder, openFolder } from "./folder.ts";
 
 const usage = `Usage: npm run parity -- DIR ...
 
-Compares this program with the published implementation. Each DIR holds case.json, checkpoint-last.pth and
-expected.safetensors, laid out as in fixtures/parity (its README says how), and may hold
-checkpoint-after-step0.pth, from which training then has to resume. Prints a line per comparison: name, worst
-absolute error, tolerance, ok or FAIL.
+Compares this program with the published implementations. A DIR is one of two kinds:
 
-Example: npm run parity -- fixtures/parity/*`;
+- laid out as in fixtures/parity (its README says how): case.json, checkpoint-last.pth and expected.safetensors of a
+  fractal model, and perhaps checkpoint-after-step0.pth, from which training then has to resume;
+- laid out as fixtures/metrics and fixtures/crop: any of inception.safetensors with inception-parameters.json (features
+  of FID's network), metrics.safetensors with metrics.json (FID, Inception Score, KID, precision and recall) and with
+  stats.npz (mean and covariance), and crop.safetensors (centre crops).
+
+Prints a line per comparison: ok or FAIL, worst error, tolerance, name. Metrics and features have relative errors.
+
+Example: npm run parity -- fixtures/parity/* fixtures/metrics fixtures/crop`;
 
 const line = ({ name, error, tolerance, ok }: Comparison): string =>
   `${ok ? "ok  " : "FAIL"} ${error.toExponential(2).padStart(9)}  (tolerance ${tolerance.toExponential(0)})  ${name}`;
@@ -26,31 +29,22 @@ async function main(folders: string[]): Promise<number> {
     return folders.length === 0 ? 2 : 0;
   }
   const engine = await nodeEngine();
-  let compared = 0;
-  let failed = 0;
+  let agree = 0;
+  let differ = 0;
   // The example's glob takes in the README beside the folders.
-  for (const folder of folders.filter((path) => !path.endsWith(".md"))) {
-    const recorded = await readCase(folder);
-    console.log(`${recorded.name}:`);
-    for (const compare of [compareEvaluation, compareTraining, compareResumed, compareSamples])
-      for (const result of await outcome(compare(engine, recorded), compare.name)) {
-        console.log(`  ${line(result)}`);
-        compared++;
-        if (!result.ok) failed++;
-      }
+  for (const path of folders.filter((path) => !path.endsWith(".md"))) {
+    const folder = await openFolder(path);
+    console.log(`${folder.name}:`);
+    const before = agree + differ;
+    for await (const result of compareFolder(engine, folder)) {
+      console.log(`  ${line(result)}`);
+      if (result.ok) agree++;
+      else differ++;
+    }
+    if (agree + differ === before) throw new UserError(`${path}: its files hold no results to compare with`);
   }
-  console.log(`${compared - failed} agree, ${failed} differ`);
-  return failed > 0 ? 1 : 0;
-}
-
-/** What cannot even be replayed (draws in another order, say) differs too. */
-async function outcome(comparisons: Promise<Comparison[]>, what: string): Promise<Comparison[]> {
-  try {
-    return await comparisons;
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    return [{ name: `${what}: ${(error as Error).message}`, error: Number.POSITIVE_INFINITY, tolerance: 0, ok: false }];
-  }
+  console.log(`${agree} agree, ${differ} differ`);
+  return differ > 0 ? 1 : 0;
 }
 
 endsOnClosedPipe();

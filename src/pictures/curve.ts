@@ -1,5 +1,20 @@
 /** The learning curve of a run as an SVG document. Knows nothing of files, and of training only steps and bits. */
 
+import {
+  chartSvg,
+  colours,
+  escaped,
+  left,
+  lineHeight,
+  pixel,
+  placed,
+  type Range,
+  scale,
+  shortened,
+  ticks,
+  width,
+} from "./chart.ts";
+
 export interface LearningCurve {
   title?: string;
   /** Bits per dimension of single steps; drawn faint, and smoothed over 3% of the steps. */
@@ -25,10 +40,6 @@ interface Label {
   /** Where its curve ends; the line of a reference ends at the panel's edge. */
   step?: number;
 }
-interface Range {
-  from: number;
-  to: number;
-}
 interface Panel {
   top: number;
   bottom: number;
@@ -42,10 +53,6 @@ interface StepAxis {
   steps: Range;
   x: (step: number) => number;
 }
-
-const width = 800;
-const left = 56;
-const lineHeight = 16;
 
 /**
  * An 800 pixels wide SVG document, light or dark as its reader prefers. Points whose number is not finite are left out.
@@ -113,21 +120,15 @@ export function curveSvg({
   const height = bottom + 40;
   const empty = curves.every(({ length }) => length === 0);
   const done = empty ? "no steps yet" : progress(step, totalSteps);
-  return `${[
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="curve-title curve-desc">`,
-    `<title id="curve-title">${escaped(title)}</title>`,
-    `<desc id="curve-desc">Bits per dimension, ${done}${texts.map((text) => `, ${escaped(text)}`).join("")}.</desc>`,
-    `<style>${style}</style>`,
-    `<rect class="page" width="${width}" height="${height}"/>`,
-    `<text class="title" x="${left}" y="34">${escaped(shortened(title, 60))}</text>`,
-    `<text x="${left}" y="56">bits per dimension, lower is better · ${done}</text>`,
+  const subtitle = `bits per dimension, lower is better · ${done}`;
+  const description = `Bits per dimension, ${done}${texts.map((text) => `, ${text}`).join("")}.`;
+  return chartSvg({ id: "curve", title, subtitle, description, height, light, dark }, [
     ...panels.map((panel) => drawn(panel, axis)),
     `<text class="end" x="${left - 12}" y="${bottom + 20}">steps</text>`,
     ...stepTicks(steps).map(
       (step) => `<text class="middle" x="${pixel(axis.x(step))}" y="${bottom + 20}">${shortStep(step)}</text>`,
     ),
-    "</svg>",
-  ].join("\n")}\n`;
+  ]);
 }
 
 function drawn({ top, bottom, range, curves, labels }: Panel, { left, right, steps, x }: StepAxis): string {
@@ -175,32 +176,6 @@ function drawn({ top, bottom, range, curves, labels }: Panel, { left, right, ste
       },
     ),
   ].join("\n");
-}
-
-/** The labels from above to below, moved apart as little as possible (least squares, in their order). */
-function placed(
-  labels: readonly Label[],
-  y: (value: number) => number,
-  { from, to }: Range,
-): (Label & { at: number })[] {
-  const sorted = labels.toSorted((a, b) => b.value - a.value);
-  // Without the distances that they keep, heights must not fall: groups that would are set to their mean.
-  const groups: { sum: number; count: number }[] = [];
-  const mean = (index: number) => groups.at(index)!.sum / groups.at(index)!.count;
-  for (const [index, { value }] of sorted.entries()) {
-    groups.push({ sum: y(value) - index * lineHeight, count: 1 });
-    while (groups.length > 1 && mean(-2) > mean(-1)) {
-      const { sum, count } = groups.pop()!;
-      groups.at(-1)!.sum += sum;
-      groups.at(-1)!.count += count;
-    }
-  }
-  const lowest = to - (sorted.length - 1) * lineHeight;
-  const heights = groups.flatMap(({ sum, count }) => new Array<number>(count).fill(sum / count));
-  return sorted.map((label, index) => ({
-    ...label,
-    at: Math.max(from, Math.min(lowest, heights[index])) + index * lineHeight,
-  }));
 }
 
 /**
@@ -279,19 +254,6 @@ function shortStep(step: number): string {
   return step >= 1e3 ? `${Number((step / 1e3).toFixed(3))}k` : String(Number(step.toFixed(3)));
 }
 
-/** Multiples of 1, 2 or 5 times a power of ten, at most `most` intervals of them. */
-function ticks({ from, to }: Range, most: number): { values: number[]; decimals: number } {
-  const least = (to - from) / most;
-  const power = Math.floor(Math.log10(least));
-  const interval = [1, 2, 5, 10].find((factor) => factor * 10 ** power >= least * (1 - 1e-9))! * 10 ** power;
-  const first = Math.ceil(from / interval - 1e-9);
-  const count = Math.floor(to / interval + 1e-9) - first + 1;
-  return {
-    values: Array.from({ length: count }, (_, index) => (first + index) * interval),
-    decimals: Math.max(0, -Math.floor(Math.log10(interval) + 1e-9)),
-  };
-}
-
 function extent(values: readonly number[]): Range | undefined {
   if (values.length === 0) return undefined;
   const range = { from: Infinity, to: -Infinity };
@@ -308,57 +270,22 @@ function padded({ from, to }: Range): Range {
   return { from: from >= 0 ? Math.max(0, from - room) : from - room, to: to + room };
 }
 
-const scale =
-  (values: Range, pixels: Range) =>
-  (value: number): number =>
-    pixels.from + ((value - values.from) / (values.to - values.from)) * (pixels.to - pixels.from);
-
-// Far outside of the picture the exact place does not matter, but renderers have limits.
-const pixel = (at: number): string => String(Number(Math.max(-1e5, Math.min(1e5, at)).toFixed(1)));
 const inBits = (bits: number): string => (bits < 1000 ? bits.toFixed(2) : significant(bits));
 const significant = (value: number): string => String(Number(value.toPrecision(3)));
-const shortened = (text: string, most = 24): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-
-/** As text of an XML document, without the characters that one cannot hold. */
-const escaped = (text: string): string =>
-  text
-    .replace(/[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/gu, "")
-    .replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;")
-    .replaceAll(">", "&gt;");
-
-// Blue, vermilion and green of Okabe and Ito, which colour-blind readers tell apart, as dark as small text needs.
-const style = `
-text{font-family:system-ui,-apple-system,"Segoe UI",sans-serif;font-size:12px;fill:#59636e}
-.title{font-size:18px;font-weight:600;fill:#1f2328}
-.middle{text-anchor:middle}
-.end{text-anchor:end}
-.label{fill:currentColor}
+const light = `
 .heldOut.label{font-weight:700}
-.page{fill:#fff}
-path{fill:none;stroke:currentColor;stroke-width:1.5;stroke-linejoin:round;stroke-linecap:round}
-.grid{stroke:#eaeef2;stroke-width:1}
-.axis{stroke:#8c959f;stroke-width:1}
 .raw{stroke-width:1;stroke-opacity:.22}
 .heldOut,.extra{stroke-width:2.5}
 .dots{stroke-width:7}
 path.reference{stroke-width:1;stroke-dasharray:5 4;stroke-linecap:butt;stroke-opacity:.7}
 path.leader{stroke-width:1;stroke-opacity:.45;stroke-dasharray:none}
-.heldOut{color:#0072b2}
-.training,.raw{color:#b84d00}
-.reference{color:#59636e}
-.extra{color:#00795a}
-@media (prefers-color-scheme:dark){
-.page{fill:#0d1117}
-text{fill:#9198a1}
-.title{fill:#f0f6fc}
-.label{fill:currentColor}
-.grid{stroke:#21262d}
-.axis{stroke:#656c76}
+.heldOut{color:${colours.blue.light}}
+.training,.raw{color:${colours.vermilion.light}}
+.reference{color:${colours.grey.light}}
+.extra{color:${colours.green.light}}`;
+const dark = `
 .raw{stroke-opacity:.35}
-.heldOut{color:#56b4e9}
-.training,.raw{color:#e69f00}
-.reference{color:#9198a1}
-.extra{color:#2bc59a}
-}
-`;
+.heldOut{color:${colours.blue.dark}}
+.training,.raw{color:${colours.vermilion.dark}}
+.reference{color:${colours.grey.dark}}
+.extra{color:${colours.green.dark}}`;

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
+import type { Moments } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
 import { derive, seedKey } from "../core/random.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -12,7 +13,6 @@ import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from ".
 import { readSafetensors, readTensor } from "../files/safetensors.ts";
 import { optimizerName, stateName, writeTrainingFiles } from "../files/training-state.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
-import type { Moments } from "./adamw.ts";
 
 export interface TrainingState {
   /** Steps done. */

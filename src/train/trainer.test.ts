@@ -5,10 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
+import { batchSource } from "../data/batches.ts";
 import { splitOf } from "../data/dataset.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { batchSource, trainingMasks } from "./batches.ts";
+import { trainingMasks } from "./batches.ts";
 import { loadCheckpoint, saveCheckpoint, startingState, type TrainingState } from "./checkpoint.ts";
 import { trainingStep } from "./step.ts";
 import { tinyDataset, tinyImages, tinyModel } from "./tiny.ts";
@@ -196,6 +197,12 @@ it("tells when to save: every so often, at steps that are kept, at the end and w
   expect(await kinds({ steps: 5, saveSteps: 2 })).toEqual([
     "checkpoint 2",
     "checkpoint 4",
+    "evaluation 5",
+    "checkpoint 5",
+  ]);
+  expect(await kinds({ steps: 5, kidSteps: 3 })).toEqual([
+    "evaluation 3",
+    "checkpoint 3",
     "evaluation 5",
     "checkpoint 5",
   ]);

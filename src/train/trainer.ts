@@ -2,17 +2,14 @@
 
 import type { ModelConfig } from "../config/model.ts";
 import { learningRateAt, type TrainingConfig } from "../config/training.ts";
-import type { HostTensor } from "../core/arrays.ts";
-import { float32 } from "../core/arrays.ts";
+import { adamw, clipScale, globalNorm } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
-import { type Dataset, evenly, imagesBetween, type Split } from "../data/dataset.ts";
+import { batchSource } from "../data/batches.ts";
+import { type Dataset, evenly, type Split } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
-import { writeOnnx } from "../graph/onnx.ts";
-import { lossGraph } from "../model/loss.ts";
+import { likelihoods } from "../evaluate/likelihood.ts";
 import { decays, modelParameters } from "../model/parameters.ts";
-import { lossFeeds, planPass } from "../model/plan.ts";
-import { adamw, clipScale, globalNorm } from "./adamw.ts";
-import { batchSource, dropoutSeed, evaluationMasks, trainingMasks } from "./batches.ts";
+import { dropoutSeed, trainingMasks } from "./batches.ts";
 import type { TrainingState } from "./checkpoint.ts";
 import { type TrainingStep, trainingStep } from "./step.ts";
 
@@ -58,18 +55,15 @@ export interface TrainingRun {
  * state at a `checkpoint`, which comes every `checkpointSeconds`, at the end and when the signal stops it; a held-out
  * likelihood comes before it but for that last case. A NaN ends it with an error.
  */
-export async function* train(
-  engine: Engine,
-  { model, training, dataset, state, step: given, signal }: TrainingRun,
-): AsyncGenerator<TrainingRecord> {
+export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<TrainingRecord> {
+  const { model, training, dataset, state, step: given, signal } = run;
   checkDataset(model, dataset);
   const step = given ?? (await trainingStep(engine, model, training));
-  const evaluate = await heldOutLikelihood(engine, model, training);
   const batches = batchSource(dataset, training);
   let evaluated = performance.now();
   let saved = performance.now();
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
-    const bits = await evaluate(state.average, split, { signal });
+    const bits = await bitsOf(engine, run, split);
     evaluated = performance.now();
     if (bits !== undefined) yield { kind: "evaluation", step: state.step, bits, images: split.count };
   }
@@ -100,9 +94,11 @@ export async function* train(
         return;
       }
       const due = since(saved) >= training.checkpointSeconds;
-      const keep = training.saveSteps > 0 && state.step % training.saveSteps === 0;
+      const every = (steps: number) => steps > 0 && state.step % steps === 0;
+      const keep = every(training.saveSteps) || every(training.kidSteps);
       // With a checkpoint too, unless there has just been one.
-      if (state.step % training.evaluateSteps === 0 || (due && since(evaluated) > training.checkpointSeconds / 2))
+      const late = due && since(evaluated) > training.checkpointSeconds / 2;
+      if (every(training.evaluateSteps) || every(training.kidSteps) || late)
         yield* evaluation(evenly(dataset.heldOut, training.evaluateImages));
       if (!due && !keep) continue;
       yield { kind: "checkpoint", step: state.step };
@@ -111,7 +107,6 @@ export async function* train(
     if (signal?.aborted) yield { kind: "checkpoint", step: state.step };
   } finally {
     if (!given) await step.dispose();
-    await evaluate.dispose();
   }
 }
 
@@ -160,40 +155,21 @@ function notFinite(step: number, loss: number, tensors: readonly ReadonlyMap<str
   return `training stopped at step ${step}: the loss is ${loss}${where === undefined ? "" : ` and ${where} is no longer finite`}; the last checkpoint is untouched, resume it with a lower learning rate`;
 }
 
-/** Nothing where the signal stops it. */
-type Estimate = (
-  values: ReadonlyMap<string, Float32Array>,
-  split: Split,
-  options: { signal?: AbortSignal },
-) => Promise<number | undefined>;
-
-interface HeldOutLikelihood extends Estimate {
-  dispose(): Promise<void>;
-}
-
-/** Bits per dimension by the published estimate: null class, a uniform count of masked patches, here one per row. */
-async function heldOutLikelihood(
+/**
+ * Bits per dimension of the averaged weights: the mean of one published estimate of each image, with the null class.
+ * Nothing where the signal stops it.
+ */
+async function bitsOf(
   engine: Engine,
-  model: ModelConfig,
-  { microBatch, seed, checkpointing }: TrainingConfig,
-): Promise<HeldOutLikelihood> {
-  const { nats } = lossGraph(model);
-  const session = await engine.session(writeOnnx({ nats }), { keepMemory: !checkpointing });
-  const run: Estimate = async (values, split, { signal }) => {
-    const parameters: Record<string, HostTensor> = {};
-    for (const { name, shape } of modelParameters(model)) parameters[name] = float32(values.get(name)!, shape);
-    let total = 0;
-    let predicted = 0;
-    for (let from = 0; from < split.count; from += microBatch) {
-      if (signal?.aborted) return undefined;
-      const images = imagesBetween(split, { from, to: Math.min(split.count, from + microBatch) });
-      const labels = new Int32Array(Math.min(microBatch, split.count - from)).fill(model.classes.length);
-      const plan = planPass(model, labels.length, evaluationMasks(seed, from));
-      const result = await session.run({ ...parameters, ...lossFeeds(model, { images, labels }, plan) });
-      total += (result.nats.data as Float32Array).reduce((a, b) => a + b, 0);
-      predicted += plan.rows.at(-1)! * model.channels;
-    }
-    return total / Math.LN2 / predicted;
-  };
-  return Object.assign(run, { dispose: () => session.dispose() });
+  { model, training, state, signal }: TrainingRun,
+  split: Split,
+): Promise<number | undefined> {
+  const { seed, microBatch: batch, checkpointing } = training;
+  const averaged = { config: model, values: state.average };
+  let sum = 0;
+  for await (const { bits } of likelihoods(engine, averaged, split, { seed, batch, keepMemory: !checkpointing })) {
+    if (signal?.aborted) return undefined;
+    sum += bits;
+  }
+  return sum / split.count;
 }

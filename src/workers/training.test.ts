@@ -2,8 +2,9 @@
 
 import { afterAll, describe, expect, it } from "vitest";
 import { parseTrainingConfig } from "../config/training.ts";
+import { batchSource } from "../data/batches.ts";
 import { nodeEngine } from "../engine/node.ts";
-import { batchSource, trainingMasks } from "../train/batches.ts";
+import { trainingMasks } from "../train/batches.ts";
 import { startingState } from "../train/checkpoint.ts";
 import { trainingStep } from "../train/step.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";

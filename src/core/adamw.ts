@@ -1,4 +1,4 @@
-/** AdamW with the published decay groups, on plain arrays. Knows no graphs. */
+/** AdamW and clipping by norm, on plain arrays. Knows no graphs, and not which parameters decay. */
 
 export interface AdamWOptions {
   learningRate: number;

@@ -1,0 +1,88 @@
+/** `fractalgen evaluate features`: trains the network that images are measured with where FID's is not to be had. */
+
+import { existsSync } from "node:fs";
+import type { Command } from "commander";
+import { UserError } from "../core/errors.ts";
+import { openDataset } from "../data/open.ts";
+import type { Provider } from "../engine/engine.ts";
+import { usualFeatureTraining } from "../evaluate/own-features-training.ts";
+import { addDataOptions, type DataFlags } from "./data-options.ts";
+import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
+import { trainedNetwork } from "./feature-network.ts";
+import { interruptible } from "./interrupt.ts";
+import { checkFolder } from "./outputs.ts";
+import { progressOn } from "./progress.ts";
+import { filled, whole } from "./values.ts";
+
+interface FeaturesFlags extends DataFlags {
+  data: string;
+  out: string;
+  imageSize?: number;
+  channels?: number;
+  steps: number;
+  batch: number;
+  seed: number;
+  json?: boolean;
+  device: Provider;
+  threads?: number;
+}
+
+export function addFeatures(evaluate: Command): void {
+  const command = evaluate
+    .command("features")
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .summary("train a network whose features images are measured by")
+    .description(
+      "Train a small network to tell the data's classes apart (of a single class, how an image was turned), whose features --features of quality and memorisation takes. These commands train one with the usual settings by themselves; with this one it is kept, for measuring all of your models by the same features. Distances of such features are no FID or KID of the literature.",
+    )
+    .requiredOption("--data <name|path>", "emoji, or images as for fractalgen train", filled)
+    .requiredOption("--out <dir>", "a new folder for the network", filled)
+    .option("--image-size <n>", "pixels per side (default: the images' own, or 32)", whole({ least: 1, most: 4096 }))
+    .option("--channels <n>", "1 grey, 2 with alpha, 3 RGB, 4 RGBA", whole({ least: 1, most: 4 }));
+  addDataOptions(command)
+    .option("--steps <n>", "optimiser steps", whole({ least: 1 }), usualFeatureTraining.steps)
+    .option("--batch <n>", "images per step", whole({ least: 2, most: 65536 }), usualFeatureTraining.batch)
+    .option("--seed <n>", "of weights, order and shifts", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0)
+    .option("--json", "print one line of JSON, no progress")
+    .addOption(deviceOption())
+    .addOption(threadsOption())
+    .addHelpOption(helpOption())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  fractalgen evaluate features --data photos/ --out features/photos --image-size 32\n  fractalgen evaluate quality --generated runs/photos --reference photos/ --features features/photos",
+    )
+    .action(features);
+}
+
+async function features(flags: FeaturesFlags): Promise<void> {
+  const { out } = flags;
+  checkFolder(out, { option: "--out" });
+  if (existsSync(out)) throw new UserError(`--out: ${out} is there already; give the name of a new folder`);
+  const progress = progressOn(process.stderr, { quiet: flags.json });
+  const { signal, met, done } = interruptible();
+  try {
+    const dataset = await openDataset(flags.data, {
+      ...flags,
+      signal,
+      onProgress: (at, total) => progress.update(`decoding: ${at} of ${total}`),
+    });
+    const { steps, batch, seed } = flags;
+    const engine = await openEngine(flags);
+    const summary = await trainedNetwork(engine, dataset, { folder: out, steps, batch, seed, progress, signal });
+    progress.clear();
+    if (flags.json) console.log(JSON.stringify({ out, ...summary }));
+    else {
+      const told = summary.task === "classes" ? "classes" : "quarter turns";
+      console.error(
+        `${(summary.parameters / 1e3).toFixed(0)}k parameters; tells the ${told} of ${(100 * summary.accuracy).toFixed(1)}% of held-out images`,
+      );
+      console.log(out);
+    }
+  } catch (error) {
+    progress.clear();
+    return met(error);
+  } finally {
+    done();
+  }
+}

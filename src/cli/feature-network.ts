@@ -1,0 +1,75 @@
+/** The network that features come from: FID's Inception-v3, or one that is trained on the data's own classes. */
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { UserError } from "../core/errors.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Engine } from "../engine/engine.ts";
+import { type FeatureNetwork, inceptionNetwork } from "../evaluate/features.ts";
+import { openOwnFeatures } from "../evaluate/own-features.ts";
+import { type FeatureSummary, type FeatureTraining, trainFeatures } from "../evaluate/own-features-training.ts";
+import { configName } from "../files/model.ts";
+import { duration, type Progress } from "./progress.ts";
+import { findInception } from "./cache.ts";
+
+interface Choice {
+  /** `inception`, `own` or a folder; by default Inception where it is there. */
+  features?: string;
+  cache: string;
+  /** What an own network is trained on. */
+  dataset?: Dataset;
+  progress: Progress;
+  signal: AbortSignal;
+}
+
+export async function openNetwork(engine: Engine, choice: Choice): Promise<FeatureNetwork> {
+  const { features, cache, dataset } = choice;
+  const inception = findInception(cache);
+  if (features === "inception" || (features === undefined && inception !== undefined)) {
+    if (inception === undefined)
+      throw new UserError(
+        "--features: Inception-v3's weights are not there; get them with fractalgen download inception, or convert the file with fractalgen convert weights-inception-2015-12-05-6726825d.pth --config inception",
+      );
+    return inceptionNetwork(engine, inception);
+  }
+  if (features !== undefined && features !== "own") return own(engine, features);
+  if (!dataset)
+    throw new UserError(
+      "--features: statistics hold for the features they were taken with; give inception (fractalgen download inception fetches it) or the folder of a network",
+    );
+  return own(engine, await trained(engine, dataset, choice));
+}
+
+async function own(engine: Engine, folder: string): Promise<FeatureNetwork> {
+  if (!existsSync(join(folder, configName)))
+    throw new UserError(
+      `--features: expected inception, own or the folder of a network that fractalgen evaluate features wrote, and ${folder} holds no network of own features`,
+    );
+  return { kind: "own", ...(await openOwnFeatures(engine, folder)) };
+}
+
+/** The folder of the network that belongs to a data set, trained on its first use. */
+async function trained(engine: Engine, dataset: Dataset, { cache, progress, signal }: Choice): Promise<string> {
+  const folder = join(cache, `features-${dataset.fingerprint.slice(0, 16)}`);
+  if (!existsSync(folder)) await trainedNetwork(engine, dataset, { folder, progress, signal });
+  return folder;
+}
+
+/** Trains a network of a data set's own classes into a new folder, telling how it goes. */
+export async function trainedNetwork(
+  engine: Engine,
+  dataset: Dataset,
+  { progress, ...training }: FeatureTraining & { progress: Progress },
+): Promise<FeatureSummary> {
+  const records = trainFeatures(engine, dataset, training);
+  const started = performance.now();
+  for (;;) {
+    const { done, value } = await records.next();
+    if (done) return value;
+    const { step, steps, loss, accuracy } = value;
+    const left = ((performance.now() - started) / 1000 / step) * (steps - step);
+    progress.update(
+      `training a feature network for these data: step ${step} of ${steps}, ${duration(left)} left  loss ${loss.toFixed(3)}  ${(100 * accuracy).toFixed(0)}% right`,
+    );
+  }
+}

@@ -1,0 +1,72 @@
+/** Sets of images that measures take: a part of a data set, or a folder or file of samples. */
+
+import type { Dataset, Skipped, Split } from "../data/dataset.ts";
+import { openImages } from "../data/images.ts";
+import { onWhite } from "../pictures/grid.ts";
+
+export interface ImageSet {
+  /** As a user would call it. */
+  name: string;
+  /** How many there are, those included that will turn out not to decode. */
+  count: number;
+  size: number;
+  channels: number;
+  /** Images that did not decode, so far. */
+  skipped: readonly Skipped[];
+  /** Bytes [size, size, channels], in the same order every time. */
+  images(options?: { signal?: AbortSignal }): AsyncGenerator<Uint8Array>;
+  dispose?(): Promise<void>;
+}
+
+/** The images of a set as opaque RGB [size, size, 3], which is what feature networks take. */
+export async function* inColour({ images, channels }: ImageSet, options: { signal?: AbortSignal } = {}) {
+  for await (const image of images(options)) yield onWhite(image, channels);
+}
+
+/** `held-out` and `train` are the dataset's parts, `all` is both. */
+export const parts = ["train", "held-out", "all"] as const;
+export type Part = (typeof parts)[number];
+
+export function partSet({ name, size, channels, train, heldOut }: Dataset, part: Part): ImageSet {
+  const splits: Split[] = part === "all" ? [train, heldOut] : [part === "train" ? train : heldOut];
+  return {
+    name: part === "all" ? name : `${name}, ${part}`,
+    count: splits.reduce((sum, { count }) => sum + count, 0),
+    size,
+    channels,
+    skipped: [],
+    async *images({ signal } = {}) {
+      for (const { count, image } of splits)
+        for (let i = 0; i < count; i++) {
+          signal?.throwIfAborted();
+          yield image(i);
+        }
+    },
+  };
+}
+
+/** Images of a folder or file, in their own size and channels unless others are asked for. */
+export async function sampleSet(
+  path: string,
+  options: { imageSize?: number; channels?: number; signal?: AbortSignal },
+): Promise<ImageSet> {
+  const { images, ...stream } = await openImages(path, options);
+  return {
+    name: path,
+    ...stream,
+    async *images() {
+      for await (const { data } of images()) yield data;
+    },
+  };
+}
+
+/** What did not decode: how many, and the first of them. */
+export function skippedLines(skipped: readonly Skipped[]): string[] {
+  if (skipped.length === 0) return [];
+  const named = skipped.slice(0, 5).map(({ name, reason }) => `    ${name} ${reason}`);
+  return [
+    `  ${skipped.length} image${skipped.length === 1 ? " was" : "s were"} left out:`,
+    ...named,
+    ...(skipped.length > named.length ? [`    and ${skipped.length - named.length} more (--json has them all)`] : []),
+  ];
+}

@@ -1,0 +1,86 @@
+/** How near a run's samples are to its training images: the kernel distance (KID) at chosen steps. */
+
+import type { TrainingConfig } from "../config/training.ts";
+import { type Dataset, evenly } from "../data/dataset.ts";
+import type { Engine } from "../engine/engine.ts";
+import { measure } from "../evaluate/features.ts";
+import { kernelDistance, type Spread } from "../evaluate/metrics.ts";
+import { readModelFolder } from "../files/model.ts";
+import { openNetwork } from "./feature-network.ts";
+import { drawnSet, labelsLike } from "./generated.ts";
+import { inColour, partSet } from "./image-sets.ts";
+import type { Progress } from "./progress.ts";
+import { settingsOf } from "./sampling-options.ts";
+
+export interface QualityRecord {
+  kind: "quality";
+  step: number;
+  /** KID where features are Inception's; of a network of the data's own a distance of the same kind. */
+  kernelDistance: Spread;
+  images: number;
+  features: { kind: "inception" | "own"; name: string };
+}
+
+/** What a record's number is called: KID is defined by Inception's features. */
+export const kernelName = ({ features: { kind } }: QualityRecord): string =>
+  kind === "inception" ? "KID" : "own kernel distance";
+
+export interface OnlineQuality {
+  /** Of samples from a model folder, image i of the same seed and class every time; nothing where the signal stops it. */
+  measure(folder: string, step: number): Promise<QualityRecord | undefined>;
+  close(): Promise<void>;
+}
+
+interface OnlineOptions {
+  dataset: Dataset;
+  training: TrainingConfig;
+  /** As for `fractalgen evaluate quality`. */
+  features?: string;
+  cache: string;
+  progress: Progress;
+  signal: AbortSignal;
+}
+
+/** Training images that samples are compared with, evenly spaced. */
+const mostCompared = 5000;
+const subsets = 100;
+
+/** Opens the network, which may have to be trained first, and takes the features of the training images. */
+export async function openOnlineQuality(engine: Engine, options: OnlineOptions): Promise<OnlineQuality> {
+  const { dataset, training, progress, signal } = options;
+  const network = await openNetwork(engine, options);
+  const { kind, name } = network;
+  const real = partSet({ ...dataset, train: evenly(dataset.train, mostCompared) }, "train");
+  const told = (what: string, count: number) => (done: number) =>
+    progress.update(`${what}: ${Math.floor(done)} of ${count}`);
+  const featuresOf = (set: typeof real, onImages?: (done: number) => void) =>
+    measure(engine, { network, name: set.name }, inColour(set, { signal }), { size: set.size, onImages, signal });
+  const { features: reference } = await featuresOf(real, told("features of the training images", real.count));
+  return {
+    async measure(folder, step) {
+      const model = readModelFolder(folder);
+      const count = training.kidImages;
+      const set = await drawnSet(engine, model, labelsLike(model.config.classes, dataset), {
+        ...settingsOf({}, model.config),
+        count,
+        seed: 0,
+        batch: 32,
+        threads: training.threads,
+        signal,
+        onProgress: told("drawing images to measure", count),
+      });
+      try {
+        const { features: generated } = await featuresOf(set);
+        const size = Math.min(1000, count, reference.shape[0]);
+        const distance = await kernelDistance(engine, { generated, reference }, { subsets, size, signal });
+        return { kind: "quality", step, kernelDistance: distance, images: count, features: { kind, name } };
+      } catch (error) {
+        if (!signal.aborted) throw error;
+        return undefined;
+      } finally {
+        await set.dispose?.();
+      }
+    },
+    close: () => network.dispose(),
+  };
+}

@@ -1,0 +1,83 @@
+/** Which images make up a training step; it follows from (seed, step) alone, as everything that a step draws. */
+
+import type { TrainingConfig } from "../config/training.ts";
+import { derive, type Key, seedKey, uniform } from "../core/random.ts";
+import { type Dataset, epochOrder, type Split } from "./dataset.ts";
+
+/** What the steps of a training draw, whoever draws it: one stream each, so that none depends on another. */
+const streams = { labels: 2, masks: 3, flips: 4, balance: 5, dropout: 6, views: 8 } as const;
+
+/** The key of one stream at one step. */
+export const stepKey = (seed: number, stream: keyof typeof streams, step: number): Key =>
+  derive(derive(seedKey(seed), streams[stream]), step);
+
+/**
+ * Draws a step's images, bytes [B, S, S, C], with their labels [B], where the number of classes stands for a label that is
+ * dropped: epoch after epoch in a new order each, or by class weight where `balance` asks for it.
+ */
+export function batchSource(
+  { train, classes, size, channels }: Dataset,
+  config: TrainingConfig,
+): (step: number) => { images: Uint8Array; labels: Int32Array } {
+  const { batch, seed, labelDrop, flip, balance } = config;
+  const pick = balance > 0 ? balancedPick(train, classes.length, config) : epochPick(train, config);
+  const bytes = size * size * channels;
+  return (step) => {
+    const images = new Uint8Array(bytes * batch);
+    const labels = new Int32Array(batch);
+    for (let i = 0; i < batch; i++) {
+      const index = pick(step * batch + i);
+      const image = train.image(index);
+      const mirror = flip && uniform(stepKey(seed, "flips", step), i) < 0.5;
+      images.set(mirror ? mirrored(image, size, channels) : image, i * bytes);
+      labels[i] = uniform(stepKey(seed, "labels", step), i) < labelDrop ? classes.length : train.labels[index];
+    }
+    return { images, labels };
+  };
+}
+
+/** Left and right swapped: [size, size, channels] bytes. */
+function mirrored(image: Uint8Array, size: number, channels: number): Uint8Array {
+  const out = new Uint8Array(image.length);
+  for (let row = 0; row < size; row++)
+    for (let column = 0; column < size; column++) {
+      const from = (row * size + size - 1 - column) * channels;
+      out.set(image.subarray(from, from + channels), (row * size + column) * channels);
+    }
+  return out;
+}
+
+function epochPick({ count }: Split, { seed }: TrainingConfig): (n: number) => number {
+  let epoch = -1;
+  let order: Int32Array = new Int32Array();
+  return (n) => {
+    if (Math.floor(n / count) !== epoch) {
+      epoch = Math.floor(n / count);
+      order = epochOrder(count, { epoch, seed });
+    }
+    return order[n % count];
+  };
+}
+
+function balancedPick(
+  { count, labels }: Split,
+  classes: number,
+  { seed, balance }: TrainingConfig,
+): (n: number) => number {
+  const sizes = new Float64Array(classes);
+  for (const label of labels) sizes[label]++;
+  const cumulative = new Float64Array(count);
+  let total = 0;
+  for (let i = 0; i < count; i++) cumulative[i] = total += sizes[labels[i]] ** -balance;
+  return (n) => {
+    const target = uniform(stepKey(seed, "balance", n), 0) * total;
+    let low = 0;
+    let high = count - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (cumulative[middle] > target) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  };
+}

@@ -1,0 +1,41 @@
+/** All images of a folder or file as a stream, such as a model's samples: no part is held out, and nothing is cached. */
+
+import { UserError } from "../core/errors.ts";
+import { decodedImages } from "./decode.ts";
+import type { Skipped } from "./dataset.ts";
+import { findSource } from "./open.ts";
+import { type Target, targetOf, type TargetOptions } from "./target.ts";
+
+export interface ImageStream extends Target {
+  /** How many there are, those included that will turn out not to decode. */
+  count: number;
+  /** Images that did not decode, so far. */
+  skipped: readonly Skipped[];
+  /** Bytes [size, size, channels], cropped as for training. A UserError where none decodes. */
+  images(): AsyncGenerator<{ name: string; data: Uint8Array }>;
+}
+
+/**
+ * Takes the paths that `openDataset` takes, and reads headers alone; size and channels are the images' own unless given. A
+ * UserError says what is wrong with them.
+ */
+export async function openImages(path: string, options: Omit<TargetOptions, "where">): Promise<ImageStream> {
+  const source = await (await findSource(path, options)).open();
+  const target = await targetOf(source, { ...options, where: path });
+  const skipped: Skipped[] = [];
+  return {
+    ...target,
+    count: source.count.train + source.count.heldOut,
+    skipped,
+    async *images() {
+      skipped.length = 0;
+      let decoded = 0;
+      for await (const { image, data, reason = "" } of decodedImages(source, target, options)) {
+        if (data) yield { name: image.name, data };
+        else skipped.push({ name: image.name, reason });
+        if (data) decoded++;
+      }
+      if (decoded === 0) throw new UserError(`${path}: none of its images can be decoded`);
+    },
+  };
+}

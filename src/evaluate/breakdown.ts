@@ -1,0 +1,122 @@
+/** What likelihoods say beyond one number: how sure predictions were and how often right, and what each level's patches cost. */
+
+import { type ModelConfig, placedLevels } from "../config/model.ts";
+import type { HostTensor } from "../core/arrays.ts";
+import type { Pass } from "./passes.ts";
+
+/** Sums over the predicted values of one image or of several, each with the weight that it has in their likelihood. */
+export interface Breakdown {
+  /** For each channel and each bin of the likeliest byte's probability: weight, probability, how often right. */
+  likeliest: Float64Array[];
+  /** For each level above the pixels and each number of known patches of its square: weight and nats. */
+  levels: Float64Array[];
+}
+
+/** Values whose likeliest byte has a probability of `from` to `to`. */
+export interface Bin {
+  from: number;
+  to: number;
+  /** Of all values. */
+  share: number;
+  /** The mean of the likeliest byte's probability, and how often that byte was right. */
+  probability: number;
+  accuracy: number;
+}
+
+export interface Calibration {
+  /** The expected calibration error: the mean over all values of how far their bin's accuracy is from its probability. */
+  error: number;
+  /** Those that have values. */
+  bins: Bin[];
+}
+
+/** What a patch costs when so many of its square are known. */
+export interface Known {
+  known: number;
+  /** Of all values. */
+  share: number;
+  /** Bits per dimension. */
+  bits: number;
+}
+
+const bins = 20;
+
+export const emptyBreakdown = (config: ModelConfig): Breakdown => ({
+  likeliest: Array.from({ length: config.channels }, () => new Float64Array(3 * bins)),
+  levels: placedLevels(config).map(({ tokens }) => new Float64Array(2 * tokens)),
+});
+
+/** Adds a run's results, lossGraph's `pixels`, `probability` and `right`, to the sums of the images they belong to. */
+export function addPredictions(
+  sumsOf: (image: number) => Breakdown,
+  {
+    pixels: { image, weight },
+    known,
+    results,
+  }: Pick<Pass, "pixels" | "known"> & { results: Record<string, HostTensor> },
+): void {
+  const [nats, probability, right] = ["pixels", "probability", "right"].map(
+    (name) => results[name].data as Float32Array,
+  );
+  for (let i = 0; i < image.length; i++) {
+    const { likeliest, levels } = sumsOf(image[i]);
+    const channels = likeliest.length;
+    const w = weight[i];
+    let sum = 0;
+    for (let c = 0; c < channels; c++) {
+      const value = i * channels + c;
+      const bin = 3 * Math.min(bins - 1, Math.floor(probability[value] * bins));
+      likeliest[c][bin] += w;
+      likeliest[c][bin + 1] += w * probability[value];
+      likeliest[c][bin + 2] += w * right[value];
+      sum += nats[value];
+    }
+    for (let l = 0; l < levels.length; l++) {
+      levels[l][2 * known[l][i]] += w * channels;
+      levels[l][2 * known[l][i] + 1] += w * sum;
+    }
+  }
+}
+
+/** Adds one image's sums to those of several. */
+export function addBreakdown(total: Breakdown, one: Breakdown): void {
+  const add = (to: Float64Array, from: Float64Array) => from.forEach((value, i) => (to[i] += value));
+  total.likeliest.forEach((to, c) => add(to, one.likeliest[c]));
+  total.levels.forEach((to, l) => add(to, one.levels[l]));
+}
+
+/** Of all channels together and of each. */
+export function calibrationOf({ likeliest }: Breakdown): Calibration & { channels: Calibration[] } {
+  const together = Float64Array.from(likeliest[0], (_, i) => likeliest.reduce((sum, one) => sum + one[i], 0));
+  return { ...calibrated(together), channels: likeliest.map(calibrated) };
+}
+
+function calibrated(sums: Float64Array): Calibration {
+  const found = parts(sums, 3).map(({ at, share, means: [probability, accuracy] }) => ({
+    from: at / bins,
+    to: (at + 1) / bins,
+    share,
+    probability,
+    accuracy,
+  }));
+  const error = found.reduce(
+    (sum, { share, probability, accuracy }) => sum + share * Math.abs(accuracy - probability),
+    0,
+  );
+  return { error, bins: found };
+}
+
+/** For each level above the pixels what its patches cost, by how many were known; the mean weighted by `share` is the bits of all. */
+export const levelsOf = ({ levels }: Breakdown): Known[][] =>
+  levels.map((sums) =>
+    parts(sums, 2).map(({ at, share, means: [nats] }) => ({ known: at, share, bits: nats / Math.LN2 })),
+  );
+
+/** Groups of `size` sums, of which the first is the weight: where there is any, its share of all and the means of the others. */
+function parts(sums: Float64Array, size: number): { at: number; share: number; means: number[] }[] {
+  const groups = Array.from({ length: sums.length / size }, (_, at) => sums.subarray(at * size, (at + 1) * size));
+  const total = groups.reduce((sum, [weight]) => sum + weight, 0);
+  return groups.flatMap(([weight, ...rest], at) =>
+    weight > 0 ? [{ at, share: weight / total, means: rest.map((one) => one / weight) }] : [],
+  );
+}

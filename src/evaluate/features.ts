@@ -1,0 +1,105 @@
+/** Features of images by a network, whichever it is, gathered for the metrics. */
+
+import { float32, type HostTensor, uint8 } from "../core/arrays.ts";
+import type { Engine } from "../engine/engine.ts";
+import { openInception } from "./inception-features.ts";
+import type { Features } from "./metrics-products.ts";
+import { gatherStatistics, type Statistics } from "./statistics.ts";
+
+export interface FeatureNetwork {
+  /** As outputs call it. */
+  name: string;
+  /** `inception` is the literature's, by which FID and KID are defined; `own` one that this program trained. */
+  kind: "inception" | "own";
+  /** Features of an image: D. */
+  width: number;
+  /** Pixels per side, where it takes one size only. */
+  imageSize?: number;
+  /** Opaque RGB bytes [B, S, S, 3] to features [B, D] and logits [B, classes]. */
+  run(images: HostTensor): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
+  dispose(): Promise<void>;
+}
+
+/** FID's Inception-v3 with the weights of a safetensors file: the last pooling layer, and logits without their bias. */
+export async function inceptionNetwork(engine: Engine, path: string): Promise<FeatureNetwork> {
+  const { run, dispose } = await openInception(engine, path, ["2048", "logits_unbiased"]);
+  return {
+    name: "Inception-v3",
+    kind: "inception",
+    width: 2048,
+    async run(images) {
+      const { 2048: features, logits_unbiased: logits } = await run(images);
+      return { features, logits };
+    },
+    dispose,
+  };
+}
+
+/** What a network says of a set of images. */
+export interface MeasuredSet {
+  /** [N, D] */
+  features: Features;
+  /** [N, classes] */
+  logits: Features;
+  statistics: Statistics;
+}
+
+export interface MeasureOptions {
+  /** Pixels per side of all images. */
+  size: number;
+  /** Images that the network takes at once; no result depends on it. */
+  batch?: number;
+  /** Called after each batch with the number of images so far. */
+  onImages?: (done: number) => void;
+  signal?: AbortSignal;
+}
+
+/** Features, logits and statistics of a stream of opaque RGB images [size, size, 3]; `name` is the set's in errors. */
+export async function measure(
+  engine: Engine,
+  { network, name }: { network: FeatureNetwork; name: string },
+  images: AsyncIterable<Uint8Array>,
+  { size, batch = 16, onImages, signal }: MeasureOptions,
+): Promise<MeasuredSet> {
+  const gathering = gatherStatistics(engine, { name });
+  const parts: { features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }[] = [];
+  let done = 0;
+  for await (const waiting of inBatches(images, batch)) {
+    signal?.throwIfAborted();
+    const bytes = new Uint8Array(waiting.length * size * size * 3);
+    waiting.forEach((image, i) => bytes.set(image, i * size * size * 3));
+    const part = await network.run(uint8(bytes, [waiting.length, size, size, 3]));
+    parts.push(part);
+    await gathering.add(part.features);
+    onImages?.((done += waiting.length));
+  }
+  return {
+    features: joined(parts.map(({ features }) => features)),
+    logits: joined(parts.map(({ logits }) => logits)),
+    statistics: await gathering.statistics(),
+  };
+}
+
+async function* inBatches<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
+  let waiting: T[] = [];
+  for await (const item of items) {
+    waiting.push(item);
+    if (waiting.length < size) continue;
+    yield waiting;
+    waiting = [];
+  }
+  if (waiting.length > 0) yield waiting;
+}
+
+/** Rows of several tensors in one. */
+function joined(parts: readonly HostTensor<Float32Array>[]): Features {
+  const width = parts[0]?.shape[1] ?? 0;
+  const count = parts.reduce((sum, { shape }) => sum + shape[0], 0);
+  const data = new Float32Array(count * width);
+  let at = 0;
+  for (const part of parts) {
+    data.set(part.data, at);
+    at += part.data.length;
+  }
+  return float32(data, [count, width]);
+}

@@ -1,0 +1,56 @@
+/** Images as the network of own features sees them: RGB, shifted a little or turned. Knows no network. */
+
+import { type HostTensor, uint8 } from "../core/arrays.ts";
+import { derive, uniform } from "../core/random.ts";
+import { stepKey } from "../data/batches.ts";
+import { toChannels } from "../data/picture.ts";
+
+/** Bytes [B, S, S, C] one after another, C from 1 to 4. */
+export interface Images {
+  images: Uint8Array;
+  size: number;
+  channels: number;
+}
+
+export interface View {
+  /** Clockwise. */
+  quarterTurns?: number;
+  /** Pixels; what comes in is the border again. */
+  down?: number;
+  right?: number;
+}
+
+/** Images as RGB bytes [B, S, S, 3], each seen as `view` says: grey three times, alpha on white. */
+export function viewed({ images, size, channels }: Images, view: (image: number) => View): HostTensor<Uint8Array> {
+  const count = images.length / (size * size * channels);
+  const rgb = toChannels({ data: images, width: size, height: size * count, channels }, 3).data;
+  const out = new Uint8Array(rgb.length);
+  const last = size - 1;
+  const inside = (at: number) => Math.min(last, Math.max(0, at));
+  for (let image = 0, to = 0; image < count; image++) {
+    const { quarterTurns = 0, down = 0, right = 0 } = view(image);
+    for (let y = 0; y < size; y++)
+      for (let x = 0; x < size; x++) {
+        let [row, column] = [inside(y - down), inside(x - right)];
+        for (let turn = 0; turn < quarterTurns; turn++) [row, column] = [last - column, row];
+        const from = ((image * size + row) * size + column) * 3;
+        for (let channel = 0; channel < 3; channel++) out[to++] = rgb[from + channel];
+      }
+  }
+  return uint8(out, [count, size, size, 3]);
+}
+
+/** How a training step sees its images: shifted by up to an eighth of the side; turned at random where that is the task. */
+export function trainingView(
+  { size, turned }: { size: number; turned: boolean },
+  { seed, step }: { seed: number; step: number },
+): (image: number) => Required<View> {
+  const key = stepKey(seed, "views", step);
+  const most = Math.floor(size / 8);
+  const whole = (image: number, n: number, count: number) => Math.floor(uniform(derive(key, image), n) * count);
+  return (image) => ({
+    quarterTurns: turned ? whole(image, 0, 4) : 0,
+    down: whole(image, 1, 2 * most + 1) - most,
+    right: whole(image, 2, 2 * most + 1) - most,
+  });
+}

@@ -1,0 +1,211 @@
+/** The network against the same written out plainly, its files, and what is said of others. */
+
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { float32, product, uint8 } from "../core/arrays.ts";
+import { bits, derive, normal, seedKey } from "../core/random.ts";
+import { nodeEngine } from "../engine/node.ts";
+import {
+  openOwnFeatures,
+  type OwnFeaturesConfig,
+  ownParameters,
+  type OwnFeaturesShape,
+  ownWidths,
+  writeOwnFeatures,
+} from "./own-features.ts";
+
+const engine = await nodeEngine({ threads: 1 });
+const temporary = mkdtempSync(join(tmpdir(), "fractalgen-own-features-"));
+afterAll(() => rmSync(temporary, { recursive: true }));
+let made = 0;
+const newFolder = () => join(temporary, `network${made++}`);
+
+const config = {
+  imageSize: 5,
+  channels: 1,
+  classes: ["a", "b", "c"],
+  task: "classes",
+  widths: [3, 4],
+  data: { name: "letters", fingerprint: "abc" },
+  accuracy: 0.9999,
+  steps: 10,
+  batch: 4,
+  seed: 0,
+} satisfies Omit<OwnFeaturesConfig, "format" | "version">;
+
+const valuesOf = (shape: OwnFeaturesShape) =>
+  new Map(
+    ownParameters(shape).map(({ name, shape }, i) => {
+      const key = derive(seedKey(6), i);
+      return [name, Float32Array.from({ length: product(shape) }, (_, n) => 0.5 * normal(key, n))] as const;
+    }),
+  );
+const values = valuesOf(config);
+const imagesOf = (size: number, count: number) =>
+  uint8(
+    Uint8Array.from({ length: count * size * size * 3 }, (_, i) => bits(seedKey(7), i) & 255),
+    [count, size, size, 3],
+  );
+
+/** Channels of a place; zeros beyond the border. */
+type Places = (y: number, x: number) => number[];
+
+/** The network's definition, place by place, for one image [S, S, 3] of bytes. */
+function plainly(image: Uint8Array, { imageSize, widths }: OwnFeaturesShape) {
+  const linear = (name: string, x: number[]) => {
+    const [weight, bias] = [values.get(`${name}.weight`)!, values.get(`${name}.bias`)!];
+    return Array.from(bias, (b, to) => x.reduce((sum, value, from) => sum + value * weight[to * x.length + from], b));
+  };
+  const layer = (name: string, x: number[]) => linear(name, x).map((value) => Math.max(0, value));
+  const normalised = (x: number[]) => {
+    const mean = x.reduce((a, b) => a + b, 0) / x.length;
+    const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / x.length;
+    return x.map((value) => (value - mean) / Math.sqrt(variance + 1e-5));
+  };
+  /** Every place of a square of this side worked out once; beyond it as many zeros as there are channels. */
+  const square = (side: number, of: Places): Places => {
+    const all = Array.from({ length: side * side }, (_, i) => of(Math.floor(i / side), i % side));
+    const inside = (at: number) => at >= 0 && at < side;
+    return (y, x) => (inside(y) && inside(x) ? all[y * side + x] : all[0].map(() => 0));
+  };
+  let side = imageSize;
+  let places = square(side, (y, x) =>
+    [...image.subarray((y * imageSize + x) * 3, (y * imageSize + x + 1) * 3)].map((byte) => byte / 127.5 - 1),
+  );
+  widths.forEach((_, i) => {
+    const [before, sideBefore] = [places, side];
+    const given = i === 0 ? before : square(sideBefore, (y, x) => normalised(before(y, x)));
+    side = Math.ceil(side / 2);
+    const halved = square(
+      side,
+      (y, x) =>
+      layer(`${i}.halve`, [0, 1].flatMap((dy) => [0, 1].flatMap((dx) => given(2 * y + dy, 2 * x + dx)))), // prettier-ignore
+    );
+    const even = square(side, (y, x) => normalised(halved(y, x)));
+    // Neighbours of a column's places first: all three rows for each column.
+    places = square(
+      side,
+      (y, x) =>
+      layer(`${i}.mix`, [-1, 0, 1].flatMap((dx) => [-1, 0, 1].flatMap((dy) => even(y + dy, x + dx)))), // prettier-ignore
+    );
+  });
+  const features = places(0, 0).map((_, c) => {
+    let sum = 0;
+    for (let y = 0; y < side; y++) for (let x = 0; x < side; x++) sum += places(y, x)[c];
+    return sum / side ** 2;
+  });
+  return { features, logits: linear("head", features) };
+}
+
+describe("the network", () => {
+  it("is its definition, of odd sides too and of each image by itself", async () => {
+    const folder = newFolder();
+    await writeOwnFeatures(folder, config, values);
+    const network = await openOwnFeatures(engine, folder);
+    const images = imagesOf(5, 3);
+    const { features, logits } = await network.run(images);
+    const first = await network.run(uint8(images.data.slice(0, 75), [1, 5, 5, 3]));
+    await network.dispose();
+    expect([features.shape, logits.shape]).toEqual([[3, 4], [3, 3]]); // prettier-ignore
+    for (let image = 0; image < 3; image++) {
+      const right = plainly(images.data.subarray(image * 75, (image + 1) * 75), config);
+      right.features.forEach((value, i) => expect(features.data[image * 4 + i]).toBeCloseTo(value, 4));
+      right.logits.forEach((value, i) => expect(logits.data[image * 3 + i]).toBeCloseTo(value, 4));
+    }
+    first.features.data.forEach((value, i) => expect(value).toBeCloseTo(features.data[i], 5));
+    expect(new Set(features.data).size).toBeGreaterThan(6);
+  });
+
+  it("has layers down to a side of four, neighbours from 32 on, and features of 128 values", () => {
+    expect([4, 8, 28, 32, 64, 256].map(ownWidths)).toEqual([
+      [64, 128],
+      [64, 128],
+      [32, 64, 128],
+      [32, 64, 128],
+      [16, 32, 64, 128],
+      [16, 16, 16, 32, 64, 128],
+    ]);
+    const names = (imageSize: number) =>
+      ownParameters({ imageSize, classes: ["a", "b"], widths: ownWidths(imageSize) }).map(({ name }) => name);
+    const parts = (imageSize: number) => new Set(names(imageSize).map((name) => name.replace(/\.(weight|bias)$/, "")));
+    expect([...parts(256)].sort()).toEqual(
+      ["0.halve", "1.halve", "2.halve", "2.mix", "3.halve", "3.mix", "4.halve", "4.mix", "5.halve", "5.mix", "head"],
+    ); // prettier-ignore
+    expect(names(8)).toHaveLength(10);
+  });
+
+  it("ends at a side of four at most, whatever the size", () => {
+    for (const imageSize of [1, 3, 28, 33, 100, 4096]) {
+      const halvings = ownWidths(imageSize).length;
+      const side = Array.from({ length: halvings }).reduce<number>((at) => Math.ceil(at / 2), imageSize);
+      expect(side, `${imageSize}`).toBeLessThanOrEqual(4);
+    }
+  });
+});
+
+describe("files", () => {
+  it("say whose features they are and how good, and never more than they are", async () => {
+    const folder = newFolder();
+    await writeOwnFeatures(folder, config, values);
+    expect(readdirSync(folder).sort()).toEqual(["config.json", "model.safetensors"]);
+    expect(JSON.parse(readFileSync(join(folder, "config.json"), "utf8"))).toEqual({
+      format: "fractalgen own features",
+      version: 1,
+      ...config,
+    });
+    const { run: _run, dispose, ...about } = await openOwnFeatures(engine, folder);
+    await dispose();
+    expect(about).toEqual({
+      name: "own features of letters (3 classes, 99.9% of held-out images right)",
+      width: 4,
+      imageSize: 5,
+      channels: 1,
+      classes: ["a", "b", "c"],
+    });
+    const turned = newFolder();
+    await writeOwnFeatures(turned, { ...config, task: "rotations", accuracy: 1 }, values);
+    const other = await openOwnFeatures(engine, turned);
+    await other.dispose();
+    expect(other.name).toBe("own features of letters (3 turns of an image, 100.0% of held-out images right)");
+  });
+
+  it("that hold no such network are told of in one sentence", async () => {
+    const open = async (change: (folder: string) => void) => {
+      const folder = newFolder();
+      await writeOwnFeatures(folder, config, values);
+      change(folder);
+      return openOwnFeatures(engine, folder);
+    };
+    const inConfig = (change: object) => (folder: string) => {
+      const path = join(folder, "config.json");
+      writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), ...change }));
+    };
+    await expect(openOwnFeatures(engine, join(temporary, "none"))).rejects.toThrow(/none.*there is no such file/);
+    await expect(open((folder) => rmSync(join(folder, "model.safetensors")))).rejects.toThrow(
+      /model\.safetensors: there is no such file/,
+    );
+    await expect(open(inConfig({ format: "fractalgen" }))).rejects.toThrow(
+      /network\d+ holds no network of own features \(config\.json: format: .*\); give a folder that fractalgen evaluate features wrote$/,
+    );
+    await expect(open(inConfig({ width: 3 }))).rejects.toThrow(/config\.json: .*width.*did you mean "widths"\?/);
+    await expect(open(inConfig({ widths: [3, 5] }))).rejects.toThrow(
+      /model\.safetensors does not hold the weights of own features of letters .*: 5 of another shape \(1\.halve\.weight \[4, 12\] for \[5, 12\], .*; give another folder, or train anew with fractalgen evaluate features$/,
+    );
+    const empty = newFolder();
+    mkdirSync(empty);
+    await expect(openOwnFeatures(engine, empty)).rejects.toThrow(/there is no such file/);
+  });
+
+  it("give a network that refuses images of another size or kind", async () => {
+    const folder = newFolder();
+    await writeOwnFeatures(folder, config, values);
+    const network = await openOwnFeatures(engine, folder);
+    await expect(network.run(imagesOf(6, 1))).rejects.toThrow(
+      /own features of letters .*: images are uint8 \[1, 6, 6, 3\], expected uint8 \[B, 5, 5, 3\]; take images of 5x5, or features trained at their size$/,
+    );
+    await expect(network.run(float32(new Float32Array(75), [1, 5, 5, 3]))).rejects.toThrow("images are float32");
+    await network.dispose();
+  });
+});

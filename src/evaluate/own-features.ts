@@ -1,0 +1,214 @@
+/**
+ * Features for measuring images of any kind where FID's network is not to be had: a small convolutional network that
+ * is trained on a data set's own classes. Numbers from it are no FID of the literature, and its name says so.
+ */
+
+import { z } from "zod";
+import { explain } from "../config/model.ts";
+import { float32, type HostTensor } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import type { Engine } from "../engine/engine.ts";
+import { recoverFolder, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { openNetwork } from "../files/inception.ts";
+import { configName, readJson, weightsName } from "../files/model.ts";
+import { writeSafetensors } from "../files/safetensors.ts";
+import {
+  cast,
+  concat,
+  constant,
+  div,
+  input,
+  layerNorm,
+  linear,
+  mean,
+  pad,
+  parameter,
+  relu,
+  reshape,
+  slice,
+  sub,
+  transpose,
+} from "../graph/build.ts";
+import { writeOnnx } from "../graph/onnx.ts";
+import { is, type Tensor, topological } from "../graph/tensor.ts";
+
+const whole = (low: number, high: number) => z.int().min(low).max(high);
+
+const format = "fractalgen own features";
+const version = 1;
+
+const schema = z.strictObject({
+  format: z.literal(format),
+  version: z.literal(version),
+  imageSize: whole(1, 4096),
+  channels: whole(1, 4),
+  /** What its logits tell apart: the data's classes, or how an image was turned. */
+  classes: z.array(z.string()).min(2),
+  task: z.enum(["classes", "rotations"]),
+  /** Channels after each halving of the side; the last is the width of the features. */
+  widths: z.array(whole(1, 65536)).min(1),
+  data: z.strictObject({ name: z.string(), fingerprint: z.string() }),
+  /** Share of held-out images that it gets right. */
+  accuracy: z.number().min(0).max(1),
+  steps: whole(1, Number.MAX_SAFE_INTEGER),
+  batch: whole(1, Number.MAX_SAFE_INTEGER),
+  seed: whole(0, Number.MAX_SAFE_INTEGER),
+});
+
+/** What the folder's `config.json` says. */
+export type OwnFeaturesConfig = z.infer<typeof schema>;
+
+/** The classes of a network that was trained on images' turns. */
+export const rotations = ["upright", "a quarter turn", "half a turn", "three quarters of a turn"] as const;
+
+/** What the graph depends on. */
+export type OwnFeaturesShape = Pick<OwnFeaturesConfig, "imageSize" | "classes" | "widths">;
+
+/** The side at which halving ends, and the largest at which neighbours are looked at beyond the halving. */
+const [leastSide, mostMixed] = [4, 32];
+const [featureWidth, leastWidth] = [128, 16];
+
+/** Twice as many channels after each halving, up to the features' width at the end. */
+export function ownWidths(imageSize: number): number[] {
+  const halvings = Math.max(2, Math.ceil(Math.log2(imageSize / leastSide)));
+  return Array.from({ length: halvings }, (_, i) => Math.max(leastWidth, featureWidth / 2 ** (halvings - 1 - i)));
+}
+
+/**
+ * From bytes `images` [B, S, S, 3] to features [B, D] and logits [B, classes]. Layers are products of rows, one row a
+ * place of an image, which run at twice the rate of convolutions and their gradients.
+ */
+export function ownFeaturesGraph({ imageSize, classes, widths }: OwnFeaturesShape): {
+  features: Tensor;
+  logits: Tensor;
+} {
+  const bytes = cast(input("images", "uint8", ["B", imageSize, imageSize, 3]), "float32");
+  let x = sub(div(bytes, 127.5), 1);
+  widths.forEach((width, i) => {
+    x = layer(halved(i === 0 ? x : normal(x)), `${i}.halve`, width);
+    if (sidesOf(x).side <= mostMixed) x = layer(neighbours(normal(x)), `${i}.mix`, width);
+  });
+  const { side, channels } = sidesOf(x);
+  const features = reshape(mean(reshape(x, ["B", side * side, channels]), 1), ["B", channels]);
+  const weight = parameter("head.weight", [classes.length, channels]);
+  return { features, logits: linear(features, weight, parameter("head.bias", [classes.length])) };
+}
+
+/** Of places [B, S, S, C]. */
+function sidesOf({ shape }: Tensor): { side: number; channels: number } {
+  const [, side, , channels] = shape as number[];
+  return { side, channels };
+}
+
+/** A linear layer of every place by itself: [B, S, S, E] -> [B, S, S, D]. */
+function layer(x: Tensor, name: string, width: number): Tensor {
+  const weight = parameter(`${name}.weight`, [width, sidesOf(x).channels]);
+  return relu(linear(x, weight, parameter(`${name}.bias`, [width])));
+}
+
+/** Each place's channels with mean 0 and variance 1; no batch takes part, and factors are the next layer's. */
+function normal(x: Tensor): Tensor {
+  const { channels } = sidesOf(x);
+  const [one, zero] = [1, 0].map((value) => constant(float32(new Float32Array(channels).fill(value), [channels])));
+  return layerNorm(x, one, zero, 1e-5);
+}
+
+/** Squares of 2x2 places as one: [B, S, S, C] -> [B, S/2, S/2, 4 C], an odd side filled up with zeros. */
+function halved(x: Tensor): Tensor {
+  const { side, channels } = sidesOf(x);
+  const half = Math.ceil(side / 2);
+  const even = [1, 2].reduce((y, axis) => (side % 2 === 0 ? y : pad(y, axis, 0, 1)), x);
+  const squares = transpose(reshape(even, ["B", half, 2, half, 2, channels]), [0, 1, 3, 2, 4, 5]);
+  return reshape(squares, ["B", half, half, 4 * channels]);
+}
+
+/** Every place with its eight neighbours: [B, S, S, C] -> [B, S, S, 9 C], zeros beyond the border. */
+function neighbours(x: Tensor): Tensor {
+  const { side } = sidesOf(x);
+  return [1, 2].reduce((y, axis) => {
+    const padded = pad(y, axis, 1, 1);
+    const shifted = [0, 1, 2].map((from) => slice(padded, axis, from, from + side));
+    return concat(shifted, -1);
+  }, x);
+}
+
+/** The network's weights, float32, by their names in its file. */
+export const ownParameters = (shape: OwnFeaturesShape): { name: string; shape: readonly number[] }[] =>
+  topological([ownFeaturesGraph(shape).logits]).flatMap((node) => (is(node, "parameter") ? [node.attributes] : []));
+
+/** Writes the folder that `openOwnFeatures` takes, whole or not at all. */
+export async function writeOwnFeatures(
+  folder: string,
+  config: Omit<OwnFeaturesConfig, "format" | "version">,
+  values: ReadonlyMap<string, Float32Array>,
+): Promise<void> {
+  const written: OwnFeaturesConfig = { format, version, ...config };
+  const tensors = ownParameters(config).map(({ name, shape }): [string, HostTensor] => [
+    name,
+    float32(values.get(name)!, shape),
+  ]);
+  await replaceFolder(folder, async (temporary) => {
+    await writeSafetensors(`${temporary}/${weightsName}`, tensors, { metadata: { format: "pt" } });
+    await writeFileAtomic(`${temporary}/${configName}`, `${JSON.stringify(written, null, 2)}\n`);
+  });
+}
+
+export interface OwnFeatures {
+  /** Says whose features these are and how good, such as "own features of mnist (10 classes, 97.1% of held-out images right)". */
+  name: string;
+  /** D */
+  width: number;
+  /** Pixels per side, and channels, of the data it was trained on. */
+  imageSize: number;
+  channels: number;
+  classes: readonly string[];
+  /** Of RGB bytes [B, S, S, 3] (grey given three times, alpha laid on white): features [B, D] and logits [B, classes]. */
+  run(images: HostTensor): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
+  dispose(): Promise<void>;
+}
+
+/** Opens a network that `trainFeatures` wrote. A UserError where the folder holds none. */
+export async function openOwnFeatures(engine: Engine, folder: string): Promise<OwnFeatures> {
+  await recoverFolder(folder);
+  const config = readConfig(folder);
+  const { imageSize, channels, classes, widths } = config;
+  const name = nameOf(config);
+  const network = { name, source: `another folder, or train anew with ${command}`, parameters: ownParameters(config) };
+  const { weights } = openNetwork(network, `${folder}/${weightsName}`);
+  const session = await engine.session(writeOnnx(ownFeaturesGraph(config), { weights }), { folder });
+  return {
+    name,
+    width: widths.at(-1)!,
+    imageSize,
+    channels,
+    classes,
+    async run(images) {
+      const { dtype, shape } = images;
+      if (dtype !== "uint8" || shape.length !== 4 || String(shape.slice(1)) !== String([imageSize, imageSize, 3]))
+        throw new UserError(
+          `${name}: images are ${dtype} [${shape.join(", ")}], expected uint8 [B, ${imageSize}, ${imageSize}, 3]; take images of ${imageSize}x${imageSize}, or features trained at their size`,
+        );
+      const { features, logits } = await session.run({ images });
+      return { features, logits } as { features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> };
+    },
+    dispose: () => session.dispose(),
+  };
+}
+
+const command = "fractalgen evaluate features";
+
+function readConfig(folder: string): OwnFeaturesConfig {
+  const none = (reason: string) =>
+    new UserError(`${folder} holds no network of own features (${reason}); give a folder that ${command} wrote`);
+  const path = `${folder}/${configName}`;
+  const parsed = schema.safeParse(readJson(path));
+  if (!parsed.success) throw none(`${configName}: ${explain(parsed.error.issues[0], Object.keys(schema.shape))}`);
+  return parsed.data;
+}
+
+/** Named as what it is, for whoever reads numbers that are measured with it. */
+function nameOf({ data, task, classes, accuracy }: OwnFeaturesConfig): string {
+  const told = task === "rotations" ? "turns of an image" : "classes";
+  const percent = Math.floor(accuracy * 1000) / 10; // never 100 where one was wrong
+  return `own features of ${data.name} (${classes.length} ${told}, ${percent.toFixed(1)}% of held-out images right)`;
+}

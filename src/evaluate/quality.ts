@@ -1,0 +1,82 @@
+/** All measures of a set of generated images against a reference, from the features of both. */
+
+import { UserError } from "../core/errors.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { MeasuredSet } from "./features.ts";
+import { frechetDistance, inceptionScore, kernelDistance, precisionAndRecall, type Spread } from "./metrics.ts";
+import type { Statistics } from "./statistics.ts";
+
+/** A reference may be known by its statistics alone; then the Fréchet distance is all that can be compared. */
+export type Reference = MeasuredSet | { statistics: Statistics };
+
+export interface QualityOptions {
+  /** Of KID: how many, and how many images of each set in one (by default 1000, or all of the smaller set). */
+  subsets?: number;
+  subsetSize?: number;
+  /** Parts of the Inception Score. */
+  splits?: number;
+  /** Of precision and recall. */
+  neighbours?: number;
+  seed?: number;
+  /** What is being computed. */
+  onMetric?: (name: string) => void;
+  signal?: AbortSignal;
+}
+
+export interface Quality {
+  /** Images of the generated set. */
+  images: number;
+  /** FID where features are Inception's. */
+  frechetDistance: number;
+  /** KID where features are Inception's. */
+  kernelDistance?: Spread & { subsets: number; subsetSize: number };
+  /** The Inception Score where logits are Inception's. */
+  score: Spread & { splits: number };
+  precision?: number;
+  recall?: number;
+}
+
+const usualSubset = 1000;
+
+/**
+ * Fréchet distance, kernel distance, score of the classes, precision and recall. A UserError says how many images a
+ * measure needs where there are fewer.
+ */
+export async function qualityOf(
+  engine: Engine,
+  { generated, reference }: { generated: MeasuredSet; reference: Reference },
+  { subsets = 100, subsetSize, splits = 10, neighbours = 3, seed = 0, onMetric, signal }: QualityOptions = {},
+): Promise<Quality> {
+  const [images] = generated.features.shape;
+  onMetric?.("score of the classes");
+  const score = { ...inceptionScore(generated.logits, { splits }), splits };
+  const quality = { images, score };
+  const step = (name: string) => {
+    onMetric?.(name);
+    signal?.throwIfAborted();
+  };
+  const distance = () => {
+    step("Fréchet distance");
+    return frechetDistance(engine, { generated: generated.statistics, reference: reference.statistics });
+  };
+  if (!("features" in reference)) return { ...quality, frechetDistance: await distance() };
+  const sets = { generated: generated.features, reference: reference.features };
+  const smaller = Math.min(images, reference.features.shape[0]);
+  const size = subsetSize ?? Math.min(usualSubset, smaller);
+  if (smaller <= neighbours)
+    throw new UserError(
+      `precision and recall with ${neighbours} neighbours need at least ${neighbours + 1} images in each set, the smaller has ${smaller}`,
+    );
+  // Cheap ones first: what is wrong with the sets comes out at once.
+  step("kernel distance");
+  const kernel = await kernelDistance(engine, sets, { subsets, size, seed, signal });
+  step("precision and recall");
+  const { precision, recall } = await precisionAndRecall(engine, sets, { neighbours, signal });
+  return {
+    ...quality,
+    frechetDistance: await distance(),
+    kernelDistance: { ...kernel, subsets, subsetSize: size },
+    precision,
+    recall,
+  };
+}
