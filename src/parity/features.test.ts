@@ -31,7 +31,7 @@ it("agree, all of them, a hundred times better than they have to", async () => {
 });
 
 it("of which one value is off are noticed, and those that were not recorded are not asked for", async () => {
-  const [{ images, features, tag }] = readFeatures(recordedFile).filter((one) => one.tag === "b32");
+  const { images, features, tag } = readFeatures(recordedFile).find((one) => one.tag === "b32")!;
   const { shape, data } = features["768"]!;
   const spoilt = data.slice();
   spoilt[3] += 0.002 * data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);

@@ -118,10 +118,7 @@ describe("the chart", () => {
 
   it("puts bins where its axes say: as sure as right is the dashed line", () => {
     const [[left, bottom], [right, top]] = places(svg, "ideal");
-    const at = (share: number, height: number) => [
-      left + share * (right - left),
-      bottom + height * (top - bottom),
-    ];
+    const at = (share: number, height: number) => [left + share * (right - left), bottom + height * (top - bottom)];
     const near = (found: number[], [x, y]: number[]) => {
       expect(Math.abs(found[0] - x)).toBeLessThan(0.11);
       expect(Math.abs(found[1] - y)).toBeLessThan(0.11);
@@ -155,10 +152,24 @@ describe("the chart", () => {
     );
   });
 
-  it("shows many numbers of known patches as means of a few, and leaves out those that nothing was predicted with", () => {
-    const first = places(svg, "first", 1 + 1); // after the channel's line and its dots' own class
-    expect(places(svg, "first", 1)).toHaveLength(16);
-    expect(first ?? []).toBeDefined();
+  it("shows many numbers of known patches as weighted means of a few, and passes over those of which there are none", () => {
+    const shares = [1, 3, 0, 0, 0, 0, 2, 2];
+    const points = known(32, (count) => count).flatMap((point, i) =>
+      shares[i] ? [{ ...point, share: shares[i] }] : [],
+    );
+    const levels = [{ name: "level 1", patches: 32, points }];
+    const single = { ...usual.calibration, channels: [usual.calibration.channels[0]] };
+    const chart = likelihoodSvg({ ...usual, calibration: single, levels });
+    // Two at a time: 0 and 1 of which 1 counts three times, then 6 and 7; nothing of 2 to 5 and of 8 on.
+    const [, zero] = /<path class="axis" d="M56 710H(\d+)"/.exec(chart)!;
+    const found = places(chart, "first");
+    expect(found.map(([x]) => ((x - 56) / (Number(zero) - 56)) * 32)).toEqual([
+      expect.closeTo(0.75, 1),
+      expect.closeTo(6.5, 1),
+    ]);
+    const [low, high] = found.map(([, y]) => 710 - y);
+    expect(high / low).toBeCloseTo(6.5 / 0.75, 0);
+    expect(places(svg, "first", 2)).toHaveLength(16); // after a line of the calibration and one of its legend
   });
 
   it("follows the reader's colours and needs nothing from outside", () => {

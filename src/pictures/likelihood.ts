@@ -92,7 +92,7 @@ function reliability({ bins, channels }: LikelihoodChart["calibration"], says: s
         `<path class="count" d="M${pixel(share(from) + 1)} ${counts.y.from}V${pixel(up(own))}H${pixel(share(to) - 1)}V${counts.y.from}Z"/>`,
     ),
     `<path class="axis" d="M${x.from} ${counts.y.from}H${x.to}"/>`,
-    `<text x="${x.from + 12}" y="${counts.y.to + 12}">how many values: up to ${percent(most)} in one bin</text>`,
+    `<text x="${x.from + 12}" y="${counts.y.to - 3}">how many values: up to ${percent(most)} in one bin</text>`,
     ...acrossLabels({ ...panel, y: counts.y }, percentTicks, "probability of the likeliest byte"),
     `<text x="${x.from}" y="480">${escaped(says)}</text>`,
   ];
