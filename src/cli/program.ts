@@ -10,6 +10,7 @@ import { addInspect } from "./inspect.ts";
 import { reported } from "./mistakes.ts";
 import { addQuantize } from "./quantize.ts";
 import { addSample } from "./sample.ts";
+import { addServe } from "./serve.ts";
 import { addTrain } from "./train.ts";
 import { version } from "./version.ts";
 
@@ -27,6 +28,7 @@ export function commandLine(): Command {
       "\nExamples:\n  fractalgen sample --class heart,face --out hearts.png\n  fractalgen train --data emoji --out runs/emoji\n  fractalgen sample --help",
     );
   addSample(program);
+  addServe(program);
   addTrain(program);
   addEvaluate(program);
   addQuantize(program);

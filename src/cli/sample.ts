@@ -1,6 +1,6 @@
 /** `fractalgen sample`: images from a model as a labelled grid, one by one, and as an animation. */
 
-import { basename, dirname, join, resolve } from "node:path";
+import { join } from "node:path";
 import type { Command } from "commander";
 import type { ModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
@@ -11,7 +11,7 @@ import type { Frame } from "../sample/sampler.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { filming, type Picture } from "./film.ts";
 import { interruptible } from "./interrupt.ts";
-import { findModel, parseClasses, shippedModels } from "./models.ts";
+import { findModel, modelName, parseClasses, shippedModels } from "./models.ts";
 import { checkFile, checkFolder } from "./outputs.ts";
 import { preview } from "./preview.ts";
 import { duration, progressOn, rateOf } from "./progress.ts";
@@ -136,7 +136,7 @@ async function sample(flags: SampleFlags): Promise<void> {
 
   const text = (label: string, index?: number) => ({
     Software: `fractalgen ${version}`,
-    Model: config.name ?? nameOf(model.folder),
+    Model: modelName(model),
     Class: label,
     Seed: String(flags.seed),
     ...(index === undefined ? { Count: String(flags.count) } : { Index: String(index) }),
@@ -167,12 +167,6 @@ async function sample(flags: SampleFlags): Promise<void> {
     );
     for (const path of [flags.out, flags.animate, flags.each]) if (path !== undefined) console.log(path);
   }
-}
-
-/** What a model without a name is called: its folder, or that of the run whose last checkpoint it is. */
-function nameOf(folder: string): string {
-  const path = resolve(folder);
-  return basename(basename(path) === "last" ? dirname(path) : path);
 }
 
 /** An image reader's usual limit (sharp's, 16383 squared). */
