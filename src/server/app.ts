@@ -4,6 +4,7 @@ import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import { routePath } from "hono/route";
+import type { Sampler } from "../sample/sampler.ts";
 import { parallelSampler } from "../workers/sampling.ts";
 import { onlyLoopbackNames, onlyOwnPages } from "./access.ts";
 import { imagesAnswer, modelAnswer } from "./answers.ts";
@@ -35,6 +36,8 @@ export interface ServerOptions {
   studio?: string;
   /** Milliseconds of silence after which a stream of events says that it is still there. */
   heartbeat?: number;
+  /** What draws a lane's batches: a worker thread by default. */
+  open?: (model: ServedModel, threads: number) => Sampler;
   onFault?: (error: unknown) => void;
 }
 
@@ -50,12 +53,18 @@ export function fractalServer(options: ServerOptions): FractalServer {
   const { models, version, threads, memory, batch = 16, onFault = () => {}, heartbeat } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const room = capacity(models, { threads, memory, batch });
-  const open = ({ folder }: ServedModel) => parallelSampler(folder, { threads: room.threads, lanes: 1 });
-  const queue = drawingQueue({ lanes: room.lanes, most: limits.queue, open, onFault });
+  const { open = ({ folder }, threads) => parallelSampler(folder, { threads, lanes: 1 }) } = options;
+  const queue = drawingQueue({
+    lanes: room.lanes,
+    most: limits.queue,
+    open: (model) => open(model, room.threads),
+    onFault,
+  });
   const finish = (asked: Asked, images: Uint8Array) => imagesAnswer(asked, images, version);
   const jobs = jobStore({ queue, finish, most: limits.jobs, mostMs: limits.jobsMs });
   const metrics = serverMetrics({ version });
-  const context: RequestContext = { models, schemas: requestSchemas(limits), batchOf: room.batchOf };
+  const { images } = limits;
+  const context: RequestContext = { models, schemas: requestSchemas(limits), batchOf: room.batchOf, images };
   const document = openApiDocument({ version, limits });
   const created = Math.floor(Date.now() / 1000);
   let stopping = false;

@@ -3,7 +3,7 @@
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { samplingBytes, samplingWithin } from "../sample/memory.ts";
-import type { SamplingSettings } from "../sample/settings.ts";
+import { settingsOf, type SamplingSettings } from "../sample/settings.ts";
 import type { ServedModel } from "./models.ts";
 
 export interface Capacity {
@@ -34,10 +34,11 @@ export function capacity(models: readonly ServedModel[], { threads, memory, batc
   });
   let lanes = threads;
   for (const model of models) {
-    const { config } = model;
-    const iterations = config.sampling.iterations ?? config.levels.slice(1).map(() => 1);
-    const wanted = { ...sizeOf(model), iterations, batch: lanes, lanes };
-    lanes = samplingWithin(config, wanted, share).lanes;
+    const { iterations } = settingsOf({}, model.config);
+    const wanted = { ...sizeOf(model), iterations };
+    const fits = () => samplingBytes(model.config, { ...wanted, batch: lanes, lanes }) <= share;
+    while (lanes > 1 && !fits()) lanes--;
+    if (!fits()) samplingWithin(model.config, { ...wanted, batch: 1, lanes: 1 }, share); // says what it takes
   }
   const known = new Map<string, number>();
   const count = (model: ServedModel, settings: SamplingSettings): number => {

@@ -39,7 +39,7 @@ export interface ErrorBody {
 export function apiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof UserError)
-    return new ApiError(400, error.message, { param: /^([a-z_]+): /.exec(error.message)?.[1] });
+    return new ApiError(400, error.message, { param: /^([a-z_]+)(?:\[\d+\])?: /.exec(error.message)?.[1] });
   return new ApiError(500, "the server failed on this request; its own output says how", { code: "internal_error" });
 }
 

@@ -40,8 +40,11 @@ export async function listen(
       await server.drain();
       const closed = once(http, "close");
       http.close();
+      // Connections are kept for a client's next request; they go as their last answers are written.
+      const idle = setInterval(() => http.closeIdleConnections(), 50);
       const late = setTimeout(() => http.closeAllConnections(), lastMs);
       await closed;
+      clearInterval(idle);
       clearTimeout(late);
       await server.dispose();
     },

@@ -20,6 +20,8 @@ export interface RequestContext {
   models: readonly ServedModel[];
   schemas: Requests;
   batchOf: Capacity["batchOf"];
+  /** The most images of a request. */
+  images: number;
 }
 
 const kindOf = (request: Request): string =>
@@ -60,7 +62,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-function orderOf(body: GenerationRequest, { models, batchOf }: RequestContext): Order {
+function orderOf(body: GenerationRequest, { models, batchOf, images }: RequestContext): Order {
   const model = modelNamed(models, body.model ?? undefined);
   const { config } = model;
   const own = `${config.imageSize}x${config.imageSize}`;
@@ -69,6 +71,9 @@ function orderOf(body: GenerationRequest, { models, batchOf }: RequestContext): 
   if (body.response_format === "url")
     throw new UserError("response_format: images are answered as b64_json; no files are kept that a url could name");
   const classes = parseClasses(body.prompt, config.classes, { option: "prompt" });
+  const count = body.n ?? classes.length;
+  if (count > images)
+    throw new UserError(`prompt: it names ${count} classes, expected at most the ${images} images of a request, or n`);
   const settings = settingsOf(
     {
       guidance: body.guidance ?? undefined,
@@ -82,7 +87,7 @@ function orderOf(body: GenerationRequest, { models, batchOf }: RequestContext): 
   );
   return {
     model,
-    labels: Array.from({ length: body.n ?? classes.length }, (_, i) => classes[i % classes.length]),
+    labels: Array.from({ length: count }, (_, i) => classes[i % classes.length]),
     seed: body.seed ?? randomInt(2 ** 31),
     settings,
     batch: batchOf(model, settings),
