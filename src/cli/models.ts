@@ -1,7 +1,7 @@
 /** Finds models: a folder, or the name of one that ships with the program. */
 
 import { existsSync, readdirSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isPublished, publishedNames } from "../config/published.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
@@ -30,10 +30,4 @@ export async function findModel(nameOrFolder: string, { option = "--model" } = {
   throw new UserError(
     `${option}: there is no model "${nameOrFolder}": there is no such folder${ships}${didYouMean(nameOrFolder, [...names, ...publishedNames])}`,
   );
-}
-
-/** A model's own name, else that of its folder, or of the run whose last checkpoint it is. */
-export function modelName({ config, folder }: ModelFolder): string {
-  const path = resolve(folder);
-  return config.name ?? basename(basename(path) === "last" ? dirname(path) : path);
 }

@@ -8,9 +8,10 @@ import { isLoopback } from "../server/access.ts";
 import { listen } from "../server/listen.ts";
 import { servedModels } from "../server/models.ts";
 import { defaultLimits } from "../server/schemas.ts";
+import { nameOf } from "./drawing.ts";
 import { helpOption, threadsOption } from "./engine.ts";
 import { interruptible } from "./interrupt.ts";
-import { findModel, modelName } from "./models.ts";
+import { findModel } from "./models.ts";
 import { freeMemory } from "./space.ts";
 import { bytes, filled, whole } from "./values.ts";
 import { version } from "./version.ts";
@@ -74,7 +75,7 @@ export function addServe(program: Command): void {
 async function serve({ model: names = ["emoji"], host, port, cors, ...flags }: ServeFlags): Promise<void> {
   const found = [];
   for (const name of names) found.push(await findModel(name));
-  const models = servedModels(found.map((folder) => ({ name: modelName(folder), folder })));
+  const models = servedModels(found.map((folder) => ({ name: nameOf(folder), folder })));
   const loopback = isLoopback(host);
   const server = fractalServer({
     models,

@@ -1,7 +1,7 @@
 /** The server at an address of its own, asked by OpenAI's client: images, edits, errors, the shipped model. */
 
 import { fileURLToPath } from "node:url";
-import OpenAI, { toFile } from "openai";
+import OpenAI, { BadRequestError, toFile } from "openai";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readModelFolder } from "../files/model.ts";
@@ -44,8 +44,12 @@ describe("OpenAI's client", () => {
     const text = readPngText(png(answer.data![1].b64_json));
     expect(text).toMatchObject({ Software: "fractalgen 1.2.3", Model: "tiny", Class: "dog", Seed: "5", Index: "1" });
     expect(JSON.parse(text.Options)).toEqual({
-      ...{ guidance: 2, schedule: "linear", temperature: 1, filterThreshold: 0 },
-      ...{ iterations: [2, 4], device: "cpu" },
+      guidance: 2,
+      schedule: "linear",
+      temperature: 1,
+      filterThreshold: 0,
+      iterations: [2, 4],
+      device: "cpu",
     });
   });
 
@@ -69,7 +73,7 @@ describe("OpenAI's client", () => {
   });
 
   it("reads errors as its own: class, field and sentence", async () => {
-    await expect(generate(client, { prompt: "cot" })).rejects.toThrow(OpenAI.BadRequestError);
+    await expect(generate(client, { prompt: "cot" })).rejects.toThrow(BadRequestError);
     await expect(generate(client, { prompt: "cot" })).rejects.toMatchObject({
       status: 400,
       type: "invalid_request_error",

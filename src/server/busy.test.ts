@@ -1,6 +1,6 @@
 /** Many requests at once, by OpenAI's client at a listening server: joined batches, clients that leave, a full queue, the stop. */
 
-import OpenAI from "openai";
+import { type OpenAI, RateLimitError } from "openai";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Listening } from "./listen.ts";
 import { answerSchemas } from "./schemas.ts";
@@ -75,7 +75,7 @@ describe("a full server", () => {
     expect(refused.status).toBe(429);
     expect(Number(refused.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
     expect(await refused.json()).toMatchObject({ error: { type: "rate_limit_error", code: "rate_limit_exceeded" } });
-    await expect(generate(clientOf(there), {})).rejects.toThrow(OpenAI.RateLimitError);
+    await expect(generate(clientOf(there), {})).rejects.toThrow(RateLimitError);
     const third = generate(clientOf(there, { maxRetries: 5 }), {});
     const going = setInterval(drawn.go, 20);
     for (const one of [running, waiting, third]) expect((await one).data!.length).toBeGreaterThan(0);
@@ -98,6 +98,6 @@ describe("a server that stops", () => {
     for (const one of [running, waiting]) expect((await one).data).toHaveLength(1);
     await closed;
     clearInterval(going);
-    await expect(fetch(`${there.url}/healthz`)).rejects.toThrow();
+    await expect(fetch(`${there.url}/healthz`)).rejects.toThrow("fetch failed");
   });
 });

@@ -19,7 +19,10 @@ const drawn = gate();
 beforeAll(async () => {
   models = await testModels();
   server = testServer([models.tiny, models.slow], {
-    ...{ loopback: true, cors: ["https://friend.example"], open: drawn.open, limits: { images: 8, body: 20_000 } },
+    loopback: true,
+    cors: ["https://friend.example"],
+    open: drawn.open,
+    limits: { images: 8, body: 20_000 },
     studio: join(models.folder, "web"),
   });
 });
