@@ -9,7 +9,7 @@ import type { ServedModel } from "./models.ts";
 /** Images [count, S, S, C] each as PNG in base64. */
 export async function base64Images(
   images: Uint8Array,
-  { model: { config }, labels }: Order,
+  { model: { config }, labels }: Pick<Order, "model" | "labels">,
   text: (index: number) => Record<string, string> = () => ({}),
 ): Promise<string[]> {
   const { imageSize: size, channels } = config;

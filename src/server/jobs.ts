@@ -94,7 +94,8 @@ interface JobRun extends Pick<JobOptions, "queue" | "finish"> {
 }
 
 function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
-  const { order } = asked;
+  const { order } = asked; // not for what lives as long as the job: an edit's pictures are in it
+  const { model, labels } = order;
   const controller = new AbortController();
   const listeners = new Set<() => void>();
   let events: JobEvent[] = [];
@@ -106,8 +107,8 @@ function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
     kind: order.known ? "edit" : "generation",
     status: "queued",
     created: Math.floor(Date.now() / 1000),
-    model: order.model.name,
-    n: order.labels.length,
+    model: model.name,
+    n: labels.length,
     progress: 0,
   };
   const over = () => !["queued", "running"].includes(state.status);
@@ -128,7 +129,7 @@ function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
     }
     if (listeners.size > 0 && now - told.preview >= previewMs) {
       told.preview = now;
-      base64Images(images().slice(), order)
+      base64Images(images().slice(), { model, labels })
         .then((pngs) => over() || tell("preview", { images: pngs }))
         .catch(() => {}); // the images themselves are encoded later, and that is told
     }
@@ -149,7 +150,7 @@ function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
     end(0);
   }
 
-  async function run(drawn: Promise<Uint8Array>): Promise<void> {
+  async function run(asked: Asked, drawn: Promise<Uint8Array>): Promise<void> {
     try {
       const result = await finish(asked, await drawn);
       if (over()) return;
@@ -162,7 +163,7 @@ function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
   }
 
   // A full queue throws here, before there is a job.
-  void run(queue.draw(order, { signal: controller.signal, onProgress }));
+  void run(asked, queue.draw(order, { signal: controller.signal, onProgress }));
 
   return {
     id: state.id,
