@@ -1,10 +1,11 @@
 /** Many requests at once, by OpenAI's client at a listening server: joined batches, clients that leave, a full queue, the stop. */
 
-import { type OpenAI, RateLimitError } from "openai";
+import { type OpenAI, RateLimitError, toFile } from "openai";
+import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Listening } from "./listen.ts";
 import { answerSchemas } from "./schemas.ts";
-import { clientOf, drawnBy, generate, imagesIn, listening, metric, pixels } from "./test-client.ts";
+import { clientOf, drawnBy, editedBy, generate, imagesIn, listening, metric, pixels } from "./test-client.ts";
 import { gate, type TestModels, testModels, testServer } from "./test-models.ts";
 
 let models: TestModels;
@@ -41,6 +42,39 @@ describe("several requests", () => {
     expect((await metric(at, "fractalgen_images_total")) - before.images).toBe(18);
     // The first one starts alone; the others wait for it together, sixteen at most in a batch.
     expect((await metric(at, "fractalgen_batches_total")) - before.batches).toBeLessThan(9);
+  });
+
+  it("are joined where they edit, too, each with a mask of its own", async () => {
+    const image = Uint8Array.from({ length: 192 }, (_, i) => (i * 7) % 256);
+    const masks = [3, 21, 40].map((from) => Uint8Array.from({ length: 64 }, (_, i) => Number(i >= from)));
+    const raw = (channels: 1 | 3) => ({ raw: { width: 8, height: 8, channels } });
+    const file = async (data: Uint8Array, channels: 1 | 3) =>
+      toFile(await sharp(data, raw(channels)).png().toBuffer(), "a.png", { type: "image/png" });
+    const files = await Promise.all(
+      masks.map((mask) =>
+        file(
+          mask.map((drawn) => drawn * 255),
+          1,
+        ),
+      ),
+    );
+    const picture = await file(image, 3);
+    const before = await metric(at, "fractalgen_batches_total");
+    const answers = await Promise.all(
+      [files[0], ...files].map((mask, i) =>
+        client.images.edit({
+          image: picture,
+          mask,
+          prompt: "dog",
+          seed: i,
+        } as OpenAI.ImageEditParamsNonStreaming),
+      ),
+    );
+    for (const [i, { data }] of answers.entries()) {
+      const alone = await editedBy(models.tiny, { image, mask: masks[Math.max(0, i - 1)], labels: [1], seed: i });
+      expect(await pixels(data![0].b64_json)).toEqual(alone);
+    }
+    expect((await metric(at, "fractalgen_batches_total")) - before).toBeLessThan(4);
   });
 
   it("that are left by their clients free the engine", async () => {

@@ -2,7 +2,7 @@
 
 import { once } from "node:events";
 import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import { UserError } from "../core/errors.ts";
 import type { FractalServer } from "./app.ts";
@@ -28,6 +28,7 @@ export async function listen(
     serverOptions: { keepAliveTimeout: keepAliveMs },
   }) as Server;
   http.maxConnections = connectionsMost;
+  const silent = silentSockets(http);
   http.listen(port, host);
   await once(http, "listening").catch((error: NodeJS.ErrnoException) => {
     throw refused(error, { host, port });
@@ -41,7 +42,7 @@ export async function listen(
       const closed = once(http, "close");
       http.close();
       // Connections are kept for a client's next request; they go as their last answers are written.
-      const idle = setInterval(() => http.closeIdleConnections(), 50);
+      const idle = setInterval(() => silent.forEach((socket) => socket.destroy()), 50);
       const late = setTimeout(() => http.closeAllConnections(), lastMs);
       await closed;
       clearInterval(idle);
@@ -49,6 +50,20 @@ export async function listen(
       await server.dispose();
     },
   };
+}
+
+/** The connections on which nothing is being answered. Node's own idle ones leave out those that never asked anything. */
+function silentSockets(http: Server): Set<Socket> {
+  const silent = new Set<Socket>();
+  http.on("connection", (socket) => {
+    silent.add(socket);
+    socket.once("close", () => silent.delete(socket));
+  });
+  http.on("request", ({ socket }, response) => {
+    silent.delete(socket);
+    response.once("close", () => socket.destroyed || silent.add(socket));
+  });
+  return silent;
 }
 
 function refused(error: NodeJS.ErrnoException, { host, port }: { host: string; port: number }): Error {
