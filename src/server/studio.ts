@@ -25,7 +25,9 @@ export function studio(folder: string | undefined): MiddlewareHandler {
   return async (c, next) => {
     c.header("X-Content-Type-Options", "nosniff");
     if (folder !== undefined && existsSync(join(folder, "index.html"))) {
-      c.header("Cache-Control", "no-cache"); // files are asked for again, and answered where they changed
+      // The build names what is in assets/ by its content; all else may be another after the next build.
+      const named = c.req.path.startsWith("/assets/");
+      c.header("Cache-Control", named ? "public, max-age=31536000, immutable" : "no-cache");
       files ??= serveStatic({ root: folder }); // warns where there is no such folder
       return files(c, next);
     }
