@@ -65,6 +65,23 @@ describe("OpenAI's client", () => {
     expect(one).not.toBe(two);
   });
 
+  it("reads them as a stream, with unfinished ones on the way", async () => {
+    const options = { model: "tiny", prompt: "cat", n: 2, seed: 5, stream: true, partial_images: 2 } as const;
+    const stream = await client.images.generate(options as OpenAI.ImageGenerateParamsStreaming);
+    const events: OpenAI.ImageGenStreamEvent[] = [];
+    for await (const event of stream) events.push(event);
+    const done = events.filter(({ type }) => type === "image_generation.completed");
+    const images = await drawnBy(models.tiny, { labels: [0, 0], seed: 5 });
+    expect(await Promise.all(done.map(({ b64_json }) => pixels(b64_json)))).toEqual([
+      images.slice(0, 192),
+      images.slice(192),
+    ]);
+    const partial = events.filter((event) => event.type === "image_generation.partial_image");
+    expect(partial.map((event) => event.partial_image_index)).toEqual([0, 0, 1, 1]);
+    expect(events.indexOf(done[0])).toBe(4);
+    expect(await pixels(partial[0].b64_json)).toContain(128); // not drawn yet
+  });
+
   it("lists the models", async () => {
     const list = await client.models.list();
     expect(list.data.map(({ id }) => id)).toEqual(["tiny", "slow"]);

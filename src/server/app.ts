@@ -11,6 +11,7 @@ import { imagesAnswer, modelAnswer } from "./answers.ts";
 import { capacity } from "./capacity.ts";
 import { ApiError, apiError, errorResponse } from "./errors.ts";
 import { eventStream } from "./events.ts";
+import { imageStream } from "./image-stream.ts";
 import { type Job, jobStore } from "./jobs.ts";
 import { serverMetrics } from "./metrics.ts";
 import type { ServedModel } from "./models.ts";
@@ -91,8 +92,10 @@ export function fractalServer(options: ServerOptions): FractalServer {
   };
 
   /** Draws while the client waits; where it goes away its images go from the queue. */
-  const answer = async (c: Context, asked: Asked) =>
-    c.json(await finish(asked, await queue.draw(asked.order, { signal: c.req.raw.signal })));
+  const answer = async (c: Context, asked: Asked) => {
+    if (asked.stream) return imageStream(c, asked, { queue, finish });
+    return c.json(await finish(asked, await queue.draw(asked.order, { signal: c.req.raw.signal })));
+  };
   app.post("/v1/images/generations", takingOn, limit, async (c) => answer(c, await readGeneration(c.req.raw, context)));
   app.post("/v1/images/edits", takingOn, limit, async (c) => answer(c, await readEdit(c.req.raw, context)));
 

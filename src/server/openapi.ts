@@ -4,6 +4,7 @@ import { z } from "zod";
 import { answerSchemas, type Limits, requestSchemas } from "./schemas.ts";
 
 const json = "application/json";
+const stream = "text/event-stream";
 const form = "multipart/form-data";
 
 const reference = (name: string) => ({ schema: { $ref: `#/components/schemas/${name}` } });
@@ -25,6 +26,10 @@ const busy = {
   },
   503: answer("the server is stopping", "Error"),
 };
+const images = {
+  description: "the images; with stream: true, events",
+  content: { [json]: reference("Images"), [stream]: reference("ImageEvents") },
+};
 const id = [{ name: "id", in: "path", required: true, schema: { type: "string" } }];
 const seen = { name: "Last-Event-ID", in: "header", required: false, schema: { type: "integer" } };
 const body = (...names: [type: string, name: string][]) => ({
@@ -38,7 +43,7 @@ const paths = {
       operationId: "generateImages",
       summary: "Images of classes",
       requestBody: body([json, "GenerationRequest"]),
-      responses: { 200: answer("the images", "Images"), ...mistakes, ...busy },
+      responses: { 200: images, ...mistakes, ...busy },
     },
   },
   "/v1/images/edits": {
@@ -46,7 +51,7 @@ const paths = {
       operationId: "editImage",
       summary: "Variants of an image, a part of which is drawn anew",
       requestBody: body([form, "EditRequest"]),
-      responses: { 200: answer("the images", "Images"), ...mistakes, ...busy },
+      responses: { 200: images, ...mistakes, ...busy },
     },
   },
   "/v1/models": {
@@ -84,7 +89,7 @@ const paths = {
       summary: "A job's events as they come, from Last-Event-ID on",
       parameters: [...id, seen],
       responses: {
-        200: answer("the events", "JobEvents", "text/event-stream"),
+        200: answer("the events", "JobEvents", stream),
         204: { description: "the last event was seen" },
         404: answer("there is none, or it was forgotten", "Error"),
       },

@@ -57,7 +57,7 @@ describe("a bad request gets 400 and one sentence", () => {
     [{ prompt: "cat", model: "__proto__" }, "model", /there is no model/],
     [{ prompt: "cat", size: "1024x1024" }, "size", /the model tiny draws 8x8, got "1024x1024"; leave it out$/],
     [{ prompt: "cat", response_format: "url" }, "response_format", /answered as b64_json/],
-    [{ prompt: "cat", stream: true }, "stream", /^stream: /],
+    [{ prompt: "cat", stream: "yes" }, "stream", /^stream: /],
     [{ prompt: "cat", guidence: 2 }, null, /unknown key "guidence"; did you mean "guidance"\?$/],
     [{ prompt: "cat", guidance: -1 }, "guidance", /^guidance: /],
     [{ prompt: "cat", temperature: 0 }, "temperature", /^temperature: /],

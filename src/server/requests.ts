@@ -13,6 +13,9 @@ import { type GenerationRequest, parsed, type Requests } from "./schemas.ts";
 /** An order with what its answer tells beside the images. */
 export interface Asked {
   order: Order;
+  /** Whether the answer is a stream, and how often it shows unfinished images. */
+  stream: boolean;
+  partial: number;
   maskRule?: MaskRule;
 }
 
@@ -36,7 +39,7 @@ export async function readGeneration(request: Request, context: RequestContext):
       `the body has to be JSON (Content-Type: application/json), got ${kindOf(request) || "no type"}`,
     );
   const body = parsed(context.schemas.GenerationRequest, parseJson(await request.text()));
-  return { order: orderOf(body, context) };
+  return { order: orderOf(body, context), ...streaming(body) };
 }
 
 /** An edit, from a form with files. */
@@ -51,8 +54,13 @@ export async function readEdit(request: Request, context: RequestContext): Promi
   const body = parsed(context.schemas.EditRequest, fieldsOf(form));
   const order = orderOf(body, context);
   const { known, rule } = await knownPictures(body, order);
-  return { order: { ...order, known }, maskRule: rule };
+  return { order: { ...order, known }, maskRule: rule, ...streaming(body) };
 }
+
+const streaming = ({ stream, partial_images: partial }: GenerationRequest) => ({
+  stream: stream ?? false,
+  partial: partial ?? 0,
+});
 
 function parseJson(text: string): unknown {
   try {
@@ -94,7 +102,7 @@ function orderOf(body: GenerationRequest, { models, batchOf, images }: RequestCo
   };
 }
 
-const numeric = new Set(["n", "ring", "seed", "guidance", "temperature", "filter_threshold"]);
+const numeric = new Set(["n", "ring", "partial_images", "seed", "guidance", "temperature", "filter_threshold"]);
 
 /** A form's fields as JSON would have them: numbers, lists (`iterations[]` or "32,16"), files. */
 function fieldsOf(form: FormData): Record<string, unknown> {
@@ -107,7 +115,7 @@ function fieldsOf(form: FormData): Record<string, unknown> {
     else if (all.length > 1) throw new UserError(`${name}: expected one, got ${all.length}`);
     else if (typeof first !== "string") fields[name] = first;
     else if (numeric.has(name)) fields[name] = numberOf(first);
-    else if (name === "stream") fields[name] = first === "true";
+    else if (name === "stream") fields[name] = { true: true, false: false }[first] ?? first;
     else fields[name] = first;
   }
   return fields;

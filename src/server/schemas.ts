@@ -52,9 +52,10 @@ const picture = (text: string) => z.file().describe(text).meta({ format: "binary
 /** The schemas of requests, whose bounds are the server's own. */
 export function requestSchemas({ images }: Pick<Limits, "images">) {
   const n = z.int().min(1).max(images).nullish().describe("how many images; one of each class by default");
-  const stream = z.literal(false).nullish().describe("false: jobs have a stream of events");
+  const stream = z.boolean().nullish().describe("answers with server-sent events, as OpenAI's clients read them");
+  const partial_images = z.int().min(0).max(3).nullish().describe("how often a stream shows unfinished images");
   return {
-    GenerationRequest: z.strictObject({ ...settings, n, stream }),
+    GenerationRequest: z.strictObject({ ...settings, n, stream, partial_images }),
     EditRequest: z.strictObject({
       image: picture("PNG, JPEG or WebP of the model's size; what is not masked stays to the byte"),
       mask: picture(
@@ -64,6 +65,7 @@ export function requestSchemas({ images }: Pick<Limits, "images">) {
       ...settings,
       n,
       stream,
+      partial_images,
     }),
   };
 }
@@ -118,6 +120,11 @@ const model = z.strictObject({
 
 export const answerSchemas = {
   Images: images,
+  ImageEvents: z
+    .string()
+    .describe(
+      "server-sent events: image_generation (or image_edit).partial_image {b64_json, partial_image_index, index}, then .completed {b64_json, class, seed, index} for each image, or error {error}",
+    ),
   Job: job,
   JobEvents: z
     .string()
