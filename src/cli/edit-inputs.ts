@@ -30,7 +30,7 @@ export async function readOriginal(path: string, { imageSize: size, channels }: 
     width === size && height === size
       ? undefined
       : `${path} has ${width}x${height} pixels; its centre was brought to the model's ${size}x${size}`;
-  return { image: centerCrop(toChannels(pixels, channels), size).data, width, height, note };
+  return { image: Uint8Array.from(centerCrop(toChannels(pixels, channels), size).data), width, height, note };
 }
 
 export interface MaskFlags {

@@ -117,7 +117,7 @@ function checkRaster(
         const drawn = marksIn(mask, y * size + x, { size, side: patch });
         if (drawing && !drawn && marksIn(mask, top * size + left, { size, side: square }))
           throw new UserError(
-            `mask: level ${l + 1} of this model is autoregressive and only goes on from what stands before, row by row, so the mask has to keep the upper part of the image and redraw all below it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${x},${y} is kept after drawn ones; take such a mask, or a model of MAR levels, which follow any`,
+            `mask: level ${l + 1} of this model is autoregressive and only goes on from what stands before, row by row, so ${l === 0 ? "the mask" : `in each square of ${square}x${square} pixels that it touches the mask`} has to keep an upper part and redraw all below it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${x},${y} is kept after drawn ones; take such a mask, or a model of MAR levels, which follow any`,
           );
         drawing ||= drawn;
       }
