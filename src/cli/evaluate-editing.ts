@@ -1,12 +1,12 @@
 /** `fractalgen evaluate editing`: how well what is drawn into held-out images fits them. */
 
 import { type Command, Option } from "commander";
-import { type ModelConfig, placedLevels } from "../config/model.ts";
+import type { ModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { evenly, imagesBetween, type Split, splitOf } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
 import type { Engine, Provider } from "../engine/engine.ts";
-import { likelihoods } from "../evaluate/likelihood.ts";
+import { likelihoodOf, likelihoods } from "../evaluate/likelihood.ts";
 import { ratioOf, seamOf } from "../evaluate/seam.ts";
 import { type Mean, meanOf } from "../evaluate/summary.ts";
 import { externalModel } from "../files/external.ts";
@@ -17,6 +17,7 @@ import type { Sampler } from "../sample/sampler.ts";
 import { checkDataset } from "../train/trainer.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { nameOf } from "./drawing.ts";
+import { usuallyGiven } from "./edit-inputs.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { interruptible } from "./interrupt.ts";
 import { findModel } from "./models.ts";
@@ -68,7 +69,7 @@ export function addEditing(evaluate: Command): void {
     )
     .option("--extent <n>", "side of the hole or of the kept centre (default: half the image)", whole({ least: 1 }))
     .addOption(
-      new Option("--given <side>", "the half that is given, to outpaint (default: left)")
+      new Option("--given <side>", "the half that is given, to outpaint (default: left; top where there are AR levels)")
         .choices(sides)
         .argParser(oneOf(sides)),
     )
@@ -152,6 +153,7 @@ async function editing(flags: EditingFlags): Promise<void> {
       data: dataset.name,
       images: split.count,
       classes: withClasses,
+      exact: likelihoodOf(config) === "exact",
       seed: flags.seed,
       ...settings,
     };
@@ -180,13 +182,16 @@ function plannedRows({ task, extent, given, ring, json }: EditingFlags, config: 
   const { imageSize: size } = config;
   if (extent !== undefined && extent >= size)
     throw new UserError(`--extent: expected less than the image's ${size} pixels, got ${extent}`);
-  return (task ? [task] : measured).flatMap((one) => {
+  const planned = (one: EditingTask): Planned[] => {
+    const asked = taskMask(size, one, { extent, given: given ?? usuallyGiven(config) });
+    return [0, ring].map((own) => ({ task: one, ring: own, asked, mask: drawnMask(config, asked, { ring: own }) }));
+  };
+  if (task) return planned(task);
+  return measured.flatMap((one) => {
     try {
-      const asked = taskMask(size, one, { extent, given });
-      return [0, ring].map((own) => ({ task: one, ring: own, asked, mask: drawnMask(config, asked, { ring: own }) }));
+      return planned(one);
     } catch (error) {
-      const isAr = placedLevels(config).some(({ kind }) => kind === "ar");
-      if (task || one === "outpaint" || !isAr || !(error instanceof UserError)) throw error;
+      if (one === "outpaint" || !(error instanceof UserError)) throw error;
       if (!json) console.error(`${one} is left out: ${error.message}`);
       return [];
     }
@@ -271,8 +276,9 @@ function table(
     data,
     images,
     classes,
+    exact,
     seed,
-  }: { model: string; data: string; images: number; classes: boolean; seed: number },
+  }: { model: string; data: string; images: number; classes: boolean; exact: boolean; seed: number },
   rows: readonly Row[],
 ): string {
   const line = (...cells: string[]) =>
@@ -305,6 +311,6 @@ function table(
         : []),
     ]),
     "seam: mean difference of neighbours across the border of what is drawn, by that inside; to original's: across it, by the original's there",
-    "bits: of what is drawn, given what is kept: in one random order, what is kept first, patch by patch",
+    `bits: of what is drawn, given what is kept${exact ? "" : ": in one random order, what is kept first, patch by patch"}`,
   ].join("\n");
 }
