@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
-import type { ModelConfig } from "../config/model.ts";
+import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { centerCrop, type Pixels } from "../data/crop.ts";
 import { decode, reasonOf, toChannels } from "../data/picture.ts";
@@ -30,7 +30,7 @@ export async function readOriginal(path: string, { imageSize: size, channels }: 
     width === size && height === size
       ? undefined
       : `${path} has ${width}x${height} pixels; its centre was brought to the model's ${size}x${size}`;
-  return { image: centerCrop(toChannels(pixels, channels), size).data, width, height, note };
+  return { image: Uint8Array.from(centerCrop(toChannels(pixels, channels), size).data), width, height, note };
 }
 
 export interface MaskFlags {
@@ -43,9 +43,10 @@ export interface MaskFlags {
 /** The mask [S, S] that `--mask` says, or that of the task; 1 is drawn anew. */
 export async function readMask(
   { task, mask, given, extent }: MaskFlags,
-  { imageSize: size }: ModelConfig,
+  config: ModelConfig,
   original: Original,
 ): Promise<Uint8Array> {
+  const { imageSize: size } = config;
   const tasks = editingTasks.filter((name) => name !== "outpaint").join(", ");
   if (given !== undefined && (task !== "outpaint" || mask !== undefined))
     throw new UserError("--given: only --task outpaint has a half that is given, and only without --mask");
@@ -53,7 +54,7 @@ export async function readMask(
     throw new UserError(`--extent: only ${tasks} have a square in the middle, and only without --mask`);
   if (extent !== undefined && extent > size)
     throw new UserError(`--extent: expected at most the image's ${size} pixels, got ${extent}`);
-  if (mask === undefined) return taskMask(size, task, { extent, given });
+  if (mask === undefined) return taskMask(size, task, { extent, given: given ?? usuallyGiven(config) });
   if (/^\s*-?\d+(\s*,\s*-?\d+)*\s*$/.test(mask) && !existsSync(mask)) {
     const [x, y, width, height, ...more] = mask.split(",").map(Number);
     if (height === undefined || more.length > 0)
@@ -62,6 +63,10 @@ export async function readMask(
   }
   return maskOf(await decoded(mask, "--mask"), { path: mask, size, original });
 }
+
+/** AR levels can only go on from what is above. */
+export const usuallyGiven = (config: ModelConfig): Side =>
+  placedLevels(config).some(({ kind }) => kind === "ar") ? "top" : "left";
 
 /** White is drawn anew, and so is what is transparent. A mask of the image's own size takes the way that the image took. */
 function maskOf(

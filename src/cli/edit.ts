@@ -57,7 +57,7 @@ export function addEdit(program: Command): void {
       whole({ least: 1 }),
     )
     .addOption(
-      new Option("--given <side>", "the half that is given, to outpaint (default: left)")
+      new Option("--given <side>", "the half that is given, to outpaint (default: left; top where there are AR levels)")
         .choices(sides)
         .argParser(oneOf(sides)),
     )

@@ -249,11 +249,13 @@ describe("edit", () => {
     };
     const hole = (side: number) => rectangleMask(side, { x: 4, y: 4, width: 4, height: 4 });
     expect(await refusal("ar-3level", hole)).toMatch(
-      /^mask: level 1 of this model is autoregressive .*keep the upper part .*the patch of \d+x\d+ pixels at \d+,\d+ is kept after drawn ones; .*MAR levels/,
+      /^mask: level 1 of this model is autoregressive .*the mask has to keep an upper part .*the patch of \d+x\d+ pixels at \d+,\d+ is kept after drawn ones; .*MAR levels/,
     );
     expect(await refusal("AR above MAR", (side) => halfMask(side, "left"))).toMatch(/patch of 4x4 pixels at 0,4 /);
     const inside = (side: number) => rectangleMask(side, { x: 0, y: 0, width: side, height: 1 });
-    expect(await refusal("MAR above AR, two channels", inside)).toMatch(/^mask: level 2 .*the pixel at 0,1 /);
+    expect(await refusal("MAR above AR, two channels", inside)).toMatch(
+      /^mask: level 2 .*in each square of 4x4 pixels .*the pixel at 0,1 /,
+    );
     const around = (side: number) => allButMask(side, { x: 4, y: 4, width: 4, height: 4 });
     expect(await refusal("AR above MAR", (side) => around(side).map((_, at) => Number(at < side * 4)))).toMatch(
       /level 1/,

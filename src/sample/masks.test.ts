@@ -1,7 +1,7 @@
 /** Masks, drawn as text: # is drawn anew. */
 
 import { describe, expect, it } from "vitest";
-import { allButMask, centre, grownMask, halfMask, rectangleMask } from "./masks.ts";
+import { allButMask, centre, grownMask, halfMask, rectangleMask, taskMask } from "./masks.ts";
 
 const shown = (mask: Uint8Array): string[] => {
   const size = Math.sqrt(mask.length);
@@ -23,6 +23,16 @@ describe("masks", () => {
     expect(shown(halfMask(4, "right"))).toEqual(["##..", "##..", "##..", "##.."]);
     expect(shown(halfMask(4, "top"))).toEqual(["....", "....", "####", "####"]);
     expect(shown(halfMask(4, "bottom"))).toEqual(["####", "####", "....", "...."]);
+  });
+
+  it("of the four tasks", () => {
+    const hole = ["....", ".##.", ".##.", "...."];
+    expect(shown(taskMask(4, "inpaint"))).toEqual(hole);
+    expect(shown(taskMask(4, "class"))).toEqual(hole);
+    expect(shown(taskMask(4, "uncrop"))).toEqual(["####", "#..#", "#..#", "####"]);
+    expect(shown(taskMask(4, "outpaint"))).toEqual(shown(halfMask(4, "left")));
+    expect(shown(taskMask(4, "outpaint", { given: "top" }))).toEqual(shown(halfMask(4, "top")));
+    expect(shown(taskMask(5, "inpaint", { extent: 3 }))).toEqual([".....", ".###.", ".###.", ".###.", "....."]);
   });
 
   it("grow by whole patches, up to the edge", () => {

@@ -80,6 +80,7 @@ export function parallelSampler(
       async function* drawAll(all: readonly Lane[]): AsyncGenerator<Frame> {
         const pixels = (from: number, to: number) => pixelsDrawn(config, { from, to, known });
         const total = pixels(0, labels.length);
+        let before = 0; // pixels of the batches that are done
         for (let from = 0; from < labels.length; from += batch) {
           const count = Math.min(batch, labels.length - from);
           signal?.throwIfAborted();
@@ -107,7 +108,7 @@ export function parallelSampler(
               }
               signal?.throwIfAborted();
               if (frames.length === 0) break;
-              const done = (pixels(0, from) + parts.reduce((sum, part) => sum + part.done(), 0)) / total;
+              const done = (before + parts.reduce((sum, part) => sum + part.done(), 0)) / total;
               for (const alike of ofOneStep(frames)) {
                 for (const { bytes, finished } of alike) if (bytes) putPixels(images, bytes, { ...finished, config });
                 const { level, step, steps } = alike[0];
@@ -120,6 +121,7 @@ export function parallelSampler(
             stop();
             for (const part of parts) await part.rest();
           }
+          before += pixels(from, from + count);
         }
       }
     },
