@@ -57,13 +57,18 @@ beforeAll(async () => {
       mkdirSync(at("copies"), { recursive: true });
       cpSync(at(`data/${which}/${i}.png`), at(`copies/${which}-${i}.png`));
     }
-  const { code, err } = await evaluate("features", "--data", at("data"), "--out", at("own"), "--steps", "30");
-  expect(err).toMatch(/parameters; tells the classes of \d+\.\d% of held-out images/);
-  expect(code).toBe(0);
+  trained = await evaluate("features", "--data", at("data"), "--out", at("own"), "--steps", "30");
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function evaluate(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+interface Ended {
+  code: number;
+  out: string;
+  err: string;
+}
+let trained: Ended;
+
+async function evaluate(...args: string[]): Promise<Ended> {
   const said = { out: "", err: "" };
   const spies = [
     vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
@@ -294,6 +299,11 @@ describe("evaluate memorisation", () => {
 });
 
 describe("evaluate features", () => {
+  it("says what the network learnt, and where it is", () => {
+    expect(trained).toMatchObject({ code: 0, out: `${at("own")}\n` });
+    expect(trained.err).toMatch(/\d+k parameters; tells the classes of \d+\.\d% of held-out images/);
+  });
+
   it("refuses a folder that is there", async () => {
     const { code, err } = await evaluate("features", "--data", at("data"), "--out", at("own"));
     expect(code).toBe(2);

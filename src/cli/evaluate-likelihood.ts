@@ -20,6 +20,7 @@ import { channelName, likelihoodSvg } from "../pictures/likelihood.ts";
 import { checkDataset } from "../train/trainer.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
+import { skippedLines } from "./image-sets.ts";
 import { interruptible } from "./interrupt.ts";
 import { findModel } from "./models.ts";
 import { checkFile } from "./outputs.ts";
@@ -167,7 +168,12 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
     if (found) await writeFileAtomic(flags.chart!, chartSvg(found, { model: flags.model, kind, scored }));
     progress.clear();
     const summary = { model: flags.model, ...settings, ...summaryOf(scored) };
-    console.log(flags.json ? JSON.stringify({ ...summary, ...found }) : table(summary));
+    const { skipped } = dataset;
+    console.log(
+      flags.json
+        ? JSON.stringify({ ...summary, ...found, skipped })
+        : [table(summary), ...skippedLines(skipped)].join("\n"),
+    );
   } catch (error) {
     progress.clear();
     if (!signal.aborted) throw error;

@@ -1,11 +1,10 @@
 /** `fractalgen evaluate memorisation`: how near generated images are to training images, beside held-out ones. */
 
-import type { Command } from "commander";
-import { Option } from "commander";
+import { type Command, Option } from "commander";
 import { UserError } from "../core/errors.ts";
 import { type Dataset, evenly, imagesBetween, type Split } from "../data/dataset.ts";
 import type { Engine, Provider } from "../engine/engine.ts";
-import { type FeatureNetwork, measure } from "../evaluate/features.ts";
+import type { FeatureNetwork } from "../evaluate/features.ts";
 import type { Features } from "../evaluate/metrics-products.ts";
 import {
   type Closeness,
@@ -20,9 +19,9 @@ import { writeFileAtomic } from "../files/atomic.ts";
 import { gridPng, onWhite } from "../pictures/grid.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
-import { openNetwork } from "./feature-network.ts";
+import { measureSet, openNetwork } from "./feature-network.ts";
 import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, openBeside } from "./generated.ts";
-import { type ImageSet, inColour, partSet, skippedLines } from "./image-sets.ts";
+import { type ImageSet, partSet, skippedLines } from "./image-sets.ts";
 import { interruptible } from "./interrupt.ts";
 import { checkFile } from "./outputs.ts";
 import { type Progress, progressOn } from "./progress.ts";
@@ -87,7 +86,6 @@ interface Context {
 
 /** Images of a set that are looked for among the training images, with their features. */
 interface Queries {
-  name: string;
   /** Bytes [S, S, C] each. */
   images: Uint8Array[];
   features: Features;
@@ -113,7 +111,7 @@ async function memorisation(flags: MemorisationFlags): Promise<void> {
       generated: await collect(engine, network, set, context),
       heldOut: await collect(engine, network, heldOut, context),
     };
-    const training = await featuresOf(engine, network, partSet(dataset, "train"), context);
+    const { features: training } = await measureSet(engine, network, partSet(dataset, "train"), context);
     const references: Record<Measure, () => Iterable<Features>> = {
       pixels: () => pixelParts(dataset.train),
       features: () => inParts(training),
@@ -134,7 +132,7 @@ async function memorisation(flags: MemorisationFlags): Promise<void> {
         );
     }
     progress.clear();
-    const { skipped } = set;
+    const skipped = [...set.skipped, ...dataset.skipped];
     const described = {
       generated: set.name,
       drawn: found.settings,
@@ -165,12 +163,7 @@ function checkHeldOut({ name, heldOut: { count } }: Dataset): void {
     );
 }
 
-async function collect(
-  engine: Engine,
-  network: FeatureNetwork,
-  set: ImageSet,
-  { progress, signal }: Context,
-): Promise<Queries> {
+async function collect(engine: Engine, network: FeatureNetwork, set: ImageSet, context: Context): Promise<Queries> {
   const images: Uint8Array[] = [];
   const kept: ImageSet = {
     ...set,
@@ -181,22 +174,8 @@ async function collect(
       }
     },
   };
-  return { name: set.name, features: await featuresOf(engine, network, kept, { progress, signal }), images };
-}
-
-async function featuresOf(
-  engine: Engine,
-  network: FeatureNetwork,
-  set: ImageSet,
-  { progress, signal }: Context,
-): Promise<Features> {
-  const { features } = await measure(engine, { network, name: set.name }, inColour(set, { signal }), {
-    size: set.size,
-    // What a model draws tells how it goes by itself.
-    onImages: set.dispose ? undefined : (done) => progress.update(`features of ${set.name}: ${done} of ${set.count}`),
-    signal,
-  });
-  return features;
+  const { features } = await measureSet(engine, network, kept, context);
+  return { features, images };
 }
 
 const partImages = 1024;

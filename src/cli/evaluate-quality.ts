@@ -6,19 +6,19 @@ import { type Command, Option } from "commander";
 import { UserError } from "../core/errors.ts";
 import { openNpz } from "../data/npz.ts";
 import { findSource } from "../data/open.ts";
-import type { Engine, Provider } from "../engine/engine.ts";
-import { type FeatureNetwork, measure, type MeasuredSet } from "../evaluate/features.ts";
+import type { Provider } from "../engine/engine.ts";
+import type { FeatureNetwork } from "../evaluate/features.ts";
 import type { Spread } from "../evaluate/metrics.ts";
 import { type Quality, qualityOf, type Reference } from "../evaluate/quality.ts";
 import { readStatistics, writeStatistics } from "../evaluate/statistics.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
-import { openNetwork } from "./feature-network.ts";
+import { measureSet, openNetwork } from "./feature-network.ts";
 import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, openBeside } from "./generated.ts";
-import { type ImageSet, inColour, parts, type Part, partSet, skippedLines } from "./image-sets.ts";
+import { parts, type Part, partSet, skippedLines } from "./image-sets.ts";
 import { interruptible } from "./interrupt.ts";
 import { checkFile } from "./outputs.ts";
-import { duration, type Progress, progressOn, rateOf } from "./progress.ts";
+import { progressOn } from "./progress.ts";
 import { filled, oneOf, whole } from "./values.ts";
 
 interface QualityFlags extends DataFlags, GeneratedFlags {
@@ -91,7 +91,7 @@ async function quality(flags: QualityFlags): Promise<void> {
   const progress = progressOn(process.stderr, { quiet: flags.json });
   const { signal, exitCode, done } = interruptible();
   const open: { dispose?: () => Promise<void> }[] = [];
-  const context = { flags, progress, signal };
+  const context = { progress, signal };
   try {
     const found = await findGenerated(flags, context);
     const dataset = statistics ? undefined : await openBeside(flags.reference, found, flags, context);
@@ -123,7 +123,7 @@ async function quality(flags: QualityFlags): Promise<void> {
       referenceImages: real?.count,
       features: { kind: network.kind, name: network.name, width: network.width },
     };
-    const { skipped } = set;
+    const skipped = [...set.skipped, ...(dataset?.skipped ?? [])];
     if (flags.json) {
       const keys = Object.entries(columns).map(([name, one]) => [name, keyed(one, network)]);
       console.log(JSON.stringify({ ...described, skipped, ...Object.fromEntries(keys) }));
@@ -171,34 +171,6 @@ function checkNetwork(
     throw new UserError(
       `--reference: the statistics are of ${given.statistics.mu.length} dimensions, but ${kind === "inception" ? "Inception-v3" : "the network"} gives ${width}; take statistics of the same features`,
     );
-}
-
-interface Context {
-  flags: QualityFlags;
-  progress: Progress;
-  signal: AbortSignal;
-}
-
-/** Features of a set, with progress unless its images take longer than their features and tell themselves. */
-function measureSet(
-  engine: Engine,
-  network: FeatureNetwork,
-  set: ImageSet,
-  { flags, progress, signal }: Context,
-): Promise<MeasuredSet> {
-  const started = performance.now();
-  const onImages = (done: number) => {
-    const rate = (done / (performance.now() - started)) * 1000;
-    progress.update(
-      `features of ${set.name}: ${done} of ${set.count}  ${rateOf(rate)}  ${duration((set.count - done) / rate)} left`,
-    );
-  };
-  return measure(engine, { network, name: set.name }, inColour(set, { signal }), {
-    size: set.size,
-    batch: Math.min(flags.batch, 16),
-    onImages: set.dispose ? undefined : onImages,
-    signal,
-  });
 }
 
 /** Names of the literature stand for Inception's features alone. */

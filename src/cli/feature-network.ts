@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
-import { type FeatureNetwork, inceptionNetwork } from "../evaluate/features.ts";
+import { type FeatureNetwork, inceptionNetwork, measure, type MeasuredSet } from "../evaluate/features.ts";
 import { openOwnFeatures } from "../evaluate/own-features.ts";
 import { type FeatureSummary, type FeatureTraining, trainFeatures } from "../evaluate/own-features-training.ts";
 import { configName } from "../files/model.ts";
-import { duration, type Progress } from "./progress.ts";
+import { type ImageSet, inColour } from "./image-sets.ts";
+import { duration, type Progress, rateOf } from "./progress.ts";
 import { findInception } from "./cache.ts";
 
 interface Choice {
@@ -53,6 +54,27 @@ async function trained(engine: Engine, dataset: Dataset, { cache, progress, sign
   const folder = join(cache, `features-${dataset.fingerprint.slice(0, 16)}`);
   if (!existsSync(folder)) await trainedNetwork(engine, dataset, { folder, progress, signal });
   return folder;
+}
+
+/** What a network says of a set, with progress unless a model draws its images, which tells by itself how far it is. */
+export function measureSet(
+  engine: Engine,
+  network: FeatureNetwork,
+  set: ImageSet,
+  { progress, signal }: { progress: Progress; signal: AbortSignal },
+): Promise<MeasuredSet> {
+  const started = performance.now();
+  const onImages = (done: number) => {
+    const rate = (done / (performance.now() - started)) * 1000;
+    progress.update(
+      `features of ${set.name}: ${done} of ${set.count}  ${rateOf(rate)}  ${duration((set.count - done) / rate)} left`,
+    );
+  };
+  return measure(engine, { network, name: set.name }, inColour(set, { signal }), {
+    size: set.size,
+    onImages: set.dispose ? undefined : onImages,
+    signal,
+  });
 }
 
 /** Trains a network of a data set's own classes into a new folder, telling how it goes. */

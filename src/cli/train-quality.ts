@@ -3,12 +3,11 @@
 import type { TrainingConfig } from "../config/training.ts";
 import { type Dataset, evenly } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
-import { measure } from "../evaluate/features.ts";
 import { kernelDistance, type Spread } from "../evaluate/metrics.ts";
 import { readModelFolder } from "../files/model.ts";
-import { openNetwork } from "./feature-network.ts";
+import { measureSet, openNetwork } from "./feature-network.ts";
 import { drawnSet, labelsLike } from "./generated.ts";
-import { inColour, partSet } from "./image-sets.ts";
+import { partSet } from "./image-sets.ts";
 import type { Progress } from "./progress.ts";
 import { settingsOf } from "./sampling-options.ts";
 
@@ -51,11 +50,7 @@ export async function openOnlineQuality(engine: Engine, options: OnlineOptions):
   const network = await openNetwork(engine, options);
   const { kind, name } = network;
   const real = partSet({ ...dataset, train: evenly(dataset.train, mostCompared) }, "train");
-  const told = (what: string, count: number) => (done: number) =>
-    progress.update(`${what}: ${Math.floor(done)} of ${count}`);
-  const featuresOf = (set: typeof real, onImages?: (done: number) => void) =>
-    measure(engine, { network, name: set.name }, inColour(set, { signal }), { size: set.size, onImages, signal });
-  const { features: reference } = await featuresOf(real, told("features of the training images", real.count));
+  const { features: reference } = await measureSet(engine, network, real, options);
   return {
     async measure(folder, step) {
       const model = readModelFolder(folder);
@@ -67,10 +62,10 @@ export async function openOnlineQuality(engine: Engine, options: OnlineOptions):
         batch: 32,
         threads: training.threads,
         signal,
-        onProgress: told("drawing images to measure", count),
+        onProgress: (done) => progress.update(`drawing images to measure: ${Math.floor(done)} of ${count}`),
       });
       try {
-        const { features: generated } = await featuresOf(set);
+        const { features: generated } = await measureSet(engine, network, set, options);
         const size = Math.min(1000, count, reference.shape[0]);
         const distance = await kernelDistance(engine, { generated, reference }, { subsets, size, signal });
         return { kind: "quality", step, kernelDistance: distance, images: count, features: { kind, name } };

@@ -41,12 +41,13 @@ export interface Known {
 
 const bins = 20;
 
+/** All sums at zero. */
 export const emptyBreakdown = (config: ModelConfig): Breakdown => ({
   likeliest: Array.from({ length: config.channels }, () => new Float64Array(3 * bins)),
   levels: placedLevels(config).map(({ tokens }) => new Float64Array(2 * tokens)),
 });
 
-/** Adds a run's results, lossGraph's `pixels`, `probability` and `right`, to the sums of the images they belong to. */
+/** Adds a run's results, lossGraph's `pixels`, `probability` and `right` [K, C], to the sums of the images they belong to. */
 export function addPredictions(
   sumsOf: (image: number) => Breakdown,
   {

@@ -54,7 +54,10 @@ export interface MeasureOptions {
   signal?: AbortSignal;
 }
 
-/** Features, logits and statistics of a stream of opaque RGB images [size, size, 3]; `name` is the set's in errors. */
+/**
+ * Features, logits and statistics of a stream of opaque RGB images, bytes [size, size, 3]; `name` is the set's in errors. A
+ * UserError where there are fewer than two, or features are no numbers.
+ */
 export async function measure(
   engine: Engine,
   { network, name }: { network: FeatureNetwork; name: string },

@@ -172,8 +172,23 @@ export async function precisionAndRecall(
   return { precision, recall, fScore: (2 * precision * recall) / Math.max(1e-5, precision + recall) };
 }
 
-/** The squared distance of every row to its k-th nearest other row. */
+/** Of sets that several others are compared with, by the number of neighbours: a large one's take longest of all. */
+const knownRadii = new WeakMap<Features, Map<number, Float64Array>>();
+
+/** The squared distance of every row to its k-th nearest other row; computed once for each set. */
 async function squaredRadii(
+  engine: Engine,
+  set: Features,
+  options: { squares: Float64Array; neighbours: number; signal?: AbortSignal },
+): Promise<Float64Array> {
+  const known = knownRadii.get(set) ?? new Map<number, Float64Array>();
+  knownRadii.set(set, known);
+  const radii = known.get(options.neighbours) ?? (await computedRadii(engine, set, options));
+  known.set(options.neighbours, radii);
+  return radii;
+}
+
+async function computedRadii(
   engine: Engine,
   set: Features,
   { squares, neighbours: k, signal }: { squares: Float64Array; neighbours: number; signal?: AbortSignal },

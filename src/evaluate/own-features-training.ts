@@ -51,6 +51,7 @@ export interface FeatureSummary {
   parameters: number;
 }
 
+/** Unless other numbers are given. */
 export const usualFeatureTraining = { steps: 600, batch: 64 };
 
 const recipe = { learningRate: 2e-3, warmup: 50, weightDecay: 0.05, betas: [0.9, 0.99], clip: 1, labelDrop: 0 };
@@ -62,7 +63,8 @@ const accuracySteps = 30;
 
 /**
  * Trains on `train`, measures on `heldOut` and writes the folder whole, or nothing where the signal stops it. A data set
- * of one class teaches by how many quarter turns an image was rotated (Gidaris 2018). Equal arguments give equal bytes.
+ * of one class teaches by how many quarter turns an image was rotated (Gidaris 2018). Equal arguments give equal bytes. A
+ * UserError where nothing is held out.
  */
 export async function* trainFeatures(
   engine: Engine,
@@ -139,6 +141,10 @@ async function* fit(
         { ...feeds, images: viewed({ images, size, channels }, view), targets: int64(targets) },
         into,
       );
+      if (!Number.isFinite(Number(loss.data[0])))
+        throw new UserError(
+          `training of features stopped at step ${step}: the loss is ${loss.data[0]}; nothing was written, give another seed or fewer steps`,
+        );
       const scale = clipScale(globalNorm(slopes.values()), training.clip);
       for (const { name, shape } of parameters)
         adamw(

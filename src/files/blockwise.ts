@@ -4,7 +4,7 @@ const mostNamed = 4;
 
 /**
  * What is the same for several blocks, said once: "generator.blocks.2-5.norm1.weight", or how many of each block. The
- * first few of these, and how many names are left.
+ * first few of these, and how many names are left: " and 3 more".
  */
 export function blockwise(items: readonly string[]): string {
   const blocks = new Map<string, number[]>(); // by what stands before and after the block's number

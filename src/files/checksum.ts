@@ -21,6 +21,7 @@ export async function* sha256Of(
   return hash.digest("hex");
 }
 
+/** Where the checksum of a file is recorded. */
 export const recordOf = (path: string): string => `${path}.sha256`;
 
 /** The recorded checksum of a file; undefined where there is none, or none that can be read. */
@@ -29,6 +30,7 @@ export async function recordedSha256(path: string): Promise<string | undefined> 
   return /^([0-9a-f]{64})(\s|$)/i.exec(text)?.[1].toLowerCase();
 }
 
+/** Records it, in one step. */
 export const recordSha256 = (path: string, sha256: string): Promise<void> =>
   writeFileAtomic(recordOf(path), `${sha256}  ${basename(path)}\n`);
 

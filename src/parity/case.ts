@@ -51,6 +51,7 @@ export interface ParityCase {
   keys: string[];
 }
 
+/** Every fault of the folder or of a file in it is a UserError. */
 export async function readCase(folder: string): Promise<ParityCase> {
   const caseFile = join(folder, "case.json");
   const json = readJson(caseFile);

@@ -25,6 +25,7 @@ export interface Given {
   sets: () => Sets;
 }
 
+/** Of the folder's metrics.safetensors; a tensor that is not there is a UserError when it is read. */
 export function readGiven(folder: string): Given {
   const file = readSafetensorsHeader(join(folder, "metrics.safetensors"));
   const read = (name: string) => readTensor(file, name) as Features;

@@ -1,5 +1,6 @@
 /** What charts share: the page with its colours, scales, ticks and labels that keep out of each other's way. */
 
+/** In pixels: of the page, before a panel, and between the lines of labels. */
 export const width = 800;
 export const left = 56;
 export const lineHeight = 16;
@@ -105,6 +106,7 @@ export function ticks({ from, to }: Range, most: number): { values: number[]; de
   };
 }
 
+/** A value's place in pixels, on a line through both ends. */
 export const scale =
   (values: Range, pixels: Range) =>
   (value: number): number =>
@@ -113,6 +115,7 @@ export const scale =
 // Far outside of the picture the exact place does not matter, but renderers have limits.
 export const pixel = (at: number): string => String(Number(Math.max(-1e5, Math.min(1e5, at)).toFixed(1)));
 
+/** At most so many characters, the last of which tells that there were more. */
 export const shortened = (text: string, most = 24): string =>
   text.length > most ? `${text.slice(0, most - 1)}…` : text;
 
