@@ -1,4 +1,4 @@
-/** `npm run bench -- sample|counts|train|quantized|codecs`: what the claims about speed rest on. */
+/** `npm run bench -- sample|counts|train|quantized|codecs|serve`: what the claims about speed rest on. */
 
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import { benchCodecs } from "./codecs.ts";
 import { benchCounts } from "./counts.ts";
 import { benchQuantized } from "./quantized.ts";
 import { benchSample } from "./sample.ts";
+import { benchServe } from "./serve.ts";
 import { benchTrain } from "./train.ts";
 
 const program = new Command("npm run bench --").description("Measures this machine against what its processor can do.");
@@ -77,6 +78,17 @@ program
   .option("--json", "one line of JSON")
   .addHelpText("after", "\nExample: npm run bench -- codecs --data photos/")
   .action(benchCodecs);
+program
+  .command("serve")
+  .description("many clients at once against fractalgen serve: what is lost, memory, event-loop delay")
+  .option("--model <dir|name>", "a model folder, or one that ships", "emoji")
+  .option("--clients <n>", "clients that ask again and again", whole({ least: 1, most: 1000 }), 200)
+  .option("--seconds <n>", "for so long", whole({ least: 1, most: 3600 }), 60)
+  .option("--iterations <list>", "steps at each level", wholes({ least: 1 }), [4, 2])
+  .option("--queue <n>", "images that wait in the server at most; more get 429", whole({ least: 1 }), 128)
+  .option("--json", "one line of JSON")
+  .addHelpText("after", "\nExample: npm run bench -- serve --clients 50 --seconds 10")
+  .action(benchServe);
 
 try {
   await program.parseAsync();

@@ -39,6 +39,8 @@ const owners: Record<string, RegExp> = {
   "onnx-buf": /^graph\//,
   hyparquet: /^data\//,
   "hyparquet-compressors": /^data\//,
+  hono: /^server\//,
+  "@hono/node-server": /^server\//,
   sharp: /^(data|pictures|cli|server)\//,
 };
 

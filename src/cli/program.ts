@@ -11,6 +11,7 @@ import { addInspect } from "./inspect.ts";
 import { reported } from "./mistakes.ts";
 import { addQuantize } from "./quantize.ts";
 import { addSample } from "./sample.ts";
+import { addServe } from "./serve.ts";
 import { addTrain } from "./train.ts";
 import { version } from "./version.ts";
 
@@ -29,6 +30,7 @@ export function commandLine(): Command {
     );
   addSample(program);
   addEdit(program);
+  addServe(program);
   addTrain(program);
   addEvaluate(program);
   addQuantize(program);

@@ -2,27 +2,18 @@
 
 import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
-import { type ModelConfig, placedLevels } from "../config/model.ts";
-import { UserError } from "../core/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import { externalModel } from "../files/external.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { samplingWithin } from "../sample/memory.ts";
 import { createSampler, type Sampler } from "../sample/sampler.ts";
 import type { Schedule } from "../sample/schedule.ts";
+import { type SamplingFlags, type SamplingSettings, settingsOf } from "../sample/settings.ts";
 import { parallelSampler } from "../workers/sampling.ts";
 import { freeMemory } from "./space.ts";
 import { number, oneOf, wholes } from "./values.ts";
 
-export interface SamplingFlags {
-  guidance?: number;
-  schedule?: Schedule;
-  temperature?: number;
-  filterThreshold?: number;
-  iterations?: number[];
-}
-
-export type SamplingSettings = Required<SamplingFlags>;
+export { type SamplingFlags, type SamplingSettings, settingsOf };
 
 const schedules = ["linear", "constant"] as const satisfies readonly Schedule[];
 
@@ -41,23 +32,6 @@ export const addSamplingOptions = (command: Command): Command =>
       "steps at each level above the pixels, such as 64,16",
       wholes({ least: 1, most: 65536 }),
     );
-
-/** With the model's own where none was given. */
-export function settingsOf(flags: SamplingFlags, { sampling, levels, ...config }: ModelConfig): SamplingSettings {
-  const above = placedLevels({ sampling, levels, ...config });
-  const { iterations = sampling.iterations ?? above.map(({ tokens }) => tokens) } = flags;
-  if (iterations.length !== above.length)
-    throw new UserError(
-      `--iterations: expected ${above.length} numbers, one for each of the model's levels above the pixels, such as ${above.map(({ tokens }) => tokens).join(",")}, got ${iterations.length}`,
-    );
-  return {
-    guidance: flags.guidance ?? sampling.guidance,
-    schedule: flags.schedule ?? sampling.schedule,
-    temperature: flags.temperature ?? sampling.temperature,
-    filterThreshold: flags.filterThreshold ?? sampling.filterThreshold,
-    iterations,
-  };
-}
 
 interface SamplerFlags extends SamplingSettings {
   count: number;

@@ -12,8 +12,8 @@ export type Shape = Omit<Pixels, "data">;
 // the published preparation, and animations give their first frame.
 const reading = { failOn: "error", ignoreIcc: true } as const;
 
-const open = (picture: Exclude<Picture, { pixels: Pixels }>) =>
-  sharp("file" in picture ? picture.file : picture.bytes, reading);
+const open = (picture: Exclude<Picture, { pixels: Pixels }>, limits = {}) =>
+  sharp("file" in picture ? picture.file : picture.bytes, { ...reading, ...limits });
 
 /** Width and height as shown (EXIF orientation applied), and 1 to 4 channels: grey, grey and alpha, RGB, RGBA. */
 export async function measure(picture: Picture): Promise<Shape> {
@@ -22,10 +22,13 @@ export async function measure(picture: Picture): Promise<Shape> {
   return { ...autoOrient, channels: (isGrey(space) ? 1 : 3) + (hasAlpha ? 1 : 0) };
 }
 
-/** Decodes to 8 bits a channel: 16 bits are reduced, CMYK becomes RGB, palettes are resolved. Throws what the decoder says. */
-export async function decode(picture: Picture): Promise<Pixels> {
+/**
+ * Decodes to 8 bits a channel: 16 bits are reduced, CMYK becomes RGB, palettes are resolved. Throws what the decoder says,
+ * and where there are more than `most` pixels.
+ */
+export async function decode(picture: Picture, { most }: { most?: number } = {}): Promise<Pixels> {
   if ("pixels" in picture) return picture.pixels;
-  const image = open(picture);
+  const image = open(picture, most === undefined ? {} : { limitInputPixels: most });
   const { space, hasAlpha } = await image.metadata();
   const { data, info } = await image
     .autoOrient()

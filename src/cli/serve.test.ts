@@ -1,0 +1,71 @@
+/** `fractalgen serve` as a process: its address, Ctrl-C once and twice, mistakes. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { clientOf, generate, imagesIn } from "../server/test-client.ts";
+import { type TestModels, testModels } from "../server/test-models.ts";
+import { run } from "./program.ts";
+
+const main = fileURLToPath(new URL("./main.ts", import.meta.url));
+let models: TestModels;
+let server: ChildProcess | undefined;
+beforeAll(async () => {
+  models = await testModels();
+});
+afterEach(() => server?.kill("SIGKILL"));
+afterAll(() => models.remove());
+
+async function serving(...args: string[]): Promise<{ url: string; said: () => string; code: Promise<number | null> }> {
+  const common = ["--import", "tsx", main, "serve", "--port", "0", "--threads", "1"];
+  const child = spawn(process.execPath, [...common, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  server = child;
+  let said = "";
+  child.stderr.on("data", (text: Buffer) => (said += text.toString()));
+  const [line] = (await once(createInterface(child.stdout), "line")) as [string];
+  const code = once(child, "exit").then(([code]) => code as number | null);
+  return { url: / at (http:\S+)$/.exec(line)![1], said: () => said, code };
+}
+
+describe("fractalgen serve", () => {
+  it("serves all models that were given, and on Ctrl-C finishes what runs", async () => {
+    const { tiny, slow } = models;
+    const { url, said, code } = await serving("--model", slow.folder.folder, "--model", tiny.folder.folder);
+    const at = { url, close: async () => {} };
+    expect((await clientOf(at).models.list()).data.map(({ id }) => id)).toEqual(["slow", "tiny"]);
+    const running = generate(clientOf(at), { seed: 1 });
+    await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(1), { timeout: 20_000, interval: 20 });
+    server!.kill("SIGINT");
+    expect((await running).data).toHaveLength(1);
+    expect(await code).toBe(0);
+    expect(said()).toMatch(/^stopping when running jobs are finished; Ctrl-C again: at once\n$/);
+  });
+
+  it("ends at once on a second Ctrl-C", async () => {
+    const { url, code } = await serving("--model", models.slow.folder.folder);
+    const at = { url, close: async () => {} };
+    const running = expect(generate(clientOf(at), { n: 64 })).rejects.toThrow("Connection error");
+    await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(16), { timeout: 20_000, interval: 20 });
+    server!.kill("SIGINT");
+    await vi.waitFor(async () => expect((await fetch(`${url}/healthz`)).status).toBe(503));
+    await new Promise((resolve) => setTimeout(resolve, 600)); // presses that come closer are taken for one
+    server!.kill("SIGINT");
+    await running;
+    expect(await code).toBe(130);
+  });
+
+  it.each([
+    [["--model", "emojy"], /there is no model "emojy"/],
+    [["--port", "70000"], /^error: --port: expected a whole number from 0 to 65535/],
+    [["--host", "203.0.113.1"], /^error: --host: 203\.0\.113\.1 is no address of this machine/],
+    [["--model", "emoji", "--model", "emoji"], /two models are called "emoji"/],
+    [["--memory", "1MB"], /takes about .* of memory even for one image/],
+  ])("refuses %j in one sentence", async (args, sentence) => {
+    const said = vi.spyOn(console, "error").mockImplementation(() => {});
+    expect(await run(["serve", ...args])).toBe(2);
+    expect(said.mock.calls.map(([line]) => line as string).join("\n")).toMatch(sentence);
+    said.mockRestore();
+  });
+});

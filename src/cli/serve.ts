@@ -1,0 +1,108 @@
+/** `fractalgen serve`: the studio and the HTTP API, until Ctrl-C. */
+
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import type { Command } from "commander";
+import { fractalServer } from "../server/app.ts";
+import { isLoopback } from "../server/access.ts";
+import { listen } from "../server/listen.ts";
+import { servedModels } from "../server/models.ts";
+import { defaultLimits } from "../server/schemas.ts";
+import { nameOf } from "./drawing.ts";
+import { helpOption, threadsOption } from "./engine.ts";
+import { interruptible } from "./interrupt.ts";
+import { findModel } from "./models.ts";
+import { freeMemory } from "./space.ts";
+import { bytes, filled, whole } from "./values.ts";
+import { version } from "./version.ts";
+
+interface ServeFlags {
+  model?: string[];
+  host: string;
+  port: number;
+  cors?: string[];
+  batch: number;
+  queue: number;
+  maxImages: number;
+  threads?: number;
+  memory?: number;
+}
+
+const studio = fileURLToPath(new URL("../../dist/web", import.meta.url));
+
+const several = (text: string, before: string[] = []): string[] => [...before, filled(text)];
+
+export function addServe(program: Command): void {
+  program
+    .command("serve")
+    .summary("the studio and an HTTP API")
+    .description(
+      "Serve the studio and an HTTP API that OpenAI's image clients can talk to; /openapi.json describes it. Ctrl-C lets running jobs finish.",
+    )
+    .optionsGroup("What is served:")
+    .option(
+      "--model <dir|name>",
+      "a model folder, or one that ships; may be given several times (default: emoji)",
+      several,
+    )
+    .optionsGroup("To whom:")
+    .option("--host <address>", "where to listen; by default this machine alone can ask", filled, "127.0.0.1")
+    .option("--port <n>", "0: any that is free", whole({ least: 0, most: 65535 }), 7860)
+    .option(
+      "--cors <origin>",
+      "let pages of another origin ask, such as https://example.org; may be given several times",
+      several,
+    )
+    .optionsGroup("How much:")
+    .option("--batch <n>", "most images side by side in a thread", whole({ least: 1, most: 4096 }), 16)
+    .option(
+      "--queue <n>",
+      "most images that wait; more get 429",
+      whole({ least: 1, most: 100_000 }),
+      defaultLimits.queue,
+    )
+    .option("--max-images <n>", "most images of a request", whole({ least: 1, most: 10_000 }), defaultLimits.images)
+    .option("--memory <size>", "most memory to take, such as 3GB (default: what is free)", bytes)
+    .addOption(threadsOption())
+    .addHelpOption(helpOption())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  fractalgen serve\n  fractalgen serve --model emoji --model runs/photos --port 8080\n  curl -s localhost:7860/v1/images/generations -H 'Content-Type: application/json' -d '{\"prompt\": \"heart\"}'",
+    )
+    .action(serve);
+}
+
+async function serve({ model: names = ["emoji"], host, port, cors, ...flags }: ServeFlags): Promise<void> {
+  const found = [];
+  for (const name of names) found.push(await findModel(name));
+  const models = servedModels(found.map((folder) => ({ name: nameOf(folder), folder })));
+  const loopback = isLoopback(host);
+  const server = fractalServer({
+    models,
+    version,
+    loopback,
+    cors,
+    studio,
+    threads: flags.threads ?? availableParallelism(),
+    memory: flags.memory ?? freeMemory(),
+    batch: flags.batch,
+    limits: { queue: flags.queue, images: flags.maxImages },
+    onFault: (error) => console.error(error instanceof Error ? (error.stack ?? error.message) : error),
+  });
+  const stopped = interruptible({
+    onStop: () => console.error("stopping when running jobs are finished; Ctrl-C again: at once"),
+  });
+  try {
+    const listening = await listen(server, { host, port });
+    console.log(`${models.map(({ name }) => name).join(", ")} at ${listening.url}`);
+    if (!loopback) console.error("anyone who reaches this address can use it: there are no passwords");
+    await new Promise<void>((resolve) => {
+      if (stopped.signal.aborted) resolve();
+      stopped.signal.addEventListener("abort", () => resolve());
+    });
+    await listening.close();
+  } finally {
+    await server.dispose();
+    stopped.done();
+  }
+}

@@ -1,0 +1,151 @@
+/** The HTTP API as a value: routes, and what stands before them. Does not listen. */
+
+import { type Context, Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { HTTPException } from "hono/http-exception";
+import { routePath } from "hono/route";
+import type { Sampler } from "../sample/sampler.ts";
+import { parallelSampler } from "../workers/sampling.ts";
+import { onlyLoopbackNames, onlyOwnPages } from "./access.ts";
+import { imagesAnswer, modelAnswer } from "./answers.ts";
+import { capacity } from "./capacity.ts";
+import { ApiError, apiError, errorResponse } from "./errors.ts";
+import { eventStream } from "./events.ts";
+import { imageStream } from "./image-stream.ts";
+import { type Job, jobStore } from "./jobs.ts";
+import { serverMetrics } from "./metrics.ts";
+import type { ServedModel } from "./models.ts";
+import { openApiDocument } from "./openapi.ts";
+import { drawingQueue } from "./queue.ts";
+import { type Asked, isForm, readEdit, readGeneration, type RequestContext } from "./requests.ts";
+import { defaultLimits, type Limits, requestSchemas } from "./schemas.ts";
+import { studio } from "./studio.ts";
+
+export interface ServerOptions {
+  models: readonly ServedModel[];
+  version: string;
+  /** Processor threads, bytes of memory for all models, and images side by side at most. */
+  threads: number;
+  memory: number;
+  batch?: number;
+  limits?: Partial<Limits>;
+  /** Answers to loopback's names only. */
+  loopback?: boolean;
+  /** Origins of other sites' pages that may ask. */
+  cors?: readonly string[];
+  /** The folder of the built studio. */
+  studio?: string;
+  /** Milliseconds of silence after which a stream of events says that it is still there. */
+  heartbeat?: number;
+  /** What draws a lane's batches: a worker thread by default. */
+  open?: (model: ServedModel, threads: number) => Sampler;
+  onFault?: (error: unknown) => void;
+}
+
+export interface FractalServer {
+  app: Hono;
+  /** Refuses new work (503), and resolves when what was taken on is finished. */
+  drain(): Promise<void>;
+  /** Ends the engine; what is still drawn is cancelled. */
+  dispose(): Promise<void>;
+}
+
+export function fractalServer(options: ServerOptions): FractalServer {
+  const { models, version, threads, memory, batch = 16, onFault = () => {}, heartbeat } = options;
+  const limits = { ...defaultLimits, ...options.limits };
+  const room = capacity(models, { threads, memory, batch });
+  const { open = ({ folder }, threads) => parallelSampler(folder, { threads, lanes: 1 }) } = options;
+  const queue = drawingQueue({
+    lanes: room.lanes,
+    most: limits.queue,
+    open: (model) => open(model, room.threads),
+    onFault,
+  });
+  const finish = (asked: Asked, images: Uint8Array) => imagesAnswer(asked, images, version);
+  const jobs = jobStore({ queue, finish, most: limits.jobs, mostMs: limits.jobsMs });
+  const metrics = serverMetrics({ version });
+  const { images } = limits;
+  const context: RequestContext = { models, schemas: requestSchemas(limits), batchOf: room.batchOf, images };
+  const document = openApiDocument({ version, limits });
+  const created = Math.floor(Date.now() / 1000);
+  let stopping = false;
+
+  const app = new Hono();
+  app.use(async (c, next) => {
+    const started = performance.now();
+    await next();
+    const route = routePath(c); // of what answered: the studio's is /*, and so is that of a refusal
+    const { method } = c.req;
+    metrics.request({ method, route, status: c.res.status }, (performance.now() - started) / 1000);
+  });
+  if (options.loopback) app.use(onlyLoopbackNames);
+  app.use(onlyOwnPages(options.cors ?? []));
+  const limit = bodyLimit({
+    maxSize: limits.body,
+    onError: () => {
+      throw new ApiError(413, `the body has more than the ${limits.body} bytes that this server takes`);
+    },
+  });
+  const takingOn = async (_: Context, next: () => Promise<void>) => {
+    if (stopping) throw new ApiError(503, "the server is stopping and takes on nothing new", { retryAfter: 10 });
+    await next();
+  };
+
+  /** Draws while the client waits; where it goes away its images go from the queue. */
+  const answer = async (c: Context, asked: Asked) => {
+    if (asked.stream) return imageStream(c, asked, { queue, finish });
+    return c.json(await finish(asked, await queue.draw(asked.order, { signal: c.req.raw.signal })));
+  };
+  app.post("/v1/images/generations", takingOn, limit, async (c) => answer(c, await readGeneration(c.req.raw, context)));
+  app.post("/v1/images/edits", takingOn, limit, async (c) => answer(c, await readEdit(c.req.raw, context)));
+
+  const jobOf = (c: Context): Job => {
+    const id = c.req.param("id") ?? "";
+    const job = jobs.find(id);
+    if (!job) throw new ApiError(404, `there is no job ${JSON.stringify(id)}, or it was finished long ago`);
+    return job;
+  };
+  app.post("/v1/jobs", takingOn, limit, async (c) => {
+    const read = isForm(c.req.raw) ? readEdit : readGeneration;
+    const job = jobs.start(await read(c.req.raw, context));
+    return c.json(job.answer(), 202, { Location: `/v1/jobs/${job.id}` });
+  });
+  app.get("/v1/jobs/:id", (c) => c.json(jobOf(c).answer()));
+  app.get("/v1/jobs/:id/events", (c) => eventStream(c, jobOf(c), { heartbeat }));
+  app.delete("/v1/jobs/:id", (c) => {
+    const job = jobOf(c);
+    job.cancel();
+    return c.json(job.answer());
+  });
+
+  app.get("/v1/models", (c) => c.json({ object: "list", data: models.map((model) => modelAnswer(model, created)) }));
+  app.get("/healthz", (c) => {
+    const { waiting, running } = queue.state();
+    return c.json({ status: stopping ? "stopping" : "ok", waiting, running }, stopping ? 503 : 200);
+  });
+  app.get("/metrics", (c) => {
+    const names = models.map(({ name }) => name);
+    const text = metrics.text({ queue: queue.state(), jobs: jobs.counts(), models: names });
+    return c.text(text, 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
+  });
+  app.get("/openapi.json", (c) => c.json(document));
+  app.get("/*", studio(options.studio));
+
+  app.notFound((c) => errorResponse(new ApiError(404, `there is nothing at ${c.req.method} ${c.req.path}`)));
+  app.onError((error) => {
+    if (error instanceof HTTPException) return error.getResponse();
+    if (apiError(error).status === 500) onFault(error);
+    return errorResponse(error);
+  });
+  return {
+    app,
+    async drain() {
+      stopping = true;
+      await queue.idle();
+    },
+    async dispose() {
+      await queue.dispose();
+      metrics.dispose();
+    },
+  };
+}

@@ -1,0 +1,77 @@
+/** The server at an address, and its end: what runs is finished and answered first. */
+
+import { once } from "node:events";
+import type { Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { createAdaptorServer } from "@hono/node-server";
+import { UserError } from "../core/errors.ts";
+import type { FractalServer } from "./app.ts";
+
+export interface Listening {
+  url: string;
+  /** Finishes what was taken on while new work gets 503, then ends. */
+  close(): Promise<void>;
+}
+
+/** Longer than clients and proxies keep connections, so that these do not find one closed just as they ask. */
+const keepAliveMs = 75_000;
+/** How long finished answers and streams have to reach their readers. */
+const lastMs = 5000;
+const connectionsMost = 4096;
+
+export async function listen(
+  server: FractalServer,
+  { host, port }: { host: string; port: number },
+): Promise<Listening> {
+  const http = createAdaptorServer({
+    fetch: server.app.fetch,
+    serverOptions: { keepAliveTimeout: keepAliveMs },
+  }) as Server;
+  http.maxConnections = connectionsMost;
+  const silent = silentSockets(http);
+  http.listen(port, host);
+  await once(http, "listening").catch((error: NodeJS.ErrnoException) => {
+    throw refused(error, { host, port });
+  });
+  const address = http.address() as AddressInfo;
+  const name = address.family === "IPv6" ? `[${address.address}]` : address.address;
+  return {
+    url: `http://${name}:${address.port}`,
+    async close() {
+      await server.drain();
+      const closed = once(http, "close");
+      http.close();
+      // Connections are kept for a client's next request; they go as their last answers are written.
+      const idle = setInterval(() => silent.forEach((socket) => socket.destroy()), 50);
+      const late = setTimeout(() => http.closeAllConnections(), lastMs);
+      await closed;
+      clearInterval(idle);
+      clearTimeout(late);
+      await server.dispose();
+    },
+  };
+}
+
+/** The connections on which nothing is being answered. Node's own idle ones leave out those that never asked anything. */
+function silentSockets(http: Server): Set<Socket> {
+  const silent = new Set<Socket>();
+  http.on("connection", (socket) => {
+    silent.add(socket);
+    socket.once("close", () => silent.delete(socket));
+  });
+  http.on("request", ({ socket }, response) => {
+    silent.delete(socket);
+    response.once("close", () => socket.destroyed || silent.add(socket));
+  });
+  return silent;
+}
+
+function refused(error: NodeJS.ErrnoException, { host, port }: { host: string; port: number }): Error {
+  if (error.code === "EADDRINUSE")
+    return new UserError(`--port: ${port} is taken at ${host}; choose another, or 0 for any that is free`);
+  if (error.code === "EACCES")
+    return new UserError(`--port: no permission to listen at ${port}; take one from 1024 on`);
+  if (error.code === "EADDRNOTAVAIL" || error.code === "ENOTFOUND")
+    return new UserError(`--host: ${host} is no address of this machine`);
+  return error;
+}

@@ -1,0 +1,34 @@
+/** The models that a server has, by name: a request can name these and no others. */
+
+import type { ModelConfig } from "../config/model.ts";
+import { didYouMean, UserError } from "../core/errors.ts";
+import type { ModelFolder } from "../files/model.ts";
+
+export interface ServedModel {
+  name: string;
+  folder: ModelFolder;
+  config: ModelConfig;
+}
+
+/** Refuses two of one name, and none at all. */
+export function servedModels(given: readonly { name: string; folder: ModelFolder }[]): ServedModel[] {
+  const names = given.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined)
+    throw new UserError(
+      `--model: two models are called "${twice}"; give one of them another "name" in its config.json`,
+    );
+  if (given.length === 0) throw new UserError("--model: expected at least one model");
+  return given.map(({ name, folder }) => ({ name, folder, config: folder.config }));
+}
+
+/** The first model where no name is given. A name is looked up in the list and nowhere else, so it cannot be a path. */
+export function modelNamed(models: readonly ServedModel[], name: string | undefined): ServedModel {
+  if (name === undefined) return models[0];
+  const found = models.find((model) => model.name === name);
+  if (found) return found;
+  const names = models.map((model) => model.name);
+  throw new UserError(
+    `model: there is no model ${JSON.stringify(name)}; this server has ${names.join(", ")}${didYouMean(name, names)}`,
+  );
+}

@@ -1,0 +1,275 @@
+/** What is refused, by whom and why, with one sentence each; what the documents say of it. */
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { UserError } from "../core/errors.ts";
+import { samplingBytes } from "../sample/memory.ts";
+import type { FractalServer } from "./app.ts";
+import { capacity } from "./capacity.ts";
+import { listen } from "./listen.ts";
+import { servedModels } from "./models.ts";
+import { answerSchemas } from "./schemas.ts";
+import { listening } from "./test-client.ts";
+import { gate, type TestModels, testModels, testServer } from "./test-models.ts";
+
+let models: TestModels;
+let server: FractalServer;
+const drawn = gate();
+beforeAll(async () => {
+  models = await testModels();
+  server = testServer([models.tiny, models.slow], {
+    loopback: true,
+    cors: ["https://friend.example"],
+    open: drawn.open,
+    limits: { images: 8, body: 20_000 },
+    studio: join(models.folder, "web"),
+  });
+});
+afterAll(async () => {
+  await server.dispose();
+  models.remove();
+});
+
+const json = { "Content-Type": "application/json" };
+
+async function post(body: unknown, { path = "/v1/images/generations", headers = json as Record<string, string> } = {}) {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const answer = await server.app.request(path, { method: "POST", headers, body: text });
+  const found = answerSchemas.Error.parse(await answer.json());
+  return { status: answer.status, ...found.error };
+}
+
+describe("a bad request gets 400 and one sentence", () => {
+  it.each([
+    [{ prompt: "cot" }, "prompt", /no class "cot"; did you mean "cat"\?$/],
+    [{}, "prompt", /^prompt: expected string, received undefined$/],
+    [{ prompt: "" }, "prompt", /^prompt: /],
+    [{ prompt: "cat", n: 9 }, "n", /^n: .*<=8$/],
+    [{ prompt: "cat", n: 1e12 }, "n", /^n: /],
+    [{ prompt: "cat", n: 0 }, "n", /^n: /],
+    [{ prompt: Array(9).fill("cat").join() }, "prompt", /^prompt: it names 9 classes, .* 8 images of a request/],
+    [{ prompt: "cat", n: "2" }, "n", /^n: expected number, received string$/],
+    [{ prompt: "cat", model: "../tiny" }, "model", /there is no model "\.\.\/tiny"; this server has tiny, slow/],
+    [{ prompt: "cat", model: "/etc/passwd" }, "model", /there is no model/],
+    [{ prompt: "cat", model: "tiny/../slow" }, "model", /there is no model/],
+    [{ prompt: "cat", model: "tiny\0" }, "model", /there is no model/],
+    [{ prompt: "cat", model: "__proto__" }, "model", /there is no model/],
+    [{ prompt: "cat", size: "1024x1024" }, "size", /the model tiny draws 8x8, got "1024x1024"; leave it out$/],
+    [{ prompt: "cat", response_format: "url" }, "response_format", /answered as b64_json/],
+    [{ prompt: "cat", stream: "yes" }, "stream", /^stream: /],
+    [{ prompt: "cat", guidence: 2 }, null, /unknown key "guidence"; did you mean "guidance"\?$/],
+    [{ prompt: "cat", guidance: -1 }, "guidance", /^guidance: /],
+    [{ prompt: "cat", temperature: 0 }, "temperature", /^temperature: /],
+    [{ prompt: "cat", iterations: [4] }, "iterations", /^iterations: expected 2 numbers, .* got 1$/],
+    [{ prompt: "cat", iterations: [0, 4] }, "iterations", /^iterations\[0\]: /],
+    [{ prompt: "cat", seed: 1.5 }, "seed", /^seed: expected int/],
+    ["[1, 2]", null, /expected object/],
+    ["null", null, /expected object/],
+    ['{"prompt": "cat"', null, /^the body is not JSON: /],
+    ["", null, /^the body is not JSON: /],
+  ])("%j", async (body, param, sentence) => {
+    const found = await post(body);
+    expect(found).toMatchObject({ status: 400, type: "invalid_request_error", param });
+    expect(found.message).toMatch(sentence);
+    expect(found.message).not.toMatch(/\n/);
+    expect(drawn.asked).toEqual([]);
+  });
+
+  it("for bodies of another kind", async () => {
+    const text = { "Content-Type": "text/plain" };
+    expect((await post({ prompt: "cat" }, { headers: text })).message).toMatch(/has to be JSON .* got text\/plain$/);
+    const edits = { path: "/v1/images/edits" };
+    expect((await post({ prompt: "cat" }, edits)).message).toMatch(/has to be a form with files .* application\/json$/);
+    const broken = { ...edits, headers: { "Content-Type": "multipart/form-data; boundary=x" } };
+    expect((await post("--y\r\n", broken)).message).toMatch(/no form with files/);
+  });
+
+  it("for forms that lack a picture, or have several or a text in its place", async () => {
+    const form = async (fields: [string, string | Blob][]) => {
+      const body = new FormData();
+      for (const [name, value] of fields) body.append(name, value);
+      const answer = await server.app.request("/v1/images/edits", { method: "POST", body });
+      expect(answer.status).toBe(400);
+      return answerSchemas.Error.parse(await answer.json()).error.message;
+    };
+    const file = new Blob(["x"]);
+    expect(await form([["prompt", "cat"]])).toMatch(/^image: /);
+    expect(
+      await form([
+        ["prompt", "cat"],
+        ["image", "../a.png"],
+      ]),
+    ).toMatch(/^image: /);
+    expect(
+      await form([
+        ["image[]", file],
+        ["image[]", file],
+        ["prompt", "cat"],
+      ]),
+    ).toMatch(/^image: expected one, got 2$/);
+    expect(
+      await form([
+        ["image", file],
+        ["prompt", "cat"],
+      ]),
+    ).toMatch(/^image: this file is no PNG, JPEG or WebP$/);
+    expect(
+      await form([
+        ["image", file],
+        ["prompt", "cat"],
+        ["n", "many"],
+      ]),
+    ).toMatch(/^n: /);
+  });
+
+  it("or 413 where it is too large, whether or not it says so beforehand", async () => {
+    expect(await post({ prompt: "cat", user: "x".repeat(20_000) })).toMatchObject({ status: 413 });
+    const at = await listening(testServer([models.tiny], { open: drawn.open, limits: { body: 20_000 } }));
+    const chunks = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.enqueue(new Uint8Array(10_000)),
+    });
+    const options = { method: "POST", headers: json, body: chunks, duplex: "half" } as RequestInit;
+    const answer = await fetch(`${at.url}/v1/images/generations`, options).catch((error: Error) => error);
+    if (answer instanceof Response) expect(answer.status).toBe(413); // else the connection was closed while it sent
+    await at.close();
+  });
+
+  it("and what is not there 404", async () => {
+    for (const path of ["/v1/jobs/none", "/v1/jobs/..%2f..%2fetc/events", "/v1/none"])
+      expect((await server.app.request(path)).status, path).toBe(404);
+    expect((await server.app.request("/v1/images/generations")).status).toBe(404);
+  });
+});
+
+describe("who may ask", () => {
+  const models1 = (headers: Record<string, string>, method = "GET") =>
+    server.app.request("/v1/models", { headers, method });
+
+  it("on loopback, those who know it by its own name", async () => {
+    for (const host of ["localhost:7860", "127.0.0.1:7860", "[::1]:7860", "LOCALHOST"])
+      expect((await models1({ host })).status, host).toBe(200);
+    for (const host of ["evil.example", "localhost.evil.example", "10.0.0.1:7860", "127.0.0.1.evil.example"])
+      expect((await models1({ host })).status, host).toBe(403);
+  });
+
+  it("pages of the server itself and of origins that were named, no others", async () => {
+    const own = await models1({ host: "localhost:1", origin: "http://localhost:1" });
+    expect([own.status, own.headers.get("access-control-allow-origin")]).toEqual([200, null]);
+    const friend = await models1({ origin: "https://friend.example" });
+    expect([friend.status, friend.headers.get("access-control-allow-origin")]).toEqual([200, "https://friend.example"]);
+    const preflight = await models1({ origin: "https://friend.example" }, "OPTIONS");
+    expect([preflight.status, preflight.headers.get("access-control-allow-origin")]).toEqual([
+      204,
+      "https://friend.example",
+    ]);
+    for (const origin of ["https://evil.example", "null", "http://localhost:2"])
+      for (const method of ["GET", "OPTIONS"]) {
+        const refused = await models1({ host: "localhost:1", origin }, method);
+        expect([refused.status, refused.headers.get("access-control-allow-origin")], origin).toEqual([403, null]);
+      }
+  });
+});
+
+describe("the studio", () => {
+  it("is a page that says how to build it, and the files once they are there", async () => {
+    const unbuilt = await server.app.request("/");
+    expect(await unbuilt.text()).toContain("npm run build:web");
+    mkdirSync(join(models.folder, "web"));
+    writeFileSync(join(models.folder, "web/index.html"), "<title>studio</title>");
+    writeFileSync(join(models.folder, "web/app.js"), "1");
+    expect(await (await server.app.request("/")).text()).toBe("<title>studio</title>");
+    expect((await server.app.request("/app.js")).headers.get("content-type")).toContain("javascript");
+    for (const path of ["/../tiny/config.json", "/..%2ftiny/config.json", "/%2e%2e/tiny/config.json", "/none.js"])
+      expect((await server.app.request(path)).status, path).toBe(404);
+    expect((await server.app.request("/healthz")).status).toBe(200);
+  });
+});
+
+describe("the OpenAPI document", () => {
+  // oxlint-disable-next-line typescript/no-explicit-any
+  const openApi = async (): Promise<any> => (await server.app.request("/openapi.json")).json();
+
+  it("has every route of the API and no others, and everything that it refers to", async () => {
+    const document = await openApi();
+    const described = Object.entries(document.paths as Record<string, object>).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    const routes = server.app.routes
+      .filter(({ method, path }) => method !== "ALL" && path !== "/*")
+      .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`);
+    expect(described.toSorted()).toEqual([...new Set(routes)].toSorted());
+    const text = JSON.stringify(document);
+    const references = [...text.matchAll(/"\$ref":"([^"]+)"/g)].map(([, at]) => at);
+    expect(references.length).toBeGreaterThan(10);
+    for (const at of references) {
+      const found = at
+        .replace("#/", "")
+        .split("/")
+        .reduce((part, key) => part?.[key], document);
+      expect(found, at).toBeTypeOf("object");
+    }
+    const ids = Object.values(document.paths as Record<string, Record<string, { operationId: string }>>).flatMap(
+      (one) => Object.values(one).map(({ operationId }) => operationId),
+    );
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it("has the bounds that requests are checked with", async () => {
+    const { components, openapi, info } = await openApi();
+    expect([openapi, info.version]).toEqual(["3.1.0", "1.2.3"]);
+    const { GenerationRequest, EditRequest } = components.schemas;
+    expect(GenerationRequest).toMatchObject({ type: "object", required: ["prompt"], additionalProperties: false });
+    expect(GenerationRequest.properties.n.anyOf[0]).toMatchObject({ type: "integer", minimum: 1, maximum: 8 });
+    expect(EditRequest.required.toSorted()).toEqual(["image", "prompt"]);
+    expect(EditRequest.properties.image).toMatchObject({ type: "string", format: "binary" });
+    expect(JSON.stringify(components)).not.toContain("$schema");
+  });
+});
+
+describe("metrics", () => {
+  it("are in Prometheus' format", async () => {
+    const answer = await server.app.request("/metrics");
+    expect(answer.headers.get("content-type")).toMatch(/^text\/plain; version=0\.0\.4/);
+    const lines = (await answer.text()).trimEnd().split("\n");
+    for (const line of lines)
+      expect(line).toMatch(/^(# (HELP|TYPE) \w+ .+|[a-z_]+(\{(\w+="[^"]*",?)+\})? -?\d+(\.\d+)?(e-?\d+)?)$/);
+    expect(lines).toContain(
+      'fractalgen_http_requests_total{method="POST",route="/v1/images/generations",status="413"} 1',
+    );
+    const bucket = (le: string) =>
+      Number(lines.find((line) => line.includes(`_bucket{route="/v1/images/generations",le="${le}"`))!.split(" ")[1]);
+    expect(bucket("10")).toBe(bucket("+Inf"));
+  });
+});
+
+describe("a server", () => {
+  it("is not started with two models of one name, without room, or where the port is taken", async () => {
+    const { tiny } = models;
+    expect(() => servedModels([tiny, tiny])).toThrow(/two models are called "tiny"/);
+    expect(() => capacity([tiny], { threads: 2, memory: 1e6, batch: 4 })).toThrow(UserError);
+    const at = await listening(testServer([tiny], { open: drawn.open }));
+    const again = listen(testServer([tiny], { open: drawn.open }), {
+      host: "127.0.0.1",
+      port: Number(new URL(at.url).port),
+    });
+    await expect(again).rejects.toThrow(/^--port: \d+ is taken at 127\.0\.0\.1/);
+    await at.close();
+  });
+
+  it("takes as many threads and images at a time as memory has room for", () => {
+    const { slow } = models;
+    const weightBytes = [...slow.folder.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
+    const size = { guided: false, iterations: [256, 16], weightBytes };
+    const room = (memory: number) => {
+      const { lanes, batchOf } = capacity([slow], { threads: 4, memory, batch: 64 });
+      return { lanes, batch: batchOf(slow, { ...slow.config.sampling, iterations: [256, 16] }) };
+    };
+    const bytes = (images: number, lanes: number) =>
+      samplingBytes(slow.config, { ...size, batch: images * lanes, lanes });
+    expect(room(8e9)).toEqual({ lanes: 4, batch: 64 });
+    expect(room(bytes(33, 4))).toEqual({ lanes: 4, batch: 32 });
+    expect(room(bytes(1, 4))).toEqual({ lanes: 4, batch: 1 });
+    expect(room(bytes(1, 3)).lanes).toBe(3);
+  });
+});

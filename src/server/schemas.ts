@@ -1,0 +1,148 @@
+/** What requests and answers look like: the schemas that check requests and that the OpenAPI document is made from. */
+
+import { z } from "zod";
+import { explain } from "../config/model.ts";
+import { UserError } from "../core/errors.ts";
+
+export interface Limits {
+  /** Images of one request. */
+  images: number;
+  /** Images that wait, of all requests together. */
+  queue: number;
+  /** Bytes of a body. */
+  body: number;
+  /** Finished jobs that are kept, and for how many milliseconds. */
+  jobs: number;
+  jobsMs: number;
+}
+
+export const defaultLimits: Limits = { images: 64, queue: 128, body: 8e6, jobs: 100, jobsMs: 600_000 };
+
+const ignored = (name: string) => z.string().nullish().describe(`taken, for OpenAI's clients send it, but ${name}`);
+
+const settings = {
+  model: z.string().nullish().describe("a name of GET /v1/models; the first of them by default"),
+  prompt: z.string().min(1).max(10_000).describe("class names or numbers, comma-separated; images take them in turn"),
+  size: z.string().max(20).nullish().describe('"auto" or the model\'s own, such as 32x32'),
+  response_format: z.enum(["b64_json", "url"]).nullish().describe("b64_json; url is refused: no files are kept"),
+  output_format: z.enum(["png"]).nullish(),
+  user: ignored("nobody is told apart"),
+  quality: ignored("iterations is what decides"),
+  style: ignored("there is one only"),
+  background: ignored("models decide it"),
+  moderation: ignored("classes are all there is"),
+  seed: z
+    .int()
+    .min(0)
+    .nullish()
+    .describe("image i of a seed is always the same; a random one by default, which the answer tells"),
+  guidance: z.number().min(0).max(1000).nullish().describe("how strongly the class counts; 1: as trained"),
+  schedule: z.enum(["linear", "constant"]).nullish().describe("guidance over the first level's steps"),
+  temperature: z.number().positive().max(1000).nullish().describe("logits are multiplied by it: above 1 sharpens"),
+  filter_threshold: z.number().min(0).max(1).nullish().describe("guidance leaves less likely bytes alone"),
+  iterations: z
+    .array(z.int().min(1).max(65536))
+    .max(64)
+    .nullish()
+    .describe("decoding steps at each level above the pixels; fewer is faster"),
+};
+
+const picture = (text: string) => z.file().describe(text).meta({ format: "binary" });
+
+/** The schemas of requests, whose bounds are the server's own. */
+export function requestSchemas({ images }: Pick<Limits, "images">) {
+  const n = z.int().min(1).max(images).nullish().describe("how many images; one of each class by default");
+  const stream = z.boolean().nullish().describe("answers with server-sent events, as OpenAI's clients read them");
+  const partial_images = z.int().min(0).max(3).nullish().describe("how often a stream shows unfinished images");
+  return {
+    GenerationRequest: z.strictObject({ ...settings, n, stream, partial_images }),
+    EditRequest: z.strictObject({
+      image: picture("PNG, JPEG or WebP of the model's size; what is not masked stays to the byte"),
+      mask: picture(
+        "of the same size: transparent pixels are drawn anew or, where all are opaque, white ones; without a mask the image's own transparent pixels",
+      ).optional(),
+      ring: z.int().min(0).max(4096).optional().describe("as many more patches around the mask, which hides seams"),
+      ...settings,
+      n,
+      stream,
+      partial_images,
+    }),
+  };
+}
+
+export type Requests = ReturnType<typeof requestSchemas>;
+export type GenerationRequest = z.infer<Requests["GenerationRequest"]>;
+
+const image = z.strictObject({
+  b64_json: z.string().describe("a PNG with model, class, seed and options in its text chunks"),
+  class: z.string(),
+  seed: z.int(),
+  index: z.int().describe("image number `index` of the seed"),
+});
+
+const images = z.strictObject({
+  created: z.int().describe("seconds since 1970"),
+  model: z.string(),
+  mask_rule: z.enum(["transparent", "white"]).optional().describe("which pixels of the mask were drawn anew"),
+  data: z.array(image),
+});
+
+const failed = z.strictObject({
+  message: z.string().describe("one sentence"),
+  type: z.string(),
+  param: z.string().nullable().describe("the field that is wrong"),
+  code: z.string().nullable(),
+});
+
+const job = z.strictObject({
+  id: z.string(),
+  object: z.literal("job"),
+  kind: z.enum(["generation", "edit"]),
+  status: z.enum(["queued", "running", "done", "failed", "cancelled"]),
+  created: z.int(),
+  model: z.string(),
+  n: z.int(),
+  progress: z.number().min(0).max(1),
+  result: images.optional().describe("when it is done"),
+  error: failed.optional().describe("when it failed or was cancelled"),
+});
+
+const model = z.strictObject({
+  id: z.string(),
+  object: z.literal("model"),
+  created: z.int(),
+  owned_by: z.string(),
+  image_size: z.int(),
+  channels: z.int(),
+  classes: z.array(z.string()),
+  sampling: z.record(z.string(), z.unknown()).describe("what is taken where a request leaves an option out"),
+});
+
+export const answerSchemas = {
+  Images: images,
+  ImageEvents: z
+    .string()
+    .describe(
+      "server-sent events: image_generation (or image_edit).partial_image {b64_json, partial_image_index, index}, then .completed {b64_json, class, seed, index} for each image, or error {error}",
+    ),
+  Job: job,
+  JobEvents: z
+    .string()
+    .describe(
+      "server-sent events: progress {progress}, preview {images: base64 PNGs}, then one of done (a job), error {error}",
+    ),
+  ModelList: z.strictObject({ object: z.literal("list"), data: z.array(model) }),
+  Health: z.strictObject({ status: z.enum(["ok", "stopping"]), waiting: z.int(), running: z.int() }),
+  Error: z.strictObject({ error: failed }),
+};
+
+export type ImagesAnswer = z.infer<typeof images>;
+export type JobAnswer = z.infer<typeof job>;
+export type ModelAnswer = z.infer<typeof model>;
+
+/** A body as its schema says, without what is null; else a UserError that begins with the field. */
+export function parsed<S extends z.ZodObject>(schema: S, value: unknown): z.infer<S> {
+  const found = schema.safeParse(value);
+  if (!found.success) throw new UserError(explain(found.error.issues[0], Object.keys(schema.shape)));
+  return found.data;
+}
