@@ -1,6 +1,5 @@
-/** Where a model folder's weights lie, as graphs name them: no second copy of them is made. */
+/** Where a model folder's weights lie, as graphs name them: no second copy of them is made. Runs in browsers too. */
 
-import { basename } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
 import type { WeightData } from "../graph/onnx.ts";
 import { scaleName } from "../model/quantize.ts";
@@ -16,7 +15,7 @@ export function externalModel({ folder, config, weights: { path, tensors } }: Mo
   const { dtype = "float32" } = config;
   const range = (name: string) => {
     const { offset, bytes, shape } = tensors.get(name)!;
-    return { file: basename(path), offset, bytes, shape };
+    return { file: path.split(/[\\/]/).at(-1)!, offset, bytes, shape };
   };
   return {
     config,
