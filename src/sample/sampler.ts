@@ -35,6 +35,17 @@ export interface SampleOptions {
   batch?: number;
   signal?: AbortSignal;
   draws?: Draws;
+  /** Is given what the model expected of pixels as they are drawn; without it nothing more is computed. */
+  watch?: (pixels: WatchedPixels) => void;
+}
+
+/** Pixels that were drawn together: image, left and top of each, their bytes [M, C], and the probabilities [M, C, 256]. */
+export interface WatchedPixels {
+  image: Int32Array;
+  x: Int32Array;
+  y: Int32Array;
+  bytes: Int32Array;
+  probabilities: Float32Array;
 }
 
 export interface Frame {
@@ -77,6 +88,7 @@ interface Run {
   iterations: readonly number[];
   draws: Draws;
   signal?: AbortSignal;
+  watch?: SampleOptions["watch"];
   images: Uint8Array;
   /** The first image of the batch. */
   from: number;
@@ -89,7 +101,7 @@ async function* sampleImages(
   config: ModelConfig,
   options: SampleOptions,
 ): AsyncGenerator<Frame, Uint8Array> {
-  const { labels, seed = 0, batch = 16, draws = seededDraws, signal } = options;
+  const { labels, seed = 0, batch = 16, draws = seededDraws, signal, watch } = options;
   const defaults = config.sampling;
   const { guidance = defaults.guidance, schedule = defaults.schedule } = options;
   const { temperature = defaults.temperature, filterThreshold = defaults.filterThreshold } = options;
@@ -114,6 +126,7 @@ async function* sampleImages(
       iterations,
       draws,
       signal,
+      watch,
       images,
       from,
       values: normalizedValues(config.channels),
@@ -290,7 +303,10 @@ async function* inside(
   guidance: number,
 ): AsyncGenerator<Frame, Patches> {
   if (l + 1 < run.levels.length) return yield* square(run, l + 1, rows, { conditions }, guidance);
-  const { bytes, values } = await drawPixels(run, await run.sessions.pixels(run.guided), rows, conditions, guidance);
+  const session = await run.sessions.pixels(run.guided, { probabilities: run.watch !== undefined });
+  const { bytes, values, probabilities } = await drawPixels(run, session, rows, conditions, guidance);
+  const { x, y } = rows;
+  if (probabilities) run.watch?.({ image: rows.image.map((i) => i + run.from), x, y, bytes, probabilities });
   const { imageSize, channels } = run.config;
   for (let i = 0; i < rows.keys.length; i++)
     for (let c = 0; c < channels; c++)
@@ -307,7 +323,7 @@ async function drawPixels(
   rows: Squares,
   conditions: HostTensor,
   guidance: number,
-): Promise<{ bytes: Int32Array; values: Float32Array }> {
+): Promise<{ bytes: Int32Array; values: Float32Array; probabilities?: Float32Array }> {
   const { channels } = run.config;
   const scalar = (value: number) => float32([value], []);
   const result = await session.run({
@@ -320,7 +336,7 @@ async function drawPixels(
   const bytes = result.bytes.data as Int32Array;
   const values = new Float32Array(bytes.length);
   for (let i = 0; i < bytes.length; i++) values[i] = run.values[(i % channels) * 256 + bytes[i]];
-  return { bytes, values };
+  return { bytes, values, probabilities: result.probabilities?.data as Float32Array | undefined };
 }
 
 /** Patches [R, N, C p p] -> squares [R, C, side, side]. */
