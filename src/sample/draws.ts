@@ -32,11 +32,11 @@ export const seededDraws: Draws = {
   },
 };
 
-/** The whole images `indices` of a seed, as rows in that order. */
-export function wholeImages(seed: number, indices: readonly number[]): Squares {
-  const root = seedKey(seed);
+/** The whole images `indices`, each of its seed or all of one, as rows in that order. */
+export function wholeImages(seed: number | readonly number[], indices: readonly number[]): Squares {
   const zeros = () => new Int32Array(indices.length);
-  return { keys: indices.map((index) => derive(root, index)), image: zeros().map((_, i) => i), x: zeros(), y: zeros() };
+  const keys = indices.map((index, i) => derive(seedKey(typeof seed === "number" ? seed : seed[i]), index));
+  return { keys, image: zeros().map((_, i) => i), x: zeros(), y: zeros() };
 }
 
 /** A part of each square that has draws of its own beside its patches'. */
@@ -44,25 +44,22 @@ export function asideFrom(rows: Squares): Squares {
   return { ...rows, keys: rows.keys.map((key) => derive(key, -2)) };
 }
 
-/** The patches at `places` (k of each row, row after row) of squares cut into a grid of patches. */
+/** Some patches of squares: for each the row of its square, and its place there. */
+export interface Patches {
+  row: Int32Array;
+  place: Int32Array;
+}
+
+/** Those patches as squares themselves. */
 export function patchesAt(
   rows: Squares,
-  places: Int32Array,
+  { row, place }: Patches,
   { grid, patch }: { grid: number; patch: number },
 ): Squares {
-  const each = places.length / rows.keys.length;
-  const below: Squares = {
-    keys: new Array(places.length),
-    image: new Int32Array(places.length),
-    x: new Int32Array(places.length),
-    y: new Int32Array(places.length),
+  return {
+    keys: Array.from(row, (own, i) => derive(rows.keys[own], place[i])),
+    image: row.map((own) => rows.image[own]),
+    x: row.map((own, i) => rows.x[own] + (place[i] % grid) * patch),
+    y: row.map((own, i) => rows.y[own] + Math.floor(place[i] / grid) * patch),
   };
-  places.forEach((place, i) => {
-    const row = Math.floor(i / each);
-    below.keys[i] = derive(rows.keys[row], place);
-    below.image[i] = rows.image[row];
-    below.x[i] = rows.x[row] + (place % grid) * patch;
-    below.y[i] = rows.y[row] + Math.floor(place / grid) * patch;
-  });
-  return below;
 }

@@ -238,7 +238,10 @@ describe("draws", () => {
     const rows = wholeImages(7, [0, 5]);
     const patches = patchesAt(
       rows,
-      Int32Array.from({ length: 32 }, (_, i) => i % 16),
+      {
+        row: Int32Array.from({ length: 32 }, (_, i) => Math.floor(i / 16)),
+        place: Int32Array.from({ length: 32 }, (_, i) => i % 16),
+      },
       { grid: 4, patch: 2 },
     );
     expect(patches.keys.length).toBe(32);

@@ -1,14 +1,15 @@
 /** Sampling by recursion over the levels, as a stream of frames. Knows nothing of files, pictures or terminals. */
 
-import { type ModelConfig, type PlacedLevel, placedLevels, prefixTokens, conditionsRead } from "../config/model.ts";
+import { type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
 import { normalizedValues } from "../config/normalize.ts";
 import { float32, type HostTensor, int32 } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { WeightData } from "../graph/onnx.ts";
-import { directionsRead, neighbour } from "../model/plan.ts";
-import { asideFrom, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
+import { decoding, readAndTake } from "./decoding.ts";
+import { asideFrom, type Draws, type Patches, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
+import { checkKnown, type Given, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
 import { pastOf } from "./past.ts";
-import { guidanceAt, maskedAfter, type Schedule } from "./schedule.ts";
+import { guidanceAt, type Schedule } from "./schedule.ts";
 import { type Sessions, samplingSessions } from "./sessions.ts";
 
 /** A model whose weights lie in a safetensors file. */
@@ -24,7 +25,10 @@ export interface SampleOptions {
   labels: readonly number[];
   /** The images' indices of the seed, one for each label; from 0 by default. */
   indices?: readonly number[];
-  seed?: number;
+  /** One for all, or one for each label. */
+  seed?: number | readonly number[];
+  /** Pixels that are given: they stay to the byte, and count as decoded already. */
+  known?: Known;
   guidance?: number;
   schedule?: Schedule;
   temperature?: number;
@@ -56,7 +60,7 @@ export interface Frame {
   steps: number;
   /** The squares that this step finished: image, left, top of each, and their side in pixels. */
   finished: { image: Int32Array; x: Int32Array; y: Int32Array; side: number };
-  /** Share of all pixels of all images that are drawn. */
+  /** Share of the pixels to be drawn, of all images, that are drawn. */
   done: number;
   /** All images so far, [count, S, S, C] bytes; the same array in every frame. Pixels not yet drawn are grey (128). */
   images: Uint8Array;
@@ -90,10 +94,9 @@ interface Run {
   signal?: AbortSignal;
   watch?: SampleOptions["watch"];
   images: Uint8Array;
-  /** The first image of the batch. */
-  from: number;
-  values: Float32Array;
-  progress: { pixels: number };
+  /** What is known, the first image of the batch, and values of bytes. */
+  given: Omit<Given, keyof Known> & Partial<Known>;
+  progress: { pixels: number; of: number };
 }
 
 async function* sampleImages(
@@ -101,19 +104,27 @@ async function* sampleImages(
   config: ModelConfig,
   options: SampleOptions,
 ): AsyncGenerator<Frame, Uint8Array> {
-  const { labels, seed = 0, batch = 16, draws = seededDraws, signal, watch } = options;
+  const { labels, seed = 0, known, batch = 16, draws = seededDraws, signal, watch } = options;
   const defaults = config.sampling;
   const { guidance = defaults.guidance, schedule = defaults.schedule } = options;
   const { temperature = defaults.temperature, filterThreshold = defaults.filterThreshold } = options;
   const levels = placedLevels(config);
   const indices = options.indices ?? labels.map((_, i) => i);
   const iterations = options.iterations ?? defaults.iterations ?? levels.map(({ tokens }) => tokens);
-  if (indices.length !== labels.length || iterations.length !== levels.length || !iterations.every((n) => n >= 1))
+  const seeds = typeof seed === "number" ? labels.length : seed.length;
+  if (
+    indices.length !== labels.length ||
+    seeds !== labels.length ||
+    iterations.length !== levels.length ||
+    !iterations.every((n) => n >= 1)
+  )
     throw new Error(
-      `sample: expected an index for each of ${labels.length} labels and ${levels.length} iterations of at least 1, got ${indices.length} indices and iterations ${iterations.join(",")}`,
+      `sample: expected an index and a seed for each of ${labels.length} labels and ${levels.length} iterations of at least 1, got ${indices.length} indices, ${seeds} seeds and iterations ${iterations.join(",")}`,
     );
-  const images = new Uint8Array(labels.length * config.imageSize ** 2 * config.channels).fill(128);
-  const progress = { pixels: 0 };
+  if (known) checkKnown(config, known, labels.length);
+  const images = startingImages(config, { count: labels.length, known });
+  const progress = { pixels: 0, of: pixelsDrawn(config, { from: 0, to: labels.length, known }) };
+  const values = normalizedValues(config.channels);
   for (let from = 0; from < labels.length; from += batch) {
     const part = labels.slice(from, from + batch);
     const guided = guidance !== 1;
@@ -128,18 +139,16 @@ async function* sampleImages(
       signal,
       watch,
       images,
-      from,
-      values: normalizedValues(config.channels),
+      given: { ...known, config, values, first: from },
       progress,
     };
     const classes = guided ? [...part, ...part.map(() => config.classes.length)] : [...part];
     const begin = { labels: int32(classes, [classes.length]) };
-    yield* square(run, 0, wholeImages(seed, indices.slice(from, from + batch)), begin, guidance);
+    const own = typeof seed === "number" ? seed : seed.slice(from, from + batch);
+    yield* square(run, 0, wholeImages(own, indices.slice(from, from + batch)), begin, guidance);
   }
   return images;
 }
-
-type Patches = Float32Array;
 
 /** Generates the squares of level l; `conditions` are its begin graph's inputs. Returns [R, C * side * side] values. */
 async function* square(
@@ -148,7 +157,7 @@ async function* square(
   rows: Squares,
   conditions: Record<string, HostTensor>,
   guidance: number,
-): AsyncGenerator<Frame, Patches> {
+): AsyncGenerator<Frame, Float32Array> {
   const level = run.levels[l];
   const feeds = { ...conditions };
   if (level.kind === "mar" && level.guidingPixel) {
@@ -180,83 +189,68 @@ async function* marSquare(
   rows: Squares,
   prefix: HostTensor,
   guidance: number,
-): AsyncGenerator<Frame, Patches> {
-  const { tokens, patch, grid } = run.levels[l];
+): AsyncGenerator<Frame, Float32Array> {
+  const level = run.levels[l];
+  const { tokens, patch, grid } = level;
   const count = rows.keys.length;
   const width = run.config.channels * patch ** 2;
-  const steps = Math.min(tokens, run.iterations[l]);
   const orders = run.draws.orders(rows, tokens);
-  const patches = new Float32Array(count * tokens * width);
-  const mask = new Float32Array(count * tokens).fill(1);
+  const { patches, mask } = givenPatches(rows, level, run.given);
   const session = await run.sessions.step(l, run.guided);
-  let masked = tokens;
-  for (let step = 0; step < steps; step++) {
+  for (const { step, steps, chosen, decoded } of decoding(orders, mask, { tokens, iterations: run.iterations[l] })) {
     run.signal?.throwIfAborted();
-    const next = maskedAfter(step, steps, tokens, masked);
-    const until = step === steps - 1 ? 0 : next;
-    const places = chosenPlaces(orders, tokens, until, masked);
-    masked = until;
-    if (places.length === 0) continue;
     const { conditions } = await session.run({
       prefix,
       patches: float32(patches, [count, tokens, width]),
       mask: float32(mask, [count, tokens]),
-      ...readAndTake(run, l, places, count),
+      ...readAndTake(chosen, level, { config: run.config, l, ways: ways(run), count }),
     });
-    const strength = l === 0 ? guidanceAt(guidance, run.options.schedule, (tokens - next) / tokens) : guidance;
-    const below = patchesAt(rows, places, { grid, patch });
-    const drawn = yield* inside(run, l, below, conditions, strength);
-    const each = places.length / count;
-    places.forEach((place, i) => {
-      const slot = Math.floor(i / each) * tokens + place;
-      patches.set(drawn.subarray(i * width, (i + 1) * width), slot * width);
-      mask[slot] = 0;
-    });
-    yield frame(run, { level: l, step: step + 1, steps, squares: below, side: patch });
+    const strengths = Array.from(decoded, (done) =>
+      l === 0 ? guidanceAt(guidance, run.options.schedule, done / tokens) : guidance,
+    );
+    for (const { strength, part, own } of byStrength(chosen, strengths, { conditions, ways: ways(run) })) {
+      const below = patchesAt(rows, part, { grid, patch });
+      const drawn = yield* inside(run, l, below, own, strength);
+      part.place.forEach((place, i) => {
+        const slot = part.row[i] * tokens + place;
+        patches.set(drawn.subarray(i * width, (i + 1) * width), slot * width);
+        mask[slot] = 0;
+      });
+      yield frame(run, { level: l, step: step + 1, steps, squares: below, side: patch });
+    }
   }
   return unpatchify(patches, { count, grid, patch, channels: run.config.channels });
 }
 
-/** The patches that this step decodes, each row's in ascending order: those that leave order[0 .. masked). */
-function chosenPlaces(orders: Int32Array, tokens: number, until: number, masked: number): Int32Array {
-  const rows = orders.length / tokens;
-  const each = masked - until;
-  const places = new Int32Array(rows * each);
-  for (let row = 0; row < rows; row++)
-    places.set(orders.slice(row * tokens + until, row * tokens + masked).sort(), row * each);
-  return places;
+/**
+ * Chosen patches with their conditions, together where their rows' guidance is equal: squares in which different shares
+ * are known differ in it, and a run has one.
+ */
+function byStrength(
+  chosen: Patches,
+  strengths: readonly number[],
+  { conditions, ways }: { conditions: HostTensor; ways: number },
+): { strength: number; part: Patches; own: HostTensor }[] {
+  const all = [...new Set(Array.from(chosen.row, (row) => strengths[row]))];
+  return all.map((strength) => {
+    const at = Int32Array.from(chosen.row.keys()).filter((i) => strengths[chosen.row[i]] === strength);
+    const part = { row: at.map((i) => chosen.row[i]), place: at.map((i) => chosen.place[i]) };
+    return { strength, part, own: rowsOf(conditions, at, ways) };
+  });
 }
 
-/**
- * Which tokens' outputs the step has to compute, and where among them each chosen patch finds its conditions. Few
- * patches: just those around them; many: all patches, each once.
- */
-function readAndTake(run: Run, l: number, places: Int32Array, count: number): { read: HostTensor; take: HostTensor } {
-  const level = run.levels[l];
-  const { tokens, grid } = level;
-  const before = prefixTokens(level);
-  const around = directionsRead(conditionsRead(run.config, l));
-  const each = places.length / count;
-  const all = each * around.length >= tokens;
-  const length = all ? tokens : each * around.length;
-  const total = ways(run) * count * length;
-  const read = new Int32Array(ways(run) * count * length);
-  const take = new Int32Array(ways(run) * places.length * around.length);
-  if (all) for (let i = 0; i < read.length; i++) read[i] = before + (i % tokens);
-  for (let way = 0; way < ways(run); way++)
-    for (let i = 0; i < places.length; i++) {
-      const row = way * count + Math.floor(i / each);
-      for (let d = 0; d < around.length; d++) {
-        const other = neighbour(places[i], grid, around[d]);
-        const slot = all ? other : (i % each) * around.length + d;
-        if (!all) read[row * length + slot] = before + Math.max(0, other);
-        take[(way * places.length + i) * around.length + d] = other < 0 ? total : row * length + slot;
-      }
-    }
-  return {
-    read: int32(read, [ways(run) * count, length]),
-    take: int32(take, [ways(run) * places.length, around.length]),
-  };
+/** Some rows of a tensor, of each way. */
+function rowsOf(tensor: HostTensor, at: Int32Array, ways: number): HostTensor {
+  const [rows, ...rest] = tensor.shape;
+  if (at.length * ways === rows) return tensor;
+  const width = tensor.data.length / rows;
+  const data = new Float32Array(ways * at.length * width);
+  for (let way = 0; way < ways; way++)
+    at.forEach((row, i) => {
+      const from = ((way * rows) / ways + row) * width;
+      data.set((tensor.data as Float32Array).subarray(from, from + width), (way * at.length + i) * width);
+    });
+  return float32(data, [ways * at.length, ...rest]);
 }
 
 async function* arSquare(
@@ -265,14 +259,14 @@ async function* arSquare(
   rows: Squares,
   prefix: HostTensor,
   guidance: number,
-): AsyncGenerator<Frame, Patches> {
+): AsyncGenerator<Frame, Float32Array> {
   const level = run.levels[l];
   const { tokens, patch, grid, depth, heads } = level;
   const count = rows.keys.length;
   const width = run.config.channels * patch ** 2;
-  const patches = new Float32Array(count * tokens * width);
+  const { patches, mask } = givenPatches(rows, level, run.given);
   const session = await run.sessions.step(l, run.guided);
-  let previous = new Float32Array(count * width);
+  const previous = new Float32Array(count * width);
   const past = pastOf({ depth, rows: ways(run) * count, heads, headWidth: level.width / heads, tokens });
   for (let step = 0; step < tokens; step++) {
     run.signal?.throwIfAborted();
@@ -284,12 +278,15 @@ async function* arSquare(
     });
     past.add(outputs);
     const strength = l === 0 ? guidanceAt(guidance, run.options.schedule, (step + 1) / tokens) : guidance;
-    const below = patchesAt(rows, new Int32Array(count).fill(step), { grid, patch });
-    const drawn = yield* inside(run, l, below, outputs.conditions, strength);
-    for (let row = 0; row < count; row++)
-      patches.set(drawn.subarray(row * width, (row + 1) * width), (row * tokens + step) * width);
-    previous = drawn as Float32Array<ArrayBuffer>;
-    yield frame(run, { level: l, step: step + 1, steps: tokens, squares: below, side: patch });
+    const row = Int32Array.from({ length: count }, (_, own) => own).filter((own) => mask[own * tokens + step] !== 0);
+    if (row.length > 0) {
+      const below = patchesAt(rows, { row, place: row.map(() => step) }, { grid, patch });
+      const drawn = yield* inside(run, l, below, rowsOf(outputs.conditions, row, ways(run)), strength);
+      row.forEach((own, i) => patches.set(drawn.subarray(i * width, (i + 1) * width), (own * tokens + step) * width));
+      yield frame(run, { level: l, step: step + 1, steps: tokens, squares: below, side: patch });
+    }
+    for (let own = 0; own < count; own++)
+      previous.set(patches.subarray((own * tokens + step) * width, (own * tokens + step + 1) * width), own * width);
   }
   return unpatchify(patches, { count, grid, patch, channels: run.config.channels });
 }
@@ -301,16 +298,16 @@ async function* inside(
   rows: Squares,
   conditions: HostTensor,
   guidance: number,
-): AsyncGenerator<Frame, Patches> {
+): AsyncGenerator<Frame, Float32Array> {
   if (l + 1 < run.levels.length) return yield* square(run, l + 1, rows, { conditions }, guidance);
   const session = await run.sessions.pixels(run.guided, { probabilities: run.watch !== undefined });
   const { bytes, values, probabilities } = await drawPixels(run, session, rows, conditions, guidance);
   const { x, y } = rows;
-  if (probabilities) run.watch?.({ image: rows.image.map((i) => i + run.from), x, y, bytes, probabilities });
+  if (probabilities) run.watch?.({ image: rows.image.map((i) => i + run.given.first), x, y, bytes, probabilities });
   const { imageSize, channels } = run.config;
   for (let i = 0; i < rows.keys.length; i++)
     for (let c = 0; c < channels; c++)
-      run.images[(((run.from + rows.image[i]) * imageSize + rows.y[i]) * imageSize + rows.x[i]) * channels + c] =
+      run.images[(((run.given.first + rows.image[i]) * imageSize + rows.y[i]) * imageSize + rows.x[i]) * channels + c] =
         bytes[i * channels + c];
   run.progress.pixels += rows.keys.length;
   return values;
@@ -335,7 +332,7 @@ async function drawPixels(
   });
   const bytes = result.bytes.data as Int32Array;
   const values = new Float32Array(bytes.length);
-  for (let i = 0; i < bytes.length; i++) values[i] = run.values[(i % channels) * 256 + bytes[i]];
+  for (let i = 0; i < bytes.length; i++) values[i] = run.given.values[(i % channels) * 256 + bytes[i]];
   return { bytes, values, probabilities: result.probabilities?.data as Float32Array | undefined };
 }
 
@@ -360,15 +357,15 @@ function unpatchify(
 }
 
 function frame(
-  { images, from, progress, config }: Run,
+  { images, given, progress }: Run,
   { level, step, steps, squares, side }: { level: number; step: number; steps: number; squares: Squares; side: number },
 ): Frame {
   return {
     level,
     step,
     steps,
-    finished: { image: squares.image.map((i) => i + from), x: squares.x, y: squares.y, side },
-    done: (progress.pixels * config.channels) / images.length,
+    finished: { image: squares.image.map((i) => i + given.first), x: squares.x, y: squares.y, side },
+    done: progress.pixels / progress.of,
     images,
   };
 }

@@ -3,6 +3,7 @@
 import { availableParallelism } from "node:os";
 import type { ModelConfig } from "../config/model.ts";
 import type { ModelFolder } from "../files/model.ts";
+import { checkKnown, knownPart, pixelsDrawn, startingImages } from "../sample/known.ts";
 import type { Frame, SampleOptions, Sampler } from "../sample/sampler.ts";
 import { startThread, type Thread } from "./thread.ts";
 
@@ -26,8 +27,9 @@ type Lane = Thread<SamplingMessage, SamplingAnswer>;
 
 /**
  * A sampler whose batches are shared out over `threads` threads (default: one per core); a batch with fewer images than
- * that, or fewer `lanes`, gives each several. Images and frames are those of every other sampler: all threads take the same
- * steps. Draws of the caller's own cannot be given.
+ * that, or fewer `lanes`, gives each several. Images are those of every other sampler, and so are frames where all threads
+ * take the same steps; with known pixels they may not, and then a frame tells of some of them. Draws of the caller's own
+ * cannot be given.
  */
 export function parallelSampler(
   { folder, config }: ModelFolder,
@@ -59,11 +61,12 @@ export function parallelSampler(
 
   return {
     config,
-    async *sample({ labels, indices = labels.map((_, i) => i), batch = 16, signal, draws, ...options }) {
+    async *sample({ labels, seed, known, indices = labels.map((_, i) => i), batch = 16, signal, draws, ...options }) {
       if (draws) throw new Error("parallelSampler: draws of the caller's own do not reach other threads");
       if (sampling) throw new Error("parallelSampler: it draws already; wait for the end, or open another one");
       if (!(batch >= 1)) throw new Error(`parallelSampler: expected a batch of at least 1, got ${batch}`);
-      const images = new Uint8Array(labels.length * config.imageSize ** 2 * config.channels).fill(128);
+      if (known) checkKnown(config, known, labels.length);
+      const images = startingImages(config, { count: labels.length, known });
       if (labels.length === 0) return images;
       sampling = true;
       try {
@@ -75,15 +78,23 @@ export function parallelSampler(
       return images;
 
       async function* drawAll(all: readonly Lane[]): AsyncGenerator<Frame> {
+        const pixels = (from: number, to: number) => pixelsDrawn(config, { from, to, known });
+        const total = pixels(0, labels.length);
         for (let from = 0; from < labels.length; from += batch) {
           const count = Math.min(batch, labels.length - from);
           signal?.throwIfAborted();
           const taken = all.slice(0, count); // the last batch may be a short one
           const parts = taken.map((lane, i) => {
             const [first, end] = [i, i + 1].map((n) => from + Math.floor((count * n) / taken.length));
-            const own = { labels: labels.slice(first, end), indices: indices.slice(first, end), batch: end - first };
-            lane.send({ ...options, ...own });
-            return drawnBy(lane, { first, count: end - first });
+            lane.send({
+              ...options,
+              labels: labels.slice(first, end),
+              indices: indices.slice(first, end),
+              batch: end - first,
+              seed: typeof seed === "object" ? seed.slice(first, end) : seed,
+              known: known && knownPart(config, known, [first, end]),
+            });
+            return drawnBy(lane, { first, pixels: pixels(first, end) });
           });
           const stop = () => taken.forEach((lane) => lane.send("stop"));
           signal?.addEventListener("abort", stop);
@@ -97,9 +108,8 @@ export function parallelSampler(
               signal?.throwIfAborted();
               if (frames.length === 0) break;
               for (const { bytes, finished } of frames) if (bytes) putPixels(images, bytes, { ...finished, config });
-              const done = (from + parts.reduce((sum, part) => sum + part.done(), 0)) / labels.length;
-              const { level, step, steps } = frames[0];
-              yield { level, step, steps, finished: joined(frames.map(({ finished }) => finished)), done, images };
+              const done = (pixels(0, from) + parts.reduce((sum, part) => sum + part.done(), 0)) / total;
+              for (const frame of joined(frames)) yield { ...frame, done, images };
             }
           } finally {
             signal?.removeEventListener("abort", stop);
@@ -114,21 +124,21 @@ export function parallelSampler(
   };
 }
 
-/** The images first .. first + count that a lane draws. */
+/** The images from `first` on that a lane draws, so many pixels of them. */
 interface Part {
   /** The next frame, with images numbered as in the whole; nothing after the last one. */
   next(): Promise<SamplingFrame | undefined>;
   /** Waits for the end, whatever it is. */
   rest(): Promise<void>;
-  /** How many images' worth of pixels are drawn. */
+  /** How many pixels are drawn. */
   done(): number;
 }
 
-function drawnBy(lane: Lane, { first, count }: { first: number; count: number }): Part {
+function drawnBy(lane: Lane, { first, pixels }: { first: number; pixels: number }): Part {
   let going = true;
   let share = 0;
   const part: Part = {
-    done: () => share * count,
+    done: () => share * pixels,
     async rest() {
       while (going) await part.next().catch(() => {});
     },
@@ -146,10 +156,22 @@ function drawnBy(lane: Lane, { first, count }: { first: number; count: number })
   return part;
 }
 
-/** What the lanes' frames of one step finished, in the order of images. */
-function joined(parts: readonly Frame["finished"][]): Frame["finished"] {
-  const all = (of: (part: Frame["finished"]) => Int32Array) => Int32Array.from(parts.flatMap((part) => [...of(part)]));
-  return { image: all(({ image }) => image), x: all(({ x }) => x), y: all(({ y }) => y), side: parts[0].side };
+/** The lanes' frames as one where they tell of the same step, in the order of images; as they are where they do not. */
+function joined(frames: readonly SamplingFrame[]): Omit<Frame, "done" | "images">[] {
+  const [{ level, step, steps }] = frames;
+  const same = frames.every((frame) => frame.level === level && frame.step === step && frame.steps === steps);
+  if (!same) return frames.map(({ level, step, steps, finished }) => ({ level, step, steps, finished }));
+  const all = (of: (part: Frame["finished"]) => Int32Array) =>
+    Int32Array.from(frames.flatMap(({ finished }) => [...of(finished)]));
+  const { side } = frames[0].finished;
+  return [
+    {
+      level,
+      step,
+      steps,
+      finished: { image: all(({ image }) => image), x: all(({ x }) => x), y: all(({ y }) => y), side },
+    },
+  ];
 }
 
 /** Puts single pixels' bytes [K, C] where they belong in images [.., S, S, C]. */

@@ -1,0 +1,89 @@
+/** The order in which a MAR level's squares decode their patches, and which outputs a step needs. Runs nothing. */
+
+import { conditionsRead, type ModelConfig, type PlacedLevel, prefixTokens } from "../config/model.ts";
+import { type HostTensor, int32 } from "../core/arrays.ts";
+import { directionsRead, neighbour } from "../model/plan.ts";
+import type { Patches } from "./draws.ts";
+import { maskedAfter } from "./schedule.ts";
+
+export interface DecodingStep {
+  /** From 0, and how many there are in the square that takes most. */
+  step: number;
+  steps: number;
+  /** The patches that this step decodes, row after row, each row's in ascending order. */
+  chosen: Patches;
+  /** How many patches of each row are decoded after it, by its schedule. */
+  decoded: Int32Array;
+}
+
+/**
+ * The steps in which squares decode what `mask` [R, N] says they lack, each square by a cosine schedule of its own, in at
+ * most `iterations` steps; the last in its order first.
+ */
+export function* decoding(
+  orders: Int32Array,
+  mask: Float32Array,
+  { tokens, iterations }: { tokens: number; iterations: number },
+): Generator<DecodingStep> {
+  const rows = Array.from({ length: orders.length / tokens }, (_, row) => {
+    const order = orders.subarray(row * tokens, (row + 1) * tokens).filter((place) => mask[row * tokens + place] !== 0);
+    return { order, masked: order.length, steps: Math.min(order.length, iterations) };
+  });
+  const steps = Math.max(...rows.map((row) => row.steps));
+  const decoded = new Int32Array(rows.length).fill(tokens);
+  for (let step = 0; step < steps; step++) {
+    const chosen: { row: number[]; place: number[] } = { row: [], place: [] };
+    rows.forEach((own, row) => {
+      if (step >= own.steps) return;
+      const next = maskedAfter(step, own.steps, own.order.length, own.masked);
+      const until = step === own.steps - 1 ? 0 : next;
+      for (const place of own.order.slice(until, own.masked).sort()) {
+        chosen.row.push(row);
+        chosen.place.push(place);
+      }
+      own.masked = until;
+      decoded[row] = tokens - next;
+    });
+    if (chosen.row.length === 0) continue;
+    yield {
+      step,
+      steps,
+      chosen: { row: Int32Array.from(chosen.row), place: Int32Array.from(chosen.place) },
+      decoded,
+    };
+  }
+}
+
+/**
+ * Which tokens' outputs the step has to compute, and where among them each chosen patch finds its conditions. Few
+ * patches: just those around them; many: all patches, each once. Rows that need fewer read their first token again.
+ */
+export function readAndTake(
+  { row, place }: Patches,
+  level: PlacedLevel,
+  { config, l, ways, count }: { config: ModelConfig; l: number; ways: number; count: number },
+): { read: HostTensor; take: HostTensor } {
+  const { tokens, grid } = level;
+  const before = prefixTokens(level);
+  const around = directionsRead(conditionsRead(config, l));
+  const taken = new Int32Array(count);
+  const nth = row.map((own) => taken[own]++); // of its row's chosen ones
+  const each = Math.max(...taken) * around.length;
+  const all = each >= tokens;
+  const length = all ? tokens : each;
+  const total = ways * count * length;
+  const read = new Int32Array(total).fill(before);
+  const take = new Int32Array(ways * place.length * around.length);
+  if (all) for (let i = 0; i < read.length; i++) read[i] = before + (i % tokens);
+  for (let way = 0; way < ways; way++)
+    for (let i = 0; i < place.length; i++) {
+      const from = (way * count + row[i]) * length;
+      for (let d = 0; d < around.length; d++) {
+        const other = neighbour(place[i], grid, around[d]);
+        const slot = all ? other : nth[i] * around.length + d;
+        if (!all) read[from + slot] = before + Math.max(0, other);
+        take[(way * place.length + i) * around.length + d] = other < 0 ? total : from + slot;
+      }
+    }
+  return { read: int32(read, [ways * count, length]), take: int32(take, [ways * place.length, around.length]) };
+}

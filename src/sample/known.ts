@@ -1,0 +1,131 @@
+/** Pixels that are given instead of drawn: which patches of a square they decide, and which masks a model can follow. */
+
+import { type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
+import { UserError } from "../core/errors.ts";
+import type { Squares } from "./draws.ts";
+
+export interface Known {
+  /** [count, S, S, C] bytes, one image for each label; only those of kept pixels are read. */
+  images: Uint8Array;
+  /** [count, S, S]: 1 is drawn anew, 0 is kept. */
+  mask: Uint8Array;
+}
+
+/** Known pixels as the recursion looks at them. */
+export interface Given extends Known {
+  config: ModelConfig;
+  /** The normalised value of each channel and byte. */
+  values: Float32Array;
+  /** The image that rows count from. */
+  first: number;
+}
+
+/**
+ * The patches of squares as they begin: `patches` [R, N, C p p] with the values of those that are wholly known, and `mask`
+ * [R, N], 1 for each that has anything to draw.
+ */
+export function givenPatches(
+  { keys: { length: count }, image, x, y }: Squares,
+  { tokens, grid, patch }: PlacedLevel,
+  { images, mask, config, values, first }: Omit<Given, keyof Known> & Partial<Known>,
+): { patches: Float32Array; mask: Float32Array } {
+  const { imageSize: size, channels } = config;
+  const width = channels * patch ** 2;
+  const patches = new Float32Array(count * tokens * width);
+  const masked = new Float32Array(count * tokens).fill(1);
+  if (!images || !mask) return { patches, mask: masked };
+  for (let row = 0; row < count; row++)
+    for (let place = 0; place < tokens; place++) {
+      const left = x[row] + (place % grid) * patch;
+      const top = y[row] + Math.floor(place / grid) * patch;
+      const corner = ((first + image[row]) * size + top) * size + left;
+      if (anyIn(mask, corner, { size, side: patch })) continue;
+      const slot = row * tokens + place;
+      masked[slot] = 0;
+      let to = slot * width;
+      for (let c = 0; c < channels; c++)
+        for (let p = 0; p < patch; p++)
+          for (let q = 0; q < patch; q++)
+            patches[to++] = values[c * 256 + images[(corner + p * size + q) * channels + c]];
+    }
+  return { patches, mask: masked };
+}
+
+/** Whether anything is to be drawn in the square of that side whose first pixel is at `corner`. */
+function anyIn(mask: Uint8Array, corner: number, { size, side }: { size: number; side: number }): boolean {
+  for (let at = corner, p = 0; p < side; p++, at += size)
+    for (let q = 0; q < side; q++) if (mask[at + q] !== 0) return true;
+  return false;
+}
+
+/** Images as they begin: known pixels, and grey (128) where something is drawn. */
+export function startingImages(
+  { imageSize, channels }: ModelConfig,
+  { count, known }: { count: number; known?: Known },
+): Uint8Array {
+  const images = new Uint8Array(count * imageSize ** 2 * channels).fill(128);
+  known?.mask.forEach((drawn, at) => {
+    if (drawn === 0) images.set(known.images.subarray(at * channels, (at + 1) * channels), at * channels);
+  });
+  return images;
+}
+
+/** How many pixels of the images from .. to are drawn. */
+export function pixelsDrawn(
+  { imageSize }: ModelConfig,
+  { from, to, known }: { from: number; to: number; known?: Known },
+): number {
+  const each = imageSize ** 2;
+  if (!known) return (to - from) * each;
+  return known.mask.subarray(from * each, to * each).reduce((sum, drawn) => sum + Number(drawn !== 0), 0);
+}
+
+/** The known pixels of the images from .. to. */
+export function knownPart({ imageSize, channels }: ModelConfig, known: Known, [from, to]: [number, number]): Known {
+  const each = imageSize ** 2;
+  return {
+    images: known.images.slice(from * each * channels, to * each * channels),
+    mask: known.mask.slice(from * each, to * each),
+  };
+}
+
+/** UserError where sizes are others than the model's, nothing is to be drawn in an image, or an AR level cannot follow. */
+export function checkKnown(config: ModelConfig, { images, mask }: Known, count: number): void {
+  const { imageSize: size, channels } = config;
+  const each = size ** 2;
+  if (images.length !== count * each * channels)
+    throw new UserError(
+      `image: expected ${size}x${size} pixels of ${channels} channel${channels === 1 ? "" : "s"} (${each * channels} bytes) for each of ${count} labels, got ${images.length} bytes`,
+    );
+  if (mask.length !== count * each)
+    throw new UserError(
+      `mask: expected ${size}x${size} values (${each}) for each of ${count} labels, got ${mask.length}`,
+    );
+  for (let image = 0; image < count; image++) {
+    const own = mask.subarray(image * each, (image + 1) * each);
+    if (!anyIn(own, 0, { size, side: size }))
+      throw new UserError("mask: nothing is to be drawn; mark at least one pixel to be drawn anew");
+    placedLevels(config).forEach((level, l) => level.kind === "ar" && checkRaster(own, level, { size, l }));
+  }
+}
+
+/** In every square of the level that something is drawn in, kept patches come before the first drawn one. */
+function checkRaster(
+  mask: Uint8Array,
+  { size: square, patch, grid, tokens }: PlacedLevel,
+  { size, l }: { size: number; l: number },
+): void {
+  for (let top = 0; top < size; top += square)
+    for (let left = 0; left < size; left += square) {
+      let drawing = false;
+      for (let place = 0; place < tokens; place++) {
+        const [x, y] = [left + (place % grid) * patch, top + Math.floor(place / grid) * patch];
+        const drawn = anyIn(mask, y * size + x, { size, side: patch });
+        if (drawing && !drawn && anyIn(mask, top * size + left, { size, side: square }))
+          throw new UserError(
+            `mask: level ${l + 1} of this model is autoregressive and only goes on from what stands before, row by row, so the mask has to keep the upper part of the image and redraw all below it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${x},${y} is kept after drawn ones; take such a mask, or a model of MAR levels, which follow any`,
+          );
+        drawing ||= drawn;
+      }
+    }
+}

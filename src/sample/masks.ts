@@ -1,0 +1,65 @@
+/** Masks of what is drawn anew, [S, S]: 1 is drawn, 0 is kept. Knows no images. */
+
+import { UserError } from "../core/errors.ts";
+
+export interface Rectangle {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+export const sides = ["left", "right", "top", "bottom"] as const;
+export type Side = (typeof sides)[number];
+
+/** A rectangle is drawn anew. */
+export function rectangleMask(size: number, { x, y, width, height }: Rectangle): Uint8Array {
+  if (!(x >= 0 && y >= 0 && width >= 1 && height >= 1 && x + width <= size && y + height <= size))
+    throw new UserError(
+      `mask: expected a rectangle inside the image's ${size}x${size} pixels, got ${width}x${height} pixels at ${x},${y}`,
+    );
+  const mask = new Uint8Array(size * size);
+  for (let row = y; row < y + height; row++) mask.fill(1, row * size + x, row * size + x + width);
+  return mask;
+}
+
+/** A square of that side in the middle. */
+export function centre(size: number, side: number): Rectangle {
+  const corner = Math.floor((size - side) / 2);
+  return { x: corner, y: corner, width: side, height: side };
+}
+
+/** All but a rectangle is drawn anew. */
+export const allButMask = (size: number, kept: Rectangle): Uint8Array =>
+  rectangleMask(size, kept).map((inside) => 1 - inside);
+
+/** The half at `given` is kept, the other drawn anew. */
+export function halfMask(size: number, given: Side): Uint8Array {
+  const half = Math.floor(size / 2);
+  const across = given === "left" || given === "right";
+  const from = given === "left" || given === "top" ? 0 : size - half;
+  return allButMask(size, {
+    x: across ? from : 0,
+    y: across ? 0 : from,
+    width: across ? half : size,
+    height: across ? size : half,
+  });
+}
+
+/** All patches that the mask touches, whole, and `ring` more around them. */
+export function grownMask(
+  mask: Uint8Array,
+  { size, patch, ring }: { size: number; patch: number; ring: number },
+): Uint8Array {
+  if (ring === 0) return mask;
+  const grown = new Uint8Array(mask.length);
+  const most = size / patch;
+  mask.forEach((drawn, at) => {
+    if (!drawn) return;
+    const [column, row] = [at % size, Math.floor(at / size)].map((place) => Math.floor(place / patch));
+    const [left, right] = [Math.max(0, column - ring), Math.min(most, column + ring + 1)];
+    for (let y = Math.max(0, row - ring) * patch; y < Math.min(most, row + ring + 1) * patch; y++)
+      grown.fill(1, y * size + left * patch, y * size + right * patch);
+  });
+  return grown;
+}
