@@ -3,7 +3,7 @@
 import type { ModelConfig } from "../config/model.ts";
 import type { WeightData } from "../graph/onnx.ts";
 import { scaleName } from "../model/quantize.ts";
-import type { ModelFolder } from "./model.ts";
+import type { SafetensorsFile } from "./safetensors-header.ts";
 
 export interface ExternalModel {
   config: ModelConfig;
@@ -11,7 +11,15 @@ export interface ExternalModel {
   weights: (name: string) => WeightData;
 }
 
-export function externalModel({ folder, config, weights: { path, tensors } }: ModelFolder): ExternalModel {
+export function externalModel({
+  folder,
+  config,
+  weights: { path, tensors },
+}: {
+  folder: string;
+  config: ModelConfig;
+  weights: SafetensorsFile;
+}): ExternalModel {
   const { dtype = "float32" } = config;
   const range = (name: string) => {
     const { offset, bytes, shape } = tensors.get(name)!;

@@ -49,7 +49,8 @@ export type ToWorker =
   | { kind: "open"; model: string; device: DeviceWish; threads: number }
   | { kind: "draw"; id: number; request: DrawRequest }
   | { kind: "cancel" }
-  | { kind: "distribution"; id: number; image: number; pixel: number };
+  /** Of a pixel of the drawing with that id, one of the last few. */
+  | { kind: "distribution"; id: number; drawing: number; image: number; pixel: number };
 
 export type FromWorker =
   | { kind: "opening"; what: string; share?: number }

@@ -1,11 +1,14 @@
 /** Whether another engine computes what a reference does, found by running both on everything that a small image takes. */
 
+import { placedLevels } from "../config/model.ts";
 import type { TypedArray } from "../core/arrays.ts";
 import type { Engine, Session } from "../engine/engine.ts";
+import { edit } from "../sample/edit.ts";
+import { rectangleMask } from "../sample/masks.ts";
 import { createSampler, type SampledModel } from "../sample/sampler.ts";
 
 /** Largest difference in values of about 1, and share of drawn bytes that may differ; rounding stays far below. */
-const most = { difference: 5e-3, bytes: 0.01 };
+const most = { difference: 5e-3, bytes: 0.05 };
 
 export interface Agreement {
   agrees: boolean;
@@ -16,14 +19,19 @@ export interface Agreement {
   differentBytes: number;
 }
 
-/** One step of every level of one image: every graph is run by both on the same inputs, which the reference gives. */
+/** One step of every level in a patch of the first: every graph is run by both on the same inputs, which the reference gives. */
 export async function selfCheck(reference: Engine, other: Engine, model: SampledModel): Promise<Agreement> {
   const found: Agreement = { agrees: true, difference: 0, bytes: 0, differentBytes: 0 };
   const sampler = createSampler(beside(reference, other, found), model);
   try {
-    const iterations = model.config.levels.slice(1).map(() => 1);
-    const frames = sampler.sample({ labels: [0], seed: 0, iterations });
-    while (!(await frames.next()).done);
+    const { imageSize: size, channels, levels } = model.config;
+    const iterations = levels.slice(1).map(() => 1);
+    const [{ patch, kind }] = placedLevels(model.config);
+    // An AR level can only go on from what stands before, so its last patch is drawn.
+    const corner = kind === "ar" ? size - patch : 0;
+    const mask = rectangleMask(size, { x: corner, y: corner, width: patch, height: patch });
+    const frames = edit(sampler, new Uint8Array(size * size * channels), mask, { labels: [0], seed: 0, iterations });
+    for (let next = await frames.next(); !next.done;) next = await frames.next();
   } finally {
     await sampler.dispose();
   }
