@@ -22,8 +22,8 @@ export const plural = (count: number, one: string, many = `${one}s`): string => 
 
 export const inSeconds = (seconds: number): string => `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
 
-/** An error's sentence with a capital letter and a full stop. */
+/** An error's sentence with a capital letter and an end. */
 export function sentence(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return `${text.slice(0, 1).toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.?!]$/.test(text) ? "" : "."}`;
 }
