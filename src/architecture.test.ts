@@ -25,7 +25,7 @@ const rule: Record<string, { from: string[]; types?: string[] } | "everything"> 
   parity: "everything",
   cli: "everything",
   server: "everything",
-  web: "everything",
+  web: { from: ["core", "config", "engine", "files", "pictures", "sample"] },
   ".": "everything",
 };
 
@@ -35,7 +35,7 @@ const usesNode = /^((files|data|workers|cli|server|parity)\/|train\/checkpoint\.
 /** Packages that belong to one place. */
 const owners: Record<string, RegExp> = {
   "onnxruntime-node": /^engine\/node\.ts$/,
-  "onnxruntime-web": /^(engine|web)\//,
+  "onnxruntime-web": /^(engine\/web\.ts$|web\/)/,
   "onnx-buf": /^graph\//,
   hyparquet: /^data\//,
   "hyparquet-compressors": /^data\//,
@@ -170,6 +170,17 @@ describe("imports", () => {
     expect(offences((_, { target }) => target === "vitest")).toEqual([]);
   });
 
+  it("of the studio stay within it, and only its page and workers know the browser's runtime", () => {
+    expect(offences((file, { own, target }) => own && folderOf(target) === "web" && folderOf(file) !== "web")).toEqual(
+      [],
+    );
+    const runtime = (target: string) => target.startsWith("onnxruntime-web");
+    expect(offences((file, { target }) => runtime(target) && !owners["onnxruntime-web"].test(file))).toEqual([]);
+    expect(offences((file, { target }) => file.startsWith("web/") && /^(vite|playwright-core)$/.test(target))).toEqual(
+      [],
+    );
+  });
+
   it("of sampling and the web reach nothing that only Node has", () => {
     const reached = new Set<string>();
     const visit = (file: string) => {
@@ -183,6 +194,7 @@ describe("imports", () => {
     };
     sources.filter((file) => /^(sample|web)\//.test(file)).forEach(visit);
     expect(reached.has("graph/onnx.ts")).toBe(true);
+    expect(reached.has("engine/web.ts")).toBe(true);
   });
 });
 

@@ -1,10 +1,9 @@
-/** Where a model folder's weights lie, as graphs name them: no second copy of them is made. */
+/** Where a model folder's weights lie, as graphs name them: no second copy of them is made. Runs in browsers too. */
 
-import { basename } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
 import type { WeightData } from "../graph/onnx.ts";
 import { scaleName } from "../model/quantize.ts";
-import type { ModelFolder } from "./model.ts";
+import type { SafetensorsFile } from "./safetensors-header.ts";
 
 export interface ExternalModel {
   config: ModelConfig;
@@ -12,11 +11,19 @@ export interface ExternalModel {
   weights: (name: string) => WeightData;
 }
 
-export function externalModel({ folder, config, weights: { path, tensors } }: ModelFolder): ExternalModel {
+export function externalModel({
+  folder,
+  config,
+  weights: { path, tensors },
+}: {
+  folder: string;
+  config: ModelConfig;
+  weights: SafetensorsFile;
+}): ExternalModel {
   const { dtype = "float32" } = config;
   const range = (name: string) => {
     const { offset, bytes, shape } = tensors.get(name)!;
-    return { file: basename(path), offset, bytes, shape };
+    return { file: path.split(/[\\/]/).at(-1)!, offset, bytes, shape };
   };
   return {
     config,

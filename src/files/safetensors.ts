@@ -6,60 +6,15 @@ import { UserError } from "../core/errors.ts";
 import { arrayOf, bytesPerElement, product } from "../core/arrays.ts";
 import type { DType, HostTensor } from "../core/arrays.ts";
 import { writeFileAtomic } from "./atomic.ts";
+import { again, nameOf, type SafetensorsFile, safetensorsHeader, type TensorEntry } from "./safetensors-header.ts";
 
-/** Where one tensor's values lie; `offset` counts from the start of the file. */
-export interface TensorEntry {
-  dtype: DType;
-  shape: number[];
-  offset: number;
-  bytes: number;
-}
-
-export interface SafetensorsFile {
-  path: string;
-  tensors: Map<string, TensorEntry>;
-  metadata: Record<string, string>;
-}
-
-const dtypes = {
-  F64: "float64",
-  I64: "int64",
-  F32: "float32",
-  I32: "int32",
-  U32: "uint32",
-  I8: "int8",
-  U8: "uint8",
-  BOOL: "bool",
-} as const satisfies Record<string, DType>;
-
-const nameOf = Object.fromEntries(Object.entries(dtypes).map(([name, dtype]) => [dtype, name])) as Record<
-  DType,
-  string
->;
-
-/** The reference implementation's limit; a longer header is a damaged length. */
-const maxHeaderBytes = 100_000_000;
-
-const again = "fetch or write the file again";
+export type { SafetensorsFile, TensorEntry } from "./safetensors-header.ts";
 
 /** Reads and checks the header alone. Throws a UserError for a file that is missing, cut short or not consistent. */
 export function readSafetensorsHeader(path: string): SafetensorsFile {
-  return withFile(path, (descriptor, fileBytes) => {
-    if (fileBytes < 8)
-      throw new UserError(`${path}: a safetensors file has at least 8 bytes, this one has ${fileBytes}; ${again}`);
-    const headerBytes = new DataView(readRange(descriptor, 0, 8).buffer).getBigUint64(0, true);
-    if (headerBytes > maxHeaderBytes || Number(headerBytes) > fileBytes - 8)
-      throw new UserError(
-        `${path}: its header should have ${headerBytes} bytes but only ${fileBytes - 8} follow; the file is cut short or no safetensors file; ${again}`,
-      );
-    const dataStart = 8 + Number(headerBytes);
-    const { __metadata__: metadata, ...entries } = parseHeader(path, readRange(descriptor, 8, Number(headerBytes)));
-    const tensors = new Map<string, TensorEntry>();
-    for (const [name, entry] of Object.entries(entries))
-      tensors.set(name, checkedEntry(entry, { where: `${path}: tensor "${name}"`, dataStart, fileBytes }));
-    checkOverlap(path, tensors);
-    return { path, tensors, metadata: checkedMetadata(path, metadata) };
-  });
+  return withFile(path, (descriptor, bytes) =>
+    safetensorsHeader(path, { bytes, read: (offset, length) => readRange(descriptor, offset, length) }),
+  );
 }
 
 /** One tensor, reading only its range of the file. An unknown name is a UserError. */
@@ -131,65 +86,6 @@ export async function writeSafetensors(
 
 const bytesOf = ({ data }: HostTensor): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
-function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
-  try {
-    const header: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-    if (isRecord(header)) return header;
-  } catch {
-    // The sentence below covers both: no JSON at all, and JSON of another kind.
-  }
-  throw new UserError(`${path}: its header is no JSON object; the file is damaged or no safetensors file; ${again}`);
-}
-
-function checkedEntry(
-  entry: unknown,
-  { where, dataStart, fileBytes }: { where: string; dataStart: number; fileBytes: number },
-): TensorEntry {
-  const { dtype: dtypeName, shape, data_offsets: range } = isRecord(entry) ? entry : {};
-  if (typeof dtypeName !== "string" || !Object.hasOwn(dtypes, dtypeName))
-    throw new UserError(
-      `${where} has the dtype ${JSON.stringify(dtypeName)}; readable are ${Object.keys(dtypes).join(", ")}; convert the file to one of these`,
-    );
-  const dtype = dtypes[dtypeName as keyof typeof dtypes];
-  if (!isSizes(shape))
-    throw new UserError(
-      `${where} has the shape ${JSON.stringify(shape)}, not a list of sizes; the file is damaged, ${again}`,
-    );
-  if (!isSizes(range) || range.length !== 2 || range[0] > range[1])
-    throw new UserError(
-      `${where} has the range ${JSON.stringify(range)}, not [start, end]; the file is damaged, ${again}`,
-    );
-  const [start, end] = range;
-  const needed = product(shape) * bytesPerElement(dtype);
-  if (end - start !== needed)
-    throw new UserError(
-      `${where}: ${dtypeName} [${shape.join(", ")}] needs ${needed} bytes, its range has ${end - start}; the file is damaged, ${again}`,
-    );
-  if (dataStart + end > fileBytes)
-    throw new UserError(
-      `${where} ends at byte ${dataStart + end}, the file at ${fileBytes}; it is cut short, ${again}`,
-    );
-  return { dtype, shape, offset: dataStart + start, bytes: needed };
-}
-
-function checkOverlap(path: string, tensors: Map<string, TensorEntry>): void {
-  const placed = [...tensors].filter(([, entry]) => entry.bytes > 0).sort(([, a], [, b]) => a.offset - b.offset);
-  for (let i = 1; i < placed.length; i++) {
-    const [before, after] = [placed[i - 1], placed[i]];
-    if (before[1].offset + before[1].bytes > after[1].offset)
-      throw new UserError(
-        `${path}: tensors "${before[0]}" and "${after[0]}" share bytes; the file is damaged, ${again}`,
-      );
-  }
-}
-
-function checkedMetadata(path: string, metadata: unknown): Record<string, string> {
-  if (metadata === undefined) return {};
-  if (isRecord(metadata) && Object.values(metadata).every((value) => typeof value === "string"))
-    return metadata as Record<string, string>;
-  throw new UserError(`${path}: its __metadata__ should hold texts by name; the file is damaged, ${again}`);
-}
-
 /** Values are taken as the machine's own byte order; every platform Node supports with it here is little-endian. */
 function readEntry(
   path: string,
@@ -230,12 +126,6 @@ function withFile<T>(path: string, use: (descriptor: number, bytes: number) => T
     if (descriptor !== undefined) closeSync(descriptor);
   }
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
-const isSizes = (value: unknown): value is number[] =>
-  Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
 
 const listed = (names: string[]): string =>
   names.length > 8 ? `${names.slice(0, 8).join(", ")} and ${names.length - 8} more` : names.join(", ");

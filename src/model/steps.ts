@@ -158,11 +158,12 @@ export function guidingPixels(config: ModelConfig, l: number): PixelPlace {
  * Draws pixels: `bytes` [M, C] int32. Inputs: `conditions` [M', c, D'], M' = M times ways (the middle one last);
  * `uniforms` [M, C]; `temperature` and, guided, `guidance` and `filterThreshold` scalars. Each channel is one token: keys
  * and values are kept from channel to channel, and the last channel's own token is never made, for nobody reads it.
+ * With `probabilities` also those that bytes were drawn with, [M, C, 256].
  */
 export function pixelGraph(
   config: ModelConfig,
   { level, prefix: prefixName, conditions: count, conditionWidth }: PixelPlace,
-  { guided }: { guided: boolean },
+  { guided, probabilities = false }: { guided: boolean; probabilities?: boolean },
 ): Outputs {
   const weights = scope(weightsOf(config).weights, prefixName);
   const letters = channelLetters(config.channels);
@@ -177,18 +178,22 @@ export function pixelGraph(
   };
   const pasts: FewPast[] = Array.from({ length: level.depth }, () => ({ keys: [], values: [] }));
   let token = dense(weights, "cond_proj", pick(conditions, 1, count - 1));
+  const expected: Tensor[] = [];
   const bytes = letters.map((letter, c) => {
     let x = norm(weights, "ln", token);
     pasts.forEach((past, i) => {
       x = vitBlockNext(scope(weights, `blocks.${i}.`), x, { heads: level.heads, past });
     });
     const logits = guide(mul(channelLogits(weights, letter, norm(weights, "norm", x)), settings.temperature), settings);
-    const drawn = draw(softmax(logits), slice(uniforms, 1, c, c + 1)); // [M]
+    expected.push(softmax(logits));
+    const drawn = draw(expected[c], slice(uniforms, 1, c, c + 1)); // [M]
     const embedded = embedding(weights(`${letter}_codebook.weight`), drawn);
     token = guided ? concat([embedded, embedded], 0) : embedded;
     return reshape(drawn, [dim(drawn, 0), 1]);
   });
-  return { bytes: concat(bytes, 1) };
+  if (!probabilities) return { bytes: concat(bytes, 1) };
+  const each = expected.map((of) => reshape(of, [dim(of, 0), 1, 256]));
+  return { bytes: concat(bytes, 1), probabilities: concat(each, 1) };
 }
 
 /**

@@ -11,7 +11,7 @@ import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { pixelPrefix } from "../model/parameters.ts";
 import { type ParityCase, readCase } from "../parity/case.ts";
 import { asideFrom, type Draws, patchesAt, seededDraws, wholeImages } from "./draws.ts";
-import { createSampler, type Frame, type SampleOptions, type Sampler } from "./sampler.ts";
+import { createSampler, type Frame, type SampleOptions, type Sampler, type WatchedPixels } from "./sampler.ts";
 import { guidanceAt, maskedAfter } from "./schedule.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "fractalgen-sampler-"));
@@ -74,6 +74,26 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
 
     it("gives the same bytes for the same seed", async () => {
       expect(split(await sample({ batch: 5 }), 5)).toEqual(reference);
+    });
+
+    it("gives the same bytes when it is watched, and of every pixel the probabilities that its bytes were drawn with", async () => {
+      const watched: WatchedPixels[] = [];
+      const images = await sample({ batch: 3, watch: (pixels) => watched.push(pixels) });
+      expect(split(images, 5)).toEqual(reference);
+      const { imageSize: size, channels } = recorded.config;
+      const seen = new Set<number>();
+      for (const { image, x, y, bytes, probabilities } of watched)
+        image.forEach((of, i) => {
+          const at = (of * size + y[i]) * size + x[i];
+          seen.add(at);
+          for (let c = 0; c < channels; c++) {
+            const row = probabilities.subarray((i * channels + c) * 256, (i * channels + c + 1) * 256);
+            expect(row.reduce((sum, p) => sum + p, 0)).toBeCloseTo(1, 4);
+            expect(bytes[i * channels + c]).toBe(images[at * channels + c]);
+            expect(row[bytes[i * channels + c]]).toBeGreaterThan(0);
+          }
+        });
+      expect(seen.size).toBe(5 * size * size);
     });
 
     it("gives other bytes for another seed, index or label", async () => {

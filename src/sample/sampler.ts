@@ -39,6 +39,17 @@ export interface SampleOptions {
   batch?: number;
   signal?: AbortSignal;
   draws?: Draws;
+  /** Is given what the model expected of pixels as they are drawn; without it nothing more is computed. */
+  watch?: (pixels: WatchedPixels) => void;
+}
+
+/** Pixels that were drawn together: image, left and top of each, their bytes [M, C], and the probabilities [M, C, 256]. */
+export interface WatchedPixels {
+  image: Int32Array;
+  x: Int32Array;
+  y: Int32Array;
+  bytes: Int32Array;
+  probabilities: Float32Array;
 }
 
 export interface Frame {
@@ -81,6 +92,7 @@ interface Run {
   iterations: readonly number[];
   draws: Draws;
   signal?: AbortSignal;
+  watch?: SampleOptions["watch"];
   images: Uint8Array;
   /** What is known, the first image of the batch, and values of bytes. */
   given: Omit<Given, keyof Known> & Partial<Known>;
@@ -92,7 +104,7 @@ async function* sampleImages(
   config: ModelConfig,
   options: SampleOptions,
 ): AsyncGenerator<Frame, Uint8Array> {
-  const { labels, seed = 0, known, batch = 16, draws = seededDraws, signal } = options;
+  const { labels, seed = 0, known, batch = 16, draws = seededDraws, signal, watch } = options;
   const defaults = config.sampling;
   const { guidance = defaults.guidance, schedule = defaults.schedule } = options;
   const { temperature = defaults.temperature, filterThreshold = defaults.filterThreshold } = options;
@@ -125,6 +137,7 @@ async function* sampleImages(
       iterations,
       draws,
       signal,
+      watch,
       images,
       given: { ...known, config, values, first: from },
       progress,
@@ -287,7 +300,10 @@ async function* inside(
   guidance: number,
 ): AsyncGenerator<Frame, Float32Array> {
   if (l + 1 < run.levels.length) return yield* square(run, l + 1, rows, { conditions }, guidance);
-  const { bytes, values } = await drawPixels(run, await run.sessions.pixels(run.guided), rows, conditions, guidance);
+  const session = await run.sessions.pixels(run.guided, { probabilities: run.watch !== undefined });
+  const { bytes, values, probabilities } = await drawPixels(run, session, rows, conditions, guidance);
+  const { x, y } = rows;
+  if (probabilities) run.watch?.({ image: rows.image.map((i) => i + run.given.first), x, y, bytes, probabilities });
   const { imageSize, channels } = run.config;
   for (let i = 0; i < rows.keys.length; i++)
     for (let c = 0; c < channels; c++)
@@ -304,7 +320,7 @@ async function drawPixels(
   rows: Squares,
   conditions: HostTensor,
   guidance: number,
-): Promise<{ bytes: Int32Array; values: Float32Array }> {
+): Promise<{ bytes: Int32Array; values: Float32Array; probabilities?: Float32Array }> {
   const { channels } = run.config;
   const scalar = (value: number) => float32([value], []);
   const result = await session.run({
@@ -317,7 +333,7 @@ async function drawPixels(
   const bytes = result.bytes.data as Int32Array;
   const values = new Float32Array(bytes.length);
   for (let i = 0; i < bytes.length; i++) values[i] = run.given.values[(i % channels) * 256 + bytes[i]];
-  return { bytes, values };
+  return { bytes, values, probabilities: result.probabilities?.data as Float32Array | undefined };
 }
 
 /** Patches [R, N, C p p] -> squares [R, C, side, side]. */

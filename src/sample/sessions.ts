@@ -18,7 +18,8 @@ export interface Sessions {
   begin(level: number): Promise<Session>;
   step(level: number, guided: boolean): Promise<Session>;
   guiding(level: number, guided: boolean): Promise<Session>;
-  pixels(guided: boolean): Promise<Session>;
+  /** With `probabilities` it also gives what bytes were drawn with. */
+  pixels(guided: boolean, options?: { probabilities?: boolean }): Promise<Session>;
   dispose(): Promise<void>;
 }
 
@@ -36,7 +37,10 @@ export function samplingSessions(engine: Engine, { config, folder, weights }: Sa
       once(`step ${l} ${guided}`, () => (levels[l].kind === "ar" ? arStepGraph : marStepGraph)(config, l, { guided })),
     guiding: (l, guided) =>
       once(`guiding ${l} ${guided}`, () => pixelGraph(config, guidingPixels(config, l), { guided })),
-    pixels: (guided) => once(`pixels ${guided}`, () => pixelGraph(config, lastPixels(config), { guided })),
+    pixels: (guided, { probabilities = false } = {}) =>
+      once(`pixels ${guided} ${probabilities}`, () =>
+        pixelGraph(config, lastPixels(config), { guided, probabilities }),
+      ),
     async dispose() {
       await Promise.all([...made.values()].map(async (session) => (await session).dispose()));
       made.clear();

@@ -1,0 +1,94 @@
+/**
+ * onnxruntime-web behind the engine interface, in a page or a worker of one. `run` blocks the thread it is called on, so
+ * call it from a worker. Which build of the runtime is loaded, and from where, is its caller's choice.
+ */
+
+import type * as Runtime from "onnxruntime-web";
+import type { HostTensor } from "../core/arrays.ts";
+import { float32 } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import { add, input } from "../graph/build.ts";
+import { type OnnxModel, writeOnnx } from "../graph/onnx.ts";
+import type { Engine, Session } from "./engine.ts";
+
+export type WebProvider = "cpu" | "webgpu";
+
+export interface WebEngineOptions {
+  /** By default WebAssembly on the CPU. */
+  provider?: WebProvider;
+  /** The files that models' external data names, by name. */
+  files?: Readonly<Record<string, Uint8Array>>;
+}
+
+/**
+ * An engine on the provider asked for, or on the CPU with the reason in `fallback` where that one does not start here.
+ * Every session copies from `files` what it needs.
+ */
+export async function webEngine(
+  runtime: typeof Runtime,
+  { provider = "cpu", files = {} }: WebEngineOptions = {},
+): Promise<Engine> {
+  const externalData = Object.entries(files).map(([path, data]) => ({ path, data }));
+  const open = (chosen: WebProvider) => (model: OnnxModel) =>
+    openSession(runtime, model, {
+      executionProviders: [chosen === "cpu" ? "wasm" : chosen],
+      graphOptimizationLevel: "all",
+      logSeverityLevel: 4,
+      externalData,
+    });
+  if (provider !== "cpu") {
+    const reason = await failure(open(provider));
+    if (reason)
+      return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
+  }
+  return { provider, session: open(provider) };
+}
+
+/** Runs the smallest of graphs; the first line of what went wrong, or undefined. */
+async function failure(open: (model: OnnxModel) => Promise<Session>): Promise<string | undefined> {
+  try {
+    const session = await open(writeOnnx({ y: add(input("x", "float32", [1]), 1) }));
+    const { y } = await session.run({ x: float32([1], [1]) });
+    await session.dispose();
+    return y.data[0] === 2 ? undefined : `1 + 1 gave ${y.data[0]}`;
+  } catch (error) {
+    return (error as Error).message.split("\n")[0];
+  }
+}
+
+async function openSession(
+  runtime: typeof Runtime,
+  model: OnnxModel,
+  options: Runtime.InferenceSession.SessionOptions,
+): Promise<Session> {
+  const session = await runtime.InferenceSession.create(model.bytes, options).catch(short);
+  return {
+    inputs: session.inputNames,
+    // Outputs are never placed beforehand: the web runtime would leave such arrays as they were, so they are copied.
+    async run(feeds, into = {}) {
+      const given: Record<string, Runtime.Tensor> = {};
+      for (const name of session.inputNames) {
+        const feed = feeds[name];
+        if (!feed) throw new Error(`run: the input ${name} was not given`);
+        given[name] = new runtime.Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
+      }
+      const results = await session.run(given).catch(short);
+      const outputs: Record<string, HostTensor> = {};
+      for (const name of session.outputNames) {
+        const { type, dims, data } = results[name];
+        outputs[name] = { dtype: type, shape: dims, data } as HostTensor;
+        if (!into[name]) continue;
+        into[name].data.set(data as never);
+        outputs[name] = into[name];
+      }
+      return outputs;
+    },
+    dispose: () => session.release(),
+  };
+}
+
+function short(error: Error): never {
+  throw /bad_alloc|out of memory|Failed to allocate|memory access out of bounds/i.test(error.message)
+    ? new UserError("there is not enough memory for this; draw fewer images at a time")
+    : error;
+}

@@ -1,0 +1,58 @@
+/** The state in an address: written and read back, and refused in one sentence. */
+
+import { expect, it } from "vitest";
+import { parseModelConfig } from "../config/model.ts";
+import { UserError } from "../core/errors.ts";
+import { defaultSettings, readAddress, type Settings, writeAddress } from "./address.ts";
+
+const config = parseModelConfig(
+  {
+    imageSize: 8,
+    classes: ["cat", "golden retriever, dog", "a&b=c"],
+    levels: [
+      { kind: "mar", patch: 2, width: 8, depth: 1, heads: 1 },
+      { kind: "mar", patch: 1, width: 8, depth: 1, heads: 1 },
+      { kind: "pixel", width: 8, depth: 1, heads: 1 },
+    ],
+  },
+  "the test",
+);
+
+it("reads back what it wrote", () => {
+  const settings: Settings = {
+    classes: [2, 0, 1],
+    count: 7,
+    seed: 2 ** 53 - 1,
+    guidance: 2.5,
+    temperature: 1.1,
+    iterations: [3, 2],
+    device: "webgpu",
+    selected: 6,
+    step: 12,
+    edit: {
+      image: Uint8Array.from({ length: 192 }, (_, i) => (i * 37) % 256),
+      mask: Uint8Array.from({ length: 64 }, (_, i) => Number(i % 3 === 0)),
+    },
+  };
+  const text = writeAddress(settings, config);
+  expect(text).toMatch(/^[\w=&,.%-]+$/);
+  expect(readAddress(`#${text}`, config)).toEqual(settings);
+});
+
+it("is what the model says where nothing is said, and leaves that out", () => {
+  expect(readAddress("", config)).toEqual(defaultSettings(config));
+  expect(writeAddress(defaultSettings(config), config)).toBe("classes=cat&n=4&seed=1");
+});
+
+it.each([
+  ["classes=cta", 'the link asks for the class "cta", which this model does not have; did you mean "cat"?'],
+  ["n=1000", `the link's n should be a whole number from 1 to 36, not "1000"`],
+  ["n=2.5", `the link's n should be a whole number from 1 to 36, not "2.5"`],
+  ["seed=", `the link's seed should be a whole number from 0 to 9007199254740991, not ""`],
+  ["guidance=x", `the link's guidance should be a number from 0 to 10, not "x"`],
+  ["iterations=4", `the link's iterations should be 2 whole numbers such as 16,4, not "4"`],
+  ["device=tpu", `the link's device should be webgpu or wasm, not "tpu"`],
+  ["from=abc&mask=abc", "the link's picture is cut short; copy the whole link"],
+])("%s is refused", (text, message) => {
+  expect(() => readAddress(text, config)).toThrow(new UserError(message));
+});

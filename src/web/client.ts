@@ -1,0 +1,97 @@
+/** The worker as functions. Knows nothing of the page's elements. */
+
+import type { ModelConfig } from "../config/model.ts";
+import type { Device, DeviceWish, Distribution, DrawRequest, FromWorker, StepRecord, ToWorker } from "./protocol.ts";
+
+export interface Client {
+  readonly config: ModelConfig;
+  readonly device: Device;
+  /** One drawing at a time, under a number of its own; rejects with a sentence. */
+  draw(id: number, request: DrawRequest, onSteps: (steps: StepRecord[], done: number) => void): Promise<Drawn>;
+  cancel(): void;
+  /** What the model expected of a pixel of a drawing, one of the last few, where it drew it. */
+  distribution(drawing: number, at: { image: number; pixel: number }): Promise<Distribution | undefined>;
+  close(): void;
+}
+
+export interface Drawn {
+  seconds: number;
+  cancelled: boolean;
+}
+
+/** Starts a worker and opens the model in it; rejects with a sentence. */
+export async function openClient(
+  { model, device }: { model: string; device: DeviceWish },
+  onOpening: (what: string, share?: number) => void,
+): Promise<Client> {
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  const send = (message: ToWorker): void => worker.postMessage(message);
+  const listeners = new Set<(message: FromWorker) => void>();
+  const waiting = new Set<(error: Error) => void>();
+  worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) =>
+    listeners.forEach((listen) => listen(data)),
+  );
+  worker.addEventListener("error", (event) =>
+    waiting.forEach((fail) =>
+      fail(new Error(`the model stopped: ${event.message || "its program could not be loaded"}; reload the page`)),
+    ),
+  );
+
+  /** Hands messages to `take` until it gives something back. */
+  const until = <T>(take: (message: FromWorker) => T | undefined): Promise<T> =>
+    new Promise((resolve, reject) => {
+      const end = () => {
+        listeners.delete(listen);
+        waiting.delete(fail);
+      };
+      const fail = (error: Error) => {
+        end();
+        reject(error);
+      };
+      const listen = (message: FromWorker) => {
+        try {
+          const found = take(message);
+          if (found === undefined) return;
+          end();
+          resolve(found);
+        } catch (error) {
+          fail(error as Error);
+        }
+      };
+      listeners.add(listen);
+      waiting.add(fail);
+    });
+
+  let questions = 0;
+  // As many threads as onnxruntime takes by itself; they need an isolated page.
+  const threads = crossOriginIsolated ? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2)) : 1;
+  send({ kind: "open", model, device, threads });
+  const ready = await until((message) => {
+    if (message.kind === "opening") onOpening(message.what, message.share);
+    if (message.kind === "failed") throw new Error(message.message);
+    return message.kind === "ready" ? message : undefined;
+  });
+  return {
+    config: ready.config,
+    device: ready.device,
+    draw(id, request, onSteps) {
+      send({ kind: "draw", id, request });
+      return until((message) => {
+        if (message.kind === "distribution" || !("id" in message) || message.id !== id) return undefined;
+        if (message.kind === "steps") onSteps(message.steps, message.done);
+        if (message.kind === "failed") throw new Error(message.message);
+        return message.kind === "drawn" ? message : undefined;
+      });
+    },
+    cancel: () => send({ kind: "cancel" }),
+    async distribution(drawing, at) {
+      const id = questions++;
+      send({ kind: "distribution", id, drawing, ...at });
+      const { distribution } = await until((message) =>
+        message.kind === "distribution" && message.id === id ? message : undefined,
+      );
+      return distribution;
+    },
+    close: () => worker.terminate(),
+  };
+}

@@ -1,0 +1,36 @@
+/** The page's elements by the names that index.html gives them. */
+
+const kinds = {
+  input: HTMLInputElement,
+  select: HTMLSelectElement,
+  button: HTMLButtonElement,
+  canvas: HTMLCanvasElement,
+  form: HTMLFormElement,
+  progress: HTMLProgressElement,
+} as const;
+
+type Kinds = { [K in keyof typeof kinds]: InstanceType<(typeof kinds)[K]> };
+
+/** The element of that id, which has to be of that kind. */
+export function the<K extends keyof Kinds>(kind: K, id: string): Kinds[K] {
+  const element = document.getElementById(id);
+  if (!(element instanceof kinds[kind])) throw new Error(`the page has no ${kind} ${id}`);
+  return element as Kinds[K];
+}
+
+export function byId(id: string): HTMLElement {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the page has no element ${id}`);
+  return element;
+}
+
+/** A new element with the properties given and children. */
+export function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  properties: Partial<HTMLElementTagNameMap[K]> = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}

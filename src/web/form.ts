@@ -1,0 +1,70 @@
+/** The form of what is drawn: filled from settings and read back. */
+
+import type { ModelConfig } from "../config/model.ts";
+import { placedLevels } from "../config/model.ts";
+import { limits, type Settings } from "./address.ts";
+import { byId, make, the } from "./elements.ts";
+import type { DeviceWish } from "./protocol.ts";
+
+export interface Form {
+  fill(settings: Settings): void;
+  /** Undefined where a field is not as it should be, which the browser then says. */
+  read():
+    | Pick<Settings, "classes" | "count" | "seed" | "guidance" | "temperature" | "iterations" | "device">
+    | undefined;
+}
+
+export function settingsForm(config: ModelConfig, onDevice: (device: DeviceWish) => void): Form {
+  const form = the("form", "settings");
+  const [count, seed] = [the("input", "count"), the("input", "seed")];
+  const device = the("select", "device");
+  const classes = config.classes.map((name, label) => {
+    const box = make("input", { type: "checkbox", name: "class", value: String(label) });
+    byId("classes").append(make("label", {}, box, make("span", {}, name)));
+    return box;
+  });
+  byId("classes").addEventListener("change", () => classes[0].setCustomValidity(""));
+  const sliders = (["guidance", "temperature"] as const).map((name) => {
+    const slider = the("input", name);
+    [slider.min, slider.max] = limits[name].map(String);
+    const show = () => (byId(`${name}-value`).textContent = slider.value);
+    slider.addEventListener("input", show);
+    return { slider, show };
+  });
+  const steps = placedLevels(config).map(({ tokens, kind }, l) => {
+    const field = make("input", { type: "number", min: "1", max: String(tokens), required: true });
+    field.disabled = kind === "ar"; // one step for each patch, whatever is asked for
+    byId("iterations").append(make("label", {}, `Level ${l + 1}, of ${tokens} `, field));
+    return field;
+  });
+  device.addEventListener("change", () => onDevice(device.value as DeviceWish));
+  return {
+    fill(settings) {
+      classes.forEach((box, label) => (box.checked = settings.classes.includes(label)));
+      count.value = String(settings.count);
+      seed.value = String(settings.seed);
+      sliders.forEach(({ slider, show }, i) => {
+        slider.value = String([settings.guidance, settings.temperature][i]);
+        show();
+      });
+      steps.forEach((field, l) => (field.value = String(Math.min(Number(field.max), settings.iterations[l]))));
+      device.value = settings.device;
+    },
+    read() {
+      const chosen = classes.flatMap((box, label) => (box.checked ? [label] : []));
+      classes[0].setCustomValidity(chosen.length > 0 ? "" : "Choose at least one class.");
+      const wrong = steps.find((field) => !field.checkValidity());
+      if (wrong) wrong.closest("details")!.open = true; // what is hidden cannot be pointed at
+      if (!form.reportValidity()) return undefined;
+      return {
+        classes: chosen,
+        count: Number(count.value),
+        seed: Number(seed.value),
+        guidance: Number(sliders[0].slider.value),
+        temperature: Number(sliders[1].slider.value),
+        iterations: steps.map(({ value }) => Number(value)),
+        device: device.value as DeviceWish,
+      };
+    },
+  };
+}

@@ -1,0 +1,131 @@
+/** PNG and animated PNG from pixels, for a browser that brings no encoder of animations.
+ *  Format: https://www.w3.org/TR/png-3/ (APNG is part of it). */
+
+import { zlibSync } from "fflate";
+import { crc32 } from "../pictures/pngtext.ts";
+
+export interface Picture {
+  width: number;
+  height: number;
+  /** RGB bytes [height, width, 3]. */
+  data: Uint8Array;
+}
+
+export interface AnimationFrame extends Picture {
+  /** Milliseconds that it is shown. */
+  delay: number;
+}
+
+const colourRgb = 2;
+
+export const encodePng = (picture: Picture): Uint8Array<ArrayBuffer> =>
+  joined([signature, header(picture), chunk("IDAT", compressed(picture)), chunk("IEND", new Uint8Array(0))]);
+
+/**
+ * An endless animation of pictures of one size. Of each picture only the rectangle that differs from the one before is
+ * stored; one that does not differ lengthens that one.
+ */
+export function encodeAnimation(frames: readonly AnimationFrame[]): Uint8Array<ArrayBuffer> {
+  const [first] = frames;
+  if (frames.some(({ width, height }) => width !== first.width || height !== first.height))
+    throw new Error("animation: its frames differ in size");
+  const kept: { delay: number; at: { x: number; y: number }; part: Picture }[] = [];
+  frames.forEach((frame, i) => {
+    const at = i === 0 ? { x: 0, y: 0, width: frame.width, height: frame.height } : difference(frames[i - 1], frame);
+    if (at) kept.push({ delay: frame.delay, at, part: cut(frame, at) });
+    else kept[kept.length - 1].delay += frame.delay;
+  });
+  let sequence = 0;
+  const chunks = kept.flatMap(({ delay, at, part }, i) => {
+    const control = new DataView(new ArrayBuffer(26));
+    [sequence++, part.width, part.height, at.x, at.y].forEach((value, j) => control.setUint32(4 * j, value));
+    control.setUint16(20, Math.min(65535, delay));
+    control.setUint16(22, 1000);
+    const data = compressed(part);
+    if (i === 0) return [chunk("fcTL", bytesOf(control)), chunk("IDAT", data)];
+    const numbered = new Uint8Array(data.length + 4);
+    new DataView(numbered.buffer).setUint32(0, sequence++);
+    numbered.set(data, 4);
+    return [chunk("fcTL", bytesOf(control)), chunk("fdAT", numbered)];
+  });
+  const control = new DataView(new ArrayBuffer(8)); // how many frames, and how often: 0 is for ever
+  control.setUint32(0, kept.length);
+  const end = chunk("IEND", new Uint8Array(0));
+  return joined([signature, header(first), chunk("acTL", bytesOf(control)), ...chunks, end]);
+}
+
+/** Every pixel `scale` times as wide and high. */
+export function enlarged({ width, height, data }: Picture, scale: number): Picture {
+  const out = new Uint8Array(data.length * scale * scale);
+  const row = width * scale * 3;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width * scale; x++) {
+      const from = (y * width + Math.floor(x / scale)) * 3;
+      for (let c = 0; c < 3; c++) out[y * scale * row + x * 3 + c] = data[from + c];
+    }
+    for (let again = 1; again < scale; again++)
+      out.copyWithin((y * scale + again) * row, y * scale * row, (y * scale + 1) * row);
+  }
+  return { width: width * scale, height: height * scale, data: out };
+}
+
+function difference(a: Picture, b: Picture): { x: number; y: number; width: number; height: number } | undefined {
+  let [left, top, right, bottom] = [b.width, b.height, -1, -1];
+  for (let i = 0; i < b.data.length; i++) {
+    if (a.data[i] === b.data[i]) continue;
+    const pixel = Math.floor(i / 3);
+    const [x, y] = [pixel % b.width, Math.floor(pixel / b.width)];
+    [left, right] = [Math.min(left, x), Math.max(right, x)];
+    [top, bottom] = [Math.min(top, y), Math.max(bottom, y)];
+  }
+  return right < 0 ? undefined : { x: left, y: top, width: right - left + 1, height: bottom - top + 1 };
+}
+
+function cut(from: Picture, { x, y, width, height }: { x: number; y: number; width: number; height: number }): Picture {
+  const data = new Uint8Array(width * height * 3);
+  for (let row = 0; row < height; row++) {
+    const start = ((y + row) * from.width + x) * 3;
+    data.set(from.data.subarray(start, start + width * 3), row * width * 3);
+  }
+  return { width, height, data };
+}
+
+function header({ width, height }: Picture): Uint8Array {
+  const view = new DataView(new ArrayBuffer(13));
+  view.setUint32(0, width);
+  view.setUint32(4, height);
+  view.setUint8(8, 8);
+  view.setUint8(9, colourRgb);
+  return chunk("IHDR", bytesOf(view));
+}
+
+/** Rows without a filter, which suits flat drawings in large pixels best. */
+function compressed({ width, height, data }: Picture): Uint8Array {
+  const rows = new Uint8Array(height * (width * 3 + 1));
+  for (let y = 0; y < height; y++) rows.set(data.subarray(y * width * 3, (y + 1) * width * 3), y * (width * 3 + 1) + 1);
+  return zlibSync(rows, { level: 9 });
+}
+
+function chunk(type: string, content: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(content.length + 12);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, content.length);
+  for (let i = 0; i < 4; i++) bytes[4 + i] = type.charCodeAt(i);
+  bytes.set(content, 8);
+  view.setUint32(bytes.length - 4, crc32(bytes.subarray(4, -4)));
+  return bytes;
+}
+
+const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
+
+const bytesOf = ({ buffer }: DataView): Uint8Array => new Uint8Array(buffer as ArrayBuffer);
+
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(part, offset);
+    offset += part.length;
+  }
+  return bytes;
+}

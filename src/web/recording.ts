@@ -1,0 +1,122 @@
+/** Everything that one drawing did, kept so small that any moment of it can be shown again. Knows no page and no model. */
+
+import type { StepRecord } from "./protocol.ts";
+
+export interface Recording {
+  readonly count: number;
+  /** Side of an image, and values of a pixel. */
+  readonly size: number;
+  readonly channels: number;
+  /** Side of a patch at each level above the pixels. */
+  readonly patches: readonly number[];
+  readonly steps: StepRecord[];
+  /** The newest state of all images [count, S, S, C]. */
+  readonly images: Uint8Array;
+  /** How many steps had to be taken for each pixel [count, S, S] to be there; 0: it was given. */
+  readonly from: Uint32Array;
+  /** Of each pixel's values [count, S, S, C], in 32nds of a bit. */
+  readonly entropy: Uint8Array;
+}
+
+export const notDrawn = 0xffffffff;
+/** Entropies are kept in 32nds of a bit: 8 bits at most, which a byte can hold but for the last of them. */
+export const entropyScale = 32;
+
+export function newRecording({
+  count,
+  size,
+  channels,
+  patches,
+  given,
+}: {
+  count: number;
+  size: number;
+  channels: number;
+  patches: readonly number[];
+  /** An image and the pixels of it, mask 1, that are not given. */
+  given?: { image: Uint8Array; mask: Uint8Array };
+}): Recording {
+  const pixels = size * size;
+  const images = new Uint8Array(count * pixels * channels).fill(128);
+  const from = new Uint32Array(count * pixels).fill(notDrawn);
+  for (let i = 0; given && i < count * pixels; i++) {
+    const at = i % pixels;
+    if (given.mask[at]) continue;
+    from[i] = 0;
+    images.set(given.image.subarray(at * channels, (at + 1) * channels), i * channels);
+  }
+  return { count, size, channels, patches, steps: [], images, from, entropy: new Uint8Array(images.length) };
+}
+
+/** Adds a step as it happens. */
+export function addStep(recording: Recording, step: StepRecord): void {
+  const { size, channels, steps, images, from, entropy } = recording;
+  steps.push(step);
+  const { bytes } = step;
+  if (!bytes) return;
+  step.image.forEach((image, i) => {
+    const at = (image * size + step.y[i]) * size + step.x[i];
+    if (from[at] !== notDrawn) return; // given, or drawn before
+    from[at] = steps.length;
+    for (let c = 0; c < channels; c++) {
+      images[at * channels + c] = bytes[i * channels + c];
+      if (step.entropy) entropy[at * channels + c] = step.entropy[i * channels + c];
+    }
+  });
+}
+
+/** Whether pixel `at` of [count, S, S] is there after `taken` steps. */
+export const drawnAt = ({ from }: Recording, at: number, taken: number): boolean => from[at] <= taken;
+
+/** A pixel's entropy in bits over all its values. */
+export function entropyOf({ channels, entropy }: Recording, at: number): number {
+  let sum = 0;
+  for (let c = 0; c < channels; c++) sum += entropy[at * channels + c];
+  return sum / entropyScale;
+}
+
+export interface Outline {
+  level: number;
+  side: number;
+  squares: { x: number; y: number }[];
+}
+
+/**
+ * The patches of image `image` that were in the making when the `taken`-th step was taken, the outermost level first:
+ * those which the step finished, and those of each level above in which they lie.
+ */
+export function outlinesAt({ steps, patches }: Recording, image: number, taken: number): Outline[] {
+  const step = steps[taken - 1];
+  if (!step) return [];
+  return patches.slice(0, step.level + 1).map((side, level) => {
+    const squares = new Map<string, { x: number; y: number }>();
+    step.image.forEach((of, i) => {
+      if (of !== image) return;
+      const square = { x: step.x[i] - (step.x[i] % side), y: step.y[i] - (step.y[i] % side) };
+      squares.set(`${square.x},${square.y}`, square);
+    });
+    return { level, side, squares: [...squares.values()] };
+  });
+}
+
+/** Where in the recursion the `taken`-th step stands: for each level the step that it is in, and of how many. */
+export function placeOf({ steps }: Recording, taken: number): { step: number; steps: number }[] {
+  const last = steps[taken - 1];
+  if (!last) return [];
+  const place: { step: number; steps: number }[] = [];
+  place[last.level] = { step: last.step, steps: last.steps };
+  // A level above is in the step after the last one that it finished in this square, which stands before this one.
+  for (let level = last.level - 1; level >= 0; level--) {
+    let at = taken - 2;
+    while (at >= 0 && steps[at].level > level) at--;
+    const before = steps[at];
+    const goesOn = before?.level === level && before.step < before.steps;
+    const total = before?.level === level ? before.steps : stepsOf(steps, taken, level);
+    place[level] = { step: goesOn ? before.step + 1 : 1, steps: total };
+  }
+  return place;
+}
+
+/** How many steps a level takes, from the next step that it finishes, or 0 where none is known yet. */
+const stepsOf = (steps: readonly StepRecord[], from: number, level: number): number =>
+  steps.find((step, at) => at >= from && step.level === level)?.steps ?? 0;

@@ -1,0 +1,80 @@
+/** Whether another engine computes what a reference does, found by running both on everything that a small image takes. */
+
+import { placedLevels } from "../config/model.ts";
+import type { TypedArray } from "../core/arrays.ts";
+import type { Engine, Session } from "../engine/engine.ts";
+import { edit } from "../sample/edit.ts";
+import { rectangleMask } from "../sample/masks.ts";
+import { createSampler, type SampledModel } from "../sample/sampler.ts";
+
+/** Largest difference in values of about 1, and share of drawn bytes that may differ; rounding stays far below. */
+const most = { difference: 5e-3, bytes: 0.05 };
+
+export interface Agreement {
+  agrees: boolean;
+  /** Largest difference of any output, in units of the largest value in it. */
+  difference: number;
+  /** Bytes drawn, and how many of them differed. */
+  bytes: number;
+  differentBytes: number;
+}
+
+/** One step of every level in a patch of the first: every graph is run by both on the same inputs, which the reference gives. */
+export async function selfCheck(reference: Engine, other: Engine, model: SampledModel): Promise<Agreement> {
+  const found: Agreement = { agrees: true, difference: 0, bytes: 0, differentBytes: 0 };
+  const sampler = createSampler(beside(reference, other, found), model);
+  try {
+    const { imageSize: size, channels, levels } = model.config;
+    const iterations = levels.slice(1).map(() => 1);
+    const [{ patch, kind }] = placedLevels(model.config);
+    // An AR level can only go on from what stands before, so its last patch is drawn.
+    const corner = kind === "ar" ? size - patch : 0;
+    const mask = rectangleMask(size, { x: corner, y: corner, width: patch, height: patch });
+    const frames = edit(sampler, new Uint8Array(size * size * channels), mask, { labels: [0], seed: 0, iterations });
+    for (let next = await frames.next(); !next.done;) next = await frames.next();
+  } finally {
+    await sampler.dispose();
+  }
+  found.agrees = found.difference <= most.difference && found.differentBytes <= most.bytes * found.bytes;
+  return found;
+}
+
+/** An engine that answers with the reference's results and notes in `found` how the other's differ. */
+function beside(reference: Engine, other: Engine, found: Agreement): Engine {
+  return {
+    provider: reference.provider,
+    async session(model, options): Promise<Session> {
+      const [one, two] = [await reference.session(model, options), await other.session(model, options)];
+      return {
+        inputs: one.inputs,
+        async run(feeds) {
+          const expected = await one.run(feeds);
+          const got = await two.run(feeds);
+          for (const [name, { dtype, data }] of Object.entries(expected))
+            if (dtype === "float32") found.difference = Math.max(found.difference, relative(data, got[name].data));
+            else {
+              found.bytes += data.length;
+              for (let i = 0; i < data.length; i++) if (data[i] !== got[name].data[i]) found.differentBytes++;
+            }
+          return expected;
+        },
+        async dispose() {
+          await one.dispose();
+          await two.dispose();
+        },
+      };
+    },
+  };
+}
+
+/** Not finite where one of them is not. */
+function relative(expected: TypedArray, got: TypedArray): number {
+  let [difference, largest] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    const distance = Math.abs(Number(expected[i]) - Number(got[i]));
+    if (Number.isNaN(distance)) return Infinity;
+    difference = Math.max(difference, distance);
+    largest = Math.max(largest, Math.abs(Number(expected[i])));
+  }
+  return got.length === expected.length ? difference / (largest || 1) : Infinity;
+}

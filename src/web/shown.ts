@@ -1,0 +1,51 @@
+/** A moment of a recording as colours. Knows no elements of the page. */
+
+import { heatColours } from "../pictures/heat.ts";
+import { drawnAt, entropyOf, type Recording } from "./recording.ts";
+
+export type View = "image" | "entropy";
+
+/** Entropies from here on, over all values of a pixel, have the hottest colour. */
+const hottest = 15;
+
+/** RGBA bytes [S, S, 4] of one image after `taken` steps; what is not drawn yet is transparent. */
+export function shownImage(
+  recording: Recording,
+  { image, taken, view }: { image: number; taken: number; view: View },
+): Uint8ClampedArray<ArrayBuffer> {
+  const { size } = recording;
+  const out = new Uint8ClampedArray(size * size * 4);
+  for (let i = 0; i < size * size; i++) {
+    const at = image * size * size + i;
+    if (!drawnAt(recording, at, taken)) continue;
+    const given = recording.from[at] === 0;
+    out.set(
+      view === "image" || given ? colourAt(recording, at) : heatColours([entropyOf(recording, at)], hottest),
+      i * 4,
+    );
+    out[i * 4 + 3] = view === "entropy" && given ? 70 : 255;
+  }
+  return out;
+}
+
+/** RGB of pixel `at` of [count, S, S], on white where there is transparency. */
+export function colourAt({ images, channels }: Recording, at: number): number[] {
+  const values = images.subarray(at * channels, (at + 1) * channels);
+  const colour = channels < 3 ? [values[0], values[0], values[0]] : [...values.subarray(0, 3)];
+  const alpha = channels % 2 === 0 ? values[channels - 1] / 255 : 1;
+  return colour.map((value) => Math.round(value * alpha + 255 * (1 - alpha)));
+}
+
+/** RGB bytes [S, S, 3] of one image after `taken` steps; what is not drawn yet is grey. */
+export function flatImage(recording: Recording, image: number, taken: number): Uint8Array {
+  const { size } = recording;
+  const out = new Uint8Array(size * size * 3).fill(128);
+  for (let i = 0; i < size * size; i++) {
+    const at = image * size * size + i;
+    if (drawnAt(recording, at, taken)) out.set(colourAt(recording, at), i * 3);
+  }
+  return out;
+}
+
+/** The colour of a level's outlines. */
+export const levelColour = (level: number): string => `var(--level-${Math.min(2, level)})`;

@@ -1,0 +1,150 @@
+/** The large picture: pixels, outlines, the mask and a cursor; pointer and keys become pixels. Knows nothing of drawing. */
+
+import { the, byId } from "./elements.ts";
+import type { Outline } from "./recording.ts";
+
+export interface Stage {
+  /** RGBA bytes [S, S, 4]. */
+  show(picture: Uint8ClampedArray<ArrayBuffer>, outlines: readonly Outline[]): void;
+  /** [S, S], 1 marked. */
+  setMask(mask: Uint8Array): void;
+  setPainting(painting: boolean): void;
+}
+
+export interface StageEvents {
+  /** The cursor went to a pixel, or left. */
+  onCursor(pixel: { x: number; y: number } | undefined): void;
+  /** While painting: this pixel is painted on. */
+  onPaint(pixel: { x: number; y: number }): void;
+  onEscape(): void;
+}
+
+const arrows: Record<string, [number, number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
+
+export function createStage(size: number, events: StageEvents): Stage {
+  const frame = byId("canvas");
+  const [pixels, overlay] = [the("canvas", "pixels"), the("canvas", "overlay")];
+  pixels.width = pixels.height = size;
+  let outlines: readonly Outline[] = [];
+  let mask = new Uint8Array(size * size);
+  let cursor: { x: number; y: number } | undefined;
+  let painting = false;
+
+  const colour = (name: string) => getComputedStyle(frame).getPropertyValue(name);
+  const redraw = () => {
+    const side = Math.round(frame.clientWidth * devicePixelRatio);
+    if (overlay.width !== side) overlay.width = overlay.height = side;
+    const context = overlay.getContext("2d")!;
+    const unit = side / size;
+    context.clearRect(0, 0, side, side);
+    paintMask(context, { mask, size, unit });
+    for (const { level, side: patch, squares } of outlines)
+      for (const { x, y } of squares) {
+        const wide = Math.max(1, (level === 0 ? 3 : 2) * devicePixelRatio);
+        context.lineWidth = wide + 2 * devicePixelRatio;
+        context.strokeStyle = "#0009"; // so that it stands out on any colour
+        context.strokeRect(x * unit, y * unit, patch * unit, patch * unit);
+        context.lineWidth = wide;
+        context.strokeStyle = colour(`--level-${Math.min(2, level)}`);
+        context.strokeRect(x * unit, y * unit, patch * unit, patch * unit);
+      }
+    if (!cursor) return;
+    for (const [style, width] of [
+      ["#000", 4],
+      ["#fff", 2],
+    ] as const) {
+      // prettier-ignore
+      context.strokeStyle = style;
+      context.lineWidth = width * devicePixelRatio;
+      context.strokeRect(cursor.x * unit, cursor.y * unit, unit, unit);
+    }
+  };
+  new ResizeObserver(redraw).observe(frame);
+
+  const moveTo = (pixel: { x: number; y: number } | undefined) => {
+    cursor = pixel;
+    redraw();
+    events.onCursor(pixel);
+  };
+  const under = (event: PointerEvent) => {
+    const box = frame.getBoundingClientRect();
+    const place = (offset: number, length: number) =>
+      Math.max(0, Math.min(size - 1, Math.floor((offset / length) * size)));
+    return { x: place(event.clientX - box.left, box.width), y: place(event.clientY - box.top, box.height) };
+  };
+  frame.addEventListener("pointerdown", (event) => {
+    moveTo(under(event));
+    if (!painting) return;
+    frame.setPointerCapture(event.pointerId);
+    events.onPaint(cursor!);
+  });
+  frame.addEventListener("pointermove", (event) => {
+    const pixel = under(event);
+    if (pixel.x === cursor?.x && pixel.y === cursor.y) return;
+    moveTo(pixel);
+    if (painting && event.buttons & 1) events.onPaint(pixel);
+  });
+  frame.addEventListener("pointerleave", () => document.activeElement !== frame && moveTo(undefined));
+  frame.addEventListener("focus", () => cursor ?? moveTo({ x: size >> 1, y: size >> 1 }));
+  frame.addEventListener("blur", () => moveTo(undefined));
+  frame.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const [dx, dy] = arrows[event.key] ?? [0, 0];
+    if (dx || dy) {
+      const from = cursor ?? { x: size >> 1, y: size >> 1 };
+      const far = event.shiftKey ? 4 : 1;
+      const within = (value: number) => Math.max(0, Math.min(size - 1, value));
+      moveTo({ x: within(from.x + dx * far), y: within(from.y + dy * far) });
+    } else if (event.key === " " && cursor && painting) events.onPaint(cursor);
+    else if (event.key === "Escape" && painting) events.onEscape();
+    else return;
+    event.preventDefault();
+  });
+
+  return {
+    show(picture, squares) {
+      pixels.getContext("2d")!.putImageData(new ImageData(picture, size, size), 0, 0);
+      outlines = squares;
+      redraw();
+    },
+    setMask(marked) {
+      mask = Uint8Array.from(marked);
+      redraw();
+    },
+    setPainting(on) {
+      painting = on;
+      frame.classList.toggle("painting", on);
+    },
+  };
+}
+
+/** Hatched, so that what is below stays visible and no colour is needed to see it. */
+function paintMask(
+  context: CanvasRenderingContext2D,
+  { mask, size, unit }: { mask: Uint8Array; size: number; unit: number },
+): void {
+  if (!mask.includes(1)) return;
+  const { width } = context.canvas;
+  context.save();
+  context.beginPath();
+  mask.forEach((marked, at) => {
+    if (marked) context.rect((at % size) * unit, Math.floor(at / size) * unit, unit, unit);
+  });
+  context.clip();
+  context.fillStyle = "#7f5cff66";
+  context.fillRect(0, 0, width, width);
+  context.strokeStyle = "#fffc";
+  context.lineWidth = Math.max(1, unit / 8);
+  context.beginPath();
+  for (let x = -width; x < width; x += unit) {
+    context.moveTo(x, width);
+    context.lineTo(x + width, 0);
+  }
+  context.stroke();
+  context.restore();
+}

@@ -1,0 +1,341 @@
+/** The studio as it is built, served from a folder by a plain file server, in a real browser. */
+
+import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import sharp from "sharp";
+import { build } from "vite";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { nodeEngine } from "../engine/node.ts";
+import { externalModel } from "../files/external.ts";
+import { readModelFolder } from "../files/model.ts";
+import { findChromium, softwareWebGpu } from "../parity/chromium.ts";
+import { edit } from "../sample/edit.ts";
+import { createSampler, type Sampler } from "../sample/sampler.ts";
+
+const executablePath = findChromium();
+if (!executablePath) console.warn("The studio is not tested: there is no chromium or google-chrome in PATH");
+const patient = 240_000; // shared machines may take long to compile the runtime
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "fractalgen-studio-"));
+const types: Record<string, string> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".wasm": "application/wasm",
+};
+
+let server: Server;
+let address = "";
+let browser: Browser;
+let context: BrowserContext;
+let page: Page;
+let sampler: Sampler;
+
+/** No headers but the type, as the plainest of hosts. */
+function serve(): Server {
+  return createServer(({ url = "" }, response) => {
+    const path = join(folder, url.replace(/[?#].*/, "").replace(/^\/some\/folder\//, "")).replace(/\/$/, "/index.html");
+    if (!url.startsWith("/some/folder/") || !statSync(path, { throwIfNoEntry: false })?.isFile())
+      return response.writeHead(404).end();
+    response.writeHead(200, { "content-type": types[extname(path)] ?? "application/octet-stream" });
+    createReadStream(path).pipe(response);
+  });
+}
+
+const launch = (args: string[] = []) => chromium.launch({ executablePath, args: ["--no-sandbox", ...args] });
+const small = "iterations=2,2";
+const open = (on: Page, fields: string) => on.goto(`${address}#${fields}`);
+const status = (on: Page) => on.textContent("#status");
+
+/** Waits for the drawing to end; the status tells how. */
+async function ended(on: Page): Promise<string> {
+  await on.waitForFunction(() => {
+    const text = (id: string) => document.querySelector(id)!.textContent!;
+    return (
+      text("#error") !== "" || (/^(Drew|Cancelled)/.test(text("#status")) && !document.querySelector("#draw:disabled"))
+    );
+  });
+  expect(await on.textContent("#error")).toBe("");
+  return (await status(on))!;
+}
+
+/** The bytes of the file that a button gives. */
+async function saved(on: Page, button: string): Promise<Buffer> {
+  const [download] = await Promise.all([on.waitForEvent("download"), on.click(button)]);
+  return readFileSync(await download.path());
+}
+
+const pixelsOf = async (file: Buffer) => Uint8Array.from(await sharp(file).removeAlpha().raw().toBuffer());
+
+async function last(frames: AsyncGenerator<unknown, Uint8Array>): Promise<Uint8Array> {
+  for (;;) {
+    const next = await frames.next();
+    if (next.done) return next.value;
+  }
+}
+
+const different = (a: Uint8Array, b: Uint8Array) => a.reduce((sum, value, i) => sum + Number(value !== b[i]), 0);
+
+describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
+  beforeAll(async () => {
+    await build({
+      root: join(root, "src/web"),
+      configFile: join(root, "vite.config.ts"),
+      logLevel: "error",
+      build: { outDir: folder },
+    });
+    server = serve();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/some/folder/`;
+    sampler = createSampler(await nodeEngine(), externalModel(readModelFolder(join(root, "models/emoji"))));
+    browser = await launch();
+    context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+    context.setDefaultTimeout(patient);
+    page = await context.newPage();
+    page.on("pageerror", (error) => expect.unreachable(`the page threw: ${error.message}`));
+  }, patient);
+  afterAll(async () => {
+    await browser?.close();
+    await sampler?.dispose();
+    server?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it("draws on WASM what the command line draws, from any folder, with threads where headers cannot be sent", async () => {
+    await open(page, `classes=heart,flag&n=2&seed=3&${small}&device=wasm`);
+    expect(await ended(page)).toMatch(/^Drew 2 images in .*, 6 steps\.$/);
+    expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+    expect(await page.textContent("#device-name")).toMatch(/^WASM, \d thread/);
+    const labels = ["heart", "flag"].map((name) => sampler.config.classes.indexOf(name));
+    const expected = await last(sampler.sample({ labels, seed: 3, iterations: [2, 2] }));
+    expect(different(await pixelsOf(await saved(page, "#save-image")), expected.subarray(0, 3072))).toBe(0);
+    await page.check("#gallery input[value='1']");
+    const file = await saved(page, "#save-image");
+    expect(different(await pixelsOf(file), expected.subarray(3072))).toBe(0);
+    expect((await sharp(file).metadata()).comments).toContainEqual({ keyword: "Seed", text: "3" });
+    expect(page.url()).toMatch(/#classes=heart,flag&n=2&seed=3&iterations=2,2&device=wasm&image=2$/);
+  });
+
+  const stage = (canvas: string) =>
+    page.evaluate((id) => {
+      const { width, height } = document.querySelector<HTMLCanvasElement>(id)!;
+      const { data } = document
+        .querySelector<HTMLCanvasElement>(id)!
+        .getContext("2d")!
+        .getImageData(0, 0, width, height);
+      return {
+        filled: data.filter((value, i) => i % 4 === 3 && value > 0).length,
+        sum: data.reduce((a, b) => a + b, 0),
+      };
+    }, canvas);
+
+  it("goes back through the recursion, with the patches in the making outlined", async () => {
+    const whole = await stage("#pixels");
+    expect(whole.filled).toBe(1024);
+    expect((await stage("#overlay")).filled).toBe(0);
+    await page.focus("#scrubber");
+    await page.keyboard.press("Home");
+    expect(await page.textContent("#place")).toBe("Before the first step.");
+    expect((await stage("#pixels")).filled).toBe(0);
+    await page.keyboard.press("ArrowRight");
+    const words = "Level 1: step 1 of 2, 19 patches of 4×4. Level 2: step 1 of 2, 95 pixels.";
+    expect(await page.textContent("#place")).toBe(words);
+    expect(await page.getAttribute("#scrubber", "aria-valuetext")).toBe(`1 of 6. ${words}`);
+    expect((await stage("#pixels")).filled).toBe(95);
+    expect((await stage("#overlay")).filled).toBeGreaterThan(1000);
+    expect(page.url()).toMatch(/&step=1$/);
+    await page.click("#forward");
+    expect((await stage("#pixels")).filled).toBe(19 * 16);
+    await page.click("#play");
+    await page.waitForFunction(() => document.querySelector<HTMLInputElement>("#scrubber")!.value === "6");
+    expect(await stage("#pixels")).toEqual(whole);
+  });
+
+  it("shows what was expected of the pixel under the pointer, and all uncertainties as a picture", async () => {
+    await page.hover("#canvas", { position: { x: 100, y: 100 } });
+    await page.waitForSelector("#pixel .channel");
+    const words = await page.locator("#pixel .channel span").allTextContents();
+    expect(words.map((text) => text.split(" ")[0])).toEqual(["Red", "Green", "Blue"]);
+    for (const text of words) expect(text).toMatch(/^\w+ \d+: chance [\w .]+%, \d\.\d bits of uncertainty$/);
+    const before = await stage("#pixels");
+    await page.check("input[value=entropy]", { force: true });
+    expect((await stage("#pixels")).sum).not.toBe(before.sum);
+    await page.check("input[value=image]", { force: true });
+  });
+
+  it("redraws what is painted and keeps the rest to the byte, as a link that draws the same", async () => {
+    const original = await pixelsOf(await saved(page, "#save-image"));
+    await page.click("#paint");
+    const box = (await page.locator("#canvas").boundingBox())!;
+    const at = (x: number, y: number) =>
+      [box.x + ((x + 0.5) / 32) * box.width, box.y + ((y + 0.5) / 32) * box.height] as const;
+    await page.mouse.move(...at(9, 9));
+    await page.mouse.down();
+    await page.mouse.move(...at(18, 9), { steps: 12 });
+    await page.mouse.up();
+    expect(await page.textContent("#masked")).toMatch(/^\d+ of 1024 pixels are marked/);
+    await page.uncheck("#ring");
+    await page.fill("#count", "1");
+    await page.click("#redraw");
+    expect(await ended(page)).toMatch(/^Drew 1 image/);
+    const redrawn = await pixelsOf(await saved(page, "#save-image"));
+    const mask = Uint8Array.from({ length: 1024 }, (_, i) => {
+      const [x, y] = [i % 32, Math.floor(i / 32)];
+      return Number(x >= 8 && x <= 20 && y >= 8 && y <= 11);
+    });
+    const changed = [...redrawn].flatMap((value, i) => (value === original[i] ? [] : [Math.floor(i / 3)]));
+    expect(changed.length).toBeGreaterThan(20);
+    expect(changed.filter((pixel) => !mask[pixel])).toEqual([]);
+    const labels = [sampler.config.classes.indexOf("heart")];
+    const options = { labels, seed: 3, iterations: [2, 2] };
+    expect(different(redrawn, await last(edit(sampler, original, mask, options)))).toBe(0);
+
+    const other = await context.newPage();
+    await other.goto(page.url());
+    await ended(other);
+    expect(await other.textContent("#masked")).toBe(await page.textContent("#masked"));
+    expect(different(await pixelsOf(await saved(other, "#save-image")), redrawn)).toBe(0);
+    await other.close();
+    await page.click("#undo");
+    expect(different(await pixelsOf(await saved(page, "#save-image")), original)).toBe(0);
+  });
+
+  it("takes a picture of the user's, and says so when it is none", async () => {
+    const picture = await sharp({ create: { width: 90, height: 60, channels: 3, background: "#2060a0" } })
+      .png()
+      .toBuffer();
+    await page.setInputFiles("#upload", { name: "blue.png", mimeType: "image/png", buffer: picture });
+    await page.waitForFunction(() => document.querySelector("#status")!.textContent!.startsWith("blue.png is shown"));
+    const kept = await pixelsOf(await saved(page, "#save-image"));
+    expect([...kept.subarray(0, 3)]).toEqual([0x20, 0x60, 0xa0]);
+    await page.setInputFiles("#upload", { name: "no.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
+    await page.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
+    const sentence = "No.png is no picture that this browser can read; choose a PNG, JPEG or WebP.";
+    expect(await page.textContent("#error")).toBe(sentence);
+  });
+
+  it("can be used by keyboard alone: every control has a name, is reached in order and left again", async () => {
+    await page.evaluate(() => (document.activeElement as HTMLElement).blur());
+    const reached: string[] = [];
+    for (let i = 0; i < 80; i++) {
+      await page.keyboard.press("Tab");
+      const found = await page.evaluate(() => {
+        const element = document.activeElement as HTMLInputElement;
+        const labels = [...(element.labels ?? [])].map(({ textContent }) => textContent);
+        const name = element.ariaLabel ?? (labels.length > 0 ? labels.join(" ") : element.textContent);
+        const shown = element.matches(".chips input, .switch input, .gallery input")
+          ? element.nextElementSibling!
+          : element;
+        const { outlineStyle, outlineWidth } = getComputedStyle(shown);
+        return {
+          id: element.id || element.value || element.tagName,
+          name: name?.trim() ?? "",
+          outlined: outlineStyle !== "none" && Number.parseFloat(outlineWidth) >= 2,
+        };
+      });
+      if (found.id === "BODY" || (i > 0 && found.id === reached[0])) break;
+      expect(found.name, found.id).not.toBe("");
+      expect(found.outlined, `${found.id} shows that it has the focus`).toBe(true);
+      reached.push(found.id);
+    }
+    const order = [
+      "skip",
+      "count",
+      "seed",
+      "draw",
+      "canvas",
+      "play",
+      "scrubber",
+      "paint",
+      "upload",
+      "save-image",
+      "share",
+    ];
+    const places = order.filter((id) => id !== "play" && id !== "scrubber").map((id) => reached.indexOf(id));
+    expect(places, reached.join(" ")).toEqual([...places].sort((a, b) => a - b));
+    expect(places).not.toContain(-1);
+
+    await page.focus("#paint");
+    await page.keyboard.press("Enter");
+    await page.selectOption("#brush", "1");
+    await page.focus("#canvas");
+    await page.keyboard.press("ArrowLeft");
+    await page.keyboard.press(" ");
+    await page.keyboard.press("Shift+ArrowDown");
+    await page.keyboard.press(" ");
+    expect(await page.textContent("#masked")).toMatch(/^2 of 1024 pixels/);
+    expect(await page.textContent("#pixel")).toMatch(/^Row 21, column 16/);
+    await page.keyboard.press("Escape");
+    expect(await page.getAttribute("#paint", "aria-pressed")).toBe("false");
+    await page.focus("#redraw");
+    await page.keyboard.press("Enter");
+    expect(await ended(page)).toMatch(/^Drew 1 image/);
+  });
+
+  it("stops when it is told to and stays usable meanwhile", async () => {
+    await page.fill("#count", "8");
+    await page.evaluate(() => {
+      for (const field of document.querySelectorAll<HTMLInputElement>("#iterations input")) field.value = field.max;
+    });
+    await page.focus("#draw");
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => Number(document.querySelector<HTMLInputElement>("#scrubber")!.max) > 3);
+    await page.keyboard.press("Escape");
+    expect(await ended(page)).toMatch(/^Cancelled after \d+ steps\.$/);
+  });
+
+  it.each([
+    ["a phone", 360, 740],
+    ["a tablet", 768, 1024],
+  ])("fits the width of %s", async (_, width, height) => {
+    await page.setViewportSize({ width, height });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+    const small = await page.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>("button, .chips span, select, input[type=number]")]
+        .filter((element) => element.offsetParent && element.getBoundingClientRect().height < 24)
+        .map((element) => element.textContent),
+    );
+    expect(small).toEqual([]); // WCAG 2.2's least size of targets
+    await page.setViewportSize({ width: 1280, height: 900 });
+  });
+
+  it("works without a network after the first visit, and refuses a link that asks for what there is not", async () => {
+    await context.setOffline(true);
+    await open(page, `classes=haert&n=1&${small}&device=wasm`);
+    await page.reload();
+    await page.waitForFunction(() => document.querySelector("#status")!.textContent!.startsWith("Drew"));
+    const sentence = 'The link asks for the class "haert", which this model does not have; did you mean "heart"?';
+    expect(await page.textContent("#error")).toBe(sentence);
+    await context.setOffline(false);
+  });
+
+  it("gives an animation", async () => {
+    const file = await saved(page, "#save-animation");
+    expect(file.includes("acTL")).toBe(true);
+    expect((await sharp(file).metadata()).width).toBeGreaterThan(200);
+  });
+
+  it("checks WebGPU against WASM at the start and then draws on it as on WASM", async () => {
+    const own = await launch(softwareWebGpu);
+    try {
+      const on = await own.newPage();
+      on.setDefaultTimeout(patient);
+      await open(on, "classes=heart&n=1&seed=3&iterations=1,1&device=webgpu");
+      await ended(on);
+      expect(await on.textContent("#device-name")).toBe("WebGPU");
+      const reason = await on.textContent("#device-reason");
+      expect(reason).toMatch(/WebGPU was checked against WASM: \d+ of \d+ bytes equal/);
+      const labels = [sampler.config.classes.indexOf("heart")];
+      const expected = await last(sampler.sample({ labels, seed: 3, iterations: [1, 1] }));
+      expect(different(await pixelsOf(await saved(on, "#save-image")), expected) / 3072).toBeLessThan(0.02);
+    } finally {
+      await own.close();
+    }
+  });
+});

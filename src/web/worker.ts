@@ -1,0 +1,90 @@
+/** The thread that runs the model, so that the page never waits for it. Knows nothing of the page. */
+
+import { UserError } from "../core/errors.ts";
+import type { Sampler } from "../sample/sampler.ts";
+import { drawing, type Expectations, expectations } from "./drawing.ts";
+import { openModel } from "./opening.ts";
+import type { DrawRequest, FromWorker, StepRecord, ToWorker } from "./protocol.ts";
+
+declare const self: DedicatedWorkerGlobalScope;
+
+let sampler: Sampler | undefined;
+/** Of the last drawings, by their ids: the page can go back from one to what it came from. */
+const expected = new Map<number, Expectations>();
+const drawingsKept = 3;
+let stop = new AbortController();
+
+const send = (message: FromWorker): void => self.postMessage(message);
+
+self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
+  if (data.kind === "open") void open(data);
+  else if (data.kind === "draw") void draw(data.id, data.request);
+  else if (data.kind === "cancel") stop.abort();
+  else {
+    const distribution = expected.get(data.drawing)?.of(data.image, data.pixel);
+    send({ kind: "distribution", id: data.id, distribution });
+  }
+});
+
+async function open(wishes: Extract<ToWorker, { kind: "open" }>): Promise<void> {
+  try {
+    const opened = await openModel(wishes, (what, share) => send({ kind: "opening", what, share }));
+    sampler = opened.sampler;
+    send({ kind: "ready", config: sampler.config, device: opened.device });
+  } catch (error) {
+    send({ kind: "failed", message: sentence(error) });
+  }
+}
+
+/** Steps go out in groups, and what came in is read in between: steps on WASM leave no time for it by themselves. */
+const groupMilliseconds = 25;
+
+async function draw(id: number, request: DrawRequest): Promise<void> {
+  if (!sampler) throw new Error("draw: there is no model yet");
+  stop = new AbortController();
+  const { signal } = stop;
+  const started = performance.now();
+  let steps: StepRecord[] = [];
+  let sent = started;
+  let done = 0;
+  const flush = () => {
+    if (steps.length > 0) send({ kind: "steps", id, steps, done });
+    steps = [];
+  };
+  try {
+    const found = expectations(sampler.config, request.labels.length);
+    expected.set(id, found);
+    for (const old of expected.keys()) if (old <= id - drawingsKept) expected.delete(old);
+    for await (const taken of drawing(sampler, request, { signal, expected: found })) {
+      steps.push(taken.step);
+      ({ done } = taken);
+      if (performance.now() - sent < groupMilliseconds) continue;
+      flush();
+      await turn();
+      sent = performance.now();
+    }
+    flush();
+    send({ kind: "drawn", id, seconds: (performance.now() - started) / 1000, cancelled: false });
+  } catch (error) {
+    flush();
+    if (signal.aborted) send({ kind: "drawn", id, seconds: (performance.now() - started) / 1000, cancelled: true });
+    else send({ kind: "failed", id, message: sentence(error) });
+  }
+}
+
+/** Lets messages in; a timer would wait 4 ms. */
+const turn = (): Promise<void> =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.addEventListener("message", () => {
+      port1.close();
+      resolve();
+    });
+    port1.start();
+    port2.postMessage(undefined);
+  });
+
+function sentence(error: unknown): string {
+  if (error instanceof UserError) return error.message;
+  return `something went wrong: ${(error as Error).message?.split("\n")[0] ?? String(error)}`;
+}
