@@ -68,6 +68,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
   const context: RequestContext = { models, schemas: requestSchemas(limits), batchOf: room.batchOf, images };
   const document = openApiDocument({ version, limits });
   const created = Math.floor(Date.now() / 1000);
+  const turn = oneByOne();
   let stopping = false;
 
   const app = new Hono();
@@ -88,6 +89,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
   });
   const takingOn = async (_: Context, next: () => Promise<void>) => {
     if (stopping) throw new ApiError(503, "the server is stopping and takes on nothing new", { retryAfter: 10 });
+    await turn();
     await next();
   };
 
@@ -148,4 +150,13 @@ export function fractalServer(options: ServerOptions): FractalServer {
       metrics.dispose();
     },
   };
+}
+
+/**
+ * Resolves for one caller in each turn of the event loop: clients that were all told to come back in a second do, and
+ * nothing else should have to wait for every one of them.
+ */
+function oneByOne(): () => Promise<void> {
+  let turns = Promise.resolve();
+  return () => (turns = turns.then(() => new Promise((resolve) => setImmediate(resolve))));
 }
