@@ -23,7 +23,7 @@ interface Room {
   batch: number;
 }
 
-/** Counting a model's graphs takes milliseconds, so results are kept; clients choose the settings, so not for ever. */
+/** Counts of settings with fewer iterations are kept; clients choose them, so not for ever. */
 const keptMost = 256;
 
 export function capacity(models: readonly ServedModel[], { threads, memory, batch }: Room): Capacity {
@@ -40,34 +40,63 @@ export function capacity(models: readonly ServedModel[], { threads, memory, batc
     while (lanes > 1 && !fits()) lanes--;
     if (!fits()) samplingWithin(model.config, { ...wanted, batch: 1, lanes: 1 }, share); // says what it takes
   }
-  const known = new Map<string, number>();
-  const count = (model: ServedModel, settings: SamplingSettings): number => {
-    const bytes = (images: number) =>
-      samplingBytes(model.config, {
-        ...sizeOf(model, settings),
-        iterations: settings.iterations,
-        batch: images * lanes,
-        lanes,
-      });
-    let most = batch;
-    while (most > 1 && bytes(most) > share) most = Math.ceil(most / 2);
-    if (bytes(most) > share)
+  const most = (model: ServedModel, settings: Pick<SamplingSettings, "guidance" | "iterations">): number => {
+    const size = { ...sizeOf(model, settings), iterations: settings.iterations, lanes };
+    const bytes = (images: number) => samplingBytes(model.config, { ...size, batch: images * lanes });
+    let images = batch;
+    while (images > 1 && bytes(images) > share) images = Math.ceil(images / 2);
+    if (bytes(images) > share)
       throw new UserError(
         `iterations: so few take about ${byteCount(bytes(1))} of memory, and the server has ${byteCount(share)} for this model; ask for more iterations`,
       );
-    return most;
+    return images;
   };
+  // Counting graphs holds up all other requests, so what most settings take at most is counted here.
+  const bounds = new Map(
+    models.map((model) => [model, boundsOf(model, { batch, most: (settings) => most(model, settings) })]),
+  );
+  const known = new Map<string, number>();
   return {
     lanes,
     threads: Math.floor(threads / lanes),
     batchOf(model, settings) {
+      const bound = bounds
+        .get(model)!
+        .find(
+          ({ from, guided }) =>
+            (guided || settings.guidance === 1) && from.every((least, i) => settings.iterations[i] >= least),
+        );
+      if (bound) return bound.images;
       const key = `${model.name} ${settings.guidance !== 1} ${settings.iterations.join()}`;
       const before = known.get(key);
       if (before !== undefined) return before;
-      const found = count(model, settings);
+      const found = most(model, settings);
       if (known.size >= keptMost) known.delete(known.keys().next().value!);
       known.set(key, found);
       return found;
     },
   };
+}
+
+/** Settings that take no more than others do whose images side by side were counted. */
+interface Bound {
+  /** Fewer iterations take more at once, and so does guidance. */
+  from: readonly number[];
+  guided: boolean;
+  images: number;
+}
+
+/** All settings where there is room for the batch whatever they are; else the model's own and more iterations. */
+function boundsOf(
+  { config }: ServedModel,
+  { batch, most }: { batch: number; most: (settings: Pick<SamplingSettings, "guidance" | "iterations">) => number },
+): Bound[] {
+  const { guidance, iterations } = settingsOf({}, config);
+  const fewest = iterations.map(() => 1);
+  try {
+    if (most({ guidance: 2, iterations: fewest }) === batch) return [{ from: fewest, guided: true, images: batch }];
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+  }
+  return [{ from: iterations, guided: guidance !== 1, images: most({ guidance, iterations }) }];
 }
