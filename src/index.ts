@@ -15,7 +15,18 @@ export { externalModel } from "./files/external.ts";
 export { readModelFolder, writeModelFolder } from "./files/model.ts";
 export { drawnMask, edit, type EditOptions } from "./sample/edit.ts";
 export type { Known } from "./sample/known.ts";
-export { allButMask, centre, grownMask, halfMask, type Rectangle, rectangleMask, type Side } from "./sample/masks.ts";
+export {
+  allButMask,
+  centre,
+  type EditingTask,
+  editingTasks,
+  grownMask,
+  halfMask,
+  type Rectangle,
+  rectangleMask,
+  type Side,
+  taskMask,
+} from "./sample/masks.ts";
 export { type SamplingSize, samplingWithin } from "./sample/memory.ts";
 export { createSampler, type Frame, type SampleOptions, type Sampler } from "./sample/sampler.ts";
 export { dataRecord, fineTunedState, loadCheckpoint, saveCheckpoint, startingState } from "./train/checkpoint.ts";

@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import { helpOption } from "./engine.ts";
+import { addEditing } from "./evaluate-editing.ts";
 import { addFeatures } from "./evaluate-features.ts";
 import { addLikelihood } from "./evaluate-likelihood.ts";
 import { addMemorisation } from "./evaluate-memorisation.ts";
@@ -12,7 +13,7 @@ export function addEvaluate(program: Command): void {
     .command("evaluate")
     .summary("measure a model")
     .description(
-      "Measure a model: the likelihood of images, the quality of what it generates, and how much it learnt by heart.",
+      "Measure a model: the likelihood of images, the quality of what it generates, how much it learnt by heart, and how well edits fit.",
     )
     .addHelpOption(helpOption())
     .addHelpText(
@@ -22,5 +23,6 @@ export function addEvaluate(program: Command): void {
   addLikelihood(evaluate);
   addQuality(evaluate);
   addMemorisation(evaluate);
+  addEditing(evaluate);
   addFeatures(evaluate);
 }

@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { addConvert } from "./convert.ts";
 import { addDownload } from "./download.ts";
+import { addEdit } from "./edit.ts";
 import { addEvaluate } from "./evaluate.ts";
 import { addExport } from "./export.ts";
 import { addInit } from "./init.ts";
@@ -27,6 +28,7 @@ export function commandLine(): Command {
       "\nExamples:\n  fractalgen sample --class heart,face --out hearts.png\n  fractalgen train --data emoji --out runs/emoji\n  fractalgen sample --help",
     );
   addSample(program);
+  addEdit(program);
   addTrain(program);
   addEvaluate(program);
   addQuantize(program);

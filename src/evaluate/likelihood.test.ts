@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
+import { placedLevels } from "../config/model.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import { splitOf } from "../data/dataset.ts";
 import { nodeEngine } from "../engine/node.ts";
@@ -64,6 +65,17 @@ describe("of an AR model", async () => {
     expect(null0.map.reduce((a, b) => a + b, 0) / null0.map.length).toBeCloseTo(null0.bits, 5);
     expect((await ar.all({ conditional: true }))[0].bits).not.toBeCloseTo(null0.bits, 7);
   });
+
+  it("of what comes last in it, given the rest, is the same sum over those pixels", async () => {
+    const { imageSize: size, channels } = ar.config;
+    const lower = Uint8Array.from({ length: size ** 2 }, (_, at) => Number(at >= (size ** 2 * 3) / 4));
+    const [whole, parts] = [await ar.all(), await ar.all({ drawn: () => lower })];
+    parts.forEach(({ bits, map }, i) => {
+      const own = whole[i].map.map((value, at) => value * lower[Math.floor(at / channels)]);
+      map.forEach((value, at) => expect(value).toBeCloseTo(own[at], 4));
+      expect(bits).toBeCloseTo(own.reduce((a, b) => a + b) / (size ** 2 / 4) / channels, 5);
+    });
+  });
 });
 
 describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
@@ -82,6 +94,52 @@ describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
 
   it("an order predicts every pixel once", async () => {
     for (const { map } of await mar.all({ inOrder: true })) expect(map.every((bits) => bits > 0)).toBe(true);
+  });
+
+  it("of a part is that part's alone, however images are cut, and of all that of the image", async () => {
+    const { split } = mar;
+    const { imageSize: size, channels } = mar.config;
+    const disc = (index: number) =>
+      Uint8Array.from({ length: size ** 2 }, (_, at) =>
+        Number(Math.hypot((at % size) - 6.5 - index, Math.floor(at / size) - 7) < 4.2),
+      );
+    const found = await mar.all({ inOrder: true, drawn: disc });
+    found.forEach(({ map, bits, guiding, index }) => {
+      const drawn = disc(index);
+      map.forEach((value, at) => expect(value > 0).toBe(drawn[Math.floor(at / channels)] === 1));
+      const total = map.reduce((a, b) => a + b) / channels / drawn.reduce((a, b) => a + b);
+      expect(bits).toBeCloseTo(total, 5);
+      expect(guiding > 0).toBe(name.endsWith("guided"));
+    });
+    const cut = bitsOf(await mar.all({ inOrder: true, drawn: disc, batch: 5 }));
+    cut.forEach((bits, i) => expect(bits).toBeCloseTo(found[i].bits, 5));
+    const [one] = await mar.all({
+      inOrder: true,
+      drawn: () => new Uint8Array(size ** 2).fill(1),
+      from: split.count - 1,
+    });
+    expect(one).toEqual((await mar.all({ inOrder: true, from: split.count - 1 }))[0]);
+    await expect(mar.all({ drawn: disc })).rejects.toThrow(/an order/);
+  });
+
+  it("of one pixel is the loss graph's with nothing but it hidden", async () => {
+    const { config, split } = mar;
+    const { imageSize: size } = config;
+    const [x, y] = [6, 9];
+    const levels = placedLevels(config);
+    const plan = planPass(config, 1, (l, _, tokens) => {
+      const { size: square, patch, grid } = levels[l];
+      const place = Math.floor((y % square) / patch) * grid + Math.floor((x % square) / patch);
+      return Uint8Array.from({ length: tokens }, (_, at) => Number(at === place));
+    });
+    const { nats } = lossGraph(config);
+    const session = await engine.session(writeOnnx({ nats }, { weights: mar.weights }), { folder: mar.folder });
+    const labels = Int32Array.of(config.classes.length);
+    const result = await session.run(lossFeeds(config, { images: split.image(0), labels }, plan));
+    await session.dispose();
+    const expected = (result.nats.data as Float32Array).reduce((a, b) => a + b) / Math.LN2 / config.channels;
+    const one = Uint8Array.from({ length: size ** 2 }, (_, at) => Number(at === y * size + x));
+    expect((await mar.all({ inOrder: true, drawn: () => one }))[0].bits).toBeCloseTo(expected, 5);
   });
 
   it.each([false, true])("does not depend on how images are cut (in order: %s)", async (inOrder) => {

@@ -36,13 +36,15 @@ export interface LikelihoodOptions {
   keepMemory?: boolean;
   /** Images before this one are left out: they were done before. */
   from?: number;
+  /** Only these pixels of each image, [S, S] of 1 or 0, given all others, which come first in the order; not for estimates. */
+  drawn?: (index: number) => Uint8Array;
   signal?: AbortSignal;
 }
 
 export interface ImageLikelihood {
   index: number;
   label: number;
-  /** Bits per dimension: of all values, and of each channel's. */
+  /** Bits per dimension: of all values that are predicted, and of each channel's. */
   bits: number;
   channels: number[];
   /** Bits per dimension that guiding pixels take beside, 0 where there are none. */
@@ -79,6 +81,8 @@ export async function* likelihoods(
   const { inOrder = false, conditional = false, seed = 0, batch = 64, from = 0, keepMemory, signal } = options;
   const passes = likelihoodOf(config, options) === "exact" ? 1 : (options.passes ?? 1);
   const { imageSize: size, channels, classes } = config;
+  if (options.drawn && likelihoodOf(config, options) === "estimate")
+    throw new Error("likelihoods: an estimate hides patches at random; of a part it takes an order (inOrder)");
   const { each, likeliest } = lossGraph(config);
   const outputs = {
     pixels: each.pixels,
@@ -117,13 +121,14 @@ export async function* likelihoods(
   function finished(index: number, { map, guiding, breakdown }: Sum): ImageLikelihood {
     const bit = 1 / Math.LN2 / passes;
     const own = new Float64Array(channels);
+    const drawn = options.drawn?.(index).reduce((sum, one) => sum + one, 0) ?? size ** 2;
     map.forEach((nats, at) => (own[at % channels] += nats));
     return {
       index,
       label: split.labels[index],
-      bits: (own.reduce((a, b) => a + b) * bit) / bytes,
-      channels: Array.from(own, (nats) => (nats * bit) / size ** 2),
-      guiding: (guiding * bit) / bytes,
+      bits: (own.reduce((a, b) => a + b) * bit) / drawn / channels,
+      channels: Array.from(own, (nats) => (nats * bit) / drawn),
+      guiding: (guiding * bit) / drawn / channels,
       map: Float32Array.from(map, (nats) => nats * bit),
       breakdown,
     };
@@ -133,8 +138,8 @@ export async function* likelihoods(
     let waiting: View[] = [];
     for (let image = from; image < split.count; image++) {
       const views = Array.from({ length: passes }, (_, pass) => {
-        const view = estimateView(image, { seed, pass });
-        return inOrder ? viewsInOrder(config, image, view.key) : [view];
+        const view = { ...estimateView(image, { seed, pass }), drawn: options.drawn?.(image) };
+        return inOrder ? viewsInOrder(config, image, view) : [view];
       }).flat();
       const breakdown = options.breakdown ? emptyBreakdown(config) : undefined;
       sums.set(image, { map: new Float64Array(bytes), guiding: 0, breakdown, left: views.length });

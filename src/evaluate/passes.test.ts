@@ -26,7 +26,7 @@ const models: [string, ModelConfig][] = [
 function passOf(config: ModelConfig, { inOrder }: { inOrder: boolean }): Pass {
   const views = [0, 1].flatMap((image) => {
     const key = derive(seedKey(5), image);
-    return inOrder ? viewsInOrder(config, image, key) : [{ image, key }];
+    return inOrder ? viewsInOrder(config, image, { key }) : [{ image, key }];
   });
   return passOver(config, views, { inOrder });
 }

@@ -1,9 +1,9 @@
 /** Teacher-forced passes as index arrays: which squares are shown how much of themselves, and which pixels that predicts. */
 
-import { conditionsRead, type ModelConfig, placedLevels } from "../config/model.ts";
+import { conditionsRead, type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
 import { float32, type HostTensor, int32 } from "../core/arrays.ts";
 import { derive, type Key, permutation, uniform } from "../core/random.ts";
-import { directionsRead, neighbour } from "../model/plan.ts";
+import { directionsRead, marksIn, neighbour } from "../model/plan.ts";
 
 /**
  * One view of an image's first level. Without `masked` it is seen as an estimate needs it: of every MAR square as many
@@ -15,6 +15,8 @@ export interface View {
   /** Gives the orders and counts of this image's squares. */
   key: Key;
   masked?: number;
+  /** Of an order: the pixels that are predicted, [S, S] of 1 or 0. All others are known before, and so are their patches. */
+  drawn?: Uint8Array;
 }
 
 /** What a pass predicts, one entry each: the image, where in it, and how often it stands for others beside itself. */
@@ -48,15 +50,28 @@ interface Square {
   known: number;
   /** Of how many views of it this is which, counted down; nothing where there is one. */
   masked?: number;
+  drawn?: Uint8Array;
 }
 
-/** The views that one generation order of an image consists of: one for each patch of a MAR first level, else one. */
-export const viewsInOrder = (config: ModelConfig, image: number, key: Key): View[] => {
-  const [{ kind, tokens }] = placedLevels(config);
-  return kind === "ar"
-    ? [{ image, key }]
-    : Array.from({ length: tokens }, (_, i) => ({ image, key, masked: tokens - i }));
+/** The views that one generation order of an image consists of: one for each patch to predict of a MAR first level, else one. */
+export const viewsInOrder = (config: ModelConfig, image: number, { key, drawn }: Omit<View, "image">): View[] => {
+  const [level] = placedLevels(config);
+  if (level.kind === "ar") return [{ image, key, drawn }];
+  const count = toPredict({ x: 0, y: 0, drawn }, level, config).length;
+  return Array.from({ length: count }, (_, i) => ({ image, key, drawn, masked: count - i }));
 };
+
+/** The patches of a square in which anything is predicted. */
+function toPredict(
+  { x, y, drawn }: Pick<Square, "x" | "y" | "drawn">,
+  { tokens, grid, patch }: PlacedLevel,
+  { imageSize: size }: ModelConfig,
+): number[] {
+  const places = Array.from({ length: tokens }, (_, place) => place);
+  if (!drawn) return places;
+  const corner = (place: number) => (y + Math.floor(place / grid) * patch) * size + x + (place % grid) * patch;
+  return places.filter((place) => marksIn(drawn, corner(place), { size, side: patch }));
+}
 
 /** A pass over views, all with `masked` or none. Weighted nats add up to an image's over its views. */
 export function passOver(config: ModelConfig, views: readonly View[], { inOrder }: { inOrder: boolean }): Pass {
@@ -65,8 +80,10 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
   const squares: Predicted[] = [];
   let known: Int32Array[] = [];
   let rows: Square[] = views.map((view) => ({ ...view, x: 0, y: 0, weight: 1, row: 0, place: 0, known: 0 }));
-  levels.forEach(({ kind, tokens, grid, patch }, l) => {
-    squares.push(predicted(rows, tokens));
+  levels.forEach((level, l) => {
+    const { kind, tokens, grid, patch } = level;
+    const wanted = rows.map((square) => toPredict(square, level, config));
+    squares.push(predicted(rows, (row) => wanted[row].length));
     const count = conditionsRead(config, l);
     const mask = new Float32Array(rows.length * tokens);
     const below: Square[] = [];
@@ -84,10 +101,13 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
           masked: undefined,
         });
       if (kind === "ar") {
-        for (let place = 0; place < tokens; place++) add(place, square.weight, place);
+        // The graph takes all of them down; known ones stand for nothing.
+        for (let place = 0; place < tokens; place++)
+          add(place, !square.drawn || wanted[row].includes(place) ? square.weight : 0, place);
         return;
       }
-      const order = permutation(square.key, tokens);
+      let order = permutation(square.key, tokens);
+      if (square.drawn) order = order.filter((place) => wanted[row].includes(place)); // known ones would stand behind
       const masked = square.masked ?? 1 + Math.floor(uniform(square.key, 1_000_000) * tokens);
       for (const place of order.subarray(0, masked)) mask[row * tokens + place] = 1;
       if (inOrder) add(order[masked - 1], square.weight, tokens - masked);
@@ -101,9 +121,10 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
     const next = levels[l + 1];
     const repeated = inOrder && next?.kind === "mar";
     const taken = repeated
-      ? below.flatMap((square) =>
-          Array.from({ length: next.tokens }, (_, i) => ({ ...square, masked: next.tokens - i })),
-        )
+      ? below.flatMap((square) => {
+          const count = toPredict(square, next, config).length;
+          return Array.from({ length: count }, (_, i) => ({ ...square, masked: count - i }));
+        })
       : below;
     const around = directionsRead(count);
     const take = new Int32Array(taken.length * count);
@@ -122,13 +143,13 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
 
 const intsOf = (rows: readonly Square[], of: (square: Square) => number): Int32Array => Int32Array.from(rows, of);
 
-/** Of a square that is seen several times, the view of which all is hidden counts: its guiding pixel is one. */
-function predicted(rows: readonly Square[], tokens?: number): Predicted {
-  const counts = ({ masked }: Square) => masked === undefined || masked === tokens;
+/** Of a square that is seen several times, the first view counts, all that is to be predicted hidden: its guiding pixel is one. */
+function predicted(rows: readonly Square[], toCome?: (row: number) => number): Predicted {
+  const counts = ({ masked }: Square, row: number) => masked === undefined || masked === toCome?.(row);
   return {
     image: intsOf(rows, ({ image }) => image),
     x: intsOf(rows, ({ x }) => x),
     y: intsOf(rows, ({ y }) => y),
-    weight: Float64Array.from(rows, (square) => (counts(square) ? square.weight : 0)),
+    weight: Float64Array.from(rows, (square, row) => (counts(square, row) ? square.weight : 0)),
   };
 }

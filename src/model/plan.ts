@@ -233,3 +233,10 @@ export function takeNeighbours(
   }
   return { take: int32(take, [taken, count]), inverse: int32(inverse, [total, count]), taken };
 }
+
+/** Whether a mask of pixels marks anything in the square of `side` pixels whose first one is at `corner`; rows are `size` long. */
+export function marksIn(mask: Uint8Array, corner: number, { size, side }: { size: number; side: number }): boolean {
+  for (let at = corner, p = 0; p < side; p++, at += size)
+    for (let q = 0; q < side; q++) if (mask[at + q] !== 0) return true;
+  return false;
+}

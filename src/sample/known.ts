@@ -2,6 +2,7 @@
 
 import { type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
+import { marksIn } from "../model/plan.ts";
 import type { Squares } from "./draws.ts";
 
 export interface Known {
@@ -39,7 +40,7 @@ export function givenPatches(
       const left = x[row] + (place % grid) * patch;
       const top = y[row] + Math.floor(place / grid) * patch;
       const corner = ((first + image[row]) * size + top) * size + left;
-      if (anyIn(mask, corner, { size, side: patch })) continue;
+      if (marksIn(mask, corner, { size, side: patch })) continue;
       const slot = row * tokens + place;
       masked[slot] = 0;
       let to = slot * width;
@@ -49,13 +50,6 @@ export function givenPatches(
             patches[to++] = values[c * 256 + images[(corner + p * size + q) * channels + c]];
     }
   return { patches, mask: masked };
-}
-
-/** Whether anything is to be drawn in the square of that side whose first pixel is at `corner`. */
-function anyIn(mask: Uint8Array, corner: number, { size, side }: { size: number; side: number }): boolean {
-  for (let at = corner, p = 0; p < side; p++, at += size)
-    for (let q = 0; q < side; q++) if (mask[at + q] !== 0) return true;
-  return false;
 }
 
 /** Images as they begin: known pixels, and grey (128) where something is drawn. */
@@ -103,7 +97,7 @@ export function checkKnown(config: ModelConfig, { images, mask }: Known, count: 
     );
   for (let image = 0; image < count; image++) {
     const own = mask.subarray(image * each, (image + 1) * each);
-    if (!anyIn(own, 0, { size, side: size }))
+    if (!marksIn(own, 0, { size, side: size }))
       throw new UserError("mask: nothing is to be drawn; mark at least one pixel to be drawn anew");
     placedLevels(config).forEach((level, l) => level.kind === "ar" && checkRaster(own, level, { size, l }));
   }
@@ -120,10 +114,10 @@ function checkRaster(
       let drawing = false;
       for (let place = 0; place < tokens; place++) {
         const [x, y] = [left + (place % grid) * patch, top + Math.floor(place / grid) * patch];
-        const drawn = anyIn(mask, y * size + x, { size, side: patch });
-        if (drawing && !drawn && anyIn(mask, top * size + left, { size, side: square }))
+        const drawn = marksIn(mask, y * size + x, { size, side: patch });
+        if (drawing && !drawn && marksIn(mask, top * size + left, { size, side: square }))
           throw new UserError(
-            `mask: level ${l + 1} of this model is autoregressive and only goes on from what stands before, row by row, so the mask has to keep the upper part of the image and redraw all below it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${x},${y} is kept after drawn ones; take such a mask, or a model of MAR levels, which follow any`,
+            `mask: level ${l + 1} of this model is autoregressive and only goes on from what stands before, row by row, so ${l === 0 ? "the mask" : `in each square of ${square}x${square} pixels that it touches the mask`} has to keep an upper part and redraw all below it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${x},${y} is kept after drawn ones; take such a mask, or a model of MAR levels, which follow any`,
           );
         drawing ||= drawn;
       }

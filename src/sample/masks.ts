@@ -63,3 +63,20 @@ export function grownMask(
   });
   return grown;
 }
+
+/** What is drawn anew: a hole, a half, all around the centre, or a region as another class. */
+export const editingTasks = ["inpaint", "outpaint", "uncrop", "class"] as const;
+export type EditingTask = (typeof editingTasks)[number];
+
+/**
+ * The usual mask of a task: a square in the middle of `extent` pixels a side (half the image unless given) is drawn
+ * (inpaint, class) or kept (uncrop); the half at `given` is kept (outpaint).
+ */
+export function taskMask(
+  size: number,
+  task: EditingTask,
+  { extent = Math.floor(size / 2), given = "left" }: { extent?: number; given?: Side } = {},
+): Uint8Array {
+  if (task === "outpaint") return halfMask(size, given);
+  return (task === "uncrop" ? allButMask : rectangleMask)(size, centre(size, extent));
+}

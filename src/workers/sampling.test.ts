@@ -53,6 +53,34 @@ describe("sampling on three threads", () => {
     }
   });
 
+  it("gives the edited images of one thread, each of its own mask and seed, and frames that finish each pixel once", async () => {
+    const { imageSize: size, channels } = config;
+    const mask = Uint8Array.from({ length: 5 * size ** 2 }, (_, at) =>
+      Number(at % (3 + Math.floor(at / size ** 2)) > 1),
+    );
+    const images = Uint8Array.from({ length: mask.length * channels }, (_, at) => (at * 37) % 256);
+    for (const batch of [5, 2]) {
+      const given = { ...options, batch, guidance: 2, seed: [1, 2, 3, 4, 5], known: { images, mask } };
+      const [many, single] = [await drawn(three, given), await drawn(one, given)];
+      expect(many.images).toEqual(single.images);
+      expect(many.frames.at(-1)!.done).toBeCloseTo(1, 12);
+      const times = new Uint8Array(mask.length);
+      for (const { finished, images: shown } of many.frames) {
+        if (finished.side === 1)
+          finished.image.forEach((image, i) => times[(image * size + finished.y[i]) * size + finished.x[i]]++);
+        const expected = many.images.map((byte, at) => {
+          const pixel = Math.floor(at / channels);
+          return mask[pixel] === 0 || times[pixel] > 0 ? byte : 128;
+        });
+        expect(Buffer.compare(shown, expected)).toBe(0);
+      }
+      expect(times).toEqual(mask);
+    }
+    const keptWhole = { images, mask: mask.fill(0, 0, size ** 2) };
+    await expect(drawn(three, { ...options, known: keptWhole })).rejects.toThrow(/^mask: nothing is to be drawn/);
+    expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
+  });
+
   it("stops when told to, and draws again after that", async () => {
     const stopped = new AbortController();
     const stream = three.sample({ ...options, signal: stopped.signal });

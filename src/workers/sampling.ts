@@ -80,6 +80,7 @@ export function parallelSampler(
       async function* drawAll(all: readonly Lane[]): AsyncGenerator<Frame> {
         const pixels = (from: number, to: number) => pixelsDrawn(config, { from, to, known });
         const total = pixels(0, labels.length);
+        let before = 0; // pixels of the batches that are done
         for (let from = 0; from < labels.length; from += batch) {
           const count = Math.min(batch, labels.length - from);
           signal?.throwIfAborted();
@@ -107,9 +108,12 @@ export function parallelSampler(
               }
               signal?.throwIfAborted();
               if (frames.length === 0) break;
-              for (const { bytes, finished } of frames) if (bytes) putPixels(images, bytes, { ...finished, config });
-              const done = (pixels(0, from) + parts.reduce((sum, part) => sum + part.done(), 0)) / total;
-              for (const frame of joined(frames)) yield { ...frame, done, images };
+              const done = (before + parts.reduce((sum, part) => sum + part.done(), 0)) / total;
+              for (const alike of ofOneStep(frames)) {
+                for (const { bytes, finished } of alike) if (bytes) putPixels(images, bytes, { ...finished, config });
+                const { level, step, steps } = alike[0];
+                yield { level, step, steps, finished: joined(alike.map(({ finished }) => finished)), done, images };
+              }
             }
           } finally {
             signal?.removeEventListener("abort", stop);
@@ -117,6 +121,7 @@ export function parallelSampler(
             stop();
             for (const part of parts) await part.rest();
           }
+          before += pixels(from, from + count);
         }
       }
     },
@@ -156,22 +161,17 @@ function drawnBy(lane: Lane, { first, pixels }: { first: number; pixels: number 
   return part;
 }
 
-/** The lanes' frames as one where they tell of the same step, in the order of images; as they are where they do not. */
-function joined(frames: readonly SamplingFrame[]): Omit<Frame, "done" | "images">[] {
+/** Frames together where all tell of the same step, else one by one. */
+function ofOneStep(frames: readonly SamplingFrame[]): (readonly SamplingFrame[])[] {
   const [{ level, step, steps }] = frames;
   const same = frames.every((frame) => frame.level === level && frame.step === step && frame.steps === steps);
-  if (!same) return frames.map(({ level, step, steps, finished }) => ({ level, step, steps, finished }));
-  const all = (of: (part: Frame["finished"]) => Int32Array) =>
-    Int32Array.from(frames.flatMap(({ finished }) => [...of(finished)]));
-  const { side } = frames[0].finished;
-  return [
-    {
-      level,
-      step,
-      steps,
-      finished: { image: all(({ image }) => image), x: all(({ x }) => x), y: all(({ y }) => y), side },
-    },
-  ];
+  return same ? [frames] : frames.map((frame) => [frame]);
+}
+
+/** What the lanes' frames of one step finished, in the order of images. */
+function joined(parts: readonly Frame["finished"][]): Frame["finished"] {
+  const all = (of: (part: Frame["finished"]) => Int32Array) => Int32Array.from(parts.flatMap((part) => [...of(part)]));
+  return { image: all(({ image }) => image), x: all(({ x }) => x), y: all(({ y }) => y), side: parts[0].side };
 }
 
 /** Puts single pixels' bytes [K, C] where they belong in images [.., S, S, C]. */

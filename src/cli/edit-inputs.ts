@@ -1,0 +1,91 @@
+/** The image and the mask that `fractalgen edit` is given, brought to the model's size. */
+
+import { existsSync } from "node:fs";
+import { basename } from "node:path";
+import { type ModelConfig, placedLevels } from "../config/model.ts";
+import { UserError } from "../core/errors.ts";
+import { centerCrop, type Pixels } from "../data/crop.ts";
+import { decode, reasonOf, toChannels } from "../data/picture.ts";
+import { type EditingTask, editingTasks, rectangleMask, type Side, taskMask } from "../sample/masks.ts";
+
+export interface Original {
+  /** [S, S, C] bytes. */
+  image: Uint8Array;
+  /** Its own size, which a mask may have as well. */
+  width: number;
+  height: number;
+  /** What was done to bring it to the model's size, where anything was. */
+  note?: string;
+}
+
+/** An image in the model's size and channels: the largest square in its middle, scaled down, as training data are. */
+export async function readOriginal(path: string, { imageSize: size, channels }: ModelConfig): Promise<Original> {
+  const pixels = await decoded(path, "--image");
+  const { width, height } = pixels;
+  if (Math.min(width, height) < size)
+    throw new UserError(
+      `--image: ${path} has ${width}x${height} pixels, but the model draws ${size}x${size}; give an image at least as large`,
+    );
+  const note =
+    width === size && height === size
+      ? undefined
+      : `${path} has ${width}x${height} pixels; its centre was brought to the model's ${size}x${size}`;
+  return { image: Uint8Array.from(centerCrop(toChannels(pixels, channels), size).data), width, height, note };
+}
+
+export interface MaskFlags {
+  task: EditingTask;
+  mask?: string;
+  given?: Side;
+  extent?: number;
+}
+
+/** The mask [S, S] that `--mask` says, or that of the task; 1 is drawn anew. */
+export async function readMask(
+  { task, mask, given, extent }: MaskFlags,
+  config: ModelConfig,
+  original: Original,
+): Promise<Uint8Array> {
+  const { imageSize: size } = config;
+  const tasks = editingTasks.filter((name) => name !== "outpaint").join(", ");
+  if (given !== undefined && (task !== "outpaint" || mask !== undefined))
+    throw new UserError("--given: only --task outpaint has a half that is given, and only without --mask");
+  if (extent !== undefined && (task === "outpaint" || mask !== undefined))
+    throw new UserError(`--extent: only ${tasks} have a square in the middle, and only without --mask`);
+  if (extent !== undefined && extent > size)
+    throw new UserError(`--extent: expected at most the image's ${size} pixels, got ${extent}`);
+  if (mask === undefined) return taskMask(size, task, { extent, given: given ?? usuallyGiven(config) });
+  if (/^\s*-?\d+(\s*,\s*-?\d+)*\s*$/.test(mask) && !existsSync(mask)) {
+    const [x, y, width, height, ...more] = mask.split(",").map(Number);
+    if (height === undefined || more.length > 0)
+      throw new UserError(`--mask: expected x,y,width,height in pixels or the name of an image, got "${mask}"`);
+    return rectangleMask(size, { x, y, width, height });
+  }
+  return maskOf(await decoded(mask, "--mask"), { path: mask, size, original });
+}
+
+/** AR levels can only go on from what is above. */
+export const usuallyGiven = (config: ModelConfig): Side =>
+  placedLevels(config).some(({ kind }) => kind === "ar") ? "top" : "left";
+
+/** White is drawn anew, and so is what is transparent. A mask of the image's own size takes the way that the image took. */
+function maskOf(
+  pixels: Pixels,
+  { path, size, original: { width, height } }: { path: string; size: number; original: Original },
+): Uint8Array {
+  const own = pixels.width === width && pixels.height === height;
+  if (!own && !(pixels.width === size && pixels.height === size))
+    throw new UserError(
+      `--mask: expected ${size}x${size} pixels, the model's size${width === size && height === size ? "" : `, or ${width}x${height}, the image's`}, got ${path} with ${pixels.width}x${pixels.height}`,
+    );
+  return centerCrop(toChannels(pixels, 1), size).data.map((luma) => Number(luma >= 128));
+}
+
+async function decoded(path: string, option: string): Promise<Pixels> {
+  if (!existsSync(path)) throw new UserError(`${option}: there is no file ${path}`);
+  try {
+    return await decode({ file: path });
+  } catch (error) {
+    throw new UserError(`${option}: ${basename(path)} ${reasonOf(error)}; expected a PNG, JPEG or WebP image`);
+  }
+}

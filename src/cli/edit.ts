@@ -1,0 +1,190 @@
+/** `fractalgen edit`: variants of an image, a part of which is drawn anew. */
+
+import { basename } from "node:path";
+import { type Command, Option } from "commander";
+import type { ModelConfig } from "../config/model.ts";
+import { UserError } from "../core/errors.ts";
+import { toChannels } from "../data/picture.ts";
+import { writeFileAtomic } from "../files/atomic.ts";
+import { gridPng } from "../pictures/grid.ts";
+import { drawnMask, edit as editImage } from "../sample/edit.ts";
+import { editingTasks, sides } from "../sample/masks.ts";
+import {
+  addDrawingOptions,
+  checkOutputs,
+  drawImages,
+  type DrawingFlags,
+  nameOf,
+  report,
+  writeEach,
+} from "./drawing.ts";
+import { type MaskFlags, readMask, readOriginal } from "./edit-inputs.ts";
+import { findModel, parseClasses, shippedModels } from "./models.ts";
+import { addSamplingOptions, type SamplingFlags, type SamplingSettings, settingsOf } from "./sampling-options.ts";
+import { collected, filled, oneOf, whole } from "./values.ts";
+import { version } from "./version.ts";
+
+interface EditFlags extends SamplingFlags, DrawingFlags, MaskFlags {
+  model: string;
+  image: string;
+  class?: string;
+  ring: number;
+}
+
+/** A class that is to show against all that is kept has to count for more than the models' own guidance makes it. */
+const classGuidance = 4;
+
+export function addEdit(program: Command): void {
+  const ships = shippedModels();
+  const command = program
+    .command("edit")
+    .summary("redraw a part of an image")
+    .description(
+      "Redraw a part of an image: fill a hole (inpaint), go on from a half (outpaint) or from the centre (uncrop), or redraw a region as another class. All other pixels stay to the byte. Models with AR levels only go on from an upper part.",
+    )
+    .optionsGroup("What is drawn anew:")
+    .requiredOption("--image <file>", "the image; of another size, its centre is brought to the model's", filled)
+    .addOption(
+      new Option("--task <name>", "the usual mask of a task, and for class the class that is asked for")
+        .choices(editingTasks)
+        .default("inpaint")
+        .argParser(oneOf(editingTasks)),
+    )
+    .option("--mask <file|x,y,w,h>", "an image, white is drawn anew, or a rectangle in pixels of the model", filled)
+    .option(
+      "--extent <n>",
+      "side of the square in the middle that is drawn or, to uncrop, kept (default: half the image)",
+      whole({ least: 1 }),
+    )
+    .addOption(
+      new Option("--given <side>", "the half that is given, to outpaint (default: left; top where there are AR levels)")
+        .choices(sides)
+        .argParser(oneOf(sides)),
+    )
+    .addOption(
+      new Option("--ring [n]", "redraw so many of the first level's patches around it as well, which hides seams")
+        .preset("1")
+        .default(0)
+        .argParser(whole({ least: 0, most: 4096 })),
+    )
+    .optionsGroup("With what:")
+    .option(
+      "--model <dir|name>",
+      ships.length > 0 ? `a model folder, or one that ships: ${ships.join(", ")}` : "a model folder",
+      filled,
+      "emoji",
+    )
+    .option(
+      "--class <names>",
+      "classes by name or number, comma-separated; variants take them in turn (default: none, what is kept decides)",
+      collected,
+    )
+    .option("-n, --count <n>", "how many variants", whole({ least: 1, most: 100_000 }), 4)
+    .option(
+      "--seed <n>",
+      "the same seed, image, mask and options give the same variants",
+      whole({ least: 0, most: Number.MAX_SAFE_INTEGER }),
+      0,
+    )
+    .optionsGroup(
+      `How they are drawn (default: as the model says; guidance of at least ${classGuidance} for a class change):`,
+    );
+  addDrawingOptions(addSamplingOptions(command), {
+    out: "out/edited.png",
+    columns: "one row, or about as many as rows",
+  })
+    .addHelpText(
+      "after",
+      "\nExamples:\n  fractalgen edit --image photo.png --mask mask.png --class animal -n 4 --out edited.png\n  fractalgen edit --image photo.png --mask 8,8,16,12 --ring --each variants/\n  fractalgen edit --image photo.png --task outpaint --given top --model runs/photos\n  fractalgen edit --image face.png --task class --class heart --guidance 6",
+    )
+    .action(edit);
+}
+
+async function edit(flags: EditFlags): Promise<void> {
+  const model = await findModel(flags.model);
+  const { config } = model;
+  const { imageSize: size, channels } = config;
+  const { labels, names } = labelsOf(flags, config);
+  const settings = settingsFor(flags, config);
+  const original = await readOriginal(flags.image, config);
+  const mask = await asOptions(async () =>
+    drawnMask(config, await readMask(flags, config, original), { ring: flags.ring }),
+  );
+  const shown = flags.count + 2;
+  const grid = { count: shown, size, channels, columns: flags.columns ?? (shown <= 8 ? shown : undefined) };
+  const captions = ["original", "given", ...names];
+  checkOutputs(flags, { ...grid, labels: captions });
+  if (original.note !== undefined && !flags.json) console.error(original.note);
+  const { seed } = flags;
+  const drawn = await drawImages(model, { ...flags, ...settings }, (sampler, running) =>
+    editImage(sampler, original.image, mask, { labels, seed, ...settings, ...running }),
+  );
+  if (!drawn) return;
+
+  const share = mask.reduce((a, b) => a + b, 0) / mask.length;
+  const text = (label: string, index?: number) => ({
+    Software: `fractalgen ${version}`,
+    Model: nameOf(model),
+    Class: label,
+    Seed: String(seed),
+    ...(index === undefined ? { Count: String(flags.count) } : { Index: String(index) }),
+    Image: basename(flags.image),
+    Task: flags.task,
+    Options: JSON.stringify({ ...settings, ...maskOptions(flags), device: drawn.device }),
+  });
+  const all = Buffer.concat([original.image, hatched(original.image, mask, config), drawn.images]);
+  const inTurn = [...new Set(names)].join(",");
+  await writeFileAtomic(flags.out, await gridPng(all, { ...grid, labels: captions, text: text(inTurn) }));
+  const each =
+    flags.each === undefined ? undefined : await writeEach(flags.each, drawn.images, { config, names, text });
+  await drawn.film?.write(drawn.images);
+  const { task, image } = flags;
+  report(flags, drawn, { each, image, task, drawn: share, classes: names, seed, ...maskOptions(flags), ...settings });
+}
+
+const noClass = "no class";
+
+/** The variants' labels; without a class the null class, which training has dropped labels for. */
+function labelsOf({ class: text, count, task }: EditFlags, { classes }: ModelConfig) {
+  if (text === undefined && task === "class")
+    throw new UserError(
+      `--class: say as which class to redraw the region, for example ${classes.slice(0, 3).join(", ")}`,
+    );
+  const own = text === undefined ? [classes.length] : parseClasses(text, classes);
+  const labels = Array.from({ length: count }, (_, i) => own[i % own.length]);
+  return { labels, names: labels.map((label) => classes[label] ?? noClass) };
+}
+
+function settingsFor(flags: EditFlags, config: ModelConfig): SamplingSettings {
+  const settings = settingsOf(flags, config);
+  if (flags.guidance !== undefined && flags.class === undefined && flags.guidance !== 1)
+    throw new UserError("--guidance: it makes a class count for more, so it needs --class");
+  if (flags.class === undefined) return { ...settings, guidance: 1 };
+  if (flags.task !== "class" || flags.guidance !== undefined) return settings;
+  return { ...settings, guidance: Math.max(settings.guidance, classGuidance) };
+}
+
+const maskOptions = ({ mask, given, extent, ring }: EditFlags) => ({ mask, given, extent, ring });
+
+/** The library's sentences about a mask or an image, in the words of the command line. */
+async function asOptions<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(error.message.replace(/^(?=(mask|image|ring): )/, "--"));
+  }
+}
+
+/** What was given: in place of what is drawn anew, stripes of two colours that no image hides. */
+function hatched(image: Uint8Array, mask: Uint8Array, { imageSize: size, channels }: ModelConfig): Uint8Array {
+  const rgb = Uint8Array.of(224, 64, 160, 255, 200, 232);
+  const stripes = toChannels({ data: rgb, width: 2, height: 1, channels: 3 }, channels).data;
+  const width = Math.max(2, Math.round(size / 16));
+  return image.map((byte, at) => {
+    const pixel = Math.floor(at / channels);
+    if (mask[pixel] === 0) return byte;
+    const stripe = Math.floor(((pixel % size) + Math.floor(pixel / size)) / width) % 2;
+    return stripes[stripe * channels + (at % channels)];
+  });
+}
