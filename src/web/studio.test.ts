@@ -259,7 +259,8 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
       });
       if (found.id === "BODY" || (i > 0 && found.id === reached[0])) break;
       expect(found.name, found.id).not.toBe("");
-      expect(found.outlined, `${found.id} shows that it has the focus`).toBe(true);
+      // The first was not reached by keyboard.
+      if (i > 0) expect(found.outlined, `${found.id} shows that it has the focus`).toBe(true);
       reached.push(found.id);
     }
     const order = [
@@ -325,8 +326,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
 
   it("works without a network after the first visit, and refuses a link that asks for what there is not", async () => {
     await context.setOffline(true);
-    await open(page, `classes=haert&n=1&${small}&device=wasm`);
-    await page.reload();
+    await open(page, `classes=haert&n=1&${small}&device=wasm`); // of another address the page begins again by itself
     await page.waitForFunction(() => document.querySelector("#status")!.textContent!.startsWith("Drew"));
     const sentence = 'The link asks for the class "haert", which this model does not have; did you mean "heart"?';
     expect(await page.textContent("#error")).toBe(sentence);
