@@ -1,11 +1,12 @@
-/** `fractalgen edit` on the shipped model and on tiny random ones: what it keeps and writes, and what it says of mistakes. */
+/**
+ * `fractalgen edit` on the shipped model and on tiny random ones: what it keeps and writes, and what it says of mistakes.
+ * Ctrl-C and the preview are those of `sample`, in one file for both, and are tested there.
+ */
 
-import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
@@ -156,22 +157,4 @@ describe("a mistake gets one sentence and exit code 2:", () => {
     expect(err.trim().split("\n")).toHaveLength(1);
     expect(existsSync(at("never.png"))).toBe(false);
   });
-});
-
-it("stops at Ctrl-C and writes nothing", async () => {
-  const main = fileURLToPath(new URL("./main.ts", import.meta.url));
-  const out = at("stopped.png");
-  const args = ["--import", "tsx", main, "edit", "--model", mar, "--image", image, "-n", "40000", "--out", out];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
-  let err = "";
-  child.stderr.on("data", (part) => {
-    err += part;
-    if (/%/.test(String(part))) child.kill("SIGINT");
-  });
-  const code = await new Promise((resolve) => {
-    child.on("close", resolve);
-  });
-  expect(err).toMatch(/stopped; nothing was written/);
-  expect(code).toBe(130);
-  expect(existsSync(out)).toBe(false);
 });

@@ -62,9 +62,9 @@ export function addEdit(program: Command): void {
         .argParser(oneOf(sides)),
     )
     .addOption(
-      new Option("--ring [n]", "redraw so many of the first level's patches around it as well, which hides seams")
+      new Option("--ring [n]", "redraw so many of the first level's patches around it as well, which softens the seam")
         .preset("1")
-        .default(0)
+        .default(0, "none")
         .argParser(whole({ least: 0, most: 4096 })),
     )
     .optionsGroup("With what:")

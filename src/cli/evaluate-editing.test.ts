@@ -9,21 +9,21 @@ import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { startingState } from "../train/checkpoint.ts";
+import { plannedRows } from "./evaluate-editing.ts";
 import { run } from "./program.ts";
 
 let folder = "";
 const at = (name: string) => join(folder, name);
 
-async function tiny(name: string, kind: "mar" | "ar"): Promise<void> {
-  const size = { width: 16, depth: 1, heads: 2 };
+const size = { width: 16, depth: 1, heads: 2 };
+const configOf = (kind: "mar" | "ar") => {
   const levels = [
     { kind, patch: 2, ...size },
     { kind, patch: 1, ...size },
     { kind: "pixel", ...size },
   ];
-  const config = parseModelConfig({ name, imageSize: 8, classes: ["pictures"], levels }, "the test");
-  await writeModelFolder(at(name), config, startingState(config, 3, { ema: 0 }).values);
-}
+  return parseModelConfig({ name: kind, imageSize: 8, classes: ["pictures"], levels }, "the test");
+};
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "fractalgen-evaluate-editing-"));
@@ -34,54 +34,66 @@ beforeAll(async () => {
       .png()
       .toFile(at(`pictures/${i}.png`));
   }
-  await Promise.all([tiny("mar", "mar"), tiny("ar", "ar")]);
+  await writeModelFolder(at("mar"), configOf("mar"), startingState(configOf("mar"), 3, { ema: 0 }).values);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function editing(model: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: "", err: "" };
+it("measures seams and bits without and with a ring", async () => {
+  const said: string[] = [];
   const spies = [
-    vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
-    vi.spyOn(console, "error").mockImplementation((line: string) => void (said.err += `${line}\n`)),
+    vi.spyOn(console, "log").mockImplementation((line: string) => void said.push(line)),
     vi.spyOn(process.stderr, "write").mockImplementation(() => true),
   ];
   const data = ["--data", at("pictures"), "--held-out", "0.5", "--cache", at("cache"), "--threads", "1"];
   try {
-    return { code: await run(["evaluate", "editing", "--model", at(model), ...data, ...args]), ...said };
+    const args = ["--model", at("mar"), ...data, "--task", "outpaint", "--given", "bottom", "--json"];
+    expect(await run(["evaluate", "editing", ...args])).toBe(0);
   } finally {
     for (const spy of spies) spy.mockRestore();
   }
-}
-
-it("measures seams and bits of three tasks, each without and with a ring", async () => {
-  const { code, out } = await editing("mar", "--json");
-  expect(code).toBe(0);
-  const { rows, images, classes } = JSON.parse(out);
-  expect([images, classes]).toEqual([2, true]);
-  expect(rows.map(({ task, ring, drawn }: Record<string, unknown>) => [task, ring, drawn])).toEqual([
-    ["inpaint", 0, 16 / 64],
-    ["inpaint", 1, 1],
-    ["outpaint", 0, 32 / 64],
-    ["outpaint", 1, 48 / 64],
-    ["uncrop", 0, 48 / 64],
-    ["uncrop", 1, 1],
-  ]);
-  for (const { ring, drawn, seam, originalSeam, toOriginal, atMask, bits, originalBits } of rows) {
-    expect(atMask === undefined).toBe(ring === 0);
-    if (drawn < 1) for (const { ratio } of [seam, originalSeam, toOriginal]) expect(ratio).toBeGreaterThan(0.1);
-    if (ring > 0) expect(atMask.seam.ratio).toBeGreaterThan(0.1);
+  const { rows, images, classes } = JSON.parse(said.join());
+  expect([images, classes, rows.length]).toEqual([2, true, 2]);
+  for (const [i, { task, ring, drawn, seam, originalSeam, toOriginal, atMask, bits, originalBits }] of rows.entries()) {
+    expect([task, ring, drawn]).toEqual(["outpaint", i, i === 0 ? 32 / 64 : 48 / 64]);
+    for (const { ratio } of [seam, originalSeam, toOriginal]) expect(ratio).toBeGreaterThan(0.1);
+    expect(atMask?.seam.ratio > 0.1).toBe(i === 1);
     // An untrained model finds all bytes about equally likely.
     for (const { bits: one, count } of [bits, originalBits]) expect([Math.round(one), count]).toEqual([8, 2]);
   }
 });
 
-it("leaves out what an AR model cannot follow, and says so", async () => {
-  const { code, out, err } = await editing("ar");
-  expect(code).toBe(0);
-  expect(err).toMatch(/^inpaint is left out: mask: .*\nuncrop is left out: mask: .*autoregressive/m);
-  expect(out).toMatch(/^ar: 2 held-out images of pictures edited with their classes, seed 0\n/);
-  expect(out).toMatch(/outpaint +50% +[\d.]+ ± .*\n {2}outpaint, ring of 1 +75% .*\n {4}at the mask's border /);
-  const asked = await editing("ar", "--task", "inpaint");
-  expect([asked.code, asked.out]).toEqual([2, ""]);
-  expect(asked.err).toMatch(/^error: mask: level 1 .*\n$/);
+const planned = (kind: "mar" | "ar", flags: Partial<Parameters<typeof plannedRows>[0]> = {}) =>
+  plannedRows({ ring: 1, json: true, ...flags }, configOf(kind)).map(({ task, ring, mask, asked }) => [
+    `${task} ${ring}`,
+    mask.reduce((a, b) => a + b, 0),
+    asked.reduce((a, b) => a + b, 0),
+  ]);
+
+it("plans three tasks with two masks each", () => {
+  expect(planned("mar")).toEqual([
+    ["inpaint 0", 16, 16],
+    ["inpaint 1", 64, 16],
+    ["outpaint 0", 32, 32],
+    ["outpaint 1", 48, 32],
+    ["uncrop 0", 48, 48],
+    ["uncrop 1", 64, 48],
+  ]);
+});
+
+it("leaves out what an AR model cannot follow, unless asked for it, and says so", () => {
+  const lower = [
+    ["outpaint 0", 32, 32],
+    ["outpaint 1", 48, 32],
+  ];
+  const said: string[] = [];
+  const spy = vi.spyOn(console, "error").mockImplementation((line: string) => void said.push(line));
+  expect(planned("ar", { json: false })).toEqual(lower);
+  spy.mockRestore();
+  expect(said.map((line) => line.slice(0, 30))).toEqual([
+    "inpaint is left out: mask: lev",
+    "uncrop is left out: mask: leve",
+  ]);
+  expect(() => planned("ar", { task: "inpaint" })).toThrow(/^mask: level 1 .*autoregressive/);
+  expect(() => planned("ar", { given: "left" })).toThrow(/^mask: level 1 .*autoregressive/);
+  expect(() => planned("mar", { extent: 8 })).toThrow(/^--extent: expected less than the image's 8 pixels, got 8/);
 });

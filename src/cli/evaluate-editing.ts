@@ -178,7 +178,10 @@ interface Planned {
 }
 
 /** Every mask is made before any work: an AR model may not follow it, and then a task that was not asked for is left out. */
-function plannedRows({ task, extent, given, ring, json }: EditingFlags, config: ModelConfig): Planned[] {
+export function plannedRows(
+  { task, extent, given, ring, json }: Pick<EditingFlags, "task" | "extent" | "given" | "ring" | "json">,
+  config: ModelConfig,
+): Planned[] {
   const { imageSize: size } = config;
   if (extent !== undefined && extent >= size)
     throw new UserError(`--extent: expected less than the image's ${size} pixels, got ${extent}`);

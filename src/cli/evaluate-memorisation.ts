@@ -106,7 +106,7 @@ async function memorisation(flags: MemorisationFlags): Promise<void> {
     open.push(network);
     const set = await found.open(engine, dataset);
     open.push(set);
-    const heldOut = partSet({ ...dataset, heldOut: evenly(dataset.heldOut, flags.count) }, "held-out");
+    const heldOut = partSet({ ...dataset, heldOut: evenly(dataset.heldOut, set.count) }, "held-out");
     const queries = {
       generated: await collect(engine, network, set, context),
       heldOut: await collect(engine, network, heldOut, context),

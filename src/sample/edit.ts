@@ -8,7 +8,7 @@ import { grownMask } from "./masks.ts";
 import type { Frame, SampleOptions, Sampler } from "./sampler.ts";
 
 export interface EditOptions extends Omit<SampleOptions, "known"> {
-  /** Draws this many more of the first level's patches around what the mask touches, which hides seams; 0 by default. */
+  /** Draws this many more of the first level's patches around what the mask touches, which softens the seam; 0 by default. */
   ring?: number;
 }
 

@@ -37,9 +37,11 @@ export function settingsForm(config: ModelConfig, onDevice: (device: DeviceWish)
     byId("iterations").append(make("label", {}, `Level ${l + 1}, of ${tokens} `, field));
     return field;
   });
+  let order: readonly number[] = []; // in which a link named the classes
   device.addEventListener("change", () => onDevice(device.value as DeviceWish));
   return {
     fill(settings) {
+      order = settings.classes;
       classes.forEach((box, label) => (box.checked = settings.classes.includes(label)));
       count.value = String(settings.count);
       seed.value = String(settings.seed);
@@ -51,7 +53,8 @@ export function settingsForm(config: ModelConfig, onDevice: (device: DeviceWish)
       device.value = settings.device;
     },
     read() {
-      const chosen = classes.flatMap((box, label) => (box.checked ? [label] : []));
+      const labels = new Set([...order, ...classes.keys()]);
+      const chosen = [...labels].filter((label) => classes[label].checked);
       classes[0].setCustomValidity(chosen.length > 0 ? "" : "Choose at least one class.");
       const wrong = steps.find((field) => !field.checkValidity());
       if (wrong) wrong.closest("details")!.open = true; // what is hidden cannot be pointed at

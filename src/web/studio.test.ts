@@ -1,21 +1,24 @@
 /** The studio as it is built, served from a folder by a plain file server, in a real browser. */
 
+import { execFile } from "node:child_process";
 import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import sharp from "sharp";
-import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder } from "../files/model.ts";
 import { findChromium, softwareWebGpu } from "../parity/chromium.ts";
 import { edit } from "../sample/edit.ts";
+import { rectangleMask } from "../sample/masks.ts";
 import { createSampler, type Sampler } from "../sample/sampler.ts";
+import { defaultSettings, writeAddress } from "./address.ts";
 
 const executablePath = findChromium();
 if (!executablePath) console.warn("The studio is not tested: there is no chromium or google-chrome in PATH");
@@ -30,6 +33,7 @@ const types: Record<string, string> = {
   ".wasm": "application/wasm",
 };
 
+let built = "";
 let server: Server;
 let address = "";
 let browser: Browser;
@@ -40,7 +44,13 @@ let sampler: Sampler;
 /** No headers but the type, as the plainest of hosts. */
 function serve(): Server {
   return createServer(({ url = "" }, response) => {
-    const path = join(folder, url.replace(/[?#].*/, "").replace(/^\/some\/folder\//, "")).replace(/\/$/, "/index.html");
+    const path = join(
+      folder,
+      url
+        .replace(/[?#].*/, "")
+        .replace(/^\/some\/folder\/$/, "/index.html")
+        .replace(/^\/some\/folder/, ""),
+    );
     if (!url.startsWith("/some/folder/") || !statSync(path, { throwIfNoEntry: false })?.isFile())
       return response.writeHead(404).end();
     response.writeHead(200, { "content-type": types[extname(path)] ?? "application/octet-stream" });
@@ -58,7 +68,9 @@ async function ended(on: Page): Promise<string> {
   await on.waitForFunction(() => {
     const text = (id: string) => document.querySelector(id)!.textContent!;
     return (
-      text("#error") !== "" || (/^(Drew|Cancelled)/.test(text("#status")) && !document.querySelector("#draw:disabled"))
+      text("#error") !== "" ||
+      (/^(Drew|Cancelled)/.test(text("#status")) &&
+        !document.querySelector("#draw[aria-disabled=true], #draw:disabled"))
     );
   });
   expect(await on.textContent("#error")).toBe("");
@@ -84,12 +96,16 @@ const different = (a: Uint8Array, b: Uint8Array) => a.reduce((sum, value, i) => 
 
 describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
   beforeAll(async () => {
-    await build({
-      root: join(root, "src/web"),
-      configFile: join(root, "vite.config.ts"),
-      logLevel: "error",
-      build: { outDir: folder },
-    });
+    // In a process of its own, for vitest's environment is not that of a build.
+    const program = join(root, "node_modules/vite/bin/vite.js");
+    const env = { ...process.env, NODE_ENV: "production" };
+    const options = { cwd: root, env, maxBuffer: 1e7 };
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      [program, "build", "--outDir", folder, "--emptyOutDir"],
+      options,
+    );
+    built = stdout;
     server = serve();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/some/folder/`;
@@ -105,6 +121,10 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     await sampler?.dispose();
     server?.close();
     rmSync(folder, { recursive: true, force: true });
+  });
+
+  it("is built below 1 MB after gzip without the runtime and the weights, and says so", () => {
+    expect(built).toMatch(/\b\d{2,3} kB after gzip without runtime and weights, of 1000 allowed/);
   });
 
   it("draws on WASM what the command line draws, from any folder, with threads where headers cannot be sent", async () => {
@@ -221,10 +241,10 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
   });
 
   it("can be used by keyboard alone: every control has a name, is reached in order and left again", async () => {
-    await page.evaluate(() => (document.activeElement as HTMLElement).blur());
+    await page.focus("#skip");
     const reached: string[] = [];
     for (let i = 0; i < 80; i++) {
-      await page.keyboard.press("Tab");
+      if (i > 0) await page.keyboard.press("Tab");
       const found = await page.evaluate(() => {
         const element = document.activeElement as HTMLInputElement;
         const labels = [...(element.labels ?? [])].map(({ textContent }) => textContent);
@@ -241,7 +261,8 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
       });
       if (found.id === "BODY" || (i > 0 && found.id === reached[0])) break;
       expect(found.name, found.id).not.toBe("");
-      expect(found.outlined, `${found.id} shows that it has the focus`).toBe(true);
+      // The first was not reached by keyboard.
+      if (i > 0) expect(found.outlined, `${found.id} shows that it has the focus`).toBe(true);
       reached.push(found.id);
     }
     const order = [
@@ -307,8 +328,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
 
   it("works without a network after the first visit, and refuses a link that asks for what there is not", async () => {
     await context.setOffline(true);
-    await open(page, `classes=haert&n=1&${small}&device=wasm`);
-    await page.reload();
+    await open(page, `classes=haert&n=1&${small}&device=wasm`); // of another address the page begins again by itself
     await page.waitForFunction(() => document.querySelector("#status")!.textContent!.startsWith("Drew"));
     const sentence = 'The link asks for the class "haert", which this model does not have; did you mean "heart"?';
     expect(await page.textContent("#error")).toBe(sentence);
@@ -321,19 +341,26 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect((await sharp(file).metadata()).width).toBeGreaterThan(200);
   });
 
-  it("checks WebGPU against WASM at the start and then draws on it as on WASM", async () => {
+  it("checks WebGPU against WASM at the start and then draws on it as on WASM", { timeout: 3 * patient }, async () => {
     const own = await launch(softwareWebGpu);
     try {
       const on = await own.newPage();
-      on.setDefaultTimeout(patient);
-      await open(on, "classes=heart&n=1&seed=3&iterations=1,1&device=webgpu");
+      on.setDefaultTimeout(3 * patient);
+      // By software it is slow, so a link to a redrawn part: four patches of a grey picture.
+      const { config } = sampler;
+      const [image, mask] = [new Uint8Array(3072).fill(90), rectangleMask(32, { x: 8, y: 8, width: 8, height: 8 })];
+      const labels = [config.classes.indexOf("heart")];
+      const wishes = { classes: labels, count: 1, seed: 3, iterations: [1, 1], edit: { image, mask } };
+      await open(on, writeAddress({ ...defaultSettings(config), ...wishes, device: "webgpu" }, config));
       await ended(on);
+      expect(await on.textContent("#device-reason")).toMatch(/WebGPU was checked against WASM: \d+ of \d+ bytes equal/);
       expect(await on.textContent("#device-name")).toBe("WebGPU");
-      const reason = await on.textContent("#device-reason");
-      expect(reason).toMatch(/WebGPU was checked against WASM: \d+ of \d+ bytes equal/);
-      const labels = [sampler.config.classes.indexOf("heart")];
-      const expected = await last(sampler.sample({ labels, seed: 3, iterations: [1, 1] }));
-      expect(different(await pixelsOf(await saved(on, "#save-image")), expected) / 3072).toBeLessThan(0.02);
+      const expected = await last(edit(sampler, image, mask, { labels, seed: 3, iterations: [1, 1] }));
+      const found = different(await pixelsOf(await saved(on, "#save-image")), expected);
+      console.log(
+        `WebGPU by software: ${192 - found} of 192 bytes as on the CPU; ${await on.textContent("#device-reason")}`,
+      );
+      expect(found / 192).toBeLessThan(0.1);
     } finally {
       await own.close();
     }

@@ -81,8 +81,14 @@ export function createStudio(client: Client, form: Form): Studio {
   /** What can be done now. */
   function enable(): void {
     const ended = !running && current !== undefined;
-    for (const id of ["draw", "next-seed"]) the("button", id).disabled = running;
-    the("button", "cancel").disabled = !running;
+    // Not disabled: the button that was just pressed keeps the focus.
+    for (const id of ["draw", "next-seed"]) {
+      the("button", id).disabled = false;
+      the("button", id).ariaDisabled = String(running);
+    }
+    const cancel = the("button", "cancel");
+    if (!running && document.activeElement === cancel) the("button", "draw").focus();
+    cancel.disabled = !running;
     for (const id of ["save-image", "save-all", "share"]) the("button", id).disabled = !ended;
     the("button", "save-animation").disabled = !ended || current!.recording.steps.length === 0;
     the("button", "redraw").disabled = !ended || !tools.mask.includes(1);
