@@ -38,9 +38,7 @@ async function start(): Promise<void> {
     the("progress", "progress").value = share ?? 0;
   });
   showDevice(client.device);
-  const wrong = byId("error").textContent;
   await createStudio(client, form).draw(settings);
-  if (wrong && !byId("error").textContent) byId("error").textContent = wrong;
 }
 
 function showDevice({ provider, threads, reason }: Device): void {

@@ -155,7 +155,7 @@ export function createStudio(client: Client, form: Form): Studio {
 
   async function draw(settings: Settings): Promise<void> {
     if (running) return;
-    complain();
+    if (current) complain(); // what was wrong with the link stays to be read while the first drawing goes on
     const { classes, count, edit, step } = settings;
     const previous = current;
     running = true;
