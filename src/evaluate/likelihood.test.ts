@@ -5,14 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
-import { placedLevels } from "../config/model.ts";
+import { parseModelConfig, placedLevels } from "../config/model.ts";
 import type { HostTensor } from "../core/arrays.ts";
+import { derive, seedKey } from "../core/random.ts";
 import { splitOf } from "../data/dataset.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { lossGraph } from "../model/loss.ts";
+import { modelParameters, startingValue } from "../model/parameters.ts";
 import { lossFeeds, planPass } from "../model/plan.ts";
 import { readCase } from "../parity/case.ts";
 import { type ImageLikelihood, likelihoodOf, type LikelihoodOptions, likelihoods } from "./likelihood.ts";
@@ -75,6 +77,55 @@ describe("of an AR model", async () => {
       map.forEach((value, at) => expect(value).toBeCloseTo(own[at], 4));
       expect(bits).toBeCloseTo(own.reduce((a, b) => a + b) / (size ** 2 / 4) / channels, 5);
     });
+  });
+});
+
+describe.each([
+  ["ar", "mar"],
+  ["mar", "ar", "mar"],
+  ["ar", "ar", "mar"],
+] as const)("of levels %s, %s, %s", (...kinds) => {
+  const levels = kinds.map((kind, l) => ({
+    kind,
+    patch: 2 ** (kinds.length - 1 - l),
+    width: 16,
+    depth: 1,
+    heads: 2,
+    ...(kind === "mar" && l > 0 ? { conditions: 1 } : {}),
+  }));
+  const config = parseModelConfig(
+    {
+      imageSize: 8,
+      channels: 1,
+      classes: ["any"],
+      levels: [...levels, { kind: "pixel", width: 16, depth: 1, heads: 2 }],
+    },
+    "the test",
+  );
+  const images = Uint8Array.from({ length: 2 * 64 }, (_, i) => (i * i * 7) % 256);
+  const split = splitOf({ images, labels: new Int32Array(2), names: ["0", "1"] });
+  const values = new Map(
+    modelParameters(config).map((one, i) => [one.name, startingValue(one, derive(seedKey(5), i))]),
+  );
+  const all = async (options: LikelihoodOptions) => {
+    const found: ImageLikelihood[] = [];
+    for await (const one of likelihoods(engine, { config, values }, split, options)) found.push(one);
+    return found;
+  };
+
+  it("an order predicts every pixel once, and the estimate's mean is that of orders", async () => {
+    const orders = await all({ passes: 4, inOrder: true });
+    const estimates = await all({ passes: 200, seed: 1 });
+    for (const [i, { bits, map }] of orders.entries()) {
+      expect(map.every((one) => one > 0)).toBe(true);
+      expect(Math.abs(bits / estimates[i].bits - 1)).toBeLessThan(0.02);
+    }
+  });
+
+  it("of a part is that part's alone", async () => {
+    const drawn = Uint8Array.from({ length: 64 }, (_, at) => Number(at % 8 > 4 && at > 24));
+    for (const { map } of await all({ inOrder: true, drawn: () => drawn }))
+      expect([...map].map((one) => Number(one > 0))).toEqual([...drawn]);
   });
 });
 

@@ -15,6 +15,8 @@ export interface View {
   /** Gives the orders and counts of this image's squares. */
   key: Key;
   masked?: number;
+  /** Of an order whose first level is AR: which step the squares of the next MAR level are at, all at once. */
+  step?: number;
   /** Of an order: the pixels that are predicted, [S, S] of 1 or 0. All others are known before, and so are their patches. */
   drawn?: Uint8Array;
 }
@@ -50,16 +52,32 @@ interface Square {
   known: number;
   /** Of how many views of it this is which, counted down; nothing where there is one. */
   masked?: number;
+  /** The step that the next MAR level's squares are at, where AR levels stand between. */
+  step?: number;
   drawn?: Uint8Array;
 }
 
-/** The views that one generation order of an image consists of: one for each patch to predict of a MAR first level, else one. */
+/**
+ * The views that one generation order of an image consists of: one for each patch to predict of a MAR first level; of an AR
+ * one, whose patches are predicted all at once, one for each step of the MAR level inside.
+ */
 export const viewsInOrder = (config: ModelConfig, image: number, { key, drawn }: Omit<View, "image">): View[] => {
-  const [level] = placedLevels(config);
-  if (level.kind === "ar") return [{ image, key, drawn }];
+  const levels = placedLevels(config);
+  const [level] = levels;
+  if (level.kind === "ar")
+    return Array.from({ length: levels[marInside(levels, 0)]?.tokens ?? 1 }, (_, step) => ({
+      image,
+      key,
+      drawn,
+      step,
+    }));
   const count = toPredict({ x: 0, y: 0, drawn }, level, config).length;
   return Array.from({ length: count }, (_, i) => ({ image, key, drawn, masked: count - i }));
 };
+
+/** The next MAR level inside of level l. */
+const marInside = (levels: readonly PlacedLevel[], l: number): number =>
+  levels.findIndex(({ kind }, inside) => inside > l && kind === "mar");
 
 /** The patches of a square in which anything is predicted. */
 function toPredict(
@@ -99,6 +117,7 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
           place,
           known,
           masked: undefined,
+          step: kind === "ar" ? square.step : undefined,
         });
       if (kind === "ar") {
         // The graph takes all of them down; known ones stand for nothing.
@@ -107,10 +126,15 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
         return;
       }
       let order = permutation(square.key, tokens);
-      if (square.drawn) order = order.filter((place) => wanted[row].includes(place)); // known ones would stand behind
-      const masked = square.masked ?? 1 + Math.floor(uniform(square.key, 1_000_000) * tokens);
+      const toCome = wanted[row].length;
+      if (toCome > 0 && square.drawn) order = order.filter((place) => wanted[row].includes(place)); // known ones would stand behind
+      const { step = -1 } = square;
+      const masked =
+        square.masked ??
+        (step < 0 ? 1 + Math.floor(uniform(square.key, 1_000_000) * tokens) : Math.max(1, toCome - step));
       for (const place of order.subarray(0, masked)) mask[row * tokens + place] = 1;
-      if (inOrder) add(order[masked - 1], square.weight, tokens - masked);
+      // Beside squares that take more steps one that is done stands for nothing.
+      if (inOrder) add(order[masked - 1], step < toCome ? square.weight : 0, tokens - masked);
       else
         for (const place of order.subarray(0, masked).toSorted())
           add(place, (square.weight * tokens) / masked, tokens - masked);
@@ -118,11 +142,13 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
     if (kind === "mar") feeds[`mask.${l}`] = float32(mask, [rows.length, tokens]);
     // Read only by gradients.
     feeds[`inverse.${l}`] = int32(new Int32Array(rows.length * tokens * count), [rows.length * tokens, count]);
-    const next = levels[l + 1];
-    const repeated = inOrder && next?.kind === "mar";
+    const next = marInside(levels, l);
+    const repeated = inOrder && kind === "mar" && next > 0;
     const taken = repeated
-      ? below.flatMap((square) => {
-          const count = toPredict(square, next, config).length;
+      ? below.flatMap((square): Square[] => {
+          // An AR level takes all its patches at once, so the steps of what stands inside are taken together.
+          if (next > l + 1) return Array.from({ length: levels[next].tokens }, (_, step) => ({ ...square, step }));
+          const count = toPredict(square, levels[next], config).length;
           return Array.from({ length: count }, (_, i) => ({ ...square, masked: count - i }));
         })
       : below;
