@@ -1,21 +1,26 @@
 /** The command line as a value: all commands, and what a call of it comes to as an exit code. */
 
 import { Command, CommanderError } from "commander";
-import { addConvert } from "./convert.ts";
-import { addDownload } from "./download.ts";
-import { addEdit } from "./edit.ts";
-import { addEvaluate } from "./evaluate.ts";
-import { addExport } from "./export.ts";
-import { addInit } from "./init.ts";
-import { addInspect } from "./inspect.ts";
 import { reported } from "./mistakes.ts";
-import { addQuantize } from "./quantize.ts";
-import { addSample } from "./sample.ts";
-import { addServe } from "./serve.ts";
-import { addTrain } from "./train.ts";
 import { version } from "./version.ts";
 
-export function commandLine(): Command {
+/** In the order of the help. Each stands in a file of its own, which is loaded when it is wanted: all together take a second. */
+const commands: Record<string, () => Promise<(program: Command) => void>> = {
+  sample: async () => (await import("./sample.ts")).addSample,
+  edit: async () => (await import("./edit.ts")).addEdit,
+  serve: async () => (await import("./serve.ts")).addServe,
+  train: async () => (await import("./train.ts")).addTrain,
+  evaluate: async () => (await import("./evaluate.ts")).addEvaluate,
+  quantize: async () => (await import("./quantize.ts")).addQuantize,
+  convert: async () => (await import("./convert.ts")).addConvert,
+  export: async () => (await import("./export.ts")).addExport,
+  inspect: async () => (await import("./inspect.ts")).addInspect,
+  init: async () => (await import("./init.ts")).addInit,
+  download: async () => (await import("./download.ts")).addDownload,
+};
+
+/** With all commands, or with the named one alone where there is one of that name. */
+export async function commandLine(named = ""): Promise<Command> {
   const program = new Command("fractalgen")
     .description(
       "Fractal generative models: images made by generators inside generators, down to the bytes of a pixel.",
@@ -28,23 +33,14 @@ export function commandLine(): Command {
       "after",
       "\nExamples:\n  fractalgen sample --class heart,face --out hearts.png\n  fractalgen train --data emoji --out runs/emoji\n  fractalgen sample --help",
     );
-  addSample(program);
-  addEdit(program);
-  addServe(program);
-  addTrain(program);
-  addEvaluate(program);
-  addQuantize(program);
-  addConvert(program);
-  addExport(program);
-  addInspect(program);
-  addInit(program);
-  addDownload(program);
+  for (const name of Object.hasOwn(commands, named) ? [named] : Object.keys(commands))
+    (await commands[name]())(program);
   return program;
 }
 
 /** Runs a command: 0 when it is done, 1 for a fault of ours, 2 for a mistake of the user; a command itself may set others. */
 export async function run(args: string[]): Promise<number> {
-  const program = commandLine();
+  const program = await commandLine(args[0]);
   try {
     await program.parseAsync(args, { from: "user" });
     return 0;

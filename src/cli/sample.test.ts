@@ -122,8 +122,9 @@ describe("sample", () => {
     expect(JSON.parse(out)).toMatchObject({ out: at("json.png"), classes: ["flag", "flag"], seed: 0, device: "cpu" });
   });
 
-  it("has an example in every command's help", () => {
-    for (const command of [commandLine(), ...commandLine().commands]) {
+  it("has an example in every command's help", async () => {
+    const program = await commandLine();
+    for (const command of [program, ...program.commands]) {
       let help = "";
       command.configureOutput({ writeOut: (text) => void (help += text) }).outputHelp();
       expect(help).toMatch(/Examples?:\n {2}fractalgen/);

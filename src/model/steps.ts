@@ -112,7 +112,7 @@ export function arStepGraph(config: ModelConfig, l: number, { guided }: { guided
   const shown = norm(scoped, "patch_emb_ln", add(dense(scoped, "patch_emb", patch), embedding(positions, position)));
   const isFirst = less(cast(position, "float32"), 0.5);
   let x = where(isFirst, flatten(before), guided ? concat([shown, shown], 0) : shown);
-  const rotary = rotaryOf(level.grid, headWidth, reshape(cast(position, "int64"), [1, 1]));
+  const rotary = rotaryOf(level.grid, headWidth, cast(reshape(position, [1, 1]), "int64"));
   const seen = input("seen", "float32", ["L"]);
   const outputs: Outputs = {};
   for (let i = 0; i < level.depth; i++) {
