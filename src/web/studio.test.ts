@@ -344,35 +344,36 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
   });
 
   // Without a graphics processor, compiling its shaders alone takes minutes.
-  const webGpu = it.skipIf(process.env["FRACTALGEN_TEST_WEBGPU"] !== "1");
-  webGpu(
-    "checks WebGPU against WASM and then draws on it (FRACTALGEN_TEST_WEBGPU=1)",
-    { timeout: 3 * patient },
-    async () => {
-      const own = await launch(softwareWebGpu);
-      try {
-        const on = await own.newPage();
-        on.setDefaultTimeout(3 * patient);
-        // By software it is slow, so a link to a redrawn part: four patches of a grey picture.
-        const { config } = sampler;
-        const [image, mask] = [new Uint8Array(3072).fill(90), rectangleMask(32, { x: 8, y: 8, width: 8, height: 8 })];
-        const labels = [config.classes.indexOf("heart")];
-        const wishes = { classes: labels, count: 1, seed: 3, iterations: [1, 1], edit: { image, mask } };
-        await open(on, writeAddress({ ...defaultSettings(config), ...wishes, device: "webgpu" }, config));
-        await ended(on);
-        expect(await on.textContent("#device-reason")).toMatch(
-          /WebGPU was checked against WASM: \d+ of \d+ bytes equal/,
-        );
-        expect(await on.textContent("#device-name")).toBe("WebGPU");
-        const expected = await last(edit(sampler, image, mask, { labels, seed: 3, iterations: [1, 1] }));
-        const found = different(await pixelsOf(await saved(on, "#save-image")), expected);
-        console.log(
-          `WebGPU by software: ${192 - found} of 192 bytes as on the CPU; ${await on.textContent("#device-reason")}`,
-        );
-        expect(found / 192).toBeLessThan(0.1);
-      } finally {
-        await own.close();
-      }
-    },
-  );
+  describe.skipIf(process.env["FRACTALGEN_TEST_WEBGPU"] !== "1")("by software (FRACTALGEN_TEST_WEBGPU=1)", () => {
+    it(
+      "checks WebGPU against WASM at the start and then draws on it as on WASM",
+      { timeout: 3 * patient },
+      async () => {
+        const own = await launch(softwareWebGpu);
+        try {
+          const on = await own.newPage();
+          on.setDefaultTimeout(3 * patient);
+          // By software it is slow, so a link to a redrawn part: four patches of a grey picture.
+          const { config } = sampler;
+          const [image, mask] = [new Uint8Array(3072).fill(90), rectangleMask(32, { x: 8, y: 8, width: 8, height: 8 })];
+          const labels = [config.classes.indexOf("heart")];
+          const wishes = { classes: labels, count: 1, seed: 3, iterations: [1, 1], edit: { image, mask } };
+          await open(on, writeAddress({ ...defaultSettings(config), ...wishes, device: "webgpu" }, config));
+          await ended(on);
+          expect(await on.textContent("#device-reason")).toMatch(
+            /WebGPU was checked against WASM: \d+ of \d+ bytes equal/,
+          );
+          expect(await on.textContent("#device-name")).toBe("WebGPU");
+          const expected = await last(edit(sampler, image, mask, { labels, seed: 3, iterations: [1, 1] }));
+          const found = different(await pixelsOf(await saved(on, "#save-image")), expected);
+          console.log(
+            `WebGPU by software: ${192 - found} of 192 bytes as on the CPU; ${await on.textContent("#device-reason")}`,
+          );
+          expect(found / 192).toBeLessThan(0.1);
+        } finally {
+          await own.close();
+        }
+      },
+    );
+  });
 });
