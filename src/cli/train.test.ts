@@ -188,7 +188,7 @@ it("loses nothing before the last checkpoint when it is killed at any of 20 mome
     await program([...args, "--json", "--checkpoint-seconds", "0.1", "--no-samples"], {
       onOut(text, kill) {
         // From the first step on: a run that never came to one would begin anew every time.
-        if (text.includes('"kind":"step"')) timer ??= setTimeout(() => kill("SIGKILL"), 250 * Math.random());
+        if (text.includes('"kind":"step"')) timer ??= setTimeout(() => kill("SIGKILL"), 500 * Math.random());
         for (const [, step] of text.matchAll(/"kind":"checkpoint","step":(\d+)/g)) reached = Number(step);
       },
     });

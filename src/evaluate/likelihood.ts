@@ -4,7 +4,7 @@ import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { type Split } from "../data/dataset.ts";
-import type { Engine } from "../engine/engine.ts";
+import type { Engine, Session } from "../engine/engine.ts";
 import { writeOnnx, type WeightData } from "../graph/onnx.ts";
 import { lossGraph } from "../model/loss.ts";
 import { modelParameters } from "../model/parameters.ts";
@@ -34,6 +34,8 @@ export interface LikelihoodOptions {
   breakdown?: boolean;
   /** Keep the memory of a batch for the next, which is faster: the default. */
   keepMemory?: boolean;
+  /** One of `likelihoodSession` for the same model and options, which stays open; by default one of its own. */
+  session?: Session;
   /** Images before this one are left out: they were done before. */
   from?: number;
   /** Only these pixels of each image, [S, S] of 1 or 0, given all others, which come first in the order; not for estimates. */
@@ -71,25 +73,38 @@ export const estimateView = (image: number, { seed = 0, pass = 0 } = {}): View =
   key: derive(derive(derive(seedKey(seed), 11), image), pass),
 });
 
+/** The session that likelihoods run in, for those who take them again and again; to be disposed of. */
+export function likelihoodSession(
+  engine: Engine,
+  { config, folder, weights }: Model,
+  { breakdown, keepMemory }: Pick<LikelihoodOptions, "breakdown" | "keepMemory"> = {},
+): Promise<Session> {
+  const { each, likeliest } = lossGraph(config);
+  const outputs = {
+    pixels: each.pixels,
+    ...(breakdown ? likeliest : {}),
+    ...Object.fromEntries([...each.guiding].map(([l, x]) => [`guiding.${l}`, x])),
+  };
+  return engine.session(writeOnnx(outputs, { weights }), { folder, keepMemory });
+}
+
 /** The images of a split one after another. An image's number depends on its index, the seed and the options alone. */
 export async function* likelihoods(
   engine: Engine,
-  { config, folder, weights, values }: Model,
+  model: Model,
   split: Split,
   options: LikelihoodOptions = {},
 ): AsyncGenerator<ImageLikelihood> {
-  const { inOrder = false, conditional = false, seed = 0, batch = 64, from = 0, keepMemory, signal } = options;
+  const { config, values } = model;
+  const { inOrder = false, conditional = false, seed = 0, batch = 64, from = 0, signal } = options;
   const passes = likelihoodOf(config, options) === "exact" ? 1 : (options.passes ?? 1);
   const { imageSize: size, channels, classes } = config;
   if (options.drawn && likelihoodOf(config, options) === "estimate")
     throw new Error("likelihoods: an estimate hides patches at random; of a part it takes an order (inOrder)");
-  const { each, likeliest } = lossGraph(config);
-  const outputs = {
-    pixels: each.pixels,
-    ...(options.breakdown ? likeliest : {}),
-    ...Object.fromEntries([...each.guiding].map(([l, x]) => [`guiding.${l}`, x])),
-  };
-  const session = await engine.session(writeOnnx(outputs, { weights }), { folder, keepMemory });
+  const guidingLevels = placedLevels(config).flatMap((level, l) =>
+    level.kind === "mar" && level.guidingPixel ? [l] : [],
+  );
+  const session = options.session ?? (await likelihoodSession(engine, model, options));
   const parameters: Record<string, HostTensor> = {};
   if (values)
     for (const { name, shape } of modelParameters(config)) parameters[name] = float32(values.get(name)!, shape);
@@ -113,7 +128,7 @@ export async function* likelihoods(
           put(sums.get(image[i])!, weight[i] * nats[i * channels + c], (at.y[i] * size + at.x[i]) * channels + c);
     };
     spread("pixels", pixels, (sum, value, at) => (sum.map[at] += value));
-    for (const l of each.guiding.keys()) spread(`guiding.${l}`, squares[l], (sum, value) => (sum.guiding += value));
+    for (const l of guidingLevels) spread(`guiding.${l}`, squares[l], (sum, value) => (sum.guiding += value));
     if (options.breakdown) addPredictions((image) => sums.get(image)!.breakdown!, { pixels, known, results });
     for (const { image } of views) sums.get(image)!.left--;
   }
@@ -156,7 +171,7 @@ export async function* likelihoods(
       }
     }
   } finally {
-    await session.dispose();
+    if (!options.session) await session.dispose();
   }
 }
 

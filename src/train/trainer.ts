@@ -6,8 +6,8 @@ import { adamw, clipScale, globalNorm } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
 import { batchSource } from "../data/batches.ts";
 import { type Dataset, evenly, type Split } from "../data/dataset.ts";
-import type { Engine } from "../engine/engine.ts";
-import { likelihoods } from "../evaluate/likelihood.ts";
+import type { Engine, Session } from "../engine/engine.ts";
+import { likelihoods, likelihoodSession } from "../evaluate/likelihood.ts";
 import { decays, modelParameters } from "../model/parameters.ts";
 import { dropoutSeed, trainingMasks } from "./batches.ts";
 import type { TrainingState } from "./checkpoint.ts";
@@ -59,11 +59,13 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
   const { model, training, dataset, state, step: given, signal } = run;
   checkDataset(model, dataset);
   const step = given ?? (await trainingStep(engine, model, training));
+  const keepMemory = !training.checkpointing;
+  const session = await likelihoodSession(engine, { config: model, values: state.average }, { keepMemory });
   const batches = batchSource(dataset, training);
   let evaluated = performance.now();
   let saved = performance.now();
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
-    const bits = await bitsOf(engine, run, split);
+    const bits = await bitsOf(engine, run, { split, session });
     evaluated = performance.now();
     if (bits !== undefined) yield { kind: "evaluation", step: state.step, bits, images: split.count };
   }
@@ -107,6 +109,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
     if (signal?.aborted) yield { kind: "checkpoint", step: state.step };
   } finally {
     if (!given) await step.dispose();
+    await session.dispose();
   }
 }
 
@@ -162,12 +165,12 @@ function notFinite(step: number, loss: number, tensors: readonly ReadonlyMap<str
 async function bitsOf(
   engine: Engine,
   { model, training, state, signal }: TrainingRun,
-  split: Split,
+  { split, session }: { split: Split; session: Session },
 ): Promise<number | undefined> {
-  const { seed, microBatch: batch, checkpointing } = training;
+  const { seed, microBatch: batch } = training;
   const averaged = { config: model, values: state.average };
   let sum = 0;
-  for await (const { bits } of likelihoods(engine, averaged, split, { seed, batch, keepMemory: !checkpointing })) {
+  for await (const { bits } of likelihoods(engine, averaged, split, { seed, batch, session })) {
     if (signal?.aborted) return undefined;
     sum += bits;
   }
