@@ -10,6 +10,8 @@ const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /** What the page loads beside its own code. */
 const modelFiles = ["models/emoji/config.json", "models/emoji/model.safetensors"];
+/** What a server of other models answers with its own. */
+const offered = { fileName: "models.json", source: JSON.stringify([{ name: "emoji", folder: "models/emoji/" }]) };
 /** Bytes after gzip that all but the runtime and the weights may take. */
 const most = 1e6;
 
@@ -20,12 +22,15 @@ function studio(): Plugin {
     enforce: "post",
     configureServer({ middlewares }) {
       middlewares.use((request, response, next) => {
-        const path = modelFiles.find((file) => request.url?.split("?")[0] === `/${file}`);
+        const asked = request.url?.split("?")[0].slice(1);
+        const path = modelFiles.find((file) => file === asked);
         if (path) createReadStream(at(path)).pipe(response);
+        else if (asked === offered.fileName) response.end(offered.source);
         else next();
       });
     },
     generateBundle(_, bundle) {
+      this.emitFile({ type: "asset", ...offered });
       for (const fileName of modelFiles) this.emitFile({ type: "asset", fileName, source: readFileSync(at(fileName)) });
       const worker = bundle["service-worker.js"];
       if (worker?.type !== "chunk") throw new Error("studio: the build has no service worker");

@@ -77,7 +77,7 @@ const files = new Map(
     .filter((name) => /\.tsx?$/.test(name))
     .map((name) => [name.split(sep).join("/"), readFileSync(join(root, name), "utf8")] as const),
 );
-const isTest = (file: string) => file.endsWith(".test.ts");
+const isTest = (file: string) => /\.test\.ts$|(^|\/)test-[^/]*$/.test(file);
 const sources = [...files.keys()].filter((file) => !isTest(file));
 const imports = new Map([...files].map(([file, source]) => [file, importsOf(file, source)]));
 const folderOf = (file: string) => (file.includes("/") ? file.slice(0, file.indexOf("/")) : ".");

@@ -13,7 +13,8 @@ import { oldCheckpointBytes } from "../files/test-old-torch.ts";
 import { global, pickle, reduce, text, zip } from "../files/test-torch.ts";
 import { readParameters, syntheticParameter } from "../parity/features.ts";
 import { configFrom } from "./convert.ts";
-import { run } from "./program.ts";
+import { built } from "../test-program.ts";
+import { call } from "./test-call.ts";
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/ar-3level/${name}`, import.meta.url));
 const caseFile = fixture("case.json");
@@ -40,19 +41,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-async function convert(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: "", err: "" };
-  const spies = [
-    vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
-    vi.spyOn(console, "error").mockImplementation((line: string) => void (said.err += `${line}\n`)),
-    vi.spyOn(process.stderr, "write").mockImplementation(() => true),
-  ];
-  try {
-    return { code: await run(["convert", ...args]), ...said };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-}
+const convert = (...args: string[]) => call("convert", ...args);
 
 describe("convert", () => {
   it("by a parity case, and the result's own config.json gives the same again", async () => {
@@ -169,9 +158,8 @@ describe("a mistake is one sentence and leaves nothing:", () => {
 
   const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
   it.skipIf(!canMount)("too little disk (skipped where no small one can be mounted)", () => {
-    const main = fileURLToPath(new URL("./main.ts", import.meta.url));
     const shell = `mount -t tmpfs -o size=512k tmpfs ${dir} && "$0" "$@"; echo $?; ls -A ${dir}`;
-    const command = [process.execPath, "--import", "tsx", main, "convert", last, out, "--config", caseFile];
+    const command = [process.execPath, built("cli/main"), "convert", last, out, "--config", caseFile];
     const said = execFileSync("unshare", ["-rm", "sh", "-c", `(${shell}) 2>&1`, ...command], { encoding: "utf8" });
     expect(said).toBe(
       `error: ${out} needs 956 kB, but its disk has 524 kB left; free some space or choose another place\n2\n`,

@@ -10,8 +10,9 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { serve, type TestServer, testServer } from "../files/test-server.ts";
 import { downloadLine } from "./download-progress.ts";
+import { built } from "../test-program.ts";
 
-const main = fileURLToPath(new URL("./main.ts", import.meta.url));
+const main = built("cli/main");
 const caseFolder = fileURLToPath(new URL("../../fixtures/parity/mar-3level/", import.meta.url));
 const checkpoint = readFileSync(join(caseFolder, "checkpoint-last.pth"));
 const config = join(caseFolder, "case.json");
@@ -39,7 +40,7 @@ function fractalgen(
   args: string[],
   { env = {}, onError }: { env?: NodeJS.ProcessEnv; onError?: (text: string, kill: () => void) => void } = {},
 ): Promise<Ended> {
-  const child = spawn(process.execPath, ["--import", "tsx", main, "download", ...args], {
+  const child = spawn(process.execPath, [main, "download", ...args], {
     env: { ...process.env, XDG_CACHE_HOME: folder, HF_ENDPOINT: server.origin, HTTPS_PROXY: "", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -174,7 +175,7 @@ describe("fractalgen download", () => {
       "a cache that is a file",
       ["fractalmar_in64", "--cache", main],
       {},
-      /--cache: .*main\.ts is a file where a folder/,
+      /--cache: .*main\.js is a file where a folder/,
     ],
     ["nothing to download", [], {}, /missing required argument 'source'/],
   ])("says in one sentence what is wrong with %s", async (_, args, env, sentence) => {

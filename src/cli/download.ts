@@ -91,7 +91,7 @@ async function runDownload(text: string, out: string | undefined, flags: Downloa
   const offline = flags.offline || isOn("FRACTALGEN_OFFLINE") || isOn("HF_HUB_OFFLINE");
   const progress = progressOn(process.stderr, { quiet: flags.json });
   const teller = downloadTeller(progress, { quiet: flags.json });
-  const { signal, exitCode, done } = interruptible();
+  const { signal, met, done } = interruptible();
   try {
     checkFolder(flags.cache, { option: "--cache" });
     const isInception = text === inceptionName;
@@ -122,9 +122,7 @@ async function runDownload(text: string, out: string | undefined, flags: Downloa
     console.log(flags.json ? JSON.stringify({ source: text, ...found, out: goal?.out }) : result);
   } catch (error) {
     progress.clear();
-    if (!signal.aborted) throw error;
-    console.error(`stopped${teller.reached()}; go on with the same command`);
-    process.exitCode = exitCode();
+    met(error, `${teller.reached()}; go on with the same command`);
   } finally {
     done();
     progress.clear();

@@ -7,7 +7,7 @@ import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import type { ModelFolder } from "../files/model.ts";
-import { gridLayout, imagePng } from "../pictures/grid.ts";
+import { gridLayout, gridPng, imagePng } from "../pictures/grid.ts";
 import type { Frame, Sampler } from "../sample/sampler.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { type Film, filming, type Picture } from "./film.ts";
@@ -17,6 +17,7 @@ import { preview } from "./preview.ts";
 import { duration, progressOn, rateOf } from "./progress.ts";
 import { openSampler, type SamplingSettings } from "./sampling-options.ts";
 import { bytes, filled, whole } from "./values.ts";
+import { version } from "./version.ts";
 
 export interface DrawingFlags {
   count: number;
@@ -130,8 +131,49 @@ export function nameOf({ config, folder }: ModelFolder): string {
   return config.name ?? basename(basename(path) === "last" ? dirname(path) : path);
 }
 
+/** What pictures are written with: the model, a name for each image, and what their text says beside that. */
+interface Written {
+  model: ModelFolder;
+  /** Of the drawn images. */
+  names: string[];
+  /** The options that images depend on. */
+  options: object;
+  /** Further texts. */
+  details?: Record<string, string>;
+  /** The grid, where it shows more than the drawn images. */
+  grid?: { images: Uint8Array; picture: Picture; labels: string[] };
+}
+
+/** Writes the grid, each image and the animation, as far as they were asked for, and reports it with `told`. */
+export async function writeDrawn(flags: DrawingFlags, drawn: Drawn, written: Written, told: object): Promise<void> {
+  const { model, names, options, details, grid } = written;
+  const { config } = model;
+  const { count, seed } = flags;
+  const text = (label: string, index?: number) => ({
+    Software: `fractalgen ${version}`,
+    Model: nameOf(model),
+    Class: label,
+    Seed: String(seed),
+    ...(index === undefined ? { Count: String(count) } : { Index: String(index) }),
+    ...details,
+    Options: JSON.stringify({ ...options, device: drawn.device }),
+  });
+  const { imageSize: size, channels } = config;
+  const { images, picture, labels } = grid ?? {
+    images: drawn.images,
+    picture: { count, size, channels, columns: flags.columns },
+    labels: names,
+  };
+  const inTurn = text([...new Set(names)].join(","));
+  await writeFileAtomic(flags.out, await gridPng(images, { ...picture, labels, text: inTurn }));
+  const each =
+    flags.each === undefined ? undefined : await writeEach(flags.each, drawn.images, { config, names, text });
+  await drawn.film?.write(drawn.images);
+  report(flags, drawn, { each, classes: names, seed, ...told });
+}
+
 /** Every image on its own, named by its number and `names`. */
-export async function writeEach(
+async function writeEach(
   folder: string,
   images: Uint8Array,
   {
@@ -154,11 +196,7 @@ export async function writeEach(
 }
 
 /** One line of JSON with `details`, or how long it took and what was written. */
-export function report(
-  { count, json, out, animate, each }: DrawingFlags,
-  { seconds, device }: Drawn,
-  details: object,
-): void {
+function report({ count, json, out, animate, each }: DrawingFlags, { seconds, device }: Drawn, details: object): void {
   if (json) {
     console.log(
       JSON.stringify({ out, animation: animate, ...details, device, seconds, imagesPerSecond: count / seconds }),

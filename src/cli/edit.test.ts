@@ -1,19 +1,21 @@
 /**
- * `fractalgen edit` on the shipped model and on tiny random ones: what it keeps and writes, and what it says of mistakes.
- * Ctrl-C and the preview are those of `sample`, in one file for both, and are tested there.
+ * `fractalgen edit` on the shipped model and on tiny random ones: what it keeps and writes, what it says of mistakes, Ctrl-C.
+ * The preview is that of `sample` and is tested there.
  */
 
+import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { readPngText } from "../pictures/pngtext.ts";
 import { startingState } from "../train/checkpoint.ts";
-import { run } from "./program.ts";
+import { built } from "../test-program.ts";
+import { call } from "./test-call.ts";
 
 let folder = "";
 const at = (name: string) => join(folder, name);
@@ -54,20 +56,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function call(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: "", err: "" };
-  const spies = [
-    vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
-    vi.spyOn(console, "error").mockImplementation((line: string) => void (said.err += `${line}\n`)),
-    vi.spyOn(process.stderr, "write").mockImplementation(() => true),
-    vi.spyOn(process.stdout, "write").mockImplementation((text) => ((said.out += String(text)), true)),
-  ];
-  try {
-    return { code: await run(["edit", ...args]), ...said };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-}
+const edit = (...args: string[]) => call("edit", ...args);
 
 describe("edit", () => {
   it("redraws with the shipped model what a mask says and nothing else, and tells all of it", async () => {
@@ -79,7 +68,7 @@ describe("edit", () => {
     const [out, each, film] = [at("new/edited.png"), at("variants"), at("film.webp")];
     const args = ["--image", given, "--mask", mask, "--class", "heart,face", "-n", "3", "--iterations", "3,2"];
     const files = ["--out", out, "--each", each, "--animate", film];
-    const { code, out: said, err } = await call(...args, "--seed", "5", ...files, "--json");
+    const { code, out: said, err } = await edit(...args, "--seed", "5", ...files, "--json");
     expect([code, err]).toEqual([0, ""]);
     expect(JSON.parse(said)).toMatchObject({ out, animation: film, image: given, task: "inpaint", mask, ring: 0, seed: 5, classes: ["heart", "face", "heart"], iterations: [3, 2] }); // prettier-ignore
     const original = await pixelsOf(given);
@@ -101,7 +90,7 @@ describe("edit", () => {
   it("brings a larger image to the model's size, says so, and redraws a rectangle with a ring", async () => {
     const large = await png("large.png", 48, { height: 32 });
     const files = ["--each", at("large"), "--out", at("large-out.png")];
-    const { code, err } = await call(
+    const { code, err } = await edit(
       "--model",
       mar,
       "--image",
@@ -151,10 +140,25 @@ describe("a mistake gets one sentence and exit code 2:", () => {
     const given = await args();
     const usual =
       given.includes("--image") || given.includes("--out") ? [] : ["--image", image, "--out", at("never.png")];
-    const { code, err, out } = await call("--model", mar, ...usual, ...given);
+    const { code, err, out } = await edit("--model", mar, ...usual, ...given);
     expect([code, out]).toEqual([2, ""]);
     expect(err).toMatch(sentence);
     expect(err.trim().split("\n")).toHaveLength(1);
     expect(existsSync(at("never.png"))).toBe(false);
   });
+});
+
+it("stops at Ctrl-C and writes nothing", async () => {
+  const out = at("stopped.png");
+  const args = ["edit", "--model", mar, "--image", image, "-n", "40000", "--out", out, "--each", at("stopped")];
+  const child = spawn(process.execPath, [built("cli/main"), ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  let err = "";
+  child.stderr.on("data", (part) => {
+    err += part;
+    if (/%/.test(String(part))) child.kill("SIGINT");
+  });
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  expect(err).toMatch(/stopped; nothing was written/);
+  expect(code).toBe(130);
+  expect([existsSync(out), existsSync(at("stopped"))]).toEqual([false, false]);
 });

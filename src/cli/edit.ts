@@ -5,24 +5,13 @@ import { type Command, Option } from "commander";
 import type { ModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { toChannels } from "../data/picture.ts";
-import { writeFileAtomic } from "../files/atomic.ts";
-import { gridPng } from "../pictures/grid.ts";
 import { drawnMask, edit as editImage } from "../sample/edit.ts";
 import { editingTasks, sides } from "../sample/masks.ts";
-import {
-  addDrawingOptions,
-  checkOutputs,
-  drawImages,
-  type DrawingFlags,
-  nameOf,
-  report,
-  writeEach,
-} from "./drawing.ts";
+import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, writeDrawn } from "./drawing.ts";
 import { type MaskFlags, readMask, readOriginal } from "./edit-inputs.ts";
-import { findModel, parseClasses, shippedModels } from "./models.ts";
+import { findModel, modelOption, parseClasses } from "./models.ts";
 import { addSamplingOptions, type SamplingFlags, type SamplingSettings, settingsOf } from "./sampling-options.ts";
-import { collected, filled, oneOf, whole } from "./values.ts";
-import { version } from "./version.ts";
+import { collected, filled, oneOf, seeds, whole } from "./values.ts";
 
 interface EditFlags extends SamplingFlags, DrawingFlags, MaskFlags {
   model: string;
@@ -35,7 +24,6 @@ interface EditFlags extends SamplingFlags, DrawingFlags, MaskFlags {
 const classGuidance = 4;
 
 export function addEdit(program: Command): void {
-  const ships = shippedModels();
   const command = program
     .command("edit")
     .summary("redraw a part of an image")
@@ -68,24 +56,14 @@ export function addEdit(program: Command): void {
         .argParser(whole({ least: 0, most: 4096 })),
     )
     .optionsGroup("With what:")
-    .option(
-      "--model <dir|name>",
-      ships.length > 0 ? `a model folder, or one that ships: ${ships.join(", ")}` : "a model folder",
-      filled,
-      "emoji",
-    )
+    .addOption(modelOption())
     .option(
       "--class <names>",
       "classes by name or number, comma-separated; variants take them in turn (default: none, what is kept decides)",
       collected,
     )
     .option("-n, --count <n>", "how many variants", whole({ least: 1, most: 100_000 }), 4)
-    .option(
-      "--seed <n>",
-      "the same seed, image, mask and options give the same variants",
-      whole({ least: 0, most: Number.MAX_SAFE_INTEGER }),
-      0,
-    )
+    .option("--seed <n>", "the same seed, image, mask and options give the same variants", seeds, 0)
     .optionsGroup(
       `How they are drawn (default: as the model says; guidance of at least ${classGuidance} for a class change):`,
     );
@@ -121,25 +99,12 @@ async function edit(flags: EditFlags): Promise<void> {
   );
   if (!drawn) return;
 
+  const images = Buffer.concat([original.image, hatched(original.image, mask, config), drawn.images]);
+  const options = { ...settings, ...maskOptions(flags) };
   const share = mask.reduce((a, b) => a + b, 0) / mask.length;
-  const text = (label: string, index?: number) => ({
-    Software: `fractalgen ${version}`,
-    Model: nameOf(model),
-    Class: label,
-    Seed: String(seed),
-    ...(index === undefined ? { Count: String(flags.count) } : { Index: String(index) }),
-    Image: basename(flags.image),
-    Task: flags.task,
-    Options: JSON.stringify({ ...settings, ...maskOptions(flags), device: drawn.device }),
-  });
-  const all = Buffer.concat([original.image, hatched(original.image, mask, config), drawn.images]);
-  const inTurn = [...new Set(names)].join(",");
-  await writeFileAtomic(flags.out, await gridPng(all, { ...grid, labels: captions, text: text(inTurn) }));
-  const each =
-    flags.each === undefined ? undefined : await writeEach(flags.each, drawn.images, { config, names, text });
-  await drawn.film?.write(drawn.images);
-  const { task, image } = flags;
-  report(flags, drawn, { each, image, task, drawn: share, classes: names, seed, ...maskOptions(flags), ...settings });
+  const details = { Image: basename(flags.image), Task: flags.task };
+  const written = { model, names, options, details, grid: { images, picture: grid, labels: captions } };
+  await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share, ...options });
 }
 
 const noClass = "no class";

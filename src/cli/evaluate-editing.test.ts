@@ -10,7 +10,7 @@ import { parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { startingState } from "../train/checkpoint.ts";
 import { plannedRows } from "./evaluate-editing.ts";
-import { run } from "./program.ts";
+import { call } from "./test-call.ts";
 
 let folder = "";
 const at = (name: string) => join(folder, name);
@@ -39,19 +39,10 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 it("measures seams and bits without and with a ring", async () => {
-  const said: string[] = [];
-  const spies = [
-    vi.spyOn(console, "log").mockImplementation((line: string) => void said.push(line)),
-    vi.spyOn(process.stderr, "write").mockImplementation(() => true),
-  ];
   const data = ["--data", at("pictures"), "--held-out", "0.5", "--cache", at("cache"), "--threads", "1"];
-  try {
-    const args = ["--model", at("mar"), ...data, "--task", "outpaint", "--given", "bottom", "--json"];
-    expect(await run(["evaluate", "editing", ...args])).toBe(0);
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-  const { rows, images, classes } = JSON.parse(said.join());
+  const args = ["--model", at("mar"), ...data, "--task", "outpaint", "--given", "bottom", "--json"];
+  const { out } = await call("evaluate", "editing", ...args);
+  const { rows, images, classes } = JSON.parse(out);
   expect([images, classes, rows.length]).toEqual([2, true, 2]);
   for (const [i, { task, ring, drawn, seam, originalSeam, toOriginal, atMask, bits, originalBits }] of rows.entries()) {
     expect([task, ring, drawn]).toEqual(["outpaint", i, i === 0 ? 32 / 64 : 48 / 64]);

@@ -20,7 +20,7 @@ import { nameOf } from "./drawing.ts";
 import { usuallyGiven } from "./edit-inputs.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { interruptible } from "./interrupt.ts";
-import { findModel } from "./models.ts";
+import { findModel, modelOption } from "./models.ts";
 import { progressOn } from "./progress.ts";
 import {
   addSamplingOptions,
@@ -29,7 +29,7 @@ import {
   type SamplingSettings,
   settingsOf,
 } from "./sampling-options.ts";
-import { bytes, filled, oneOf, whole } from "./values.ts";
+import { bytes, filled, oneOf, seeds, whole } from "./values.ts";
 
 interface EditingFlags extends DataFlags, SamplingFlags {
   model: string;
@@ -59,7 +59,7 @@ export function addEditing(evaluate: Command): void {
       "Redraw a part of held-out images, without and with a ring around it. Seam: the mean difference of neighbouring values across the border of what is drawn, against that inside of it and against the original's across the same border. Bits: per dimension of what is drawn, given all that is kept, of the filling and of the original: exact for AR models, of MAR models exact for one random generation order that begins with what is kept and goes on patch by patch.",
     )
     .optionsGroup("Of what:")
-    .option("--model <dir|name>", "a model folder, or one that ships", filled, "emoji")
+    .addOption(modelOption())
     .requiredOption("--data <name|path>", "emoji, or images as for fractalgen train", filled)
     .option("--images <n>", "so many held-out ones, evenly spaced", whole({ least: 2 }), 32);
   addDataOptions(command)
@@ -74,7 +74,7 @@ export function addEditing(evaluate: Command): void {
         .argParser(oneOf(sides)),
     )
     .option("--ring <n>", "patches of the ring that is compared to none", whole({ least: 1, most: 4096 }), 1)
-    .option("--seed <n>", "of all that is random", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0)
+    .option("--seed <n>", "of all that is random", seeds, 0)
     .optionsGroup("How it is drawn (default: as the model says):");
   addSamplingOptions(command)
     .optionsGroup("How it runs:")
@@ -113,7 +113,7 @@ async function editing(flags: EditingFlags): Promise<void> {
   const { config } = model;
   const rows = plannedRows(flags, config);
   const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, exitCode, done } = interruptible();
+  const { signal, met, done } = interruptible();
   let sampler: Sampler | undefined;
   try {
     const dataset = await openDataset(flags.data, {
@@ -160,9 +160,7 @@ async function editing(flags: EditingFlags): Promise<void> {
     console.log(flags.json ? JSON.stringify({ ...described, rows: found }) : table(described, found));
   } catch (error) {
     progress.clear();
-    if (!signal.aborted) throw error;
-    console.error("stopped");
-    process.exitCode = exitCode();
+    met(error);
   } finally {
     done();
     await sampler?.dispose();

@@ -12,7 +12,7 @@ import { trainedNetwork } from "./feature-network.ts";
 import { interruptible } from "./interrupt.ts";
 import { checkFolder } from "./outputs.ts";
 import { progressOn } from "./progress.ts";
-import { filled, whole } from "./values.ts";
+import { filled, seeds, whole } from "./values.ts";
 
 interface FeaturesFlags extends DataFlags {
   data: string;
@@ -43,7 +43,7 @@ export function addFeatures(evaluate: Command): void {
   addDataOptions(command)
     .option("--steps <n>", "optimiser steps", whole({ least: 1 }), usualFeatureTraining.steps)
     .option("--batch <n>", "images per step", whole({ least: 2, most: 65536 }), usualFeatureTraining.batch)
-    .option("--seed <n>", "of weights, order and shifts", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0)
+    .option("--seed <n>", "of weights, order and shifts", seeds, 0)
     .option("--json", "print one line of JSON, no progress")
     .addOption(deviceOption())
     .addOption(threadsOption())

@@ -5,13 +5,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { derive, seedKey, uniform } from "../core/random.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { readParameters, writeSynthetic } from "../parity/features.ts";
 import { startingState } from "../train/checkpoint.ts";
-import { run } from "./program.ts";
+import { call } from "./test-call.ts";
 
 const config = parseModelConfig(
   {
@@ -68,21 +68,8 @@ interface Ended {
 }
 let trained: Ended;
 
-async function evaluate(...args: string[]): Promise<Ended> {
-  const said = { out: "", err: "" };
-  const spies = [
-    vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
-    vi.spyOn(console, "error").mockImplementation((line: string) => void (said.err += `${line}\n`)),
-    vi.spyOn(process.stderr, "write").mockImplementation(() => true),
-  ];
-  try {
-    const common = ["--cache", at("cache"), "--held-out", at("held-out")];
-    const [measure, ...rest] = args;
-    return { code: await run(["evaluate", measure, ...common, ...rest]), ...said };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-}
+const evaluate = (measure: string, ...args: string[]) =>
+  call("evaluate", measure, "--cache", at("cache"), "--held-out", at("held-out"), ...args);
 const quality = (...args: string[]) =>
   evaluate("quality", "--reference", at("data"), "--features", at("own"), "--json", ...args);
 const memorisation = (...args: string[]) =>
@@ -151,15 +138,9 @@ describe("evaluate quality", () => {
 
   it("takes all images of data without a part to hold out", async () => {
     const args = ["--features", at("own"), "--generated", at("copies"), "--json", "--cache", at("cache")];
-    const said: string[] = [];
-    const spy = vi.spyOn(console, "log").mockImplementation((line: string) => void said.push(line));
-    try {
-      expect(await run(["evaluate", "quality", "--reference", at("data"), ...args])).toBe(0);
-    } finally {
-      spy.mockRestore();
-    }
-    expect(JSON.parse(said[0])).toMatchObject({ reference: "data", referenceImages: 80 });
-    expect(JSON.parse(said[0])).not.toHaveProperty("heldOut");
+    const { out } = await call("evaluate", "quality", "--reference", at("data"), ...args);
+    expect(JSON.parse(out)).toMatchObject({ reference: "data", referenceImages: 80 });
+    expect(JSON.parse(out)).not.toHaveProperty("heldOut");
   });
 
   it("leaves a damaged image out, names and counts it", async () => {

@@ -5,11 +5,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { startingState } from "../train/checkpoint.ts";
-import { run } from "./program.ts";
+import { call } from "./test-call.ts";
 
 const config = parseModelConfig(
   {
@@ -40,20 +40,10 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function evaluate(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: "", err: "" };
-  const spies = [
-    vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
-    vi.spyOn(console, "error").mockImplementation((line: string) => void (said.err += `${line}\n`)),
-    vi.spyOn(process.stderr, "write").mockImplementation(() => true),
-  ];
-  try {
-    const common = ["--model", at("model"), "--data", at("data"), "--cache", at("cache"), "--held-out", "0.5"];
-    return { code: await run(["evaluate", "likelihood", ...common, ...args]), ...said };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-}
+const evaluate = (...args: string[]) => {
+  const common = ["--model", at("model"), "--data", at("data"), "--cache", at("cache"), "--held-out", "0.5"];
+  return call("evaluate", "likelihood", ...common, ...args);
+};
 
 describe("evaluate likelihood", () => {
   it("says bits per dimension with their errors, by channel and class, and which likelihood it is", async () => {

@@ -22,10 +22,10 @@ import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { skippedLines } from "./image-sets.ts";
 import { interruptible } from "./interrupt.ts";
-import { findModel } from "./models.ts";
+import { findModel, modelOption } from "./models.ts";
 import { checkFile } from "./outputs.ts";
 import { duration, progressOn, rateOf } from "./progress.ts";
-import { filled, oneOf, whole } from "./values.ts";
+import { filled, oneOf, seeds, whole } from "./values.ts";
 import type { Provider } from "../engine/engine.ts";
 
 interface LikelihoodFlags extends DataFlags {
@@ -58,7 +58,7 @@ export function addLikelihood(evaluate: Command): void {
       "Bits per dimension of images, with the standard error of their mean. Exact for AR models. Of MAR models the published estimate, which hides a random number of patches of every square; or with --order the exact likelihood of one random generation order.",
     )
     .optionsGroup("Of what:")
-    .option("--model <dir|name>", "a model folder, or one that ships", filled, "emoji")
+    .addOption(modelOption())
     .requiredOption("--data <name|path>", "emoji, or images as for fractalgen train", filled)
     .addOption(new Option("--part <name>", "of the data").choices(parts).default("held-out").argParser(oneOf(parts)))
     .option("--images <n>", "at most so many, evenly spaced (default: all)", whole({ least: 2 }));
@@ -67,7 +67,7 @@ export function addLikelihood(evaluate: Command): void {
     .option("--passes <n>", "estimates or orders that are averaged for each image", whole({ least: 1, most: 65536 }), 1)
     .option("--order", "of MAR models exactly one random generation order, one patch a step")
     .option("--conditional", "with the images' classes (default: the null class, as published)")
-    .option("--seed <n>", "of the random draws", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0)
+    .option("--seed <n>", "of the random draws", seeds, 0)
     .optionsGroup("What is written:")
     .option("--per-image <file>", "a line of JSON for each image; an interrupted run goes on from it", filled)
     .option(
@@ -104,7 +104,7 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
   if (flags.map !== undefined && kind === "estimate")
     throw new UserError("--map: an estimate takes some pixels several times and others never; give --order as well");
   const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, exitCode, done } = interruptible();
+  const { signal, met, done } = interruptible();
   try {
     const dataset = await openDataset(flags.data, {
       imageSize: config.imageSize,
@@ -176,10 +176,8 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
     );
   } catch (error) {
     progress.clear();
-    if (!signal.aborted) throw error;
     const again = flags.chart === undefined ? "the same command" : "the same command without --chart";
-    console.error(`stopped; ${flags.perImage === undefined ? "nothing was written" : `${again} goes on from here`}`);
-    process.exitCode = exitCode();
+    met(error, flags.perImage === undefined ? undefined : `; ${again} goes on from here`);
   } finally {
     done();
   }

@@ -20,7 +20,7 @@ import { gridPng, onWhite } from "../pictures/grid.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { measureSet, openNetwork } from "./feature-network.ts";
-import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, openBeside } from "./generated.ts";
+import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
 import { type ImageSet, partSet, skippedLines } from "./image-sets.ts";
 import { interruptible } from "./interrupt.ts";
 import { checkFile } from "./outputs.ts";
@@ -94,7 +94,7 @@ interface Queries {
 async function memorisation(flags: MemorisationFlags): Promise<void> {
   if (flags.pairs !== undefined) checkFile(flags.pairs, { option: "--pairs", endings: [".png"] });
   const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, exitCode, done } = interruptible();
+  const { signal, met, done } = interruptible();
   const context = { progress, signal };
   const open: { dispose?: () => Promise<void> }[] = [];
   try {
@@ -145,11 +145,7 @@ async function memorisation(flags: MemorisationFlags): Promise<void> {
     );
   } catch (error) {
     progress.clear();
-    if (!signal.aborted) throw error;
-    console.error(
-      `stopped; ${flags.each === undefined ? "nothing was written" : `the same command goes on from the images in ${flags.each}`}`,
-    );
-    process.exitCode = exitCode();
+    met(error, leftOf(flags));
   } finally {
     for (const one of open) await one.dispose?.();
     done();

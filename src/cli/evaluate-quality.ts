@@ -14,7 +14,7 @@ import { readStatistics, writeStatistics } from "../evaluate/statistics.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { measureSet, openNetwork } from "./feature-network.ts";
-import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, openBeside } from "./generated.ts";
+import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
 import { parts, type Part, partSet, skippedLines } from "./image-sets.ts";
 import { interruptible } from "./interrupt.ts";
 import { checkFile } from "./outputs.ts";
@@ -89,7 +89,7 @@ async function quality(flags: QualityFlags): Promise<void> {
   if (statistics && flags.saveStats !== undefined)
     throw new UserError("--save-stats: the reference is a file of statistics already");
   const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, exitCode, done } = interruptible();
+  const { signal, met, done } = interruptible();
   const open: { dispose?: () => Promise<void> }[] = [];
   const context = { progress, signal };
   try {
@@ -130,11 +130,7 @@ async function quality(flags: QualityFlags): Promise<void> {
     } else console.log(table(described, columns, { network, skipped }));
   } catch (error) {
     progress.clear();
-    if (!signal.aborted) throw error;
-    console.error(
-      `stopped; ${flags.each === undefined ? "nothing was written" : `the same command goes on from the images in ${flags.each}`}`,
-    );
-    process.exitCode = exitCode();
+    met(error, leftOf(flags));
   } finally {
     for (const one of open) await one.dispose?.();
     done();

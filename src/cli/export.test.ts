@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { disableTelemetry, nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
@@ -14,7 +14,7 @@ import type { Draws } from "../sample/draws.ts";
 import { createSampler } from "../sample/sampler.ts";
 import { startingState } from "../train/checkpoint.ts";
 import { exportOnnx } from "./export.ts";
-import { run } from "./program.ts";
+import { call } from "./test-call.ts";
 
 disableTelemetry(); // before the library is loaded
 const { default: runtime } = await import("onnxruntime-node");
@@ -118,7 +118,7 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
   const sessions = new Map<string, InferenceSession>();
   const options = { extra: nested(description.sessionOptions ?? {}) };
 
-  const call = async (file: string, feeds: Feeds) => {
+  const runGraph = async (file: string, feeds: Feeds) => {
     if (!sessions.has(file)) sessions.set(file, await runtime.InferenceSession.create(join(folder, file), options));
     const { inputs } = description.graphs[file];
     const tensors = inputs.map(
@@ -140,7 +140,7 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
     const uniforms = { data: Array.from({ length: count * channels }, next), shape: [count, channels] };
     const { temperature, filterThreshold } = sampling;
     const scalar = (number: number) => ({ data: [number], shape: [] });
-    const { bytes } = await call(file, {
+    const { bytes } = await runGraph(file, {
       conditions,
       uniforms,
       temperature: scalar(temperature),
@@ -160,7 +160,7 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
       const colours = twice(await pixels(files.guiding[way], given["conditions"] as Tensor, g));
       inputs["colour"] = { data: colours.flat(), shape: [colours.length, channels] };
     }
-    const { prefix } = await call(files.begin, inputs);
+    const { prefix } = await runGraph(files.begin, inputs);
     const drawn: number[][][] = Array.from({ length: rows }, () => []); // by row and patch
     const width = channels * patch * patch;
     const strength = (done: number) => (l > 0 || sampling.schedule === "constant" ? g : 1 + (g - 1) * done);
@@ -184,7 +184,7 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
           past[`values.${i}`] = { data: values[i], shape: [...shape, tokens, headWidth] };
         }
         const previous = drawn.flatMap((row) => row[s - 1] ?? new Array(width).fill(0));
-        const result = await call(files.step[way], {
+        const result = await runGraph(files.step[way], {
           ...past,
           prefix,
           patch: { data: previous, shape: [rows, width] },
@@ -226,7 +226,7 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
         );
         const each = (which: (patch: number[] | undefined) => number[]) =>
           drawn.flatMap((row) => Array.from({ length: tokens }, (_, i) => which(row[i])).flat());
-        const { conditions } = await call(files.step[way], {
+        const { conditions } = await runGraph(files.step[way], {
           prefix,
           patches: { data: each((of) => of ?? new Array(width).fill(0)), shape: [rows, tokens, width] },
           mask: { data: each((of) => [of ? 0 : 1]), shape: [rows, tokens] },
@@ -289,24 +289,12 @@ describe("a program that knows only the manifest draws our images", () => {
   }
 });
 
-async function call(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: "", err: "" };
-  const spies = [
-    vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
-    vi.spyOn(console, "error").mockImplementation((line: string) => void (said.err += `${line}\n`)),
-    vi.spyOn(process.stderr, "write").mockImplementation(() => true),
-  ];
-  try {
-    return { code: await run(["export", ...args]), ...said };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-}
+const exportTo = (...args: string[]) => call("export", ...args);
 
 describe("export", () => {
   it("writes graphs, one file of weights and the manifest, and says how much", async () => {
     const { folder } = await randomModel(mar);
-    const { code, out: said, err } = await call(folder, "--onnx", out);
+    const { code, out: said, err } = await exportTo(folder, "--onnx", out);
     expect([code, said]).toEqual([0, `${out}\n`]);
     expect(err).toMatch(/^15 graphs, \d\.\d MB with their weights\n$/);
     const { graphs, classes, weights } = JSON.parse(readFileSync(join(out, "manifest.json"), "utf8"));
@@ -333,7 +321,7 @@ describe("export", () => {
       /model\.safetensors: there is no such file/,
     ],
   ] as [string, () => string[], RegExp][])("%s is one sentence", async (_, args, sentence) => {
-    const { code, err, out: said } = await call(...args());
+    const { code, err, out: said } = await exportTo(...args());
     expect([code, said]).toEqual([2, ""]);
     expect(err.trim()).toMatch(sentence);
     expect(err.trim()).not.toContain("\n");

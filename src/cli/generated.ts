@@ -26,7 +26,7 @@ import {
   type SamplingSettings,
   settingsOf,
 } from "./sampling-options.ts";
-import { bytes, filled, whole } from "./values.ts";
+import { bytes, filled, seeds, whole } from "./values.ts";
 
 export interface GeneratedFlags extends SamplingFlags {
   generated: string;
@@ -56,11 +56,15 @@ export const addDrawing = (command: Command, { count }: { count: number }): Comm
     command
       .optionsGroup("What a model draws (default: as the model says):")
       .option("-n, --count <n>", "how many images, of classes as often as in the data", whole({ least: 2 }), count)
-      .option("--seed <n>", "of all that is random", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0),
+      .option("--seed <n>", "of all that is random", seeds, 0),
   )
     .option("--each <dir>", "keep the images, as PNG; an interrupted run goes on from there", filled)
     .option("--batch <n>", "images at once; no result depends on it", whole({ least: 1, most: 4096 }), 32)
     .option("--memory <size>", "most memory for drawing, such as 3GB (default: what is free)", bytes);
+
+/** What a stop leaves of drawn images, as the end of a sentence; undefined: nothing. */
+export const leftOf = ({ each }: GeneratedFlags): string | undefined =>
+  each === undefined ? undefined : `; the same command goes on from the images in ${each}`;
 
 interface Context {
   progress: Progress;

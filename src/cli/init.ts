@@ -18,7 +18,7 @@ import { interruptible } from "./interrupt.ts";
 import { checkFolder } from "./outputs.ts";
 import { duration, progressOn } from "./progress.ts";
 import { checkSpace } from "./space.ts";
-import { filled, whole } from "./values.ts";
+import { filled, seeds } from "./values.ts";
 
 interface InitFlags {
   seed: number;
@@ -34,7 +34,7 @@ export function addInit(program: Command): void {
     )
     .argument("<preset>", publishedNames.join(", "))
     .argument("<out>", "a new folder", filled)
-    .option("--seed <n>", "the same seed gives the same weights", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }), 0)
+    .option("--seed <n>", "the same seed gives the same weights", seeds, 0)
     .option("--json", "print one line of JSON, no progress")
     .addHelpOption(helpOption())
     .addHelpText(

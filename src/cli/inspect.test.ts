@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } fr
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { publishedPreset } from "../config/published.ts";
 import { UserError } from "../core/errors.ts";
 import { readModelFolder } from "../files/model.ts";
@@ -12,8 +12,8 @@ import { readSafetensors } from "../files/safetensors.ts";
 import { startingState } from "../train/checkpoint.ts";
 import { tinyModel } from "../train/tiny.ts";
 import { writeRandomModel } from "./init.ts";
-import { run } from "./program.ts";
 import { checkSpace } from "./space.ts";
+import { call } from "./test-call.ts";
 
 let folder = "";
 const at = (name: string) => join(folder, name);
@@ -21,19 +21,6 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "fractalgen-inspect-"));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-async function call(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: "", err: "" };
-  const spies = [
-    vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
-    vi.spyOn(console, "error").mockImplementation((line: string) => void (said.err += `${line}\n`)),
-  ];
-  try {
-    return { code: await run(args), ...said };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-}
 
 describe("init", () => {
   it("writes what training starts from, tensor by tensor", async () => {

@@ -7,8 +7,8 @@ export interface Interruption {
   signal: AbortSignal;
   /** The exit code that says what stopped the work, as shells have it: 128 and the signal's number. */
   exitCode(): number;
-  /** What to do with an error where a stop leaves nothing behind: says so and sets the exit code; throws any other. */
-  met(error: unknown): void;
+  /** What to do with an error of a stop: says what is left, nothing where not told, and sets the exit code; throws any other. */
+  met(error: unknown, left?: string): void;
   /** Gives Ctrl-C its usual meaning back. */
   done(): void;
 }
@@ -40,9 +40,9 @@ export function interruptible({ onStop = () => {} }: { onStop?: () => void } = {
   return {
     signal: controller.signal,
     exitCode: () => 128 + constants.signals[reason],
-    met(error) {
+    met(error, left = "; nothing was written") {
       if (!controller.signal.aborted) throw error;
-      console.error("stopped; nothing was written");
+      console.error(`stopped${left}`);
       process.exitCode = 128 + constants.signals[reason];
     },
     done() {

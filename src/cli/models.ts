@@ -3,10 +3,13 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Option } from "commander";
 import { isPublished, publishedNames } from "../config/published.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
 import { recoverFolder } from "../files/atomic.ts";
 import { configName, type ModelFolder, readModelFolder } from "../files/model.ts";
+
+import { filled } from "./values.ts";
 
 export { parseClasses } from "../config/classes.ts";
 
@@ -14,6 +17,12 @@ const shipped = fileURLToPath(new URL("../../models/", import.meta.url));
 
 export const shippedModels = (): string[] =>
   existsSync(shipped) ? readdirSync(shipped).filter((name) => existsSync(join(shipped, name, configName))) : [];
+
+export function modelOption(): Option {
+  const ships = shippedModels();
+  const which = ships.length > 0 ? `, or one that ships: ${ships.join(", ")}` : "";
+  return new Option("--model <dir|name>", `a model folder${which}`).argParser(filled).default("emoji");
+}
 
 /** A model by name or folder, which `option` gave. A folder of a running training gives its last checkpoint. */
 export async function findModel(nameOrFolder: string, { option = "--model" } = {}): Promise<ModelFolder> {

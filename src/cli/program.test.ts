@@ -5,7 +5,6 @@ import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
@@ -16,6 +15,7 @@ import { loadCheckpoint, startingState } from "../train/checkpoint.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 import { reported } from "./mistakes.ts";
 import { run } from "./program.ts";
+import { built } from "../test-program.ts";
 
 const large: ModelConfig = parseModelConfig(
   {
@@ -45,8 +45,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const main = fileURLToPath(new URL("./main.ts", import.meta.url));
-const node = (...args: string[]) => [process.execPath, "--import", "tsx", main, ...args];
+const main = built("cli/main");
+const node = (...args: string[]) => [process.execPath, main, ...args];
 const quoted = (words: string[]) => words.map((word) => `'${word}'`).join(" ");
 const shell = (script: string, options: SpawnSyncOptions = {}) =>
   spawnSync("sh", ["-c", script], { ...options, encoding: "utf8" });
@@ -188,7 +188,7 @@ describe("what is said", () => {
       ["--out", "folder.png/"],
       /^error: --out: folder\.png\/ is a folder, expected the name of a file$/,
     ],
-    ["an --each that is a file", ["--each", main], /^error: --each: .*main\.ts is a file where a folder is needed/],
+    ["an --each that is a file", ["--each", main], /^error: --each: .*main\.js is a file where a folder is needed/],
   ])("of %s", async (_, args, sentence) => {
     const [code, lines] = await said(() => run(["sample", "--model", at("large"), "--out", at("never.png"), ...args]));
     expect(code).toBe(2);
@@ -206,7 +206,7 @@ describe("what is said", () => {
     [
       "a folder below a file",
       ["--data", "emoji", "--out", join(main, "run")],
-      /--out: .*main\.ts is a file where a folder is needed/,
+      /--out: .*main\.js is a file where a folder is needed/,
     ],
     [
       "a cache below a file",

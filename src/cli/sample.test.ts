@@ -5,14 +5,15 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync,
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { readPngText } from "../pictures/pngtext.ts";
 import { startingState } from "../train/checkpoint.ts";
-import { commandLine, run } from "./program.ts";
+import { commandLine } from "./program.ts";
+import { built } from "../test-program.ts";
+import { call } from "./test-call.ts";
 
 const config: ModelConfig = parseModelConfig(
   {
@@ -38,22 +39,6 @@ beforeAll(async () => {
   await writeModelFolder(model, config, startingState(config, 3, { ema: 0 }).values);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-/** Runs the command line in this process. */
-async function call(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: "", err: "" };
-  const spies = [
-    vi.spyOn(console, "log").mockImplementation((line: string) => void (said.out += `${line}\n`)),
-    vi.spyOn(console, "error").mockImplementation((line: string) => void (said.err += `${line}\n`)),
-    vi.spyOn(process.stderr, "write").mockImplementation(() => true),
-    vi.spyOn(process.stdout, "write").mockImplementation((text) => ((said.out += String(text)), true)),
-  ];
-  try {
-    return { code: await run(args), ...said };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-}
 
 const sample = (...args: string[]) => call("sample", "--model", model, ...args);
 
@@ -220,8 +205,7 @@ function changeConfig(dir: string, change: object): void {
 }
 
 describe("as a program", () => {
-  const main = fileURLToPath(new URL("./main.ts", import.meta.url));
-  const node = (...args: string[]) => [process.execPath, "--import", "tsx", main, ...args];
+  const node = (...args: string[]) => [process.execPath, built("cli/main"), ...args];
 
   it("stops at Ctrl-C and writes nothing", async () => {
     const out = at("stopped.png");

@@ -1,22 +1,11 @@
 /** `fractalgen sample`: images from a model as a labelled grid, one by one, and as an animation. */
 
 import type { Command } from "commander";
-import { writeFileAtomic } from "../files/atomic.ts";
-import { gridPng } from "../pictures/grid.ts";
-import {
-  addDrawingOptions,
-  checkOutputs,
-  drawImages,
-  type DrawingFlags,
-  nameOf,
-  report,
-  writeEach,
-} from "./drawing.ts";
+import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, writeDrawn } from "./drawing.ts";
 import type { Picture } from "./film.ts";
-import { findModel, parseClasses, shippedModels } from "./models.ts";
+import { findModel, modelOption, parseClasses } from "./models.ts";
 import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";
-import { collected, filled, whole } from "./values.ts";
-import { version } from "./version.ts";
+import { collected, seeds, whole } from "./values.ts";
 
 interface SampleFlags extends SamplingFlags, DrawingFlags {
   model: string;
@@ -24,30 +13,19 @@ interface SampleFlags extends SamplingFlags, DrawingFlags {
 }
 
 export function addSample(program: Command): void {
-  const ships = shippedModels();
   const command = program
     .command("sample")
     .summary("generate images")
     .description("Generate images: a labelled grid, and where asked for each on its own and an animation.")
     .optionsGroup("Which images:")
-    .option(
-      "--model <dir|name>",
-      ships.length > 0 ? `a model folder, or one that ships: ${ships.join(", ")}` : "a model folder",
-      filled,
-      "emoji",
-    )
+    .addOption(modelOption())
     .option(
       "--class <names>",
       "classes by name or number, comma-separated; images take them in turn (default: all)",
       collected,
     )
     .option("-n, --count <n>", "how many images", whole({ least: 1, most: 100_000 }), 16)
-    .option(
-      "--seed <n>",
-      "the same seed, class and options give the same images",
-      whole({ least: 0, most: Number.MAX_SAFE_INTEGER }),
-      0,
-    )
+    .option("--seed <n>", "the same seed, class and options give the same images", seeds, 0)
     .optionsGroup("How they are drawn (default: as the model says):");
   addDrawingOptions(addSamplingOptions(command), { out: "out/samples.png", columns: "about as many as rows" })
     .addHelpText(
@@ -74,18 +52,5 @@ async function sample(flags: SampleFlags): Promise<void> {
   );
   if (!drawn) return;
 
-  const text = (label: string, index?: number) => ({
-    Software: `fractalgen ${version}`,
-    Model: nameOf(model),
-    Class: label,
-    Seed: String(seed),
-    ...(index === undefined ? { Count: String(flags.count) } : { Index: String(index) }),
-    Options: JSON.stringify({ ...settings, device: drawn.device }),
-  });
-  const inTurn = names.slice(0, classes.length).join(",");
-  await writeFileAtomic(flags.out, await gridPng(drawn.images, { ...picture, labels: names, text: text(inTurn) }));
-  const each =
-    flags.each === undefined ? undefined : await writeEach(flags.each, drawn.images, { config, names, text });
-  await drawn.film?.write(drawn.images);
-  report(flags, drawn, { each, classes: names, seed, ...settings });
+  await writeDrawn(flags, drawn, { model, names, options: settings }, settings);
 }

@@ -3,13 +3,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { clientOf, generate, imagesIn } from "../server/test-client.ts";
 import { type TestModels, testModels } from "../server/test-models.ts";
 import { run } from "./program.ts";
+import { built } from "../test-program.ts";
 
-const main = fileURLToPath(new URL("./main.ts", import.meta.url));
+const main = built("cli/main");
 let models: TestModels;
 let server: ChildProcess | undefined;
 beforeAll(async () => {
@@ -19,7 +19,7 @@ afterEach(() => server?.kill("SIGKILL"));
 afterAll(() => models.remove());
 
 async function serving(...args: string[]): Promise<{ url: string; said: () => string; code: Promise<number | null> }> {
-  const common = ["--import", "tsx", main, "serve", "--port", "0", "--threads", "1"];
+  const common = [main, "serve", "--port", "0", "--threads", "1"];
   const child = spawn(process.execPath, [...common, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   server = child;
   let said = "";

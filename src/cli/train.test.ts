@@ -5,7 +5,6 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeDatasetFile } from "../data/dataset-file.ts";
@@ -16,10 +15,11 @@ import { readModelFolder } from "../files/model.ts";
 import { readSafetensors } from "../files/safetensors.ts";
 import { loadCheckpoint } from "../train/checkpoint.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
+import { built } from "../test-program.ts";
 
 let folder = "";
 const at = (name: string) => join(folder, name);
-const main = fileURLToPath(new URL("./main.ts", import.meta.url));
+const main = built("cli/main");
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "fractalgen-train-cli-"));
@@ -57,7 +57,7 @@ interface Watching {
 
 /** Runs the program. */
 function program(args: string[], { onOut = () => {}, shell }: Watching = {}): Promise<Ended> {
-  const line = ["--import", "tsx", main, "train", "--cache", folder, "--threads", "1", ...args];
+  const line = [main, "train", "--cache", folder, "--threads", "1", ...args];
   const child = shell
     ? spawn("bash", ["-c", `${shell}; exec "$0" "$@"`, process.execPath, ...line])
     : spawn(process.execPath, line);

@@ -17,7 +17,7 @@ import { beginning, checkSame, type Prepared, settle, type TrainFlags } from "./
 import { type OnlineQuality, openOnlineQuality } from "./train-quality.ts";
 import { reporter } from "./train-report.ts";
 import { openRun, type Run } from "./train-run.ts";
-import { bytes, filled, number, oneOf, whole } from "./values.ts";
+import { bytes, filled, number, oneOf, seeds, whole } from "./values.ts";
 
 const schedules = ["cosine", "constant"] as const satisfies readonly TrainingConfig["schedule"][];
 const kinds = ["mar", "ar"] as const;
@@ -68,7 +68,7 @@ export function addTrain(program: Command): void {
     .option("--projection-dropout <p>", "dropout on projections", number({ least: 0, most: 0.99 }))
     .option("--balance <x>", "0: images alike, 1: classes alike", number({ least: 0, most: 1 }))
     .option("--flip", "flip half of the images")
-    .option("--seed <n>", "of weights, order and draws", whole({ least: 0, most: Number.MAX_SAFE_INTEGER }))
+    .option("--seed <n>", "of weights, order and draws", seeds)
     .optionsGroup("When:")
     .option("--checkpoint-seconds <s>", "between checkpoints, each with a grid of samples", number({ least: 0.1 }))
     .option("--save-steps <n>", "between checkpoints that are kept, as step-000500/; 0 for none", whole({ least: 0 }))
@@ -102,7 +102,7 @@ async function runTraining(flags: TrainFlags): Promise<void> {
   const begun = await beginning(flags);
   const progress = progressOn(process.stderr, { quiet: flags.json });
   let training = false;
-  const { signal, exitCode, done } = interruptible({
+  const { signal, exitCode, met, done } = interruptible({
     onStop() {
       progress.clear();
       if (training) console.error("stopping after this step; Ctrl-C again stops at once, without a checkpoint");
@@ -129,9 +129,8 @@ async function runTraining(flags: TrainFlags): Promise<void> {
     const onOpen = () => (training = true);
     await trainAndWrite(flags, { ...prepared, dataset, out: begun.out }, { progress, signal, exitCode, onOpen });
   } catch (error) {
-    if (!signal.aborted || training) throw error;
-    console.error("stopped; nothing was written");
-    process.exitCode = exitCode();
+    if (training) throw error;
+    met(error);
   } finally {
     done();
     progress.clear();

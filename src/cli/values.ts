@@ -42,6 +42,9 @@ export const whole =
     parsed(text, range, { name: "a whole number", is: Number.isSafeInteger });
 
 /** "64,16" as [64, 16]. */
+/** What random draws begin with. */
+export const seeds = whole({ least: 0, most: Number.MAX_SAFE_INTEGER });
+
 export const wholes =
   (range: Range = {}) =>
   (text: string): number[] =>

@@ -11,6 +11,7 @@ import { UserError } from "../core/errors.ts";
 import { type Dataset, imagesBetween } from "./dataset.ts";
 import { type DataOptions, openDataset } from "./open.ts";
 import { idx, plain, put } from "./test-files.ts";
+import { builtUrl } from "../test-program.ts";
 
 const root = mkdtempSync(join(tmpdir(), "fractalgen-open-"));
 const folder = join(root, "photos");
@@ -108,12 +109,11 @@ it("is not left half made when it is stopped or fails", async () => {
 
 it("is made by several processes at once, each in full", async () => {
   const cache = newCache();
-  const script = `import { openDataset } from ${JSON.stringify(new URL("./open.ts", import.meta.url).href)};
+  const script = `import { openDataset } from ${JSON.stringify(builtUrl("data/open"))};
     const { fingerprint } = await openDataset(${JSON.stringify(folder)}, { cache: ${JSON.stringify(cache)}, imageSize: 8 });
     console.log(fingerprint);`;
   const cwd = fileURLToPath(new URL("../..", import.meta.url));
-  const run = () =>
-    promisify(execFile)(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], { cwd });
+  const run = () => promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { cwd });
   const results = await Promise.all([run(), run()]);
   const { fingerprint } = await openDataset(folder, { cache, imageSize });
   expect(results.map(({ stdout }) => stdout.trim())).toEqual([fingerprint, fingerprint]);
@@ -160,7 +160,7 @@ it("takes no more memory for more images", async () => {
   const images = new Uint8Array(count * each);
   for (let i = 0; i < count; i++) images.fill(i % 256, i * each + (i >> 8), (i + 1) * each);
   writeFileSync(path, idx([count, side, side], images)); // 60 MB
-  const script = `import { openDataset } from ${JSON.stringify(new URL("./open.ts", import.meta.url).href)};
+  const script = `import { openDataset } from ${JSON.stringify(builtUrl("data/open"))};
     const memory = () => process.memoryUsage.rss();
     const before = memory();
     let most = 0;
@@ -169,7 +169,7 @@ it("takes no more memory for more images", async () => {
     for (let i = 0; i < train.count; i++) train.image(i), look();
     console.log(JSON.stringify({ most, count: train.count + heldOut.count, heldOut: heldOut.count }));`;
   const cwd = fileURLToPath(new URL("../..", import.meta.url));
-  const args = ["--import", "tsx", "--max-semi-space-size=4", "--input-type=module", "-e", script];
+  const args = ["--max-semi-space-size=4", "--input-type=module", "-e", script];
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd });
   const { most, count: read, heldOut } = JSON.parse(stdout);
   expect(read).toBe(count);

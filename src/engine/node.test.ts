@@ -16,6 +16,7 @@ import { writeOnnx } from "../graph/onnx.ts";
 import { marStepGraph } from "../model/steps.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
 import { nodeEngine } from "./node.ts";
+import { builtUrl } from "../test-program.ts";
 
 const engine = await nodeEngine();
 
@@ -185,11 +186,11 @@ describe("a provider that is not there", () => {
 });
 
 describe("telemetry", () => {
-  const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
+  const url = (module: string) => JSON.stringify(builtUrl(module));
   const use = `
-    const { nodeEngine } = await import(${url("./node.ts")});
-    const { add, input } = await import(${url("../graph/build.ts")});
-    const { writeOnnx } = await import(${url("../graph/onnx.ts")});
+    const { nodeEngine } = await import(${url("engine/node")});
+    const { add, input } = await import(${url("graph/build")});
+    const { writeOnnx } = await import(${url("graph/onnx")});
     const engine = await nodeEngine();
     const session = await engine.session(writeOnnx({ y: add(input("x", "float32", [1]), 1) }));
     const { y } = await session.run({ x: { dtype: "float32", shape: [1], data: Float32Array.of(41) } });
@@ -197,7 +198,7 @@ describe("telemetry", () => {
   const inWorker = (before: string) => `
     ${before}
     const { Worker } = await import("node:worker_threads");
-    const code = ${JSON.stringify(`(async () => { (await import("tsx/esm/api")).register(); ${use} })()`)};
+    const code = ${JSON.stringify(`(async () => { ${use} })()`)};
     const worker = new Worker(code, { eval: true });
     worker.on("error", (error) => console.log(error.message));
     await new Promise((resolve) => worker.on("exit", resolve));`;
@@ -209,7 +210,7 @@ describe("telemetry", () => {
     const inherited = Object.entries(process.env).filter(
       ([key]) => !/^(ORT_|XDG_|HOME$|VITEST|NODE_OPTIONS)/.test(key),
     );
-    const output = execFileSync(process.execPath, ["--import", "tsx", "--input-type=module", "--eval", code], {
+    const output = execFileSync(process.execPath, ["--input-type=module", "--eval", code], {
       env: { ...Object.fromEntries(inherited), HOME: home, USERPROFILE: home },
       cwd: fileURLToPath(new URL("../..", import.meta.url)),
       encoding: "utf8",
@@ -222,7 +223,7 @@ describe("telemetry", () => {
   });
 
   it("is off in a worker where the main thread saw to it, and refuses to run where it did not", () => {
-    const off = `(await import(${url("./node.ts")})).disableTelemetry();`;
+    const off = `(await import(${url("engine/node")})).disableTelemetry();`;
     expect(child(inWorker(off), "worker-home")).toEqual({ output: "answer 42", left: [] });
     const { output, left } = child(inWorker(""), "bare-home");
     expect(output).toMatch(/^nodeEngine: a worker cannot turn onnxruntime's telemetry off; call disableTelemetry\(\)/);

@@ -6,13 +6,14 @@ import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Replay } from "../parity/providers.ts";
 import { type VulkanDriver, vulkanDrivers } from "../parity/vulkan.ts";
+import { built } from "../test-program.ts";
 
-const program = fileURLToPath(new URL("../parity/providers.ts", import.meta.url));
+const program = built("parity/providers");
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url));
 
 /** In a process of its own, for the driver is chosen by the environment that a process starts with. */
 async function replay(env: Record<string, string>, ...rest: string[]): Promise<Replay> {
-  const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", program, ...rest], {
+  const { stdout } = await promisify(execFile)(process.execPath, [program, ...rest], {
     env: { ...process.env, ...env },
   });
   return JSON.parse(stdout) as Replay;

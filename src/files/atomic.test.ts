@@ -17,20 +17,15 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { UserError } from "../core/errors.ts";
 import { recoverFolder, replaceFolder, writeFileAtomic } from "./atomic.ts";
+import { builtUrl } from "../test-program.ts";
 
 let dir: string;
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), "atomic-"))));
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 const text = (...parts: string[]) => readFileSync(join(dir, ...parts), "utf8");
-const source = JSON.stringify(new URL("./atomic.ts", import.meta.url).href);
-const inChild = (code: string) => [
-  "--import",
-  "tsx",
-  "--input-type=module",
-  "--eval",
-  `import * as atomic from ${source};\n${code}`,
-];
+const source = JSON.stringify(builtUrl("files/atomic"));
+const inChild = (code: string) => ["--input-type=module", "--eval", `import * as atomic from ${source};\n${code}`];
 
 const full = (code: string) => Object.assign(new Error(code), { code });
 

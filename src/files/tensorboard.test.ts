@@ -8,6 +8,7 @@ import sharp from "sharp";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
 import { openEvents } from "./tensorboard.ts";
+import { builtUrl } from "../test-program.ts";
 
 let dir: string;
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), "events-"))));
@@ -166,11 +167,11 @@ describe("an event file", () => {
 
   it("is whole up to the last call when the process is killed", () => {
     const code = `
-      const { openEvents } = await import(${JSON.stringify(new URL("./tensorboard.ts", import.meta.url).href)});
+      const { openEvents } = await import(${JSON.stringify(builtUrl("files/tensorboard"))});
       const log = await openEvents(${JSON.stringify(dir)});
       for (let step = 1; step <= 50; step++) await log.scalars(step, { bits: step });
       process.kill(process.pid, "SIGKILL");`;
-    const { signal } = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "--eval", code]);
+    const { signal } = spawnSync(process.execPath, ["--input-type=module", "--eval", code]);
     expect(signal).toBe("SIGKILL");
     const { contents, cut } = readRecords(readFileSync(join(dir, readdirSync(dir)[0])));
     expect(event(contents.at(-1)!)).toMatchObject({ step: 50, values: [["bits", 50]] });
@@ -194,7 +195,7 @@ describe("an event file", () => {
   it.skipIf(!canMount)("goes on whole after the disk was full (skipped where no small disk can be mounted)", () => {
     const code = `
       import { readFileSync, rmSync, writeFileSync } from "node:fs";
-      const { openEvents } = await import(${JSON.stringify(new URL("./tensorboard.ts", import.meta.url).href)});
+      const { openEvents } = await import(${JSON.stringify(builtUrl("files/tensorboard"))});
       const dir = ${JSON.stringify(dir)};
       writeFileSync(dir + "/other", new Uint8Array(40_000));
       const log = await openEvents(dir + "/tb");
@@ -209,7 +210,7 @@ describe("an event file", () => {
       Buffer.alloc(30_000),
     ]);
     const mount = `mount -t tmpfs -o size=64k tmpfs ${dir} && exec "$0" "$@"`;
-    const node = [process.execPath, "--import", "tsx", "--input-type=module", "--eval", code];
+    const node = [process.execPath, "--input-type=module", "--eval", code];
     const { stdout, stderr } = spawnSync("unshare", ["-rm", "sh", "-c", mount, ...node], { input: png });
     expect(stderr.toString()).toMatch(
       /^UserError: cannot write TensorBoard events to .*tfevents.*: no space left on device; free some space there/,

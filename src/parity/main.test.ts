@@ -10,6 +10,7 @@ import { UserError } from "../core/errors.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { writeSafetensors } from "../files/safetensors.ts";
 import { compareFolder, openFolder } from "./folder.ts";
+import { built } from "../test-program.ts";
 
 const fixtures = (name: string) => fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url));
 
@@ -83,8 +84,7 @@ describe("a mistake in a folder is one sentence:", () => {
 
 /** What the program prints and exits with. */
 function parity(...folders: string[]) {
-  const main = fileURLToPath(new URL("./main.ts", import.meta.url));
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", "tsx", main, ...folders], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [built("parity/main"), ...folders], {
     encoding: "utf8",
   });
   return { status, stdout, stderr };

@@ -174,6 +174,35 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
     expect(await imagesOf(sampler, options)).toEqual(expected);
   });
 
+  it("draws no more of images that are not wanted any more, and the others as if nothing had happened", async () => {
+    const options = { labels: [1, 2, 0, 3, 1], iterations, seed: 3, guidance: 2, batch: 3, ...sharp };
+    const expected = split(await imagesOf(sampler, options), 5);
+    const aborters = options.labels.map(() => new AbortController());
+    const drop = (images: number[]) => images.forEach((image) => aborters[image].abort());
+    const frames = sampler.sample({ ...options, signals: aborters.map(({ signal }) => signal) });
+    const finished = aborters.map(() => 0);
+    let [shown, done] = [0, 0];
+    let before: number[] = [];
+    for (;;) {
+      const next = await frames.next();
+      if (next.done) {
+        const images = split(next.value, 5);
+        for (const kept of [0, 2]) expect(images[kept]).toEqual(expected[kept]);
+        break;
+      }
+      if (next.value.finished.side === 1) for (const image of next.value.finished.image) finished[image]++;
+      done = next.value.done;
+      // In the midst of a square, and all of the second batch at once.
+      if (++shown !== 5) continue;
+      drop([1, 3, 4]);
+      before = [...finished];
+    }
+    const pixels = expected[0].length / recorded.config.channels;
+    expect(finished).toEqual([pixels, before[1], pixels, 0, 0]);
+    expect(before[1]).toBeGreaterThan(0);
+    expect(done).toBe(1);
+  });
+
   it("takes as many steps as asked for, at most one for each patch", async () => {
     const stepsOf = async (asked?: number[]) => {
       const counts = recorded.config.levels.slice(0, -1).map(() => [] as number[]);

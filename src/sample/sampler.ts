@@ -38,6 +38,8 @@ export interface SampleOptions {
   /** Images that are generated side by side; the images do not depend on it. */
   batch?: number;
   signal?: AbortSignal;
+  /** One for each label: once it is aborted, no more of that image is drawn. The others come out as they would have. */
+  signals?: readonly AbortSignal[];
   draws?: Draws;
   /** Is given what the model expected of pixels as they are drawn; without it nothing more is computed. */
   watch?: (pixels: WatchedPixels) => void;
@@ -60,7 +62,7 @@ export interface Frame {
   steps: number;
   /** The squares that this step finished: image, left, top of each, and their side in pixels. */
   finished: { image: Int32Array; x: Int32Array; y: Int32Array; side: number };
-  /** Share of the pixels to be drawn, of all images, that are drawn. */
+  /** Share of the pixels to be drawn, of all images that are still wanted, that are drawn. */
   done: number;
   /** All images so far, [count, S, S, C] bytes; the same array in every frame. Pixels not yet drawn are grey (128). */
   images: Uint8Array;
@@ -92,11 +94,14 @@ interface Run {
   iterations: readonly number[];
   draws: Draws;
   signal?: AbortSignal;
+  /** Whether an image of the batch is not wanted any more. */
+  gone: (image: number) => boolean;
   watch?: SampleOptions["watch"];
   images: Uint8Array;
   /** What is known, the first image of the batch, and values of bytes. */
   given: Omit<Given, keyof Known> & Partial<Known>;
-  progress: { pixels: number; of: number };
+  /** Pixels of each image that are drawn, and that are to be; of all batches. */
+  progress: { drawn: number[]; of: number[]; gone: (image: number) => boolean };
 }
 
 async function* sampleImages(
@@ -104,7 +109,7 @@ async function* sampleImages(
   config: ModelConfig,
   options: SampleOptions,
 ): AsyncGenerator<Frame, Uint8Array> {
-  const { labels, seed = 0, known, batch = 16, draws = seededDraws, signal, watch } = options;
+  const { labels, seed = 0, known, batch = 16, draws = seededDraws, signal, signals = [], watch } = options;
   const defaults = config.sampling;
   const { guidance = defaults.guidance, schedule = defaults.schedule } = options;
   const { temperature = defaults.temperature, filterThreshold = defaults.filterThreshold } = options;
@@ -123,7 +128,9 @@ async function* sampleImages(
     );
   if (known) checkKnown(config, known, labels.length);
   const images = startingImages(config, { count: labels.length, known });
-  const progress = { pixels: 0, of: pixelsDrawn(config, { from: 0, to: labels.length, known }) };
+  const gone = (image: number) => signals[image]?.aborted ?? false;
+  const of = labels.map((_, image) => pixelsDrawn(config, { from: image, to: image + 1, known }));
+  const progress = { drawn: labels.map(() => 0), of, gone };
   const values = normalizedValues(config.channels);
   for (let from = 0; from < labels.length; from += batch) {
     const part = labels.slice(from, from + batch);
@@ -137,6 +144,7 @@ async function* sampleImages(
       iterations,
       draws,
       signal,
+      gone: (image) => gone(from + image),
       watch,
       images,
       given: { ...known, config, values, first: from },
@@ -174,6 +182,12 @@ async function* square(
     : arSquare(run, l, rows, prefix, guidance);
 }
 
+/** The patches whose images are still wanted. */
+function wanted({ gone }: Run, { image }: Squares, { row, place }: Patches): Patches {
+  const keep = (_: number, i: number) => !gone(image[row[i]]);
+  return { row: row.filter(keep), place: place.filter(keep) };
+}
+
 const ways = ({ guided }: Run): number => (guided ? 2 : 1);
 
 function twice(values: Float32Array): Float32Array {
@@ -197,8 +211,10 @@ async function* marSquare(
   const orders = run.draws.orders(rows, tokens);
   const { patches, mask } = givenPatches(rows, level, run.given);
   const session = await run.sessions.step(l, run.guided);
-  for (const { step, steps, chosen, decoded } of decoding(orders, mask, { tokens, iterations: run.iterations[l] })) {
+  for (const { step, steps, decoded, ...all } of decoding(orders, mask, { tokens, iterations: run.iterations[l] })) {
     run.signal?.throwIfAborted();
+    const chosen = wanted(run, rows, all.chosen);
+    if (chosen.row.length === 0) continue;
     const { conditions } = await session.run({
       prefix,
       patches: float32(patches, [count, tokens, width]),
@@ -270,6 +286,7 @@ async function* arSquare(
   const past = pastOf({ depth, rows: ways(run) * count, heads, headWidth: level.width / heads, tokens });
   for (let step = 0; step < tokens; step++) {
     run.signal?.throwIfAborted();
+    if (rows.image.every(run.gone)) break;
     const outputs = await session.run({
       ...past.feeds(),
       prefix,
@@ -278,9 +295,10 @@ async function* arSquare(
     });
     past.add(outputs);
     const strength = l === 0 ? guidanceAt(guidance, run.options.schedule, (step + 1) / tokens) : guidance;
-    const row = Int32Array.from({ length: count }, (_, own) => own).filter((own) => mask[own * tokens + step] !== 0);
+    const drawing = Int32Array.from({ length: count }, (_, i) => i).filter((own) => mask[own * tokens + step] !== 0);
+    const { row, place } = wanted(run, rows, { row: drawing, place: drawing.map(() => step) });
     if (row.length > 0) {
-      const below = patchesAt(rows, { row, place: row.map(() => step) }, { grid, patch });
+      const below = patchesAt(rows, { row, place }, { grid, patch });
       const drawn = yield* inside(run, l, below, rowsOf(outputs.conditions, row, ways(run)), strength);
       row.forEach((own, i) => patches.set(drawn.subarray(i * width, (i + 1) * width), (own * tokens + step) * width));
       yield frame(run, { level: l, step: step + 1, steps: tokens, squares: below, side: patch });
@@ -309,7 +327,7 @@ async function* inside(
     for (let c = 0; c < channels; c++)
       run.images[(((run.given.first + rows.image[i]) * imageSize + rows.y[i]) * imageSize + rows.x[i]) * channels + c] =
         bytes[i * channels + c];
-  run.progress.pixels += rows.keys.length;
+  for (const image of rows.image) run.progress.drawn[run.given.first + image]++;
   return values;
 }
 
@@ -365,7 +383,17 @@ function frame(
     step,
     steps,
     finished: { image: squares.image.map((i) => i + given.first), x: squares.x, y: squares.y, side },
-    done: progress.pixels / progress.of,
+    done: shareDrawn(progress),
     images,
   };
+}
+
+function shareDrawn({ drawn, of, gone }: Run["progress"]): number {
+  let [done, all] = [0, 0];
+  of.forEach((pixels, image) => {
+    if (gone(image)) return;
+    done += drawn[image];
+    all += pixels;
+  });
+  return all === 0 ? 1 : done / all;
 }

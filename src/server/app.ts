@@ -19,7 +19,7 @@ import { openApiDocument } from "./openapi.ts";
 import { drawingQueue } from "./queue.ts";
 import { type Asked, isForm, readEdit, readGeneration, type RequestContext } from "./requests.ts";
 import { defaultLimits, type Limits, requestSchemas } from "./schemas.ts";
-import { studio } from "./studio.ts";
+import { offerModels, studio } from "./studio.ts";
 
 export interface ServerOptions {
   models: readonly ServedModel[];
@@ -131,6 +131,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
     return c.text(text, 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
   });
   app.get("/openapi.json", (c) => c.json(document));
+  offerModels(app, models);
   app.get("/*", studio(options.studio));
 
   app.notFound((c) => errorResponse(new ApiError(404, `there is nothing at ${c.req.method} ${c.req.path}`)));

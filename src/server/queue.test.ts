@@ -92,7 +92,7 @@ describe("the queue", () => {
     await after;
   });
 
-  it("takes a cancelled request out, and ends its batch where nobody else waits for it", async () => {
+  it("takes a cancelled request out, ends its batch where nobody else waits for it, and else its images in the batch", async () => {
     const { queue, drawn } = opened();
     const [one, two, three] = [new AbortController(), new AbortController(), new AbortController()];
     const alone = queue.draw(order(2, { seed: 1 }), { signal: one.signal });
@@ -113,11 +113,13 @@ describe("the queue", () => {
     expect(drawn.asked[0].signal!.aborted).toBe(true);
     three.abort();
     await expect(shared).rejects.toThrow("cancelled");
+    expect(queue.state().running).toBe(1);
     expect(drawn.asked[1].signal!.aborted).toBe(false);
+    expect(drawn.asked[1].signals!.map(({ aborted }) => aborted)).toEqual([false, true]);
     drawn.go();
     await kept;
     await queue.idle();
-    expect(queue.state()).toMatchObject({ requests: 0, waiting: 0, running: 0 });
+    expect(queue.state()).toMatchObject({ requests: 0, waiting: 0, running: 0, images: 1 });
     expect(() => queue.draw(order(1), { signal: one.signal })).toThrow("cancelled");
   });
 

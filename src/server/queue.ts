@@ -29,7 +29,7 @@ export interface Progress {
 }
 
 export interface DrawOptions {
-  /** Takes images out of the queue, and ends batches of which nobody wants anything any more. */
+  /** Takes images out of the queue and out of the batches that are being drawn. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
 }
@@ -71,6 +71,8 @@ interface Drawing {
   images: Uint8Array;
   pieces: Piece[];
   onProgress?: (progress: Progress) => void;
+  /** Aborted when nobody wants its images any more. */
+  gone: AbortController;
   settle(error?: Error): void;
   over: boolean;
 }
@@ -83,6 +85,8 @@ interface Piece {
   /** Its pixels in the batch that is being drawn. */
   live?: Uint8Array;
 }
+
+const wanted = ({ drawing }: Piece): boolean => !drawing.gone.signal.aborted;
 
 interface Lane {
   samplers: Map<ServedModel, Sampler>;
@@ -111,20 +115,22 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
         images: startingImages(model.config, { count: labels.length, known: order.known }),
         pieces: [],
         onProgress,
+        gone: new AbortController(),
         over: false,
         settle(error) {
           if (drawing.over) return;
           drawing.over = true;
           drawings.delete(drawing);
-          signal?.removeEventListener("abort", gone);
+          signal?.removeEventListener("abort", cancel);
           if (error) {
+            drawing.gone.abort();
             withdraw(drawing);
             reject(error);
           } else resolve(drawing.images);
         },
       };
-      const gone = () => drawing.settle(cancelled());
-      signal?.addEventListener("abort", gone);
+      const cancel = () => drawing.settle(cancelled());
+      signal?.addEventListener("abort", cancel);
       drawing.pieces = labels.map((_, index) => ({ drawing, index, done: 0 }));
       drawings.add(drawing);
       waiting.push(...drawing.pieces);
@@ -177,7 +183,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
       await drawBatch(sampler, pieces, controller.signal);
       const seconds = (performance.now() - started) / 1000 / pieces.length / count;
       pace = pace === undefined ? seconds : 0.8 * pace + 0.2 * seconds;
-      finished = { images: finished.images + pieces.length, batches: finished.batches + 1 };
+      finished = { images: finished.images + pieces.filter(wanted).length, batches: finished.batches + 1 };
     } catch (error) {
       if (!controller.signal.aborted) {
         onFault?.(error);
@@ -196,7 +202,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
     state: () => ({
       requests: drawings.size,
       waiting: waiting.length,
-      running: lanes.reduce((sum, { batch }) => sum + (batch?.pieces.length ?? 0), 0),
+      running: lanes.flatMap(({ batch }) => batch?.pieces ?? []).filter(wanted).length,
       ...finished,
     }),
     idle: () =>
@@ -224,6 +230,7 @@ async function drawBatch(sampler: Sampler, pieces: readonly Piece[], signal: Abo
     known: knownOf(pieces, bytes, imageSize ** 2),
     batch: pieces.length,
     signal,
+    signals: pieces.map(({ drawing }) => drawing.gone.signal),
   });
   for (;;) {
     const next = await frames.next();

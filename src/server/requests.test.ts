@@ -1,6 +1,6 @@
 /** What is refused, by whom and why, with one sentence each; what the documents say of it. */
 
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
@@ -184,6 +184,31 @@ describe("the studio", () => {
       expect((await server.app.request(path)).status, path).toBe(404);
     expect((await server.app.request("/healthz")).status).toBe(200);
   });
+
+  it("gets the models of this server, file by file, and nothing else of their folders", async () => {
+    writeFileSync(join(models.tiny.folder.folder, "secret.txt"), "secret");
+    const offered = await (await server.app.request("/models.json")).json();
+    expect(offered).toEqual([
+      { name: "tiny", folder: "served/tiny/" },
+      { name: "slow", folder: "served/slow/" },
+    ]);
+    for (const file of ["config.json", "model.safetensors"]) {
+      const answer = await server.app.request(`/served/tiny/${file}`);
+      const bytes = readFileSync(join(models.tiny.folder.folder, file));
+      expect(Buffer.from(await answer.arrayBuffer()).equals(bytes), file).toBe(true);
+      expect(answer.headers.get("content-length")).toBe(String(bytes.length));
+      const headers = { "If-None-Match": answer.headers.get("etag")! };
+      expect((await server.app.request(`/served/tiny/${file}`, { headers })).status).toBe(304);
+    }
+    for (const path of [
+      "tiny/secret.txt",
+      "grey/config.json",
+      "tiny/..%2fconfig.json",
+      "..%2ftiny/config.json",
+      "tiny/",
+    ])
+      expect((await server.app.request(`/served/${path}`)).status, path).toBe(404);
+  });
 });
 
 describe("the OpenAPI document", () => {
@@ -196,7 +221,7 @@ describe("the OpenAPI document", () => {
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
     );
     const routes = server.app.routes
-      .filter(({ method, path }) => method !== "ALL" && path !== "/*")
+      .filter(({ method, path }) => method !== "ALL" && !/^\/(\*|models\.json|served\/.*)$/.test(path))
       .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`);
     expect(described.toSorted()).toEqual([...new Set(routes)].toSorted());
     const text = JSON.stringify(document);

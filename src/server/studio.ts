@@ -1,9 +1,13 @@
-/** The studio's files, or a page that says how to build them. */
+/** The studio's files, or a page that says how to build them; and the models that it can open in the browser. */
 
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { createReadStream, existsSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import { Readable } from "node:stream";
 import { serveStatic } from "@hono/node-server/serve-static";
-import type { MiddlewareHandler } from "hono";
+import type { Context, Hono, MiddlewareHandler } from "hono";
+import { configName } from "../files/model.ts";
+import { ApiError } from "./errors.ts";
+import type { ServedModel } from "./models.ts";
 
 const unbuilt = `<!doctype html>
 <html lang="en">
@@ -33,4 +37,31 @@ export function studio(folder: string | undefined): MiddlewareHandler {
     }
     return c.req.path === "/" ? c.html(unbuilt) : next();
   };
+}
+
+/** `models.json` and the two files of each model in it; a name is looked up in the list and nowhere else. */
+export function offerModels(app: Hono, models: readonly ServedModel[]): void {
+  app.get("/models.json", (c) =>
+    c.json(models.map(({ name }) => ({ name, folder: `served/${encodeURIComponent(name)}/` }))),
+  );
+  app.get("/served/:model/:file", (c) => {
+    const { model, file } = c.req.param();
+    const folder = models.find(({ name }) => name === model)?.folder;
+    const path = folder && [join(folder.folder, configName), folder.weights.path].find((one) => basename(one) === file);
+    if (!path)
+      throw new ApiError(404, `there is no model ${JSON.stringify(model)} with a file ${JSON.stringify(file)}`);
+    return fileAnswer(c, path);
+  });
+}
+
+/** A file that browsers may keep and have to ask after. */
+function fileAnswer(c: Context, path: string): Response {
+  const { size, mtimeMs } = statSync(path);
+  const tag = `"${size.toString(36)}-${Math.floor(mtimeMs).toString(36)}"`;
+  c.header("Cache-Control", "no-cache");
+  c.header("ETag", tag);
+  if (c.req.header("If-None-Match") === tag) return c.body(null, 304);
+  c.header("Content-Type", path.endsWith(".json") ? "application/json" : "application/octet-stream");
+  c.header("Content-Length", String(size));
+  return c.body(Readable.toWeb(createReadStream(path)) as ReadableStream);
 }

@@ -28,6 +28,8 @@ const tiny = parseModelConfig(
   "the test",
 );
 
+const grey = parseModelConfig({ ...tiny, name: "grey", channels: 1 }, "the test");
+
 /** Thousands of steps, of which each takes a moment, so that there is time to stop it. */
 const slow = parseModelConfig(
   {
@@ -46,6 +48,8 @@ const slow = parseModelConfig(
 
 export interface TestModels {
   tiny: ServedModel;
+  /** The same with one channel. */
+  grey: ServedModel;
   slow: ServedModel;
   folder: string;
   remove(): void;
@@ -58,7 +62,13 @@ export async function testModels(): Promise<TestModels> {
     await writeModelFolder(path, config, startingState(config, 3, { ema: 0 }).values);
     return { name: config.name!, folder: readModelFolder(path), config };
   };
-  return { tiny: await made(tiny), slow: await made(slow), folder, remove: () => rmSync(folder, { recursive: true }) };
+  return {
+    tiny: await made(tiny),
+    grey: await made(grey),
+    slow: await made(slow),
+    folder,
+    remove: () => rmSync(folder, { recursive: true }),
+  };
 }
 
 export const testServer = (models: readonly ServedModel[], options: Partial<ServerOptions> = {}): FractalServer =>

@@ -16,6 +16,7 @@ import { readSafetensors } from "../files/safetensors.ts";
 import { loadCheckpoint, saveCheckpoint, startingState, type TrainingState } from "./checkpoint.ts";
 import { markedState, tinyDataset, tinyModel } from "./tiny.ts";
 import { train } from "./trainer.ts";
+import { builtUrl } from "../test-program.ts";
 
 /** Called before every operation on files and folders. */
 const disk = vi.hoisted(() => ({ before: () => {} }));
@@ -125,15 +126,13 @@ it("a NaN ends the run with a sentence; the checkpoint and the state are as they
   for (const data of saved.values.values()) expect(data.every(Number.isFinite)).toBe(true);
 });
 
-const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
+const url = (module: string) => JSON.stringify(builtUrl(module));
 /** Saves marked checkpoints in a process of its own. */
 const inChild = (code: string) => [
-  "--import",
-  "tsx",
   "--input-type=module",
   "--eval",
-  `import { saveCheckpoint } from ${url("./checkpoint.ts")};
-   import { markedState } from ${url("./tiny.ts")};
+  `import { saveCheckpoint } from ${url("train/checkpoint")};
+   import { markedState } from ${url("train/tiny")};
    const [model, training] = ${JSON.stringify([model, training])};
    const save = (step) =>
      saveCheckpoint(${JSON.stringify(join(dir, "last"))}, { model, training, dataset: "tiny", state: markedState(model, step, training) });
@@ -154,7 +153,7 @@ it.skipIf(!canMount)(
   () => {
     const code = `
     import { statfsSync, writeFileSync, readFileSync, readdirSync } from "node:fs";
-    import { loadCheckpoint } from ${url("./checkpoint.ts")};
+    import { loadCheckpoint } from ${url("train/checkpoint")};
     await save(1);
     const { bavail, bsize } = statfsSync(${JSON.stringify(dir)});
     writeFileSync(${JSON.stringify(join(dir, "ballast"))}, new Uint8Array(bavail * bsize - 100_000)); // room for a part of the next

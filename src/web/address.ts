@@ -8,6 +8,8 @@ import type { DeviceWish } from "./protocol.ts";
 
 /** What the images depend on, and what of them is shown. */
 export interface Settings {
+  /** By its name; without, the first that is offered. */
+  model?: string;
   classes: number[];
   count: number;
   seed: number;
@@ -41,6 +43,7 @@ export const defaultSettings = ({ sampling, ...config }: ModelConfig): Settings 
 export function writeAddress(settings: Settings, config: ModelConfig): string {
   const usual = defaultSettings(config);
   const fields: [string, string | undefined][] = [
+    ["model", settings.model && encodeURIComponent(settings.model)],
     ["classes", settings.classes.map((label) => encodeURIComponent(config.classes[label])).join(",")],
     ["n", String(settings.count)],
     ["seed", String(settings.seed)],
@@ -87,6 +90,7 @@ export function readAddress(text: string, config: ModelConfig): Settings {
     device: deviceIn(fields.get("device")),
     selected: number("image", 1, count, 1) - 1,
   };
+  if (fields.has("model")) settings.model = decodeURIComponent(fields.get("model")!);
   if (fields.has("step")) settings.step = number("step", 0, Number.MAX_SAFE_INTEGER, 0);
   if (fields.has("from") || fields.has("mask")) settings.edit = editIn(fields, config);
   return settings;

@@ -10,14 +10,21 @@ export interface Form {
   fill(settings: Settings): void;
   /** Undefined where a field is not as it should be, which the browser then says. */
   read():
-    | Pick<Settings, "classes" | "count" | "seed" | "guidance" | "temperature" | "iterations" | "device">
+    | Pick<Settings, "model" | "classes" | "count" | "seed" | "guidance" | "temperature" | "iterations" | "device">
     | undefined;
 }
 
-export function settingsForm(config: ModelConfig, onDevice: (device: DeviceWish) => void): Form {
+/** `onOther` is told of a device or model that the page has to begin again for, as a field of the address. */
+export function settingsForm(
+  config: ModelConfig,
+  { models, onOther }: { models: readonly string[]; onOther: (field: "device" | "model", value?: string) => void },
+): Form {
   const form = the("form", "settings");
   const [count, seed] = [the("input", "count"), the("input", "seed")];
   const device = the("select", "device");
+  const model = the("select", "model");
+  model.replaceChildren(...models.map((name) => make("option", { value: name }, name)));
+  model.closest("label")!.hidden = models.length < 2;
   const classes = config.classes.map((name, label) => {
     const box = make("input", { type: "checkbox", name: "class", value: String(label) });
     byId("classes").append(make("label", {}, box, make("span", {}, name)));
@@ -38,7 +45,9 @@ export function settingsForm(config: ModelConfig, onDevice: (device: DeviceWish)
     return field;
   });
   let order: readonly number[] = []; // in which a link named the classes
-  device.addEventListener("change", () => onDevice(device.value as DeviceWish));
+  const otherThan = (usual: string, { value }: HTMLSelectElement) => (value === usual ? undefined : value);
+  device.addEventListener("change", () => onOther("device", otherThan("auto", device)));
+  model.addEventListener("change", () => onOther("model", otherThan(models[0], model)));
   return {
     fill(settings) {
       order = settings.classes;
@@ -51,6 +60,7 @@ export function settingsForm(config: ModelConfig, onDevice: (device: DeviceWish)
       });
       steps.forEach((field, l) => (field.value = String(Math.min(Number(field.max), settings.iterations[l]))));
       device.value = settings.device;
+      model.value = settings.model ?? models[0];
     },
     read() {
       const labels = new Set([...order, ...classes.keys()]);
@@ -60,6 +70,7 @@ export function settingsForm(config: ModelConfig, onDevice: (device: DeviceWish)
       if (wrong) wrong.closest("details")!.open = true; // what is hidden cannot be pointed at
       if (!form.reportValidity()) return undefined;
       return {
+        model: otherThan(models[0], model),
         classes: chosen,
         count: Number(count.value),
         seed: Number(seed.value),

@@ -1,26 +1,28 @@
 /** The studio as it is built, served from a folder by a plain file server, in a real browser. */
 
 import { execFile } from "node:child_process";
-import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createReadStream, mkdtempSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, type Page } from "playwright-core";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder } from "../files/model.ts";
-import { findChromium, softwareWebGpu } from "../parity/chromium.ts";
+import { softwareWebGpu } from "../parity/chromium.ts";
 import { edit } from "../sample/edit.ts";
 import { rectangleMask } from "../sample/masks.ts";
 import { createSampler, type Sampler } from "../sample/sampler.ts";
+import { drawnBy, listening } from "../server/test-client.ts";
+import { testModels, testServer } from "../server/test-models.ts";
 import { defaultSettings, writeAddress } from "./address.ts";
+import { different, ended, executablePath, last, launch, pixelsOf, saved } from "./test-page.ts";
 
-const executablePath = findChromium();
 if (!executablePath) console.warn("The studio is not tested: there is no chromium or google-chrome in PATH");
 const patient = 240_000; // shared machines may take long to compile the runtime
 
@@ -58,41 +60,8 @@ function serve(): Server {
   });
 }
 
-const launch = (args: string[] = []) => chromium.launch({ executablePath, args: ["--no-sandbox", ...args] });
 const small = "iterations=2,2";
 const open = (on: Page, fields: string) => on.goto(`${address}#${fields}`);
-const status = (on: Page) => on.textContent("#status");
-
-/** Waits for the drawing to end; the status tells how. */
-async function ended(on: Page): Promise<string> {
-  await on.waitForFunction(() => {
-    const text = (id: string) => document.querySelector(id)!.textContent!;
-    return (
-      text("#error") !== "" ||
-      (/^(Drew|Cancelled)/.test(text("#status")) &&
-        !document.querySelector("#draw[aria-disabled=true], #draw:disabled"))
-    );
-  });
-  expect(await on.textContent("#error")).toBe("");
-  return (await status(on))!;
-}
-
-/** The bytes of the file that a button gives. */
-async function saved(on: Page, button: string): Promise<Buffer> {
-  const [download] = await Promise.all([on.waitForEvent("download"), on.click(button)]);
-  return readFileSync(await download.path());
-}
-
-const pixelsOf = async (file: Buffer) => Uint8Array.from(await sharp(file).removeAlpha().raw().toBuffer());
-
-async function last(frames: AsyncGenerator<unknown, Uint8Array>): Promise<Uint8Array> {
-  for (;;) {
-    const next = await frames.next();
-    if (next.done) return next.value;
-  }
-}
-
-const different = (a: Uint8Array, b: Uint8Array) => a.reduce((sum, value, i) => sum + Number(value !== b[i]), 0);
 
 describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
   beforeAll(async () => {
@@ -341,6 +310,38 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     const sentence = 'The link asks for the class "haert", which this model does not have; did you mean "heart"?';
     expect(await page.textContent("#error")).toBe(sentence);
     await context.setOffline(false);
+  });
+
+  it("opens the models of the server that it comes from, and one of grey images", async () => {
+    const models = await testModels();
+    const at = await listening(testServer([models.tiny, models.grey], { studio: folder }));
+    const own = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+    own.setDefaultTimeout(patient);
+    try {
+      const on = await own.newPage();
+      await on.goto(`${at.url}/#n=1&seed=5&device=wasm`);
+      await ended(on);
+      expect(await on.title()).toBe("tiny · fractalgen studio");
+      const drawn = await drawnBy(models.tiny, { labels: [0], seed: 5 });
+      expect(different(await pixelsOf(await saved(on, "#save-image")), drawn)).toBe(0);
+
+      await on.selectOption("#model", "grey");
+      await on.waitForFunction(() => document.title.startsWith("grey"));
+      await ended(on);
+      expect(on.url()).toMatch(/#model=grey&classes=cat&n=1&seed=5&device=wasm$/);
+      const grey = await drawnBy(models.grey, { labels: [0], seed: 5 });
+      const rgb = Uint8Array.from({ length: 3 * grey.length }, (_, i) => grey[Math.floor(i / 3)]);
+      expect(different(await pixelsOf(await saved(on, "#save-image")), rgb)).toBe(0);
+
+      await on.goto(`${at.url}/#model=gray&device=wasm`);
+      await on.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
+      const sentence = 'The link asks for the model "gray", and there is tiny, grey; did you mean "grey"?';
+      expect(await on.textContent("#error")).toBe(sentence);
+    } finally {
+      await own.close();
+      await at.close();
+      models.remove();
+    }
   });
 
   // Without a graphics processor, compiling its shaders alone takes minutes.

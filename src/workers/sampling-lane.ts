@@ -16,13 +16,16 @@ try {
   const model = externalModel(readModelFolder(folder));
   const sampler = createSampler(await nodeEngine({ threads }), model);
   let going: AbortController | undefined;
+  let wanted: AbortController[] = []; // an image each
   port.on("message", async (message: SamplingMessage) => {
     if (message === "stop") going?.abort();
     else if (message === "close") {
       await sampler.dispose();
       port.close();
-    } else {
+    } else if ("gone" in message) wanted[message.gone]?.abort();
+    else {
       going = new AbortController();
+      wanted = message.labels.map(() => new AbortController());
       try {
         await draw(message, going.signal);
         tell({ finished: true });
@@ -35,7 +38,11 @@ try {
   tell({ ready: true });
 
   async function draw(task: SamplingTask, signal: AbortSignal): Promise<void> {
-    for await (const { images, ...frame } of sampler.sample({ ...task, signal }))
+    for await (const { images, ...frame } of sampler.sample({
+      ...task,
+      signal,
+      signals: wanted.map((image) => image.signal),
+    }))
       tell({ frame: { ...frame, ...(frame.finished.side === 1 ? { bytes: pixels(images, frame.finished) } : {}) } });
   }
 

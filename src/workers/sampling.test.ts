@@ -93,6 +93,32 @@ describe("sampling on three threads", () => {
     expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
   });
 
+  it("draws no more of images that are not wanted any more, whichever thread has them", async () => {
+    const all = { ...options, labels: Array.from({ length: 12 }, (_, i) => i % 3), indices: undefined, batch: 12 };
+    const expected = await drawn(one, all);
+    const aborters = all.labels.map(() => new AbortController());
+    const signals = aborters.map(({ signal }) => signal);
+    const dropped = [1, 4, 5, 6, 7, 11]; // of the second thread all
+    const finished = aborters.map(() => 0);
+    const stream = three.sample({ ...all, signals });
+    let images: Uint8Array | undefined;
+    while (!images) {
+      const { done, value } = await stream.next();
+      if (done) images = value;
+      else if (value.finished.side === 1) for (const image of value.finished.image) finished[image]++;
+      for (const image of dropped) aborters[image].abort();
+    }
+    const bytes = images.length / 12;
+    const pixels = config.imageSize ** 2;
+    for (let i = 0; i < 12; i++)
+      if (dropped.includes(i)) expect(finished[i]).toBeLessThan(pixels);
+      else
+        expect(images.subarray(i * bytes, (i + 1) * bytes)).toEqual(
+          expected.images.subarray(i * bytes, (i + 1) * bytes),
+        );
+    expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
+  });
+
   it("passes on what goes wrong in a thread, and goes on after it", async () => {
     await expect(drawn(three, { ...options, labels: [0, 1, 99, 1, 0] })).rejects.toThrow(/out of data bounds/);
     expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);

@@ -14,9 +14,10 @@ export interface SamplingStart {
 }
 
 /** What a worker draws; all plain data. */
-export type SamplingTask = Omit<SampleOptions, "signal" | "draws">;
+export type SamplingTask = Omit<SampleOptions, "signal" | "signals" | "draws">;
 
-export type SamplingMessage = SamplingTask | "stop" | "close";
+/** `gone`: the image of the task that is not wanted any more. */
+export type SamplingMessage = SamplingTask | { gone: number } | "stop" | "close";
 
 /** A frame without its pictures; the bytes of the pixels that it finished, where it finished single ones. */
 export type SamplingFrame = Omit<Frame, "images"> & { bytes?: Uint8Array };
@@ -61,7 +62,17 @@ export function parallelSampler(
 
   return {
     config,
-    async *sample({ labels, seed, known, indices = labels.map((_, i) => i), batch = 16, signal, draws, ...options }) {
+    async *sample({
+      labels,
+      seed,
+      known,
+      indices = labels.map((_, i) => i),
+      batch = 16,
+      signal,
+      signals,
+      draws,
+      ...options
+    }) {
       if (draws) throw new Error("parallelSampler: draws of the caller's own do not reach other threads");
       if (sampling) throw new Error("parallelSampler: it draws already; wait for the end, or open another one");
       if (!(batch >= 1)) throw new Error(`parallelSampler: expected a batch of at least 1, got ${batch}`);
@@ -95,7 +106,7 @@ export function parallelSampler(
               seed: typeof seed === "object" ? seed.slice(first, end) : seed,
               known: known && knownPart(config, known, [first, end]),
             });
-            return drawnBy(lane, { first, pixels: pixels(first, end) });
+            return drawnBy(lane, { first, signals: signals?.slice(first, end), pixels: pixels(first, end) });
           });
           const stop = () => taken.forEach((lane) => lane.send("stop"));
           signal?.addEventListener("abort", stop);
@@ -139,9 +150,24 @@ interface Part {
   done(): number;
 }
 
-function drawnBy(lane: Lane, { first, pixels }: { first: number; pixels: number }): Part {
+interface PartOptions {
+  first: number;
+  pixels: number;
+  signals?: readonly AbortSignal[];
+}
+
+function drawnBy(lane: Lane, { first, pixels, signals = [] }: PartOptions): Part {
   let going = true;
   let share = 0;
+  const told = new Set<number>();
+  /** Looked at before each frame: listeners would be one for each image on a signal that many share. */
+  function tellGone(): void {
+    signals.forEach((signal, gone) => {
+      if (!signal.aborted || told.has(gone)) return;
+      told.add(gone);
+      lane.send({ gone });
+    });
+  }
   const part: Part = {
     done: () => share * pixels,
     async rest() {
@@ -150,6 +176,7 @@ function drawnBy(lane: Lane, { first, pixels }: { first: number; pixels: number 
     async next() {
       if (!going) return undefined;
       going = false; // also where the lane failed
+      tellGone();
       const answer = await lane.next();
       if (!("frame" in answer)) return undefined;
       going = true;
