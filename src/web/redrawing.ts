@@ -5,8 +5,8 @@ import { byId, the } from "./elements.ts";
 
 export interface Redrawing {
   readonly mask: Uint8Array;
-  /** Whether one more patch around is drawn, which hides seams. */
-  readonly ring: boolean;
+  /** Whether one more patch around is drawn, which softens seams. */
+  ring: boolean;
   /** Paints or erases with the brush around a pixel, as chosen. */
   paintAt(pixel: { x: number; y: number }): void;
   setMask(mask: Uint8Array): void;
@@ -53,6 +53,9 @@ export function redrawingTools(
     },
     get ring() {
       return the("input", "ring").checked;
+    },
+    set ring(on) {
+      the("input", "ring").checked = on;
     },
     paintAt({ x, y }) {
       const brush = Number(the("select", "brush").value);

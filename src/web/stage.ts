@@ -6,8 +6,8 @@ import type { Outline } from "./recording.ts";
 export interface Stage {
   /** RGBA bytes [S, S, 4]. */
   show(picture: Uint8ClampedArray<ArrayBuffer>, outlines: readonly Outline[]): void;
-  /** [S, S], 1 marked. */
-  setMask(mask: Uint8Array): void;
+  /** [S, S], 1 marked: hatched where it is still to be drawn or being painted, else with a line around. */
+  setMask(mask: Uint8Array, options: { pending: boolean }): void;
   setPainting(painting: boolean): void;
 }
 
@@ -32,6 +32,7 @@ export function createStage(size: number, events: StageEvents): Stage {
   pixels.width = pixels.height = size;
   let outlines: readonly Outline[] = [];
   let mask = new Uint8Array(size * size);
+  let pending = false;
   let cursor: { x: number; y: number } | undefined;
   let painting = false;
 
@@ -42,7 +43,7 @@ export function createStage(size: number, events: StageEvents): Stage {
     const context = overlay.getContext("2d")!;
     const unit = side / size;
     context.clearRect(0, 0, side, side);
-    paintMask(context, { mask, size, unit });
+    if (mask.includes(1)) (pending || painting ? hatchMask : outlineMask)(context, { mask, size, unit });
     for (const { level, side: patch, squares } of outlines)
       for (const { x, y } of squares) {
         const wide = Math.max(1, (level === 0 ? 3 : 2) * devicePixelRatio);
@@ -112,23 +113,51 @@ export function createStage(size: number, events: StageEvents): Stage {
       outlines = squares;
       redraw();
     },
-    setMask(marked) {
+    setMask(marked, options) {
       mask = Uint8Array.from(marked);
+      ({ pending } = options);
       redraw();
     },
     setPainting(on) {
       painting = on;
       frame.classList.toggle("painting", on);
+      redraw();
     },
   };
 }
 
+interface MaskShape {
+  mask: Uint8Array;
+  size: number;
+  /** Of the canvas in a pixel. */
+  unit: number;
+}
+
+/** A line where marked pixels meet others, on any colour. */
+function outlineMask(context: CanvasRenderingContext2D, { mask, size, unit }: MaskShape): void {
+  const marked = (x: number, y: number) => x >= 0 && y >= 0 && x < size && y < size && mask[y * size + x] === 1;
+  context.beginPath();
+  for (let y = 0; y <= size; y++)
+    for (let x = 0; x <= size; x++) {
+      if (marked(x, y) !== marked(x - 1, y)) segment(x, y, x, y + 1);
+      if (marked(x, y) !== marked(x, y - 1)) segment(x, y, x + 1, y);
+    }
+  for (const [style, width] of [
+    ["#fffc", 3],
+    ["#7f5cff", 1.5],
+  ] as const) {
+    context.strokeStyle = style;
+    context.lineWidth = width * devicePixelRatio;
+    context.stroke();
+  }
+  function segment(left: number, top: number, right: number, bottom: number): void {
+    context.moveTo(left * unit, top * unit);
+    context.lineTo(right * unit, bottom * unit);
+  }
+}
+
 /** Hatched, so that what is below stays visible and no colour is needed to see it. */
-function paintMask(
-  context: CanvasRenderingContext2D,
-  { mask, size, unit }: { mask: Uint8Array; size: number; unit: number },
-): void {
-  if (!mask.includes(1)) return;
+function hatchMask(context: CanvasRenderingContext2D, { mask, size, unit }: MaskShape): void {
   const { width } = context.canvas;
   context.save();
   context.beginPath();

@@ -169,10 +169,15 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     await page.mouse.move(...at(18, 9), { steps: 12 });
     await page.mouse.up();
     expect(await page.textContent("#masked")).toMatch(/^\d+ of 1024 pixels are marked/);
+    await page.click("#paint");
+    const hatched = await stage("#overlay");
     await page.uncheck("#ring");
     await page.fill("#count", "1");
     await page.click("#redraw");
     expect(await ended(page)).toMatch(/^Drew 1 image/);
+    const outlined = await stage("#overlay");
+    expect(outlined.filled).toBeLessThan(hatched.filled / 2); // so that what was drawn can be seen
+    expect(outlined.filled).toBeGreaterThan(100);
     const redrawn = await pixelsOf(await saved(page, "#save-image"));
     const mask = Uint8Array.from({ length: 1024 }, (_, i) => {
       const [x, y] = [i % 32, Math.floor(i / 32)];

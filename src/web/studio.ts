@@ -21,6 +21,8 @@ interface Drawing {
   id: number;
   recording: Recording;
   settings: Settings;
+  /** What was marked to be drawn anew, [S, S]; a ring came to it. */
+  marked: Uint8Array;
 }
 
 export interface Studio {
@@ -61,7 +63,7 @@ export function createStudio(client: Client, form: Form): Studio {
   });
   const tools = redrawingTools(size, {
     onMask: (mask) => {
-      stage.setMask(mask);
+      stage.setMask(mask, { pending: mask.some((value, i) => value !== current?.marked[i]) });
       enable();
     },
     onPainting: (painting) => stage.setPainting(painting),
@@ -151,9 +153,11 @@ export function createStudio(client: Client, form: Form): Studio {
     scrubber.stop();
     scrubber.update(recording.steps.length, recording.steps.length);
     clearPixel();
+    tools.setMask(drawing.marked);
   }
 
-  async function draw(settings: Settings): Promise<void> {
+  /** `marked`: what of an edit's mask is not the ring; of a link's no more is known. */
+  async function draw(settings: Settings, marked?: Uint8Array): Promise<void> {
     if (running) return;
     if (current) complain(); // what was wrong with the link stays to be read while the first drawing goes on
     const { classes, count, edit, step } = settings;
@@ -162,9 +166,8 @@ export function createStudio(client: Client, form: Form): Studio {
     try {
       const recording = newRecording({ count, size, channels, patches, given: edit });
       const id = drawings++;
-      begin({ id, recording, settings });
-      if (edit) tools.setMask(edit.mask);
-      else tools.setMask(new Uint8Array(pixels));
+      if (edit && !marked) tools.ring = false; // it would grow with every redrawing
+      begin({ id, recording, settings, marked: marked ?? edit?.mask ?? new Uint8Array(pixels) });
       enable();
       const { seed, guidance, temperature, iterations } = settings;
       const labels = Array.from({ length: count }, (_, i) => classes[i % classes.length]);
@@ -213,9 +216,10 @@ export function createStudio(client: Client, form: Form): Studio {
     const { recording } = current;
     const from = current.settings.selected * pixels * channels;
     try {
-      const mask = drawnMask(config, tools.mask, { ring: tools.ring ? 1 : 0 });
+      const marked = tools.mask;
+      const mask = drawnMask(config, marked, { ring: tools.ring ? 1 : 0 });
       tools.stopPainting();
-      void draw({ ...settings, edit: { image: recording.images.slice(from, from + pixels * channels), mask } });
+      void draw({ ...settings, edit: { image: recording.images.slice(from, from + pixels * channels), mask } }, marked);
     } catch (error) {
       complain(error);
     }
@@ -225,7 +229,6 @@ export function createStudio(client: Client, form: Form): Studio {
     const drawing = before;
     before = undefined;
     begin(drawing);
-    tools.setMask(drawing.settings.edit?.mask ?? new Uint8Array(pixels));
     share();
   });
   the("input", "upload").addEventListener("change", async (event) => {
@@ -238,8 +241,8 @@ export function createStudio(client: Client, form: Form): Studio {
       const given = { image, mask: new Uint8Array(pixels) };
       before = current;
       const settings = { ...(fromForm() ?? current!.settings), count: 1, selected: 0 };
-      begin({ id: drawings++, recording: newRecording({ count: 1, size, channels, patches, given }), settings });
-      tools.setMask(new Uint8Array(pixels));
+      const recording = newRecording({ count: 1, size, channels, patches, given });
+      begin({ id: drawings++, recording, settings, marked: given.mask });
       say(`${file.name} is shown; mark what is to be drawn anew.`);
     } catch (error) {
       complain(error);
