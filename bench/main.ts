@@ -1,4 +1,4 @@
-/** `npm run bench -- sample|counts|train|quantized|codecs|serve`: what the claims about speed rest on. */
+/** `npm run bench -- sample|counts|train|quantized|codecs|serve|studio`: what the claims about speed rest on. */
 
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { benchCounts } from "./counts.ts";
 import { benchQuantized } from "./quantized.ts";
 import { benchSample } from "./sample.ts";
 import { benchServe } from "./serve.ts";
+import { benchStudio } from "./studio.ts";
 import { benchTrain } from "./train.ts";
 
 const program = new Command("npm run bench --").description("Measures this machine against what its processor can do.");
@@ -89,6 +90,16 @@ program
   .option("--json", "one line of JSON")
   .addHelpText("after", "\nExample: npm run bench -- serve --clients 50 --seconds 10")
   .action(benchServe);
+program
+  .command("studio")
+  .description("the studio in Chromium, on WASM and WebGPU, against Node on the same processor")
+  .option("--model <dir|name>", "a model folder, or one that ships", "emoji")
+  .option("--images <n>", "drawn side by side", whole({ least: 1, most: 36 }), 4)
+  .option("--iterations <list>", "steps at each level", wholes({ least: 1 }), [8, 4])
+  .option("--rounds <n>", "measurements, of which the median counts", whole({ least: 1 }), 3)
+  .option("--json", "one line of JSON")
+  .addHelpText("after", "\nExample: npm run bench -- studio --images 16 --iterations 16,8")
+  .action(benchStudio);
 
 try {
   await program.parseAsync();

@@ -1,0 +1,134 @@
+/** `npm run bench -- studio`: the studio in this machine's Chromium against Node on the same processor, same images. */
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium, type Page } from "playwright-core";
+import { findModel } from "../src/cli/models.ts";
+import { UserError } from "../src/core/errors.ts";
+import { nodeEngine } from "../src/engine/node.ts";
+import { externalModel } from "../src/files/external.ts";
+import { findChromium } from "../src/parity/chromium.ts";
+import { createSampler } from "../src/sample/sampler.ts";
+import { fractalServer } from "../src/server/app.ts";
+import { listen } from "../src/server/listen.ts";
+import { median } from "./engine.ts";
+
+export interface StudioBench {
+  model: string;
+  images: number;
+  iterations: number[];
+  rounds: number;
+  json?: boolean;
+}
+
+export async function benchStudio({ model: asked, images, iterations, rounds, json }: StudioBench): Promise<void> {
+  const executablePath = findChromium();
+  if (!executablePath)
+    throw new UserError("there is no chromium or google-chrome in PATH; install one (apt-get install chromium)");
+  const folder = await findModel(asked);
+  const name = folder.config.name ?? "model";
+  const models = [{ name, folder, config: folder.config }];
+  const built = mkdtempSync(join(tmpdir(), "fractalgen-bench-studio-"));
+  const root = fileURLToPath(new URL("../", import.meta.url));
+  const vite = join(root, "node_modules/vite/bin/vite.js");
+  const env = { ...process.env, NODE_ENV: "production" };
+  execFileSync(process.execPath, [vite, "build", "--outDir", built, "--emptyOutDir"], {
+    cwd: root,
+    env,
+    stdio: "pipe",
+  });
+  const server = fractalServer({ models, version: "bench", threads: 1, memory: 4e9, studio: built });
+  const { url, close } = await listen(server, { host: "127.0.0.1", port: 0 });
+  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+  try {
+    const rows: Record<string, { seconds: number; device: string }> = {};
+    for (const wish of ["wasm", "auto"]) {
+      const page = await browser.newPage();
+      page.setDefaultTimeout(0);
+      await page.goto(
+        `${url}/#classes=${encodeURIComponent(folder.config.classes[0])}&n=${images}&iterations=${iterations}&device=${wish}`,
+      );
+      await drawn(page);
+      const device = (await page.textContent("#device-name"))!;
+      if (wish === "wasm" || device === "WebGPU") rows[device] = { seconds: await timed(page, rounds), device };
+      else console.error(await page.textContent("#device-reason"));
+      await page.close();
+    }
+    const threads = Number(/(\d+) thread/.exec(Object.keys(rows)[0])?.[1] ?? 1);
+    const node = await inNode({ folder, images, iterations, rounds, threads });
+    const found = Object.values(rows).map((row) => ({
+      ...row,
+      imagesPerSecond: images / row.seconds,
+      ratio: row.seconds / node,
+    }));
+    const result = {
+      model: asked,
+      images,
+      iterations,
+      node: { threads, seconds: node, imagesPerSecond: images / node },
+      browser: found,
+    };
+    if (json) return console.log(JSON.stringify(result));
+    const line = (device: string, seconds: number, ratio: number) =>
+      `  ${device.padEnd(20)} ${seconds.toFixed(2).padStart(7)} s  ${(images / seconds).toFixed(2).padStart(6)} images/s  ${ratio.toFixed(2)} of Node's time`;
+    console.log(`${asked}: ${images} images at once, iterations ${iterations}, median of ${rounds}`);
+    console.log(line(`Node, ${threads} thread${threads > 1 ? "s" : ""}`, node, 1));
+    for (const { device, seconds, ratio } of found) console.log(line(device, seconds, ratio));
+  } finally {
+    await browser.close();
+    await close();
+    rmSync(built, { recursive: true, force: true });
+  }
+}
+
+// What runs in the page is text: the browser's types are known in src/web alone.
+const drawn = (page: Page) =>
+  page.waitForFunction(`(() => {
+    const complaint = document.querySelector("#error").textContent;
+    if (complaint) throw new Error(complaint);
+    return document.querySelector("#status").textContent.startsWith("Drew");
+  })()`);
+
+/** Seconds from the click to the last step, as the page has them. */
+const drawing = (seed: number) => `new Promise((resolve) => {
+  document.querySelector("#seed").value = "${seed}";
+  const status = document.querySelector("#status");
+  const started = performance.now();
+  const watching = new MutationObserver(() => {
+    if (!status.textContent.startsWith("Drew")) return;
+    watching.disconnect();
+    resolve((performance.now() - started) / 1000);
+  });
+  watching.observe(status, { childList: true, characterData: true, subtree: true });
+  document.querySelector("#draw").click();
+})`;
+
+async function timed(page: Page, rounds: number): Promise<number> {
+  const seconds: number[] = [];
+  for (let round = 0; round < rounds; round++) seconds.push(await page.evaluate<number>(drawing(round + 2)));
+  return median(seconds);
+}
+
+async function inNode({
+  folder,
+  images,
+  iterations,
+  rounds,
+  threads,
+}: Omit<StudioBench, "model"> & { folder: Awaited<ReturnType<typeof findModel>>; threads: number }): Promise<number> {
+  const sampler = createSampler(await nodeEngine({ threads }), externalModel(folder));
+  const labels = Array.from({ length: images }, () => 0);
+  const seconds: number[] = [];
+  for (let round = 0; round <= rounds; round++) {
+    const started = performance.now();
+    // The page has the probabilities computed too.
+    const frames = sampler.sample({ labels, seed: round + 1, iterations, batch: images, watch: () => {} });
+    for (let next = await frames.next(); !next.done;) next = await frames.next();
+    if (round > 0) seconds.push((performance.now() - started) / 1000);
+  }
+  await sampler.dispose();
+  return median(seconds);
+}
