@@ -4,7 +4,6 @@ import { type Command, Option } from "commander";
 import type { ModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { evenly, imagesBetween, type Split, splitOf } from "../data/dataset.ts";
-import { openDataset } from "../data/open.ts";
 import type { Engine, Provider } from "../engine/engine.ts";
 import { likelihoodOf, likelihoods } from "../evaluate/likelihood.ts";
 import { ratioOf, seamOf } from "../evaluate/seam.ts";
@@ -15,7 +14,7 @@ import { drawnMask } from "../sample/edit.ts";
 import { type EditingTask, type Side, sides, taskMask } from "../sample/masks.ts";
 import type { Sampler } from "../sample/sampler.ts";
 import { checkDataset } from "../train/trainer.ts";
-import { addDataOptions, type DataFlags } from "./data-options.ts";
+import { addDataOptions, type DataFlags, openFor } from "./data-options.ts";
 import { nameOf } from "./drawing.ts";
 import { usuallyGiven } from "./edit-inputs.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
@@ -116,15 +115,7 @@ async function editing(flags: EditingFlags): Promise<void> {
   const { signal, met, done } = interruptible();
   let sampler: Sampler | undefined;
   try {
-    const dataset = await openDataset(flags.data, {
-      imageSize: config.imageSize,
-      channels: flags.data === "emoji" ? undefined : config.channels,
-      heldOut: flags.heldOut,
-      group: flags.group,
-      cache: flags.cache,
-      signal,
-      onProgress: (at, total) => progress.update(`decoding: ${at} of ${total}`),
-    });
+    const dataset = await openFor(config, flags, { progress, signal });
     checkDataset({ ...config, classes: dataset.classes }, dataset);
     if (dataset.heldOut.count < 2)
       throw new UserError(

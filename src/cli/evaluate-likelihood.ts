@@ -7,7 +7,6 @@ import { type Command, Option } from "commander";
 import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { evenly, type Dataset, type Split } from "../data/dataset.ts";
-import { openDataset } from "../data/open.ts";
 import { addBreakdown, type Breakdown, calibrationOf, emptyBreakdown, levelsOf } from "../evaluate/breakdown.ts";
 import { type ImageLikelihood, type Likelihood, likelihoodOf, likelihoods } from "../evaluate/likelihood.ts";
 import { meanOf, summaryOf, type Scored } from "../evaluate/summary.ts";
@@ -18,7 +17,7 @@ import { gridPng, onWhite } from "../pictures/grid.ts";
 import { heatColours } from "../pictures/heat.ts";
 import { channelName, likelihoodSvg } from "../pictures/likelihood.ts";
 import { checkDataset } from "../train/trainer.ts";
-import { addDataOptions, type DataFlags } from "./data-options.ts";
+import { addDataOptions, type DataFlags, openFor } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { skippedLines } from "./image-sets.ts";
 import { interruptible } from "./interrupt.ts";
@@ -106,15 +105,7 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
   const progress = progressOn(process.stderr, { quiet: flags.json });
   const { signal, met, done } = interruptible();
   try {
-    const dataset = await openDataset(flags.data, {
-      imageSize: config.imageSize,
-      channels: flags.data === "emoji" ? undefined : config.channels,
-      heldOut: flags.heldOut,
-      group: flags.group,
-      cache: flags.cache,
-      signal,
-      onProgress: (at, total) => progress.update(`decoding: ${at} of ${total}`),
-    });
+    const dataset = await openFor(config, flags, { progress, signal });
     // A single class has the name of its folder, whatever that is.
     const sameClasses = flags.conditional && !(config.classes.length === 1 && dataset.classes.length === 1);
     checkDataset(sameClasses ? config : { ...config, classes: dataset.classes }, dataset);

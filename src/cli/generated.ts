@@ -7,14 +7,13 @@ import { type Command } from "commander";
 import { UserError } from "../core/errors.ts";
 import { derive, permutation, seedKey } from "../core/random.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { openDataset } from "../data/open.ts";
 import { decode, toChannels } from "../data/picture.ts";
 import type { Engine } from "../engine/engine.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { checksum } from "../files/checksum.ts";
 import { configName, type ModelFolder } from "../files/model.ts";
 import { imagePng } from "../pictures/grid.ts";
-import type { DataFlags } from "./data-options.ts";
+import { type DataFlags, openFor } from "./data-options.ts";
 import { type ImageSet, sampleSet } from "./image-sets.ts";
 import { findModel, shippedModels } from "./models.ts";
 import { checkFolder } from "./outputs.ts";
@@ -118,15 +117,10 @@ export async function openBeside(
   source: string,
   { size, channels, model }: Generated,
   flags: DataFlags & { channels?: number },
-  { progress, signal }: Context,
+  context: Context,
 ): Promise<Dataset> {
-  const dataset = await openDataset(source, {
-    ...flags,
-    imageSize: size,
-    channels: source === "emoji" ? undefined : (flags.channels ?? (model && channels)),
-    signal,
-    onProgress: (at, total) => progress.update(`decoding: ${at} of ${total}`),
-  });
+  const like = { imageSize: size, channels: flags.channels ?? (model && channels) };
+  const dataset = await openFor(like, { ...flags, data: source }, context);
   if (dataset.channels !== channels)
     throw new UserError(
       `the generated images have ${channels} channel${channels === 1 ? "" : "s"}, but those of ${dataset.name} ${dataset.channels}; ${model ? "take data of as many channels as the model's" : `give --channels ${Math.max(channels, dataset.channels)} to compare both alike`}`,

@@ -52,3 +52,14 @@ function checked<A extends TypedArray>(tensor: HostTensor<A>): HostTensor<A> {
     throw new Error(`array of ${tensor.data.length} values does not fill the shape [${tensor.shape.join(", ")}]`);
   return tensor;
 }
+
+/** All bytes one after another. */
+export function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(part, offset);
+    offset += part.length;
+  }
+  return bytes;
+}

@@ -7,10 +7,9 @@ import { isMainThread } from "node:worker_threads";
 import type * as Runtime from "onnxruntime-node";
 import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
-import { float32 } from "../core/arrays.ts";
-import { add, input } from "../graph/build.ts";
-import { byteProducts, type OnnxModel, writeOnnx } from "../graph/onnx.ts";
+import { byteProducts, type OnnxModel } from "../graph/onnx.ts";
 import type { Engine, Provider, Session, SessionOptions } from "./engine.ts";
+import { trialFailure } from "./trial.ts";
 
 export interface NodeEngineOptions {
   provider?: Provider;
@@ -48,7 +47,7 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
         },
       });
   if (provider !== "cpu") {
-    const reason = await failure(open(provider));
+    const reason = await trialFailure(open(provider));
     if (reason)
       return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
   }
@@ -76,19 +75,6 @@ async function loadRuntime(): Promise<typeof Runtime> {
   const runtime = (module as unknown as { default?: typeof Runtime }).default ?? module;
   runtime.env.logLevel = "fatal"; // what fails is thrown, or told by `fallback`: no red lines beside that
   return runtime;
-}
-
-/** Runs the smallest of graphs; the first line of what went wrong, or undefined. */
-async function failure(open: (model: OnnxModel) => Promise<Session>): Promise<string | undefined> {
-  try {
-    const session = await open(writeOnnx({ y: add(input("x", "float32", [1]), 1) }));
-    const { y } = await session.run({ x: float32([1], [1]) });
-    await session.dispose();
-    return y.data[0] === 2 ? undefined : `1 + 1 gave ${y.data[0]}`;
-  } catch (error) {
-    // Without the place in onnxruntime's sources, which says nothing to a user.
-    return (error as Error).message.split("\n")[0].replace(/^\/onnxruntime_src\/.* was false\. /, "");
-  }
 }
 
 let exact: Promise<boolean> | undefined;

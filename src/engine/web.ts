@@ -5,11 +5,10 @@
 
 import type * as Runtime from "onnxruntime-web";
 import type { HostTensor } from "../core/arrays.ts";
-import { float32 } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
-import { add, input } from "../graph/build.ts";
-import { type OnnxModel, writeOnnx } from "../graph/onnx.ts";
+import type { OnnxModel } from "../graph/onnx.ts";
 import type { Engine, Session } from "./engine.ts";
+import { trialFailure } from "./trial.ts";
 
 export type WebProvider = "cpu" | "webgpu";
 
@@ -37,23 +36,11 @@ export async function webEngine(
       externalData,
     });
   if (provider !== "cpu") {
-    const reason = await failure(open(provider));
+    const reason = await trialFailure(open(provider));
     if (reason)
       return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
   }
   return { provider, session: open(provider) };
-}
-
-/** Runs the smallest of graphs; the first line of what went wrong, or undefined. */
-async function failure(open: (model: OnnxModel) => Promise<Session>): Promise<string | undefined> {
-  try {
-    const session = await open(writeOnnx({ y: add(input("x", "float32", [1]), 1) }));
-    const { y } = await session.run({ x: float32([1], [1]) });
-    await session.dispose();
-    return y.data[0] === 2 ? undefined : `1 + 1 gave ${y.data[0]}`;
-  } catch (error) {
-    return (error as Error).message.split("\n")[0];
-  }
 }
 
 async function openSession(

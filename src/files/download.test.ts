@@ -1,76 +1,26 @@
 /** Downloads over connections that are cut, by processes that are stopped or killed, and the cache they go into. */
 
-import { createHash, randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname } from "node:path";
 import { gzipSync } from "node:zlib";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { UserError } from "../core/errors.ts";
-import { type Downloaded, type DownloadOptions, type DownloadRecord, download } from "./download.ts";
-import { serve as send, type Serving, type TestRequest, type TestServer, testServer } from "./test-server.ts";
-
-const magic = Buffer.from("PK\u0003\u0004");
-const kind = { name: "a PyTorch checkpoint", begins: magic };
-const file = Buffer.concat([magic, randomBytes(399_996)]);
-const other = Buffer.concat([magic, randomBytes(399_996)]);
-const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
-
-let server: TestServer;
-let address = "";
-let folder = "";
-let path = "";
-
-beforeAll(async () => {
-  server = await testServer();
-  address = `${server.origin}/model.pth`;
-});
-afterAll(() => server.close());
-beforeEach(async () => {
-  server.requests = [];
-  folder = await mkdtemp(join(tmpdir(), "fractalgen-download-"));
-  path = join(folder, "cache/model.pth");
-});
-afterEach(() => rm(folder, { recursive: true, force: true }));
-
-const serve = (request: TestRequest, { bytes = file, ...how }: Serving & { bytes?: Buffer } = {}) =>
-  send(request, bytes, how);
-
-const quick: DownloadOptions = { kind, backoffMs: 1, stallMs: 300 };
-
-async function downloaded(
-  options: DownloadOptions = {},
-  { url = address, to = path }: { url?: string; to?: string } = {},
-): Promise<{ result: Downloaded; records: DownloadRecord[] }> {
-  const records: DownloadRecord[] = [];
-  const running = download(url, to, { ...quick, ...options });
-  for (;;) {
-    const next = await running.next();
-    if (next.done) return { result: next.value, records };
-    records.push(next.value);
-  }
-}
-
-/** The sentence of a download that fails; nothing is in place then. */
-async function refusal(options: DownloadOptions = {}, at?: { url?: string; to?: string }): Promise<string> {
-  const error = await downloaded(options, at).then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  expect(error).toBeInstanceOf(UserError);
-  const { message } = error as UserError;
-  expect(message).not.toContain("\n");
-  expect(existsSync(path)).toBe(false);
-  return message;
-}
-
-/** The right file, its record beside it, and nothing else. */
-async function expectInPlace(bytes = file): Promise<void> {
-  expect((await readFile(path)).equals(bytes)).toBe(true);
-  expect(await readFile(`${path}.sha256`, "utf8")).toBe(`${sha256(bytes)}  model.pth\n`);
-  expect((await readdir(dirname(path))).sort()).toEqual(["model.pth", "model.pth.sha256"]);
-}
+import { describe, expect, it } from "vitest";
+import { type DownloadRecord, download } from "./download.ts";
+import { testServer } from "./test-server.ts";
+import {
+  address,
+  downloaded,
+  expectInPlace,
+  file,
+  magic,
+  other,
+  path,
+  quick,
+  refusal,
+  serve,
+  server,
+  sha256,
+} from "./test-download.ts";
 
 const keptBytes = async () => (await stat(`${path}.partial/data`)).size;
 

@@ -1,5 +1,7 @@
 /** Text chunks of a PNG file, written and read. Knows nothing of what the text says or of pixels. */
 
+import { joined } from "../core/arrays.ts";
+
 const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const headerEnd = 33; // signature, and IHDR with its 13 bytes
 
@@ -75,13 +77,3 @@ const toLatin1 = (text: string) => Uint8Array.from(text, (character) => characte
 
 // TextDecoder's "latin1" is windows-1252, which differs between 0x80 and 0x9f.
 const fromLatin1 = (bytes: Uint8Array) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
-
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  return bytes;
-}

@@ -1,5 +1,6 @@
 /** Fetches a model folder's two files and says where its weights lie. Knows nothing of what runs them. */
 
+import { joined } from "../core/arrays.ts";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { type ExternalModel, externalModel } from "../files/external.ts";
@@ -47,11 +48,5 @@ async function bytesOf(response: Response, progress: (share: number) => void): P
     length += next.value.length;
     if (total > 0) progress(Math.min(1, length / total));
   }
-  const bytes = new Uint8Array(length);
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  return bytes;
+  return joined(parts);
 }

@@ -2,6 +2,7 @@
  *  Format: https://www.w3.org/TR/png-3/ (APNG is part of it). */
 
 import { zlibSync } from "fflate";
+import { joined } from "../core/arrays.ts";
 import { crc32 } from "../pictures/pngtext.ts";
 
 export interface Picture {
@@ -119,13 +120,3 @@ function chunk(type: string, content: Uint8Array): Uint8Array {
 const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 
 const bytesOf = ({ buffer }: DataView): Uint8Array => new Uint8Array(buffer as ArrayBuffer);
-
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  return bytes;
-}

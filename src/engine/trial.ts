@@ -1,0 +1,19 @@
+/** Whether a provider runs anything at all here. */
+
+import { float32 } from "../core/arrays.ts";
+import { add, input } from "../graph/build.ts";
+import { type OnnxModel, writeOnnx } from "../graph/onnx.ts";
+import type { Session } from "./engine.ts";
+
+/** Runs the smallest of graphs; the first line of what went wrong, or undefined. */
+export async function trialFailure(open: (model: OnnxModel) => Promise<Session>): Promise<string | undefined> {
+  try {
+    const session = await open(writeOnnx({ y: add(input("x", "float32", [1]), 1) }));
+    const { y } = await session.run({ x: float32([1], [1]) });
+    await session.dispose();
+    return y.data[0] === 2 ? undefined : `1 + 1 gave ${y.data[0]}`;
+  } catch (error) {
+    // Without the place in onnxruntime's sources, which says nothing to a user.
+    return (error as Error).message.split("\n")[0].replace(/^\/onnxruntime_src\/.* was false\. /, "");
+  }
+}
