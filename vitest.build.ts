@@ -1,6 +1,31 @@
-/** Builds the program before the tests, which run it as a user of the package does. Types are checked by `npm run types`. */
+/**
+ * Builds the program before the tests, which run it as a user of the package does, into a folder of this run's own.
+ * Types are checked by `npm run types`.
+ */
 
-import { execSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestProject } from "vitest/node";
 
-export default () =>
-  void execSync("npm run --silent build -- --noCheck", { cwd: import.meta.dirname, stdio: "inherit" });
+export default (project: TestProject): (() => void) => {
+  const root = import.meta.dirname;
+  const folder = mkdtempSync(join(tmpdir(), "fractalgen-build-"));
+  for (const name of ["node_modules", "models", "package.json"]) symlinkSync(join(root, name), join(folder, name));
+  const tsc = join(root, "node_modules/typescript/bin/tsc");
+  const options = [
+    "-p",
+    "tsconfig.build.json",
+    "--outDir",
+    join(folder, "dist"),
+    "--declaration",
+    "false",
+    "--noCheck",
+  ];
+  const build = () => void execFileSync(process.execPath, [tsc, ...options], { cwd: root, stdio: "inherit" });
+  build();
+  project.onTestsRerun(async () => build());
+  process.env["FRACTALGEN_BUILD"] = folder;
+  return () => rmSync(folder, { recursive: true, force: true });
+};

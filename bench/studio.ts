@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { chromium, type Page } from "playwright-core";
+import { type Browser, chromium, type Page } from "playwright-core";
 import { findModel } from "../src/cli/models.ts";
 import { UserError } from "../src/core/errors.ts";
 import { nodeEngine } from "../src/engine/node.ts";
@@ -13,7 +13,7 @@ import { externalModel } from "../src/files/external.ts";
 import { findChromium } from "../src/parity/chromium.ts";
 import { createSampler } from "../src/sample/sampler.ts";
 import { fractalServer } from "../src/server/app.ts";
-import { listen } from "../src/server/listen.ts";
+import { type Listening, listen } from "../src/server/listen.ts";
 import { median } from "./engine.ts";
 
 export interface StudioBench {
@@ -35,21 +35,31 @@ export async function benchStudio({ model: asked, images, iterations, rounds, js
   const root = fileURLToPath(new URL("../", import.meta.url));
   const vite = join(root, "node_modules/vite/bin/vite.js");
   const env = { ...process.env, NODE_ENV: "production" };
-  execFileSync(process.execPath, [vite, "build", "--outDir", built, "--emptyOutDir"], {
-    cwd: root,
-    env,
-    stdio: "pipe",
-  });
-  const server = fractalServer({ models, version: "bench", threads: 1, memory: 4e9, studio: built });
-  const { url, close } = await listen(server, { host: "127.0.0.1", port: 0 });
-  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+  let listening: Listening | undefined;
+  let browser: Browser | undefined;
   try {
+    execFileSync(process.execPath, [vite, "build", "--outDir", built, "--emptyOutDir"], {
+      cwd: root,
+      env,
+      stdio: "pipe",
+    });
+    const server = fractalServer({
+      models,
+      version: "bench",
+      threads: 1,
+      memory: 4e9,
+      studio: built,
+      shareWeights: true,
+    });
+    listening = await listen(server, { host: "127.0.0.1", port: 0 });
+    browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+    const { url } = listening;
     const rows: Record<string, { seconds: number; device: string }> = {};
     for (const wish of ["wasm", "auto"]) {
       const page = await browser.newPage();
       page.setDefaultTimeout(0);
       await page.goto(
-        `${url}/#classes=${encodeURIComponent(folder.config.classes[0])}&n=${images}&iterations=${iterations}&device=${wish}`,
+        `${url}/#model=${encodeURIComponent(name)}&classes=${encodeURIComponent(folder.config.classes[0])}&n=${images}&iterations=${iterations}&device=${wish}`,
       );
       await drawn(page);
       const device = (await page.textContent("#device-name"))!;
@@ -78,8 +88,8 @@ export async function benchStudio({ model: asked, images, iterations, rounds, js
     console.log(line(`Node, ${threads} thread${threads > 1 ? "s" : ""}`, node, 1));
     for (const { device, seconds, ratio } of found) console.log(line(device, seconds, ratio));
   } finally {
-    await browser.close();
-    await close();
+    await browser?.close();
+    await listening?.close();
     rmSync(built, { recursive: true, force: true });
   }
 }
@@ -93,11 +103,13 @@ const drawn = (page: Page) =>
   })()`);
 
 /** Seconds from the click to the last step, as the page has them. */
-const drawing = (seed: number) => `new Promise((resolve) => {
+const drawing = (seed: number) => `new Promise((resolve, reject) => {
   document.querySelector("#seed").value = "${seed}";
   const status = document.querySelector("#status");
   const started = performance.now();
   const watching = new MutationObserver(() => {
+    const complaint = document.querySelector("#error").textContent;
+    if (complaint) reject(new Error(complaint));
     if (!status.textContent.startsWith("Drew")) return;
     watching.disconnect();
     resolve((performance.now() - started) / 1000);

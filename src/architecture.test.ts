@@ -114,6 +114,10 @@ describe("the parser", () => {
     ]);
   });
 
+  it("finds no source that imports what is there for tests", () => {
+    expect(offences((_, { own, target }) => own && isTest(target))).toEqual([]);
+  });
+
   it("misses none of the sources' relative imports", () => {
     for (const file of sources) {
       const mentioned = files.get(file)!.match(/^[^`\n]*(?:\bfrom|\bimport\(?)\s*["']\.{1,2}\/[^"'\n]*["']/gm) ?? [];

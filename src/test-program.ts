@@ -1,9 +1,10 @@
 /** The built program, for tests that start processes: it starts in half of the time that the sources take. */
 
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
-/** The address of a module such as `cli/main` in `dist/`, which the tests' setup builds anew. */
-export const builtUrl = (module: string): string => new URL(`../dist/${module}.js`, import.meta.url).href;
+/** Where a module such as `cli/main` lies in the build that the tests' setup made. */
+export const built = (module: string): string => join(process.env["FRACTALGEN_BUILD"]!, "dist", `${module}.js`);
 
-/** The same as a path. */
-export const built = (module: string): string => fileURLToPath(builtUrl(module));
+/** The same as an address, to import. */
+export const builtUrl = (module: string): string => pathToFileURL(built(module)).href;

@@ -134,8 +134,9 @@ export function nameOf({ config, folder }: ModelFolder): string {
 /** What pictures are written with: the model, a name for each image, and what their text says beside that. */
 interface Written {
   model: ModelFolder;
-  /** Of the drawn images. */
+  /** Of the drawn images, and as they were asked for, which images take in turn. */
   names: string[];
+  inTurn: string[];
   /** The options that images depend on. */
   options: object;
   /** Further texts. */
@@ -146,7 +147,7 @@ interface Written {
 
 /** Writes the grid, each image and the animation, as far as they were asked for, and reports it with `told`. */
 export async function writeDrawn(flags: DrawingFlags, drawn: Drawn, written: Written, told: object): Promise<void> {
-  const { model, names, options, details, grid } = written;
+  const { model, names, inTurn, options, details, grid } = written;
   const { config } = model;
   const { count, seed } = flags;
   const text = (label: string, index?: number) => ({
@@ -164,8 +165,8 @@ export async function writeDrawn(flags: DrawingFlags, drawn: Drawn, written: Wri
     picture: { count, size, channels, columns: flags.columns },
     labels: names,
   };
-  const inTurn = text([...new Set(names)].join(","));
-  await writeFileAtomic(flags.out, await gridPng(images, { ...picture, labels, text: inTurn }));
+  const png = await gridPng(images, { ...picture, labels, text: text(inTurn.join(",")) });
+  await writeFileAtomic(flags.out, png);
   const each =
     flags.each === undefined ? undefined : await writeEach(flags.each, drawn.images, { config, names, text });
   await drawn.film?.write(drawn.images);

@@ -103,7 +103,8 @@ async function edit(flags: EditFlags): Promise<void> {
   const options = { ...settings, ...maskOptions(flags) };
   const share = mask.reduce((a, b) => a + b, 0) / mask.length;
   const details = { Image: basename(flags.image), Task: flags.task };
-  const written = { model, names, options, details, grid: { images, picture: grid, labels: captions } };
+  const inTurn = [...new Set(names)];
+  const written = { model, names, inTurn, options, details, grid: { images, picture: grid, labels: captions } };
   await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share, ...options });
 }
 

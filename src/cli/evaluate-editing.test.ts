@@ -41,7 +41,8 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 it("measures seams and bits without and with a ring", async () => {
   const data = ["--data", at("pictures"), "--held-out", "0.5", "--cache", at("cache"), "--threads", "1"];
   const args = ["--model", at("mar"), ...data, "--task", "outpaint", "--given", "bottom", "--json"];
-  const { out } = await call("evaluate", "editing", ...args);
+  const { out, code } = await call("evaluate", "editing", ...args);
+  expect(code).toBe(0);
   const { rows, images, classes } = JSON.parse(out);
   expect([images, classes, rows.length]).toEqual([2, true, 2]);
   for (const [i, { task, ring, drawn, seam, originalSeam, toOriginal, atMask, bits, originalBits }] of rows.entries()) {

@@ -138,7 +138,8 @@ describe("evaluate quality", () => {
 
   it("takes all images of data without a part to hold out", async () => {
     const args = ["--features", at("own"), "--generated", at("copies"), "--json", "--cache", at("cache")];
-    const { out } = await call("evaluate", "quality", "--reference", at("data"), ...args);
+    const { out, code } = await call("evaluate", "quality", "--reference", at("data"), ...args);
+    expect(code).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ reference: "data", referenceImages: 80 });
     expect(JSON.parse(out)).not.toHaveProperty("heldOut");
   });

@@ -52,5 +52,5 @@ async function sample(flags: SampleFlags): Promise<void> {
   );
   if (!drawn) return;
 
-  await writeDrawn(flags, drawn, { model, names, options: settings }, settings);
+  await writeDrawn(flags, drawn, { model, names, inTurn: names.slice(0, classes.length), options: settings }, settings);
 }

@@ -21,6 +21,7 @@ interface ServeFlags {
   host: string;
   port: number;
   cors?: string[];
+  shareWeights?: boolean;
   batch: number;
   queue: number;
   maxImages: number;
@@ -53,6 +54,10 @@ export function addServe(program: Command): void {
       "let pages of another origin ask, such as https://example.org; may be given several times",
       several,
     )
+    .option(
+      "--share-weights",
+      "let the studio run the models in others' browsers too, which gives these the weights; this machine's own always may",
+    )
     .optionsGroup("How much:")
     .option("--batch <n>", "most images side by side in a thread", whole({ least: 1, most: 4096 }), 16)
     .option(
@@ -72,7 +77,14 @@ export function addServe(program: Command): void {
     .action(serve);
 }
 
-async function serve({ model: names = ["emoji"], host, port, cors, ...flags }: ServeFlags): Promise<void> {
+async function serve({
+  model: names = ["emoji"],
+  host,
+  port,
+  cors,
+  shareWeights,
+  ...flags
+}: ServeFlags): Promise<void> {
   const found = [];
   for (const name of names) found.push(await findModel(name));
   const models = servedModels(found.map((folder) => ({ name: nameOf(folder), folder })));
@@ -83,6 +95,7 @@ async function serve({ model: names = ["emoji"], host, port, cors, ...flags }: S
     loopback,
     cors,
     studio,
+    shareWeights: shareWeights ?? (loopback && cors === undefined),
     threads: flags.threads ?? availableParallelism(),
     memory: flags.memory ?? freeMemory(),
     batch: flags.batch,

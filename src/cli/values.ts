@@ -41,10 +41,10 @@ export const whole =
   (text: string): number =>
     parsed(text, range, { name: "a whole number", is: Number.isSafeInteger });
 
-/** "64,16" as [64, 16]. */
 /** What random draws begin with. */
 export const seeds = whole({ least: 0, most: Number.MAX_SAFE_INTEGER });
 
+/** "64,16" as [64, 16]. */
 export const wholes =
   (range: Range = {}) =>
   (text: string): number[] =>

@@ -9,6 +9,7 @@ import { decoding, readAndTake } from "./decoding.ts";
 import { asideFrom, type Draws, type Patches, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
 import { checkKnown, type Given, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
 import { pastOf } from "./past.ts";
+import { type DrawingProgress, drawingProgress } from "./progress.ts";
 import { guidanceAt, type Schedule } from "./schedule.ts";
 import { type Sessions, samplingSessions } from "./sessions.ts";
 
@@ -100,8 +101,8 @@ interface Run {
   images: Uint8Array;
   /** What is known, the first image of the batch, and values of bytes. */
   given: Omit<Given, keyof Known> & Partial<Known>;
-  /** Pixels of each image that are drawn, and that are to be; of all batches. */
-  progress: { drawn: number[]; of: number[]; gone: (image: number) => boolean };
+  /** Of the images of all batches. */
+  progress: DrawingProgress;
 }
 
 async function* sampleImages(
@@ -128,9 +129,10 @@ async function* sampleImages(
     );
   if (known) checkKnown(config, known, labels.length);
   const images = startingImages(config, { count: labels.length, known });
-  const gone = (image: number) => signals[image]?.aborted ?? false;
-  const of = labels.map((_, image) => pixelsDrawn(config, { from: image, to: image + 1, known }));
-  const progress = { drawn: labels.map(() => 0), of, gone };
+  const progress = drawingProgress(
+    labels.map((_, image) => pixelsDrawn(config, { from: image, to: image + 1, known })),
+    signals,
+  );
   const values = normalizedValues(config.channels);
   for (let from = 0; from < labels.length; from += batch) {
     const part = labels.slice(from, from + batch);
@@ -144,7 +146,7 @@ async function* sampleImages(
       iterations,
       draws,
       signal,
-      gone: (image) => gone(from + image),
+      gone: (image) => signals[from + image]?.aborted ?? false,
       watch,
       images,
       given: { ...known, config, values, first: from },
@@ -327,7 +329,7 @@ async function* inside(
     for (let c = 0; c < channels; c++)
       run.images[(((run.given.first + rows.image[i]) * imageSize + rows.y[i]) * imageSize + rows.x[i]) * channels + c] =
         bytes[i * channels + c];
-  for (const image of rows.image) run.progress.drawn[run.given.first + image]++;
+  for (const image of rows.image) run.progress.add(run.given.first + image, 1);
   return values;
 }
 
@@ -383,17 +385,7 @@ function frame(
     step,
     steps,
     finished: { image: squares.image.map((i) => i + given.first), x: squares.x, y: squares.y, side },
-    done: shareDrawn(progress),
+    done: progress.share(),
     images,
   };
-}
-
-function shareDrawn({ drawn, of, gone }: Run["progress"]): number {
-  let [done, all] = [0, 0];
-  of.forEach((pixels, image) => {
-    if (gone(image)) return;
-    done += drawn[image];
-    all += pixels;
-  });
-  return all === 0 ? 1 : done / all;
 }

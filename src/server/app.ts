@@ -35,6 +35,8 @@ export interface ServerOptions {
   cors?: readonly string[];
   /** The folder of the built studio. */
   studio?: string;
+  /** Lets the studio run the models in the browser, for which whoever can ask gets their weights. */
+  shareWeights?: boolean;
   /** Milliseconds of silence after which a stream of events says that it is still there. */
   heartbeat?: number;
   /** What draws a lane's batches: a worker thread by default. */
@@ -131,7 +133,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
     return c.text(text, 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
   });
   app.get("/openapi.json", (c) => c.json(document));
-  offerModels(app, models);
+  if (options.shareWeights) offerModels(app, models);
   app.get("/*", studio(options.studio));
 
   app.notFound((c) => errorResponse(new ApiError(404, `there is nothing at ${c.req.method} ${c.req.path}`)));

@@ -148,6 +148,21 @@ describe("the queue", () => {
     expect(told).toEqual([0.25, 0.5, 0.75, 1]);
   });
 
+  it("answers when all batches of a request have ended, not when their last pixels are drawn", async () => {
+    const { queue, drawn } = opened({ lanes: 2 });
+    let [ended, done] = [false, 0];
+    const onProgress = (progress: { done: number }) => ({ done } = progress);
+    const all = queue.draw(order(12), { onProgress }).then((images) => ((ended = true), images));
+    drawn.show(1, 1);
+    await vi.waitFor(() => expect(done).toBe(0.5));
+    drawn.go(0);
+    await vi.waitFor(() => expect(queue.state().batches).toBe(1));
+    expect(ended).toBe(false);
+    drawn.go();
+    const images = await all;
+    expect(Array.from({ length: 12 }, (_, i) => images[i * 192])).toEqual(Array.from({ length: 12 }, (_, i) => i));
+  });
+
   it("ends with what waits and runs cancelled", async () => {
     const { queue, drawn } = opened();
     const both = [queue.draw(order(1)), queue.draw(order(9))];

@@ -81,7 +81,9 @@ interface Drawing {
 interface Piece {
   drawing: Drawing;
   index: number;
+  /** Share of its batch, which has frames after its last pixel. */
   done: number;
+  finished: boolean;
   /** Its pixels in the batch that is being drawn. */
   live?: Uint8Array;
 }
@@ -131,7 +133,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
       };
       const cancel = () => drawing.settle(cancelled());
       signal?.addEventListener("abort", cancel);
-      drawing.pieces = labels.map((_, index) => ({ drawing, index, done: 0 }));
+      drawing.pieces = labels.map((_, index) => ({ drawing, index, done: 0, finished: false }));
       drawings.add(drawing);
       waiting.push(...drawing.pieces);
       start();
@@ -181,9 +183,10 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
       const sampler = lane.samplers.get(model) ?? open(model);
       lane.samplers.set(model, sampler);
       await drawBatch(sampler, pieces, controller.signal);
-      const seconds = (performance.now() - started) / 1000 / pieces.length / count;
-      pace = pace === undefined ? seconds : 0.8 * pace + 0.2 * seconds;
-      finished = { images: finished.images + pieces.filter(wanted).length, batches: finished.batches + 1 };
+      const drawn = pieces.filter(wanted).length;
+      const seconds = (performance.now() - started) / 1000 / drawn / count;
+      if (drawn > 0) pace = pace === undefined ? seconds : 0.8 * pace + 0.2 * seconds;
+      finished = { images: finished.images + drawn, batches: finished.batches + 1 };
     } catch (error) {
       if (!controller.signal.aborted) {
         onFault?.(error);
@@ -237,7 +240,9 @@ async function drawBatch(sampler: Sampler, pieces: readonly Piece[], signal: Abo
     const images = next.done ? next.value : next.value.images;
     pieces.forEach((piece, i) => {
       piece.live = images.subarray(i * bytes, (i + 1) * bytes);
-      piece.done = next.done ? 1 : next.value.done;
+      // One that was further on than others of the batch may have left it.
+      piece.done = next.done ? 1 : Math.max(piece.done, next.value.done);
+      piece.finished = next.done ?? false;
     });
     const told = new Set(pieces.map(({ drawing }) => drawing).filter(({ over }) => !over));
     for (const { onProgress, pieces: all, images } of told)
@@ -250,7 +255,7 @@ async function drawBatch(sampler: Sampler, pieces: readonly Piece[], signal: Abo
       });
     if (!next.done) continue;
     for (const { drawing, index, live } of pieces) drawing.images.set(live!, index * bytes);
-    for (const drawing of told) if (drawing.pieces.every(({ done }) => done === 1)) drawing.settle();
+    for (const drawing of told) if (drawing.pieces.every(({ finished }) => finished)) drawing.settle();
     return;
   }
 }

@@ -1,6 +1,6 @@
 /** What is refused, by whom and why, with one sentence each; what the documents say of it. */
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
@@ -24,6 +24,7 @@ beforeAll(async () => {
     open: drawn.open,
     limits: { images: 8, body: 20_000 },
     studio: join(models.folder, "web"),
+    shareWeights: true,
   });
 });
 afterAll(async () => {
@@ -199,6 +200,13 @@ describe("the studio", () => {
       expect(answer.headers.get("content-length")).toBe(String(bytes.length));
       const headers = { "If-None-Match": answer.headers.get("etag")! };
       expect((await server.app.request(`/served/tiny/${file}`, { headers })).status).toBe(304);
+      const opened = () => readdirSync("/proc/self/fd").length;
+      const before = process.platform === "linux" ? opened() : 0;
+      for (let i = 0; i < 20; i++) {
+        const head = await server.app.request(`/served/tiny/${file}`, { method: "HEAD" });
+        expect(head.headers.get("content-length")).toBe(String(bytes.length));
+      }
+      if (process.platform === "linux") expect(opened() - before, "files left open").toBeLessThan(10);
     }
     for (const path of [
       "tiny/secret.txt",
@@ -208,6 +216,10 @@ describe("the studio", () => {
       "tiny/",
     ])
       expect((await server.app.request(`/served/${path}`)).status, path).toBe(404);
+    const closed = testServer([models.tiny]);
+    for (const path of ["/models.json", "/served/tiny/config.json"])
+      expect((await closed.app.request(path)).status, path).toBe(404);
+    await closed.dispose();
   });
 });
 

@@ -39,8 +39,16 @@ export function studio(folder: string | undefined): MiddlewareHandler {
   };
 }
 
+/** What a page can be expected to fetch and to keep the distributions of. */
+const most = { bytes: 200e6, imageSize: 64 };
+
+/** Whether a browser can run a model: larger ones are drawn by the server alone. */
+const runsInBrowsers = ({ folder, config }: ServedModel): boolean =>
+  statSync(folder.weights.path).size <= most.bytes && config.imageSize <= most.imageSize;
+
 /** `models.json` and the two files of each model in it; a name is looked up in the list and nowhere else. */
-export function offerModels(app: Hono, models: readonly ServedModel[]): void {
+export function offerModels(app: Hono, served: readonly ServedModel[]): void {
+  const models = served.filter(runsInBrowsers);
   app.get("/models.json", (c) =>
     c.json(models.map(({ name }) => ({ name, folder: `served/${encodeURIComponent(name)}/` }))),
   );
@@ -63,5 +71,6 @@ function fileAnswer(c: Context, path: string): Response {
   if (c.req.header("If-None-Match") === tag) return c.body(null, 304);
   c.header("Content-Type", path.endsWith(".json") ? "application/json" : "application/octet-stream");
   c.header("Content-Length", String(size));
+  if (c.req.method === "HEAD") return c.body(null); // nobody would close the file
   return c.body(Readable.toWeb(createReadStream(path)) as ReadableStream);
 }

@@ -28,7 +28,10 @@ const tiny = parseModelConfig(
   "the test",
 );
 
-const grey = parseModelConfig({ ...tiny, name: "grey", channels: 1 }, "the test");
+const grey = parseModelConfig(
+  { ...tiny, name: "grey", channels: 1, sampling: { ...tiny.sampling, guidance: 11, temperature: 1.02 } },
+  "the test",
+);
 
 /** Thousands of steps, of which each takes a moment, so that there is time to stop it. */
 const slow = parseModelConfig(
@@ -48,7 +51,7 @@ const slow = parseModelConfig(
 
 export interface TestModels {
   tiny: ServedModel;
-  /** The same with one channel. */
+  /** The same with one channel, and settings that stand between the usual ones. */
   grey: ServedModel;
   slow: ServedModel;
   folder: string;
@@ -74,26 +77,37 @@ export async function testModels(): Promise<TestModels> {
 export const testServer = (models: readonly ServedModel[], options: Partial<ServerOptions> = {}): FractalServer =>
   fractalServer({ models, version: "1.2.3", threads: 1, memory: 4e9, ...options });
 
-/** Samplers that stop before their only frame until `go` is called, and tell what they were asked for. */
+/** Samplers that stop before their last frame until `go` is called, and tell what they were asked for. */
 export interface Gate {
   open: (model: ServedModel) => Sampler;
   asked: SampleOptions[];
   disposed: () => number;
-  go(): void;
+  /** Lets all batches end, or the one that was asked for so manieth. */
+  go(batch?: number): void;
+  /** Has a batch yield a frame and wait again. */
+  show(batch: number, done: number): void;
   /** Makes the batches that wait fail. */
   fail(error: Error): void;
 }
 
 export function gate(): Gate {
   const asked: SampleOptions[] = [];
-  let waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
+  let waiting: { batch: number; resolve: (done?: number) => void; reject: (error: Error) => void }[] = [];
   let disposed = 0;
   return {
     asked,
     disposed: () => disposed,
-    go() {
-      for (const { resolve } of waiting) resolve();
-      waiting = [];
+    go(batch) {
+      const [own, others] = [true, false].map((is) =>
+        waiting.filter((one) => (batch === undefined || one.batch === batch) === is),
+      );
+      waiting = others;
+      for (const { resolve } of own) resolve();
+    },
+    show(batch, done) {
+      const one = waiting.find((one) => one.batch === batch)!;
+      waiting = waiting.filter((other) => other !== one);
+      one.resolve(done);
     },
     fail(error) {
       for (const { reject } of waiting) reject(error);
@@ -102,15 +116,18 @@ export function gate(): Gate {
     open: ({ config }) => ({
       config,
       async *sample(options) {
-        asked.push(options);
+        const batch = asked.push(options) - 1;
         const images = startingImages(config, { count: options.labels.length, known: options.known });
         const { signal } = options;
-        await new Promise<void>((resolve, reject) => {
-          waiting.push({ resolve, reject });
-          signal?.addEventListener("abort", () => reject(signal.reason as Error));
-        });
+        const told = () =>
+          new Promise<number | undefined>((resolve, reject) => {
+            waiting.push({ batch, resolve, reject });
+            signal?.addEventListener("abort", () => reject(signal.reason as Error));
+          });
         const finished = { image: Int32Array.of(0), x: Int32Array.of(0), y: Int32Array.of(0), side: 1 };
-        yield { level: 0, step: 1, steps: 2, finished, done: 0.5, images };
+        const frame = (done: number) => ({ level: 0, step: 1, steps: 2, finished, done, images });
+        for (let done = await told(); done !== undefined; done = await told()) yield frame(done);
+        yield frame(0.5);
         const bytes = images.length / options.labels.length;
         options.labels.forEach((label, i) =>
           images.fill(label * 100 + options.indices![i], i * bytes, (i + 1) * bytes),

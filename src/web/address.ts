@@ -8,7 +8,7 @@ import type { DeviceWish } from "./protocol.ts";
 
 /** What the images depend on, and what of them is shown. */
 export interface Settings {
-  /** By its name; without, the first that is offered. */
+  /** By its name; without, the one that ships with the page. */
   model?: string;
   classes: number[];
   count: number;
@@ -25,8 +25,12 @@ export interface Settings {
 }
 
 export const countMost = 36;
-/** The command line's own limits, but for what a slider can show. */
-export const limits = { guidance: [0, 10], temperature: [0.25, 4] } as const;
+/** What sliders show, with room for what the model is drawn with by itself. */
+export const limits = ({ sampling }: Pick<ModelConfig, "sampling">) =>
+  ({
+    guidance: [0, Math.max(10, 2 * sampling.guidance)],
+    temperature: [Math.min(0.25, sampling.temperature), Math.max(4, sampling.temperature)],
+  }) as const;
 
 export const defaultSettings = ({ sampling, ...config }: ModelConfig): Settings => ({
   classes: [0],
@@ -84,8 +88,8 @@ export function readAddress(text: string, config: ModelConfig): Settings {
     classes: fields.has("classes") ? fields.get("classes")!.split(",").map(labelIn(config.classes)) : usual.classes,
     count,
     seed: number("seed", 0, Number.MAX_SAFE_INTEGER, usual.seed),
-    guidance: number("guidance", ...limits.guidance, usual.guidance, false),
-    temperature: number("temperature", ...limits.temperature, usual.temperature, false),
+    guidance: number("guidance", ...limits(config).guidance, usual.guidance, false),
+    temperature: number("temperature", ...limits(config).temperature, usual.temperature, false),
     iterations: fields.has("iterations") ? iterationsIn(fields.get("iterations")!, config) : usual.iterations,
     device: deviceIn(fields.get("device")),
     selected: number("image", 1, count, 1) - 1,

@@ -4,6 +4,7 @@ import type { ModelConfig } from "../config/model.ts";
 import { placedLevels } from "../config/model.ts";
 import { limits, type Settings } from "./address.ts";
 import { byId, make, the } from "./elements.ts";
+import { shipped } from "./models.ts";
 import type { DeviceWish } from "./protocol.ts";
 
 export interface Form {
@@ -14,17 +15,23 @@ export interface Form {
     | undefined;
 }
 
-/** `onOther` is told of a device or model that the page has to begin again for, as a field of the address. */
-export function settingsForm(
-  config: ModelConfig,
-  { models, onOther }: { models: readonly string[]; onOther: (field: "device" | "model", value?: string) => void },
-): Form {
+export interface FormOptions {
+  /** Names to choose from. */
+  models: readonly string[];
+  /** The page has to begin again for another device or model. */
+  onDevice(device: DeviceWish): void;
+  onModel(name: string): void;
+}
+
+export function settingsForm(config: ModelConfig, { models, onDevice, onModel }: FormOptions): Form {
   const form = the("form", "settings");
   const [count, seed] = [the("input", "count"), the("input", "seed")];
   const device = the("select", "device");
   const model = the("select", "model");
   model.replaceChildren(...models.map((name) => make("option", { value: name }, name)));
-  model.closest("label")!.hidden = models.length < 2;
+  byId("models").hidden = models.length < 2;
+  // Not when another one is chosen: going through them by keyboard would fetch each.
+  the("button", "open-model").addEventListener("click", () => onModel(model.value));
   const classes = config.classes.map((name, label) => {
     const box = make("input", { type: "checkbox", name: "class", value: String(label) });
     byId("classes").append(make("label", {}, box, make("span", {}, name)));
@@ -33,10 +40,20 @@ export function settingsForm(
   byId("classes").addEventListener("change", () => classes[0].setCustomValidity(""));
   const sliders = (["guidance", "temperature"] as const).map((name) => {
     const slider = the("input", name);
-    [slider.min, slider.max] = limits[name].map(String);
-    const show = () => (byId(`${name}-value`).textContent = slider.value);
-    slider.addEventListener("input", show);
-    return { slider, show };
+    const [least, most] = limits(config)[name];
+    Object.assign(slider, { min: String(least), max: String(most), step: "any" });
+    let value = 0;
+    const set = (to: number) => {
+      value = to;
+      byId(`${name}-value`).textContent = String(to);
+    };
+    slider.addEventListener("input", () => set(Math.round(100 * slider.valueAsNumber) / 100));
+    // What was not moved stays what it was, to the last digit.
+    const fill = (to: number) => {
+      slider.value = String(to);
+      set(to);
+    };
+    return { fill, value: () => value };
   });
   const steps = placedLevels(config).map(({ tokens, kind }, l) => {
     const field = make("input", { type: "number", min: "1", max: String(tokens), required: true });
@@ -45,22 +62,19 @@ export function settingsForm(
     return field;
   });
   let order: readonly number[] = []; // in which a link named the classes
-  const otherThan = (usual: string, { value }: HTMLSelectElement) => (value === usual ? undefined : value);
-  device.addEventListener("change", () => onOther("device", otherThan("auto", device)));
-  model.addEventListener("change", () => onOther("model", otherThan(models[0], model)));
+  let opened: string | undefined;
+  device.addEventListener("change", () => onDevice(device.value as DeviceWish));
   return {
     fill(settings) {
       order = settings.classes;
+      opened = settings.model;
       classes.forEach((box, label) => (box.checked = settings.classes.includes(label)));
       count.value = String(settings.count);
       seed.value = String(settings.seed);
-      sliders.forEach(({ slider, show }, i) => {
-        slider.value = String([settings.guidance, settings.temperature][i]);
-        show();
-      });
+      sliders.forEach(({ fill }, i) => fill([settings.guidance, settings.temperature][i]));
       steps.forEach((field, l) => (field.value = String(Math.min(Number(field.max), settings.iterations[l]))));
       device.value = settings.device;
-      model.value = settings.model ?? models[0];
+      model.value = settings.model ?? shipped.name;
     },
     read() {
       const labels = new Set([...order, ...classes.keys()]);
@@ -70,12 +84,12 @@ export function settingsForm(
       if (wrong) wrong.closest("details")!.open = true; // what is hidden cannot be pointed at
       if (!form.reportValidity()) return undefined;
       return {
-        model: otherThan(models[0], model),
+        model: opened,
         classes: chosen,
         count: Number(count.value),
         seed: Number(seed.value),
-        guidance: Number(sliders[0].slider.value),
-        temperature: Number(sliders[1].slider.value),
+        guidance: sliders[0].value(),
+        temperature: sliders[1].value(),
         iterations: steps.map(({ value }) => Number(value)),
         device: device.value as DeviceWish,
       };

@@ -7,7 +7,7 @@ import { byId, the } from "./elements.ts";
 import { settingsForm } from "./form.ts";
 import { throughServiceWorker } from "./isolation.ts";
 import { fetchConfig } from "./model.ts";
-import { modelIn, type OfferedModel, offeredModels } from "./models.ts";
+import { modelIn, type OfferedModel, offeredModels, shipped } from "./models.ts";
 import type { Device } from "./protocol.ts";
 import { createStudio } from "./studio.ts";
 import { plural, sentence } from "./words.ts";
@@ -19,7 +19,11 @@ async function start(): Promise<void> {
   document.title = `${name} · fractalgen studio`;
   const models = offered.map((one) => one.name);
   // Another device is another engine, and another model has other classes: the page begins again, with what the address says.
-  const form = settingsForm(config, { models, onOther: beginAgain });
+  const form = settingsForm(config, {
+    models,
+    onDevice: (device) => beginAgain("device", device === "auto" ? undefined : device),
+    onModel: (other) => beginAgain("model", inAddress(other)),
+  });
   form.fill(settings);
   addEventListener("hashchange", () => location.reload());
   const client = await openClient({ model: folder, device: settings.device }, (what, share) => {
@@ -27,8 +31,11 @@ async function start(): Promise<void> {
     the("progress", "progress").value = share ?? 0;
   });
   showDevice(client.device);
-  await createStudio(client, form).draw(settings);
+  await createStudio(client, form, name).draw(settings);
 }
+
+/** A model's name as addresses have it. */
+const inAddress = (name: string) => (name === shipped.name ? undefined : name);
 
 /** The model and settings of an address; where it cannot be followed, the usual ones, and a sentence that says so. */
 async function askedFor(
@@ -44,16 +51,13 @@ async function askedFor(
     address = "";
   }
   const config = await fetchConfig(`${model.folder}config.json`);
+  let settings = defaultSettings(config);
   try {
-    return { ...model, config, settings: readAddress(address, config) };
+    settings = readAddress(address, config);
   } catch (error) {
     complain(error);
-    return {
-      ...model,
-      config,
-      settings: { ...defaultSettings(config), model: model === offered[0] ? undefined : model.name },
-    };
   }
+  return { ...model, config, settings: { ...settings, model: inAddress(model.name) } };
 }
 
 /** What other models have too, seed and count, stays; with another device all does. */

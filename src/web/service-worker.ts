@@ -41,10 +41,12 @@ self.addEventListener("fetch", (event) => {
   const page = address === scope || address === `${scope}index.html`;
   // Also of a newer version, whose page may come before its service worker.
   const file = ["assets/", "models/"].some((folder) => address.startsWith(scope + folder));
-  if (request.method === "GET" && (page || file)) event.respondWith(answer(page ? scope : address, { fresh: page }));
+  const served = ["models.json", "served/"].some((path) => address.startsWith(scope + path));
+  if (request.method === "GET" && (page || file || served))
+    event.respondWith(answer(page ? scope : address, { fresh: page || served }));
 });
 
-/** The page itself comes from the network where there is one, so that a new version is seen; its files never change. */
+/** The page itself and a server's models come from the network where there is one, as they may be others; files never change. */
 async function answer(address: string, { fresh }: { fresh: boolean }): Promise<Response> {
   const cache = await caches.open(cacheName);
   const kept = await cache.match(address);

@@ -319,18 +319,22 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
 
   it("opens the models of the server that it comes from, and one of grey images", async () => {
     const models = await testModels();
-    const at = await listening(testServer([models.tiny, models.grey], { studio: folder }));
+    const at = await listening(testServer([models.tiny, models.grey], { studio: folder, shareWeights: true }));
     const own = await browser.newContext({ viewport: { width: 1280, height: 900 } });
     own.setDefaultTimeout(patient);
     try {
       const on = await own.newPage();
-      await on.goto(`${at.url}/#n=1&seed=5&device=wasm`);
+      await on.goto(`${at.url}/`);
+      await ended(on);
+      expect(on.url()).toMatch(/#model=tiny&classes=cat&n=4&seed=1$/);
+      await on.goto(`${at.url}/#model=tiny&n=1&seed=5&device=wasm`);
       await ended(on);
       expect(await on.title()).toBe("tiny · fractalgen studio");
       const drawn = await drawnBy(models.tiny, { labels: [0], seed: 5 });
       expect(different(await pixelsOf(await saved(on, "#save-image")), drawn)).toBe(0);
 
       await on.selectOption("#model", "grey");
+      await on.click("#open-model");
       await on.waitForFunction(() => document.title.startsWith("grey"));
       await ended(on);
       expect(on.url()).toMatch(/#model=grey&classes=cat&n=1&seed=5&device=wasm$/);
@@ -338,9 +342,19 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
       const rgb = Uint8Array.from({ length: 3 * grey.length }, (_, i) => grey[Math.floor(i / 3)]);
       expect(different(await pixelsOf(await saved(on, "#save-image")), rgb)).toBe(0);
 
+      await on.click("#draw"); // by the form, whose sliders leave the model's own settings as they are
+      await ended(on);
+      expect(different(await pixelsOf(await saved(on, "#save-image")), rgb)).toBe(0);
+
+      await own.setOffline(true); // what was drawn with once is kept
+      await on.reload();
+      await ended(on);
+      expect(different(await pixelsOf(await saved(on, "#save-image")), rgb)).toBe(0);
+      await own.setOffline(false);
+
       await on.goto(`${at.url}/#model=gray&device=wasm`);
       await on.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
-      const sentence = 'The link asks for the model "gray", and there is tiny, grey; did you mean "grey"?';
+      const sentence = 'The link asks for the model "gray", and there is tiny, grey, emoji; did you mean "grey"?';
       expect(await on.textContent("#error")).toBe(sentence);
     } finally {
       await own.close();

@@ -29,7 +29,8 @@ export interface Studio {
   draw(settings: Settings): Promise<void>;
 }
 
-export function createStudio(client: Client, form: Form): Studio {
+/** `model`: its name. */
+export function createStudio(client: Client, form: Form, model: string): Studio {
   const { config } = client;
   const { imageSize: size, channels } = config;
   const pixels = size * size;
@@ -255,7 +256,7 @@ export function createStudio(client: Client, form: Form): Studio {
     control.addEventListener("change", show);
   const text = ({ settings }: Drawing, label: string) => ({
     Software: "fractalgen studio",
-    Model: config.name ?? "",
+    Model: model,
     Class: label,
     Seed: String(settings.seed),
     Options: writeAddress({ ...settings, edit: undefined }, config),

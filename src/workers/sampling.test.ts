@@ -102,12 +102,17 @@ describe("sampling on three threads", () => {
     const finished = aborters.map(() => 0);
     const stream = three.sample({ ...all, signals });
     let images: Uint8Array | undefined;
+    let share = 0;
     while (!images) {
       const { done, value } = await stream.next();
       if (done) images = value;
-      else if (value.finished.side === 1) for (const image of value.finished.image) finished[image]++;
+      else {
+        share = value.done;
+        if (value.finished.side === 1) for (const image of value.finished.image) finished[image]++;
+      }
       for (const image of dropped) aborters[image].abort();
     }
+    expect(share).toBe(1);
     const bytes = images.length / 12;
     const pixels = config.imageSize ** 2;
     for (let i = 0; i < 12; i++)

@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import type { ModelConfig } from "../config/model.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { checkKnown, knownPart, pixelsDrawn, startingImages } from "../sample/known.ts";
+import { drawingProgress } from "../sample/progress.ts";
 import type { Frame, SampleOptions, Sampler } from "../sample/sampler.ts";
 import { startThread, type Thread } from "./thread.ts";
 
@@ -89,9 +90,10 @@ export function parallelSampler(
       return images;
 
       async function* drawAll(all: readonly Lane[]): AsyncGenerator<Frame> {
-        const pixels = (from: number, to: number) => pixelsDrawn(config, { from, to, known });
-        const total = pixels(0, labels.length);
-        let before = 0; // pixels of the batches that are done
+        const progress = drawingProgress(
+          labels.map((_, image) => pixelsDrawn(config, { from: image, to: image + 1, known })),
+          signals,
+        );
         for (let from = 0; from < labels.length; from += batch) {
           const count = Math.min(batch, labels.length - from);
           signal?.throwIfAborted();
@@ -106,7 +108,7 @@ export function parallelSampler(
               seed: typeof seed === "object" ? seed.slice(first, end) : seed,
               known: known && knownPart(config, known, [first, end]),
             });
-            return drawnBy(lane, { first, signals: signals?.slice(first, end), pixels: pixels(first, end) });
+            return drawnBy(lane, { first, signals: signals?.slice(first, end) });
           });
           const stop = () => taken.forEach((lane) => lane.send("stop"));
           signal?.addEventListener("abort", stop);
@@ -119,7 +121,9 @@ export function parallelSampler(
               }
               signal?.throwIfAborted();
               if (frames.length === 0) break;
-              const done = (before + parts.reduce((sum, part) => sum + part.done(), 0)) / total;
+              for (const { bytes, finished } of frames)
+                if (bytes) for (const image of finished.image) progress.add(image, 1);
+              const done = progress.share();
               for (const alike of ofOneStep(frames)) {
                 for (const { bytes, finished } of alike) if (bytes) putPixels(images, bytes, { ...finished, config });
                 const { level, step, steps } = alike[0];
@@ -132,7 +136,6 @@ export function parallelSampler(
             stop();
             for (const part of parts) await part.rest();
           }
-          before += pixels(from, from + count);
         }
       }
     },
@@ -140,25 +143,21 @@ export function parallelSampler(
   };
 }
 
-/** The images from `first` on that a lane draws, so many pixels of them. */
+/** The images from `first` on that a lane draws. */
 interface Part {
   /** The next frame, with images numbered as in the whole; nothing after the last one. */
   next(): Promise<SamplingFrame | undefined>;
   /** Waits for the end, whatever it is. */
   rest(): Promise<void>;
-  /** How many pixels are drawn. */
-  done(): number;
 }
 
 interface PartOptions {
   first: number;
-  pixels: number;
   signals?: readonly AbortSignal[];
 }
 
-function drawnBy(lane: Lane, { first, pixels, signals = [] }: PartOptions): Part {
+function drawnBy(lane: Lane, { first, signals = [] }: PartOptions): Part {
   let going = true;
-  let share = 0;
   const told = new Set<number>();
   /** Looked at before each frame: listeners would be one for each image on a signal that many share. */
   function tellGone(): void {
@@ -169,7 +168,6 @@ function drawnBy(lane: Lane, { first, pixels, signals = [] }: PartOptions): Part
     });
   }
   const part: Part = {
-    done: () => share * pixels,
     async rest() {
       while (going) await part.next().catch(() => {});
     },
@@ -180,9 +178,8 @@ function drawnBy(lane: Lane, { first, pixels, signals = [] }: PartOptions): Part
       const answer = await lane.next();
       if (!("frame" in answer)) return undefined;
       going = true;
-      const { finished, done, ...frame } = answer.frame;
-      share = done;
-      return { ...frame, done, finished: { ...finished, image: finished.image.map((i) => i + first) } };
+      const { finished, ...frame } = answer.frame;
+      return { ...frame, finished: { ...finished, image: finished.image.map((i) => i + first) } };
     },
   };
   return part;
