@@ -4,7 +4,6 @@ import { type Command, Option } from "commander";
 import { UserError } from "../core/errors.ts";
 import { type Dataset, evenly, imagesBetween, type Split } from "../data/dataset.ts";
 import type { Engine, Provider } from "../engine/engine.ts";
-import type { FeatureNetwork } from "../evaluate/features.ts";
 import type { Features } from "../evaluate/metrics-products.ts";
 import {
   type Closeness,
@@ -19,10 +18,11 @@ import { writeFileAtomic } from "../files/atomic.ts";
 import { gridPng, onWhite } from "../pictures/grid.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
-import { measureSet, openNetwork } from "./feature-network.ts";
+import { measureSet, type OpenedNetwork, openNetwork } from "./feature-network.ts";
 import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
 import { type ImageSet, partSet, skippedLines } from "./image-sets.ts";
 import { interruptible } from "./interrupt.ts";
+import { type KeptFeatures, keptFeatures } from "./kept-features.ts";
 import { checkFile } from "./outputs.ts";
 import { type Progress, progressOn } from "./progress.ts";
 import { filled, oneOf, whole } from "./values.ts";
@@ -82,6 +82,7 @@ export function addMemorisation(evaluate: Command): void {
 interface Context {
   progress: Progress;
   signal: AbortSignal;
+  kept: KeptFeatures;
 }
 
 /** Images of a set that are looked for among the training images, with their features. */
@@ -95,7 +96,8 @@ async function memorisation(flags: MemorisationFlags): Promise<void> {
   if (flags.pairs !== undefined) checkFile(flags.pairs, { option: "--pairs", endings: [".png"] });
   const progress = progressOn(process.stderr, { quiet: flags.json });
   const { signal, met, done } = interruptible();
-  const context = { progress, signal };
+  const kept = keptFeatures(flags.cache);
+  const context = { progress, signal, kept };
   const open: { dispose?: () => Promise<void> }[] = [];
   try {
     const found = await findGenerated(flags, context);
@@ -131,6 +133,7 @@ async function memorisation(flags: MemorisationFlags): Promise<void> {
           await pairsPng(queries.generated, near.generated, { dataset, most: flags.pairsCount }),
         );
     }
+    kept.forget();
     progress.clear();
     const skipped = [...set.skipped, ...dataset.skipped];
     const described = {
@@ -159,9 +162,9 @@ function checkHeldOut({ name, heldOut: { count } }: Dataset): void {
     );
 }
 
-async function collect(engine: Engine, network: FeatureNetwork, set: ImageSet, context: Context): Promise<Queries> {
+async function collect(engine: Engine, network: OpenedNetwork, set: ImageSet, context: Context): Promise<Queries> {
   const images: Uint8Array[] = [];
-  const kept: ImageSet = {
+  const collecting: ImageSet = {
     ...set,
     async *images(options) {
       for await (const image of set.images(options)) {
@@ -170,7 +173,7 @@ async function collect(engine: Engine, network: FeatureNetwork, set: ImageSet, c
       }
     },
   };
-  const { features } = await measureSet(engine, network, kept, context);
+  const { features } = await measureSet(engine, network, collecting, context);
   return { features, images };
 }
 

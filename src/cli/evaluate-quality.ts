@@ -17,6 +17,7 @@ import { measureSet, openNetwork } from "./feature-network.ts";
 import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
 import { parts, type Part, partSet, skippedLines } from "./image-sets.ts";
 import { interruptible } from "./interrupt.ts";
+import { keptFeatures } from "./kept-features.ts";
 import { checkFile } from "./outputs.ts";
 import { progressOn } from "./progress.ts";
 import { filled, oneOf, whole } from "./values.ts";
@@ -91,7 +92,8 @@ async function quality(flags: QualityFlags): Promise<void> {
   const progress = progressOn(process.stderr, { quiet: flags.json });
   const { signal, met, done } = interruptible();
   const open: { dispose?: () => Promise<void> }[] = [];
-  const context = { progress, signal };
+  const kept = keptFeatures(flags.cache);
+  const context = { progress, signal, kept };
   try {
     const found = await findGenerated(flags, context);
     const dataset = statistics ? undefined : await openBeside(flags.reference, found, flags, context);
@@ -115,6 +117,7 @@ async function quality(flags: QualityFlags): Promise<void> {
       const beside = await measureSet(engine, network, heldOut, context);
       columns["heldOut"] = await qualityOf(engine, { generated: beside, reference }, options);
     }
+    kept.forget();
     progress.clear();
     const described = {
       generated: set.name,

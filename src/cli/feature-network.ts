@@ -1,15 +1,16 @@
 /** The network that features come from: FID's Inception-v3, or one that is trained on the data's own classes. */
 
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import { type FeatureNetwork, inceptionNetwork, measure, type MeasuredSet } from "../evaluate/features.ts";
 import { openOwnFeatures } from "../evaluate/own-features.ts";
 import { type FeatureSummary, type FeatureTraining, trainFeatures } from "../evaluate/own-features-training.ts";
-import { configName } from "../files/model.ts";
+import { configName, weightsName } from "../files/model.ts";
 import { type ImageSet, inColour } from "./image-sets.ts";
+import type { KeptFeatures } from "./kept-features.ts";
 import { duration, type Progress, rateOf } from "./progress.ts";
 import { findInception } from "./cache.ts";
 
@@ -23,7 +24,12 @@ interface Choice {
   signal: AbortSignal;
 }
 
-export async function openNetwork(engine: Engine, choice: Choice): Promise<FeatureNetwork> {
+export interface OpenedNetwork extends FeatureNetwork {
+  /** Another one for other weights. */
+  id: string;
+}
+
+export async function openNetwork(engine: Engine, choice: Choice): Promise<OpenedNetwork> {
   const { features, cache, dataset } = choice;
   const inception = findInception(cache);
   if (features === "inception" || (features === undefined && inception !== undefined)) {
@@ -31,7 +37,7 @@ export async function openNetwork(engine: Engine, choice: Choice): Promise<Featu
       throw new UserError(
         "--features: Inception-v3's weights are not there; get them with fractalgen download inception, or convert the file with fractalgen convert weights-inception-2015-12-05-6726825d.pth --config inception",
       );
-    return inceptionNetwork(engine, inception);
+    return { ...(await inceptionNetwork(engine, inception)), id: idOf(inception) };
   }
   if (features !== undefined && features !== "own") return own(engine, features);
   if (!dataset)
@@ -41,12 +47,17 @@ export async function openNetwork(engine: Engine, choice: Choice): Promise<Featu
   return own(engine, await trained(engine, dataset, choice));
 }
 
-async function own(engine: Engine, folder: string): Promise<FeatureNetwork> {
+function idOf(path: string): string {
+  const { size, mtimeMs } = statSync(path);
+  return `${resolve(path)} ${size} ${mtimeMs}`;
+}
+
+async function own(engine: Engine, folder: string): Promise<OpenedNetwork> {
   if (!existsSync(join(folder, configName)))
     throw new UserError(
       `--features: expected inception, own or the folder of a network that fractalgen evaluate features wrote, and ${folder} holds no network of own features`,
     );
-  return { kind: "own", ...(await openOwnFeatures(engine, folder)) };
+  return { kind: "own", ...(await openOwnFeatures(engine, folder)), id: idOf(join(folder, weightsName)) };
 }
 
 /** The folder of the network that belongs to a data set, trained on its first use. */
@@ -56,12 +67,15 @@ async function trained(engine: Engine, dataset: Dataset, { cache, progress, sign
   return folder;
 }
 
-/** What a network says of a set, with progress unless a model draws its images, which tells by itself how far it is. */
-export function measureSet(
+/**
+ * What a network says of a set, with progress unless a model draws its images, which tells by itself how far it is. What an
+ * interrupted measure found is in `kept`.
+ */
+export async function measureSet(
   engine: Engine,
-  network: FeatureNetwork,
+  network: OpenedNetwork,
   set: ImageSet,
-  { progress, signal }: { progress: Progress; signal: AbortSignal },
+  { progress, signal, kept }: { progress: Progress; signal: AbortSignal; kept?: KeptFeatures },
 ): Promise<MeasuredSet> {
   const started = performance.now();
   const onImages = (done: number) => {
@@ -70,11 +84,16 @@ export function measureSet(
       `features of ${set.name}: ${done} of ${set.count}  ${rateOf(rate)}  ${duration((set.count - done) / rate)} left`,
     );
   };
-  return measure(engine, { network, name: set.name }, inColour(set, { signal }), {
-    size: set.size,
-    onImages: set.dispose ? undefined : onImages,
-    signal,
-  });
+  const remembering = kept?.open(network, { id: network.id, name: set.name });
+  try {
+    return await measure(engine, { network: remembering ?? network, name: set.name }, inColour(set, { signal }), {
+      size: set.size,
+      onImages: set.dispose ? undefined : onImages,
+      signal,
+    });
+  } finally {
+    remembering?.close();
+  }
 }
 
 /** Trains a network of a data set's own classes into a new folder, telling how it goes. */

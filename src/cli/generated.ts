@@ -61,9 +61,9 @@ export const addDrawing = (command: Command, { count }: { count: number }): Comm
     .option("--batch <n>", "images at once; no result depends on it", whole({ least: 1, most: 4096 }), 32)
     .option("--memory <size>", "most memory for drawing, such as 3GB (default: what is free)", bytes);
 
-/** What a stop leaves of drawn images, as the end of a sentence; undefined: nothing. */
-export const leftOf = ({ each }: GeneratedFlags): string | undefined =>
-  each === undefined ? undefined : `; the same command goes on from the images in ${each}`;
+/** What a stop leaves, as the end of a sentence. */
+export const leftOf = ({ each }: GeneratedFlags): string =>
+  `; the same command goes on from ${each === undefined ? "" : `the images in ${each} and `}the features found so far`;
 
 interface Context {
   progress: Progress;
