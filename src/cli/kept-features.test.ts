@@ -1,6 +1,6 @@
 /** What is computed again after a measure was interrupted, and that nothing of it depends on the interruption. */
 
-import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -76,6 +76,22 @@ it("computes again from the first batch on that has other images, or was not wri
   const [name] = readdirSync(cache);
   truncateSync(join(cache, name), statSync(join(cache, name)).size - 1);
   expect(await measured(images({ changed: 20 }))).toEqual({ batches: 1, found });
+});
+
+it("does not take numbers that are not what was written, as of two measures in one file", async () => {
+  const { found } = await measured(images());
+  const path = join(cache, readdirSync(cache)[0]);
+  const bytes = readFileSync(path);
+  bytes[80] ^= 1; // in the first record's features
+  writeFileSync(path, bytes);
+  expect(await measured(images())).toEqual({ batches: 4, found });
+});
+
+it("measures where nothing can be kept", async () => {
+  writeFileSync(join(cache, "file"), "");
+  const kept = keptFeatures(join(cache, "file/cache"));
+  expect(await measured(images(), { kept })).toEqual({ batches: 4, found: await plain(images()) });
+  kept.forget();
 });
 
 it("keeps apart what other weights find, and nothing once the measure is done", async () => {

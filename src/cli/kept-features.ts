@@ -16,25 +16,35 @@ export interface KeptFeatures {
   forget(): void;
 }
 
-/** Of a record: the images' SHA-256, their number and the logits of each. */
-const headerBytes = 40;
+/**
+ * Of a record: the SHA-256 of its images and of its numbers, how many images these are and the logits of each. Two measures of
+ * the same set at the same time write to one file; what is not as its hashes say is computed again.
+ */
+const headerBytes = 72;
+
+const sha256 = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength);
 
 export function keptFeatures(cache: string): KeptFeatures {
   const paths: string[] = [];
   return {
     open(network, { id, name }) {
-      mkdirSync(cache, { recursive: true });
-      const hash = createHash("sha256").update(`${id} ${name}`).digest("hex");
+      const hash = sha256(Buffer.from(`${id} ${name}`)).toString("hex");
       const path = join(cache, `features-${hash.slice(0, 16)}.part`);
-      paths.push(path);
-      return remembering(network, path);
+      try {
+        mkdirSync(cache, { recursive: true });
+        const file = openSync(path, "a+");
+        paths.push(path);
+        return remembering(network, file);
+      } catch {
+        return { ...network, close() {} }; // a cache that cannot be written to keeps nothing
+      }
     },
     forget: () => paths.forEach((path) => rmSync(path, { force: true })),
   };
 }
 
-function remembering(network: FeatureNetwork, path: string): FeatureNetwork & { close(): void } {
-  const file = openSync(path, "a+");
+function remembering(network: FeatureNetwork, file: number): FeatureNetwork & { close(): void } {
   let at = 0;
   let known = true;
   let writes = true;
@@ -44,10 +54,11 @@ function remembering(network: FeatureNetwork, path: string): FeatureNetwork & { 
     const header = Buffer.alloc(headerBytes);
     if (readSync(file, header, 0, headerBytes, at) < headerBytes || !header.subarray(0, 32).equals(sum))
       return undefined;
-    const [count, classes] = [header.readUInt32LE(32), header.readUInt32LE(36)];
+    const [count, classes] = [header.readUInt32LE(64), header.readUInt32LE(68)];
+    if (count !== rows) return undefined;
     const values = new Float32Array(count * (network.width + classes));
-    if (count !== rows || readSync(file, values, 0, values.byteLength, at + headerBytes) < values.byteLength)
-      return undefined;
+    readSync(file, values, 0, values.byteLength, at + headerBytes);
+    if (!header.subarray(32, 64).equals(sha256(bytesOf(values)))) return undefined;
     at += headerBytes + values.byteLength;
     const features = values.slice(0, count * network.width);
     return {
@@ -57,14 +68,11 @@ function remembering(network: FeatureNetwork, path: string): FeatureNetwork & { 
   }
 
   function keep(sum: Buffer, features: HostTensor<Float32Array>, logits: HostTensor<Float32Array>): void {
-    const [rows, classes] = logits.shape;
-    const header = Buffer.alloc(headerBytes);
-    sum.copy(header);
-    header.writeUInt32LE(rows, 32);
-    header.writeUInt32LE(classes, 36);
+    const values = Buffer.concat([bytesOf(features.data), bytesOf(logits.data)]);
+    const counts = Buffer.alloc(8);
+    logits.shape.forEach((count, i) => counts.writeUInt32LE(count, 4 * i));
     try {
-      for (const part of [header, features.data, logits.data])
-        writeSync(file, new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+      writeSync(file, Buffer.concat([sum, sha256(values), counts, values]));
     } catch {
       writes = false; // a full disk is no reason to stop measuring
     }
@@ -73,9 +81,7 @@ function remembering(network: FeatureNetwork, path: string): FeatureNetwork & { 
   return {
     ...network,
     async run(images) {
-      const sum = createHash("sha256")
-        .update(images.data as Uint8Array)
-        .digest();
+      const sum = sha256(images.data as Uint8Array);
       if (known) {
         const found = recall(sum, images.shape[0]);
         if (found) return found;
