@@ -23,7 +23,10 @@ export function interruptible({ onStop = () => {} }: { onStop?: () => void } = {
   let first = 0;
   const stop = (why: NodeJS.Signals) => {
     if (controller.signal.aborted) {
-      if (performance.now() - first > sameMs) process.exit(128 + constants.signals[why]);
+      if (performance.now() - first <= sameMs) return;
+      // By the signal itself: an exit ends threads first, and one inside of onnxruntime aborts the process then.
+      process.removeAllListeners(why);
+      process.kill(process.pid, why);
       return;
     }
     first = performance.now();

@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { constants } from "node:os";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { clientOf, generate, imagesIn } from "../server/test-client.ts";
@@ -18,14 +19,16 @@ beforeAll(async () => {
 afterEach(() => server?.kill("SIGKILL"));
 afterAll(() => models.remove());
 
-async function serving(...args: string[]): Promise<{ url: string; said: () => string; code: Promise<number | null> }> {
+async function serving(...args: string[]): Promise<{ url: string; said: () => string; code: Promise<number> }> {
   const common = [main, "serve", "--port", "0", "--threads", "1"];
   const child = spawn(process.execPath, [...common, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   server = child;
   let said = "";
   child.stderr.on("data", (text: Buffer) => (said += text.toString()));
   const [line] = (await once(createInterface(child.stdout), "line")) as [string];
-  const code = once(child, "exit").then(([code]) => code as number | null);
+  const code = once(child, "exit").then(
+    ([code, signal]) => (code ?? 128 + constants.signals[signal as NodeJS.Signals]) as number,
+  ); // as shells say it
   return { url: / at (http:\S+)$/.exec(line)![1], said: () => said, code };
 }
 

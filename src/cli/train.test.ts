@@ -128,7 +128,7 @@ it("trains, stops at Ctrl-C with a checkpoint, and goes on to what an uninterrup
   expect([...losses(first.out), ...losses(second.out)]).toEqual(losses(whole.out));
   expect(readFileSync(at("run/last/model.safetensors"))).toEqual(readFileSync(at("whole/last/model.safetensors")));
   expect(readModelFolder(at("run")).config.classes).toEqual(["dark", "light"]);
-});
+}, 120_000); // three runs, on a machine that may do much else
 
 it("fills a folder that a person can open", async () => {
   const names = readdirSync(at("whole")).map((name) => name.replace(/tfevents\..*/, "tfevents"));
