@@ -286,7 +286,7 @@ export function settle({ data, resumed, initial, given }: Beginning, dataset: Da
   );
   const chosen = flags.memory === undefined && (flags.microBatch !== undefined || "microBatch" in given.training);
   const state = initial
-    ? fineTunedState(initial, { model, seed: training.seed, ema: training.ema })
+    ? fineTunedState(initial, { ...training, model })
     : startingState(model, training.seed, training);
   return finished(model, chosen ? training : within(model, training, flags), state);
 }

@@ -11,11 +11,15 @@ const transformer = {
   heads: whole(1, 1024),
 };
 
+/** Queries and keys of each head are normalised (RMS) before attention, without weights of their own. */
+const qkNorm = z.boolean().optional();
+
 const ar = z.strictObject({
   kind: z.literal("ar"),
   /** Side of a patch in pixels. */
   patch: whole(1, 4096),
   ...transformer,
+  qkNorm,
 });
 
 const mar = z.strictObject({
@@ -26,6 +30,7 @@ const mar = z.strictObject({
   conditions: whole(1, 5).default(5),
   /** Predict the mean colour first and take it as one more condition. */
   guidingPixel: z.boolean().default(false),
+  qkNorm,
 });
 
 const pixel = z.strictObject({ kind: z.literal("pixel"), ...transformer });

@@ -19,7 +19,29 @@ const schema = z.strictObject({
   learningRate: z.number().positive().default(1e-3),
   minLearningRate: z.number().min(0).default(0),
   warmup: z.int().min(0).default(200),
-  schedule: z.enum(["cosine", "constant"]).default("cosine"),
+  /** After the warm-up: half a cosine; constant; or constant and then a linear decay over the last `decayShare`. */
+  schedule: z.enum(["cosine", "constant", "wsd"]).default("cosine"),
+  decayShare: rate.default(0.3),
+  /** muon: the matrices inside blocks take orthogonalised momentum (train/muon.ts), everything else AdamW. */
+  optimizer: z.enum(["adamw", "muon"]).default("adamw"),
+  muonMomentum: z.number().min(0).max(0.9999).default(0.95),
+  /** Learning rates of groups of parameters, as multiples of `learningRate`. */
+  rates: z
+    .strictObject({
+      /** Matrices inside blocks. */
+      blocks: z.number().min(0).default(1),
+      /** The byte codebooks of the pixel level. */
+      codebooks: z.number().min(0).default(1),
+      /** Embeddings of classes, patches, conditions and positions. */
+      embeddings: z.number().min(0).default(1),
+    })
+    .prefault({}),
+  /** How the byte codebooks start: random rows as published, or cosines, which make neighbouring values alike. */
+  codebookStart: z.enum(["normal", "cosine"]).default("normal"),
+  /** How the last matrix of each residual branch starts: as published (xavier), or at zero. */
+  residualStart: z.enum(["xavier", "zero"]).default("xavier"),
+  /** Share of the predicted patches that go down from each level, from the first on; levels not listed hand on all. */
+  innerShare: z.array(z.number().positive().max(1)).default([]),
   weightDecay: z.number().min(0).default(0.05),
   betas: z.tuple([rate, rate]).default([0.9, 0.95]),
   eps: z.number().positive().default(1e-8),
@@ -64,9 +86,13 @@ export const scaledLearningRate = (base: number, batch: number): number => (base
 
 /** The rate of a step counted from 0: a linear warm-up, then half a cosine down to the least rate, or constant. */
 export function learningRateAt(step: number, config: TrainingConfig): number {
-  const { learningRate, minLearningRate, warmup, schedule, steps } = config;
+  const { learningRate, minLearningRate, warmup, schedule, decayShare, steps } = config;
   if (step < warmup) return (learningRate * (step + 1)) / warmup;
   if (schedule === "constant") return learningRate;
+  if (schedule === "wsd") {
+    const left = Math.min(1, (steps - step) / Math.max(1, Math.round(decayShare * steps)));
+    return minLearningRate + (learningRate - minLearningRate) * left;
+  }
   const done = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));
   return minLearningRate + (learningRate - minLearningRate) * 0.5 * (1 + Math.cos(Math.PI * done));
 }

@@ -7,10 +7,10 @@ export interface AdamWOptions {
   weightDecay: number;
 }
 
-/** First and second moments of one parameter. */
+/** First and second moments of one parameter; Muon keeps the first only. */
 export interface Moments {
   first: Float32Array;
-  second: Float32Array;
+  second?: Float32Array;
 }
 
 /**
@@ -21,7 +21,7 @@ export interface Moments {
 export function adamw(
   value: Float32Array,
   gradient: Float32Array,
-  { first, second }: Moments,
+  { first, second }: Required<Moments>,
   { learningRate, betas: [beta1, beta2], eps, weightDecay }: AdamWOptions,
   { step, scale = 1 }: { step: number; scale?: number },
 ): void {

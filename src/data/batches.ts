@@ -5,7 +5,7 @@ import { derive, type Key, seedKey, uniform } from "../core/random.ts";
 import { type Dataset, epochOrder, type Split } from "./dataset.ts";
 
 /** What the steps of a training draw, whoever draws it: one stream each, so that none depends on another. */
-const streams = { labels: 2, masks: 3, flips: 4, balance: 5, dropout: 6, views: 8 } as const;
+const streams = { labels: 2, masks: 3, flips: 4, balance: 5, dropout: 6, views: 8, shares: 9 } as const;
 
 /** The key of one stream at one step. */
 export const stepKey = (seed: number, stream: keyof typeof streams, step: number): Key =>

@@ -67,7 +67,7 @@ describe("checkpoints that PyTorch wrote", () => {
     const [first, second] = ["generator.patch_emb_ln.weight", "class_emb.weight"].map((name) =>
       state.moments.get(name),
     );
-    expect([first!.first[0], first!.second[0]]).toEqual([-8.714874275028706e-5, 3.797451597620238e-8]);
+    expect([first!.first[0], first!.second![0]]).toEqual([-8.714874275028706e-5, 3.797451597620238e-8]);
     expect(training).toMatchObject({ learningRate: 1e-3, weightDecay: 0.05, betas: [0.9, 0.95], eps: 1e-8, ema: 0 });
     const checkpoint = await openCheckpoint(path);
     const states = (checkpoint.value as Map<string, Map<string, Map<number, Map<string, never>>>>)

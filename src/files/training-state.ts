@@ -11,7 +11,7 @@ import { type TensorPieces, writeSafetensors } from "./safetensors.ts";
 export const optimizerName = "optimizer.safetensors";
 export const stateName = "state.json";
 
-/** What is kept of each parameter: itself (the model's weights may be an average) and AdamW's two moments. */
+/** What is kept of each parameter: itself (the model's weights may be an average) and the optimiser's moments. */
 const parts = ["value", "first", "second"] as const;
 export type TrainingPart = (typeof parts)[number];
 
@@ -20,7 +20,8 @@ export interface TrainingFiles {
   step: number;
   dataset: { source: string };
   training: TrainingConfig;
-  values: (part: TrainingPart, name: string) => Float32Array | TensorPieces["pieces"];
+  /** Nothing for a second moment that the optimiser does not have. */
+  values: (part: TrainingPart, name: string) => Float32Array | TensorPieces["pieces"] | undefined;
 }
 
 /** Adds the files to the folder; for one that must never be half new, call it inside `replaceFolder`. */
@@ -30,12 +31,12 @@ export async function writeTrainingFiles(
   { step, dataset, training, values }: TrainingFiles,
 ): Promise<void> {
   const tensors = modelParameters(model).flatMap(({ name, shape }) =>
-    parts.map((part): [string, HostTensor | TensorPieces] => {
+    parts.flatMap((part): [string, HostTensor | TensorPieces][] => {
       const given = values(part, name);
+      if (!given) return [];
       const tensor = { dtype: "float32" as const, shape };
       return [
-        `${part}.${name}`,
-        typeof given === "function" ? { ...tensor, pieces: given } : { ...tensor, data: given },
+        [`${part}.${name}`, typeof given === "function" ? { ...tensor, pieces: given } : { ...tensor, data: given }],
       ];
     }),
   );

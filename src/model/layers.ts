@@ -70,6 +70,12 @@ function drop(x: Tensor, rate: (d: Dropout) => number, { dropout: d }: Training 
   return dropout(x, rate(d), { seed: d.seed, salt: d.salt(), start: mul(d.first, perRow) });
 }
 
+/** Queries or keys [.., D/H], each brought to a root mean square of 1. */
+function unitRms(x: Tensor): Tensor {
+  const width = dim(x, -1) as number;
+  return rmsNorm(x, constant(float32(new Float32Array(width).fill(1), [width])), 1e-6);
+}
+
 /** q [B, H, T, D/H], k and v [B, H, S, D/H] -> [B, T, D]; `bias` [T, S] is added to the scores. */
 export function attention(
   q: Tensor,
@@ -151,6 +157,7 @@ export const swiglu = (weights: Weights, x: Tensor, training?: Training): Tensor
 interface BlockOptions {
   tokens: number;
   heads: number;
+  qkNorm?: boolean;
   training?: Training;
 }
 
@@ -161,9 +168,10 @@ interface BlockOptions {
 export function vitBlock(
   weights: Weights,
   x: Tensor,
-  { tokens, heads, training, read }: BlockOptions & { read?: (x: Tensor) => Tensor },
+  { tokens, heads, qkNorm, training, read }: BlockOptions & { read?: (x: Tensor) => Tensor },
 ): Tensor {
   const { normed, ...qkv } = normedProjection(weights, ["norm1", "attn.qkv"], x, training);
+  const unit = qkNorm ? unitRms : (t: Tensor) => t;
   let residual = x;
   let mixed: Tensor;
   if (read) {
@@ -174,11 +182,11 @@ export function vitBlock(
     const query = part(0, width, read(batched(normed))); // [B, R, D]
     const q = transpose(reshape(query, [...query.shape.slice(0, 2), heads, width / heads]), [0, 2, 1, 3]);
     const [k, v] = splitHeads(part(width, 3 * width, normed), { parts: 2, tokens, heads });
-    mixed = attention(q, k, v, { training });
+    mixed = attention(unit(q), unit(k), v, { training });
     residual = read(batched(x));
   } else {
     const [q, k, v] = splitHeads(linear(normed, qkv.weight, qkv.bias), { parts: 3, tokens, heads });
-    mixed = reshape(attention(q, k, v, { training }), x.shape);
+    mixed = reshape(attention(unit(q), unit(k), v, { training }), x.shape);
   }
   const attended = add(
     residual,
@@ -202,11 +210,12 @@ export interface Past {
 export function llamaBlock(
   weights: Weights,
   x: Tensor,
-  { tokens, heads, rotary: angles, training, past }: BlockOptions & { rotary: Rotary; past?: Past },
+  { tokens, heads, qkNorm, rotary: angles, training, past }: BlockOptions & { rotary: Rotary; past?: Past },
 ): { x: Tensor; key: Tensor; value: Tensor } {
   const qkv = dense(weights, "attention.wqkv", rms(weights, "attention_norm", x), { bias: false });
   const [q, k, value] = past ? oneToken(qkv, heads) : splitHeads(qkv, { parts: 3, tokens, heads });
-  const [query, key] = [rotary(q, angles), rotary(k, angles)];
+  const unit = qkNorm ? unitRms : (t: Tensor) => t;
+  const [query, key] = [rotary(unit(q), angles), rotary(unit(k), angles)];
   // no dropout on attention: the published AR has none there
   const mixed = past
     ? attentionTo(past, { query, key, value })

@@ -67,6 +67,7 @@ export function marBlocks(
     x = vitBlock(scope(weights, `blocks.${i}.`), x, {
       tokens: count,
       heads: level.heads,
+      qkNorm: level.qkNorm,
       training,
       read: i === level.depth - 1 ? read : undefined,
     });
@@ -117,6 +118,7 @@ export function teachAr(
     ({ x } = llamaBlock(scope(weights, `blocks.${i}.`), x, {
       tokens: level.tokens,
       heads: level.heads,
+      qkNorm: level.qkNorm,
       rotary: angles,
       training,
     }));

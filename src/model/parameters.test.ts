@@ -54,7 +54,8 @@ describe("starting values", () => {
     ...parameter,
     value: startingValue(parameter, derive(seedKey(1), i)),
   }));
-  const of = (start: string) => values.filter((parameter) => parameter.start === start);
+  const published = { codebook: "normal", residual: "xavier" } as Record<string, string>;
+  const of = (start: string) => values.filter((one) => (published[one.start] ?? one.start) === start);
   const mean = (value: Float32Array) => value.reduce((a, b) => a + b, 0) / value.length;
   const deviation = (value: Float32Array) => Math.sqrt(mean(value.map((x) => x * x)) - mean(value) ** 2);
 
@@ -67,7 +68,7 @@ describe("starting values", () => {
           : undefined;
       if (expected) expect(start, name).toBe(expected);
       else
-        expect(start, name).toBe(
+        expect(published[start] ?? start, name).toBe(
           /codebook|class_emb|fake_latent|mask_token|pos_embed/.test(name) ? "normal" : "xavier",
         );
     }
@@ -108,6 +109,34 @@ describe("starting values", () => {
       if (parameter.start === "normal" || parameter.start === "xavier")
         expect(startingValue(parameter, seedKey(4))).not.toEqual(value);
     }
+  });
+});
+
+describe("starts that differ from the published ones", () => {
+  const find = (name: string) => modelParameters(configOf("mar-3level")).find((one) => one.name.endsWith(name))!;
+
+  it("cosine codebooks: neighbouring values are alike, the mean norm of a row is 0.6", () => {
+    const { shape, ...codebook } = find("r_codebook.weight");
+    const width = shape[1];
+    const table = startingValue({ shape, ...codebook }, seedKey(2), { codebookStart: "cosine" });
+    const row = (v: number) => table.subarray(v * width, (v + 1) * width);
+    const distance = (a: number, b: number) => Math.hypot(...row(a).map((x, i) => x - row(b)[i]));
+    const norms = Array.from({ length: 256 }, (_, v) => Math.hypot(...row(v)));
+    expect(norms.reduce((a, b) => a + b, 0) / 256).toBeCloseTo(0.6, 5);
+    for (const v of [0, 100, 200]) {
+      expect(distance(v, v + 1)).toBeLessThan(distance(v, v + 10));
+      expect(distance(v, v + 10)).toBeLessThan(distance(v, v + 50));
+    }
+    expect(table).not.toEqual(startingValue({ shape, ...codebook }, seedKey(3), { codebookStart: "cosine" }));
+  });
+
+  it("the last matrix of a residual branch can start at zero, and no other parameter", () => {
+    const zero = modelParameters(configOf("ar-3level")).filter((one) =>
+      startingValue(one, seedKey(2), { residualStart: "zero" }).every((x) => x === 0),
+    );
+    const matrices = zero.filter(({ shape }) => shape.length === 2 && shape[0] > 1).map(({ name }) => name);
+    expect(matrices.length).toBeGreaterThan(5);
+    for (const name of matrices) expect(name).toMatch(/(wo|w2|attn\.proj|fc2)\.weight$/);
   });
 });
 

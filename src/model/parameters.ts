@@ -1,7 +1,7 @@
 /** Every parameter of a model: its name as in the published checkpoints, its shape and how it starts. */
 
 import { product } from "../core/arrays.ts";
-import { type Key, normal, uniform } from "../core/random.ts";
+import { type Key, normal, permutation, uniform } from "../core/random.ts";
 import {
   type ArLevel,
   guidingPixelLevel,
@@ -18,14 +18,28 @@ import { channelLetters } from "../config/normalize.ts";
 export interface Parameter {
   name: string;
   shape: number[];
-  /** normal: standard deviation 0.02; xavier: uniform within sqrt(6 / (in + out)). */
-  start: "normal" | "xavier" | "ones" | "zeros";
+  /**
+   * normal: standard deviation 0.02; xavier: uniform within sqrt(6 / (in + out)); codebook and residual: normal and
+   * xavier as published, or as `Starts` says.
+   */
+  start: "normal" | "xavier" | "ones" | "zeros" | "codebook" | "residual";
+}
+
+/** Starts that differ from the published ones. */
+export interface Starts {
+  codebookStart?: "normal" | "cosine";
+  residualStart?: "xavier" | "zero";
 }
 
 type Local = [name: string, shape: number[], start: Parameter["start"]];
 
-const linear = (name: string, to: number, from: number, bias = true): Local[] => [
-  [`${name}.weight`, [to, from], "xavier"],
+const linear = (
+  name: string,
+  to: number,
+  from: number,
+  { bias = true, start = "xavier" }: { bias?: boolean; start?: Parameter["start"] } = {},
+): Local[] => [
+  [`${name}.weight`, [to, from], start],
   ...(bias ? [[`${name}.bias`, [to], "zeros"] satisfies Local] : []),
 ];
 
@@ -42,21 +56,21 @@ const blocks = (depth: number, block: Local[]): Local[] =>
 const vitBlock = (width: number): Local[] => [
   ...norm("norm1", width),
   ...linear("attn.qkv", 3 * width, width),
-  ...linear("attn.proj", width, width),
+  ...linear("attn.proj", width, width, { start: "residual" }),
   ...norm("norm2", width),
   ...linear("mlp.fc1", 4 * width, width),
-  ...linear("mlp.fc2", width, 4 * width),
+  ...linear("mlp.fc2", width, 4 * width, { start: "residual" }),
 ];
 
 /** SwiGLU's hidden width: two thirds of 4 d, rounded up to a multiple of 256. */
 export const swigluWidth = (width: number): number => Math.ceil(Math.floor((2 * 4 * width) / 3) / 256) * 256;
 
 const llamaBlock = (width: number): Local[] => [
-  ...linear("attention.wqkv", 3 * width, width, false),
-  ...linear("attention.wo", width, width, false),
-  ...linear("feed_forward.w1", swigluWidth(width), width, false),
-  ...linear("feed_forward.w3", swigluWidth(width), width, false),
-  ...linear("feed_forward.w2", width, swigluWidth(width), false),
+  ...linear("attention.wqkv", 3 * width, width, { bias: false }),
+  ...linear("attention.wo", width, width, { bias: false, start: "residual" }),
+  ...linear("feed_forward.w1", swigluWidth(width), width, { bias: false }),
+  ...linear("feed_forward.w3", swigluWidth(width), width, { bias: false }),
+  ...linear("feed_forward.w2", width, swigluWidth(width), { bias: false, start: "residual" }),
   ["attention_norm.weight", [width], "ones"],
   ["ffn_norm.weight", [width], "ones"],
 ];
@@ -89,7 +103,7 @@ const marLevel = (level: Placed<MarLevel>, channels: number): Local[] => {
 
 const pixels = ({ width, depth }: PixelLevel, conditionWidth: number, channels: number): Local[] => [
   ...linear("cond_proj", width, conditionWidth),
-  ...channelLetters(channels).map((letter): Local => [`${letter}_codebook.weight`, [256, width], "normal"]),
+  ...channelLetters(channels).map((letter): Local => [`${letter}_codebook.weight`, [256, width], "codebook"]),
   ...norm("ln", width),
   ...blocks(depth, vitBlock(width)),
   ...norm("norm", width),
@@ -117,14 +131,55 @@ export function modelParameters(config: ModelConfig): Parameter[] {
 /** Weight decay is for what has two dimensions or more and is not named a bias; embeddings and positions decay too. */
 export const decays = ({ name, shape }: Parameter): boolean => shape.length > 1 && !name.endsWith(".bias");
 
-/** A parameter's starting value; `key` is its own. */
-export function startingValue({ shape, start }: Parameter, key: Key): Float32Array {
+/** How many matrices stand one below the other in a weight that Muon updates; 0 for what is left to AdamW. */
+export function muonMatrices({ name, shape }: Parameter): number {
+  if (shape.length !== 2 || !/\bblocks\.\d+\./.test(name)) return 0;
+  return name.endsWith("qkv.weight") ? 3 : 1;
+}
+
+/** The groups of parameters that have a learning rate of their own; "other" are norms, biases and conditions. */
+export function rateGroup({ name, shape }: Parameter): "blocks" | "codebooks" | "embeddings" | "other" {
+  if (/\bblocks\.\d+\./.test(name)) return shape.length === 2 ? "blocks" : "other";
+  if (name.endsWith("_codebook.weight")) return "codebooks";
+  return shape.length > 1 && !name.endsWith(".bias") ? "embeddings" : "other";
+}
+
+/** A parameter's starting value, as published unless `starts` says otherwise; `key` is its own. */
+export function startingValue(
+  { shape, start }: Parameter,
+  key: Key,
+  { codebookStart = "normal", residualStart = "xavier" }: Starts = {},
+): Float32Array {
   const value = new Float32Array(product(shape));
   if (start === "ones") return value.fill(1);
-  if (start === "normal") return value.map((_, i) => 0.02 * normal(key, i));
-  if (start === "xavier") {
+  if (start === "codebook" && codebookStart === "cosine") return cosineCodebook(shape, key);
+  if (start === "normal" || start === "codebook") return value.map((_, i) => 0.02 * normal(key, i));
+  if (start === "residual" && residualStart === "zero") return value;
+  if (start === "xavier" || start === "residual") {
     const bound = Math.sqrt(6 / (shape[0] + shape[1]));
     return value.map((_, i) => bound * (2 * uniform(key, i) - 1));
   }
   return value;
+}
+
+/** Mean norm of a cosine codebook's rows. */
+const codebookNorm = 0.6;
+
+/**
+ * A codebook [256, width] in which neighbouring values are alike: row v holds cos(pi k (v + 1/2) / 256) / k for k = 1 ..
+ * width, in a random order and with random signs, scaled to a mean row norm of 0.6.
+ */
+function cosineCodebook([values, width]: readonly number[], key: Key): Float32Array {
+  const frequency = permutation(key, width);
+  const table = new Float32Array(values * width);
+  for (let column = 0; column < width; column++) {
+    const k = frequency[column] + 1;
+    const sign = uniform(key, 2 ** 20 + column) < 0.5 ? -1 : 1;
+    for (let v = 0; v < values; v++)
+      table[v * width + column] = (sign * Math.cos((Math.PI * k * (v + 0.5)) / values)) / k;
+  }
+  let total = 0;
+  for (let v = 0; v < values; v++) total += Math.hypot(...table.subarray(v * width, (v + 1) * width));
+  const scale = (codebookNorm * values) / total;
+  return table.map((x) => scale * x);
 }

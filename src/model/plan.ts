@@ -12,40 +12,55 @@ export interface Rows {
 /** Which patches of a MAR level are masked: 1 or 0 for each of rows * tokens, row after row. Levels count from 0. */
 export type Masks = (level: number, rows: Rows, tokens: number) => Uint8Array;
 
+/** Which of a level's predicted patches (1 in `predicted`, rows * tokens) go down to the level below: 1 or 0 each. */
+export type Share = (level: number, rows: Rows, predicted: Uint8Array) => Uint8Array;
+
 export interface Plan {
   /** `take.l` and `inverse.l` of each level, `mask.l` of MAR levels. */
   feeds: Record<string, HostTensor>;
   /** How many rows each level has, and last how many pixels are predicted. */
   rows: number[];
-  /** Which patches go down, for each level above the pixels: rows * tokens of 1 or 0. */
+  /** Which patches are predicted, for each level above the pixels: rows * tokens of 1 or 0. */
   masks: Uint8Array[];
+  /** Which of them go down. */
+  down: Uint8Array[];
 }
 
-/** The index inputs of lossGraph for a batch; only masked patches of MAR levels go down, all those of AR levels do. */
-export function planPass(config: ModelConfig, batch: number, masks: Masks): Plan {
+/**
+ * The index inputs of lossGraph for a batch. Only masked patches of MAR levels go down, and all those of AR levels;
+ * with a `share` (trainingGraph only) some of them.
+ */
+export function planPass(config: ModelConfig, batch: number, masks: Masks, share?: Share): Plan {
   const feeds: Record<string, HostTensor> = {};
   const counts = [batch];
   let rows: Rows = { image: Int32Array.from({ length: batch }, (_, i) => i), place: new Int32Array(batch) };
   const given: Uint8Array[] = [];
+  const below: Uint8Array[] = [];
   placedLevels(config).forEach(({ kind, tokens, grid }, l) => {
     const count = counts[l];
     const mask = kind === "ar" ? new Uint8Array(count * tokens).fill(1) : masks(l, rows, tokens);
-    const { take, inverse } = takeNeighbours(mask, grid, conditionsRead(config, l));
+    const down = share ? share(l, rows, mask) : mask;
+    const { take, inverse } = takeNeighbours(down, grid, conditionsRead(config, l));
     feeds[`take.${l}`] = take;
     feeds[`inverse.${l}`] = inverse;
     if (kind === "mar") feeds[`mask.${l}`] = float32(Float32Array.from(mask), [count, tokens]);
     given.push(mask);
-    rows = rowsBelow(rows, mask, tokens);
+    below.push(down);
+    rows = rowsBelow(rows, down, tokens);
     counts.push(rows.image.length);
   });
-  return { feeds, rows: counts, masks: given };
+  return { feeds, rows: counts, masks: given, down: below };
 }
 
 /**
  * The same feeds with the squares of the last level above the pixels in groups of at most `group`, all of one size, for
  * trainingGraph's loop. The last group is filled up with squares of which nothing is predicted.
  */
-export function inGroups(config: ModelConfig, { feeds, rows, masks }: Plan, group: number): Record<string, HostTensor> {
+export function inGroups(
+  config: ModelConfig,
+  { feeds, rows, masks, down }: Plan,
+  group: number,
+): Record<string, HostTensor> {
   const levels = placedLevels(config);
   const last = levels.length - 1;
   if (last === 0) return { ...feeds, [`inverse.0`]: reshaped(feeds["inverse.0"], [rows[0], levels[0].tokens]) };
@@ -68,8 +83,8 @@ export function inGroups(config: ModelConfig, { feeds, rows, masks }: Plan, grou
   for (let round = 0; round < rounds; round++) {
     const first = pixel;
     const from = round * size * tokens;
-    const to = Math.min(from + size * tokens, masks[last].length);
-    for (let at = from; at < to; at++) if (masks[last][at]) pixelTake[pixel++] -= from;
+    const to = Math.min(from + size * tokens, down[last].length);
+    for (let at = from; at < to; at++) if (down[last][at]) pixelTake[pixel++] -= from;
     pixelInverse.fill(pixel - first, from, from + size * tokens);
     for (let i = first; i < pixel; i++) pixelInverse[from + pixelTake[i]] = i - first;
     bounds[round + 1] = BigInt(pixel);
@@ -165,21 +180,21 @@ export const lossFeeds = (
   ...channelWeights(config, plan.rows, redWeights),
 });
 
-/** Those of a plan's masks that belong to the images from .. to. */
+/** Those of a plan's masks, and of what goes down, that belong to the images from .. to. */
 export function masksOfPart(
   config: ModelConfig,
-  masks: readonly Uint8Array[],
+  { masks, down }: Pick<Plan, "masks" | "down">,
   { from, to }: { from: number; to: number },
-): Masks {
+): { masks: Masks; share: Share } {
   let [first, end] = [from, to];
   const parts = placedLevels(config).map(({ tokens }, l) => {
-    const before = masks[l].subarray(0, first * tokens);
-    const part = masks[l].subarray(first * tokens, end * tokens);
-    first = sum(before);
-    end = first + sum(part);
+    const range = [first * tokens, end * tokens] as const;
+    const part = { mask: masks[l].subarray(...range), down: down[l].subarray(...range) };
+    first = sum(down[l].subarray(0, range[0]));
+    end = first + sum(part.down);
     return part;
   });
-  return (level) => parts[level];
+  return { masks: (level) => parts[level].mask, share: (level) => parts[level].down };
 }
 
 const sum = (mask: Uint8Array): number => mask.reduce((a, b) => a + b, 0);

@@ -121,7 +121,13 @@ export function arStepGraph(config: ModelConfig, l: number, { guided }: { guided
       values: input(`values.${i}`, "float32", [rows, level.heads, "L", headWidth]),
       seen,
     };
-    const block = llamaBlock(scope(scoped, `blocks.${i}.`), x, { tokens: 1, heads: level.heads, rotary, past });
+    const block = llamaBlock(scope(scoped, `blocks.${i}.`), x, {
+      tokens: 1,
+      heads: level.heads,
+      qkNorm: level.qkNorm,
+      rotary,
+      past,
+    });
     x = block.x;
     outputs[`key.${i}`] = reshape(block.key, [rows, level.heads, headWidth]);
     outputs[`value.${i}`] = reshape(block.value, [rows, level.heads, headWidth]);

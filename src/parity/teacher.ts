@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { learningRateAt } from "../config/training.ts";
-import { adamw, type AdamWOptions, clipScale, globalNorm } from "../core/adamw.ts";
+import { adamw, type AdamWOptions, clipScale, globalNorm, type Moments } from "../core/adamw.ts";
 import { float32, type HostTensor, int32 } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
 import { openConversion } from "../files/convert.ts";
@@ -185,7 +185,7 @@ async function compareSteps(
       adamw(
         values.get(name)!,
         gradient,
-        moments.get(name)!,
+        moments.get(name) as Required<Moments>,
         { ...settings, weightDecay: decays(parameter) ? settings.weightDecay : 0 },
         { step: number + 1, scale: clipScale(norm, settings.clip) },
       );

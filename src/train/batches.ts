@@ -2,7 +2,7 @@
 
 import { derive, normal, permutation } from "../core/random.ts";
 import { stepKey } from "../data/batches.ts";
-import type { Masks } from "../model/plan.ts";
+import type { Masks, Share } from "../model/plan.ts";
 
 export interface MaskRate {
   maskRate: number;
@@ -32,6 +32,30 @@ export function trainingMasks(
       for (const patch of permutation(row, tokens).subarray(0, masked)) mask[at * tokens + patch] = 1;
     }
     return mask;
+  };
+}
+
+/**
+ * Which of the predicted patches go down: of each row the share that `innerShare` has for its level, rounded and at least
+ * one, at random. The loss is a mean over what goes down, so its expectation stays the same.
+ */
+export function trainingShare(seed: number, step: number, innerShare: readonly number[]): Share | undefined {
+  if (innerShare.every((share) => share === 1)) return undefined;
+  const key = stepKey(seed, "shares", step);
+  return (level, { image, place }, predicted) => {
+    const share = innerShare[level] ?? 1;
+    if (share === 1) return predicted;
+    const tokens = predicted.length / image.length;
+    const down = new Uint8Array(predicted.length);
+    for (let at = 0; at < image.length; at++) {
+      const own = predicted.subarray(at * tokens, (at + 1) * tokens);
+      let left = Math.max(1, Math.round(share * own.reduce((a, b) => a + b, 0)));
+      for (const patch of permutation(derive(derive(derive(key, level), image[at]), place[at]), tokens)) {
+        if (!own[patch] || left-- <= 0) continue;
+        down[at * tokens + patch] = 1;
+      }
+    }
+    return down;
   };
 }
 

@@ -50,7 +50,7 @@ const numbers = ({ step, values, average, moments }: TrainingState): Buffer =>
       Float32Array.of(step),
       ...values.values(),
       ...average.values(),
-      ...[...moments.values()].flatMap(({ first, second }) => [first, second]),
+      ...[...moments.values()].flatMap(({ first, second }) => (second ? [first, second] : [first])),
     ].map((data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
   );
 

@@ -12,7 +12,8 @@ import { recoverFolder, replaceFolder } from "../files/atomic.ts";
 import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readSafetensors, readTensor } from "../files/safetensors.ts";
 import { optimizerName, stateName, writeTrainingFiles } from "../files/training-state.ts";
-import { modelParameters, startingValue } from "../model/parameters.ts";
+import { modelParameters, type Starts, startingValue } from "../model/parameters.ts";
+import { momentsOf } from "./optimizer.ts";
 
 export interface TrainingState {
   /** Steps done. */
@@ -23,14 +24,24 @@ export interface TrainingState {
   moments: Map<string, Moments>;
 }
 
-/** Random weights as published, moments at zero. */
-export function startingState(config: ModelConfig, seed: number, { ema }: { ema: number }): TrainingState {
+/** What decides how a training starts. */
+export type Starting = Starts & { ema: number; optimizer?: TrainingConfig["optimizer"] };
+
+/** Random weights, as published unless the settings say otherwise; moments at zero. */
+export function startingState(
+  config: ModelConfig,
+  seed: number,
+  { ema, optimizer = "adamw", ...starts }: Starting,
+): TrainingState {
   const values = new Map<string, Float32Array>();
   const moments = new Map<string, Moments>();
   modelParameters(config).forEach((parameter, i) => {
-    const value = startingValue(parameter, derive(seedKey(seed), i));
+    const value = startingValue(parameter, derive(seedKey(seed), i), starts);
     values.set(parameter.name, value);
-    moments.set(parameter.name, { first: new Float32Array(value.length), second: new Float32Array(value.length) });
+    moments.set(
+      parameter.name,
+      momentsOf(parameter, { optimizer }, () => new Float32Array(value.length)),
+    );
   });
   return { step: 0, values, average: ema > 0 ? copied(values) : values, moments };
 }
@@ -69,9 +80,9 @@ const copied = (values: Map<string, Float32Array>) => new Map([...values].map(([
  */
 export function fineTunedState(
   from: ModelFolder,
-  { model, seed, ema }: { model: ModelConfig; seed: number; ema: number },
+  { model, seed, ema, optimizer }: Pick<Starting, "ema" | "optimizer"> & { model: ModelConfig; seed: number },
 ): TrainingState {
-  const state = startingState(model, seed, { ema: 0 });
+  const state = startingState(model, seed, { ema: 0, optimizer });
   const width = model.levels[0].width;
   for (const { name, shape } of modelParameters(model)) {
     const value = state.values.get(name)!;
@@ -162,7 +173,7 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
       // Without an average the model's weights are the values.
       average:
         parsed.ema > 0 ? new Map(names.map((name) => [name, readTensor(weights, name).data as Float32Array])) : values,
-      moments: new Map(names.map((name) => [name, { first: part("first", name), second: part("second", name) }])),
+      moments: new Map(parameters.map((one) => [one.name, momentsOf(one, parsed, (which) => part(which, one.name))])),
     },
   };
 }

@@ -13,6 +13,8 @@ import {
   inGroups,
   masksOfPart,
   type Masks,
+  type Plan,
+  type Share,
   partOf,
   planFeeds,
   planPass,
@@ -26,23 +28,28 @@ export interface StepResult {
   bits: number;
 }
 
+export interface StepOptions {
+  masks: Masks;
+  /** Which of the predicted patches go down; by default all. */
+  share?: Share;
+  /** Of dropout. */
+  seed?: number;
+  microBatch?: number;
+}
+
 export interface TrainingStep {
   /** The gradients of the last call, by parameter name; overwritten by the next. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
   /** Changed `values` are seen at the next call. */
-  run(
-    values: ReadonlyMap<string, Float32Array>,
-    batch: Batch,
-    options: { masks: Masks; seed?: number; microBatch?: number },
-  ): Promise<StepResult>;
+  run(values: ReadonlyMap<string, Float32Array>, batch: Batch, options: StepOptions): Promise<StepResult>;
   dispose(): Promise<void>;
 }
 
 /** A part of a batch that one lane computes by itself; all plain data, so that it can go to another thread. */
 export interface LaneTask {
   batch: Batch;
-  /** Which patches go down, level by level: see Plan. */
-  masks: Uint8Array[];
+  /** Which patches are predicted and which of them go down, level by level. */
+  plan: Pick<Plan, "masks" | "down">;
   /** Rows of each level, last the pixels, in the whole batch, and how many of them come before this part. */
   totals: number[];
   before: number[];
@@ -97,7 +104,7 @@ export async function openLane(engine: Engine, config: ModelConfig, options: Tra
         await backward.dispose();
       }
     },
-    async run(values, { batch, masks, totals, before, seed, microBatch }) {
+    async run(values, { batch, plan: whole, totals, before, seed, microBatch }) {
       const constants: Record<string, HostTensor> = { seed: int32([seed], []), ...channelWeightsOf(config, totals) };
       for (const [name, shape] of shapes) constants[name] = float32(values.get(name)!, shape);
       const sums = { loss: 0, nats: 0 };
@@ -105,7 +112,8 @@ export async function openLane(engine: Engine, config: ModelConfig, options: Tra
       let first = before.slice(0, -1);
       for (let from = 0; from < count; from += microBatch) {
         const to = Math.min(count, from + microBatch);
-        const plan = planPass(config, to - from, masksOfPart(config, masks, { from, to }));
+        const part = masksOfPart(config, whole, { from, to });
+        const plan = planPass(config, to - from, part.masks, part.share);
         const feeds: Record<string, HostTensor> = {
           ...constants,
           ...planFeeds(config, partOf(batch, from, to)),
@@ -152,20 +160,20 @@ const channelWeightsOf = (config: ModelConfig, totals: number[]) =>
 export function laneTasks(
   config: ModelConfig,
   batch: Batch,
-  { masks, seed = 0, microBatch, lanes }: { masks: Masks; seed?: number; microBatch: number; lanes: number },
+  { masks, share, seed = 0, microBatch, lanes }: StepOptions & { microBatch: number; lanes: number },
 ): { tasks: LaneTask[]; predicted: number } {
   const count = batch.labels.length;
-  const plan = planPass(config, count, masks);
+  const plan = planPass(config, count, masks, share);
   let before = plan.rows.map(() => 0);
   const tasks: LaneTask[] = [];
   for (let lane = 0; lane < lanes; lane++) {
     const from = Math.floor((count * lane) / lanes);
     const to = Math.floor((count * (lane + 1)) / lanes);
     if (from === to) continue;
-    const part = masksOfPart(config, plan.masks, { from, to });
-    const own = planPass(config, to - from, part);
-    tasks.push({ batch: partOf(batch, from, to), masks: own.masks, totals: plan.rows, before, seed, microBatch });
-    before = before.map((at, l) => at + own.rows[l]);
+    const part = masksOfPart(config, plan, { from, to });
+    const { rows, masks, down } = planPass(config, to - from, part.masks, part.share);
+    tasks.push({ batch: partOf(batch, from, to), plan: { masks, down }, totals: plan.rows, before, seed, microBatch });
+    before = before.map((at, l) => at + rows[l]);
   }
   return { tasks, predicted: plan.rows.at(-1)! * config.channels };
 }
@@ -180,8 +188,8 @@ export async function trainingStep(
   return {
     gradients: lane.gradients,
     dispose: lane.dispose,
-    async run(values, batch, { masks, seed, microBatch = batch.labels.length }) {
-      const { tasks, predicted } = laneTasks(config, batch, { masks, seed, microBatch, lanes: 1 });
+    async run(values, batch, { microBatch = batch.labels.length, ...options }) {
+      const { tasks, predicted } = laneTasks(config, batch, { ...options, microBatch, lanes: 1 });
       const { loss, nats } = await lane.run(values, tasks[0]);
       return { loss, bits: nats / Math.LN2 / predicted };
     },

@@ -2,7 +2,7 @@
 
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { type Dataset, splitOf } from "../data/dataset.ts";
-import { startingState, type TrainingState } from "./checkpoint.ts";
+import { type Starting, startingState, type TrainingState } from "./checkpoint.ts";
 
 /** 8x8 pixels in 4 patches of 4x4, then pixels; a guiding pixel inside. */
 export const tinyModel = (): ModelConfig =>
@@ -44,14 +44,15 @@ export const tinyImages = (count: number) => ({
 });
 
 /** A state in which every number tells its step and part, so that a mixture of two is seen. */
-export function markedState(model: ModelConfig, step: number, { ema }: { ema: number }): TrainingState {
-  const state = startingState(model, 0, { ema });
+export function markedState(model: ModelConfig, step: number, starting: Starting): TrainingState {
+  const { ema } = starting;
+  const state = startingState(model, 0, starting);
   state.step = step;
   for (const data of state.values.values()) data.fill(step);
   if (ema > 0) for (const data of state.average.values()) data.fill(step + 0.25);
   for (const { first, second } of state.moments.values()) {
     first.fill(step + 0.5);
-    second.fill(step + 0.75);
+    second?.fill(step + 0.75);
   }
   return state;
 }

@@ -9,7 +9,8 @@ import { batchSource } from "../data/batches.ts";
 import { splitOf } from "../data/dataset.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { trainingMasks } from "./batches.ts";
+import { planPass } from "../model/plan.ts";
+import { trainingMasks, trainingShare } from "./batches.ts";
 import { loadCheckpoint, saveCheckpoint, startingState, type TrainingState } from "./checkpoint.ts";
 import { trainingStep } from "./step.ts";
 import { tinyDataset, tinyImages, tinyModel } from "./tiny.ts";
@@ -55,52 +56,89 @@ const flat = (values: Map<string, Float32Array>): Buffer =>
   );
 
 describe("a run that was interrupted", () => {
-  it.each([{}, { projectionDropout: 0.2, attentionDropout: 0.1, flip: true, balance: 0.5 }])(
-    "goes on to the same losses and weights, to the bit %o",
-    async (given) => {
-      const training = settings(given);
-      const whole = startingState(model, training.seed, training);
-      const expected = await collect(training, whole);
+  it.each<Partial<TrainingConfig>>([
+    {},
+    { projectionDropout: 0.2, attentionDropout: 0.1, flip: true, balance: 0.5 },
+    { optimizer: "muon", codebookStart: "cosine", residualStart: "zero", innerShare: [0.5, 0.25], schedule: "wsd" },
+  ])("goes on to the same losses and weights, to the bit %o", async (given) => {
+    const training = settings(given);
+    const whole = startingState(model, training.seed, training);
+    const expected = await collect(training, whole);
 
-      const first = startingState(model, training.seed, training);
-      const before = await collect(training, first, 3);
-      expect(first.step).toBe(3);
-      const checkpoint = join(folder, "interrupted");
-      await saveCheckpoint(checkpoint, { model, training, dataset: { source: dataset.name }, state: first });
-      const resumed = await loadCheckpoint(checkpoint);
-      expect(resumed.training).toEqual(training);
-      expect(resumed.model).toEqual(model);
-      const after = await collect(resumed.training, resumed.state);
+    const first = startingState(model, training.seed, training);
+    const before = await collect(training, first, 3);
+    expect(first.step).toBe(3);
+    const checkpoint = join(folder, "interrupted");
+    await saveCheckpoint(checkpoint, { model, training, dataset: { source: dataset.name }, state: first });
+    const resumed = await loadCheckpoint(checkpoint);
+    expect(resumed.training).toEqual(training);
+    expect(resumed.model).toEqual(model);
+    const after = await collect(resumed.training, resumed.state);
 
-      expect(numbersOf([...before, ...after])).toEqual(numbersOf(expected));
-      expect(flat(resumed.state.values).equals(flat(whole.values))).toBe(true);
-      expect(flat(resumed.state.average).equals(flat(whole.average))).toBe(true);
+    expect(numbersOf([...before, ...after])).toEqual(numbersOf(expected));
+    expect(flat(resumed.state.values).equals(flat(whole.values))).toBe(true);
+    expect(flat(resumed.state.average).equals(flat(whole.average))).toBe(true);
+  });
+});
+
+describe("a step", () => {
+  it.each([undefined, trainingShare(1, 0, [0.5, 0.25])])(
+    "does not depend on how it is cut into micro-batches",
+    async (share) => {
+      const training = settings({ batch: 5 });
+      const { values } = startingState(model, 1, { ema: 0 });
+      const batch = batchSource(dataset, training)(0);
+      const step = await trainingStep(engine, model);
+      const run = async (microBatch: number) => {
+        const result = await step.run(values, batch, { masks: trainingMasks(1, 0), share, microBatch });
+        return { ...result, gradients: new Map([...step.gradients].map(([name, data]) => [name, data.slice()])) };
+      };
+      const whole = await run(5);
+      for (const microBatch of [1, 2, 4]) {
+        const cut = await run(microBatch);
+        expect(Math.abs(cut.loss / whole.loss - 1)).toBeLessThan(1e-6);
+        expect(Math.abs(cut.bits / whole.bits - 1)).toBeLessThan(1e-6);
+        for (const [name, gradient] of whole.gradients) {
+          const largest = gradient.reduce((most, g) => Math.max(most, Math.abs(g)), 1e-6);
+          const error = gradient.reduce((most, g, i) => Math.max(most, Math.abs(g - cut.gradients.get(name)![i])), 0);
+          expect(error / largest, name).toBeLessThan(1e-4);
+        }
+      }
+      await step.dispose();
     },
   );
 });
 
-describe("a step", () => {
-  it("does not depend on how it is cut into micro-batches", async () => {
-    const training = settings({ batch: 5 });
+describe("a share of the inner squares", () => {
+  const masks = trainingMasks(1, 0);
+  const batch = batchSource(dataset, settings({ batch: 4 }))(0);
+  const shareOf = (seed: number) => trainingShare(seed, 0, [0.5, 0.25]);
+
+  it("takes that share of each row's predicted patches, at least one", () => {
+    const all = planPass(model, 4, masks);
+    const { down, rows } = planPass(model, 4, masks, shareOf(1));
+    const counts = (mask: Uint8Array, tokens: number) =>
+      Array.from({ length: mask.length / tokens }, (_, row) =>
+        mask.subarray(row * tokens, (row + 1) * tokens).reduce((a, b) => a + b, 0),
+      );
+    expect(counts(down[0], 4)).toEqual(counts(all.masks[0], 4).map((n) => Math.max(1, Math.round(n / 2))));
+    expect(down[0].every((one, i) => one <= all.masks[0][i])).toBe(true);
+    expect(rows[1]).toBe(down[0].reduce((a, b) => a + b, 0));
+    expect(trainingShare(1, 0, [1, 1])).toBeUndefined();
+  });
+
+  it("has the loss of all squares as its mean", async () => {
     const { values } = startingState(model, 1, { ema: 0 });
-    const batch = batchSource(dataset, training)(0);
     const step = await trainingStep(engine, model);
-    const run = async (microBatch: number) => {
-      const result = await step.run(values, batch, { masks: trainingMasks(1, 0), microBatch });
-      return { ...result, gradients: new Map([...step.gradients].map(([name, data]) => [name, data.slice()])) };
-    };
-    const whole = await run(5);
-    for (const microBatch of [1, 2, 4]) {
-      const cut = await run(microBatch);
-      expect(Math.abs(cut.loss / whole.loss - 1)).toBeLessThan(1e-6);
-      expect(Math.abs(cut.bits / whole.bits - 1)).toBeLessThan(1e-6);
-      for (const [name, gradient] of whole.gradients) {
-        const largest = gradient.reduce((most, g) => Math.max(most, Math.abs(g)), 1e-6);
-        const error = gradient.reduce((most, g, i) => Math.max(most, Math.abs(g - cut.gradients.get(name)![i])), 0);
-        expect(error / largest, name).toBeLessThan(1e-4);
-      }
-    }
+    const whole = await step.run(values, batch, { masks });
+    const losses: number[] = [];
+    for (let seed = 0; seed < 100; seed++)
+      losses.push((await step.run(values, batch, { masks, share: shareOf(seed) })).bits);
     await step.dispose();
+    const mean = losses.reduce((a, b) => a + b, 0) / losses.length;
+    const deviation = Math.sqrt(losses.reduce((a, b) => a + (b - mean) ** 2, 0) / (losses.length - 1));
+    expect(deviation).toBeGreaterThan(0);
+    expect(Math.abs(mean - whole.bits)).toBeLessThan((4 * deviation) / Math.sqrt(losses.length) + 0.01);
   });
 });
 

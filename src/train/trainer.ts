@@ -2,15 +2,15 @@
 
 import type { ModelConfig } from "../config/model.ts";
 import { learningRateAt, type TrainingConfig } from "../config/training.ts";
-import { adamw, clipScale, globalNorm } from "../core/adamw.ts";
+import { clipScale, globalNorm } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
 import { batchSource } from "../data/batches.ts";
 import { type Dataset, evenly, type Split } from "../data/dataset.ts";
 import type { Engine, Session } from "../engine/engine.ts";
 import { likelihoods, likelihoodSession } from "../evaluate/likelihood.ts";
-import { decays, modelParameters } from "../model/parameters.ts";
-import { dropoutSeed, trainingMasks } from "./batches.ts";
+import { dropoutSeed, trainingMasks, trainingShare } from "./batches.ts";
 import type { TrainingState } from "./checkpoint.ts";
+import { openOptimizer } from "./optimizer.ts";
 import { type TrainingStep, trainingStep } from "./step.ts";
 
 export type TrainingRecord =
@@ -62,6 +62,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
   const keepMemory = !training.checkpointing;
   const session = await likelihoodSession(engine, { config: model, values: state.average }, { keepMemory });
   const batches = batchSource(dataset, training);
+  const optimizer = await openOptimizer(engine, model, training);
   let evaluated = performance.now();
   let saved = performance.now();
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
@@ -76,6 +77,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       const number = state.step;
       const { loss, bits } = await step.run(state.values, batches(number), {
         masks: trainingMasks(training.seed, number, training),
+        share: trainingShare(training.seed, number, training.innerShare),
         seed: dropoutSeed(training.seed, number),
         microBatch: training.microBatch,
       });
@@ -83,10 +85,9 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
         throw new UserError(notFinite(number + 1, loss, [state.values, step.gradients]));
       const learningRate = learningRateAt(number, training);
-      update({ model, training, state }, step.gradients, {
-        learningRate,
-        scale: clipScale(gradientNorm, training.clip),
-      });
+      const scale = clipScale(gradientNorm, training.clip);
+      await optimizer.update(state, step.gradients, { step: number + 1, learningRate, scale });
+      if (training.ema > 0) follow(state, averageDecay(training.ema, number));
       state.step = number + 1;
       const seconds = since(started);
       yield { kind: "step", step: state.step, loss, bits, gradientNorm, learningRate, seconds };
@@ -109,24 +110,8 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
     if (signal?.aborted) yield { kind: "checkpoint", step: state.step };
   } finally {
     if (!given) await step.dispose();
+    await optimizer.dispose();
     await session.dispose();
-  }
-}
-
-/** The optimiser's step and the moving average, in place. */
-function update(
-  { model, training, state }: Pick<TrainingRun, "model" | "training" | "state">,
-  gradients: ReadonlyMap<string, Float32Array>,
-  { learningRate, scale }: { learningRate: number; scale: number },
-): void {
-  const { betas, eps, ema } = training;
-  for (const parameter of modelParameters(model)) {
-    const { name } = parameter;
-    const weightDecay = decays(parameter) ? training.weightDecay : 0;
-    const value = state.values.get(name)!;
-    const options = { learningRate, betas, eps, weightDecay };
-    adamw(value, gradients.get(name)!, state.moments.get(name)!, options, { step: state.step + 1, scale });
-    if (ema > 0) follow(state.average.get(name)!, value, averageDecay(ema, state.step));
   }
 }
 
@@ -145,8 +130,12 @@ export function checkDataset({ imageSize, channels, classes }: ModelConfig, data
 /** Early steps weigh more, so that the average soon forgets the random start. */
 const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
 
-function follow(average: Float32Array, value: Float32Array, decay: number): void {
-  for (let i = 0; i < average.length; i++) average[i] += (1 - decay) * (value[i] - average[i]);
+/** Moves the average towards the values, in place. */
+function follow({ values, average }: TrainingState, decay: number): void {
+  for (const [name, value] of values) {
+    const follows = average.get(name)!;
+    for (let i = 0; i < follows.length; i++) follows[i] += (1 - decay) * (value[i] - follows[i]);
+  }
 }
 
 /** Weights are looked at first: one that is not finite makes every gradient so. */

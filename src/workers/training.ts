@@ -56,8 +56,8 @@ export async function parallelTrainingStep(
   );
   return {
     gradients,
-    async run(current, batch, { masks, seed, microBatch = batch.labels.length }) {
-      const { tasks, predicted } = laneTasks(config, batch, { masks, seed, microBatch, lanes: lanes.length });
+    async run(current, batch, { microBatch = batch.labels.length, ...options }) {
+      const { tasks, predicted } = laneTasks(config, batch, { ...options, microBatch, lanes: lanes.length });
       let at = 0;
       for (const [name, length] of shapes) {
         values.set(current.get(name)!, at);

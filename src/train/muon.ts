@@ -1,0 +1,136 @@
+/**
+ * Muon (Jordan et al. 2024, github.com/KellerJordan/Muon): the update of a matrix is its Nesterov momentum, brought near
+ * the closest orthogonal matrix by five Newton-Schulz rounds. Matrices of one shape go through the rounds as one batch.
+ */
+
+import { float32 } from "../core/arrays.ts";
+import type { TrainingConfig } from "../config/training.ts";
+import type { Engine } from "../engine/engine.ts";
+import { add, div, input, matmul, mul, sqrt, sum, transpose } from "../graph/build.ts";
+import { writeOnnx } from "../graph/onnx.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { decays, muonMatrices, type Parameter } from "../model/parameters.ts";
+import type { OptimizerState, OptimizerStep } from "./optimizer.ts";
+
+/** The published coefficients: five rounds bring singular values in (0, 1] to about 1, between 0.7 and 1.2. */
+const [a, b, c] = [3.4445, -4.775, 2.0315];
+const rounds = 5;
+
+/**
+ * The nearest orthogonal matrices, approximately: x [n, R, C] -> [n, R, C] with R <= C. Rounds: A = X X', then
+ * X <- a X + (b A + c A A) X, from X divided by its norm.
+ */
+export function orthogonalized(x: Tensor): Tensor {
+  const norm = sqrt(sum(mul(x, x), [1, 2], { keep: true }));
+  let scaled = div(x, add(norm, 1e-7));
+  for (let round = 0; round < rounds; round++) {
+    const gram = matmul(scaled, scaled, { transB: true }); // [n, R, R]
+    const polynomial = add(mul(gram, b), mul(matmul(gram, gram), c));
+    scaled = add(mul(scaled, a), matmul(polynomial, scaled));
+  }
+  return scaled;
+}
+
+/** The same with R > C: the rounds on the smaller side. */
+const orthogonalizedTall = (x: Tensor): Tensor => transpose(orthogonalized(transpose(x, [0, 2, 1])), [0, 2, 1]);
+
+/** Where a matrix of R rows and C columns stands: in a parameter from `offset` on, and in its batch. */
+interface Place {
+  parameter: Parameter;
+  offset: number;
+}
+
+/** All matrices of one shape. */
+interface Batch {
+  rows: number;
+  columns: number;
+  places: Place[];
+  momenta: Float32Array;
+  updates: Float32Array;
+}
+
+/** Every matrix in a batch of its shape. */
+function batchesOf(parameters: readonly Parameter[]): Batch[] {
+  const batches = new Map<string, { rows: number; columns: number; places: Place[] }>();
+  for (const parameter of parameters) {
+    const parts = muonMatrices(parameter);
+    const [height, columns] = parameter.shape;
+    const rows = height / parts;
+    const key = `${rows}x${columns}`;
+    const batch = batches.get(key) ?? { rows, columns, places: [] };
+    for (let part = 0; part < parts; part++) batch.places.push({ parameter, offset: part * rows * columns });
+    batches.set(key, batch);
+  }
+  return [...batches.values()].map((batch) => {
+    const size = batch.rows * batch.columns * batch.places.length;
+    return { ...batch, momenta: new Float32Array(size), updates: new Float32Array(size) };
+  });
+}
+
+export interface Muon {
+  /** One step of all matrices, in place. */
+  update(
+    state: OptimizerState,
+    gradients: ReadonlyMap<string, Float32Array>,
+    step: Pick<OptimizerStep, "learningRate" | "scale">,
+  ): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/**
+ * Updates are scaled by 0.2 sqrt(max(rows, columns)), the size that AdamW's have, so that learning rates and weight decay
+ * carry over from it (Liu et al. 2025, arXiv 2502.16982).
+ */
+export async function openMuon(
+  engine: Engine,
+  parameters: readonly Parameter[],
+  { muonMomentum, weightDecay }: Pick<TrainingConfig, "muonMomentum" | "weightDecay">,
+): Promise<Muon> {
+  const batches = batchesOf(parameters);
+  const graph: Record<string, Tensor> = {};
+  batches.forEach(({ rows, columns, places }, i) => {
+    const x = input(`momentum.${i}`, "float32", [places.length, rows, columns]);
+    graph[`update.${i}`] = rows <= columns ? orthogonalized(x) : orthogonalizedTall(x);
+  });
+  const session = await engine.session(writeOnnx(graph));
+  return {
+    async update({ values, moments }, gradients, { learningRate, scale }) {
+      for (const { rows, columns, places, momenta } of batches)
+        places.forEach(({ parameter: { name }, offset }, i) => {
+          const size = rows * columns;
+          const momentum = moments.get(name)!.first.subarray(offset, offset + size);
+          const gradient = gradients.get(name)!.subarray(offset, offset + size);
+          const out = momenta.subarray(i * size, (i + 1) * size);
+          for (let at = 0; at < size; at++) {
+            const g = gradient[at] * scale;
+            const m = muonMomentum * momentum[at] + (1 - muonMomentum) * g;
+            momentum[at] = m;
+            out[at] = muonMomentum * m + (1 - muonMomentum) * g; // Nesterov
+          }
+        });
+      const tensors = (prefix: string, pick: (batch: Batch) => Float32Array) =>
+        Object.fromEntries(
+          batches.map((batch, i) => [
+            `${prefix}.${i}`,
+            float32(pick(batch), [batch.places.length, batch.rows, batch.columns]),
+          ]),
+        );
+      const updates = await session.run(
+        tensors("momentum", ({ momenta }) => momenta),
+        tensors("update", ({ updates: into }) => into),
+      );
+      batches.forEach(({ rows, columns, places }, batch) => {
+        const size = rows * columns;
+        const rate = learningRate * 0.2 * Math.sqrt(Math.max(rows, columns));
+        const update = updates[`update.${batch}`].data as Float32Array;
+        places.forEach(({ parameter, offset }, i) => {
+          const value = values.get(parameter.name)!;
+          const keep = 1 - learningRate * (decays(parameter) ? weightDecay : 0);
+          for (let at = 0; at < size; at++)
+            value[offset + at] = value[offset + at] * keep - rate * update[i * size + at];
+        });
+      });
+    },
+    dispose: () => session.dispose(),
+  };
+}

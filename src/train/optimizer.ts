@@ -1,0 +1,68 @@
+/** The optimiser: AdamW for everything, or Muon for the matrices inside blocks and AdamW for the rest. */
+
+import type { ModelConfig } from "../config/model.ts";
+import type { TrainingConfig } from "../config/training.ts";
+import { adamw, type Moments } from "../core/adamw.ts";
+import type { Engine } from "../engine/engine.ts";
+import { decays, modelParameters, muonMatrices, type Parameter, rateGroup } from "../model/parameters.ts";
+import { openMuon } from "./muon.ts";
+
+export interface OptimizerState {
+  values: ReadonlyMap<string, Float32Array>;
+  moments: ReadonlyMap<string, Moments>;
+}
+
+export interface OptimizerStep {
+  /** Counts from 1. */
+  step: number;
+  learningRate: number;
+  /** Multiplies the gradients (clipping). */
+  scale: number;
+}
+
+export interface Optimizer {
+  /** One step, in place. */
+  update(state: OptimizerState, gradients: ReadonlyMap<string, Float32Array>, step: OptimizerStep): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** Whether Muon updates a parameter. */
+const takesMuon = (parameter: Parameter, { optimizer }: Pick<TrainingConfig, "optimizer">): boolean =>
+  optimizer === "muon" && muonMatrices(parameter) > 0;
+
+/** A parameter's moments, each by `part`: two for AdamW, the momentum alone for Muon. */
+export const momentsOf = (
+  parameter: Parameter,
+  config: Pick<TrainingConfig, "optimizer">,
+  part: (which: "first" | "second") => Float32Array,
+): Moments =>
+  takesMuon(parameter, config) ? { first: part("first") } : { first: part("first"), second: part("second") };
+
+const rateIn = (rates: TrainingConfig["rates"], group: ReturnType<typeof rateGroup>): number =>
+  group === "other" ? 1 : rates[group];
+
+export async function openOptimizer(engine: Engine, model: ModelConfig, config: TrainingConfig): Promise<Optimizer> {
+  const { betas, eps, rates } = config;
+  const parameters = modelParameters(model);
+  const matrices = parameters.filter((parameter) => takesMuon(parameter, config));
+  const muon = matrices.length > 0 ? await openMuon(engine, matrices, config) : undefined;
+  const others = parameters.filter((parameter) => !takesMuon(parameter, config));
+  return {
+    async update({ values, moments }, gradients, { step, learningRate, scale }) {
+      const rateOf = (parameter: Parameter) => learningRate * rateIn(rates, rateGroup(parameter));
+      const decayOf = (parameter: Parameter) => (decays(parameter) ? config.weightDecay : 0);
+      for (const parameter of others) {
+        const { name } = parameter;
+        const options = { learningRate: rateOf(parameter), betas, eps, weightDecay: decayOf(parameter) };
+        adamw(values.get(name)!, gradients.get(name)!, moments.get(name) as Required<Moments>, options, {
+          step,
+          scale,
+        });
+      }
+      await muon?.update({ values, moments }, gradients, { learningRate: learningRate * rates.blocks, scale });
+    },
+    async dispose() {
+      await muon?.dispose();
+    },
+  };
+}
