@@ -1,4 +1,4 @@
-/** `npm run bench -- sample|counts|train|quantized|codecs|serve|studio`: what the claims about speed rest on. */
+/** `npm run bench -- sample|counts|train|speedrun|quantized|codecs|serve|studio`: what the claims about speed rest on. */
 
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,8 @@ import { benchCodecs } from "./codecs.ts";
 import { benchCounts } from "./counts.ts";
 import { benchQuantized } from "./quantized.ts";
 import { benchSample } from "./sample.ts";
+import { recipeNames } from "../src/config/recipes.ts";
+import { benchSpeedrun } from "./speedrun.ts";
 import { benchServe } from "./serve.ts";
 import { benchStudio } from "./studio.ts";
 import { benchTrain } from "./train.ts";
@@ -52,6 +54,19 @@ program
     "\nExamples:\n  npm run bench -- train --config model.json --micro-batch 8\n  npm run bench -- train --preset fractalmar_huge_in256 --checkpointing --rounds 2",
   )
   .action(benchTrain);
+program
+  .command("speedrun")
+  .description("train one small model on emoji to a fixed held-out likelihood, and time it (docs/speedrun.md)")
+  .option("--recipe <name>", "default, or published: the published trainer's settings", oneOf(recipeNames), "default")
+  .option("--kind <name>", "of its levels: mar or ar", oneOf(["mar", "ar"]), "ar")
+  .option("--seed <n>", "of weights, order and draws", whole({}), 0)
+  .option("--steps <n>", "instead of the record's", whole({ least: 1 }))
+  .option("--config <file>", 'JSON with "model" and "training" that replace parts of the recipe')
+  .option("--threads <n>", "cores to use (default: all)", whole({ least: 1 }))
+  .option("--cache <dir>", "where decoded data sets are kept", join(homedir(), ".cache", "fractalgen"))
+  .option("--json", "one line of JSON")
+  .addHelpText("after", "\nExample: npm run bench -- speedrun --recipe published --kind mar --seed 1")
+  .action(benchSpeedrun);
 program
   .command("counts")
   .description("operations and bytes that an image of each of the paper's models takes")

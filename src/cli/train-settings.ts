@@ -5,6 +5,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { explain, type ModelConfig, parseModelConfig, placedLevels } from "../config/model.ts";
 import { emojiPresetFor, type Kind, type Preset, presetFor, type Size, usualIterations } from "../config/presets.ts";
+import type { RecipeName } from "../config/recipes.ts";
 import { parseTrainingConfig, scaledLearningRate, type TrainingConfig } from "../config/training.ts";
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
@@ -39,6 +40,7 @@ export interface TrainFlags extends Partial<TrainingConfig> {
   group?: string;
   size?: Size;
   kind?: Kind;
+  recipe?: RecipeName;
   config?: string;
   redWeight?: number;
   epochs?: number;
@@ -134,6 +136,7 @@ function runFolder({ out, resume, cache, ...flags }: TrainFlags): string {
       "--init-from": flags.initFrom,
       "--size": flags.size,
       "--kind": flags.kind,
+      "--recipe": flags.recipe,
       "--red-weight": flags.redWeight,
       "--image-size": flags.imageSize,
       "--channels": flags.channels,
@@ -202,7 +205,7 @@ function modelOf(
 }
 
 function presetOf(flags: TrainFlags, imageSize: number, { channels = 3, train }: Partial<Dataset> = {}): Preset {
-  const choice = { size: flags.size, kind: flags.kind };
+  const choice = { size: flags.size, kind: flags.kind, recipe: flags.recipe };
   return flags.data === "emoji"
     ? emojiPresetFor(choice, imageSize)
     : presetFor(choice, { imageSize, channels, images: train?.count });
@@ -218,6 +221,9 @@ const settingNames = [
   "minLearningRate",
   "warmup",
   "schedule",
+  "decayShare",
+  "optimizer",
+  "innerShare",
   "weightDecay",
   "clip",
   "ema",
@@ -313,7 +319,7 @@ function within(
 
 /** A resumed run keeps its settings but for what does not change the steps already taken. */
 function continued({ model, training, state }: Resumed, changes: Partial<TrainingConfig>) {
-  const fixed = { seed: "--seed", batch: "--batch", ema: "--ema" } as const;
+  const fixed = { seed: "--seed", batch: "--batch", ema: "--ema", optimizer: "--optimizer" } as const;
   for (const name of Object.keys(fixed) as (keyof typeof fixed)[])
     if (changes[name] !== undefined && changes[name] !== training[name])
       throw new UserError(

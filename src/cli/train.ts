@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { sizes } from "../config/presets.ts";
+import { recipeNames } from "../config/recipes.ts";
 import type { TrainingConfig } from "../config/training.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
@@ -17,9 +18,10 @@ import { beginning, checkSame, type Prepared, settle, type TrainFlags } from "./
 import { type OnlineQuality, openOnlineQuality } from "./train-quality.ts";
 import { reporter } from "./train-report.ts";
 import { openRun, type Run } from "./train-run.ts";
-import { bytes, filled, number, oneOf, seeds, whole } from "./values.ts";
+import { bytes, filled, number, numbers, oneOf, seeds, whole } from "./values.ts";
 
-const schedules = ["cosine", "constant"] as const satisfies readonly TrainingConfig["schedule"][];
+const schedules = ["cosine", "constant", "wsd"] as const satisfies readonly TrainingConfig["schedule"][];
+const optimizers = ["adamw", "muon"] as const satisfies readonly TrainingConfig["optimizer"][];
 const kinds = ["mar", "ar"] as const;
 
 export function addTrain(program: Command): void {
@@ -47,6 +49,7 @@ export function addTrain(program: Command): void {
     .optionsGroup("Model:")
     .addOption(choice("--size <name>", "about 3M, 6M or 23M parameters (default: tiny)", sizes))
     .addOption(choice("--kind <name>", "mar: any order, several patches a step; ar: one after another", kinds))
+    .addOption(choice("--recipe <name>", "default, or published: the published trainer's settings", recipeNames))
     .option("--config <file>", 'JSON with "model" and "training", each as far as it differs from the preset', filled)
     .option("--red-weight <x>", "weight of the first channel in the loss", number({ above: 0 }))
     .optionsGroup("Settings (default: the preset's, or the resumed run's):")
@@ -58,7 +61,14 @@ export function addTrain(program: Command): void {
     .option("--min-lr, --min-learning-rate <x>", "where the cosine ends", number({ least: 0 }))
     .option("--warmup <n>", "steps of linear warm-up", whole({ least: 0 }))
     .addOption(choice("--schedule <name>", "learning rate after the warm-up", schedules))
-    .option("--weight-decay <x>", "of AdamW", number({ least: 0 }))
+    .option("--decay-share <x>", "share of the steps in which wsd decays", number({ least: 0, most: 1 }))
+    .addOption(choice("--optimizer <name>", "adamw, or muon for the matrices inside blocks", optimizers))
+    .option(
+      "--inner-share <list>",
+      "share of the patches that each level hands down in training, such as 0.5 or 0.5,0.25",
+      numbers({ above: 0, most: 1 }),
+    )
+    .option("--weight-decay <x>", "weight decay", number({ least: 0 }))
     .option("--clip <x>", "norm that gradients are clipped to", number({ above: 0 }))
     .option("--ema <x>", "decay of the moving average of the weights, 0 for none", number({ least: 0, most: 0.999999 }))
     .option("--label-drop <p>", "share of labels dropped to the null class", number({ least: 0, most: 1 }))

@@ -50,6 +50,12 @@ export const wholes =
   (text: string): number[] =>
     text.split(",").map((part) => whole(range)(part));
 
+/** "0.5,0.25" as [0.5, 0.25]. */
+export const numbers =
+  (range: Range = {}) =>
+  (text: string): number[] =>
+    text.split(",").map((part) => number(range)(part));
+
 const units: Record<string, number> = { "": 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12, ki: 2 ** 10, mi: 2 ** 20, gi: 2 ** 30 };
 
 /** An amount of memory, "3GB" or "512 MiB", in bytes. */

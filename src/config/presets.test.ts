@@ -69,7 +69,17 @@ describe("a preset", () => {
       { kind: "pixel", width: 64, depth: 1, heads: 4 },
     ]);
     expect(emojiPreset.model.sampling.iterations).toEqual([32, 16]);
-    expect(emojiPreset.training).toMatchObject({ steps: 7400, batch: 16, learningRate: 0.0014, balance: 1 });
+    expect(emojiPreset.training).toMatchObject({ steps: 7400, batch: 16, balance: 1 });
+  });
+
+  it("takes the default recipe, or the published one where that is asked for", () => {
+    const published = presetFor({ recipe: "published" }, { imageSize: 32 });
+    expect(published.model.redWeight).toBe(5);
+    expect(published.training).toMatchObject({ learningRate: 0.0014 });
+    expect(published.training.optimizer).toBeUndefined(); // AdamW
+    const { model, training } = presetFor({}, { imageSize: 32 });
+    expect(model.redWeight).toBe(1);
+    expect(training.optimizer).toBe("muon");
   });
 });
 

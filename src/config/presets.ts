@@ -2,6 +2,7 @@
 
 import { UserError } from "../core/errors.ts";
 import type { ModelConfig, PatchLevel, PixelLevel } from "./model.ts";
+import { type RecipeName, recipes } from "./recipes.ts";
 import type { TrainingConfig } from "./training.ts";
 
 export interface Preset {
@@ -17,6 +18,7 @@ export interface Choice {
   size?: Size;
   /** What generates the levels above the pixels. */
   kind?: Kind;
+  recipe?: RecipeName;
 }
 
 export interface PresetImages {
@@ -78,7 +80,7 @@ const twoLevels = 64;
 
 /** A UserError where the image size cannot be cut into patches of patches. */
 export function presetFor(
-  { size = "tiny", kind = "mar" }: Choice,
+  { size = "tiny", kind = "mar", recipe = "default" }: Choice,
   { imageSize, channels = 3, images = usualImages }: PresetImages,
 ): Preset {
   const patches = patchesFor(imageSize);
@@ -94,13 +96,14 @@ export function presetFor(
     kind === "ar"
       ? { kind, patch: patches[l], ...transformer }
       : { kind, patch: patches[l], ...transformer, conditions: 5, guidingPixel: guidingPixel && l > 0 };
+  const { model: ofModel, training: ofTraining } = recipes[recipe](kind);
   const steps = Math.min(mostSteps, Math.max(leastSteps, Math.round((epochs * images) / training.batch!)));
   return {
     model: {
       imageSize,
       channels,
       levels: [...transformers.map(level), { kind: "pixel", ...pixel }],
-      redWeight: channels < 3 ? 1 : 5,
+      redWeight: channels < 3 ? 1 : ofModel.redWeight,
       sampling: {
         guidance: 3,
         schedule: "constant",
@@ -111,6 +114,7 @@ export function presetFor(
     },
     training: {
       ...training,
+      ...ofTraining,
       steps,
       ema: 0.999,
       labelDrop: 0.1,

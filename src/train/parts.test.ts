@@ -29,7 +29,14 @@ describe("the learning rate", () => {
     expect(learningRateAt(1000, without)).toBeCloseTo(0.1, 9);
   });
   it("wsd: stays, and falls in a line over the last share of the steps", () => {
-    const wsd = { ...config("constant"), schedule: "wsd" as const, steps: 100, decayShare: 0.2, minLearningRate: 0, warmup: 10 };
+    const wsd = {
+      ...config("constant"),
+      schedule: "wsd" as const,
+      steps: 100,
+      decayShare: 0.2,
+      minLearningRate: 0,
+      warmup: 10,
+    };
     expect([10, 50, 80, 90, 99].map((step) => learningRateAt(step, wsd))).toEqual([1, 1, 1, 0.5, 0.05]);
     // Up to the decay the rates do not depend on the run's length, so a longer run begins the same way.
     const longer = { ...wsd, steps: 200 };

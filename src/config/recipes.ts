@@ -1,0 +1,23 @@
+/**
+ * How a model is trained: the published trainer's settings, and those that `fractalgen train` uses unless it is told
+ * otherwise, which reach the same likelihood in a fraction of the time (docs/speedrun.md).
+ */
+
+import type { ModelConfig, PatchLevel } from "./model.ts";
+import type { TrainingConfig } from "./training.ts";
+
+export interface Recipe {
+  training: Partial<TrainingConfig>;
+  model: Pick<ModelConfig, "redWeight">;
+}
+
+export const recipeNames = ["default", "published"] as const;
+export type RecipeName = (typeof recipeNames)[number];
+
+export const recipes: Record<RecipeName, (kind: PatchLevel["kind"]) => Recipe> = {
+  published: () => ({ training: {}, model: { redWeight: 5 } }),
+  default: () => ({
+    training: { optimizer: "muon", learningRate: 0.008, codebookStart: "cosine", innerShare: [0.5] },
+    model: { redWeight: 1 },
+  }),
+};
