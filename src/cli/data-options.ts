@@ -1,8 +1,9 @@
 /** The options that decide which images of a data set are held out, and where decoded data are kept. */
 
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { ModelConfig } from "../config/model.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { defaultSets, emojiSets, type EmojiSet, parseSets, setsWithLicences } from "../data/emoji-sets.ts";
 import { openDataset } from "../data/open.ts";
 import { defaultCache } from "./cache.ts";
 import type { Progress } from "./progress.ts";
@@ -11,6 +12,7 @@ import { filled } from "./values.ts";
 export interface DataFlags {
   heldOut?: string;
   group?: string;
+  sets?: readonly EmojiSet[];
   cache: string;
 }
 
@@ -18,7 +20,14 @@ export const addDataOptions = (command: Command): Command =>
   command
     .option("--held-out <x|path>", "as in training: a share such as 0.05, or other data", filled)
     .option("--group <regex>", "as in training", filled)
+    .addOption(setsOption())
     .option("--cache <dir>", "where decoded data sets are kept", filled, defaultCache());
+
+export const setsOption = (): Option =>
+  new Option(
+    "--sets <names>",
+    `the vendors that emoji takes, comma-separated: ${setsWithLicences()} (default: all but ${emojiSets.filter((set) => !defaultSets.includes(set)).join(" and ")}, whose licences are share-alike)`,
+  ).argParser((text) => parseSets(text));
 
 /** A data set as a model takes its images. */
 export const openFor = (

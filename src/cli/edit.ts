@@ -9,7 +9,7 @@ import { drawnMask, edit as editImage } from "../sample/edit.ts";
 import { editingTasks, sides } from "../sample/masks.ts";
 import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, writeDrawn } from "./drawing.ts";
 import { type MaskFlags, readMask, readOriginal } from "./edit-inputs.ts";
-import { findModel, modelOption, parseClasses } from "./models.ts";
+import { findModel, labelsInTurn, modelOption, parseClasses } from "./models.ts";
 import { addSamplingOptions, type SamplingFlags, type SamplingSettings, settingsOf } from "./sampling-options.ts";
 import { collected, filled, oneOf, seeds, whole } from "./values.ts";
 
@@ -59,7 +59,7 @@ export function addEdit(program: Command): void {
     .addOption(modelOption())
     .option(
       "--class <names>",
-      "classes by name or number, comma-separated; variants take them in turn (default: none, what is kept decides)",
+      "classes by name or number, or groups of them, comma-separated; variants take them in turn (default: none, what is kept decides)",
       collected,
     )
     .option("-n, --count <n>", "how many variants", whole({ least: 1, most: 100_000 }), 4)
@@ -111,13 +111,13 @@ async function edit(flags: EditFlags): Promise<void> {
 const noClass = "no class";
 
 /** The variants' labels; without a class the null class, which training has dropped labels for. */
-function labelsOf({ class: text, count, task }: EditFlags, { classes }: ModelConfig) {
+function labelsOf({ class: text, count, task }: EditFlags, config: ModelConfig) {
+  const { classes } = config;
   if (text === undefined && task === "class")
     throw new UserError(
       `--class: say as which class to redraw the region, for example ${classes.slice(0, 3).join(", ")}`,
     );
-  const own = text === undefined ? [classes.length] : parseClasses(text, classes);
-  const labels = Array.from({ length: count }, (_, i) => own[i % own.length]);
+  const labels = labelsInTurn(text === undefined ? [[classes.length]] : parseClasses(text, config), count);
   return { labels, names: labels.map((label) => classes[label] ?? noClass) };
 }
 

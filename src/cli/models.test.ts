@@ -5,7 +5,7 @@ import { imagenetClasses } from "../config/imagenet-classes.ts";
 import { UserError } from "../core/errors.ts";
 import { findModel, parseClasses } from "./models.ts";
 
-const labels = (text: string) => parseClasses(text, imagenetClasses);
+const labels = (text: string) => parseClasses(text, { classes: imagenetClasses }).flat();
 
 describe("a class of ImageNet", () => {
   it.each([

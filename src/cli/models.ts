@@ -11,7 +11,7 @@ import { configName, type ModelFolder, readModelFolder } from "../files/model.ts
 
 import { filled } from "./values.ts";
 
-export { parseClasses } from "../config/classes.ts";
+export { allClasses, labelsInTurn, parseClasses } from "../config/classes.ts";
 
 const shipped = fileURLToPath(new URL("../../models/", import.meta.url));
 

@@ -3,7 +3,7 @@
 import type { Command } from "commander";
 import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, writeDrawn } from "./drawing.ts";
 import type { Picture } from "./film.ts";
-import { findModel, modelOption, parseClasses } from "./models.ts";
+import { allClasses, findModel, labelsInTurn, modelOption, parseClasses } from "./models.ts";
 import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";
 import { collected, seeds, whole } from "./values.ts";
 
@@ -21,7 +21,7 @@ export function addSample(program: Command): void {
     .addOption(modelOption())
     .option(
       "--class <names>",
-      "classes by name or number, comma-separated; images take them in turn (default: all)",
+      "classes by name or number, or groups of them, comma-separated; images take them in turn (default: all)",
       collected,
     )
     .option("-n, --count <n>", "how many images", whole({ least: 1, most: 100_000 }), 16)
@@ -38,9 +38,8 @@ export function addSample(program: Command): void {
 async function sample(flags: SampleFlags): Promise<void> {
   const model = await findModel(flags.model);
   const { config } = model;
-  const classes =
-    flags.class === undefined ? config.classes.map((_, i) => i) : parseClasses(flags.class, config.classes);
-  const labels = Array.from({ length: flags.count }, (_, i) => classes[i % classes.length]);
+  const choices = flags.class === undefined ? allClasses(config) : parseClasses(flags.class, config);
+  const labels = labelsInTurn(choices, flags.count);
   const names = labels.map((label) => config.classes[label]);
   const settings = settingsOf(flags, config);
   const { imageSize: size, channels } = config;
@@ -52,5 +51,5 @@ async function sample(flags: SampleFlags): Promise<void> {
   );
   if (!drawn) return;
 
-  await writeDrawn(flags, drawn, { model, names, inTurn: names.slice(0, classes.length), options: settings }, settings);
+  await writeDrawn(flags, drawn, { model, names, inTurn: [...new Set(names)], options: settings }, settings);
 }

@@ -10,6 +10,7 @@ import { parseTrainingConfig, scaledLearningRate, type TrainingConfig } from "..
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
+import type { EmojiSet } from "../data/emoji-sets.ts";
 import type { Provider } from "../engine/engine.ts";
 import { type ModelFolder, readJson } from "../files/model.ts";
 import { modelParameters } from "../model/parameters.ts";
@@ -38,6 +39,7 @@ export interface TrainFlags extends Partial<TrainingConfig> {
   channels?: number;
   heldOut?: string;
   group?: string;
+  sets?: readonly EmojiSet[];
   size?: Size;
   kind?: Kind;
   recipe?: RecipeName;
@@ -98,7 +100,7 @@ export async function beginning(flags: TrainFlags): Promise<Beginning> {
   const given = configFile(flags.config, flags);
   if (initial && Object.keys(given.model).length > 0)
     throw new UserError(`--init-from brings its own model; leave "model" out of ${flags.config}`);
-  const { data: source, heldOut, group } = flags;
+  const { data: source, heldOut, group, sets } = flags;
   const [imageSize, channels] = (["imageSize", "channels"] as const).map((name) => {
     const said = initial ? initial.config[name] : (given.model[name] as number | undefined);
     const asked = flags[name];
@@ -108,7 +110,7 @@ export async function beginning(flags: TrainFlags): Promise<Beginning> {
       );
     return asked ?? said;
   });
-  return { out, data: { source, imageSize, channels, heldOut, group }, initial, given };
+  return { out, data: { source, imageSize, channels, heldOut, group, sets }, initial, given };
 }
 
 const isPath = (heldOut: string | number | undefined): heldOut is string =>
@@ -141,6 +143,7 @@ function runFolder({ out, resume, cache, ...flags }: TrainFlags): string {
       "--image-size": flags.imageSize,
       "--channels": flags.channels,
       "--group": flags.group,
+      "--sets": flags.sets,
     };
     const extra = Object.entries(own).find(([, value]) => value !== undefined)?.[0];
     if (extra)
@@ -180,7 +183,12 @@ function configFile(path: string | undefined, flags: TrainFlags): Given {
   const size = model["imageSize"] ?? flags.imageSize;
   const preset = typeof size === "number" && !("levels" in model) ? presetOf(flags, size) : presetOf(flags, 32);
   // Any class name will do, and any size that the levels can be cut from: those of the data come in once they are there.
-  modelOf(preset, given, { imageSize: (size as number) ?? sizeFor(model["levels"]), classes: ["any"] });
+  const { groups: _, ...ungrouped } = model;
+  modelOf(
+    preset,
+    { ...given, model: ungrouped },
+    { imageSize: (size as number) ?? sizeFor(model["levels"]), classes: ["any"] },
+  );
   parseTrainingConfig({ ...preset.training, ...training }, source);
   return given;
 }
@@ -259,10 +267,10 @@ function settingsGiven(
 
 /** Model, settings and state, now that the data are known. */
 export function settle({ data, resumed, initial, given }: Beginning, dataset: Dataset, flags: TrainFlags): Prepared {
-  const { imageSize: asked, channels: wanted, group } = data;
+  const { imageSize: asked, channels: wanted, group, sets } = data;
   const source = data.source === "emoji" ? data.source : resolve(data.source);
   const heldOut = isPath(data.heldOut) ? resolve(data.heldOut) : data.heldOut;
-  const opening = { imageSize: asked, channels: wanted, heldOut, group };
+  const opening = { imageSize: asked, channels: wanted, heldOut, group, sets };
   const record: DataRecord = { ...dataRecord(dataset, opening), source };
   const images = dataset.train.count;
   const finished = (model: ModelConfig, training: TrainingConfig, state: TrainingState): Prepared => {
@@ -274,12 +282,12 @@ export function settle({ data, resumed, initial, given }: Beginning, dataset: Da
     const { model, training, state } = continued(resumed, settingsGiven(flags, { ...resumed.training, images }));
     return finished(model, flags.memory === undefined ? training : within(model, training, flags), state);
   }
-  const { classes, size: imageSize, channels } = dataset;
+  const { classes, groups, size: imageSize, channels } = dataset;
   const preset = "levels" in given.model ? presetOf(flags, 32, dataset) : presetOf(flags, imageSize, dataset);
   const redWeight = flags.redWeight === undefined ? {} : { redWeight: flags.redWeight };
   const model: ModelConfig = initial
-    ? parseModelConfig({ ...initial.config, classes }, initial.folder)
-    : { ...modelOf(preset, given, { imageSize, channels, classes }), ...redWeight };
+    ? parseModelConfig({ ...initial.config, classes, groups }, initial.folder)
+    : { ...modelOf(preset, given, { imageSize, channels, classes, groups }), ...redWeight };
   if (model.dtype !== undefined && model.dtype !== "float32")
     throw new UserError(
       `${initial?.folder ?? given.source}: models in ${model.dtype} cannot be trained; ${initial ? "give the float32 model that it came from" : 'leave "dtype" out, and quantise the trained model'}`,

@@ -11,6 +11,7 @@ import { makeFolder } from "../files/atomic.ts";
 import { train } from "../train/trainer.ts";
 import { parallelTrainingStep } from "../workers/training.ts";
 import { defaultCache } from "./cache.ts";
+import { setsOption } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { interruptible } from "./interrupt.ts";
 import { duration, progressOn } from "./progress.ts";
@@ -46,6 +47,7 @@ export function addTrain(program: Command): void {
     )
     .option("--held-out <x|path>", "a share such as 0.05, or other data (default: their test part, or 0.05)", filled)
     .option("--group <regex>", "images whose names match alike are never split between training and held out", filled)
+    .addOption(setsOption())
     .optionsGroup("Model:")
     .addOption(choice("--size <name>", "about 3M, 6M or 23M parameters (default: tiny)", sizes))
     .addOption(choice("--kind <name>", "mar: any order, several patches a step; ar: one after another", kinds))

@@ -83,7 +83,7 @@ describe("classes", () => {
     ["0,face", [0, 0]],
     ["tench, Tinca tinca", [1]],
     ["7", [2]], // a name before a number
-  ])("%j", (text, labels) => expect(parseClasses(text, classes)).toEqual(labels));
+  ])("%j", (text, labels) => expect(parseClasses(text, { classes }).flat()).toEqual(labels));
 
   test.each([
     ["fase", '--class: the model has no class "fase"; did you mean "face"?'],
@@ -92,10 +92,12 @@ describe("classes", () => {
     ["0.5", /^--class: the model has no class "0\.5"; it has/],
     ["", /^--class: the model has no class ""; it has/],
     ["face,", /^--class: the model has no class ""; it has/],
-  ])("%j is refused", (text, sentence) => expect(() => parseClasses(text, classes)).toThrow(sentence));
+  ])("%j is refused", (text, sentence) => expect(() => parseClasses(text, { classes })).toThrow(sentence));
 
   it("a long list is cut", () => {
     const many = Array.from({ length: 1000 }, (_, i) => `name${i}`);
-    expect(() => parseClasses("1000", many)).toThrow(/name29 … \(1000 in all\), or numbers from 0 to 999$/);
+    expect(() => parseClasses("1000", { classes: many })).toThrow(
+      /name29 … \(1000 in all\), or numbers from 0 to 999$/,
+    );
   });
 });

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { didYouMean, UserError } from "../core/errors.ts";
+import { groupMistake } from "./classes.ts";
 
 const whole = (low: number, high: number) => z.int().min(low).max(high);
 
@@ -49,6 +50,8 @@ const schema = z.strictObject({
   imageSize: whole(1, 4096),
   channels: whole(1, 4).default(3),
   classes: z.array(z.string().min(1)).min(1),
+  /** Broader names, each for several of the classes, that sampling takes as well. */
+  groups: z.record(z.string().min(1), z.array(z.string()).min(1)).optional(),
   levels: z.array(z.discriminatedUnion("kind", [ar, mar, pixel])).min(2),
   /** Weight of the first channel (red) in the training loss; the others have weight 1. */
   redWeight: z.number().positive().default(5),
@@ -89,7 +92,7 @@ export function parseModelConfig(value: unknown, source: string): ModelConfig {
   return parsed.data;
 }
 
-function checkSizes({ imageSize, levels, sampling, classes }: ModelConfig, source: string): void {
+function checkSizes({ imageSize, levels, sampling, classes, groups }: ModelConfig, source: string): void {
   const fail = (what: string): never => {
     throw new UserError(`${source}: ${what}`);
   };
@@ -126,6 +129,8 @@ function checkSizes({ imageSize, levels, sampling, classes }: ModelConfig, sourc
     );
   const twice = classes.find((name, i) => classes.indexOf(name) !== i);
   if (twice !== undefined) fail(`the class "${twice}" is named twice`);
+  const mistake = groupMistake({ classes, groups });
+  if (mistake !== undefined) fail(`groups: ${mistake}`);
 }
 
 /** The levels above the pixels, each with its sizes. */

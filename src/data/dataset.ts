@@ -7,6 +7,10 @@ export interface Dataset {
   /** What was opened: `emoji`, or the path of a folder or file. */
   source: string;
   classes: string[];
+  /** Broader names, each for several of the classes, where the data have such. */
+  groups?: Record<string, string[]>;
+  /** For each class whether its images may be flipped, and their hue turned; where this is missing, all may. */
+  augmentable?: { flip: boolean[]; hue: boolean[] };
   /** Pixels per side. */
   size: number;
   channels: number;

@@ -5,10 +5,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { UserError } from "../core/errors.ts";
 import { classOfEmoji, normalCodePoints, type EmojiRow } from "./emoji-classes.ts";
-
-/** Sets of vector icons, then the flags, which only exist as 64-pixel PNG. */
-export const emojiSets = ["noto", "noto-v1", "fluent-emoji", "fluent-emoji-flat", "fxemoji", "flags"] as const;
-export type EmojiSet = (typeof emojiSets)[number];
+import { type EmojiSet, emojiSources } from "./emoji-sets.ts";
 
 export interface EmojiIcon {
   /** `set/code points`, such as `noto/2764`. */
@@ -27,7 +24,7 @@ interface IconifySet {
 
 const require = createRequire(import.meta.url);
 const readJson = <T>(path: string): T => JSON.parse(readFileSync(path, "utf8")) as T;
-const packageOf = (set: EmojiSet) => (set === "flags" ? "emoji-datasource-google" : `@iconify-json/${set}`);
+const packageOf = (set: EmojiSet): string => emojiSources[set].package;
 
 /** The folder of an installed package; a UserError when it is missing. */
 function packageFolder(name: string): string {
@@ -35,15 +32,17 @@ function packageFolder(name: string): string {
     return join(require.resolve(`${name}/package.json`), "..");
   } catch {
     throw new UserError(
-      `the emoji data set is made from the package ${name}, which is not installed; run "npm install"`,
+      `the emoji data set is made from the npm package ${name}, which is not installed; run "npm install ${name}"`,
     );
   }
 }
 
+// Two sets with tables of code points name the icons of the sets without one.
+const namingSets = ["noto", "fluent-emoji-flat"] as const;
+
 /** `package@version` of everything that the data set of `sets` is made from. */
 export function emojiPackages(sets: readonly EmojiSet[]): string[] {
-  // The two sets with a table of code points name the icons of the others.
-  const names = ["emoji-datasource", packageOf("noto"), packageOf("fluent-emoji-flat"), ...sets.map(packageOf)];
+  const names = ["emoji-datasource", ...namingSets.map(packageOf), ...sets.map(packageOf)];
   return [...new Set(names)].map((name) => {
     const { version } = readJson<{ version: string }>(join(packageFolder(name), "package.json"));
     return `${name}@${version}`;
@@ -79,24 +78,31 @@ function flagIcons(rows: readonly EmojiRow[]): EmojiIcon[] {
 function vectorIcons(
   set: EmojiSet,
   codes: ReadonlyMap<string, string>,
-  known: ReadonlyMap<string, string>,
+  known: ReadonlyMap<string, unknown>,
 ): EmojiIcon[] {
   const { width: commonWidth = 16, height: commonHeight = 16, icons } = iconSet(set);
+  const own = ownCodes(set);
   const found = new Map<string, EmojiIcon>();
   for (const [iconName, { body, width = commonWidth, height = commonHeight }] of Object.entries(icons)) {
-    const code = codes.get(letters(iconName));
-    const name = `${set}/${code}`;
-    if (!code || !known.has(code) || found.has(code) || misleading.has(name)) continue;
-    found.set(code, { name, code, picture: { svgBody: body, width, height } });
+    const code = own ? own.get(iconName) : codes.get(letters(iconName));
+    if (!code || !known.has(code) || found.has(code)) continue;
+    found.set(code, { name: `${set}/${code}`, code, picture: { svgBody: body, width, height } });
   }
   return [...found.values()];
 }
 
 const iconSet = (set: EmojiSet) => readJson<IconifySet>(join(packageFolder(packageOf(set)), "icons.json"));
 
+/** From an icon's name to code points as the set itself says; undefined where the set brings no such table. */
+function ownCodes(set: EmojiSet): Map<string, string> | undefined {
+  const path = join(packageFolder(packageOf(set)), "chars.json");
+  const chars = Object.entries(existsSync(path) ? readJson<Record<string, string>>(path) : {});
+  return chars.length > 0 ? new Map(chars.map(([code, name]) => [name, normalCodePoints(code)])) : undefined;
+}
+
 const letters = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
 
-// fxemoji's own names for hearts, the smallest class.
+// fxemoji's own names for hearts.
 const otherNames: Record<string, string> = {
   "2hearts": "1f495",
   heartarrow: "1f498",
@@ -106,20 +112,13 @@ const otherNames: Record<string, string> = {
   heartribbon: "1f49d",
 };
 
-// Icons of fxemoji that share a name with an emoji but show something else (`wave` is water, `bow` a ribbon, `up` a
-// hand, `keyboard` a piano, `shootingstar` a paper plane), and one that is a black square.
-const misleading = new Set(["1f44b", "1f647", "1f199", "2328", "1f320", "1f68b"].map((code) => `fxemoji/${code}`));
-
 /** From an icon's name (its letters and digits) to code points; the first source that knows a name wins. */
 function codesByName(rows: readonly EmojiRow[]): Map<string, string> {
   const codes = new Map<string, string>(Object.entries(otherNames));
   const add = (name: string, code: string) => {
     if (!codes.has(letters(name))) codes.set(letters(name), normalCodePoints(code));
   };
-  for (const set of ["noto", "fluent-emoji-flat"] as const) {
-    const chars = readJson<Record<string, string>>(join(packageFolder(packageOf(set)), "chars.json"));
-    for (const [code, name] of Object.entries(chars)) add(name, code);
-  }
+  for (const set of namingSets) for (const [name, code] of ownCodes(set) ?? []) add(name, code);
   for (const [alias, { parent }] of Object.entries(iconSet("noto").aliases ?? {})) {
     const code = codes.get(letters(parent));
     if (code) add(alias, code);

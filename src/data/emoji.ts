@@ -6,11 +6,20 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { datasetFormat, readDatasetFile, writeDatasetFile } from "./dataset-file.ts";
 import { type Dataset, type Skipped, type Split, splitOf } from "./dataset.ts";
-import { classOfEmoji, emojiClasses, heldOutEmoji } from "./emoji-classes.ts";
-import { emojiIcons, emojiPackages, emojiRows, emojiSets, type EmojiIcon, type EmojiSet } from "./emoji-icons.ts";
+import {
+  classOfEmoji,
+  emojiClasses,
+  emojiClassTable,
+  emojiGroups,
+  type EmojiRow,
+  heldOutEmoji,
+} from "./emoji-classes.ts";
+import { emojiIcons, emojiPackages, emojiRows, type EmojiIcon } from "./emoji-icons.ts";
+import { leftOutList, reasonLeftOut } from "./emoji-left-out.ts";
+import { defaultSets, type EmojiSet, emojiSets } from "./emoji-sets.ts";
 
-// Raise this whenever the code of the recipe gives other images, labels or splits.
-const recipe = 1;
+// Raise this whenever the code of the recipe gives other images or splits; the tables are hashed as they are.
+const recipe = 2;
 const lanes = 3;
 // Vector icons are drawn at this multiple of the size and reduced with Lanczos, which is sharper than drawing small.
 const oversampling = 4;
@@ -20,67 +29,78 @@ export interface EmojiOptions {
   size?: number;
   /** The folder of decoded data sets; made when missing. */
   cache: string;
-  /** The sets to take, all of them by default. */
-  only?: readonly EmojiSet[];
+  /** The sets to take, by default all but those with a share-alike licence. */
+  sets?: readonly EmojiSet[];
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
 /**
- * Emoji as RGB bytes in 14 classes; about 20 s the first time, then read from `cache`. The splits share no emoji: the
- * held-out sixteenth is chosen by code point (see `heldOutEmoji`), since vendors draw the same emoji alike. Of
- * pictures that are equal byte for byte only the first is kept. UserError when a package is not installed.
+ * Emoji as RGB bytes in the classes of `emojiClassTable`; rendered the first time, then read from `cache`. The splits
+ * share no emoji: what is held out is chosen by code point (see `heldOutEmoji`), since vendors draw the same emoji alike.
+ * Of pictures that are equal byte for byte only the first is kept. UserError when a package is not installed.
  */
 export async function emojiDataset({
   size = 32,
   cache,
-  only = emojiSets,
+  sets: asked = defaultSets,
   onProgress,
   signal,
 }: EmojiOptions): Promise<Dataset> {
-  const sets = emojiSets.filter((set) => only.includes(set));
+  const sets = emojiSets.filter((set) => asked.includes(set));
   const path = join(cache, emojiFileName({ size, sets }));
   if (!existsSync(path)) {
     const rows = emojiRows();
-    const icons = emojiIcons(sets, rows);
+    const all = emojiIcons(sets, rows);
+    const icons = all.filter(({ name }) => reasonLeftOut(name) === undefined);
     const images = await renderAll(icons, { size, onProgress, signal });
-    await writeDatasetFile(path, splitByEmoji(icons, images, { size, classes: classOfEmoji(rows) }));
+    const skipped = all.flatMap(({ name }) => {
+      const reason = reasonLeftOut(name);
+      return reason === undefined ? [] : [{ name, reason }];
+    });
+    await writeDatasetFile(path, splitByEmoji(icons, images, { size, rows, skipped }));
   }
   return readDatasetFile(path);
 }
 
-/** The name of the decoded data set in its cache; another recipe or version of a package gives another one. */
-export function emojiFileName({ size, sets = emojiSets }: { size: number; sets?: readonly EmojiSet[] }): string {
-  const sources = JSON.stringify([datasetFormat, recipe, oversampling, emojiPackages(sets), sets]);
+/** The name of the decoded data set in its cache; another recipe, list or version of a package gives another one. */
+export function emojiFileName({ size, sets = defaultSets }: { size: number; sets?: readonly EmojiSet[] }): string {
+  const recipes = [recipe, oversampling, emojiClassTable, leftOutList];
+  const sources = JSON.stringify([datasetFormat, recipes, emojiPackages(sets), sets]);
   return `emoji-${size}-${createHash("sha256").update(sources).digest("hex").slice(0, 12)}.data`;
 }
 
 function splitByEmoji(
   icons: readonly EmojiIcon[],
   images: readonly Uint8Array[],
-  { size, classes }: { size: number; classes: ReadonlyMap<string, string> },
+  { size, rows, skipped }: { size: number; rows: readonly EmojiRow[]; skipped: Skipped[] },
 ): Dataset {
+  const classes = classOfEmoji(rows);
   const heldOut = heldOutEmoji(classes);
   const parts: { train: number[]; heldOut: number[] } = { train: [], heldOut: [] };
-  const skipped: Skipped[] = [];
   const seen = new Map<string, string>();
   for (const [index, { code, name }] of icons.entries()) {
     const digest = createHash("sha256").update(images[index]).digest("base64");
     const same = seen.get(digest);
-    if (same) skipped.push({ name, reason: `the same picture as ${same}` });
+    if (same) skipped.push({ name, reason: `it is the same picture as ${same}` });
     else (heldOut.has(code) ? parts.heldOut : parts.train).push(index);
     if (!same) seen.set(digest, name);
   }
   const split = (indices: readonly number[]): Split =>
     splitOf({
       images: Buffer.concat(indices.map((index) => images[index])),
-      labels: Int32Array.from(indices, (index) => emojiClasses.indexOf(classes.get(icons[index].code)!)),
+      labels: Int32Array.from(indices, (index) => emojiClassTable.indexOf(classes.get(icons[index].code)!)),
       names: indices.map((index) => icons[index].name),
     });
   return {
     name: "emoji",
     source: "emoji",
     classes: [...emojiClasses],
+    groups: { ...emojiGroups },
+    augmentable: {
+      flip: emojiClassTable.map(({ flip = true }) => flip),
+      hue: emojiClassTable.map(({ hue = true }) => hue),
+    },
     size,
     channels: 3,
     train: split(parts.train),

@@ -9,6 +9,7 @@ import { datasetFormat, readDatasetFile } from "./dataset-file.ts";
 import type { Dataset } from "./dataset.ts";
 import { decodeSource, recipe } from "./decode.ts";
 import { emojiDataset } from "./emoji.ts";
+import type { EmojiSet } from "./emoji-sets.ts";
 import { reading } from "./files.ts";
 import { findImages } from "./folder.ts";
 import { findIdxFile, findIdxFolder } from "./idx.ts";
@@ -26,6 +27,8 @@ export interface DataOptions {
   heldOut?: string | number;
   /** A regular expression on an image's name: images of the same first capture group (or match) stay on one side. */
   group?: string;
+  /** Of emoji, the vendors to take; by default all but those with a share-alike licence. */
+  sets?: readonly EmojiSet[];
   /** The folder of decoded data sets; made when missing. */
   cache: string;
   /** Images whose size was read, of how many; not called for arrays, where one size holds for all. */
@@ -47,6 +50,7 @@ const usualFraction = 0.05;
 export async function openDataset(source: string, options: DataOptions): Promise<Dataset> {
   checkOptions(options);
   if (source === "emoji") return openEmoji(options);
+  if (options.sets) throw new UserError(`sets: only the emoji data are made of sets, ${source} is not; leave them out`);
   const { cache, signal } = options;
   signal?.throwIfAborted();
   const heldOut = heldOutOf(options);
@@ -71,14 +75,23 @@ function checkOptions({ imageSize, channels }: DataOptions): void {
     throw new UserError(`channels: expected 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA), got ${channels}`);
 }
 
-function openEmoji({ imageSize, channels, heldOut, group, cache, onProgress, signal }: DataOptions): Promise<Dataset> {
+function openEmoji({
+  imageSize,
+  channels,
+  heldOut,
+  group,
+  sets,
+  cache,
+  onProgress,
+  signal,
+}: DataOptions): Promise<Dataset> {
   if (heldOut !== undefined || group !== undefined)
     throw new UserError(
       `emoji: what is held out is fixed, by code point, for all vendors' pictures of an emoji must stay together; leave out ${heldOut === undefined ? "the group" : "the held-out part"}`,
     );
   if (channels !== undefined && channels !== 3)
     throw new UserError(`emoji: they are drawn in RGB, 3 channels, not ${channels}; leave out the channels`);
-  return emojiDataset({ size: imageSize, cache, onProgress, signal });
+  return emojiDataset({ size: imageSize, sets, cache, onProgress, signal });
 }
 
 /** A fraction, a path, or what the source or the usual fraction gives. */

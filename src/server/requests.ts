@@ -1,7 +1,7 @@
 /** From a request's body to an order: everything is checked here, before anything waits. */
 
 import { randomInt } from "node:crypto";
-import { parseClasses } from "../config/classes.ts";
+import { labelsInTurn, parseClasses } from "../config/classes.ts";
 import { UserError } from "../core/errors.ts";
 import { settingsOf } from "../sample/settings.ts";
 import type { Capacity } from "./capacity.ts";
@@ -78,8 +78,8 @@ function orderOf(body: GenerationRequest, { models, batchOf, images }: RequestCo
     throw new UserError(`size: the model ${model.name} draws ${own}, got ${JSON.stringify(body.size)}; leave it out`);
   if (body.response_format === "url")
     throw new UserError("response_format: images are answered as b64_json; no files are kept that a url could name");
-  const classes = parseClasses(body.prompt, config.classes, { option: "prompt" });
-  const count = body.n ?? classes.length;
+  const choices = parseClasses(body.prompt, config, { option: "prompt" });
+  const count = body.n ?? choices.length;
   if (count > images)
     throw new UserError(`prompt: it names ${count} classes, expected at most the ${images} images of a request, or n`);
   const settings = settingsOf(
@@ -95,7 +95,7 @@ function orderOf(body: GenerationRequest, { models, batchOf, images }: RequestCo
   );
   return {
     model,
-    labels: Array.from({ length: count }, (_, i) => classes[i % classes.length]),
+    labels: labelsInTurn(choices, count),
     seed: body.seed ?? randomInt(2 ** 31),
     settings,
     batch: batchOf(model, settings),

@@ -8,6 +8,7 @@ import type { Moments } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
 import { derive, seedKey } from "../core/random.ts";
 import type { Dataset } from "../data/dataset.ts";
+import type { EmojiSet } from "../data/emoji-sets.ts";
 import { recoverFolder, replaceFolder } from "../files/atomic.ts";
 import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readSafetensors, readTensor } from "../files/safetensors.ts";
@@ -52,6 +53,8 @@ export interface Opening {
   channels?: number;
   heldOut?: string | number;
   group?: string;
+  /** Of emoji, the vendors. */
+  sets?: readonly EmojiSet[];
 }
 
 /** What a run was trained on, so that a resumed one can open it again and tell whether it is still the same. */

@@ -45,7 +45,7 @@ it("is what the model says where nothing is said, and leaves that out", () => {
 });
 
 it.each([
-  ["classes=cta", 'the link asks for the class "cta", which this model does not have; did you mean "cat"?'],
+  ["classes=cta", `the link's classes: the model has no class "cta"; did you mean "cat"?`],
   ["n=1000", `the link's n should be a whole number from 1 to 36, not "1000"`],
   ["n=2.5", `the link's n should be a whole number from 1 to 36, not "2.5"`],
   ["seed=", `the link's seed should be a whole number from 0 to 9007199254740991, not ""`],

@@ -1,9 +1,10 @@
 /** The state of the page as the part of its address after #, so that it can be shared. Knows no page. */
 
 import { unzlibSync, zlibSync } from "fflate";
+import { type ClassNames, parseClasses } from "../config/classes.ts";
 import type { ModelConfig } from "../config/model.ts";
 import { placedLevels } from "../config/model.ts";
-import { didYouMean, UserError } from "../core/errors.ts";
+import { UserError } from "../core/errors.ts";
 import type { DeviceWish } from "./protocol.ts";
 
 /** What the images depend on, and what of them is shown. */
@@ -85,7 +86,7 @@ export function readAddress(text: string, config: ModelConfig): Settings {
   };
   const count = number("n", 1, countMost, usual.count);
   const settings: Settings = {
-    classes: fields.has("classes") ? fields.get("classes")!.split(",").map(labelIn(config.classes)) : usual.classes,
+    classes: fields.has("classes") ? labelsIn(fields.get("classes")!, config) : usual.classes,
     count,
     seed: number("seed", 0, Number.MAX_SAFE_INTEGER, usual.seed),
     guidance: number("guidance", ...limits(config).guidance, usual.guidance, false),
@@ -100,15 +101,12 @@ export function readAddress(text: string, config: ModelConfig): Settings {
   return settings;
 }
 
-const labelIn = (classes: readonly string[]) => (text: string) => {
-  const name = decodeURIComponent(text);
-  const label = classes.indexOf(name);
-  if (label < 0)
-    throw new UserError(
-      `the link asks for the class "${name}", which this model does not have${didYouMean(name, classes)}`,
-    );
-  return label;
-};
+/** Names are taken apart before they are decoded, since they may have commas of their own. */
+const labelsIn = (text: string, config: ClassNames): number[] =>
+  text
+    .split(",")
+    .flatMap((name) => parseClasses(decodeURIComponent(name), config, { option: "the link's classes" }))
+    .flat();
 
 function iterationsIn(text: string, config: ModelConfig): number[] {
   const levels = placedLevels(config);

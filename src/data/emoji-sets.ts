@@ -1,0 +1,56 @@
+/** The vendors whose emoji pictures can be drawn on, with their packages and licences. Reads no pictures. */
+
+import { didYouMean, UserError } from "../core/errors.ts";
+
+interface EmojiSource {
+  /** The npm package that holds the pictures. */
+  package: string;
+  title: string;
+  /** SPDX identifier, as the package's own info.json states it. */
+  license: string;
+  /** Share-alike licences would extend to whatever ships, so those sets are taken only when they are named. */
+  shareAlike?: true;
+}
+
+const iconify = (name: string, title: string, license: string): EmojiSource => ({
+  package: `@iconify-json/${name}`,
+  title,
+  license,
+});
+
+/** Sets of vector icons, then the flags, which exist as 64-pixel PNG. Of equal pictures the first set's is kept. */
+export const emojiSources = {
+  noto: iconify("noto", "Noto Emoji", "Apache-2.0"),
+  "noto-v1": iconify("noto-v1", "Noto Emoji, first version", "Apache-2.0"),
+  "fluent-emoji": iconify("fluent-emoji", "Fluent Emoji", "MIT"),
+  "fluent-emoji-flat": iconify("fluent-emoji-flat", "Fluent Emoji Flat", "MIT"),
+  fxemoji: iconify("fxemoji", "Firefox OS Emoji", "Apache-2.0"),
+  twemoji: iconify("twemoji", "Twemoji", "CC-BY-4.0"),
+  emojione: iconify("emojione", "EmojiOne 2", "CC-BY-4.0"),
+  openmoji: { ...iconify("openmoji", "OpenMoji", "CC-BY-SA-4.0"), shareAlike: true },
+  "emojione-v1": { ...iconify("emojione-v1", "EmojiOne, first version", "CC-BY-SA-4.0"), shareAlike: true },
+  flags: { package: "emoji-datasource-google", title: "Noto Emoji's flags", license: "Apache-2.0" },
+} as const satisfies Record<string, EmojiSource>;
+
+export type EmojiSet = keyof typeof emojiSources;
+export const emojiSets = Object.keys(emojiSources) as EmojiSet[];
+
+const sourceOf = (set: EmojiSet): EmojiSource => emojiSources[set];
+
+/** The sets that are taken unless others are named: all but the share-alike ones. */
+export const defaultSets: readonly EmojiSet[] = emojiSets.filter((set) => !sourceOf(set).shareAlike);
+
+/** "noto (Apache-2.0), …" for help and errors. */
+export const setsWithLicences = (sets: readonly EmojiSet[] = emojiSets): string =>
+  sets.map((set) => `${set} (${emojiSources[set].license})`).join(", ");
+
+/** "noto,openmoji" as sets in the order of the table, each once. UserError for a name that is none. */
+export function parseSets(text: string, { option = "--sets" } = {}): EmojiSet[] {
+  const names = text.split(",").map((name) => name.trim());
+  for (const name of names)
+    if (!Object.hasOwn(emojiSources, name))
+      throw new UserError(
+        `${option}: there is no set "${name}"${didYouMean(name, emojiSets)}; the sets are ${setsWithLicences()}`,
+      );
+  return emojiSets.filter((set) => names.includes(set));
+}
