@@ -45,6 +45,7 @@ export interface TrainFlags extends Partial<TrainingConfig> {
   recipe?: RecipeName;
   config?: string;
   redWeight?: number;
+  flip?: boolean;
   epochs?: number;
   blr?: number;
   memory?: number;
@@ -241,7 +242,6 @@ const settingNames = [
   "attentionDropout",
   "projectionDropout",
   "balance",
-  "flip",
   "seed",
   "evaluateSteps",
   "evaluateImages",
@@ -259,6 +259,8 @@ function settingsGiven(
   const found: Partial<TrainingConfig> = Object.fromEntries(
     settingNames.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])),
   );
+  if (flags.flip || flags.augment !== undefined)
+    found.augment = [...new Set([...(flags.augment ?? []), ...(flags.flip ? (["flip"] as const) : [])])];
   if (flags.blr !== undefined) found.learningRate = scaledLearningRate(flags.blr, flags.batch ?? batch);
   if (flags.epochs !== undefined)
     found.steps = Math.max(1, Math.round((flags.epochs * images) / (flags.batch ?? batch)));

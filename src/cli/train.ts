@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
-import type { TrainingConfig } from "../config/training.ts";
+import { augmentations, type TrainingConfig } from "../config/training.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
 import { makeFolder } from "../files/atomic.ts";
@@ -19,7 +19,7 @@ import { beginning, checkSame, type Prepared, settle, type TrainFlags } from "./
 import { type OnlineQuality, openOnlineQuality } from "./train-quality.ts";
 import { reporter } from "./train-report.ts";
 import { openRun, type Run } from "./train-run.ts";
-import { bytes, filled, number, numbers, oneOf, seeds, whole } from "./values.ts";
+import { bytes, filled, number, numbers, oneOf, seeds, ways, whole } from "./values.ts";
 
 const schedules = ["cosine", "constant", "wsd"] as const satisfies readonly TrainingConfig["schedule"][];
 const optimizers = ["adamw", "muon"] as const satisfies readonly TrainingConfig["optimizer"][];
@@ -79,7 +79,8 @@ export function addTrain(program: Command): void {
     .option("--attention-dropout <p>", "dropout on attention", number({ least: 0, most: 0.99 }))
     .option("--projection-dropout <p>", "dropout on projections", number({ least: 0, most: 0.99 }))
     .option("--balance <x>", "0: images alike, 1: classes alike", number({ least: 0, most: 1 }))
-    .option("--flip", "flip half of the images")
+    .option("--augment <names>", `vary the images: ${augmentations.join(", ")}, comma-separated, or all, or none`, ways)
+    .option("--flip", "the same as --augment flip")
     .option("--seed <n>", "of weights, order and draws", seeds)
     .optionsGroup("When:")
     .option("--checkpoint-seconds <s>", "between checkpoints, each with a grid of samples", number({ least: 0.1 }))

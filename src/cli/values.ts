@@ -1,6 +1,7 @@
 /** Parsers of option values: what was expected and what came, for a sentence that the option's name begins. */
 
 import { InvalidArgumentError } from "commander";
+import { type Augmentation, augmentations } from "../config/training.ts";
 import { didYouMean } from "../core/errors.ts";
 
 interface Range {
@@ -55,6 +56,19 @@ export const numbers =
   (range: Range = {}) =>
   (text: string): number[] =>
     text.split(",").map((part) => number(range)(part));
+
+/** "shift,flip" as ways to augment; "all" and "none" as well. */
+export function ways(text: string): Augmentation[] {
+  const names = text.split(",").map((name) => name.trim());
+  if (names.length === 1 && names[0] === "none") return [];
+  if (names.length === 1 && names[0] === "all") return [...augmentations];
+  const wrong = names.find((name) => !(augmentations as readonly string[]).includes(name));
+  if (wrong !== undefined)
+    throw new InvalidArgumentError(
+      `expected ${augmentations.join(", ")}, comma-separated, or all, or none, got ${quoted(wrong)}${didYouMean(wrong, [...augmentations, "all", "none"])}`,
+    );
+  return augmentations.filter((name) => names.includes(name));
+}
 
 const units: Record<string, number> = { "": 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12, ki: 2 ** 10, mi: 2 ** 20, gi: 2 ** 30 };
 

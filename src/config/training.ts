@@ -4,6 +4,10 @@ import { z } from "zod";
 import { UserError } from "../core/errors.ts";
 import { explain } from "./model.ts";
 
+/** Ways to vary images from step to step: by a pixel, left and right, in colour. */
+export const augmentations = ["shift", "flip", "hue"] as const;
+export type Augmentation = (typeof augmentations)[number];
+
 const rate = z.number().min(0).max(1);
 
 const schema = z.strictObject({
@@ -55,7 +59,8 @@ const schema = z.strictObject({
   projectionDropout: z.number().min(0).max(0.99).default(0),
   /** Decay of the moving average of the weights; 0 for none. */
   ema: z.number().min(0).max(0.999999).default(0.999),
-  flip: z.boolean().default(false),
+  /** How images are varied, where a class allows it. */
+  augment: z.array(z.enum(augmentations)).default([]),
   /** 0: every image alike; 1: every class alike; between: classes by their size to the power 1 - balance. */
   balance: rate.default(0),
   seed: z.int().min(0).default(0),
@@ -76,9 +81,16 @@ const schema = z.strictObject({
 export type TrainingConfig = z.infer<typeof schema>;
 
 export function parseTrainingConfig(value: unknown, source: string): TrainingConfig {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(renamed(value));
   if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0], Object.keys(schema.shape))}`);
   return parsed.data;
+}
+
+/** Runs and files of earlier versions say `flip`, which is now one of the ways to augment. */
+function renamed(value: unknown): unknown {
+  const { flip, ...rest } = (value ?? {}) as { flip?: unknown; augment?: Augmentation[] };
+  if (typeof flip !== "boolean") return value;
+  return flip ? { ...rest, augment: [...new Set([...(rest.augment ?? []), "flip"])] } : rest;
 }
 
 /** The published `blr`: a learning rate for 256 images a step, scaled to the batch. */

@@ -1,11 +1,22 @@
-/** Which images make up a training step; it follows from (seed, step) alone, as everything that a step draws. */
+/** Which images make up a training step, and how they are augmented; it follows from (seed, step) alone, as everything that a step draws. */
 
-import type { TrainingConfig } from "../config/training.ts";
+import type { Augmentation, TrainingConfig } from "../config/training.ts";
 import { derive, type Key, seedKey, uniform } from "../core/random.ts";
+import { changed, changeOf } from "./augment.ts";
 import { type Dataset, epochOrder, type Split } from "./dataset.ts";
 
 /** What the steps of a training draw, whoever draws it: one stream each, so that none depends on another. */
-const streams = { labels: 2, masks: 3, flips: 4, balance: 5, dropout: 6, views: 8, shares: 9 } as const;
+const streams = {
+  labels: 2,
+  masks: 3,
+  flips: 4,
+  balance: 5,
+  dropout: 6,
+  views: 8,
+  shares: 9,
+  shifts: 10,
+  hues: 11,
+} as const;
 
 /** The key of one stream at one step. */
 export const stepKey = (seed: number, stream: keyof typeof streams, step: number): Key =>
@@ -16,35 +27,30 @@ export const stepKey = (seed: number, stream: keyof typeof streams, step: number
  * dropped: epoch after epoch in a new order each, or by class weight where `balance` asks for it.
  */
 export function batchSource(
-  { train, classes, size, channels }: Dataset,
+  { train, classes, size, channels, augmentable }: Dataset,
   config: TrainingConfig,
 ): (step: number) => { images: Uint8Array; labels: Int32Array } {
-  const { batch, seed, labelDrop, flip, balance } = config;
+  const { batch, seed, labelDrop, augment, balance } = config;
   const pick = balance > 0 ? balancedPick(train, classes.length, config) : epochPick(train, config);
   const bytes = size * size * channels;
   return (step) => {
     const images = new Uint8Array(bytes * batch);
     const labels = new Int32Array(batch);
+    const keys = {
+      shift: stepKey(seed, "shifts", step),
+      flip: stepKey(seed, "flips", step),
+      hue: stepKey(seed, "hues", step),
+    };
     for (let i = 0; i < batch; i++) {
       const index = pick(step * batch + i);
-      const image = train.image(index);
-      const mirror = flip && uniform(stepKey(seed, "flips", step), i) < 0.5;
-      images.set(mirror ? mirrored(image, size, channels) : image, i * bytes);
-      labels[i] = uniform(stepKey(seed, "labels", step), i) < labelDrop ? classes.length : train.labels[index];
+      const label = train.labels[index];
+      const allowed = (way: Augmentation) => way === "shift" || (augmentable?.[way][label] ?? true);
+      const change = changeOf(augment, keys, { index: i, allowed });
+      images.set(changed(train.image(index), change, { size, channels }), i * bytes);
+      labels[i] = uniform(stepKey(seed, "labels", step), i) < labelDrop ? classes.length : label;
     }
     return { images, labels };
   };
-}
-
-/** Left and right swapped: [size, size, channels] bytes. */
-function mirrored(image: Uint8Array, size: number, channels: number): Uint8Array {
-  const out = new Uint8Array(image.length);
-  for (let row = 0; row < size; row++)
-    for (let column = 0; column < size; column++) {
-      const from = (row * size + size - 1 - column) * channels;
-      out.set(image.subarray(from, from + channels), (row * size + column) * channels);
-    }
-  return out;
 }
 
 function epochPick({ count }: Split, { seed }: TrainingConfig): (n: number) => number {

@@ -249,7 +249,7 @@ describe("checkpoints written by hand", () => {
       betas: [0.5, 0.75],
       eps: 0.125,
       weightDecay: 0.5,
-      flip: true,
+      augment: ["flip"],
     });
   });
 

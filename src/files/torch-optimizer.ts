@@ -101,7 +101,7 @@ export function trainingSettings(
     seed: number(args, "seed"),
     ema: 0,
     // The published trainer always flips; a checkpoint of anything else tells nothing of it.
-    flip: planned !== undefined,
+    augment: planned === undefined ? [] : ["flip"],
   };
   return parseTrainingConfig(
     Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined)),

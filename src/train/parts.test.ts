@@ -118,7 +118,7 @@ describe("batches", () => {
     const tiny = tinyImages(6);
     tiny.images.forEach((_, i) => (tiny.images[i] = (i * 37 + (i >> 8)) % 256));
     const noisy = { ...tinyDataset(), train: splitOf(tiny) };
-    const draw = batchSource(noisy, parseTrainingConfig({ batch: 6, labelDrop: 0, flip: true }, "the test"));
+    const draw = batchSource(noisy, parseTrainingConfig({ batch: 6, labelDrop: 0, augment: ["flip"] }, "the test"));
     const originals = Array.from({ length: 6 }, (_, i) => [...noisy.train.image(i)]);
     // [row, column, channel] with the columns turned round
     const mirrors = originals.map((image) =>

@@ -58,7 +58,7 @@ const flat = (values: Map<string, Float32Array>): Buffer =>
 describe("a run that was interrupted", () => {
   it.each<Partial<TrainingConfig>>([
     {},
-    { projectionDropout: 0.2, attentionDropout: 0.1, flip: true, balance: 0.5 },
+    { projectionDropout: 0.2, attentionDropout: 0.1, augment: ["shift", "flip", "hue"], balance: 0.5 },
     { optimizer: "muon", codebookStart: "cosine", residualStart: "zero", innerShare: [0.5, 0.25], schedule: "wsd" },
   ])("goes on to the same losses and weights, to the bit %o", async (given) => {
     const training = settings(given);
