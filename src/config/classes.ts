@@ -26,16 +26,19 @@ export function parseClasses(text: string, names: ClassNames, { option = "--clas
   return choices;
 }
 
-/** What is taken where no class is named: every group, and every class that is in none. */
-export function allClasses({ classes, groups = {} }: ClassNames): number[][] {
-  const choices = new Map<string, number[]>();
+/** Every group with its labels, and every class that is in none by itself, in the order of the classes. */
+export function groupedClasses({ classes, groups = {} }: ClassNames): { group?: string; labels: number[] }[] {
+  const found = new Map<string, { group?: string; labels: number[] }>();
   classes.forEach((name, label) => {
     const group = Object.keys(groups).find((key) => groups[key].includes(name));
     const key = group === undefined ? `class ${label}` : `group ${group}`;
-    choices.set(key, [...(choices.get(key) ?? []), label]);
+    found.set(key, { group, labels: [...(found.get(key)?.labels ?? []), label] });
   });
-  return [...choices.values()];
+  return [...found.values()];
 }
+
+/** What is taken where no class is named: the groups in turn, with the classes that are in none. */
+export const allClasses = (names: ClassNames): number[][] => groupedClasses(names).map(({ labels }) => labels);
 
 /** The labels of `count` images, which take the choices in turn, and each time the next class of a group. */
 export const labelsInTurn = (choices: readonly (readonly number[])[], count: number): number[] =>

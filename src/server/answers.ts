@@ -53,5 +53,6 @@ export const modelAnswer = ({ name, config }: ServedModel, created: number): Mod
   image_size: config.imageSize,
   channels: config.channels,
   classes: config.classes,
+  ...(config.groups ? { groups: config.groups } : {}),
   sampling: config.sampling,
 });

@@ -22,7 +22,11 @@ const ignored = (name: string) => z.string().nullish().describe(`taken, for Open
 
 const settings = {
   model: z.string().nullish().describe("a name of GET /v1/models; the first of them by default"),
-  prompt: z.string().min(1).max(10_000).describe("class names or numbers, comma-separated; images take them in turn"),
+  prompt: z
+    .string()
+    .min(1)
+    .max(10_000)
+    .describe("names of classes or groups, or numbers, comma-separated; images take them in turn"),
   size: z.string().max(20).nullish().describe('"auto" or the model\'s own, such as 32x32'),
   response_format: z.enum(["b64_json", "url"]).nullish().describe("b64_json; url is refused: no files are kept"),
   output_format: z.enum(["png"]).nullish(),
@@ -115,6 +119,7 @@ const model = z.strictObject({
   image_size: z.int(),
   channels: z.int(),
   classes: z.array(z.string()),
+  groups: z.record(z.string(), z.array(z.string())).optional().describe("broader names that a prompt may use"),
   sampling: z.record(z.string(), z.unknown()).describe("what is taken where a request leaves an option out"),
 });
 

@@ -1,5 +1,6 @@
 /** The form of what is drawn: filled from settings and read back. */
 
+import { groupedClasses } from "../config/classes.ts";
 import type { ModelConfig } from "../config/model.ts";
 import { placedLevels } from "../config/model.ts";
 import { limits, type Settings } from "./address.ts";
@@ -32,11 +33,10 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
   byId("models").hidden = models.length < 2;
   // Not when another one is chosen: going through them by keyboard would fetch each.
   the("button", "open-model").addEventListener("click", () => onModel(model.value));
-  const classes = config.classes.map((name, label) => {
-    const box = make("input", { type: "checkbox", name: "class", value: String(label) });
-    byId("classes").append(make("label", {}, box, make("span", {}, name)));
-    return box;
-  });
+  const classes = config.classes.map((_, label) =>
+    make("input", { type: "checkbox", name: "class", value: String(label) }),
+  );
+  const showGroups = classChoice(config, classes);
   byId("classes").addEventListener("change", () => classes[0].setCustomValidity(""));
   const sliders = (["guidance", "temperature"] as const).map((name) => {
     const slider = the("input", name);
@@ -69,6 +69,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
       order = settings.classes;
       opened = settings.model;
       classes.forEach((box, label) => (box.checked = settings.classes.includes(label)));
+      showGroups({ open: true });
       count.value = String(settings.count);
       seed.value = String(settings.seed);
       sliders.forEach(({ fill }, i) => fill([settings.guidance, settings.temperature][i]));
@@ -80,6 +81,8 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
       const labels = new Set([...order, ...classes.keys()]);
       const chosen = [...labels].filter((label) => classes[label].checked);
       classes[0].setCustomValidity(chosen.length > 0 ? "" : "Choose at least one class.");
+      const group = classes[0].closest("details");
+      if (chosen.length === 0 && group) group.open = true; // so that the browser can point at it
       const wrong = steps.find((field) => !field.checkValidity());
       if (wrong) wrong.closest("details")!.open = true; // what is hidden cannot be pointed at
       if (!form.reportValidity()) return undefined;
@@ -95,4 +98,40 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
       };
     },
   };
+}
+
+/**
+ * Puts the boxes of the classes on the page, those of a group under its name with one more box for all of them. Returns
+ * what brings the groups up to date, which opens those with a chosen class where asked to.
+ */
+function classChoice(config: ModelConfig, boxes: readonly HTMLInputElement[]): (options?: { open?: boolean }) => void {
+  const chip = (box: HTMLInputElement, name: string) => make("label", {}, box, make("span", {}, name));
+  const updates = groupedClasses(config).map(({ group, labels }) => {
+    const chips = labels.map((label) => chip(boxes[label], config.classes[label]));
+    if (group === undefined) {
+      byId("classes").append(...chips);
+      return () => {};
+    }
+    const all = make("input", { type: "checkbox", name: "group", value: group });
+    const summary = make("summary", {});
+    const details = make(
+      "details",
+      {},
+      summary,
+      make("div", { className: "chips" }, chip(all, `all of ${group}`), ...chips),
+    );
+    byId("classes").append(details);
+    all.addEventListener("change", () => labels.forEach((label) => (boxes[label].checked = all.checked)));
+    return ({ open = false } = {}) => {
+      const chosen = labels.filter((label) => boxes[label].checked).length;
+      all.checked = chosen === labels.length;
+      all.indeterminate = chosen > 0 && chosen < labels.length;
+      summary.textContent = chosen === 0 ? group : `${group} (${chosen} of ${labels.length})`;
+      if (open) details.open = chosen > 0;
+    };
+  });
+  const update = (options?: { open?: boolean }) => updates.forEach((one) => one(options));
+  byId("classes").addEventListener("change", () => update());
+  update();
+  return update;
 }

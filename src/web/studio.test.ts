@@ -312,7 +312,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     await page.waitForFunction(() => document.querySelector("#status")!.textContent!.startsWith("Drew 1 image"));
     await open(page, "classes=haert&device=wasm");
     await page.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
-    const sentence = 'The link asks for the class "haert", which this model does not have; did you mean "heart"?';
+    const sentence = `The link's classes: the model has no class "haert"; did you mean "heart"?`;
     expect(await page.textContent("#error")).toBe(sentence);
     await context.setOffline(false);
   });
