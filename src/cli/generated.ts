@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Command } from "commander";
+import { pickSampling, recordedSampling } from "../config/sampling.ts";
 import { UserError } from "../core/errors.ts";
 import { derive, permutation, seedKey } from "../core/random.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -175,8 +176,7 @@ export async function drawnSet(
   const pathOf = (index: number) => join(each!, `${String(index).padStart(6, "0")}.png`);
 
   async function draw(indices: number[]): Promise<Uint8Array> {
-    const { guidance, schedule, temperature, filterThreshold, iterations } = options;
-    const settings = { guidance, schedule, temperature, filterThreshold, iterations };
+    const settings = pickSampling(options);
     const frames = sampler.sample({ labels: indices.map(labelOf), indices, seed, ...settings, batch, signal });
     for (;;) {
       const { done, value } = await frames.next();
@@ -225,12 +225,11 @@ export function labelsLike(classes: readonly string[], dataset?: Dataset): (inde
 
 /** All that the kept images depend on. */
 async function keptSettings(model: ModelFolder, labelOf: (index: number) => number, options: Drawing): Promise<string> {
-  const { seed, guidance, schedule, temperature, filterThreshold, iterations } = options;
   const weights = await checksum(model.weights.path, options);
   // Images beyond these follow from the same classes.
   const labels = Array.from({ length: 1000 }, (_, index) => labelOf(index)).join();
   const classes = createHash("sha256").update(labels).digest("hex");
-  const drawn = { seed, guidance, schedule, temperature, filterThreshold, iterations };
+  const drawn = { seed: options.seed, ...recordedSampling(options) };
   return `${JSON.stringify({ weights, classes, ...drawn })}\n`;
 }
 

@@ -2,6 +2,7 @@
 
 import { CommanderError } from "commander";
 import { UserError } from "../core/errors.ts";
+import { sentenceOf } from "./wording.ts";
 
 /** Prints what went wrong and gives the exit code: 2 for what the user can mend, 1 for what only we can. */
 export function reported(error: unknown, { help }: { help: string }): 1 | 2 {
@@ -20,7 +21,7 @@ export function reported(error: unknown, { help }: { help: string }): 1 | 2 {
 /** The sentence for a mistake, "" where all is said already, undefined for a fault of ours. */
 function mistake(error: unknown, help: string): string | undefined {
   if (error instanceof CommanderError) return error.code === "commander.help" ? "" : usage(error.message, help);
-  if (error instanceof UserError) return error.message;
+  if (error instanceof UserError) return sentenceOf(error);
   if (!(error instanceof Error)) return undefined;
   if (error instanceof RangeError && error.message.includes("allocation failed"))
     return "there is not enough memory for this; ask for fewer images at a time";

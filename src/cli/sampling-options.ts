@@ -1,37 +1,28 @@
 /** The options that generated images depend on, and a sampler on the device asked for. */
 
 import { availableParallelism } from "node:os";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
+import { samplingNames, samplingSetting } from "../config/sampling.ts";
 import type { Engine } from "../engine/engine.ts";
 import { externalModel } from "../files/external.ts";
 import type { ModelFolder } from "../files/model.ts";
-import { samplingWithin } from "../sample/memory.ts";
+import { samplingWithin, sizeOf } from "../sample/memory.ts";
 import { createSampler, type Sampler } from "../sample/sampler.ts";
-import type { Schedule } from "../sample/schedule.ts";
 import { type SamplingFlags, type SamplingSettings, settingsOf } from "../sample/settings.ts";
 import { parallelSampler } from "../workers/sampling.ts";
+import { settingOption } from "./setting-option.ts";
 import { freeMemory } from "./space.ts";
-import { number, oneOf, wholes } from "./values.ts";
 
 export { type SamplingFlags, type SamplingSettings, settingsOf };
 
-const schedules = ["linear", "constant"] as const satisfies readonly Schedule[];
-
-export const addSamplingOptions = (command: Command): Command =>
-  command
-    .option("--guidance <w>", "how strongly the class counts; 1: as trained", number({ least: 0, most: 1000 }))
-    .addOption(
-      new Option("--schedule <name>", "guidance over the first level's steps")
-        .choices(schedules)
-        .argParser(oneOf(schedules)),
-    )
-    .option("--temperature <t>", "logits are multiplied by it: above 1 sharpens", number({ above: 0, most: 1000 }))
-    .option("--filter-threshold <p>", "guidance leaves less likely bytes alone", number({ least: 0, most: 1 }))
-    .option(
-      "--iterations <list>",
-      "steps at each level above the pixels, such as 64,16",
-      wholes({ least: 1, most: 65536 }),
-    );
+export function addSamplingOptions(command: Command): Command {
+  for (const name of samplingNames) {
+    const setting = samplingSetting(name);
+    const { help, note, symbol } = setting;
+    command.addOption(settingOption(name, setting, { help: note ? `${help}. ${note}` : help, symbol }));
+  }
+  return command;
+}
 
 interface SamplerFlags extends SamplingSettings {
   count: number;
@@ -48,7 +39,7 @@ export function openSampler(
 ): { sampler: Sampler; batch: number } {
   if (engine.provider !== "cpu") return { sampler: createSampler(engine, externalModel(model)), batch: flags.batch };
   const weightBytes = [...model.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
-  const size = { batch: Math.min(flags.batch, count), lanes: threads, guided: flags.guidance !== 1, weightBytes };
-  const { batch, lanes } = samplingWithin(model.config, { ...size, iterations: flags.iterations }, memory);
+  const size = { ...sizeOf(model.config, flags), batch: Math.min(flags.batch, count), lanes: threads, weightBytes };
+  const { batch, lanes } = samplingWithin(model.config, size, memory);
   return { sampler: parallelSampler(model, { threads, lanes }), batch };
 }

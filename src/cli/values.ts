@@ -2,43 +2,26 @@
 
 import { InvalidArgumentError } from "commander";
 import { type Augmentation, augmentations } from "../config/training.ts";
-import { didYouMean } from "../core/errors.ts";
-
-interface Range {
-  least?: number;
-  /** The value has to be larger than this. */
-  above?: number;
-  most?: number;
-}
-
-function bounds({ least, above, most }: Range): string {
-  if (least !== undefined && most !== undefined) return ` from ${least} to ${most}`;
-  const low = above === undefined ? [] : [`above ${above}`];
-  if (least !== undefined) low.push(`of at least ${least}`);
-  if (most !== undefined) low.push(`of at most ${most}`);
-  return low.length > 0 ? ` ${low.join(" and ")}` : "";
-}
+import { type Bounds, boundsInWords, type Kind, readSetting, type ValueOf, within } from "../config/setting.ts";
+import { didYouMean, UserError, worded } from "../core/errors.ts";
+import { optionWording } from "./wording.ts";
 
 const quoted = (text: string): string => (text === "" ? "an empty text" : JSON.stringify(text));
 
-function parsed(
-  text: string,
-  { least, above, most }: Range,
-  kind: { name: string; is: (value: unknown) => boolean },
-): number {
+function parsed(text: string, bounds: Bounds, kind: { name: string; is: (value: unknown) => boolean }): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
-  if (!kind.is(value) || value < (least ?? value) || value > (most ?? value) || (above !== undefined && value <= above))
-    throw new InvalidArgumentError(`expected ${kind.name}${bounds({ least, above, most })}, got ${quoted(text)}`);
+  if (!kind.is(value) || !within(value, bounds))
+    throw new InvalidArgumentError(`expected ${kind.name}${boundsInWords(bounds)}, got ${quoted(text)}`);
   return value;
 }
 
 export const number =
-  (range: Range = {}) =>
+  (range: Bounds = {}) =>
   (text: string): number =>
     parsed(text, range, { name: "a number", is: Number.isFinite });
 
 export const whole =
-  (range: Range = {}) =>
+  (range: Bounds = {}) =>
   (text: string): number =>
     parsed(text, range, { name: "a whole number", is: Number.isSafeInteger });
 
@@ -47,13 +30,13 @@ export const seeds = whole({ least: 0, most: Number.MAX_SAFE_INTEGER });
 
 /** "64,16" as [64, 16]. */
 export const wholes =
-  (range: Range = {}) =>
+  (range: Bounds = {}) =>
   (text: string): number[] =>
     text.split(",").map((part) => whole(range)(part));
 
 /** "0.5,0.25" as [0.5, 0.25]. */
 export const numbers =
-  (range: Range = {}) =>
+  (range: Bounds = {}) =>
   (text: string): number[] =>
     text.split(",").map((part) => number(range)(part));
 
@@ -69,6 +52,18 @@ export function ways(text: string): Augmentation[] {
     );
   return augmentations.filter((name) => names.includes(name));
 }
+
+/** A declared setting; the option's name is commander's to say. */
+export const settingParser =
+  <S extends Kind>(name: string, kind: S) =>
+  (text: string): ValueOf<S> => {
+    try {
+      return readSetting(name, kind, text);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      throw new InvalidArgumentError(worded({ ...error.mistake, subject: undefined }, optionWording));
+    }
+  };
 
 const units: Record<string, number> = { "": 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12, ki: 2 ** 10, mi: 2 ** 20, gi: 2 ** 30 };
 

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { didYouMean, UserError } from "../core/errors.ts";
 import { groupMistake } from "./classes.ts";
+import { samplingSchema } from "./sampling.ts";
 
 const whole = (low: number, high: number) => z.int().min(low).max(high);
 
@@ -36,15 +37,6 @@ const mar = z.strictObject({
 
 const pixel = z.strictObject({ kind: z.literal("pixel"), ...transformer });
 
-const sampling = z.strictObject({
-  guidance: z.number().min(0).default(1),
-  schedule: z.enum(["linear", "constant"]).default("linear"),
-  temperature: z.number().positive().default(1),
-  filterThreshold: z.number().min(0).max(1).default(0),
-  /** Steps at each level above the pixels; AR levels take one per patch whatever is given. */
-  iterations: z.array(whole(1, 65536)).optional(),
-});
-
 const schema = z.strictObject({
   name: z.string().optional(),
   imageSize: whole(1, 4096),
@@ -57,11 +49,10 @@ const schema = z.strictObject({
   redWeight: z.number().positive().default(5),
   /** How the large weights are stored: float32 unless it says otherwise. */
   dtype: z.enum(["float32", "q8", "q4"]).optional(),
-  sampling: sampling.prefault({}),
+  sampling: samplingSchema.prefault({}),
 });
 
 export type ModelConfig = z.infer<typeof schema>;
-export type SamplingDefaults = z.infer<typeof sampling>;
 export type ArLevel = z.infer<typeof ar>;
 export type MarLevel = z.infer<typeof mar>;
 export type PatchLevel = ArLevel | MarLevel;
@@ -152,6 +143,12 @@ export function placedLevels({ imageSize, levels }: ModelConfig): PlacedLevel[] 
   });
 }
 
+/** The levels that draw bytes: those with a guiding pixel, and the pixels. */
+export const drawingLevels = (config: ModelConfig): number[] => [
+  ...placedLevels(config).flatMap((level, l) => (level.kind === "mar" && level.guidingPixel ? [l] : [])),
+  config.levels.length - 1,
+];
+
 export const pixelLevel = ({ levels }: ModelConfig): PixelLevel => levels.at(-1) as PixelLevel;
 
 /** How many tokens stand before the patches: conditions, and the guiding pixel where there is one. */
@@ -175,4 +172,4 @@ export function explain(issue: z.core.$ZodIssue, known: readonly string[] = know
   return `${where || "the value"}: ${issue.message.replace(/^Invalid input: /, "")}`;
 }
 
-const knownKeys = [schema, ar, mar, pixel, sampling].flatMap(({ shape }) => Object.keys(shape));
+const knownKeys = [schema, ar, mar, pixel, samplingSchema].flatMap(({ shape }) => Object.keys(shape));

@@ -3,8 +3,9 @@
  * can draw images with them. Knows no weights and no files.
  */
 
-import { conditionsRead, type ModelConfig, placedLevels, prefixTokens } from "../config/model.ts";
+import { conditionsRead, drawingLevels, type ModelConfig, placedLevels, prefixTokens } from "../config/model.ts";
 import { normalizedValues } from "../config/normalize.ts";
+import { drawNames, drawValues, formOf, samplingSetting } from "../config/sampling.ts";
 import { is, type Tensor, topological } from "../graph/tensor.ts";
 import { directionsRead } from "./plan.ts";
 import { arStepGraph, beginGraph, guidingPixels, lastPixels, marStepGraph, type Outputs, pixelGraph } from "./steps.ts";
@@ -17,16 +18,18 @@ export interface StepGraph {
   outputs: Outputs;
 }
 
-/** Every graph that sampling can need, those with guidance and those without. */
+/** Every graph that sampling with the model's own settings can need, those with guidance and those without. */
 export function stepGraphs(config: ModelConfig): StepGraph[] {
   const both = (name: string, does: string, graph: (guided: boolean) => Outputs): StepGraph[] => [
     { file: `${name}.onnx`, does: `${does}, without guidance`, outputs: graph(false) },
     { file: `${name}-guided.onnx`, does: `${does}, with guidance`, outputs: graph(true) },
   ];
+  const form = (l: number, guided: boolean) =>
+    formOf(drawValues(config.sampling, drawingLevels(config).indexOf(l), { guided }));
   const levels = placedLevels(config).flatMap((level, l) => [
     ...(hasGuiding(level)
       ? both(`level${l}-guiding`, "draws the mean colours that squares of this level begin with", (guided) =>
-          pixelGraph(config, guidingPixels(config, l), { guided }),
+          pixelGraph(config, guidingPixels(config, l), { guided, form: form(l, guided) }),
         )
       : []),
     {
@@ -38,7 +41,9 @@ export function stepGraphs(config: ModelConfig): StepGraph[] {
       (level.kind === "ar" ? arStepGraph : marStepGraph)(config, l, { guided }),
     ),
   ]);
-  return [...levels, ...both("pixels", "draws pixels", (guided) => pixelGraph(config, lastPixels(config), { guided }))];
+  const pixels = (guided: boolean) =>
+    pixelGraph(config, lastPixels(config), { guided, form: form(config.levels.length - 1, guided) });
+  return [...levels, ...both("pixels", "draws pixels", pixels)];
 }
 
 const hasGuiding = (level: ReturnType<typeof placedLevels>[number]): boolean =>
@@ -140,9 +145,13 @@ const meanings: Record<string, string> = {
   "key.i": "what goes into keys.i at this position",
   "value.i": "what goes into values.i at this position",
   uniforms: "random numbers from 0 up to 1, one for each channel of each pixel",
-  temperature: "what logits are multiplied by",
   guidance: "strength of guidance at this step",
-  filterThreshold: "bytes less likely than this are not lifted by guidance",
+  ...Object.fromEntries(
+    drawNames.map((name) => [
+      name,
+      `sampling.${name}, one number or one for each channel: ${samplingSetting(name).help}`,
+    ]),
+  ),
   bytes: "the pixels drawn, a byte for each channel",
 };
 

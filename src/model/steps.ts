@@ -15,31 +15,25 @@ import {
   prefixTokens,
 } from "../config/model.ts";
 import { channelLetters } from "../config/normalize.ts";
+import { type DrawForm, usualForm } from "../config/sampling.ts";
 import {
   add,
   cast,
-  clip,
   concat,
-  cumulativeSum,
   embedding,
   flatten,
   gatherRows,
   gatherTokens,
   input,
   less,
-  max,
-  maximum,
-  mul,
   pick,
   reshape,
   slice,
-  softmax,
-  sub,
-  sum,
   where,
 } from "../graph/build.ts";
 import { times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
+import { distribution, draw, drawInputs, ofChannel } from "./draw.ts";
 import { type FewPast, vitBlockNext } from "./few-tokens.ts";
 import { dense, llamaBlock, norm, type Past, scope } from "./layers.ts";
 import { rotaryOf } from "./rotary.ts";
@@ -162,26 +156,25 @@ export function guidingPixels(config: ModelConfig, l: number): PixelPlace {
 
 /**
  * Draws pixels: `bytes` [M, C] int32. Inputs: `conditions` [M', c, D'], M' = M times ways (the middle one last);
- * `uniforms` [M, C]; `temperature` and, guided, `guidance` and `filterThreshold` scalars. Each channel is one token: keys
- * and values are kept from channel to channel, and the last channel's own token is never made, for nobody reads it.
+ * `uniforms` [M, C]; guided, `guidance`, a scalar; and the settings of `form`, scalars or [C]. Each channel is one token:
+ * keys and values are kept from channel to channel, and the last channel's own token is never made, for nobody reads it.
  * With `probabilities` also those that bytes were drawn with, [M, C, 256].
  */
 export function pixelGraph(
   config: ModelConfig,
   { level, prefix: prefixName, conditions: count, conditionWidth }: PixelPlace,
-  { guided, probabilities = false }: { guided: boolean; probabilities?: boolean },
+  {
+    guided,
+    form = usualForm({ guided }),
+    probabilities = false,
+  }: { guided: boolean; form?: DrawForm; probabilities?: boolean },
 ): Outputs {
   const weights = scope(weightsOf(config).weights, prefixName);
   const letters = channelLetters(config.channels);
   const rows = times(ways(guided), "M");
   const conditions = input("conditions", "float32", [rows, count, conditionWidth]);
   const uniforms = input("uniforms", "float32", ["M", letters.length]);
-  const settings = {
-    temperature: input("temperature", "float32", []),
-    ...(guided
-      ? { guidance: input("guidance", "float32", []), threshold: input("filterThreshold", "float32", []) }
-      : {}),
-  };
+  const settings = drawInputs(form, { guided, channels: letters.length });
   const pasts: FewPast[] = Array.from({ length: level.depth }, () => ({ keys: [], values: [] }));
   let token = dense(weights, "cond_proj", pick(conditions, 1, count - 1));
   const expected: Tensor[] = [];
@@ -190,8 +183,7 @@ export function pixelGraph(
     pasts.forEach((past, i) => {
       x = vitBlockNext(scope(weights, `blocks.${i}.`), x, { heads: level.heads, past });
     });
-    const logits = guide(mul(channelLogits(weights, letter, norm(weights, "norm", x)), settings.temperature), settings);
-    expected.push(softmax(logits));
+    expected.push(distribution(channelLogits(weights, letter, norm(weights, "norm", x)), ofChannel(settings, c)));
     const drawn = draw(expected[c], slice(uniforms, 1, c, c + 1)); // [M]
     const embedded = embedding(weights(`${letter}_codebook.weight`), drawn);
     token = guided ? concat([embedded, embedded], 0) : embedded;
@@ -200,31 +192,4 @@ export function pixelGraph(
   if (!probabilities) return { bytes: concat(bytes, 1) };
   const each = expected.map((of) => reshape(of, [dim(of, 0), 1, 256]));
   return { bytes: concat(bytes, 1), probabilities: concat(each, 1) };
-}
-
-/**
- * Guided logits [M, 256] from those with the condition and, behind them, without: lu + w (lc - lu). Where p_c is below
- * the threshold, lu is first raised to what a distribution like p_c would give it, so that guidance lifts nothing there.
- */
-function guide(logits: Tensor, { guidance, threshold }: { guidance?: Tensor; threshold?: Tensor }): Tensor {
-  if (!guidance || !threshold) return logits;
-  const both = reshape(logits, [2, "M", 256]);
-  const conditional = pick(both, 0, 0);
-  const unconditional = pick(both, 0, 1);
-  const raised = maximum(unconditional, add(sub(conditional, max(conditional)), max(unconditional)));
-  const filtered = where(less(softmax(conditional), threshold), raised, unconditional);
-  return add(filtered, mul(guidance, sub(conditional, filtered)));
-}
-
-/**
- * The category of probabilities [M, V] at uniforms [M, 1] in [0, 1): the first whose running sum is above that share of
- * the whole, so that one without probability is never drawn. The whole is the running sum's end, which rounding keeps
- * from being 1.
- */
-function draw(probabilities: Tensor, uniforms: Tensor): Tensor {
-  const categories = dim(probabilities, 1) as number;
-  const running = cumulativeSum(probabilities);
-  const share = mul(uniforms, slice(running, 1, categories - 1, categories));
-  const above = sum(cast(less(share, running), "float32"), [1]);
-  return cast(clip(sub(categories, above), 0, categories - 1), "int32");
 }

@@ -1,6 +1,7 @@
 /** How much memory sampling takes, counted from its graphs; and how many images and threads at a time fit in what there is. */
 
-import { conditionsRead, type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
+import { conditionsRead, drawingLevels, type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
+import { type DrawForm, drawValues, formOf, type SamplingSettings } from "../config/sampling.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { peakBytes, type Sizes } from "../graph/cost.ts";
@@ -22,18 +23,29 @@ export interface SamplingSize {
   /** Threads that share them out. */
   lanes: number;
   guided: boolean;
+  /** What the networks that draw take as inputs, from the coarsest to the pixels; what every graph has by default. */
+  forms?: readonly DrawForm[];
   /** Steps at each level above the pixels. */
   iterations: readonly number[];
   /** Size of the weights' file. */
   weightBytes: number;
 }
 
+/** What of the settings memory depends on. */
+export function sizeOf(config: ModelConfig, settings: SamplingSettings) {
+  const guided = settings.guidance !== 1;
+  const forms = drawingLevels(config).map((_, place) => formOf(drawValues(settings, place, { guided })));
+  return { guided, forms, iterations: settings.iterations } satisfies Partial<SamplingSize>;
+}
+
 /** An estimate in bytes of what sampling takes at most, without the finished images. */
 export function samplingBytes(
   config: ModelConfig,
-  { batch, lanes, guided, iterations, weightBytes }: SamplingSize,
+  { batch, lanes, guided, forms, iterations, weightBytes }: SamplingSize,
 ): number {
   const levels = placedLevels(config);
+  const drawing = drawingLevels(config);
+  const options = (l: number) => ({ guided, form: forms?.[drawing.indexOf(l)] });
   const ways = guided ? 2 : 1;
   let rows = Math.ceil(batch / lanes);
   let values = 0;
@@ -46,10 +58,10 @@ export function samplingBytes(
     values += peakBytes((level.kind === "ar" ? arStepGraph : marStepGraph)(config, l, { guided }), sizes);
     if (level.kind === "ar") past += 8 * ways * rows * level.depth * level.tokens * level.width;
     else if (level.guidingPixel)
-      values += peakBytes(pixelGraph(config, guidingPixels(config, l), { guided }), new Map([["M", rows]]));
+      values += peakBytes(pixelGraph(config, guidingPixels(config, l), options(l)), new Map([["M", rows]]));
     rows *= each;
   });
-  values += peakBytes(pixelGraph(config, lastPixels(config), { guided }), new Map([["M", rows]]));
+  values += peakBytes(pixelGraph(config, lastPixels(config), options(levels.length)), new Map([["M", rows]]));
   return base + lanes * (perLane + copies(config) * weightBytes + past + spare * values);
 }
 

@@ -1,7 +1,8 @@
 /** Sampling by recursion over the levels, as a stream of frames. Knows nothing of files, pictures or terminals. */
 
-import { type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
+import { drawingLevels, type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
 import { normalizedValues } from "../config/normalize.ts";
+import { type DrawValues, drawValues, formOf, type SamplingFlags, type SamplingSettings } from "../config/sampling.ts";
 import { float32, type HostTensor, int32 } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { WeightData } from "../graph/onnx.ts";
@@ -10,8 +11,9 @@ import { asideFrom, type Draws, type Patches, patchesAt, seededDraws, type Squar
 import { checkKnown, type Given, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
 import { pastOf } from "./past.ts";
 import { type DrawingProgress, drawingProgress } from "./progress.ts";
-import { guidanceAt, type Schedule } from "./schedule.ts";
+import { guidanceAt } from "./schedule.ts";
 import { type Sessions, samplingSessions } from "./sessions.ts";
+import { settingsOf } from "./settings.ts";
 
 /** A model whose weights lie in a safetensors file. */
 export interface SampledModel {
@@ -21,7 +23,8 @@ export interface SampledModel {
   weights: (name: string) => WeightData;
 }
 
-export interface SampleOptions {
+/** The settings are those of `config/sampling.ts`; the model's own where they are left out. */
+export interface SampleOptions extends SamplingFlags {
   /** One label for each image. */
   labels: readonly number[];
   /** The images' indices of the seed, one for each label; from 0 by default. */
@@ -30,12 +33,6 @@ export interface SampleOptions {
   seed?: number | readonly number[];
   /** Pixels that are given: they stay to the byte, and count as decoded already. */
   known?: Known;
-  guidance?: number;
-  schedule?: Schedule;
-  temperature?: number;
-  filterThreshold?: number;
-  /** Steps at each level above the pixels. */
-  iterations?: readonly number[];
   /** Images that are generated side by side; the images do not depend on it. */
   batch?: number;
   signal?: AbortSignal;
@@ -91,8 +88,9 @@ interface Run {
   levels: PlacedLevel[];
   sessions: Sessions;
   guided: boolean;
-  options: Required<Pick<SampleOptions, "temperature" | "filterThreshold" | "schedule">>;
-  iterations: readonly number[];
+  settings: SamplingSettings;
+  /** Settings of the networks that draw bytes, by their levels. */
+  drawing: Map<number, DrawValues>;
   draws: Draws;
   signal?: AbortSignal;
   /** Whether an image of the batch is not wanted any more. */
@@ -111,21 +109,13 @@ async function* sampleImages(
   options: SampleOptions,
 ): AsyncGenerator<Frame, Uint8Array> {
   const { labels, seed = 0, known, batch = 16, draws = seededDraws, signal, signals = [], watch } = options;
-  const defaults = config.sampling;
-  const { guidance = defaults.guidance, schedule = defaults.schedule } = options;
-  const { temperature = defaults.temperature, filterThreshold = defaults.filterThreshold } = options;
+  const settings = settingsOf(options, config);
   const levels = placedLevels(config);
   const indices = options.indices ?? labels.map((_, i) => i);
-  const iterations = options.iterations ?? defaults.iterations ?? levels.map(({ tokens }) => tokens);
   const seeds = typeof seed === "number" ? labels.length : seed.length;
-  if (
-    indices.length !== labels.length ||
-    seeds !== labels.length ||
-    iterations.length !== levels.length ||
-    !iterations.every((n) => n >= 1)
-  )
+  if (indices.length !== labels.length || seeds !== labels.length || !settings.iterations.every((n) => n >= 1))
     throw new Error(
-      `sample: expected an index and a seed for each of ${labels.length} labels and ${levels.length} iterations of at least 1, got ${indices.length} indices, ${seeds} seeds and iterations ${iterations.join(",")}`,
+      `sample: expected an index and a seed for each of ${labels.length} labels and iterations of at least 1, got ${indices.length} indices, ${seeds} seeds and iterations ${settings.iterations.join(",")}`,
     );
   if (known) checkKnown(config, known, labels.length);
   const images = startingImages(config, { count: labels.length, known });
@@ -134,16 +124,17 @@ async function* sampleImages(
     signals,
   );
   const values = normalizedValues(config.channels);
+  const guided = settings.guidance !== 1;
+  const drawing = new Map(drawingLevels(config).map((l, place) => [l, drawValues(settings, place, { guided })]));
   for (let from = 0; from < labels.length; from += batch) {
     const part = labels.slice(from, from + batch);
-    const guided = guidance !== 1;
     const run: Run = {
       config,
       levels,
       sessions,
       guided,
-      options: { temperature, filterThreshold, schedule },
-      iterations,
+      settings,
+      drawing,
       draws,
       signal,
       gone: (image) => signals[from + image]?.aborted ?? false,
@@ -155,7 +146,7 @@ async function* sampleImages(
     const classes = guided ? [...part, ...part.map(() => config.classes.length)] : [...part];
     const begin = { labels: int32(classes, [classes.length]) };
     const own = typeof seed === "number" ? seed : seed.slice(from, from + batch);
-    yield* square(run, 0, wholeImages(own, indices.slice(from, from + batch)), begin, guidance);
+    yield* square(run, 0, wholeImages(own, indices.slice(from, from + batch)), begin, settings.guidance);
   }
   return images;
 }
@@ -171,8 +162,10 @@ async function* square(
   const level = run.levels[l];
   const feeds = { ...conditions };
   if (level.kind === "mar" && level.guidingPixel) {
-    const session = await run.sessions.guiding(l, run.guided);
-    const { values } = await drawPixels(run, session, asideFrom(rows), conditions.conditions, guidance);
+    const settings = run.drawing.get(l)!;
+    const session = await run.sessions.guiding(l, run.guided, formOf(settings));
+    const drawn = { rows: asideFrom(rows), conditions: conditions.conditions, guidance, settings };
+    const { values } = await drawPixels(run, session, drawn);
     feeds.colour = float32(run.guided ? twice(values) : values, [
       (values.length / run.config.channels) * ways(run),
       run.config.channels,
@@ -213,7 +206,10 @@ async function* marSquare(
   const orders = run.draws.orders(rows, tokens);
   const { patches, mask } = givenPatches(rows, level, run.given);
   const session = await run.sessions.step(l, run.guided);
-  for (const { step, steps, decoded, ...all } of decoding(orders, mask, { tokens, iterations: run.iterations[l] })) {
+  for (const { step, steps, decoded, ...all } of decoding(orders, mask, {
+    tokens,
+    iterations: run.settings.iterations[l],
+  })) {
     run.signal?.throwIfAborted();
     const chosen = wanted(run, rows, all.chosen);
     if (chosen.row.length === 0) continue;
@@ -224,7 +220,7 @@ async function* marSquare(
       ...readAndTake(chosen, level, { config: run.config, l, ways: ways(run), count }),
     });
     const strengths = Array.from(decoded, (done) =>
-      l === 0 ? guidanceAt(guidance, run.options.schedule, done / tokens) : guidance,
+      l === 0 ? guidanceAt(guidance, run.settings.schedule, done / tokens) : guidance,
     );
     for (const { strength, part, own } of byStrength(chosen, strengths, { conditions, ways: ways(run) })) {
       const below = patchesAt(rows, part, { grid, patch });
@@ -296,7 +292,7 @@ async function* arSquare(
       position: int32([step], [1]),
     });
     past.add(outputs);
-    const strength = l === 0 ? guidanceAt(guidance, run.options.schedule, (step + 1) / tokens) : guidance;
+    const strength = l === 0 ? guidanceAt(guidance, run.settings.schedule, (step + 1) / tokens) : guidance;
     const drawing = Int32Array.from({ length: count }, (_, i) => i).filter((own) => mask[own * tokens + step] !== 0);
     const { row, place } = wanted(run, rows, { row: drawing, place: drawing.map(() => step) });
     if (row.length > 0) {
@@ -320,8 +316,10 @@ async function* inside(
   guidance: number,
 ): AsyncGenerator<Frame, Float32Array> {
   if (l + 1 < run.levels.length) return yield* square(run, l + 1, rows, { conditions }, guidance);
-  const session = await run.sessions.pixels(run.guided, { probabilities: run.watch !== undefined });
-  const { bytes, values, probabilities } = await drawPixels(run, session, rows, conditions, guidance);
+  const settings = run.drawing.get(l + 1)!;
+  const watched = { probabilities: run.watch !== undefined };
+  const session = await run.sessions.pixels(run.guided, formOf(settings), watched);
+  const { bytes, values, probabilities } = await drawPixels(run, session, { rows, conditions, guidance, settings });
   const { x, y } = rows;
   if (probabilities) run.watch?.({ image: rows.image.map((i) => i + run.given.first), x, y, bytes, probabilities });
   const { imageSize, channels } = run.config;
@@ -337,18 +335,21 @@ async function* inside(
 async function drawPixels(
   run: Run,
   session: Awaited<ReturnType<Sessions["pixels"]>>,
-  rows: Squares,
-  conditions: HostTensor,
-  guidance: number,
+  {
+    rows,
+    conditions,
+    guidance,
+    settings,
+  }: { rows: Squares; conditions: HostTensor; guidance: number; settings: DrawValues },
 ): Promise<{ bytes: Int32Array; values: Float32Array; probabilities?: Float32Array }> {
   const { channels } = run.config;
-  const scalar = (value: number) => float32([value], []);
+  const feed = (value: number | readonly number[]) =>
+    typeof value === "number" ? float32([value], []) : float32([...value], [value.length]);
   const result = await session.run({
     conditions,
     uniforms: float32(run.draws.uniforms(rows, channels), [rows.keys.length, channels]),
-    temperature: scalar(run.options.temperature),
-    guidance: scalar(guidance),
-    filterThreshold: scalar(run.options.filterThreshold),
+    guidance: feed(guidance),
+    ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, feed(value)])),
   });
   const bytes = result.bytes.data as Int32Array;
   const values = new Float32Array(bytes.length);

@@ -3,6 +3,7 @@
 import type { Engine, Session } from "../engine/engine.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { placedLevels } from "../config/model.ts";
+import type { DrawForm } from "../config/sampling.ts";
 import {
   arStepGraph,
   beginGraph,
@@ -17,9 +18,9 @@ import type { SampledModel } from "./sampler.ts";
 export interface Sessions {
   begin(level: number): Promise<Session>;
   step(level: number, guided: boolean): Promise<Session>;
-  guiding(level: number, guided: boolean): Promise<Session>;
+  guiding(level: number, guided: boolean, form: DrawForm): Promise<Session>;
   /** With `probabilities` it also gives what bytes were drawn with. */
-  pixels(guided: boolean, options?: { probabilities?: boolean }): Promise<Session>;
+  pixels(guided: boolean, form: DrawForm, options?: { probabilities?: boolean }): Promise<Session>;
   dispose(): Promise<void>;
 }
 
@@ -35,11 +36,13 @@ export function samplingSessions(engine: Engine, { config, folder, weights }: Sa
     begin: (l) => once(`begin ${l}`, () => beginGraph(config, l)),
     step: (l, guided) =>
       once(`step ${l} ${guided}`, () => (levels[l].kind === "ar" ? arStepGraph : marStepGraph)(config, l, { guided })),
-    guiding: (l, guided) =>
-      once(`guiding ${l} ${guided}`, () => pixelGraph(config, guidingPixels(config, l), { guided })),
-    pixels: (guided, { probabilities = false } = {}) =>
-      once(`pixels ${guided} ${probabilities}`, () =>
-        pixelGraph(config, lastPixels(config), { guided, probabilities }),
+    guiding: (l, guided, form) =>
+      once(`guiding ${l} ${guided} ${inWords(form)}`, () =>
+        pixelGraph(config, guidingPixels(config, l), { guided, form }),
+      ),
+    pixels: (guided, form, { probabilities = false } = {}) =>
+      once(`pixels ${guided} ${inWords(form)} ${probabilities}`, () =>
+        pixelGraph(config, lastPixels(config), { guided, form, probabilities }),
       ),
     async dispose() {
       await Promise.all([...made.values()].map(async (session) => (await session).dispose()));
@@ -47,3 +50,5 @@ export function samplingSessions(engine: Engine, { config, folder, weights }: Sa
     },
   };
 }
+
+const inWords = (form: DrawForm): string => JSON.stringify(Object.entries(form));

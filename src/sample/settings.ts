@@ -1,37 +1,62 @@
 /** What generated images depend on beside class, seed and index, completed from what the model says. */
 
-import { type ModelConfig, placedLevels } from "../config/model.ts";
+import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.ts";
+import {
+  type SamplingFlags,
+  type SamplingName,
+  samplingNames,
+  samplingSetting,
+  type SamplingSettings,
+} from "../config/sampling.ts";
+import type { Spread } from "../config/setting.ts";
 import { UserError } from "../core/errors.ts";
-import type { Schedule } from "./schedule.ts";
 
-export interface SamplingFlags {
-  guidance?: number;
-  schedule?: Schedule;
-  temperature?: number;
-  filterThreshold?: number;
-  iterations?: number[];
+export type { SamplingFlags, SamplingSettings };
+
+/** With the model's own where none was given. A UserError for lists that do not fit the model's levels and channels. */
+export function settingsOf(flags: SamplingFlags, config: ModelConfig): SamplingSettings {
+  const tokens = placedLevels(config).map((level) => level.tokens);
+  const completed = (name: SamplingName): unknown => {
+    const { kind, usual = tokens } = samplingSetting(name);
+    const value = flags[name] ?? config.sampling[name] ?? usual;
+    if (kind === "wholes") checkSteps(name, value as readonly number[], tokens);
+    return kind === "spread" ? fitted(name, value as Spread, config) : value;
+  };
+  return Object.fromEntries(samplingNames.map((name) => [name, completed(name)])) as unknown as SamplingSettings;
 }
 
-export type SamplingSettings = Required<SamplingFlags>;
+function checkSteps(setting: SamplingName, value: readonly number[], tokens: readonly number[]): void {
+  if (value.length === tokens.length) return;
+  throw new UserError({
+    subject: { setting },
+    expected: `${tokens.length} numbers, one for each of the model's levels above the pixels, such as ${tokens.join(",")}`,
+    got: String(value.length),
+  });
+}
 
-/** With the model's own where none was given; `option` is what gave the iterations. */
-export function settingsOf(
-  flags: SamplingFlags,
-  config: ModelConfig,
-  { option = "--iterations" } = {},
-): SamplingSettings {
-  const { sampling } = config;
-  const tokens = placedLevels(config).map((level) => level.tokens);
-  const { iterations = sampling.iterations ?? tokens } = flags;
-  if (iterations.length !== tokens.length)
-    throw new UserError(
-      `${option}: expected ${tokens.length} numbers, one for each of the model's levels above the pixels, such as ${tokens.join(",")}, got ${iterations.length}`,
-    );
-  return {
-    guidance: flags.guidance ?? sampling.guidance,
-    schedule: flags.schedule ?? sampling.schedule,
-    temperature: flags.temperature ?? sampling.temperature,
-    filterThreshold: flags.filterThreshold ?? sampling.filterThreshold,
-    iterations,
-  };
+/** In its shortest form: one number where all are equal. */
+function fitted(setting: SamplingName, value: Spread, config: ModelConfig): Spread {
+  if (typeof value === "number") return value;
+  const levels = drawingLevels(config);
+  if (value.length !== 1 && value.length !== levels.length)
+    throw new UserError({
+      subject: { setting },
+      expected:
+        levels.length === 1
+          ? "one number, for only the pixels of this model draw colours"
+          : `one number or ${levels.length}, one for each of the model's levels that draw colours (${levels.map((l) => l + 1).join(", ")})`,
+      got: String(value.length),
+    });
+  const short = value.map((level) => {
+    if (typeof level === "number") return level;
+    if (level.length !== config.channels)
+      throw new UserError({
+        subject: { setting },
+        expected: `one number or ${config.channels} for a level, one for each of the model's channels`,
+        got: String(level.length),
+      });
+    return level.every((one) => one === level[0]) ? level[0] : level;
+  });
+  const [first] = short;
+  return typeof first === "number" && short.every((one) => one === first) ? first : short;
 }

@@ -1,5 +1,6 @@
 /** Finished images as answers: PNGs with their class, seed and options. Knows no route. */
 
+import { recordedSampling } from "../config/sampling.ts";
 import { imagePng } from "../pictures/grid.ts";
 import type { Order } from "./queue.ts";
 import type { Asked } from "./requests.ts";
@@ -35,7 +36,7 @@ export async function imagesAnswer(
     Class: classOf(index),
     Seed: String(seed),
     Index: String(index),
-    Options: JSON.stringify({ ...settings, device: "cpu" }),
+    Options: JSON.stringify({ ...recordedSampling(settings), device: "cpu" }),
   }));
   return {
     created: Math.floor(Date.now() / 1000),

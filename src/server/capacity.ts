@@ -1,8 +1,9 @@
 /** How many batches are drawn at once and how many images are in each, by the memory that there is. */
 
+import { type DrawForm, drawNames } from "../config/sampling.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
-import { samplingBytes, samplingWithin } from "../sample/memory.ts";
+import { samplingBytes, samplingWithin, sizeOf } from "../sample/memory.ts";
 import { settingsOf, type SamplingSettings } from "../sample/settings.ts";
 import type { ServedModel } from "./models.ts";
 
@@ -28,20 +29,17 @@ const keptMost = 256;
 
 export function capacity(models: readonly ServedModel[], { threads, memory, batch }: Room): Capacity {
   const share = memory / models.length;
-  const sizeOf = ({ folder, config: { sampling } }: ServedModel, settings: Partial<SamplingSettings> = {}) => ({
-    guided: (settings.guidance ?? sampling.guidance) !== 1,
-    weightBytes: [...folder.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0),
-  });
+  const weightBytes = ({ folder }: ServedModel) =>
+    [...folder.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
   let lanes = threads;
   for (const model of models) {
-    const { iterations } = settingsOf({}, model.config);
-    const wanted = { ...sizeOf(model), iterations };
+    const wanted = { ...sizeOf(model.config, settingsOf({}, model.config)), weightBytes: weightBytes(model) };
     const fits = () => samplingBytes(model.config, { ...wanted, batch: lanes, lanes }) <= share;
     while (lanes > 1 && !fits()) lanes--;
     if (!fits()) samplingWithin(model.config, { ...wanted, batch: 1, lanes: 1 }, share); // says what it takes
   }
-  const most = (model: ServedModel, settings: Pick<SamplingSettings, "guidance" | "iterations">): number => {
-    const size = { ...sizeOf(model, settings), iterations: settings.iterations, lanes };
+  const most = (model: ServedModel, settings: SettingsSize): number => {
+    const size = { ...settings, weightBytes: weightBytes(model), lanes };
     const bytes = (images: number) => samplingBytes(model.config, { ...size, batch: images * lanes });
     let images = batch;
     while (images > 1 && bytes(images) > share) images = Math.ceil(images / 2);
@@ -60,17 +58,13 @@ export function capacity(models: readonly ServedModel[], { threads, memory, batc
     lanes,
     threads: Math.floor(threads / lanes),
     batchOf(model, settings) {
-      const bound = bounds
-        .get(model)!
-        .find(
-          ({ from, guided }) =>
-            (guided || settings.guidance === 1) && from.every((least, i) => settings.iterations[i] >= least),
-        );
+      const size = sizeOf(model.config, settings);
+      const bound = bounds.get(model)!.find((one) => isWithin(size, one));
       if (bound) return bound.images;
-      const key = `${model.name} ${settings.guidance !== 1} ${settings.iterations.join()}`;
+      const key = JSON.stringify([model.name, size]);
       const before = known.get(key);
       if (before !== undefined) return before;
-      const found = most(model, settings);
+      const found = most(model, size);
       if (known.size >= keptMost) known.delete(known.keys().next().value!);
       known.set(key, found);
       return found;
@@ -78,25 +72,31 @@ export function capacity(models: readonly ServedModel[], { threads, memory, batc
   };
 }
 
-/** Settings that take no more than others do whose images side by side were counted. */
-interface Bound {
-  /** Fewer iterations take more at once, and so does guidance. */
-  from: readonly number[];
-  guided: boolean;
+type SettingsSize = ReturnType<typeof sizeOf>;
+
+/** Settings whose images side by side were counted. */
+interface Bound extends SettingsSize {
   images: number;
 }
+
+/** Fewer iterations take more at once, and so does guidance and every further input of the networks that draw. */
+const isWithin = ({ guided, forms, iterations }: SettingsSize, bound: Bound): boolean =>
+  (bound.guided || !guided) &&
+  bound.iterations.every((least, i) => iterations[i] >= least) &&
+  forms.every((form, place) => Object.keys(form).every((name) => name in bound.forms[place]));
 
 /** All settings where there is room for the batch whatever they are; else the model's own and more iterations. */
 function boundsOf(
   { config }: ServedModel,
-  { batch, most }: { batch: number; most: (settings: Pick<SamplingSettings, "guidance" | "iterations">) => number },
+  { batch, most }: { batch: number; most: (settings: SettingsSize) => number },
 ): Bound[] {
-  const { guidance, iterations } = settingsOf({}, config);
-  const fewest = iterations.map(() => 1);
+  const own = sizeOf(config, settingsOf({}, config));
+  const everything: DrawForm = Object.fromEntries(drawNames.map((name) => [name, "channels"]));
+  const largest = { guided: true, forms: own.forms.map(() => everything), iterations: own.iterations.map(() => 1) };
   try {
-    if (most({ guidance: 2, iterations: fewest }) === batch) return [{ from: fewest, guided: true, images: batch }];
+    if (most(largest) === batch) return [{ ...largest, images: batch }];
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
   }
-  return [{ from: iterations, guided: guidance !== 1, images: most({ guidance, iterations }) }];
+  return [{ ...own, images: most(own) }];
 }

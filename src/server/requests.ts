@@ -2,13 +2,16 @@
 
 import { randomInt } from "node:crypto";
 import { labelsInTurn, parseClasses } from "../config/classes.ts";
+import { type SamplingName, samplingNames, samplingSetting } from "../config/sampling.ts";
+import { readSetting } from "../config/setting.ts";
 import { UserError } from "../core/errors.ts";
+import { snakeCase } from "../core/names.ts";
 import { settingsOf } from "../sample/settings.ts";
 import type { Capacity } from "./capacity.ts";
 import { knownPictures, type MaskRule } from "./edits.ts";
 import { modelNamed, type ServedModel } from "./models.ts";
 import type { Order } from "./queue.ts";
-import { type GenerationRequest, parsed, type Requests } from "./schemas.ts";
+import { type GenerationRequest, parsed, type Requests, samplingIn } from "./schemas.ts";
 
 /** An order with what its answer tells beside the images. */
 export interface Asked {
@@ -82,17 +85,7 @@ function orderOf(body: GenerationRequest, { models, batchOf, images }: RequestCo
   const count = body.n ?? choices.length;
   if (count > images)
     throw new UserError(`prompt: it names ${count} classes, expected at most the ${images} images of a request, or n`);
-  const settings = settingsOf(
-    {
-      guidance: body.guidance ?? undefined,
-      schedule: body.schedule ?? undefined,
-      temperature: body.temperature ?? undefined,
-      filterThreshold: body.filter_threshold ?? undefined,
-      iterations: body.iterations ?? undefined,
-    },
-    config,
-    { option: "iterations" },
-  );
+  const settings = settingsOf(samplingIn(body), config);
   return {
     model,
     labels: labelsInTurn(choices, count),
@@ -102,16 +95,17 @@ function orderOf(body: GenerationRequest, { models, batchOf, images }: RequestCo
   };
 }
 
-const numeric = new Set(["n", "ring", "partial_images", "seed", "guidance", "temperature", "filter_threshold"]);
+const numeric = new Set(["n", "ring", "partial_images", "seed"]);
 
-/** A form's fields as JSON would have them: numbers, lists (`iterations[]` or "32,16"), files. */
+/** A form's fields as JSON would have them: numbers, lists (`iterations[]` or "32,16"), settings, files. */
 function fieldsOf(form: FormData): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
   for (const key of new Set(form.keys())) {
     const name = key.replace(/\[\d*\]$/, "");
     const all = form.getAll(key);
     const [first] = all;
-    if (name === "iterations") fields[name] = all.flatMap((text) => String(text).split(",")).map(numberOf);
+    const setting = samplingNames.find((one) => snakeCase(one) === name);
+    if (setting) fields[name] = settingIn(setting, all.map(String));
     else if (all.length > 1) throw new UserError(`${name}: expected one, got ${all.length}`);
     else if (typeof first !== "string") fields[name] = first;
     else if (numeric.has(name)) fields[name] = numberOf(first);
@@ -124,3 +118,15 @@ function fieldsOf(form: FormData): Record<string, unknown> {
 /** The text itself where it is no number, so that the schema says what was expected. */
 const numberOf = (text: string): number | string =>
   text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
+
+/** Several texts are the parts of a list. The text itself where it is no value of the setting. */
+function settingIn(name: SamplingName, texts: readonly string[]): unknown {
+  const setting = samplingSetting(name);
+  const listed = setting.kind === "wholes" || setting.kind === "spread";
+  if (!listed && texts.length > 1) throw new UserError(`${name}: expected one, got ${texts.length}`);
+  try {
+    return readSetting(name, setting, texts.join());
+  } catch {
+    return setting.kind === "wholes" ? texts.flatMap((text) => text.split(",")).map(numberOf) : numberOf(texts.join());
+  }
+}

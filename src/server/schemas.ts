@@ -2,7 +2,10 @@
 
 import { z } from "zod";
 import { explain } from "../config/model.ts";
+import { type SamplingFlags, samplingNames, samplingSetting } from "../config/sampling.ts";
+import { schemaOf } from "../config/setting.ts";
 import { UserError } from "../core/errors.ts";
+import { snakeCase } from "../core/names.ts";
 
 export interface Limits {
   /** Images of one request. */
@@ -19,6 +22,28 @@ export interface Limits {
 export const defaultLimits: Limits = { images: 64, queue: 128, body: 8e6, jobs: 100, jobsMs: 600_000 };
 
 const ignored = (name: string) => z.string().nullish().describe(`taken, for OpenAI's clients send it, but ${name}`);
+
+/** The declared settings of sampling, filter_threshold for filterThreshold. */
+const samplingFields = Object.fromEntries(
+  samplingNames.map((name) => {
+    const { help, note } = samplingSetting(name);
+    return [
+      snakeCase(name),
+      schemaOf(samplingSetting(name))
+        .nullish()
+        .describe(note ? `${help}. ${note}` : help),
+    ];
+  }),
+) as Record<never, never>;
+
+/** Those that a request gives. */
+export const samplingIn = (body: object): SamplingFlags =>
+  Object.fromEntries(
+    samplingNames.flatMap((name) => {
+      const value = (body as Record<string, unknown>)[snakeCase(name)];
+      return value === undefined || value === null ? [] : [[name, value]];
+    }),
+  );
 
 const settings = {
   model: z.string().nullish().describe("a name of GET /v1/models; the first of them by default"),
@@ -40,15 +65,7 @@ const settings = {
     .min(0)
     .nullish()
     .describe("image i of a seed is always the same; a random one by default, which the answer tells"),
-  guidance: z.number().min(0).max(1000).nullish().describe("how strongly the class counts; 1: as trained"),
-  schedule: z.enum(["linear", "constant"]).nullish().describe("guidance over the first level's steps"),
-  temperature: z.number().positive().max(1000).nullish().describe("logits are multiplied by it: above 1 sharpens"),
-  filter_threshold: z.number().min(0).max(1).nullish().describe("guidance leaves less likely bytes alone"),
-  iterations: z
-    .array(z.int().min(1).max(65536))
-    .max(64)
-    .nullish()
-    .describe("decoding steps at each level above the pixels; fewer is faster"),
+  ...samplingFields,
 };
 
 const picture = (text: string) => z.file().describe(text).meta({ format: "binary" });

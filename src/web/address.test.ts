@@ -24,7 +24,9 @@ it("reads back what it wrote", () => {
     count: 7,
     seed: 2 ** 53 - 1,
     guidance: 2.5,
+    schedule: "constant",
     temperature: 1.1,
+    filterThreshold: 0.002,
     iterations: [3, 2],
     device: "webgpu",
     selected: 6,
@@ -50,7 +52,12 @@ it.each([
   ["n=2.5", `the link's n should be a whole number from 1 to 36, not "2.5"`],
   ["seed=", `the link's seed should be a whole number from 0 to 9007199254740991, not ""`],
   ["guidance=x", `the link's guidance should be a number from 0 to 10, not "x"`],
-  ["iterations=4", `the link's iterations should be 2 whole numbers such as 16,4, not "4"`],
+  [
+    "iterations=4",
+    `the link's iterations should be 2 numbers, one for each of the model's levels above the pixels, such as 16,4, not "4"`,
+  ],
+  ["schedule=cosine", `the link's schedule should be linear or constant, not "cosine"`],
+  ["filter-threshold=2", `the link's filter-threshold should be a number from 0 to 1, or a list of them, not "2"`],
   ["device=tpu", `the link's device should be webgpu or wasm, not "tpu"`],
   ["from=abc&mask=abc", "the link's picture is cut short; copy the whole link"],
 ])("%s is refused", (text, message) => {

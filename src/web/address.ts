@@ -3,20 +3,26 @@
 import { unzlibSync, zlibSync } from "fflate";
 import { type ClassNames, parseClasses } from "../config/classes.ts";
 import type { ModelConfig } from "../config/model.ts";
-import { placedLevels } from "../config/model.ts";
+import {
+  type SamplingName,
+  samplingNames,
+  type SamplingSetting,
+  samplingSetting,
+  type SamplingSettings,
+} from "../config/sampling.ts";
+import { readSetting, writeSetting } from "../config/setting.ts";
 import { UserError } from "../core/errors.ts";
+import { kebabCase } from "../core/names.ts";
+import { settingsOf } from "../sample/settings.ts";
 import type { DeviceWish } from "./protocol.ts";
 
 /** What the images depend on, and what of them is shown. */
-export interface Settings {
+export interface Settings extends SamplingSettings {
   /** By its name; without, the one that ships with the page. */
   model?: string;
   classes: number[];
   count: number;
   seed: number;
-  guidance: number;
-  temperature: number;
-  iterations: number[];
   device: DeviceWish;
   /** The image that is shown large, and after how many steps; without, after all. */
   selected: number;
@@ -26,20 +32,19 @@ export interface Settings {
 }
 
 export const countMost = 36;
-/** What sliders show, with room for what the model is drawn with by itself. */
-export const limits = ({ sampling }: Pick<ModelConfig, "sampling">) =>
-  ({
-    guidance: [0, Math.max(10, 2 * sampling.guidance)],
-    temperature: [Math.min(0.25, sampling.temperature), Math.max(4, sampling.temperature)],
-  }) as const;
+/** What a slider shows, with room for what the model is drawn with by itself; undefined for a setting without one. */
+export function sliderRange(name: SamplingName, config: ModelConfig): readonly [number, number] | undefined {
+  const { slider, most = Infinity } = samplingSetting(name) as SamplingSetting & { most?: number };
+  if (!slider) return undefined;
+  const own = [settingsOf({}, config)[name]].flat(2).map(Number);
+  return [Math.min(slider[0], ...own), Math.min(most, Math.max(slider[1], ...own.map((value) => 2 * value)))];
+}
 
-export const defaultSettings = ({ sampling, ...config }: ModelConfig): Settings => ({
+export const defaultSettings = (config: ModelConfig): Settings => ({
   classes: [0],
   count: 4,
   seed: 1,
-  guidance: sampling.guidance,
-  temperature: sampling.temperature,
-  iterations: sampling.iterations ?? placedLevels({ sampling, ...config }).map(({ tokens }) => tokens),
+  ...settingsOf({}, config),
   device: "auto",
   selected: 0,
 });
@@ -52,9 +57,10 @@ export function writeAddress(settings: Settings, config: ModelConfig): string {
     ["classes", settings.classes.map((label) => encodeURIComponent(config.classes[label])).join(",")],
     ["n", String(settings.count)],
     ["seed", String(settings.seed)],
-    ["guidance", settings.guidance === usual.guidance ? undefined : String(settings.guidance)],
-    ["temperature", settings.temperature === usual.temperature ? undefined : String(settings.temperature)],
-    ["iterations", `${settings.iterations}` === `${usual.iterations}` ? undefined : settings.iterations.join(",")],
+    ...samplingNames.map((name): [string, string | undefined] => {
+      const [own, models] = [settings, usual].map((from) => writeSetting(samplingSetting(name), from[name] as never));
+      return [kebabCase(name), own === models ? undefined : own];
+    }),
     ["device", settings.device === "auto" ? undefined : settings.device],
     ["image", settings.selected === 0 ? undefined : String(settings.selected + 1)],
     ["step", settings.step === undefined ? undefined : String(settings.step)],
@@ -74,24 +80,18 @@ export function readAddress(text: string, config: ModelConfig): Settings {
       .map((part) => [part.slice(0, part.indexOf("=")), part.slice(part.indexOf("=") + 1)]),
   );
   const usual = defaultSettings(config);
-  const number = (key: string, low: number, high: number, otherwise: number, whole = true): number => {
+  const number = (key: string, least: number, most: number, otherwise: number): number => {
     const found = fields.get(key);
-    if (found === undefined) return otherwise;
-    const value = found.trim() === "" ? Number.NaN : Number(found);
-    if (!(value >= low && value <= high) || (whole && !Number.isSafeInteger(value)))
-      throw new UserError(
-        `the link's ${key} should be a ${whole ? "whole " : ""}number from ${low} to ${high}, not "${found}"`,
-      );
-    return value;
+    return found === undefined
+      ? otherwise
+      : inLink(key, found, () => readSetting(key, { kind: "whole", least, most }, found));
   };
   const count = number("n", 1, countMost, usual.count);
   const settings: Settings = {
     classes: fields.has("classes") ? labelsIn(fields.get("classes")!, config) : usual.classes,
     count,
     seed: number("seed", 0, Number.MAX_SAFE_INTEGER, usual.seed),
-    guidance: number("guidance", ...limits(config).guidance, usual.guidance, false),
-    temperature: number("temperature", ...limits(config).temperature, usual.temperature, false),
-    iterations: fields.has("iterations") ? iterationsIn(fields.get("iterations")!, config) : usual.iterations,
+    ...samplingIn(fields, config),
     device: deviceIn(fields.get("device")),
     selected: number("image", 1, count, 1) - 1,
   };
@@ -108,14 +108,28 @@ const labelsIn = (text: string, config: ClassNames): number[] =>
     .flatMap((name) => parseClasses(decodeURIComponent(name), config, { option: "the link's classes" }))
     .flat();
 
-function iterationsIn(text: string, config: ModelConfig): number[] {
-  const levels = placedLevels(config);
-  const found = text.split(",").map(Number);
-  if (found.length !== levels.length || !found.every((n) => Number.isSafeInteger(n) && n >= 1 && n <= 65536))
-    throw new UserError(
-      `the link's iterations should be ${levels.length} whole numbers such as ${levels.map(({ tokens }) => tokens).join(",")}, not "${text}"`,
-    );
-  return found;
+/** The sampling settings that a link gives, the model's own for the others. */
+function samplingIn(fields: ReadonlyMap<string, string>, config: ModelConfig): SamplingSettings {
+  const given = samplingNames.flatMap((name) => {
+    const [key, setting] = [kebabCase(name), samplingSetting(name)];
+    const text = fields.get(key);
+    if (text === undefined) return [];
+    const [least, most] = sliderRange(name, config) ?? [];
+    const narrowed = least === undefined ? setting : { ...setting, least, most };
+    const read = () => settingsOf({ [name]: readSetting(name, narrowed, text) }, config)[name];
+    return [[name, inLink(key, text, read)]];
+  });
+  return settingsOf(Object.fromEntries(given), config);
+}
+
+/** A mistake in a link's field in the words of one who has a link and no form. */
+function inLink<T>(key: string, text: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`the link's ${key} should be ${error.mistake.expected}, not "${text}"`);
+  }
 }
 
 function deviceIn(text: string | undefined): DeviceWish {

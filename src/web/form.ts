@@ -2,18 +2,16 @@
 
 import { groupedClasses } from "../config/classes.ts";
 import type { ModelConfig } from "../config/model.ts";
-import { placedLevels } from "../config/model.ts";
-import { limits, type Settings } from "./address.ts";
+import type { Settings } from "./address.ts";
 import { byId, make, the } from "./elements.ts";
 import { shipped } from "./models.ts";
 import type { DeviceWish } from "./protocol.ts";
+import { samplingControls } from "./sampling-controls.ts";
 
 export interface Form {
   fill(settings: Settings): void;
   /** Undefined where a field is not as it should be, which the browser then says. */
-  read():
-    | Pick<Settings, "model" | "classes" | "count" | "seed" | "guidance" | "temperature" | "iterations" | "device">
-    | undefined;
+  read(): Omit<Settings, "selected" | "step" | "edit"> | undefined;
 }
 
 export interface FormOptions {
@@ -38,29 +36,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
   );
   const showGroups = classChoice(config, classes);
   byId("classes").addEventListener("change", () => classes[0].setCustomValidity(""));
-  const sliders = (["guidance", "temperature"] as const).map((name) => {
-    const slider = the("input", name);
-    const [least, most] = limits(config)[name];
-    Object.assign(slider, { min: String(least), max: String(most), step: "any" });
-    let value = 0;
-    const set = (to: number) => {
-      value = to;
-      byId(`${name}-value`).textContent = String(to);
-    };
-    slider.addEventListener("input", () => set(Math.round(100 * slider.valueAsNumber) / 100));
-    // What was not moved stays what it was, to the last digit.
-    const fill = (to: number) => {
-      slider.value = String(to);
-      set(to);
-    };
-    return { fill, value: () => value };
-  });
-  const steps = placedLevels(config).map(({ tokens, kind }, l) => {
-    const field = make("input", { type: "number", min: "1", max: String(tokens), required: true });
-    field.disabled = kind === "ar"; // one step for each patch, whatever is asked for
-    byId("iterations").append(make("label", {}, `Level ${l + 1}, of ${tokens} `, field));
-    return field;
-  });
+  const sampling = samplingControls(byId("sampling"), config);
   let order: readonly number[] = []; // in which a link named the classes
   let opened: string | undefined;
   device.addEventListener("change", () => onDevice(device.value as DeviceWish));
@@ -72,8 +48,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
       showGroups({ open: true });
       count.value = String(settings.count);
       seed.value = String(settings.seed);
-      sliders.forEach(({ fill }, i) => fill([settings.guidance, settings.temperature][i]));
-      steps.forEach((field, l) => (field.value = String(Math.min(Number(field.max), settings.iterations[l]))));
+      sampling.fill(settings);
       device.value = settings.device;
       model.value = settings.model ?? shipped.name;
     },
@@ -83,7 +58,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
       classes[0].setCustomValidity(chosen.length > 0 ? "" : "Choose at least one class.");
       const group = classes[0].closest("details");
       if (chosen.length === 0 && group) group.open = true; // so that the browser can point at it
-      const wrong = steps.find((field) => !field.checkValidity());
+      const wrong = byId("sampling").querySelector(":invalid");
       if (wrong) wrong.closest("details")!.open = true; // what is hidden cannot be pointed at
       if (!form.reportValidity()) return undefined;
       return {
@@ -91,9 +66,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
         classes: chosen,
         count: Number(count.value),
         seed: Number(seed.value),
-        guidance: sliders[0].value(),
-        temperature: sliders[1].value(),
-        iterations: steps.map(({ value }) => Number(value)),
+        ...sampling.read(),
         device: device.value as DeviceWish,
       };
     },

@@ -1,6 +1,7 @@
 /** What the page and the worker that runs the model say to each other. */
 
 import type { ModelConfig } from "../config/model.ts";
+import type { SamplingSettings } from "../config/sampling.ts";
 
 /** Where the model should run; `auto` is WebGPU where it agrees with WASM, else WASM. */
 export type DeviceWish = "auto" | "webgpu" | "wasm";
@@ -12,12 +13,9 @@ export interface Device {
   reason: string;
 }
 
-export interface DrawRequest {
+export interface DrawRequest extends SamplingSettings {
   labels: number[];
   seed: number;
-  guidance: number;
-  temperature: number;
-  iterations: number[];
   /** An image [S, S, C] of which the pixels with mask [S, S] 1 are drawn anew, once for each label. */
   edit?: { image: Uint8Array; mask: Uint8Array };
 }

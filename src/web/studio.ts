@@ -1,6 +1,7 @@
 /** The page at work: what was drawn, which moment of it is shown, and what the user does with it. */
 
 import { placedLevels } from "../config/model.ts";
+import { pickSampling } from "../config/sampling.ts";
 import { drawnMask } from "../sample/edit.ts";
 import { type Settings, writeAddress } from "./address.ts";
 import type { Client } from "./client.ts";
@@ -170,10 +171,10 @@ export function createStudio(client: Client, form: Form, model: string): Studio 
       if (edit && !marked) tools.ring = false; // it would grow with every redrawing
       begin({ id, recording, settings, marked: marked ?? edit?.mask ?? new Uint8Array(pixels) });
       enable();
-      const { seed, guidance, temperature, iterations } = settings;
       const labels = Array.from({ length: count }, (_, i) => classes[i % classes.length]);
       say(`Drawing ${plural(count, "image")}…`);
-      const ended = await client.draw(id, { labels, seed, guidance, temperature, iterations, edit }, (steps, done) => {
+      const request = { ...pickSampling(settings), labels, seed: settings.seed, edit };
+      const ended = await client.draw(id, request, (steps, done) => {
         for (const one of steps) addStep(recording, one);
         scrubber.update(recording.steps.length);
         the("progress", "progress").value = done;

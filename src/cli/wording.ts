@@ -1,0 +1,16 @@
+/** Mistakes in the words of the command line: settings are options. */
+
+import { type UserError, worded, type Wording } from "../core/errors.ts";
+import { kebabCase } from "../core/names.ts";
+
+export const optionOf = (setting: string): string => `--${kebabCase(setting)}`;
+
+export const optionWording: Wording = {
+  setting: optionOf,
+  hint: ({ do: text, setting, command }) => {
+    const means = [...(setting ? [optionOf(setting)] : []), ...(command ? [`fractalgen ${command}`] : [])];
+    return means.length > 0 ? `${text} (${means.join(", ")})` : text;
+  },
+};
+
+export const sentenceOf = ({ mistake }: UserError): string => worded(mistake, optionWording);

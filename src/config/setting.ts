@@ -1,0 +1,181 @@
+/**
+ * Kinds of settings: what a value can be, in words, as a schema and as text. One row per kind; the settings themselves
+ * are in sampling.ts and training.ts. Knows no app.
+ */
+
+import { z } from "zod";
+import { didYouMean, UserError } from "../core/errors.ts";
+
+export interface Bounds {
+  least?: number;
+  /** The value has to be larger than this. */
+  above?: number;
+  most?: number;
+}
+
+/** A number for every draw; or a list with one for each level that draws, each a number or one for each channel. */
+export type Spread = number | readonly (number | readonly number[])[];
+
+interface Kinds {
+  number: { value: number; more: Bounds };
+  whole: { value: number; more: Bounds };
+  /** Whole numbers, such as one for each level. */
+  wholes: { value: readonly number[]; more: Bounds };
+  pair: { value: [number, number]; more: Bounds };
+  spread: { value: Spread; more: Bounds };
+  choice: { value: string; more: { choices: readonly [string, ...string[]] } };
+  flag: { value: boolean; more: object };
+}
+
+export type KindName = keyof Kinds;
+export type Kind<K extends KindName = KindName> = { [N in K]: { kind: N } & Kinds[N]["more"] }[K];
+
+/** The type of a setting's value. */
+export type ValueOf<S extends Kind> = S extends { kind: "choice"; choices: readonly (infer C)[] }
+  ? C
+  : S extends { kind: infer N extends KindName }
+    ? Kinds[N]["value"]
+    : never;
+
+interface Row<N extends KindName> {
+  /** What is expected, such as "a number from 0 to 1". */
+  words(kind: Kind<N>): string;
+  schema(kind: Kind<N>): z.ZodType<Kinds[N]["value"]>;
+  /** Undefined for text that is no such value. */
+  read(text: string, kind: Kind<N>): Kinds[N]["value"] | undefined;
+  write(value: Kinds[N]["value"]): string;
+}
+
+/** "from 0 to 1", "above 0 and of at most 1000", with a space before it where there are bounds. */
+export function boundsInWords({ least, above, most }: Bounds): string {
+  if (least !== undefined && most !== undefined) return ` from ${least} to ${most}`;
+  const low = above === undefined ? [] : [`above ${above}`];
+  if (least !== undefined) low.push(`of at least ${least}`);
+  if (most !== undefined) low.push(`of at most ${most}`);
+  return low.length > 0 ? ` ${low.join(" and ")}` : "";
+}
+
+export const within = (value: number, { least = -Infinity, above = -Infinity, most = Infinity }: Bounds): boolean =>
+  Number.isFinite(value) && value >= least && value > above && value <= most;
+
+function bounded<S extends z.ZodNumber>(schema: S, { least, above, most }: Bounds): S {
+  let found = schema;
+  if (least !== undefined) found = found.min(least);
+  if (above !== undefined) found = found.gt(above);
+  if (most !== undefined) found = found.max(most);
+  return found;
+}
+
+const numberIn = (text: string): number => (text.trim() === "" ? Number.NaN : Number(text));
+
+function listIn<T>(text: string, separator: string, of: (part: string) => T | undefined): T[] | undefined {
+  const found = text.split(separator).map(of);
+  return found.includes(undefined) ? undefined : (found as T[]);
+}
+
+const wholeIn = (text: string, bounds: Bounds): number | undefined => {
+  const value = numberIn(text);
+  return Number.isSafeInteger(value) && within(value, bounds) ? value : undefined;
+};
+
+const realIn = (text: string, bounds: Bounds): number | undefined => {
+  const value = numberIn(text);
+  return within(value, bounds) ? value : undefined;
+};
+
+const kinds: { [N in KindName]: Row<N> } = {
+  number: {
+    words: (bounds) => `a number${boundsInWords(bounds)}`,
+    schema: (bounds) => bounded(z.number(), bounds),
+    read: realIn,
+    write: String,
+  },
+  whole: {
+    words: (bounds) => `a whole number${boundsInWords(bounds)}`,
+    schema: (bounds) => bounded(z.int(), bounds),
+    read: wholeIn,
+    write: String,
+  },
+  wholes: {
+    words: (bounds) => `a list of whole numbers${boundsInWords(bounds)}`,
+    schema: (bounds) => z.array(bounded(z.int(), bounds)).max(64),
+    read: (text, bounds) => listIn(text, ",", (part) => wholeIn(part, bounds)),
+    write: (value) => value.join(),
+  },
+  pair: {
+    words: (bounds) => `two numbers${boundsInWords(bounds)}, separated by a comma`,
+    schema: (bounds) => z.tuple([bounded(z.number(), bounds), bounded(z.number(), bounds)]),
+    read(text, bounds) {
+      const found = listIn(text, ",", (part) => realIn(part, bounds));
+      return found?.length === 2 ? [found[0], found[1]] : undefined;
+    },
+    write: (value) => value.join(),
+  },
+  spread: {
+    words: (bounds) => `a number${boundsInWords(bounds)}, or a list of them`,
+    schema(bounds) {
+      const one = bounded(z.number(), bounds);
+      return z.union([
+        one,
+        z
+          .array(z.union([one, z.array(one).min(1).max(4)]))
+          .min(1)
+          .max(64),
+      ]);
+    },
+    read(text, bounds) {
+      const levels = listIn(text, ",", (level) => {
+        const channels = listIn(level, "/", (part) => realIn(part, bounds));
+        return channels?.length === 1 ? channels[0] : channels;
+      });
+      return levels?.length === 1 && typeof levels[0] === "number" ? levels[0] : levels;
+    },
+    write: (value) =>
+      typeof value === "number"
+        ? String(value)
+        : value.map((level) => (typeof level === "number" ? String(level) : level.join("/"))).join(),
+  },
+  choice: {
+    words: ({ choices }) => choices.join(" or "),
+    schema: ({ choices }) => z.enum(choices),
+    read: (text, { choices }) => choices.find((choice) => choice === text),
+    write: (value) => value,
+  },
+  flag: {
+    words: () => "true or false",
+    schema: () => z.boolean(),
+    read: (text) => ({ true: true, false: false })[text],
+    write: String,
+  },
+};
+
+/** The rows are typed one by one; this is the one place that forgets which. */
+const rowOf = (kind: Kind) =>
+  kinds[kind.kind] as unknown as {
+    words(kind: Kind): string;
+    schema(kind: Kind): z.ZodType;
+    read(text: string, kind: Kind): unknown;
+    write(value: unknown): string;
+  };
+
+export const expectation = (kind: Kind): string => rowOf(kind).words(kind);
+
+export const schemaOf = <S extends Kind>(kind: S): z.ZodType<ValueOf<S>> =>
+  rowOf(kind).schema(kind) as z.ZodType<ValueOf<S>>;
+
+/** The value that a text stands for; a UserError that says what was expected. */
+export function readSetting<S extends Kind>(name: string, kind: S, text: string): ValueOf<S> {
+  const value = rowOf(kind).read(text, kind);
+  if (value !== undefined) return value as ValueOf<S>;
+  const near = kind.kind === "choice" ? didYouMean(text, kind.choices) : "";
+  const listed = kind.kind === "wholes" || kind.kind === "spread";
+  const wrong = (listed && text.split(/[,/]/).find((part) => rowOf(kind).read(part, kind) === undefined)) || text;
+  throw new UserError({
+    subject: { setting: name },
+    expected: expectation(kind),
+    got: `${wrong === "" ? "an empty text" : JSON.stringify(wrong)}${near}`,
+  });
+}
+
+/** A value as text from which `readSetting` gets it back. */
+export const writeSetting = <S extends Kind>(kind: S, value: ValueOf<S>): string => rowOf(kind).write(value);
