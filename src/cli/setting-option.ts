@@ -9,9 +9,12 @@ const symbols: Record<KindName, string> = {
   number: "x",
   whole: "n",
   wholes: "list",
+  numbers: "list",
+  factors: "list",
   pair: "list",
   spread: "x",
   choice: "name",
+  several: "names",
   flag: "",
 };
 

@@ -5,9 +5,11 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type TrainingName, trainingNames, trainingSetting } from "../config/training.ts";
 import { openDataset } from "../data/open.ts";
 import { saveCheckpoint } from "../train/checkpoint.ts";
 import { trainingBytes } from "../train/memory.ts";
+import { commandLine } from "./program.ts";
 import { beginning, checkSame, type Prepared, settle, type TrainFlags } from "./train-settings.ts";
 
 let dir = "";
@@ -55,6 +57,32 @@ async function prepare(given: Partial<TrainFlags>): Promise<Prepared> {
   const opened = await openDataset(begun.data.source, { ...begun.data, cache: flags.cache });
   return settle(begun, begun.resumed ? checkSame(begun, opened) : opened, flags);
 }
+
+/** A value that no preset has. */
+function unusual(name: TrainingName): unknown {
+  const setting = trainingSetting(name);
+  if (setting.kind === "choice") return setting.choices.at(-1);
+  if (setting.kind === "several") return [setting.choices[1]];
+  if (setting.kind === "flag") return true;
+  if (setting.kind === "factors") return { blocks: 0.5, codebooks: 2, embeddings: 3 };
+  if (setting.kind === "pair") return [0.11, 0.22];
+  if (setting.kind === "numbers") return [0.5, 0.25];
+  return setting.kind === "whole" ? 3 : 0.37;
+}
+
+describe("every declared training setting", () => {
+  it("is an option of train or of all commands that run graphs", async () => {
+    const [train] = (await commandLine("train")).commands;
+    expect(train.options.map((option) => option.attributeName())).toEqual(expect.arrayContaining([...trainingNames]));
+  });
+
+  it("reaches the run, as an option and in a configuration file", async () => {
+    const given = Object.fromEntries(trainingNames.map((name) => [name, name === "threads" ? 1 : unusual(name)]));
+    expect((await prepare(given)).training).toEqual(given);
+    const { threads: _, ...training } = given;
+    expect((await prepare({ config: config("all.json", { training }) })).training).toMatchObject(training);
+  });
+});
 
 describe("levels of one's own", () => {
   it("may be any number, with the preset's way of sampling but iterations for these levels", async () => {

@@ -6,7 +6,13 @@ import { z } from "zod";
 import { explain, type ModelConfig, parseModelConfig, placedLevels } from "../config/model.ts";
 import { emojiPresetFor, type Kind, type Preset, presetFor, type Size, usualIterations } from "../config/presets.ts";
 import type { RecipeName } from "../config/recipes.ts";
-import { parseTrainingConfig, scaledLearningRate, type TrainingConfig } from "../config/training.ts";
+import {
+  parseTrainingConfig,
+  scaledLearningRate,
+  type TrainingConfig,
+  trainingNames,
+  trainingSetting,
+} from "../config/training.ts";
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -220,44 +226,13 @@ function presetOf(flags: TrainFlags, imageSize: number, { channels = 3, train }:
     : presetFor(choice, { imageSize, channels, images: train?.count });
 }
 
-const settingNames = [
-  "steps",
-  "batch",
-  "microBatch",
-  "checkpointing",
-  "threads",
-  "learningRate",
-  "minLearningRate",
-  "warmup",
-  "schedule",
-  "decayShare",
-  "optimizer",
-  "innerShare",
-  "weightDecay",
-  "clip",
-  "ema",
-  "labelDrop",
-  "maskRate",
-  "maskRateDeviation",
-  "attentionDropout",
-  "projectionDropout",
-  "balance",
-  "seed",
-  "evaluateSteps",
-  "evaluateImages",
-  "kidSteps",
-  "kidImages",
-  "checkpointSeconds",
-  "saveSteps",
-] as const satisfies readonly (keyof TrainingConfig)[];
-
 /** The settings that the options give; those that depend on the batch or the data worked out. */
 function settingsGiven(
   flags: TrainFlags,
   { batch, images }: { batch: number; images: number },
 ): Partial<TrainingConfig> {
   const found: Partial<TrainingConfig> = Object.fromEntries(
-    settingNames.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])),
+    trainingNames.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])),
   );
   if (flags.flip || flags.augment !== undefined)
     found.augment = [...new Set([...(flags.augment ?? []), ...(flags.flip ? (["flip"] as const) : [])])];
@@ -329,12 +304,13 @@ function within(
 
 /** A resumed run keeps its settings but for what does not change the steps already taken. */
 function continued({ model, training, state }: Resumed, changes: Partial<TrainingConfig>) {
-  const fixed = { seed: "--seed", batch: "--batch", ema: "--ema", optimizer: "--optimizer" } as const;
-  for (const name of Object.keys(fixed) as (keyof typeof fixed)[])
-    if (changes[name] !== undefined && changes[name] !== training[name])
-      throw new UserError(
-        `${fixed[name]}: the run was started with ${training[name]} and cannot go on with ${changes[name]}; leave it out, or start anew with another --out`,
-      );
+  for (const name of trainingNames.filter((one) => trainingSetting(one).fixed))
+    if (changes[name] !== undefined && String(changes[name]) !== String(training[name]))
+      throw new UserError({
+        subject: { setting: name },
+        problem: `the run was started with ${training[name]} and cannot go on with ${changes[name]}`,
+        hint: ["leave it out", { do: "start a new run in another folder", setting: "out" }],
+      });
   return { model, training: parseTrainingConfig({ ...training, ...changes }, "the options"), state };
 }
 

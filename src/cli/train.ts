@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
-import { augmentations, type TrainingConfig } from "../config/training.ts";
+import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
 import { makeFolder } from "../files/atomic.ts";
@@ -14,21 +14,20 @@ import { defaultCache } from "./cache.ts";
 import { setsOption } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { interruptible } from "./interrupt.ts";
+import { settingOption } from "./setting-option.ts";
 import { duration, progressOn } from "./progress.ts";
 import { beginning, checkSame, type Prepared, settle, type TrainFlags } from "./train-settings.ts";
 import { type OnlineQuality, openOnlineQuality } from "./train-quality.ts";
 import { reporter } from "./train-report.ts";
 import { openRun, type Run } from "./train-run.ts";
-import { bytes, filled, number, numbers, oneOf, seeds, ways, whole } from "./values.ts";
+import { bytes, filled, number, oneOf, whole } from "./values.ts";
 
-const schedules = ["cosine", "constant", "wsd"] as const satisfies readonly TrainingConfig["schedule"][];
-const optimizers = ["adamw", "muon"] as const satisfies readonly TrainingConfig["optimizer"][];
 const kinds = ["mar", "ar"] as const;
 
 export function addTrain(program: Command): void {
   const choice = <const T extends string>(flags: string, description: string, choices: readonly T[]) =>
     new Option(flags, description).choices(choices).argParser(oneOf(choices));
-  program
+  const command = program
     .command("train")
     .summary("train a model on your images")
     .description(
@@ -54,49 +53,16 @@ export function addTrain(program: Command): void {
     .addOption(choice("--recipe <name>", "default, or published: the published trainer's settings", recipeNames))
     .option("--config <file>", 'JSON with "model" and "training", each as far as it differs from the preset', filled)
     .option("--red-weight <x>", "weight of the first channel in the loss", number({ above: 0 }))
-    .optionsGroup("Settings (default: the preset's, or the resumed run's):")
-    .option("--steps <n>", "optimiser steps", whole({ least: 1 }))
-    .option("--epochs <x>", "the same in passes over the training images", number({ above: 0 }))
-    .option("--batch <n>", "images per step, however many run at once", whole({ least: 1, most: 65536 }))
-    .option("--lr, --learning-rate <x>", "peak learning rate", number({ above: 0 }))
-    .option("--blr <x>", "the same for a batch of 256, scaled to the batch", number({ above: 0 }))
-    .option("--min-lr, --min-learning-rate <x>", "where the cosine ends", number({ least: 0 }))
-    .option("--warmup <n>", "steps of linear warm-up", whole({ least: 0 }))
-    .addOption(choice("--schedule <name>", "learning rate after the warm-up", schedules))
-    .option("--decay-share <x>", "share of the steps in which wsd decays", number({ least: 0, most: 1 }))
-    .addOption(choice("--optimizer <name>", "adamw, or muon for the matrices inside blocks", optimizers))
-    .option(
-      "--inner-share <list>",
-      "share of the patches that each level hands down in training, such as 0.5 or 0.5,0.25",
-      numbers({ above: 0, most: 1 }),
-    )
-    .option("--weight-decay <x>", "weight decay", number({ least: 0 }))
-    .option("--clip <x>", "norm that gradients are clipped to", number({ above: 0 }))
-    .option("--ema <x>", "decay of the moving average of the weights, 0 for none", number({ least: 0, most: 0.999999 }))
-    .option("--label-drop <p>", "share of labels dropped to the null class", number({ least: 0, most: 1 }))
-    .option("--mask-rate <x>", "mean share of masked patches", number({ least: 0, most: 1 }))
-    .option("--mask-rate-deviation <x>", "its deviation", number({ above: 0, most: 10 }))
-    .option("--attention-dropout <p>", "dropout on attention", number({ least: 0, most: 0.99 }))
-    .option("--projection-dropout <p>", "dropout on projections", number({ least: 0, most: 0.99 }))
-    .option("--balance <x>", "0: images alike, 1: classes alike", number({ least: 0, most: 1 }))
-    .option("--augment <names>", `vary the images: ${augmentations.join(", ")}, comma-separated, or all, or none`, ways)
+    .optionsGroup("Settings (default: the preset's, or the resumed run's):");
+  addSettings(command, "recipe")
+    .option("--epochs <x>", "steps in passes over the training images", number({ above: 0 }))
     .option("--flip", "the same as --augment flip")
-    .option("--seed <n>", "of weights, order and draws", seeds)
-    .optionsGroup("When:")
-    .option("--checkpoint-seconds <s>", "between checkpoints, each with a grid of samples", number({ least: 0.1 }))
-    .option("--save-steps <n>", "between checkpoints that are kept, as step-000500/; 0 for none", whole({ least: 0 }))
-    .option("--evaluate-steps <n>", "between held-out likelihoods", whole({ least: 1 }))
-    .option("--evaluate-images <n>", "held-out images these take; the last one takes all", whole({ least: 1 }))
-    .option("--kid-steps <n>", "between KIDs of samples; 0 for none (the default)", whole({ least: 0 }))
-    .option("--kid-images <n>", "images drawn for one (default: 256)", whole({ least: 2, most: 100_000 }))
+    .option("--blr <x>", "learning rate for a batch of 256, scaled to the batch", number({ above: 0 }))
+    .optionsGroup("When:");
+  addSettings(command, "when")
     .option("--features <name|dir>", "what KID is measured with, as for evaluate quality", filled)
-    .optionsGroup("How it runs:")
-    .option(
-      "--micro-batch <n>",
-      "images at once in each thread, gradients accumulate; no result depends on it",
-      whole({ least: 1, most: 65536 }),
-    )
-    .option("--checkpointing", "compute again what gradients need instead of keeping it: less memory, same result")
+    .optionsGroup("How it runs:");
+  addSettings(command, "running")
     .option("--memory <size>", "such as 3GB: picks these two (default: half of what is free)", bytes)
     .option("--cache <dir>", "where decoded data sets are kept", filled, defaultCache())
     .option("--no-samples", "no sample grids")
@@ -109,6 +75,15 @@ export function addTrain(program: Command): void {
       "\nExamples:\n  fractalgen train --data photos/ --out runs/photos --image-size 32\n  fractalgen train --data emoji --out runs/emoji\n  fractalgen train --resume runs/photos\n  fractalgen sample --model runs/photos",
     )
     .action(runTraining);
+}
+
+/** The declared settings of a group. */
+function addSettings(command: Command, group: TrainingGroup): Command {
+  for (const name of trainingNames) {
+    const setting = trainingSetting(name);
+    if (setting.group === group) command.addOption(settingOption(name, setting, setting));
+  }
+  return command;
 }
 
 async function runTraining(flags: TrainFlags): Promise<void> {

@@ -1,7 +1,6 @@
 /** Parsers of option values: what was expected and what came, for a sentence that the option's name begins. */
 
 import { InvalidArgumentError } from "commander";
-import { type Augmentation, augmentations } from "../config/training.ts";
 import { type Bounds, boundsInWords, type Kind, readSetting, type ValueOf, within } from "../config/setting.ts";
 import { didYouMean, UserError, worded } from "../core/errors.ts";
 import { optionWording } from "./wording.ts";
@@ -33,25 +32,6 @@ export const wholes =
   (range: Bounds = {}) =>
   (text: string): number[] =>
     text.split(",").map((part) => whole(range)(part));
-
-/** "0.5,0.25" as [0.5, 0.25]. */
-export const numbers =
-  (range: Bounds = {}) =>
-  (text: string): number[] =>
-    text.split(",").map((part) => number(range)(part));
-
-/** "shift,flip" as ways to augment; "all" and "none" as well. */
-export function ways(text: string): Augmentation[] {
-  const names = text.split(",").map((name) => name.trim());
-  if (names.length === 1 && names[0] === "none") return [];
-  if (names.length === 1 && names[0] === "all") return [...augmentations];
-  const wrong = names.find((name) => !(augmentations as readonly string[]).includes(name));
-  if (wrong !== undefined)
-    throw new InvalidArgumentError(
-      `expected ${augmentations.join(", ")}, comma-separated, or all, or none, got ${quoted(wrong)}${didYouMean(wrong, [...augmentations, "all", "none"])}`,
-    );
-  return augmentations.filter((name) => names.includes(name));
-}
 
 /** A declared setting; the option's name is commander's to say. */
 export const settingParser =

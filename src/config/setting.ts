@@ -21,9 +21,15 @@ interface Kinds {
   whole: { value: number; more: Bounds };
   /** Whole numbers, such as one for each level. */
   wholes: { value: readonly number[]; more: Bounds };
+  /** Numbers, such as one for each level; none is a list too. */
+  numbers: { value: readonly number[]; more: Bounds };
+  /** A number for each of some names, 1 where it is left out. */
+  factors: { value: Readonly<Record<string, number>>; more: Bounds & { names: readonly string[] } };
   pair: { value: [number, number]; more: Bounds };
   spread: { value: Spread; more: Bounds };
   choice: { value: string; more: { choices: readonly [string, ...string[]] } };
+  /** Some of a few names. */
+  several: { value: readonly string[]; more: { choices: readonly [string, ...string[]] } };
   flag: { value: boolean; more: object };
 }
 
@@ -33,9 +39,13 @@ export type Kind<K extends KindName = KindName> = { [N in K]: { kind: N } & Kind
 /** The type of a setting's value. */
 export type ValueOf<S extends Kind> = S extends { kind: "choice"; choices: readonly (infer C)[] }
   ? C
-  : S extends { kind: infer N extends KindName }
-    ? Kinds[N]["value"]
-    : never;
+  : S extends { kind: "factors"; names: readonly (infer C extends string)[] }
+    ? Readonly<Record<C, number>>
+    : S extends { kind: "several"; choices: readonly (infer C)[] }
+      ? readonly C[]
+      : S extends { kind: infer N extends KindName }
+        ? Kinds[N]["value"]
+        : never;
 
 interface Row<N extends KindName> {
   /** What is expected, such as "a number from 0 to 1". */
@@ -102,6 +112,31 @@ const kinds: { [N in KindName]: Row<N> } = {
     read: (text, bounds) => listIn(text, ",", (part) => wholeIn(part, bounds)),
     write: (value) => value.join(),
   },
+  numbers: {
+    words: (bounds) => `a list of numbers${boundsInWords(bounds)}`,
+    schema: (bounds) => z.array(bounded(z.number(), bounds)).max(64),
+    read: (text, bounds) => listIn(text, ",", (part) => realIn(part, bounds)),
+    write: (value) => value.join(),
+  },
+  factors: {
+    words: ({ names, ...bounds }) => `${names.join(", ")} as in ${names[0]}=2, each a number${boundsInWords(bounds)}`,
+    schema: ({ names, ...bounds }) =>
+      z.strictObject(Object.fromEntries(names.map((name) => [name, bounded(z.number(), bounds).default(1)]))),
+    read(text, { names, ...bounds }) {
+      const given = listIn(text, ",", (part) => {
+        const [name, value, ...more] = part.split("=");
+        const number = realIn(value ?? "", bounds);
+        return names.includes(name) && number !== undefined && more.length === 0
+          ? ([name, number] as const)
+          : undefined;
+      });
+      return given && { ...Object.fromEntries(names.map((name) => [name, 1])), ...Object.fromEntries(given) };
+    },
+    write: (value) =>
+      Object.entries(value)
+        .map(([name, factor]) => `${name}=${factor}`)
+        .join(),
+  },
   pair: {
     words: (bounds) => `two numbers${boundsInWords(bounds)}, separated by a comma`,
     schema: (bounds) => z.tuple([bounded(z.number(), bounds), bounded(z.number(), bounds)]),
@@ -141,6 +176,17 @@ const kinds: { [N in KindName]: Row<N> } = {
     read: (text, { choices }) => choices.find((choice) => choice === text),
     write: (value) => value,
   },
+  several: {
+    words: ({ choices }) => `${choices.join(", ")}, comma-separated, or all, or none`,
+    schema: ({ choices }) => z.array(z.enum(choices)),
+    read(text, { choices }) {
+      if (text === "none") return [];
+      if (text === "all") return [...choices];
+      const names = text.split(",").map((name) => name.trim());
+      return names.every((name) => choices.includes(name)) ? choices.filter((name) => names.includes(name)) : undefined;
+    },
+    write: (value) => (value.length === 0 ? "none" : value.join()),
+  },
   flag: {
     words: () => "true or false",
     schema: () => z.boolean(),
@@ -167,9 +213,14 @@ export const schemaOf = <S extends Kind>(kind: S): z.ZodType<ValueOf<S>> =>
 export function readSetting<S extends Kind>(name: string, kind: S, text: string): ValueOf<S> {
   const value = rowOf(kind).read(text, kind);
   if (value !== undefined) return value as ValueOf<S>;
-  const near = kind.kind === "choice" ? didYouMean(text, kind.choices) : "";
-  const listed = kind.kind === "wholes" || kind.kind === "spread";
+  const listed = !["pair", "choice"].includes(kind.kind);
   const wrong = (listed && text.split(/[,/]/).find((part) => rowOf(kind).read(part, kind) === undefined)) || text;
+  const near =
+    kind.kind === "choice"
+      ? didYouMean(wrong, kind.choices)
+      : kind.kind === "several"
+        ? didYouMean(wrong, [...kind.choices, "all", "none"])
+        : "";
   throw new UserError({
     subject: { setting: name },
     expected: expectation(kind),

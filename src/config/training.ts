@@ -1,89 +1,236 @@
-/** How a model is trained: the published trainer's settings, with steps for epochs. */
+/** How a model is trained: the published trainer's settings, with steps for epochs, each said once. */
 
 import { z } from "zod";
 import { UserError } from "../core/errors.ts";
 import { explain } from "./model.ts";
+import { type Kind, schemaOf, type ValueOf } from "./setting.ts";
 
 /** Ways to vary images from step to step: by a pixel, left and right, in colour. */
 export const augmentations = ["shift", "flip", "hue"] as const;
 export type Augmentation = (typeof augmentations)[number];
 
-const rate = z.number().min(0).max(1);
+export type TrainingSetting = Kind & {
+  /** What it is or does, as the end of a sentence. */
+  help: string;
+  usual?: unknown;
+  /** Where its option stands; without, it is an option of every command that runs graphs. */
+  group?: TrainingGroup;
+  /** A shorter name of the option. */
+  alias?: string;
+  /** A resumed run cannot change it: steps already taken, or the state that they left, depend on it. */
+  fixed?: true;
+};
 
-const schema = z.strictObject({
-  steps: z.int().min(1).default(4000),
-  /** Images per step: the published batch per GPU times GPUs times accumulated steps. */
-  batch: z.int().min(1).default(32),
-  /** Images per run of the graph, whose gradients are accumulated; the result does not depend on it. */
-  microBatch: z.int().min(1).default(8),
-  /** Compute what the gradients need a second time instead of keeping it; the result does not depend on it. */
-  checkpointing: z.boolean().default(false),
+export const trainingGroups = ["recipe", "when", "running"] as const;
+export type TrainingGroup = (typeof trainingGroups)[number];
+
+const share = { kind: "number", least: 0, most: 1 } as const;
+const dropout = { kind: "number", least: 0, most: 0.99 } as const;
+
+/** From a row follow the configuration's key, the option of `train` and what `--resume` may change. */
+export const trainingSettings = {
+  steps: { kind: "whole", least: 1, usual: 4000, group: "recipe", help: "optimiser steps" },
+  batch: {
+    kind: "whole",
+    least: 1,
+    most: 65536,
+    usual: 32,
+    fixed: true,
+    group: "recipe",
+    help: "images per step, however many run at once",
+  },
+  learningRate: {
+    kind: "number",
+    above: 0,
+    usual: 1e-3,
+    alias: "lr",
+    group: "recipe",
+    help: "peak learning rate",
+  },
+  minLearningRate: {
+    kind: "number",
+    least: 0,
+    usual: 0,
+    alias: "min-lr",
+    group: "recipe",
+    help: "where the schedule ends",
+  },
+  warmup: { kind: "whole", least: 0, usual: 200, group: "recipe", help: "steps of linear warm-up" },
+  schedule: {
+    kind: "choice",
+    choices: ["cosine", "constant", "wsd"],
+    usual: "cosine",
+    group: "recipe",
+    help: "learning rate after the warm-up; wsd: constant, then a linear decay, so that a run can be prolonged",
+  },
+  decayShare: { ...share, usual: 0.3, group: "recipe", help: "share of the steps in which wsd decays" },
+  optimizer: {
+    kind: "choice",
+    choices: ["adamw", "muon"],
+    usual: "adamw",
+    fixed: true,
+    group: "recipe",
+    help: "muon: orthogonalised momentum for the matrices inside blocks, AdamW for the rest",
+  },
+  muonMomentum: { kind: "number", least: 0, most: 0.9999, usual: 0.95, group: "recipe", help: "of Muon" },
+  /** Matrices inside blocks; the byte codebooks of the pixel level; embeddings of classes, patches and positions. */
+  rates: {
+    kind: "factors",
+    names: ["blocks", "codebooks", "embeddings"],
+    least: 0,
+    usual: {},
+    group: "recipe",
+    help: "multiples of the learning rate for groups of parameters, such as codebooks=0.5,embeddings=2",
+  },
+  codebookStart: {
+    kind: "choice",
+    choices: ["normal", "cosine"],
+    usual: "normal",
+    fixed: true,
+    group: "recipe",
+    help: "how byte codebooks start: random rows as published, or cosines, in which neighbouring values are alike",
+  },
+  residualStart: {
+    kind: "choice",
+    choices: ["xavier", "zero"],
+    usual: "xavier",
+    fixed: true,
+    group: "recipe",
+    help: "how the last matrix of each residual branch starts",
+  },
+  innerShare: {
+    kind: "numbers",
+    above: 0,
+    most: 1,
+    usual: [],
+    group: "recipe",
+    help: "share of the predicted patches that go down from each level, from the first on (default: all)",
+  },
+  weightDecay: { kind: "number", least: 0, usual: 0.05, group: "recipe", help: "decoupled weight decay" },
+  betas: { kind: "pair", least: 0, most: 1, usual: [0.9, 0.95], group: "recipe", help: "of AdamW's two averages" },
+  eps: { kind: "number", above: 0, usual: 1e-8, group: "recipe", help: "of AdamW" },
+  clip: { kind: "number", above: 0, usual: 3, group: "recipe", help: "norm that gradients are clipped to" },
+  ema: {
+    kind: "number",
+    least: 0,
+    most: 0.999999,
+    usual: 0.999,
+    fixed: true,
+    group: "recipe",
+    help: "decay of the moving average of the weights, 0 for none",
+  },
+  labelDrop: { ...share, usual: 0.1, group: "recipe", help: "share of labels dropped to the null class" },
+  /** A normal distribution cut to [0, 1], drawn for each square. */
+  maskRate: { ...share, usual: 1, group: "recipe", help: "mean share of a MAR level's patches that are masked" },
+  maskRateDeviation: {
+    kind: "number",
+    above: 0,
+    most: 10,
+    usual: 0.25,
+    group: "recipe",
+    help: "standard deviation of that share",
+  },
+  attentionDropout: { ...dropout, usual: 0, group: "recipe", help: "dropout on attention" },
+  projectionDropout: { ...dropout, usual: 0, group: "recipe", help: "dropout on projections" },
+  /** Between: classes by their size to the power 1 - balance. */
+  balance: { ...share, usual: 0, group: "recipe", help: "0: images alike, 1: classes alike" },
+  augment: {
+    kind: "several",
+    choices: augmentations,
+    usual: [],
+    group: "recipe",
+    help: "vary the images, where a class allows it, by shift, flip or hue, comma-separated, or all, or none",
+  },
+  seed: {
+    kind: "whole",
+    least: 0,
+    most: Number.MAX_SAFE_INTEGER,
+    usual: 0,
+    fixed: true,
+    group: "recipe",
+    help: "of weights, order and draws",
+  },
+  checkpointSeconds: {
+    kind: "number",
+    above: 0,
+    usual: 300,
+    group: "when",
+    help: "seconds between checkpoints, each with a grid of samples",
+  },
+  saveSteps: {
+    kind: "whole",
+    least: 0,
+    usual: 0,
+    group: "when",
+    help: "keep a checkpoint every n steps, as step-000500/; 0 for none",
+  },
+  evaluateSteps: { kind: "whole", least: 1, usual: 200, group: "when", help: "steps between held-out likelihoods" },
+  evaluateImages: {
+    kind: "whole",
+    least: 1,
+    usual: 256,
+    group: "when",
+    help: "held-out images that these take, evenly spaced; the last one takes all",
+  },
+  kidSteps: {
+    kind: "whole",
+    least: 0,
+    usual: 0,
+    group: "when",
+    help: "steps between KIDs of samples, each with a checkpoint; 0 for none (the default)",
+  },
+  kidImages: {
+    kind: "whole",
+    least: 2,
+    most: 100_000,
+    usual: 256,
+    group: "when",
+    help: "images drawn for one KID (default: 256)",
+  },
+  microBatch: {
+    kind: "whole",
+    least: 1,
+    most: 65536,
+    usual: 8,
+    group: "running",
+    help: "images at once in each thread; gradients accumulate, and no result depends on it",
+  },
+  checkpointing: {
+    kind: "flag",
+    usual: false,
+    group: "running",
+    help: "compute what gradients need a second time instead of keeping it: less memory, same result",
+  },
   /** Threads that share a batch: the last bits of a step depend on how many. */
-  threads: z.int().min(1).optional(),
-  learningRate: z.number().positive().default(1e-3),
-  minLearningRate: z.number().min(0).default(0),
-  warmup: z.int().min(0).default(200),
-  /** After the warm-up: half a cosine; constant; or constant and then a linear decay over the last `decayShare`. */
-  schedule: z.enum(["cosine", "constant", "wsd"]).default("cosine"),
-  decayShare: rate.default(0.3),
-  /** muon: the matrices inside blocks take orthogonalised momentum (train/muon.ts), everything else AdamW. */
-  optimizer: z.enum(["adamw", "muon"]).default("adamw"),
-  muonMomentum: z.number().min(0).max(0.9999).default(0.95),
-  /** Learning rates of groups of parameters, as multiples of `learningRate`. */
-  rates: z
-    .strictObject({
-      /** Matrices inside blocks. */
-      blocks: z.number().min(0).default(1),
-      /** The byte codebooks of the pixel level. */
-      codebooks: z.number().min(0).default(1),
-      /** Embeddings of classes, patches, conditions and positions. */
-      embeddings: z.number().min(0).default(1),
-    })
-    .prefault({}),
-  /** How the byte codebooks start: random rows as published, or cosines, which make neighbouring values alike. */
-  codebookStart: z.enum(["normal", "cosine"]).default("normal"),
-  /** How the last matrix of each residual branch starts: as published (xavier), or at zero. */
-  residualStart: z.enum(["xavier", "zero"]).default("xavier"),
-  /** Share of the predicted patches that go down from each level, from the first on; levels not listed hand on all. */
-  innerShare: z.array(z.number().positive().max(1)).default([]),
-  weightDecay: z.number().min(0).default(0.05),
-  betas: z.tuple([rate, rate]).default([0.9, 0.95]),
-  eps: z.number().positive().default(1e-8),
-  /** The norm that gradients are clipped to. */
-  clip: z.number().positive().default(3),
-  labelDrop: rate.default(0.1),
-  /** Share of a MAR level's patches that are masked: a normal distribution cut to [0, 1], drawn for each square. */
-  maskRate: rate.default(1),
-  maskRateDeviation: z.number().positive().max(10).default(0.25),
-  attentionDropout: z.number().min(0).max(0.99).default(0),
-  projectionDropout: z.number().min(0).max(0.99).default(0),
-  /** Decay of the moving average of the weights; 0 for none. */
-  ema: z.number().min(0).max(0.999999).default(0.999),
-  /** How images are varied, where a class allows it. */
-  augment: z.array(z.enum(augmentations)).default([]),
-  /** 0: every image alike; 1: every class alike; between: classes by their size to the power 1 - balance. */
-  balance: rate.default(0),
-  seed: z.int().min(0).default(0),
-  /** Seconds between checkpoints. */
-  checkpointSeconds: z.number().positive().default(300),
-  /** Steps between checkpoints that are kept; 0 for none. */
-  saveSteps: z.int().min(0).default(0),
-  /** Steps between held-out likelihoods. */
-  evaluateSteps: z.int().min(1).default(200),
-  /** The most held-out images that these take, evenly spaced; the last one takes all. */
-  evaluateImages: z.int().min(1).default(256),
-  /** Steps between KIDs of samples, each with a checkpoint; 0 for none. */
-  kidSteps: z.int().min(0).default(0),
-  /** Images that are drawn for one. */
-  kidImages: z.int().min(2).max(100_000).default(256),
-});
+  threads: { kind: "whole", least: 1, most: 1024, help: "processor threads" },
+} as const satisfies Record<string, TrainingSetting>;
 
-export type TrainingConfig = z.infer<typeof schema>;
+type Table = typeof trainingSettings;
+export type TrainingName = keyof Table;
+type Defaulted = { [N in TrainingName]: Table[N] extends { usual: unknown } ? N : never }[TrainingName];
+
+export type TrainingConfig = { [N in Defaulted]: ValueOf<Table[N]> } & {
+  [N in Exclude<TrainingName, Defaulted>]?: ValueOf<Table[N]>;
+};
+
+export const trainingNames = Object.keys(trainingSettings) as TrainingName[];
+/** The row of a setting with all that rows can have. */
+export const trainingSetting = (name: TrainingName): TrainingSetting => trainingSettings[name];
+
+const schema = z.strictObject(
+  Object.fromEntries(
+    trainingNames.map((name) => {
+      const { usual } = trainingSetting(name);
+      const one: z.ZodType = schemaOf(trainingSetting(name));
+      return [name, usual === undefined ? one.optional() : one.prefault(usual)];
+    }),
+  ),
+);
 
 export function parseTrainingConfig(value: unknown, source: string): TrainingConfig {
   const parsed = schema.safeParse(renamed(value));
   if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0], Object.keys(schema.shape))}`);
-  return parsed.data;
+  return parsed.data as TrainingConfig;
 }
 
 /** Runs and files of earlier versions say `flip`, which is now one of the ways to augment. */
