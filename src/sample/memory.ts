@@ -1,7 +1,7 @@
 /** How much memory sampling takes, counted from its graphs; and how many images and threads at a time fit in what there is. */
 
 import { conditionsRead, drawingLevels, type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
-import { type DrawForm, drawValues, formOf, type SamplingSettings } from "../config/sampling.ts";
+import { type DrawForm, drawValues, formOf, type SamplingFlags, type SamplingSettings } from "../config/sampling.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { peakBytes, type Sizes } from "../graph/cost.ts";
@@ -31,8 +31,11 @@ export interface SamplingSize {
   weightBytes: number;
 }
 
+/** Settings as far as memory depends on them. */
+export type SizingSettings = SamplingFlags & Pick<SamplingSettings, "guidance" | "iterations">;
+
 /** What of the settings memory depends on. */
-export function sizeOf(config: ModelConfig, settings: SamplingSettings) {
+export function sizeOf(config: ModelConfig, settings: SizingSettings) {
   const guided = settings.guidance !== 1;
   const forms = drawingLevels(config).map((_, place) => formOf(drawValues(settings, place, { guided })));
   return { guided, forms, iterations: settings.iterations } satisfies Partial<SamplingSize>;

@@ -3,8 +3,8 @@
 import { type DrawForm, drawNames } from "../config/sampling.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
-import { samplingBytes, samplingWithin, sizeOf } from "../sample/memory.ts";
-import { settingsOf, type SamplingSettings } from "../sample/settings.ts";
+import { samplingBytes, samplingWithin, type SizingSettings, sizeOf } from "../sample/memory.ts";
+import { settingsOf } from "../sample/settings.ts";
 import type { ServedModel } from "./models.ts";
 
 export interface Capacity {
@@ -13,7 +13,7 @@ export interface Capacity {
   /** Processor threads of each. */
   threads: number;
   /** The most images side by side in one batch of these settings; a UserError where there is no room for one. */
-  batchOf(model: ServedModel, settings: SamplingSettings): number;
+  batchOf(model: ServedModel, settings: SizingSettings): number;
 }
 
 interface Room {
