@@ -20,6 +20,7 @@ const config = parseModelConfig(
 
 it("reads back what it wrote", () => {
   const settings: Settings = {
+    ...defaultSettings(config),
     classes: [2, 0, 1],
     count: 7,
     seed: 2 ** 53 - 1,
