@@ -75,6 +75,17 @@ export const samplingSettings = {
     help: "guidance leaves less likely bytes alone",
     symbol: "p",
   },
+  minP: {
+    kind: "spread",
+    least: 0,
+    most: 1,
+    usual: 0,
+    changes: "cut",
+    label: "Min-p",
+    help: "bytes less likely than this share of the likeliest one are never drawn; 0: off",
+    note: "On a white background an object begins with a rare byte, so even small values leave emoji blank, and so does a temperature above 1. A bound for each channel (such as 0/0.05/0.05) or each level that draws (0,0,0.05) may serve better.",
+    symbol: "p",
+  },
   iterations: {
     kind: "wholes",
     least: 1,

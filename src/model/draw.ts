@@ -49,7 +49,9 @@ export const ofChannel = (inputs: DrawInputs, channel: number): DrawInputs =>
 type Cut = (probabilities: Tensor, value: Tensor) => Tensor;
 
 /** A row for each setting that changes `cut`. */
-const cuts: Record<CutName, Cut> = {};
+const cuts: Record<CutName, Cut> = {
+  minP: (probabilities, share) => less(probabilities, mul(share, max(probabilities))),
+};
 
 /** Probabilities [M, V] from the logits of one channel: [M, V], or [2 M, V] with guidance, those without condition last. */
 export function distribution(logits: Tensor, { temperature, ...inputs }: DrawInputs): Tensor {
