@@ -86,6 +86,17 @@ export const samplingSettings = {
     note: "On a white background an object begins with a rare byte, so even small values leave emoji blank, and so does a temperature above 1. A bound for each channel (such as 0/0.05/0.05) or each level that draws (0,0,0.05) may serve better.",
     symbol: "p",
   },
+  topP: {
+    kind: "spread",
+    above: 0,
+    most: 1,
+    usual: 1,
+    changes: "cut",
+    label: "Top-p",
+    help: "only the likeliest bytes that reach this probability together are drawn; 1: off",
+    note: "On a white background it leaves emoji blank, as min-p does.",
+    symbol: "p",
+  },
   iterations: {
     kind: "wholes",
     least: 1,

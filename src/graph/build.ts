@@ -121,6 +121,8 @@ export const rotary = (x: Tensor, { cos, sin, positions }: { cos: Tensor; sin: T
   make("rotary", [x, cos, sin, positions], {});
 /** Along the last axis. */
 export const cumulativeSum = (x: Tensor): Tensor => make("cumulativeSum", [x], {});
+/** Sorted along the last axis, whose length is known, the largest first. */
+export const descending = (x: Tensor): Tensor => make("descending", [x], {});
 
 type Placing = Partial<Omit<Window, "size">>;
 const everywhere = { strides: [1, 1], padding: [0, 0] } as const;

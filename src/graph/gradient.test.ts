@@ -70,6 +70,7 @@ const examples: Record<OpName, Example[] | string> = {
   clip: "only in sampling, which has no gradient",
   round: "piecewise constant",
   max: "only in sampling, which has no gradient",
+  descending: "only in sampling, which has no gradient",
   cumulativeSum: "only in sampling, which has no gradient",
   gatherTokens: "only in sampling, which has no gradient",
   convolution: [

@@ -89,7 +89,7 @@ export function writeOnnx(
   };
 
   const emit: Emitter = {
-    node(type, from, attributes = {}, { outputs: more = [], domain = "" } = {}) {
+    node(type, from, attributes = {}, { outputs: more = [], unused = 0, domain = "" } = {}) {
       const name = fresh();
       nodes.push(
         create(NodeProtoSchema, {
@@ -97,7 +97,7 @@ export function writeOnnx(
           domain,
           name,
           input: [...from],
-          output: [name, ...more],
+          output: [name, ...more, ...Array.from({ length: unused }, fresh)],
           attribute: Object.entries(attributes).map(([key, value]) => attribute(key, value)),
         }),
       );

@@ -69,6 +69,7 @@ export interface Attributes {
   /** One of a loop's results, by its place. */
   loopResult: { at: number };
   cumulativeSum: {};
+  descending: {};
   /** Images x [B, C, H, W], weight [D, C, h, w], and a bias [D] where there is one. Padding is zeros. */
   convolution: Omit<Window, "size"> & { dilations: Pair };
   /** What a convolution's result [B, D, h, w] and its weight [D, C, ..] say of its input, whose sides these are. */

@@ -35,6 +35,7 @@ const softmaxOf = (logits: Float32Array): number[] => {
 
 /** Which bytes stay, as transformers.js and llama.cpp define it; bytes that are equally likely stay or go together. */
 const keeps: Record<CutName, (probabilities: number[], value: number) => (p: number) => boolean> = {
+  topP: (all, value) => (p) => all.reduce((sum, other) => sum + (other > p ? other : 0), 0) < value,
   minP: (all, value) => (p) => p >= value * Math.max(...all),
 };
 

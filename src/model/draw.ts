@@ -9,12 +9,14 @@ import {
   cast,
   clip,
   cumulativeSum,
+  descending,
   div,
   input,
   less,
   max,
   maximum,
   mul,
+  neg,
   pick,
   reshape,
   slice,
@@ -50,6 +52,15 @@ type Cut = (probabilities: Tensor, value: Tensor) => Tensor;
 
 /** A row for each setting that changes `cut`. */
 const cuts: Record<CutName, Cut> = {
+  // With the likeliest first, those stay before which the running sum is below the share, and all that are as likely.
+  topP(probabilities, share) {
+    const sorted = descending(probabilities);
+    const last = dim(sorted, 1) as number;
+    const before = slice(cumulativeSum(sorted), 1, 0, last - 1); // of all but the first
+    const kept = where(less(before, share), slice(sorted, 1, 1, last), slice(sorted, 1, 0, 1));
+    const least = neg(max(neg(kept)));
+    return less(probabilities, where(less(share, 1), least, 0));
+  },
   minP: (probabilities, share) => less(probabilities, mul(share, max(probabilities))),
 };
 

@@ -129,4 +129,15 @@ export const reduce = {
     onnx: (emit, [x]) => emit.node("CumSum", [x, emit.scalar(-1, "int32")]),
     gradient: null,
   } satisfies Row<"cumulativeSum">,
+
+  descending: {
+    shape: ([x]) => {
+      if (typeof x.shape.at(-1) !== "number")
+        throw new Error(`descending: the last axis of ${showShape(x.shape)} has no known length`);
+      return { shape: x.shape, dtype: x.dtype };
+    },
+    // Of ONNX's operators only this one sorts; the places that values came from are of no use here.
+    onnx: (emit, [x], { shape }) => emit.node("TopK", [x, emit.ints([shape.at(-1) as number])], {}, { unused: 1 }),
+    gradient: null,
+  } satisfies Row<"descending">,
 };

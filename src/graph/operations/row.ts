@@ -32,12 +32,12 @@ export const contributed = "com.microsoft";
 
 /** Appends nodes to the ONNX graph that is being written. */
 export interface Emitter {
-  /** One node with one output, whose name it returns; `outputs` names all of them where they matter. */
+  /** One node, whose first output's name it returns; `outputs` names further ones, `unused` counts those nobody reads. */
   node(
     type: string,
     inputs: readonly string[],
     attributes?: Record<string, NodeAttribute>,
-    options?: { outputs?: string[]; domain?: string },
+    options?: { outputs?: string[]; unused?: number; domain?: string },
   ): string;
   /** What `make` writes, once for each key: values that follow from sizes alone. */
   once(key: string, make: () => string): string;
