@@ -4,7 +4,7 @@ import { Command, CommanderError } from "commander";
 import { describe, expect, it, test } from "vitest";
 import { usage } from "./mistakes.ts";
 import { parseClasses } from "./models.ts";
-import { collected, filled, number, oneOf, whole, wholes } from "./values.ts";
+import { collected, filled, number, oneOf, whole, ways, wholes } from "./values.ts";
 
 describe("values", () => {
   test.each([
@@ -100,4 +100,18 @@ describe("classes", () => {
       /name29 … \(1000 in all\), or numbers from 0 to 999$/,
     );
   });
+});
+
+describe("ways to augment", () => {
+  it.each([
+    ["shift", ["shift"]],
+    ["hue, shift,hue", ["shift", "hue"]],
+    ["all", ["shift", "flip", "hue"]],
+    ["none", []],
+  ])("%j", (text, found) => expect(ways(text)).toEqual(found));
+  it.each([
+    ["flipp", /^expected shift, flip, hue, comma-separated, or all, or none, got "flipp"; did you mean "flip"\?$/],
+    ["", /got an empty text$/],
+    ["shift,all", /got "all"$/],
+  ])("%j is refused", (text, message) => expect(() => ways(text)).toThrow(message));
 });

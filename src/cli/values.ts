@@ -65,7 +65,7 @@ export function ways(text: string): Augmentation[] {
   const wrong = names.find((name) => !(augmentations as readonly string[]).includes(name));
   if (wrong !== undefined)
     throw new InvalidArgumentError(
-      `expected ${augmentations.join(", ")}, comma-separated, or all, or none, got ${quoted(wrong)}${didYouMean(wrong, [...augmentations, "all", "none"])}`,
+      `expected ${augmentations.join(", ")}, comma-separated, or all, or none, got ${quoted(wrong)}${didYouMean(wrong, augmentations)}`,
     );
   return augmentations.filter((name) => names.includes(name));
 }
