@@ -10,6 +10,7 @@ const commands: Record<string, () => Promise<(program: Command) => void>> = {
   edit: async () => (await import("./edit.ts")).addEdit,
   serve: async () => (await import("./serve.ts")).addServe,
   train: async () => (await import("./train.ts")).addTrain,
+  data: async () => (await import("./data.ts")).addData,
   evaluate: async () => (await import("./evaluate.ts")).addEvaluate,
   quantize: async () => (await import("./quantize.ts")).addQuantize,
   convert: async () => (await import("./convert.ts")).addConvert,

@@ -14,6 +14,7 @@ import { type EventLog, openEvents } from "../files/tensorboard.ts";
 import { curveSvg } from "../pictures/curve.ts";
 import { type DataRecord, saveCheckpoint, type TrainingState } from "../train/checkpoint.ts";
 import type { TrainingRecord } from "../train/trainer.ts";
+import { referenceTable } from "./reference-table.ts";
 import { kernelName, type OnlineQuality, type QualityRecord } from "./train-quality.ts";
 import { sampleGrid } from "./train-samples.ts";
 import { appendRecord, type LogRecord, readLog, trimLog } from "./training-log.ts";
@@ -99,7 +100,7 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
   }
 
   return {
-    references: table(references),
+    references: referenceTable(references),
     async add(record) {
       await write(record);
       await addEvents(events, record, training);
@@ -151,11 +152,4 @@ function curveOf(
     references,
     totalSteps: training.steps,
   });
-}
-
-/** What a good loss is, as lines: a name and its bits per dimension. */
-function table(references: readonly ReferencePoint[]): string {
-  const width = Math.max(...references.map(({ name }) => name.length));
-  const lines = references.map(({ name, bits }) => `  ${name.padEnd(width)}  ${bits.toFixed(2)}`);
-  return ["what these images take in bits per dimension, to compare the model with:", ...lines].join("\n");
 }

@@ -4,7 +4,8 @@ import { Command, CommanderError } from "commander";
 import { describe, expect, it, test } from "vitest";
 import { usage } from "./mistakes.ts";
 import { parseClasses } from "./models.ts";
-import { collected, filled, number, oneOf, whole, wholes } from "./values.ts";
+import { trainingSettings } from "../config/training.ts";
+import { collected, filled, number, oneOf, settingParser, whole, wholes } from "./values.ts";
 
 describe("values", () => {
   test.each([
@@ -100,4 +101,19 @@ describe("classes", () => {
       /name29 … \(1000 in all\), or numbers from 0 to 999$/,
     );
   });
+});
+
+describe("ways to augment", () => {
+  const ways = settingParser("augment", trainingSettings.augment);
+  it.each([
+    ["shift", ["shift"]],
+    ["hue,shift", ["shift", "hue"]],
+    ["all", ["shift", "flip", "hue"]],
+    ["none", []],
+  ])("%j", (text, found) => expect(ways(text)).toEqual(found));
+  it.each([
+    ["flipp", /expected shift, flip, hue.*got "flipp"; did you mean "flip"\?$/],
+    ["", /got an empty text$/],
+    ["shift,all", /got "shift,all"/],
+  ])("%j is refused", (text, message) => expect(() => ways(text)).toThrow(message));
 });

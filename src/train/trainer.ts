@@ -123,9 +123,12 @@ export function checkDataset({ imageSize, channels, classes }: ModelConfig, data
     );
   if (dataset.classes.join() !== classes.join())
     throw new UserError(
-      `the classes of ${dataset.name} (${dataset.classes.join(", ")}) are not the model's (${classes.join(", ")})`,
+      `the classes of ${dataset.name} (${few(dataset.classes)}) are not the model's (${few(classes)})`,
     );
 }
+
+const few = (names: readonly string[]): string =>
+  names.length <= 10 ? names.join(", ") : `${names.slice(0, 5).join(", ")}, … ${names.length} in all`;
 
 /** Early steps weigh more, so that the average soon forgets the random start. */
 const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
