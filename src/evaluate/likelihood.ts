@@ -62,7 +62,7 @@ export const likelihoodOf = (config: ModelConfig, { inOrder = false }: Likelihoo
   placedLevels(config).every(({ kind }) => kind === "ar") ? "exact" : inOrder ? "order" : "estimate";
 
 /** With its weights in a file of a folder, or as values. */
-type Model = { config: ModelConfig } & (
+export type MeasuredModel = { config: ModelConfig } & (
   | { folder: string; weights: (name: string) => WeightData; values?: undefined }
   | { folder?: undefined; weights?: undefined; values: ReadonlyMap<string, Float32Array> }
 );
@@ -76,7 +76,7 @@ export const estimateView = (image: number, { seed = 0, pass = 0 } = {}): View =
 /** The session that likelihoods run in, for those who take them again and again; to be disposed of. */
 export function likelihoodSession(
   engine: Engine,
-  { config, folder, weights }: Model,
+  { config, folder, weights }: MeasuredModel,
   { breakdown, keepMemory }: Pick<LikelihoodOptions, "breakdown" | "keepMemory"> = {},
 ): Promise<Session> {
   const { each, likeliest } = lossGraph(config);
@@ -91,7 +91,7 @@ export function likelihoodSession(
 /** The images of a split one after another. An image's number depends on its index, the seed and the options alone. */
 export async function* likelihoods(
   engine: Engine,
-  model: Model,
+  model: MeasuredModel,
   split: Split,
   options: LikelihoodOptions = {},
 ): AsyncGenerator<ImageLikelihood> {

@@ -14,7 +14,8 @@ import {
   type Window,
 } from "./tensor.ts";
 
-type Operand = Tensor | number;
+/** A tensor, or a number that becomes a float32 scalar constant. */
+export type Operand = Tensor | number;
 
 export function make<K extends OpName>(op: K, inputs: readonly Tensor[], attributes: Attributes[K]): Tensor<K> {
   const { shape, dtype } = operations[op].shape(inputs, attributes);
@@ -124,7 +125,8 @@ export const cumulativeSum = (x: Tensor): Tensor => make("cumulativeSum", [x], {
 /** Sorted along the last axis, whose length is known, the largest first. */
 export const descending = (x: Tensor): Tensor => make("descending", [x], {});
 
-type Placing = Partial<Omit<Window, "size">>;
+/** How far a window moves along height and width, and its padding on both sides; by default 1 and 0. */
+export type Placing = Partial<Omit<Window, "size">>;
 const everywhere = { strides: [1, 1], padding: [0, 0] } as const;
 
 /** x [B, C, H, W], weight [D, C, h, w], bias [D] -> [B, D, H', W']; values that meet in the window stand `dilations` apart. */

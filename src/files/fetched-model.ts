@@ -3,8 +3,8 @@
 import { joined } from "../core/arrays.ts";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
-import { type ExternalModel, externalModel } from "../files/external.ts";
-import { safetensorsHeader } from "../files/safetensors-header.ts";
+import { type ExternalModel, externalModel } from "./external.ts";
+import { safetensorsHeader } from "./safetensors-header.ts";
 
 const weightsName = "model.safetensors";
 
