@@ -88,6 +88,17 @@ const offences = (wrong: (file: string, found: Import) => boolean): string[] =>
     imports.get(file)!.flatMap((found) => (wrong(file, found) ? [`${file} -> ${found.target}`] : [])),
   );
 
+/** What some files import at run time, directly or not: our own files, and packages and Node's modules by name. */
+function reach(...from: string[]): { files: string[]; packages: string[] } {
+  const [reached, packages] = [new Set(from), new Set<string>()];
+  for (const file of reached)
+    for (const { own, target, typeOnly } of imports.get(file) ?? [])
+      if (!typeOnly) (own ? reached : packages).add(target);
+  return { files: [...reached], packages: [...packages] };
+}
+
+const onlyInNode = (target: string): boolean => /^(node:|sharp$|onnxruntime-node$)/.test(target);
+
 describe("the parser", () => {
   it("reads every form of import", () => {
     const source = [
@@ -186,19 +197,50 @@ describe("imports", () => {
   });
 
   it("of sampling and the web reach nothing that only Node has", () => {
-    const reached = new Set<string>();
-    const visit = (file: string) => {
-      if (reached.has(file)) return;
-      reached.add(file);
-      for (const { own, target, typeOnly } of imports.get(file) ?? [])
-        if (!typeOnly) {
-          expect(own ? "" : target, file).not.toMatch(/^(node:|sharp$|onnxruntime-node$)/);
-          if (own) visit(target);
-        }
+    const reached = reach(...sources.filter((file) => /^(sample|web)\//.test(file)));
+    expect(reached.packages.filter(onlyInNode)).toEqual([]);
+    expect(reached.files).toEqual(expect.arrayContaining(["graph/onnx.ts", "engine/web.ts"]));
+  });
+});
+
+describe("the package's entries", () => {
+  it("are those that package.json exports", () => {
+    const { exports } = JSON.parse(readFileSync(join(root, "../package.json"), "utf8")) as {
+      exports: Record<string, string | { types: string; default: string }>;
     };
-    sources.filter((file) => /^(sample|web)\//.test(file)).forEach(visit);
-    expect(reached.has("graph/onnx.ts")).toBe(true);
-    expect(reached.has("engine/web.ts")).toBe(true);
+    expect(Object.keys(exports)).toEqual([".", "./graph", "./browser", "./package.json"]);
+    for (const target of Object.values(exports)) {
+      if (typeof target === "string") continue;
+      const module = /^\.\/dist\/(.*)\.js$/.exec(target.default)![1];
+      expect(target.types).toBe(`./dist/${module}.d.ts`);
+      expect(sources).toContain(`${module}.ts`);
+    }
+  });
+
+  it("fractalgen/graph reaches only core and graph, the ONNX messages, and no word about images or models", () => {
+    const { files: reached, packages } = reach("graph/index.ts");
+    expect(reached).toEqual(expect.arrayContaining(["graph/gradient.ts", "graph/onnx.ts", "core/random.ts"]));
+    expect(reached.filter((file) => !/^(core|graph)\//.test(file))).toEqual([]);
+    expect(packages.toSorted()).toEqual(["@bufbuild/protobuf", "onnx-buf"]);
+    const models = /\bfractal(?!gen\b)|\blevels?\b|\bmar\b|\bguid(ing|ance)\b|\bpatch/i;
+    expect(reached.filter((file) => models.test(files.get(file)!))).toEqual([]);
+  });
+
+  it("fractalgen/browser reaches nothing that only Node has, and leaves the runtime to its caller", () => {
+    const { files: reached, packages } = reach("browser.ts");
+    expect(reached).toEqual(expect.arrayContaining(["engine/web.ts", "sample/sampler.ts", "files/fetched-model.ts"]));
+    expect(packages.filter(onlyInNode)).toEqual([]);
+    expect(packages.filter((name) => name.startsWith("onnxruntime"))).toEqual([]);
+  });
+
+  it("fractalgen has an engine of Node's own, and needs nothing that is installed for development only", () => {
+    const { packages } = reach("index.ts");
+    const { dependencies } = JSON.parse(readFileSync(join(root, "../package.json"), "utf8")) as {
+      dependencies: Record<string, string>;
+    };
+    const nameOf = (specifier: string) => /^(@[^/]+\/)?[^/]+/.exec(specifier)![0];
+    expect(packages).toContain("onnxruntime-node");
+    expect(packages.filter((name) => !name.startsWith("node:") && !(nameOf(name) in dependencies))).toEqual([]);
   });
 });
 

@@ -1,4 +1,4 @@
-/** Dimensions that may be symbolic, such as `64*B` for the patches of a batch. Knows nothing of operations. */
+/** Dimensions that may be symbolic, such as `64*B` for 64 rows of each member of a batch. Knows nothing of operations. */
 
 /** A size: a number, a product of symbols with a number in front ("B", "64*B", "5*B*R"), or a sum ("P+1", "4*(P+1)"). */
 export type Dim = number | string;

@@ -53,7 +53,7 @@ export interface Attributes {
   layerNormStatistic: { which: "mean" | "inverse" };
   /** Rows of a table [V, D] by index (any shape): gradients of a row that is taken more than once add up. */
   embedding: {};
-  /** Rows of x [N, D] by index; index N is a row of zeros. `inverse` [N, F]: the results (M of them) a row went to, or M. */
+  /** Rows of x [N, D] by index; index N is a row of zeros. `inverse`, [N, F], names the results (M of them) that a row went to, or M. */
   gatherRows: {};
   /** For each row of a batch, tokens by index: x [B, T, D], index [B, R] -> [B, R, D]. */
   gatherTokens: {};

@@ -8,7 +8,7 @@ import type { Squares } from "./draws.ts";
 export interface Known {
   /** [count, S, S, C] bytes, one image for each label; only those of kept pixels are read. */
   images: Uint8Array;
-  /** [count, S, S]: 1 is drawn anew, 0 is kept. */
+  /** 1 is drawn anew, 0 is kept: [count, S, S]. */
   mask: Uint8Array;
 }
 
