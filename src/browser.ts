@@ -6,6 +6,7 @@
 
 export { allClasses, type ClassNames, labelsInTurn, parseClasses } from "./config/classes.ts";
 export { type ModelConfig, parseModelConfig } from "./config/model.ts";
+export type { SamplingFlags, SamplingSettings, Schedule } from "./config/sampling.ts";
 export { UserError } from "./core/errors.ts";
 export type { Engine, Provider, Session, SessionOptions } from "./engine/engine.ts";
 export { webEngine, type WebEngineOptions, type WebProvider } from "./engine/web.ts";
@@ -24,4 +25,3 @@ export {
   type Sampler,
   type WatchedPixels,
 } from "./sample/sampler.ts";
-export type { Schedule } from "./sample/schedule.ts";

@@ -5,7 +5,7 @@
 
 export { findModel } from "./cli/models.ts";
 export { allClasses, type ClassNames, labelsInTurn, parseClasses } from "./config/classes.ts";
-export { type ModelConfig, parseModelConfig } from "./config/model.ts";
+export { type ArLevel, type MarLevel, type ModelConfig, parseModelConfig, type PatchLevel } from "./config/model.ts";
 export {
   type Choice,
   type Kind,
@@ -15,8 +15,10 @@ export {
   type Size,
   sizes,
 } from "./config/presets.ts";
-export { parseTrainingConfig, type TrainingConfig } from "./config/training.ts";
-export { UserError } from "./core/errors.ts";
+export type { DrawForm, SamplingFlags, SamplingName, SamplingSettings, Schedule } from "./config/sampling.ts";
+export type { Spread as SpreadSetting } from "./config/setting.ts";
+export { parseTrainingConfig, type TrainingConfig, type TrainingName } from "./config/training.ts";
+export { type Hint, type Mistake, type SettingName, UserError } from "./core/errors.ts";
 export type { Dataset, Skipped, Split } from "./data/dataset.ts";
 export { emojiDataset, type EmojiOptions } from "./data/emoji.ts";
 export { type DataOptions, openDataset } from "./data/open.ts";
@@ -53,7 +55,8 @@ export { type Mean, meanOf, type Scored, type Summary, summaryOf } from "./evalu
 export { externalModel, type ExternalModel } from "./files/external.ts";
 export { type ModelFolder, readModelFolder, writeModelFolder } from "./files/model.ts";
 export type { SafetensorsFile, TensorEntry } from "./files/safetensors-header.ts";
-export type { Batch, Masks, Rows } from "./model/plan.ts";
+export type { Starts } from "./model/parameters.ts";
+export type { Batch, Masks, Rows, Share } from "./model/plan.ts";
 export { gridPng, type GridOptions, imagePng } from "./pictures/grid.ts";
 export type { Draws, Squares } from "./sample/draws.ts";
 export { drawnMask, edit, type EditOptions } from "./sample/edit.ts";
@@ -80,7 +83,6 @@ export {
   type Sampler,
   type WatchedPixels,
 } from "./sample/sampler.ts";
-export type { Schedule } from "./sample/schedule.ts";
 export { fractalServer, type FractalServer, type ServerOptions } from "./server/app.ts";
 export { listen, type Listening } from "./server/listen.ts";
 export { type ServedModel, servedModels } from "./server/models.ts";

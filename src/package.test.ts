@@ -94,13 +94,13 @@ describe("an installed package", () => {
   it("is used by import, from any folder", { timeout: 300_000 }, async (context) => {
     context.skip(skipped !== "", skipped);
     const code = `
-      import { findModel, createSampler, nodeEngine } from "fractalgen";
+      import { createSampler, externalModel, findModel, nodeEngine } from "fractalgen";
       import { add, input, writeOnnx } from "fractalgen/graph";
       import { edit, webEngine } from "fractalgen/browser";
       const engine = await nodeEngine({ threads: 1 });
       const session = await engine.session(writeOnnx({ y: add(input("x", "float32", [2]), 1) }));
       const { y } = await session.run({ x: { dtype: "float32", shape: [2], data: Float32Array.of(1, 2) } });
-      const sampler = createSampler(engine, await findModel("emoji"));
+      const sampler = createSampler(engine, externalModel(await findModel("emoji")));
       console.log([...y.data].join(), sampler.config.imageSize, typeof edit, typeof webEngine);`;
     expect(await node("import.mjs", code)).toEqual({ code: 0, stdout: "2,3 32 function function\n", stderr: "" });
   });

@@ -52,9 +52,13 @@ const schema = z.strictObject({
   sampling: samplingSchema.prefault({}),
 });
 
+/** The architecture of a model, its classes and its sampling defaults: what `config.json` holds and `parseModelConfig` returns. */
 export type ModelConfig = z.infer<typeof schema>;
+/** An autoregressive level: patches in raster order, each from those before it. */
 export type ArLevel = z.infer<typeof ar>;
+/** A masked autoregressive level: patches in random order, several at each step. */
 export type MarLevel = z.infer<typeof mar>;
+/** A level above the pixels. */
 export type PatchLevel = ArLevel | MarLevel;
 export type PixelLevel = z.infer<typeof pixel>;
 

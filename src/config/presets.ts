@@ -5,15 +5,20 @@ import type { ModelConfig, PatchLevel, PixelLevel } from "./model.ts";
 import { type RecipeName, recipes } from "./recipes.ts";
 import type { TrainingConfig } from "./training.ts";
 
+/** A model without classes, and the training settings that suit it. */
 export interface Preset {
   model: Omit<ModelConfig, "classes">;
   training: Partial<TrainingConfig>;
 }
 
+/** The sizes of presets, from the smallest. */
 export const sizes = ["tiny", "small", "base"] as const;
+/** One of `sizes`. */
 export type Size = (typeof sizes)[number];
+/** The kind of the levels above the pixels. */
 export type Kind = PatchLevel["kind"];
 
+/** Which preset is wanted. */
 export interface Choice {
   size?: Size;
   /** What generates the levels above the pixels. */
@@ -21,6 +26,7 @@ export interface Choice {
   recipe?: RecipeName;
 }
 
+/** The images that a preset is made for. */
 export interface PresetImages {
   /** Pixels per side. */
   imageSize: number;

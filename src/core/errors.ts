@@ -10,6 +10,7 @@ export interface SettingName {
 /** What to do, and the setting or command that does it where there is one. */
 export type Hint = string | { do: string; setting?: string; command?: string };
 
+/** What is wrong, as data that each app words in its own way. */
 export interface Mistake {
   /** What is wrong: a setting, or a file, a class or anything else in words. */
   subject?: string | SettingName;

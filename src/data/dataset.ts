@@ -2,6 +2,7 @@
 
 import { derive, permutation, seedKey } from "../core/random.ts";
 
+/** Labelled images of one size in two splits. */
 export interface Dataset {
   name: string;
   /** What was opened: `emoji`, or the path of a folder or file. */
@@ -27,11 +28,13 @@ export interface Dataset {
   fingerprint: string;
 }
 
+/** An image that was left out, and why. */
 export interface Skipped {
   name: string;
   reason: string;
 }
 
+/** The images of one split, by index. */
 export interface Split {
   count: number;
   /** [count], indices into `classes`. */

@@ -18,6 +18,7 @@ import { findParquetFile, findParquetFolder } from "./parquet.ts";
 import { type Found, type Source, trainOnly, withHeldOut } from "./source.ts";
 import type { HeldOutShare } from "./split.ts";
 
+/** How data are read and split. */
 export interface DataOptions {
   /** Pixels per side; by default the images' own size where all are squares alike and small or in an array, else 32. */
   imageSize?: number;

@@ -5,7 +5,8 @@ import { float32, type HostTensor } from "../core/arrays.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { type Split } from "../data/dataset.ts";
 import type { Engine, Session } from "../engine/engine.ts";
-import { writeOnnx, type WeightData } from "../graph/onnx.ts";
+import type { ExternalModel } from "../files/external.ts";
+import { writeOnnx } from "../graph/onnx.ts";
 import { lossGraph } from "../model/loss.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { planFeeds } from "../model/plan.ts";
@@ -20,6 +21,7 @@ import { passOver, type Predicted, type View, viewsInOrder } from "./passes.ts";
  */
 export type Likelihood = "exact" | "estimate" | "order";
 
+/** The options of `likelihoods`. */
 export interface LikelihoodOptions {
   /** Of models with MAR levels the exact likelihood of one order instead of the estimate. */
   inOrder?: boolean;
@@ -43,6 +45,7 @@ export interface LikelihoodOptions {
   signal?: AbortSignal;
 }
 
+/** The likelihood of one image. */
 export interface ImageLikelihood {
   index: number;
   label: number;
@@ -63,7 +66,7 @@ export const likelihoodOf = (config: ModelConfig, { inOrder = false }: Likelihoo
 
 /** With its weights in a file of a folder, or as values. */
 export type MeasuredModel = { config: ModelConfig } & (
-  | { folder: string; weights: (name: string) => WeightData; values?: undefined }
+  | (Pick<ExternalModel, "folder" | "weights"> & { values?: undefined })
   | { folder?: undefined; weights?: undefined; values: ReadonlyMap<string, Float32Array> }
 );
 

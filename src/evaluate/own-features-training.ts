@@ -23,6 +23,7 @@ import {
 } from "./own-features.ts";
 import { trainingView, viewed } from "./own-features-views.ts";
 
+/** The options of `trainFeatures`. */
 export interface FeatureTraining {
   /** A new folder for the network. */
   folder: string;
@@ -32,6 +33,7 @@ export interface FeatureTraining {
   signal?: AbortSignal;
 }
 
+/** One step of training a feature network. */
 export interface FeatureRecord {
   /** Steps done, this one included, and how many there will be. */
   step: number;
@@ -44,6 +46,7 @@ export interface FeatureRecord {
   seconds: number;
 }
 
+/** What a trained feature network reached. */
 export interface FeatureSummary {
   /** Share of held-out images that the network gets right. */
   accuracy: number;

@@ -153,6 +153,7 @@ export async function writeOwnFeatures(
   });
 }
 
+/** A feature network that was trained on a data set. */
 export interface OwnFeatures {
   /** Says whose features these are and how good, such as "own features of mnist (10 classes, 97.1% of held-out images right)". */
   name: string;
@@ -164,6 +165,7 @@ export interface OwnFeatures {
   classes: readonly string[];
   /** Of RGB bytes [B, S, S, 3] (grey given three times, alpha laid on white): features [B, D] and logits [B, classes]. */
   run(images: HostTensor): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
+  /** Frees its memory and threads. It cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 

@@ -13,6 +13,7 @@ import { readSafetensorsHeader, type SafetensorsFile, writeSafetensors } from ".
 export const configName = "config.json";
 export const weightsName = "model.safetensors";
 
+/** A model folder whose files were checked against each other. */
 export interface ModelFolder {
   folder: string;
   config: ModelConfig;

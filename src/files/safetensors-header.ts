@@ -11,6 +11,7 @@ export interface TensorEntry {
   bytes: number;
 }
 
+/** What the header of a safetensors file says. */
 export interface SafetensorsFile {
   path: string;
   tensors: Map<string, TensorEntry>;

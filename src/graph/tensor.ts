@@ -100,8 +100,10 @@ export interface LoopResult {
   how: "sum" | "stack";
 }
 
+/** The operations by name. */
 export type OpName = keyof Attributes;
 
+/** A node of a graph: an operation, its inputs, and the shape and type of its result. */
 export interface Tensor<K extends OpName = OpName> {
   readonly op: K;
   readonly attributes: Attributes[K];
@@ -110,6 +112,7 @@ export interface Tensor<K extends OpName = OpName> {
   readonly dtype: DType;
 }
 
+/** The size of an axis; negative axes count from the end. */
 export const dim = (tensor: Tensor, axis: number): Dim => tensor.shape.at(axis)!;
 
 /** All tensors that the given ones depend on, themselves included, inputs before what is made of them. */
@@ -136,6 +139,7 @@ export function topological(outputs: readonly Tensor[]): Tensor[] {
   return order;
 }
 
+/** Whether a tensor is made by this operation, for its attributes. */
 export function is<K extends OpName>(tensor: Tensor, op: K): tensor is Tensor<K> {
   return tensor.op === op;
 }

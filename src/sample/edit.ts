@@ -7,6 +7,7 @@ import { checkKnown } from "./known.ts";
 import { grownMask } from "./masks.ts";
 import type { Frame, SampleOptions, Sampler } from "./sampler.ts";
 
+/** The options of `edit`: those of sampling, and a ring. */
 export interface EditOptions extends Omit<SampleOptions, "known"> {
   /** Draws this many more of the first level's patches around what the mask touches, which softens the seam; 0 by default. */
   ring?: number;

@@ -5,6 +5,7 @@ import { UserError } from "../core/errors.ts";
 import { marksIn } from "../model/plan.ts";
 import type { Squares } from "./draws.ts";
 
+/** Pixels that are given. */
 export interface Known {
   /** [count, S, S, C] bytes, one image for each label; only those of kept pixels are read. */
   images: Uint8Array;

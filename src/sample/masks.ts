@@ -2,6 +2,7 @@
 
 import { UserError } from "../core/errors.ts";
 
+/** A rectangle of an image in pixels; x and y are its left and top. */
 export interface Rectangle {
   x: number;
   y: number;
@@ -9,7 +10,9 @@ export interface Rectangle {
   height: number;
 }
 
+/** The sides of an image, as names of halves. */
 export const sides = ["left", "right", "top", "bottom"] as const;
+/** One of `sides`. */
 export type Side = (typeof sides)[number];
 
 /** A rectangle is drawn anew. */
@@ -66,6 +69,7 @@ export function grownMask(
 
 /** What is drawn anew: a hole, a half, all around the centre, or a region as another class. */
 export const editingTasks = ["inpaint", "outpaint", "uncrop", "class"] as const;
+/** One of `editingTasks`. */
 export type EditingTask = (typeof editingTasks)[number];
 
 /**

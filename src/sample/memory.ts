@@ -17,6 +17,7 @@ const spare = 3;
 /** Copies of the weights in each lane, laid out for its products; those in few bits are kept beside theirs. */
 const copies = ({ dtype = "float32" }: ModelConfig): number => (dtype === "float32" ? 1 : 2);
 
+/** How much is sampled at once. */
 export interface SamplingSize {
   /** Images side by side. */
   batch: number;

@@ -21,6 +21,7 @@ import { type Asked, isForm, readEdit, readGeneration, type RequestContext } fro
 import { defaultLimits, type Limits, requestSchemas } from "./schemas.ts";
 import { offerModels, studio } from "./studio.ts";
 
+/** What a server offers, to whom, and how much it takes on. */
 export interface ServerOptions {
   models: readonly ServedModel[];
   version: string;
@@ -41,9 +42,11 @@ export interface ServerOptions {
   heartbeat?: number;
   /** What draws a lane's batches: a worker thread by default. */
   open?: (model: ServedModel, threads: number) => Sampler;
+  /** Called with what goes wrong inside the server, to log it. */
   onFault?: (error: unknown) => void;
 }
 
+/** A server that does not listen yet. */
 export interface FractalServer {
   app: Hono;
   /** Refuses new work (503), and resolves when what was taken on is finished. */
@@ -52,6 +55,7 @@ export interface FractalServer {
   dispose(): Promise<void>;
 }
 
+/** The HTTP API and the studio as a value; `listen` gives it an address. Throws a `UserError` where the memory is too small. */
 export function fractalServer(options: ServerOptions): FractalServer {
   const { models, version, threads, memory, batch = 16, onFault = () => {}, heartbeat } = options;
   const limits = { ...defaultLimits, ...options.limits };

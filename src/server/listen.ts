@@ -7,6 +7,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import { UserError } from "../core/errors.ts";
 import type { FractalServer } from "./app.ts";
 
+/** A server that listens. */
 export interface Listening {
   url: string;
   /** Finishes what was taken on while new work gets 503, then ends. */
@@ -19,6 +20,7 @@ const keepAliveMs = 75_000;
 const lastMs = 5000;
 const connectionsMost = 4096;
 
+/** Listens at a host and port (0: any that is free) and resolves with the address. Throws a `UserError` where it cannot. */
 export async function listen(
   server: FractalServer,
   { host, port }: { host: string; port: number },

@@ -4,6 +4,7 @@ import type { ModelConfig } from "../config/model.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
 import type { ModelFolder } from "../files/model.ts";
 
+/** A model of a server and the name that requests use for it. */
 export interface ServedModel {
   name: string;
   folder: ModelFolder;

@@ -7,6 +7,7 @@ import { schemaOf } from "../config/setting.ts";
 import { UserError } from "../core/errors.ts";
 import { snakeCase } from "../core/names.ts";
 
+/** How much requests may ask for. */
 export interface Limits {
   /** Images of one request. */
   images: number;

@@ -16,6 +16,7 @@ import { optimizerName, stateName, writeTrainingFiles } from "../files/training-
 import { modelParameters, type Starts, startingValue } from "../model/parameters.ts";
 import { momentsOf } from "./optimizer.ts";
 
+/** Everything that changes while a model is trained. */
 export interface TrainingState {
   /** Steps done. */
   step: number;
@@ -67,6 +68,7 @@ export interface DataRecord extends Opening {
   heldOutCount?: number;
 }
 
+/** What a checkpoint keeps of a data set, so that a resumed run finds the same. */
 export const dataRecord = ({ source, fingerprint, train, heldOut }: Dataset, opening: Opening = {}): DataRecord => ({
   ...opening,
   source,
@@ -128,6 +130,7 @@ export async function saveCheckpoint(
   });
 }
 
+/** A checkpoint as it was saved. */
 export interface Resumed {
   model: ModelConfig;
   training: TrainingConfig;

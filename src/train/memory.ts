@@ -18,6 +18,7 @@ const spare = 1.4;
 /** Each thread's own runtime, and onnxruntime's working memory beside the values that are counted. */
 const perLane = 60e6;
 
+/** The options of `settingsWithin`. */
 export interface MemoryOptions extends TrainingOptions {
   /** Images per step. */
   batch: number;
