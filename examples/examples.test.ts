@@ -133,7 +133,8 @@ describe("the tutorial", () => {
 
   it("quotes its code to the letter", async () => {
     const text = await readFile(join(root, "docs/tutorial.md"), "utf8");
-    const code = await readFile(join(root, "examples/tutorial.ts"), "utf8");
+    const files = ["tutorial.ts", "tutorial-shapes.ts"].map((name) => readFile(join(root, "examples", name), "utf8"));
+    const code = (await Promise.all(files)).join("\n");
     const quotes = [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, quote]) => quote);
     expect(quotes.length).toBeGreaterThan(5);
     for (const quote of quotes) expect(code).toContain(quote);

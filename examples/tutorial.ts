@@ -3,36 +3,10 @@
  * node --import tsx examples/tutorial.ts FOLDER [STEPS]
  */
 
-import { mkdirSync, writeFileSync } from "node:fs";
 import * as g from "../src/graph/index.ts";
 import type { HostTensor, Tensor } from "../src/graph/index.ts";
-import { gridPng, nodeEngine } from "../src/index.ts";
-import { recursionSvg } from "./tutorial-pictures.ts";
-
-// Data: shapes of one colour on white, 16x16 pixels. A channel has one of four values: 0, 85, 170 or 255.
-const shapes = ["circle", "square", "triangle"];
-const parts = 16; // an image has 16 patches, and a patch 16 pixels
-const values = 4;
-
-/** Where the pixel (x, y) of an image lies when its patches, and in each patch its pixels, follow one another. */
-const place = (x: number, y: number): number =>
-  (Math.floor(y / 4) * 4 + Math.floor(x / 4)) * parts + (y % 4) * 4 + (x % 4);
-
-/** Image `index` of an endless data set: 16 * 16 * 3 values from 0 to 3, in that order, and which shape it shows. */
-function example(index: number): { image: Int32Array; label: number } {
-  const key = g.derive(g.seedKey(1), index);
-  const random = (n: number, low: number, high: number) => low + Math.floor(g.uniform(key, n) * (high - low + 1));
-  const [label, radius] = [random(0, 0, 2), random(1, 3, 5)];
-  const [cx, cy] = [random(2, radius, 15 - radius), random(3, radius, 15 - radius)];
-  const colour = [random(4, 0, 3), random(5, 0, 2), random(6, 0, 2)];
-  const image = new Int32Array(parts * parts * 3).fill(values - 1);
-  for (let y = cy - radius; y <= cy + radius; y++)
-    for (let x = cx - radius; x <= cx + radius; x++) {
-      const inside = [(x - cx) ** 2 + (y - cy) ** 2 <= radius ** 2 + 1, true, 2 * Math.abs(x - cx) <= y - cy + radius];
-      if (inside[label]) image.set(colour, place(x, y) * 3);
-    }
-  return { image, label };
-}
+import { nodeEngine } from "../src/index.ts";
+import { batchOf, parts, shapes, values, writePictures } from "./tutorial-shapes.ts";
 
 // Weights: each starts as small random numbers when a graph first asks for it.
 const weights = new Map<string, HostTensor<Float32Array>>();
@@ -126,8 +100,8 @@ const batch = 32;
 
 const images = g.input("images", "int32", [batch, levels[0].size]);
 const labels = g.input("labels", "int32", [batch]);
-const classes = () => weight("classes", shapes.length, levels[0].width);
-const loss = bits(0, g.embedding(classes(), labels), images);
+const classes = weight("classes", shapes.length, levels[0].width);
+const loss = bits(0, g.embedding(classes, labels), images);
 const learnt = g.topological([loss]).filter((node) => g.is(node, "parameter"));
 const slopes = g.gradients(loss, learnt);
 const outputs = Object.fromEntries(learnt.map(({ attributes: { name } }, i) => [`d ${name}`, slopes[i]]));
@@ -140,18 +114,7 @@ const moments = new Map(
 );
 
 async function trainingStep(step: number): Promise<number> {
-  const chosen = Array.from({ length: batch }, (_, i) => example(step * batch + i));
-  const results = await training.run({
-    ...Object.fromEntries(weights),
-    images: g.int32(
-      chosen.flatMap(({ image }) => [...image]),
-      images.shape as number[],
-    ),
-    labels: g.int32(
-      chosen.map(({ label }) => label),
-      [batch],
-    ),
-  });
+  const results = await training.run({ ...Object.fromEntries(weights), ...batchOf(step, batch) });
   const learningRate = 0.004 * Math.cos((Math.PI / 2) * (step / total)) + 1e-4;
   const options = { learningRate, betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0.01 } as const;
   for (const [name, { data }] of weights)
@@ -197,8 +160,9 @@ function choices(logits: Float32Array, random: () => number): Int32Array {
   return Int32Array.from({ length: count }, (_, i) => {
     const odds = logits.subarray(i * values, (i + 1) * values).map(Math.exp);
     let left = random() * odds.reduce((a, b) => a + b);
-    return odds.findIndex((odd) => (left -= odd) < 0);
-  }).map((value) => (value < 0 ? values - 1 : value)); // where rounding left a remainder
+    const chosen = odds.findIndex((odd) => (left -= odd) < 0);
+    return chosen < 0 ? values - 1 : chosen; // where rounding left a remainder
+  });
 }
 
 /** One image of each shape in turn, always from the same random numbers. */
@@ -214,38 +178,12 @@ function sample(): Promise<Int32Array> {
 }
 
 // The run: train, draw four times on the way, and write the pictures.
-/** Rows of bytes for pictures, from values in the order of patches. */
-function bytes(square: Int32Array): Uint8Array {
-  const picture = new Uint8Array(square.length);
-  for (let i = 0; i < square.length; i++) {
-    const [image, pixel, channel] = [Math.floor(i / 768), Math.floor((i % 768) / 3), i % 3];
-    picture[i] = 85 * square[image * 768 + place(pixel % 16, Math.floor(pixel / 16)) * 3 + channel];
-  }
-  return picture;
-}
-
-mkdirSync(folder, { recursive: true });
-const data = Array.from({ length: count }, (_, i) => example(i));
-const options = { size: 16, channels: 3, columns: count };
-const shown = Int32Array.from(data.flatMap(({ image }) => [...image]));
-const named = data.map(({ label }) => shapes[label]);
-writeFileSync(`${folder}/data.png`, await gridPng(bytes(shown), { ...options, count, labels: named }));
-
-const drawings: Int32Array[] = [];
+const drawings: { step: number; images: Int32Array }[] = [];
 for (let step = 0; step < total; step++) {
-  if (step === 0 || step === Math.floor(total / 16) || step === Math.floor(total / 4)) drawings.push(await sample());
+  if ([0, 1 / 16, 1 / 4].some((share) => step === Math.floor(share * total)))
+    drawings.push({ step, images: await sample() });
   const now = await trainingStep(step);
   if (step % 50 === 0 || step === total - 1) console.log(`step ${step}: ${now.toFixed(3)} bits per value`);
 }
-drawings.push(await sample());
-const drawn = Int32Array.from(drawings.flatMap((images) => [...images]));
-const titles = drawings.flatMap(() => data.map((_, i) => shapes[i % shapes.length]));
-writeFileSync(
-  `${folder}/samples.png`,
-  await gridPng(bytes(drawn), { ...options, count: titles.length, labels: titles }),
-);
-writeFileSync(
-  `${folder}/recursion.svg`,
-  recursionSvg(bytes(drawings.at(-1)!.subarray(0, 768)), { patch: 6, pixel: 9 }),
-);
-console.log(`data.png, samples.png and recursion.svg are in ${folder}`);
+drawings.push({ step: total, images: await sample() });
+console.log(`pictures: ${(await writePictures(folder, drawings)).join(", ")}`);

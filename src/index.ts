@@ -15,7 +15,7 @@ export {
   type Size,
   sizes,
 } from "./config/presets.ts";
-export type { DrawForm, SamplingFlags, SamplingName, SamplingSettings, Schedule } from "./config/sampling.ts";
+export type { DrawForm, DrawName, SamplingFlags, SamplingName, SamplingSettings, Schedule } from "./config/sampling.ts";
 export type { Spread as SpreadSetting } from "./config/setting.ts";
 export { parseTrainingConfig, type TrainingConfig, type TrainingName } from "./config/training.ts";
 export { type Hint, type Mistake, type SettingName, UserError } from "./core/errors.ts";
