@@ -7,11 +7,11 @@ const [folder, count = "8"] = process.argv.slice(2);
 const model = externalModel(await findModel("emoji"));
 const { imageSize, channels } = model.config;
 
-// Images are cropped and scaled to the model's size, and kept in a cache so that the next run starts at once.
+// Images are cropped and scaled to the model's size, and kept in a cache so that the next run starts at once. A twentieth is
+// held out; these are the others.
 const { train: images } = await openDataset(folder, {
   imageSize,
   channels,
-  heldOut: 0,
   cache: `${tmpdir()}/fractalgen-likelihood`,
 });
 const some = { ...images, count: Math.min(images.count, Number(count)) };

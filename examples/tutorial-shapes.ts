@@ -6,6 +6,14 @@ import { gridPng } from "../src/index.ts";
 
 /** Shapes of one colour on white, 16x16 pixels. A channel has one of four values, 0 to 3 for the bytes 0, 85, 170 and 255. */
 export const shapes = ["circle", "square", "triangle"];
+const colours = [
+  [3, 0, 0],
+  [0, 2, 0],
+  [0, 0, 3],
+  [3, 2, 0],
+  [2, 0, 2],
+  [0, 2, 3],
+];
 export const parts = 16; // an image has 16 patches, and a patch 16 pixels
 export const values = 4;
 
@@ -17,14 +25,13 @@ const place = (x: number, y: number): number =>
 function example(index: number): { image: Int32Array; label: number } {
   const key = derive(seedKey(1), index);
   const random = (n: number, low: number, high: number) => low + Math.floor(uniform(key, n) * (high - low + 1));
-  const [label, radius] = [random(0, 0, 2), random(1, 3, 5)];
+  const [label, radius] = [random(0, 0, 2), random(1, 4, 6)];
   const [cx, cy] = [random(2, radius, 15 - radius), random(3, radius, 15 - radius)];
-  const colour = [random(4, 0, 3), random(5, 0, 2), random(6, 0, 2)];
   const image = new Int32Array(parts * parts * 3).fill(values - 1);
   for (let y = cy - radius; y <= cy + radius; y++)
     for (let x = cx - radius; x <= cx + radius; x++) {
       const inside = [(x - cx) ** 2 + (y - cy) ** 2 <= radius ** 2 + 1, true, 2 * Math.abs(x - cx) <= y - cy + radius];
-      if (inside[label]) image.set(colour, place(x, y) * 3);
+      if (inside[label]) image.set(colours[random(4, 0, colours.length - 1)], place(x, y) * 3);
     }
   return { image, label };
 }

@@ -22,8 +22,8 @@ function weight(name: string, ...shape: number[]): Tensor {
 
 // The model: two levels of one kind, the image and the patch, and then the three channels of a pixel.
 const levels = [
-  { name: "image", width: 64, depth: 2, size: parts * parts * 3 },
-  { name: "patch", width: 32, depth: 1, size: parts * 3 },
+  { name: "image", width: 96, depth: 2, heads: 4, size: parts * parts * 3 },
+  { name: "patch", width: 32, depth: 1, heads: 2, size: parts * 3 },
 ];
 const widthAbove = (level: number): number => levels[Math.max(0, level - 1)].width;
 
@@ -34,12 +34,16 @@ const causal = g.constant(
   ),
 );
 
-/** Every token becomes a mean of the tokens up to it, weighted by how well their keys match its query. */
-function attention(name: string, x: Tensor): Tensor {
-  const width = g.dim(x, -1) as number;
-  const [q, k, v] = ["q", "k", "v"].map((part) => g.linear(x, weight(`${name}.${part}`, width, width)));
-  const scores = g.mul(g.matmul(q, k, { transB: true }), 1 / Math.sqrt(width)); // [R, 16, 16]
-  return g.linear(g.matmul(g.softmax(g.add(scores, causal)), v), weight(`${name}.out`, width, width));
+/** Every token becomes a mean of the tokens up to it, weighted by how well their keys match its query; separately for each head. */
+function attention(name: string, x: Tensor, heads: number): Tensor {
+  const [rows, width] = [g.dim(x, 0), g.dim(x, -1) as number];
+  const [q, k, v] = ["q", "k", "v"].map((part) => {
+    const all = g.linear(x, weight(`${name}.${part}`, width, width));
+    return g.transpose(g.reshape(all, [rows, parts, heads, width / heads]), [0, 2, 1, 3]); // [R, H, 16, D/H]
+  });
+  const scores = g.mul(g.matmul(q, k, { transB: true }), Math.sqrt(heads / width)); // [R, H, 16, 16]
+  const means = g.transpose(g.matmul(g.softmax(g.add(scores, causal)), v), [0, 2, 1, 3]);
+  return g.linear(g.reshape(means, [rows, parts, width]), weight(`${name}.out`, width, width));
 }
 
 function norm(x: Tensor): Tensor {
@@ -50,7 +54,7 @@ function norm(x: Tensor): Tensor {
 
 /** For each part of a square what is known when it is drawn: condition [R, E], square [R, size] int32 -> [R, 16, D]. */
 function generator(level: number, condition: Tensor, square: Tensor): Tensor {
-  const { name, width, depth, size } = levels[level];
+  const { name, width, depth, heads, size } = levels[level];
   const rows = g.dim(condition, 0) as number;
   const scaled = g.sub(g.mul(g.cast(square, "float32"), 2 / (values - 1)), 1); // -1 to 1
   const earlier = g.slice(g.reshape(scaled, [rows, parts, size / parts]), 1, 0, parts - 1);
@@ -58,7 +62,7 @@ function generator(level: number, condition: Tensor, square: Tensor): Tensor {
   const others = g.linear(earlier, weight(`${name}.parts`, width, size / parts));
   let x = g.add(g.concat([g.reshape(first, [rows, 1, width]), others], 1), weight(`${name}.positions`, parts, width));
   for (let block = 0; block < depth; block++) {
-    x = g.add(x, attention(`${name}.${block}`, norm(x)));
+    x = g.add(x, attention(`${name}.${block}`, norm(x), heads));
     const hidden = g.gelu(g.linear(norm(x), weight(`${name}.${block}.up`, 4 * width, width)));
     x = g.add(x, g.linear(hidden, weight(`${name}.${block}.down`, width, 4 * width)));
   }
@@ -94,9 +98,9 @@ function bits(level: number, condition: Tensor, square: Tensor): Tensor {
 }
 
 const engine = await nodeEngine();
-const [folder = "out/tutorial", steps = "600"] = process.argv.slice(2);
+const [folder = "out/tutorial", steps = "1000"] = process.argv.slice(2);
 const total = Number(steps);
-const batch = 32;
+const batch = 24;
 
 const images = g.input("images", "int32", [batch, levels[0].size]);
 const labels = g.input("labels", "int32", [batch]);

@@ -2,6 +2,8 @@
  * The entry `fractalgen/browser`: an engine on onnxruntime-web, and what a page needs to fetch a model, sample and edit.
  * It reaches no Node module, no sharp and no onnxruntime-node. Use it in a worker: `run` blocks the thread it is called on.
  * Types of tensors and graphs are exported by `fractalgen/graph`.
+ *
+ * @module fractalgen/browser
  */
 
 export { allClasses, type ClassNames, labelsInTurn, parseClasses } from "./config/classes.ts";

@@ -1,6 +1,8 @@
 /**
  * The entry `fractalgen`: sampling, editing, training, measuring and serving in Node. Types of tensors and graphs are
  * exported by `fractalgen/graph`, what runs in a page by `fractalgen/browser`.
+ *
+ * @module fractalgen
  */
 
 export { findModel } from "./cli/models.ts";

@@ -49,7 +49,16 @@ beforeAll(async () => {
   const source = join(folder, "source");
   await mkdir(source);
   const tsconfigs = ["", ".build", ".web", ".worker"].map((kind) => `tsconfig${kind}.json`);
-  for (const name of ["package.json", "README.md", "LICENSE", "vite.config.ts", "src", "models", ...tsconfigs])
+  for (const name of [
+    "package.json",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "vite.config.ts",
+    "src",
+    "models",
+    ...tsconfigs,
+  ])
     await cp(join(root, name), join(source, name), { recursive: true });
   await symlink(join(root, "node_modules"), join(source, "node_modules"));
   const pack = await run(npm, ["pack", "--ignore-scripts=false", "--silent", "--json"], { cwd: source });
@@ -177,4 +186,13 @@ describe("an installed package", () => {
       expect(existsSync(join(elsewhere, "heart.png"))).toBe(true);
     },
   );
+});
+
+it("npm run docs writes the API reference without warnings", { timeout: 600_000 }, async (context) => {
+  context.skip(process.env["FRACTALGEN_TEST_DOCS"] !== "1", "it takes a minute; FRACTALGEN_TEST_DOCS=1 tests it");
+  const out = join(folder, "api");
+  const { code, stdout, stderr } = await run(npm, ["run", "docs", "--", "--out", out], { cwd: root });
+  context.skip(code !== 0 && unreachable.test(stderr), "no package registry is reachable");
+  expect(code, stdout + stderr).toBe(0);
+  expect(existsSync(join(out, "index.html"))).toBe(true);
 });

@@ -1,6 +1,8 @@
 /**
  * The entry `fractalgen/graph`: typed tensors, gradients and an ONNX writer, with arrays, seeded random draws and AdamW.
  * It knows nothing about images or models, runs anywhere, and leaves running the graphs to an engine.
+ *
+ * @module fractalgen/graph
  */
 
 export { type AdamWOptions, adamw, clipScale, globalNorm, type Moments } from "../core/adamw.ts";
