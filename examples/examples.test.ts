@@ -63,7 +63,16 @@ it("edit.ts keeps what is outside the mask", patient, async () => {
 });
 
 it("likelihood.ts measures images of a folder", patient, async () => {
-  const lines = await printed("likelihood.ts", join(folder, "pictures"), "3");
+  const large = join(folder, "large");
+  for (const name of ["red", "blue"]) {
+    await mkdir(join(large, name), { recursive: true });
+    for (let i = 0; i < 4; i++)
+      await sharp(join(folder, "pictures", name, `${i}.png`))
+        .resize(40)
+        .extend({ right: i, background: "white" }) // no two alike
+        .toFile(join(large, name, `${i}.png`));
+  }
+  const lines = await printed("likelihood.ts", large, "3");
   expect(lines).toHaveLength(4);
   for (const line of lines.slice(0, 3)) expect(line).toMatch(/^(red|blue)\/\d\.png: \d+\.\d\d bits per dimension$/);
   expect(lines[3]).toMatch(/^mean \d+\.\d\d ± \d+\.\d\d$/);

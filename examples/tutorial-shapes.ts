@@ -82,7 +82,7 @@ const cell = 12;
 
 /**
  * An image [16, 16, 3] in the middle of being drawn, the patch that is being drawn in it, and in that the pixel, as an SVG
- * of three panels. `patch` and `pixel` count from 0 in raster order; what comes after them is left blank.
+ * of three panels. `patch` and `pixel` count from 0 in raster order; what comes after them is grey.
  */
 function recursionSvg(image: Uint8Array, { patch, pixel }: { patch: number; pixel: number }): string {
   const colour = (x: number, y: number) => `rgb(${image.subarray((y * 16 + x) * 3, (y * 16 + x) * 3 + 3).join()})`;
@@ -93,21 +93,23 @@ function recursionSvg(image: Uint8Array, { patch, pixel }: { patch: number; pixe
     parts.push(`<rect x="${x}" y="${y}" width="${side}" height="${side}" fill="${fill}" stroke="${stroke}"/>`);
   const text = (x: number, y: number, words: string) => parts.push(`<text x="${x}" y="${y}">${words}</text>`);
 
+  const waiting = "#ccc"; // not drawn yet
   text(0, 14, "the image, 16 patches");
   for (let y = 0; y < 16; y++)
     for (let x = 0; x < 16; x++) {
-      const at = Math.floor(y / 4) * 4 + Math.floor(x / 4);
-      if (at < patch) square(x * cell, 24 + y * cell, cell, colour(x, y));
+      const [inImage, within] = [Math.floor(y / 4) * 4 + Math.floor(x / 4), (y % 4) * 4 + (x % 4)];
+      const drawn = inImage < patch || (inImage === patch && within < pixel);
+      square(x * cell, 24 + y * cell, cell, drawn ? colour(x, y) : waiting);
     }
   for (let at = 0; at < 16; at++)
-    square((at % 4) * 4 * cell, 24 + Math.floor(at / 4) * 4 * cell, 4 * cell, "none", at === patch ? "#d33" : "#888");
+    square((at % 4) * 4 * cell, 24 + Math.floor(at / 4) * 4 * cell, 4 * cell, "none", "#888");
+  square(corner.x * cell, 24 + corner.y * cell, 4 * cell, "none", "#d33");
 
   const [left, side] = [260, 36];
   text(left, 14, `patch ${patch + 1}, 16 pixels`);
-  for (let at = 0; at < 16; at++) {
-    const [x, y] = [left + (at % 4) * side, 24 + Math.floor(at / 4) * side];
-    square(x, y, side, at < pixel ? colour(...inPatch(at)) : "none", at === pixel ? "#d33" : "#888");
-  }
+  const placed = (at: number): [number, number] => [left + (at % 4) * side, 24 + Math.floor(at / 4) * side];
+  for (let at = 0; at < 16; at++) square(...placed(at), side, at < pixel ? colour(...inPatch(at)) : waiting, "#888");
+  square(...placed(pixel), side, "none", "#d33");
 
   const [right, step] = [470, 48];
   const [px, py] = inPatch(pixel);
