@@ -7,7 +7,7 @@ import { recipeNames } from "../config/recipes.ts";
 import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
-import { makeFolder } from "../files/atomic.ts";
+import { makeFolder } from "../files/disk.ts";
 import { train } from "../train/trainer.ts";
 import { parallelTrainingStep } from "../workers/training.ts";
 import { defaultCache } from "./cache.ts";
