@@ -60,11 +60,9 @@ export async function appendLine(path: string, line: string): Promise<void> {
   });
 }
 
-interface Replacing {
+export interface Replacing {
   /** The caller's own claim to the folder. By default one is made for as long as this takes. */
   owned?: Ownership;
-  /** Refuse to take the place of a folder that is there. */
-  fresh?: boolean;
 }
 
 /**
@@ -76,7 +74,7 @@ interface Replacing {
 export async function replaceFolder(
   dir: string,
   fill: (temporary: string) => Promise<void>,
-  { owned, fresh = false }: Replacing = {},
+  { owned }: Replacing = {},
 ): Promise<void> {
   const target = resolve(dir);
   if (dir.trim() === "" || `${process.cwd()}${sep}`.startsWith(target.endsWith(sep) ? target : `${target}${sep}`))
@@ -86,8 +84,6 @@ export async function replaceFolder(
   try {
     if ((await isFolder(target)) === false) throw Object.assign(new Error(`${dir} is a file`), { code: "ENOTDIR" });
     await recoverFolder(target);
-    if (fresh && (await isFolder(target)))
-      throw new UserError(`${dir} is there already; give the name of a new folder`);
     await removeStrays(dirname(target), { of: basename(target) });
     await mkdir(temporary);
     await fill(temporary);
