@@ -1,11 +1,11 @@
 /** `fractalgen train`: trains a model on any images, tells how it goes, stops and resumes without loss. */
 
-import { counted, parameterCount } from "../core/counted.ts";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
 import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
+import { counted, parameterCount } from "../core/counted.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
 import { own, type Ownership } from "../files/ownership.ts";

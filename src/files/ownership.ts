@@ -8,7 +8,7 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { link, open, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { link, open, readdir, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
@@ -71,26 +71,71 @@ export async function claim(
   const target = resolve(path);
   const file = inside ? join(target, ".owner") : join(dirname(target), ownerName(basename(target)));
   const missing = await missingFolders(dirname(file));
-  const mine = { ...thisProcess(), id: randomBytes(12).toString("hex"), since: new Date().toISOString(), path: file };
-  let previous: Owner | undefined;
+  const mine = { ...thisProcess(), id: randomBytes(12).toString("hex"), since: new Date().toISOString() };
   try {
-    for (;;) {
-      await makeFolder(dirname(file));
-      const text = await created(file, mine);
-      if (text !== undefined) return ownership({ path, file, missing, previous, text, id: mine.id });
-      const found = await read(file);
-      if (!found) continue;
-      const state = await lifeOf(file, found, signal);
-      if (state === "alive") {
-        await removeEmpty(missing);
-        return { owner: found.record ?? { pid: 0, host: "", since: new Date(found.changed).toISOString() } };
-      }
-      if (state === "dead" && (await broken(file, found.record?.id))) previous = found.record;
+    const acquired = await acquire(file, mine, signal);
+    if ("owner" in acquired) {
+      await removeEmpty(missing);
+      return acquired;
     }
+    await removeRights(file);
+    return ownership({ path, file, missing, id: mine.id, ...acquired });
   } catch (error) {
     await removeEmpty(missing);
     throw explained(error, { path });
   }
+}
+
+type Acquired = { text: string; previous?: Owner };
+
+/** Makes the file that says who owns something, or tells whose it is. */
+async function acquire(
+  file: string,
+  mine: Omit<Owned, "path" | "inode">,
+  signal?: AbortSignal,
+): Promise<Acquired | { owner: Owner }> {
+  let previous: Owner | undefined;
+  for (;;) {
+    await makeFolder(dirname(file));
+    const text = await created(file, { ...mine, path: file });
+    if (text !== undefined) return { text, previous };
+    const found = await read(file);
+    if (!found) continue;
+    const state = await lifeOf(file, found, signal);
+    if (state === "alive")
+      return { owner: found.record ?? { pid: 0, host: "", since: new Date(found.changed).toISOString() } };
+    if (state === "changed") continue;
+    // Another process may be removing it.
+    if (await removed(file, found, { mine, signal })) previous = found.record;
+    else await sleep(lookMs / 10, undefined, { signal });
+  }
+}
+
+/**
+ * Removes a dead owner's file. Of those who saw it dead, one at a time may look again and remove it, or else a slow one would
+ * remove the file of the owner after. That right is owned as everything is; this process may be killed here, too.
+ */
+async function removed(
+  file: string,
+  { record, inode }: Found,
+  { mine, signal }: { mine: Omit<Owned, "path" | "inode">; signal?: AbortSignal },
+): Promise<boolean> {
+  const right = `${file}-${record?.id ?? inode}`;
+  if ("owner" in (await acquire(right, mine, signal))) return false;
+  try {
+    const now = await read(file);
+    const same = now?.inode === inode && now.record?.id === record?.id;
+    if (same) await rm(file, { force: true });
+    return same;
+  } finally {
+    await rm(right, { force: true });
+  }
+}
+
+/** What kills left of rights to remove earlier owners' files: those are gone. */
+async function removeRights(file: string): Promise<void> {
+  for (const name of await readdir(dirname(file)))
+    if (name.startsWith(`${basename(file)}-`)) await rm(join(dirname(file), name), { force: true });
 }
 
 /** What the owner's file of something of this name is called. */
@@ -114,17 +159,10 @@ function ownership({ path, file, missing, previous, text, id }: Held): Ownership
   return {
     previous,
     async check() {
-      // Whoever takes it for a dead one's moves the file aside for a moment, to look.
-      for (let attempt = 0; attempt < 5; attempt++) {
-        const found = await read(file);
-        if (found?.record?.id === id) return;
-        if (found) {
-          const who = found.record ? described(found.record) : "another process";
-          throw new UserError(`${path} was taken over by ${who} while this process was suspended; it writes no more`);
-        }
-        await sleep(lookMs);
-      }
-      throw new UserError(`${path} is no longer this process's: ${file} was removed; it writes no more`);
+      const found = await read(file);
+      if (found?.record?.id === id) return;
+      const who = found?.record ? `taken over by ${described(found.record)}` : `given up: ${file} was removed`;
+      throw new UserError(`${path} was ${who} while this process was suspended; it writes no more`);
     },
     async release() {
       if (!end) return;
@@ -244,22 +282,6 @@ async function diskTime(file: string): Promise<number> {
   } finally {
     await rm(probe, { force: true });
   }
-}
-
-/** Takes a dead owner's file away; false where it had another owner by now, which gets it back. */
-async function broken(file: string, id: string | undefined): Promise<boolean> {
-  const moved = temporaryName(file);
-  try {
-    await rename(file, moved);
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return false;
-    throw error;
-  }
-  const found = await read(moved);
-  const dead = found?.record?.id === id;
-  if (!dead) await link(moved, file).catch(() => {});
-  await rm(moved, { force: true });
-  return dead;
 }
 
 /** The folders that have to be made for `folder`, the innermost first. */
