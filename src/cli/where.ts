@@ -1,5 +1,6 @@
 /** Where relative paths begin: in the folder where the command was typed. */
 
+import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /**
@@ -9,5 +10,7 @@ import { fileURLToPath } from "node:url";
 export function asTyped(): void {
   const { INIT_CWD: typed, npm_package_json: file, npm_lifecycle_event: script } = process.env;
   const own = fileURLToPath(new URL("../../package.json", import.meta.url));
-  if (typed && file === own && (script === "fractalgen" || script === "start")) process.chdir(typed);
+  // Node.js resolves links in the paths of modules, npm does not.
+  if (typed && file && realpathSync(file) === own && (script === "fractalgen" || script === "start"))
+    process.chdir(typed);
 }

@@ -15,15 +15,17 @@ export async function makeFolder(path: string): Promise<void> {
 }
 
 /** Not mkdir's own `recursive`: in Node 20 it never returns where a file system such as /proc makes no folders. */
-async function makeMissing(path: string): Promise<void> {
+async function makeMissing(path: string, { again = true } = {}): Promise<void> {
   try {
     await mkdir(path);
   } catch (error) {
     if (await isFolder(path)) return;
     const above = dirname(path);
-    if (codeOf(error) !== "ENOENT" || above === path || (await isFolder(above)) !== undefined) throw error;
-    await makeMissing(above);
-    await makeMissing(path);
+    if (codeOf(error) !== "ENOENT" || above === path) throw error;
+    if ((await isFolder(above)) === undefined) await makeMissing(above);
+    else if (!again) throw error;
+    // Once more, for another process may have made the one above just now.
+    await makeMissing(path, { again: false });
   }
 }
 
@@ -56,19 +58,19 @@ export function danglingLink(path: string): { link: string; to: string } | undef
     if (dirname(at) === at) break;
   }
   for (const part of parts) {
-    if (!lstatSync(part, { throwIfNoEntry: false })?.isSymbolicLink()) continue;
-    if (exists(part)) continue;
-    return { link: part, to: readlinkSync(part) };
+    const entry = attempt(() => lstatSync(part));
+    if (!entry) return undefined;
+    if (entry.isSymbolicLink() && !attempt(() => statSync(part))) return { link: part, to: readlinkSync(part) };
   }
   return undefined;
 }
 
-function exists(path: string): boolean {
+/** Undefined for what is missing, below something that is no folder, or a loop of links. */
+function attempt<T>(look: () => T): T | undefined {
   try {
-    statSync(path);
-    return true;
+    return look();
   } catch {
-    return false; // missing, or a loop of links
+    return undefined;
   }
 }
 
@@ -82,19 +84,11 @@ export const codeOf = (error: unknown): string | undefined =>
 export function explained(error: unknown, at: { path: string; progress?: string; previous?: string }): unknown {
   const code = codeOf(error) ?? "";
   if (error instanceof UserError || !code) return error;
-  const dangling = ["ENOENT", "EEXIST", "ENOTDIR"].includes(code) ? danglingHere(at.path) : undefined;
+  const dangling = ["ENOENT", "EEXIST", "ENOTDIR", "ELOOP"].includes(code) ? danglingLink(at.path) : undefined;
   const reason = dangling ? danglingReason(dangling) : reasonOf(code, at);
   if (!reason) return error;
   const untouched = at.previous ? `; the previous ${at.previous} is untouched` : "";
   return new UserError(`cannot write ${at.path}: ${reason}${untouched}`, { cause: error });
-}
-
-function danglingHere(path: string): ReturnType<typeof danglingLink> {
-  try {
-    return danglingLink(path);
-  } catch {
-    return undefined; // below something that is no folder, or out of reach
-  }
 }
 
 function reasonOf(code: string, { path, progress }: { path: string; progress?: string }): string | undefined {
