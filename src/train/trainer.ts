@@ -65,7 +65,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
   const optimizer = await openOptimizer(engine, model, training);
   let evaluated = performance.now();
   let saved = performance.now();
-  let checkpoints = state.step; // a run that goes on has one
+  let kept = state.step > 0; // a run that goes on has a checkpoint
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
     const bits = await bitsOf(engine, run, { split, session });
     evaluated = performance.now();
@@ -84,9 +84,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       });
       const gradientNorm = globalNorm(step.gradients.values());
       if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
-        throw new UserError(
-          notFinite(number + 1, { loss, saved: checkpoints > 0, tensors: [state.values, step.gradients] }),
-        );
+        throw new UserError(notFinite(number + 1, { loss, saved: kept, tensors: [state.values, step.gradients] }));
       const learningRate = learningRateAt(number, training);
       const scale = clipScale(gradientNorm, training.clip);
       await optimizer.update(state, step.gradients, { step: number + 1, learningRate, scale });
@@ -108,7 +106,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
         yield* evaluation(evenly(dataset.heldOut, training.evaluateImages));
       if (!due && !keep) continue;
       yield { kind: "checkpoint", step: state.step };
-      checkpoints++;
+      kept = true;
       saved = performance.now();
     }
     if (signal?.aborted) yield { kind: "checkpoint", step: state.step };

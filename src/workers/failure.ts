@@ -1,17 +1,18 @@
 /** What a worker thread failed with, on its way to the thread that waits for it. */
 
-import { UserError } from "../core/errors.ts";
+import { type Mistake, UserError } from "../core/errors.ts";
 
 /** What a worker says when it cannot go on. */
 export interface Failure {
   error: string;
   stack?: string;
-  user: boolean;
+  /** A mistake of the user. */
+  mistake?: Mistake;
 }
 
 export function failure(thrown: unknown): Failure {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-  return { error: error.message, stack: error.stack, user: error instanceof UserError };
+  return { error: error.message, stack: error.stack, mistake: error instanceof UserError ? error.mistake : undefined };
 }
 
 /** A thread failed at what it was given or, where it is `lost`, ended. Its own error, with the stack there, is the cause. */
@@ -29,10 +30,10 @@ export class ThreadError extends Error {
 }
 
 /** The error that a worker told of. */
-export function thrownBy({ error, stack, user }: Failure): Error {
+export function thrownBy({ error, stack, mistake }: Failure): Error {
   const cause = new Error(error);
   if (stack !== undefined) cause.stack = stack;
-  return user ? new UserError(error, { cause }) : new ThreadError(cause);
+  return mistake ? new UserError(mistake, { cause }) : new ThreadError(cause);
 }
 
 /** In the words of Node.js, of V8 and of onnxruntime. */
