@@ -44,6 +44,7 @@ export function interruptible({ onStop = () => {} }: { onStop?: () => void } = {
     if (isClosed(error) && !controller.signal.aborted) stop("SIGPIPE");
   };
   for (const name of stopSignals) process.on(name, stop);
+  const orphan = onOrphaned(() => stop("SIGHUP"));
   process.stdout.on("error", closed);
   return {
     signal: controller.signal,
@@ -55,9 +56,22 @@ export function interruptible({ onStop = () => {} }: { onStop?: () => void } = {
     },
     done() {
       for (const name of stopSignals) process.off(name, stop);
+      clearInterval(orphan);
       process.stdout.off("error", closed);
     },
   };
+}
+
+/** npm hands on SIGINT and SIGTERM only. Where anything else ends it, what it started is to stop, too. */
+function onOrphaned(stop: () => void): NodeJS.Timeout | undefined {
+  if (!process.env["npm_lifecycle_event"]) return undefined;
+  const parent = process.ppid;
+  const looking = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(looking);
+    stop();
+  }, 500);
+  return looking.unref();
 }
 
 /** Whether an error says that the work was told to stop; a full disk at that moment is still a full disk. */

@@ -60,4 +60,15 @@ it("npm passes SIGTERM on and waits for the checkpoint; paths begin where the co
   expect(code).toBe(143);
   expect(await stepOf(runs.at("typed/run"))).toBeGreaterThanOrEqual(3);
   expect(existsSync(runs.at("typed/run/.owner"))).toBe(false); // nobody is left behind
-}, 120_000);
+}, 240_000);
+
+it("what ends npm alone stops the training, too", async () => {
+  const out = runs.at("orphan");
+  const args = ["--cache", runs.folder, "--threads", "1", "--no-samples", "--json", ...runs.fresh(out, 1_000_000)];
+  const npm = started("npm", ["--prefix", root, "run", "--silent", "fractalgen", "--", "train", ...args], { env });
+  await npm.says(/"step":3,/);
+  npm.child.kill("SIGHUP"); // npm does not hand it on
+  await npm.ended; // once nobody has its output open any more
+  expect(await stepOf(out)).toBeGreaterThanOrEqual(3);
+  expect(existsSync(join(out, ".owner"))).toBe(false);
+}, 240_000);
