@@ -107,6 +107,30 @@ describe("sample", () => {
     expect(JSON.parse(out)).toMatchObject({ out: at("json.png"), classes: ["flag", "flag"], seed: 0, device: "cpu" });
   });
 
+  it("takes groups by name, and in turn where no class is named", async () => {
+    const grouped = at("grouped");
+    mkdirSync(grouped);
+    for (const file of readdirSync(model)) writeFileSync(join(grouped, file), readFileSync(join(model, file)));
+    changeConfig(grouped, { groups: { drawn: ["heart", "flag"] } });
+    const classes = async (...args: string[]) => {
+      const { out } = await call(
+        "sample",
+        "--model",
+        grouped,
+        "-n",
+        "4",
+        "--json",
+        "--out",
+        at("grouped.png"),
+        ...args,
+      );
+      return JSON.parse(out).classes as string[];
+    };
+    expect(await classes("--class", "drawn")).toEqual(["heart", "flag", "heart", "flag"]);
+    expect(await classes("--class", "Drawn,face")).toEqual(["heart", "face", "flag", "face"]);
+    expect(await classes()).toEqual(["face", "heart", "face", "flag"]);
+  });
+
   it("has an example in every command's help", async () => {
     const program = await commandLine();
     for (const command of [program, ...program.commands]) {

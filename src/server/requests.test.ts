@@ -9,7 +9,8 @@ import type { FractalServer } from "./app.ts";
 import { capacity } from "./capacity.ts";
 import { listen } from "./listen.ts";
 import { servedModels } from "./models.ts";
-import { answerSchemas } from "./schemas.ts";
+import { readGeneration } from "./requests.ts";
+import { answerSchemas, requestSchemas } from "./schemas.ts";
 import { listening } from "./test-client.ts";
 import { gate, type TestModels, testModels, testServer } from "./test-models.ts";
 
@@ -309,4 +310,18 @@ describe("a server", () => {
     expect(room(bytes(1, 4))).toEqual({ lanes: 4, batch: 1 });
     expect(room(bytes(1, 3)).lanes).toBe(3);
   });
+});
+
+it("takes groups in a prompt, one image for each name, and the next class of a group each time", async () => {
+  const { config } = models.tiny;
+  const [first, second] = config.classes;
+  const grouped = { ...models.tiny, config: { ...config, groups: { both: [second, first] } } };
+  const context = { models: [grouped], schemas: requestSchemas({ images: 8 }), batchOf: () => 1, images: 8 };
+  const labels = async (body: object) => {
+    const request = new Request("http://test/", { method: "POST", headers: json, body: JSON.stringify(body) });
+    return (await readGeneration(request, context)).order.labels;
+  };
+  expect(await labels({ prompt: "both", n: 3 })).toEqual([1, 0, 1]);
+  expect(await labels({ prompt: `both, ${first}` })).toEqual([1, 0]);
+  await expect(labels({ prompt: "bath" })).rejects.toThrow(/did you mean "both"\?$/);
 });
