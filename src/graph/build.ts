@@ -1,4 +1,10 @@
-/** Functions that make tensors, one per operation; numbers become constants. Shapes are checked as they are made. */
+/**
+ * Functions that make tensors, one per operation; numbers become constants. Shapes are checked as they are made.
+ *
+ * This file and those of `operations/` import each other, the only circle of imports there is: these functions check
+ * shapes by an operation's row, and the row's gradient is written with these functions. Neither is called while files
+ * are loaded, so it does not matter which is loaded first.
+ */
 
 import { type DType, float32, type HostTensor } from "../core/arrays.ts";
 import { operations } from "./operations/table.ts";
@@ -48,6 +54,8 @@ export const sigmoid = (x: Tensor): Tensor => make("sigmoid", [x], {});
 export const gelu = (x: Tensor): Tensor => make("gelu", [x], {});
 /** To the nearest whole number, halves to even. */
 export const round = (x: Tensor): Tensor => make("round", [x], {});
+/** The same value, through which no gradient flows back: for what a result does not depend on. */
+export const stopGradient = (x: Tensor): Tensor => make("stopGradient", [x], {});
 export const clip = (x: Tensor, low: number, high: number): Tensor => make("clip", [x], { low, high });
 export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : make("cast", [x], { to }));
 

@@ -22,6 +22,8 @@ export interface Attributes {
   gelu: {};
   cast: { to: DType };
   round: {};
+  /** The value of its input, through which no gradient flows back. */
+  stopGradient: {};
   clip: { low: number; high: number };
   less: {};
   where: {};

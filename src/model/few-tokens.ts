@@ -17,6 +17,7 @@ import {
   slice,
   softmax,
   stack,
+  stopGradient,
   sub,
   sum,
 } from "../graph/build.ts";
@@ -52,7 +53,8 @@ export function fewTokensBlock(
     const scaled = mul(query, (width / heads) ** -0.5);
     const seen = i + 2;
     const scores = keys.slice(0, seen).map((key) => matmul(mul(scaled, key), sumHeads)); // each [K, H]
-    const highest = scores.reduce((a, b) => maximum(a, b));
+    // Subtracting any number from all scores changes no share.
+    const highest = stopGradient(scores.reduce((a, b) => maximum(a, b)));
     const powers = scores.map((score) => exp(sub(score, highest)));
     const total = powers.reduce((a, b) => add(a, b));
     return powers

@@ -5,23 +5,16 @@ import { normalizedValues } from "../config/normalize.ts";
 import { type DrawValues, drawValues, formOf, type SamplingFlags, type SamplingSettings } from "../config/sampling.ts";
 import { float32, type HostTensor, int32 } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { WeightData } from "../graph/onnx.ts";
 import { decoding, readAndTake } from "./decoding.ts";
 import { asideFrom, type Draws, type Patches, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
 import { checkKnown, type Given, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
 import { pastOf } from "./past.ts";
 import { type DrawingProgress, drawingProgress } from "./progress.ts";
 import { guidanceAt } from "./schedule.ts";
-import { type Sessions, samplingSessions } from "./sessions.ts";
+import { type SampledModel, type Sessions, samplingSessions } from "./sessions.ts";
 import { settingsOf } from "./settings.ts";
 
-/** A model whose weights lie in a safetensors file. */
-export interface SampledModel {
-  config: ModelConfig;
-  /** The folder that holds the file, and where each parameter lies in it. */
-  folder: string;
-  weights: (name: string) => WeightData;
-}
+export type { SampledModel } from "./sessions.ts";
 
 /** The settings are those of `config/sampling.ts`; the model's own where they are left out. */
 export interface SampleOptions extends SamplingFlags {

@@ -1,8 +1,8 @@
 /** The compiled graphs that sampling needs, each made once, when it is first used. */
 
 import type { Engine, Session } from "../engine/engine.ts";
-import { writeOnnx } from "../graph/onnx.ts";
-import { placedLevels } from "../config/model.ts";
+import { type WeightData, writeOnnx } from "../graph/onnx.ts";
+import { type ModelConfig, placedLevels } from "../config/model.ts";
 import type { DrawForm } from "../config/sampling.ts";
 import {
   arStepGraph,
@@ -13,7 +13,14 @@ import {
   type Outputs,
   pixelGraph,
 } from "../model/steps.ts";
-import type { SampledModel } from "./sampler.ts";
+
+/** A model whose weights lie in a safetensors file. */
+export interface SampledModel {
+  config: ModelConfig;
+  /** The folder that holds the file, and where each parameter lies in it. */
+  folder: string;
+  weights: (name: string) => WeightData;
+}
 
 export interface Sessions {
   begin(level: number): Promise<Session>;
