@@ -6,6 +6,8 @@ import { derive, seedKey } from "../core/random.ts";
 import { type Split } from "../data/dataset.ts";
 import type { Engine, Session } from "../engine/engine.ts";
 import { writeOnnx, type WeightData } from "../graph/onnx.ts";
+import { nameAt, named } from "../graph/tree.ts";
+import { kindOf } from "../levels/table.ts";
 import { lossGraph } from "../model/loss.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { planFeeds } from "../model/plan.ts";
@@ -59,7 +61,7 @@ export interface ImageLikelihood {
 
 /** Which likelihood a model has. */
 export const likelihoodOf = (config: ModelConfig, { inOrder = false }: LikelihoodOptions = {}): Likelihood =>
-  placedLevels(config).every(({ kind }) => kind === "ar") ? "exact" : inOrder ? "order" : "estimate";
+  placedLevels(config).every((level) => !kindOf(level).order.hides) ? "exact" : inOrder ? "order" : "estimate";
 
 /** With its weights in a file of a folder, or as values. */
 type Model = { config: ModelConfig } & (
@@ -83,9 +85,9 @@ export function likelihoodSession(
   const outputs = {
     pixels: each.pixels,
     ...(breakdown ? likeliest : {}),
-    ...Object.fromEntries([...each.guiding].map(([l, x]) => [`guiding.${l}`, x])),
+    guiding: each.guiding,
   };
-  return engine.session(writeOnnx(outputs, { weights }), { folder, keepMemory });
+  return engine.session(writeOnnx(named(outputs), { weights }), { folder, keepMemory });
 }
 
 /** The images of a split one after another. An image's number depends on its index, the seed and the options alone. */
@@ -101,9 +103,7 @@ export async function* likelihoods(
   const { imageSize: size, channels, classes } = config;
   if (options.drawn && likelihoodOf(config, options) === "estimate")
     throw new Error("likelihoods: an estimate hides patches at random; of a part it takes an order (inOrder)");
-  const guidingLevels = placedLevels(config).flatMap((level, l) =>
-    level.kind === "mar" && level.guidingPixel ? [l] : [],
-  );
+  const guidingLevels = placedLevels(config).flatMap(({ guidingPixel }, l) => (guidingPixel ? [l] : []));
   const session = options.session ?? (await likelihoodSession(engine, model, options));
   const parameters: Record<string, HostTensor> = {};
   if (values)
@@ -116,7 +116,7 @@ export async function* likelihoods(
     const images = new Uint8Array(views.length * bytes);
     views.forEach(({ image }, i) => images.set(split.image(image), i * bytes));
     const labels = Int32Array.from(views, ({ image }) => (conditional ? split.labels[image] : classes.length));
-    const results = await session.run({ ...parameters, ...feeds, ...planFeeds(config, { images, labels }) });
+    const results = await session.run(named({ ...parameters, ...feeds, ...planFeeds(config, { images, labels }) }));
     const spread = (
       name: string,
       { image, weight, ...at }: Predicted,
@@ -128,7 +128,7 @@ export async function* likelihoods(
           put(sums.get(image[i])!, weight[i] * nats[i * channels + c], (at.y[i] * size + at.x[i]) * channels + c);
     };
     spread("pixels", pixels, (sum, value, at) => (sum.map[at] += value));
-    for (const l of guidingLevels) spread(`guiding.${l}`, squares[l], (sum, value) => (sum.guiding += value));
+    for (const l of guidingLevels) spread(nameAt("guiding", l), squares[l], (sum, value) => (sum.guiding += value));
     if (options.breakdown) addPredictions((image) => sums.get(image)!.breakdown!, { pixels, known, results });
     for (const { image } of views) sums.get(image)!.left--;
   }

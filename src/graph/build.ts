@@ -9,6 +9,7 @@
 import { type DType, float32, type HostTensor } from "../core/arrays.ts";
 import { operations } from "./operations/table.ts";
 import { type Dim, type Shape, over, sameShape, showShape, times } from "./shape.ts";
+import { mapped, named, type Tree } from "./tree.ts";
 import {
   type Attributes,
   dim,
@@ -162,16 +163,23 @@ export const rowsBetween = (x: Tensor, bounds: Tensor, { index, rows }: { index:
   make("rowsBetween", [x, bounds, index], { rows });
 
 /**
- * Goes round `count` times (an int64 scalar) and gives each result's sum over the rounds, or the rounds stacked. The
- * results are made of `index`, the round; whatever does not depend on it is computed once, outside.
+ * Goes round `count` times (an int64 scalar) and gives each result's sum over the rounds, or the rounds stacked, in the
+ * same places. The results are made of `index`, the round; whatever does not depend on it is computed once, outside.
  */
-export function loop(count: Tensor, index: Tensor, results: readonly LoopResult[]): Tensor[] {
-  const inside = new Set([index, ...loopBody({ attributes: { index, results } })]);
-  const stray = results.find(({ value }) => !inside.has(value));
-  if (stray) throw new Error(`loop: a result of shape ${showShape(stray.value.shape)} does not depend on the round`);
+export function loop<Sum extends Tree<Tensor>, Stack extends Tree<Tensor>>(
+  count: Tensor,
+  index: Tensor,
+  results: { sum?: Sum; stack?: Stack },
+): { sum: Sum; stack: Stack } {
+  const wanted = (["sum", "stack"] as const).flatMap((how) =>
+    Object.entries(named(results[how], [how])).map(([name, value]): LoopResult => ({ name, value, how })),
+  );
+  const inside = new Set([index, ...loopBody({ attributes: { index, results: wanted } })]);
+  const stray = wanted.find(({ value }) => !inside.has(value));
+  if (stray) throw new Error(`loop: ${stray.name} ${showShape(stray.value.shape)} does not depend on the round`);
   const captured = new Set([...inside].flatMap(({ inputs }) => inputs.filter((x) => !inside.has(x))));
-  const node = make("loop", [count, ...captured], { index, results });
-  return results.map((_, at) => make("loopResult", [node], { at }));
+  const node = make("loop", [count, ...captured], { index, results: wanted });
+  return mapped(results, (_, name): Tensor => make("loopResult", [node], { name })) as { sum: Sum; stack: Stack };
 }
 export const loopIndex = (): Tensor => make("loopIndex", [], {});
 

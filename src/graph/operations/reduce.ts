@@ -138,6 +138,6 @@ export const reduce = {
     },
     // Of ONNX's operators only this one sorts; the places that values came from are of no use here.
     onnx: (emit, [x], { shape }) => emit.node("TopK", [x, emit.ints([shape.at(-1) as number])], {}, { unused: 1 }),
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"descending">,
 };

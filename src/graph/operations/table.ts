@@ -24,8 +24,8 @@ export const operations: { [K in OpName]: Row<K> } = {
   loopIndex: { shape: () => ({ shape: [], dtype: "int64" }), onnx: given("loopIndex"), gradient: "leaf" },
   loop: { shape: ([count]) => ({ shape: [], dtype: count.dtype }), onnx: given("loop"), gradient: "unwritten" },
   loopResult: {
-    shape: ([node], { at }) => {
-      const { value, how } = (node as Tensor<"loop">).attributes.results[at];
+    shape: ([node], { name }) => {
+      const { value, how } = (node as Tensor<"loop">).attributes.results.find((result) => result.name === name)!;
       return { shape: how === "sum" ? value.shape : ["rounds", ...value.shape], dtype: value.dtype };
     },
     onnx: given("loopResult"),
