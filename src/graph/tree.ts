@@ -1,6 +1,6 @@
 /**
- * Tensors in lists and records of any depth, named by their path: `{ take: [a, b] }` holds take.0 and take.1. A graph's
- * inputs and outputs and the values for them are such trees, so their types say what a name only spells.
+ * Tensors in lists and records of any depth, named by their path: `{ take: [a, b] }` holds take.0 and take.1. The inputs
+ * and outputs of a graph, and the values for them, are such trees, so the compiler checks what names alone would not.
  */
 
 import type { HostTensor } from "../core/arrays.ts";
@@ -15,12 +15,12 @@ export type Values<X> = X extends Tensor
     ? undefined
     : { [K in keyof X]: Values<X[K]> };
 
-/** The name of what stands at a path. */
+/** The name of the tensor at a path. */
 export const nameAt = (...path: readonly (string | number)[]): string => path.join(".");
 
 const isLeaf = <T extends object>(tree: Tree<T>): tree is T => "dtype" in (tree as object);
 
-/** All that is in a tree, by name, in order. */
+/** All tensors or values of a tree by name, in order. */
 export function named<T extends { dtype: unknown }>(
   tree: Tree<T>,
   path: readonly (string | number)[] = [],
@@ -58,7 +58,7 @@ export interface Runs {
   ): Promise<Readonly<Record<string, HostTensor>>>;
 }
 
-/** Runs a session of the graph of these outputs: values in their places for values in theirs. */
+/** Runs a session whose graph has these outputs; returns their values in the same places. */
 export const runTree = async <X>(
   session: Runs,
   outputs: X,

@@ -1,6 +1,6 @@
 /**
- * How layers declare their parameters: once, where they use them, in the order of the published checkpoints. A list of a
- * model's parameters is what its layers declared. Knows no values.
+ * How layers declare their parameters: once, where they are built, in the order of the published checkpoints. The list of
+ * a model's parameters is what its layers declared. Knows no values.
  */
 
 import { parameter } from "../graph/build.ts";
@@ -15,11 +15,11 @@ export interface Parameter {
    * xavier as published, or as `Starts` says.
    */
   start: "normal" | "xavier" | "ones" | "zeros" | "codebook" | "residual";
-  /** How many matrices stand one below the other in a dense layer's weight; 0 for everything else. */
+  /** How many matrices are stacked in a dense layer's weight (3 for query, key and value); 0 for all else. */
   matrices: number;
   /** Whether it belongs to a transformer block. */
   block: boolean;
-  /** The level it belongs to, counted from 0, and whose it is there. */
+  /** The level it belongs to, counted from 0, and which of the level's networks. */
   level: number;
   owner: "classes" | "level" | "guidingPixel" | "pixels";
 }

@@ -1,6 +1,6 @@
 /**
- * What a level kind is: a row of `table.ts`. The recursion over the levels (configuration, loss, training, sampling,
- * editing, likelihood, export) knows a level by this interface alone.
+ * The interface of a level kind, a row of `table.ts`. The recursion over the levels (configuration, loss, training,
+ * sampling, editing, likelihood, export) knows nothing else of a level.
  */
 
 import type { z } from "zod";
@@ -11,7 +11,7 @@ import type { Training } from "../layers/layers.ts";
 import type { Declare } from "../layers/parameters.ts";
 import type { Order } from "./order.ts";
 
-/** A level above the pixels as a configuration has it. Kinds may have further settings. */
+/** A level above the pixels in a configuration. Kinds may have further settings. */
 export interface PatchLevel {
   kind: string;
   /** Side of a patch in pixels. */
@@ -20,7 +20,7 @@ export interface PatchLevel {
   /** Blocks of its transformer. */
   depth: number;
   heads?: number;
-  /** How many of its parent's conditions a level takes; 1 unless given. */
+  /** How many of its parent's conditions it takes; 1 by default. */
   conditions?: number;
   /** Predict the mean colour of a square first and take it as one more condition. */
   guidingPixel?: boolean;
@@ -47,7 +47,7 @@ export type Placed<L extends PatchLevel = PatchLevel> = Omit<L, "conditions" | "
 export const prefixTokens = ({ conditions, guidingPixel }: Pick<Placed, "conditions" | "guidingPixel">): number =>
   conditions + Number(guidingPixel);
 
-/** What a square is given from above: conditions [R, c, D'], the middle one last, and the mean colour [R, C]. */
+/** What a square gets from the level above: conditions [R, c, D'], the middle one last, and the mean colour [R, C]. */
 export interface Above {
   conditions: Tensor;
   colour?: Tensor;
@@ -93,17 +93,17 @@ export interface Patches {
   place: Int32Array;
 }
 
-/** Squares in the making, and what runs their step graph. */
+/** Squares that are being generated, and what runs their step graph. */
 export interface Decoding<Step extends StepOutputs = StepOutputs> {
   /** How many squares (R), and 2 with guidance: rows with the condition, then the same rows without. */
   rows: number;
   ways: number;
   /** [R', P, D] */
   prefix: HostTensor;
-  /** Values of all patches [R * N * C p p], and 1 for those still to be drawn [R * N]: both change between steps. */
+  /** Values of all patches [R * N * C p p], and 1 for each still to be drawn [R * N]. The recursion updates both. */
   patches: Float32Array;
   mask: Float32Array;
-  /** Steps asked for, which a kind may not need. */
+  /** The requested number of steps; a kind may ignore it. */
   iterations: number;
   /** For each row a random order of its patches [R * N]; drawn once. */
   orders(): Int32Array;
@@ -112,7 +112,7 @@ export interface Decoding<Step extends StepOutputs = StepOutputs> {
   run(feeds: Tree<HostTensor>): Promise<Values<Step>>;
 }
 
-/** A step of generating: patches are to be drawn before the next one. */
+/** One step: the recursion draws the chosen patches before it asks for the next. */
 export interface DecodedStep {
   /** From 0, and how many there are in the square that takes most. */
   step: number;
@@ -133,24 +133,24 @@ export interface StepSize {
 }
 
 export interface LevelKind<L extends PatchLevel = PatchLevel, Step extends StepOutputs = StepOutputs> {
-  /** What a configuration calls it. */
+  /** The `kind` of its levels in a configuration. */
   name: L["kind"];
-  /** What a configuration may say of it. */
+  /** Strict, with `name` as the literal `kind`. */
   schema: z.ZodObject;
-  /** What is wrong with a level beyond its schema, if anything. */
+  /** What else is wrong with a level that fits the schema, if anything. */
   fault(level: L): string | undefined;
   /** The conditions of each patch that it can hand down: 5 (see grid.ts), or the patch's own output alone. */
   handsDown: 5 | 1;
-  /** In which order patches are generated: what is hidden in training and likelihood, and how many a step draws. */
+  /** In which order it generates patches: decides what training and the likelihood hide. */
   order: Order;
   network(declare: Declare, level: Placed<L>): Network<Step>;
-  /** Drives the step graph through squares: a step for each run, until no patch that is wanted is left to be drawn. */
+  /** Runs the step graph until every wanted patch is drawn. */
   decode(level: Placed<L>, squares: Decoding<Step>): AsyncGenerator<DecodedStep, void>;
-  /** The sizes of its step graph's own symbols, and how many bytes it keeps from step to step. */
+  /** For the memory estimate: sizes of its step graph's own symbols, and the bytes that it keeps between steps. */
   memory(level: Placed<L>, size: StepSize): { sizes: Record<string, number>; kept: number };
   /**
-   * For programs that run exported step graphs: how steps are taken, what share of the patches is done after step s, and
-   * what the graph's inputs, outputs and own symbols mean.
+   * For programs that run exported step graphs: how to take the steps, the share of patches that is done after step s, and
+   * what the graph's inputs, outputs and symbols mean.
    */
   exported: { steps: string; done: string; meanings: Record<string, string>; letters: Record<string, string> };
 }

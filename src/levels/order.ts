@@ -1,6 +1,6 @@
 /**
- * The order in which a level generates the patches of a square, seen from teacher forcing: what a pass hides and what it
- * predicts, in training and for the likelihood. Two orders serve all kinds; a kind may bring another.
+ * The order in which a level generates the patches of a square: what a teacher-forced pass hides and predicts, in training
+ * and for the likelihood. The kinds that ship use these two orders; a new kind may define its own.
  */
 
 import { type Key, normal, permutation, uniform } from "../core/random.ts";
@@ -11,15 +11,15 @@ export interface MaskRate {
   maskRateDeviation: number;
 }
 
-/** A square as a teacher-forced pass of the likelihood sees it. */
+/** A square in a teacher-forced pass of the likelihood. */
 export interface Viewed {
   key: Key;
   tokens: number;
-  /** How often it stands for others beside itself. */
+  /** Its weight in the likelihood. */
   weight: number;
-  /** The patches in which anything is to be predicted, where that is not all of them. */
+  /** The patches to predict, where those are not all. */
   only?: readonly number[];
-  /** Of a pass that stands for a step of generating patch by patch: how many patches are still to come. */
+  /** In a pass that stands for one step of generating patch by patch: how many patches are still to come. */
   toCome?: number;
 }
 
@@ -36,7 +36,7 @@ export interface Order {
    * pass predicts every patch from those before it, and its likelihood is exact.
    */
   hides: boolean;
-  /** What training hides in a square: 1 or 0 for each patch. Not asked where nothing is hidden. */
+  /** Which patches training hides in a square: 1 or 0 each. Not called where `hides` is false. */
   trainingMask(key: Key, tokens: number, rate: MaskRate): Uint8Array;
   /** How many passes predict `count` patches of a square once each, in one order of generation. */
   passes(count: number): number;
@@ -55,7 +55,7 @@ export const rasterOrder: Order = {
   trainingMask: (_, tokens) => new Uint8Array(tokens).fill(1),
   passes: () => 1,
   view({ tokens, weight, only }) {
-    // The graph takes all patches down; known ones stand for nothing.
+    // All patches go down in the graph; known ones have no weight.
     const places = Array.from({ length: tokens }, (_, place) => place);
     const counts = (place: number) => !only || only.includes(place);
     const predicted = places.map((place) => ({ place, weight: counts(place) ? weight : 0, known: place }));
@@ -84,7 +84,7 @@ export const anyOrder: Order = {
   passes: (count) => count,
   view({ key, tokens, weight, only, toCome }) {
     let order = permutation(key, tokens);
-    if (only && only.length > 0) order = order.filter((place) => only.includes(place)); // known ones would stand behind
+    if (only && only.length > 0) order = order.filter((place) => only.includes(place)); // known patches come first in the order
     const masked = toCome ?? 1 + Math.floor(uniform(key, 1_000_000) * tokens);
     const hidden = order.subarray(0, masked);
     const known = tokens - masked;

@@ -1,6 +1,6 @@
 /**
- * The table of level kinds: one row for each. Another kind is a file like `ar.ts` and a row here, or one that a program
- * registers before it reads a configuration.
+ * The table of level kinds. To add one, write a file like `ar.ts` and add a row here; a program can also register a kind
+ * before it reads a configuration.
  */
 
 import { ar } from "./ar.ts";
@@ -12,15 +12,15 @@ const rows = { mar, ar };
 /** The kinds that ship. */
 export type Kind = keyof typeof rows;
 
-/** A row as the recursion sees it: what level it takes and what its step graph keeps are the kind's own business. */
+/** A row as the recursion sees it. Which settings its levels have is known only to the kind itself. */
 // oxlint-disable-next-line typescript/no-explicit-any
 export type AnyKind = LevelKind<any>;
 
 const kinds = new Map<string, AnyKind>(Object.entries(rows));
 
 /**
- * Adds a kind. It is known in this thread alone: samplers and training steps that run in threads of their own know the
- * kinds that ship, so take `createSampler` and `trainingStep`.
+ * Adds a kind, in this thread only. `parallelSampler` and `parallelTrainingStep` start threads that know just the kinds
+ * that ship; use `createSampler` and `trainingStep` instead. Throws where the name is taken.
  */
 export function registerLevelKind<L extends PatchLevel, Step extends StepOutputs>(kind: LevelKind<L, Step>): void {
   if (kinds.has(kind.name) || kind.name === "pixel") throw new Error(`there is a level kind "${kind.name}" already`);

@@ -322,4 +322,10 @@ describe("a kind's configuration", () => {
   it("has a name of its own", () => {
     expect(() => registerLevelKind(mean)).toThrow('there is a level kind "mean" already');
   });
+
+  it("does not compile without some part", () => {
+    const { memory: _, ...rest } = mean;
+    // @ts-expect-error
+    expect(() => registerLevelKind(rest)).toThrow("already");
+  });
 });

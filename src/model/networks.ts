@@ -24,7 +24,7 @@ export interface ModelNetworks {
   parameters: Parameter[];
 }
 
-/** Tensors of the networks are new at each call: those of one graph have to be of one call. */
+/** Makes new tensors at each call: build a graph from the networks of one call. */
 export function networksOf(config: ModelConfig): ModelNetworks {
   const { classes, channels, levels } = config;
   const { width } = levels[0];
