@@ -17,7 +17,7 @@ const levels = () =>
     >,
   );
 
-/** Of the kinds that there are now. */
+/** With the level kinds that are known when it is called. */
 const schema = () =>
   z.strictObject({
     name: z.string().optional(),
