@@ -3,7 +3,7 @@
  * program does with AR and MAR levels has to work with it.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -15,8 +15,10 @@ import { seedKey, uniform } from "../core/random.ts";
 import { type Dataset, splitOf } from "../data/dataset.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { likelihoodOf, likelihoods } from "../evaluate/likelihood.ts";
+import { exportOnnx } from "../cli/export.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
+import { quantizeFolder } from "../files/quantize.ts";
 import {
   add,
   cast,
@@ -307,6 +309,22 @@ describe.each(Object.entries(models))("a kind of its own, %s", (name, levels) =>
     expect(samplingBytes(model, { ...size, batch: 4000 })).toBeGreaterThan(samplingBytes(model, size));
     expect(trainingBytes(model, 64, { batch: 64, lanes: 1 })).toBeGreaterThan(trainingBytes(model, 1, { batch: 64, lanes: 1 })); // prettier-ignore
   });
+});
+
+it("is quantised and exported", async () => {
+  const [[name, levels]] = Object.entries(models);
+  const model = modelOf(levels);
+  const [folder, quantized, out] = ["whole", "few-bits", "exported"].map((part) => join(temporary, `${name} ${part}`));
+  await writeModelFolder(folder, model, startingState(model, 5, { ema: 0 }).values);
+  await quantizeFolder(readModelFolder(folder), quantized, { dtype: "q8" });
+  const model8 = readModelFolder(quantized);
+  const sampler = createSampler(engine, externalModel(model8));
+  const images = await last(sampler.sample({ labels: [0, 1], seed: 1 }));
+  expect(await last(sampler.sample({ labels: [0, 1], seed: 1, batch: 1 }))).toEqual(images);
+  await sampler.dispose();
+  const { graphs } = await exportOnnx(model8, out);
+  expect(readdirSync(out).filter((file) => file.endsWith(".onnx"))).toHaveLength(graphs);
+  expect(JSON.parse(readFileSync(join(out, "manifest.json"), "utf8")).levels[0].kind).toBe("mean");
 });
 
 describe("a kind's configuration", () => {
