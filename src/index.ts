@@ -21,6 +21,10 @@ export { readStatistics, type Statistics, writeStatistics } from "./evaluate/sta
 export { meanOf, type Scored, summaryOf } from "./evaluate/summary.ts";
 export { externalModel } from "./files/external.ts";
 export { readModelFolder, writeModelFolder } from "./files/model.ts";
+export type { LevelKind, Network, PatchLevel, Placed } from "./levels/kind.ts";
+export { anyOrder, type Order, rasterOrder } from "./levels/order.ts";
+export { decodeInRaster } from "./levels/raster.ts";
+export { registerLevelKind } from "./levels/table.ts";
 export { drawnMask, edit, type EditOptions } from "./sample/edit.ts";
 export type { Known } from "./sample/known.ts";
 export {

@@ -23,10 +23,11 @@ export async function quantizeFolder(
   if (config.dtype !== undefined && config.dtype !== "float32")
     throw new UserError(`${folder} is ${config.dtype} already; quantise the float32 model that it came from`);
   const parameters = modelParameters(config);
-  const tensors = parameters.flatMap(({ name, shape }, i): [string, HostTensor][] => {
+  const tensors = parameters.flatMap((parameter, i): [string, HostTensor][] => {
+    const { name, shape } = parameter;
     const value = readTensor(weights, name);
     onProgress?.(i + 1, parameters.length);
-    if (!isQuantized(name, shape)) return [[name, value]];
+    if (!isQuantized(parameter)) return [[name, value]];
     const { data, scale } = quantize(value.data as Float32Array, shape, dtype);
     return [
       [name, data],

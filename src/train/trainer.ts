@@ -6,8 +6,8 @@ import { clipScale, globalNorm } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
 import { batchSource } from "../data/batches.ts";
 import { type Dataset, evenly, type Split } from "../data/dataset.ts";
-import type { Engine, Session } from "../engine/engine.ts";
-import { likelihoods, likelihoodSession } from "../evaluate/likelihood.ts";
+import type { Engine } from "../engine/engine.ts";
+import { likelihoods, type LikelihoodSession, likelihoodSession } from "../evaluate/likelihood.ts";
 import { dropoutSeed, trainingMasks, trainingShare } from "./batches.ts";
 import type { TrainingState } from "./checkpoint.ts";
 import { openOptimizer } from "./optimizer.ts";
@@ -168,7 +168,7 @@ export const afterNotFinite = ({ saved }: { saved: boolean }): string =>
 async function bitsOf(
   engine: Engine,
   { model, training, state, signal }: TrainingRun,
-  { split, session }: { split: Split; session: Session },
+  { split, session }: { split: Split; session: LikelihoodSession },
 ): Promise<number | undefined> {
   const { seed, microBatch: batch } = training;
   const averaged = { config: model, values: state.average };
