@@ -13,6 +13,7 @@ import type { Dataset } from "../src/data/dataset.ts";
 import { openDataset } from "../src/data/open.ts";
 import { nodeEngine } from "../src/engine/node.ts";
 import { boundSizes, floatingPointOperations } from "../src/graph/cost.ts";
+import { named } from "../src/graph/tree.ts";
 import { inGroups, planPass } from "../src/model/plan.ts";
 import { trainingGraph } from "../src/model/training.ts";
 import { trainingMasks, trainingShare } from "../src/train/batches.ts";
@@ -131,10 +132,10 @@ export async function benchSpeedrun(options: SpeedrunBench): Promise<void> {
 
 /** Floating-point operations of one step's loss and gradients: the mean of a few steps, whose masks differ. */
 function operationsOf(model: ModelConfig, { seed, batch, innerShare, ...training }: TrainingConfig): number {
-  const graph = trainingGraph(model);
+  const graph = named(trainingGraph(model));
   const counted = [0, 1, 2].map((step) => {
     const plan = planPass(model, batch, trainingMasks(seed, step, training), trainingShare(seed, step, innerShare));
-    const feeds = Object.entries(inGroups(model, plan, groupSize(model)));
+    const feeds = Object.entries(named(inGroups(model, plan, groupSize(model))));
     const shapes = Object.fromEntries(feeds.map(([name, { shape }]) => [name, shape]));
     shapes["images"] = [batch, model.imageSize, model.imageSize, model.channels];
     return floatingPointOperations(graph, boundSizes(graph, shapes));

@@ -9,23 +9,25 @@ import { describe, expect, it } from "vitest";
 /** What the files of a folder may import beside their own folder and npm; `types` in type imports only. */
 const rule: Record<string, { from: string[]; types?: string[] } | "everything"> = {
   core: { from: [] },
-  config: { from: ["core"] },
   graph: { from: ["core"] },
-  model: { from: ["core", "config", "graph"] },
+  layers: { from: ["core", "graph"] },
+  levels: { from: ["core", "graph", "layers"] },
+  config: { from: ["core", "levels"] },
+  model: { from: ["core", "config", "graph", "layers", "levels"] },
   engine: { from: ["core", "graph"] },
   files: { from: ["core", "config", "model"], types: ["graph"] },
   data: { from: ["core", "config", "files"] },
   pictures: { from: ["core", "files"] },
   // An engine is a value that is handed in; only those who compose choose one.
-  sample: { from: ["core", "config", "graph", "model"], types: ["engine"] },
-  train: { from: ["core", "config", "graph", "model", "data", "files", "evaluate"], types: ["engine"] },
-  evaluate: { from: ["core", "config", "graph", "model", "data", "files"], types: ["engine"] },
+  sample: { from: ["core", "config", "graph", "levels", "model"], types: ["engine"] },
+  train: { from: ["core", "config", "graph", "levels", "model", "data", "files", "evaluate"], types: ["engine"] },
+  evaluate: { from: ["core", "config", "graph", "levels", "model", "data", "files"], types: ["engine"] },
   // Composes sampling or training and an engine in threads of their own.
   workers: { from: ["core", "config", "graph", "model", "engine", "files", "sample", "train"] },
   parity: "everything",
   cli: "everything",
   server: "everything",
-  web: { from: ["core", "config", "engine", "files", "pictures", "sample"] },
+  web: { from: ["core", "config", "levels", "engine", "files", "pictures", "sample"] },
   ".": "everything",
 };
 
@@ -166,6 +168,21 @@ describe("imports", () => {
       return [...(edges.get(folder) ?? [])].flatMap((next) => visit(next, [...path, folder]));
     };
     expect([...edges.keys()].flatMap((folder) => visit(folder, []))).toEqual([]);
+  });
+
+  it("form no circle of files, but for one that graph/build.ts explains", () => {
+    const circles = new Set<string>();
+    const done = new Set<string>();
+    const visit = (file: string, path: string[]): void => {
+      if (path.includes(file)) circles.add(path.slice(path.indexOf(file)).toSorted().join(" "));
+      if (path.includes(file) || done.has(file)) return;
+      for (const { own, target } of imports.get(file) ?? []) if (own) visit(target, [...path, file]);
+      done.add(file);
+    };
+    sources.forEach((file) => visit(file, []));
+    const explained = /^(graph\/(build|operations\/\w+)\.ts ?)+$/;
+    expect([...circles].filter((circle) => !explained.test(circle))).toEqual([]);
+    expect(circles.size).toBeGreaterThan(0);
   });
 
   it("keep sampling apart from training and evaluation, and evaluation from training, in tests too", () => {

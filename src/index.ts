@@ -7,7 +7,7 @@
 
 export { findModel } from "./cli/models.ts";
 export { allClasses, type ClassNames, labelsInTurn, parseClasses } from "./config/classes.ts";
-export { type ArLevel, type MarLevel, type ModelConfig, parseModelConfig, type PatchLevel } from "./config/model.ts";
+export { type ModelConfig, parseModelConfig } from "./config/model.ts";
 export {
   type Choice,
   type Kind,
@@ -57,6 +57,22 @@ export { type Mean, meanOf, type Scored, type Summary, summaryOf } from "./evalu
 export { externalModel, type ExternalModel } from "./files/external.ts";
 export { type ModelFolder, readModelFolder, writeModelFolder } from "./files/model.ts";
 export type { SafetensorsFile, TensorEntry } from "./files/safetensors-header.ts";
+export type {
+  Above,
+  Between,
+  DecodedStep,
+  Decoding,
+  LevelKind,
+  Network,
+  PatchLevel,
+  Placed,
+  StepOutputs,
+  StepSize,
+  Taught,
+} from "./levels/kind.ts";
+export { anyOrder, type Order, rasterOrder } from "./levels/order.ts";
+export { decodeInRaster } from "./levels/raster.ts";
+export { registerLevelKind } from "./levels/table.ts";
 export type { Starts } from "./model/parameters.ts";
 export type { Batch, Masks, Rows, Share } from "./model/plan.ts";
 export { gridPng, type GridOptions, imagePng } from "./pictures/grid.ts";

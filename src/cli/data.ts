@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import { groupedClasses } from "../config/classes.ts";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset, Skipped, Split } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
@@ -10,10 +11,9 @@ import { writeFileAtomic } from "../files/atomic.ts";
 import { gridLayout, gridPng } from "../pictures/grid.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { helpOption } from "./engine.ts";
-import { interruptible } from "./interrupt.ts";
 import { checkFile, checkFolder } from "./outputs.ts";
-import { progressOn } from "./progress.ts";
 import { referenceTable } from "./reference-table.ts";
+import { withProgress } from "./running.ts";
 import { filled, whole } from "./values.ts";
 
 interface DataCommandFlags extends DataFlags {
@@ -53,9 +53,7 @@ async function showData(flags: DataCommandFlags): Promise<void> {
   const { sheet, perClass, json } = flags;
   if (sheet !== undefined) checkFile(sheet, { option: "--sheet", endings: [".png"] });
   checkFolder(flags.cache, { option: "--cache" });
-  const progress = progressOn(process.stderr, { quiet: json });
-  const { signal, met, done } = interruptible();
-  try {
+  await withProgress({ quiet: json }, async ({ progress, signal }) => {
     const dataset = await openDataset(flags.data, {
       ...flags,
       signal,
@@ -76,15 +74,10 @@ async function showData(flags: DataCommandFlags): Promise<void> {
       if (references) console.log(`\n${referenceTable(references)}`);
       if (sheet !== undefined) console.log(sheet);
     }
-  } catch (error) {
-    met(error);
-  } finally {
-    done();
-    progress.clear();
-  }
+  });
 }
 
-const counted = ({ labels }: Split, classes: number): Int32Array => {
+const perLabel = ({ labels }: Split, classes: number): Int32Array => {
   const counts = new Int32Array(classes);
   for (const label of labels) counts[label]++;
   return counts;
@@ -92,7 +85,7 @@ const counted = ({ labels }: Split, classes: number): Int32Array => {
 
 /** For each class, in the order of its group where it has one, how many images each part holds. */
 function classCounts({ classes, groups, train, heldOut }: Dataset) {
-  const [trained, held] = [train, heldOut].map((split) => counted(split, classes.length));
+  const [trained, held] = [train, heldOut].map((split) => perLabel(split, classes.length));
   return groupedClasses({ classes, groups }).flatMap(({ group, labels }) =>
     labels.map((label) => ({ class: classes[label], group, train: trained[label], heldOut: held[label] })),
   );
@@ -106,7 +99,7 @@ function record(dataset: Dataset) {
 
 function lines(dataset: Dataset): string[] {
   const { name, size, channels, classes, train, heldOut, skipped, notes } = dataset;
-  const shape = `${size}x${size}, ${channels === 1 ? "1 channel" : `${channels} channels`}`;
+  const shape = `${size}x${size}, ${counted(channels, "channel")}`;
   const rows = classCounts(dataset).map((row) => [row.class, row.group ?? "", String(row.train), String(row.heldOut)]);
   const head = ["class", dataset.groups ? "group" : "", "train", "held out"];
   const widths = head.map((_, i) => Math.max(...[head, ...rows].map((row) => row[i].length)));
@@ -116,7 +109,7 @@ function lines(dataset: Dataset): string[] {
       .filter((_, i) => widths[i] > 0)
       .join("  ")}`;
   return [
-    `${name}: ${train.count} images to train on, ${heldOut.count} held out, ${classes.length === 1 ? "1 class" : `${classes.length} classes`}, ${shape}`,
+    `${name}: ${counted(train.count, "image")} to train on, ${heldOut.count} held out, ${counted(classes.length, "class")}, ${shape}`,
     ...notes.map((note) => `note: ${note}`),
     ...[head, ...rows].map(line),
     ...leftOutLines(skipped),

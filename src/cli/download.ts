@@ -15,9 +15,9 @@ import { type Goal, goalOf, onProgress } from "./convert.ts";
 import { downloadTeller } from "./download-progress.ts";
 import { helpOption } from "./engine.ts";
 import { defaultCache, inceptionName } from "./cache.ts";
-import { interruptible } from "./interrupt.ts";
 import { checkFolder } from "./outputs.ts";
-import { type Progress, progressOn } from "./progress.ts";
+import { type Progress } from "./progress.ts";
+import { withProgress } from "./running.ts";
 import { checkSpace } from "./space.ts";
 import { filled } from "./values.ts";
 
@@ -89,10 +89,11 @@ const sha256 = (text: string): string => {
 
 async function runDownload(text: string, out: string | undefined, flags: DownloadFlags): Promise<void> {
   const offline = flags.offline || isOn("FRACTALGEN_OFFLINE") || isOn("HF_HUB_OFFLINE");
-  const progress = progressOn(process.stderr, { quiet: flags.json });
-  const teller = downloadTeller(progress, { quiet: flags.json });
-  const { signal, met, done } = interruptible();
-  try {
+  let reached = () => "";
+  const left = () => `${reached()}; go on with the same command`;
+  await withProgress({ quiet: flags.json, left }, async ({ progress, signal, closing }) => {
+    const teller = downloadTeller(progress, { quiet: flags.json });
+    ({ reached } = teller);
     checkFolder(flags.cache, { option: "--cache" });
     const isInception = text === inceptionName;
     const source = await findSource(isInception ? publishedInception.url : text, {
@@ -106,7 +107,10 @@ async function runDownload(text: string, out: string | undefined, flags: Downloa
     const { force, config = isInception ? inceptionName : source.preset } = flags;
     const sha256 = flags.sha256 ?? (isInception ? publishedInception.sha256 : source.sha256);
     const kind = config === inceptionName ? inceptionFile : torchCheckpoint;
-    const goal = flags.convert ? await roomFor(config, { out, name: source.name, cache: flags.cache }) : undefined;
+    const goal = flags.convert
+      ? await roomFor(config, { out, name: source.name, cache: flags.cache, signal })
+      : undefined;
+    if (goal) closing(goal.owned, ({ release }) => release());
     const { url, path, ...details } = source;
     if (url !== undefined && !offline) noteProxy();
     const found = await told(
@@ -120,13 +124,7 @@ async function runDownload(text: string, out: string | undefined, flags: Downloa
     progress.clear();
     const result = goal?.out ?? found.path;
     console.log(flags.json ? JSON.stringify({ source: text, ...found, out: goal?.out }) : result);
-  } catch (error) {
-    progress.clear();
-    met(error, `${teller.reached()}; go on with the same command`);
-  } finally {
-    done();
-    progress.clear();
-  }
+  });
 }
 
 /** Hands every record to `tell` and gives the result. */
@@ -148,18 +146,23 @@ async function roomFor(config: string | undefined, place: Parameters<typeof goal
       `--config: expected the model's architecture, ${publishedNames.join(", ")} or a file; or leave the checkpoint as it is by --no-convert`,
     );
   const goal = await goalOf(config, place);
-  await checkSpace(goal.out, goal.bytes);
+  try {
+    await checkSpace(goal.out, goal.bytes);
+  } catch (error) {
+    await goal.owned.release();
+    throw error;
+  }
   return goal;
 }
 
 async function convert(
   path: string,
-  { goal: { out, open }, progress, signal }: { goal: Goal; progress: Progress; signal: AbortSignal },
+  { goal: { out, open, owned }, progress, signal }: { goal: Goal; progress: Progress; signal: AbortSignal },
 ): Promise<void> {
   const conversion = await open(path);
   try {
     await checkSpace(out, conversion.bytes);
-    await conversion.write(out, { signal, onProgress: onProgress(progress) });
+    await conversion.write(out, { signal, onProgress: onProgress(progress), owned });
   } finally {
     await conversion.close();
   }

@@ -3,18 +3,20 @@
 import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import type { ModelConfig } from "../config/model.ts";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
-import { writeFileAtomic } from "../files/atomic.ts";
+import { removeStrays, writeFileAtomic } from "../files/atomic.ts";
 import type { ModelFolder } from "../files/model.ts";
+import { own } from "../files/ownership.ts";
 import { gridLayout, gridPng, imagePng } from "../pictures/grid.ts";
 import type { Frame, Sampler } from "../sample/sampler.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { type Film, filming, type Picture } from "./film.ts";
-import { interruptible } from "./interrupt.ts";
 import { checkFile, checkFolder } from "./outputs.ts";
 import { preview } from "./preview.ts";
-import { duration, progressOn, rateOf } from "./progress.ts";
+import { duration, rateOf } from "./progress.ts";
+import { withProgress } from "./running.ts";
 import { openSampler, type SamplingSettings } from "./sampling-options.ts";
 import { bytes, filled, whole } from "./values.ts";
 import { version } from "./version.ts";
@@ -66,6 +68,17 @@ export function checkOutputs({ out, animate, each }: DrawingFlags, grid: Picture
     );
 }
 
+/** Does the work as the owner of the folder of --each, so that no other process mixes its images in. */
+export async function owningEach({ each }: DrawingFlags, work: () => Promise<void>): Promise<void> {
+  const owned = each === undefined ? undefined : await own(each, { inside: true });
+  try {
+    if (each !== undefined) await removeStrays(each, owned);
+    await work();
+  } finally {
+    await owned?.release();
+  }
+}
+
 interface Drawn {
   images: Uint8Array;
   seconds: number;
@@ -73,7 +86,7 @@ interface Drawn {
   film?: Film;
 }
 
-/** Draws with progress and preview; nothing where Ctrl-C stopped it, which is said. */
+/** Draws with progress and preview; nothing where a signal stopped it, which is said. */
 export async function drawImages(
   model: ModelFolder,
   flags: DrawingFlags & SamplingSettings,
@@ -82,15 +95,14 @@ export async function drawImages(
   const { imageSize: size, channels } = model.config;
   const picture: Picture = { count: flags.count, size, channels, columns: flags.columns };
   const film = flags.animate === undefined ? undefined : filming(flags.animate, picture);
-  const engine = await openEngine(flags);
-  const { sampler, batch } = openSampler(engine, model, flags);
-  const progress = progressOn(process.stderr, { quiet: flags.json, preview: flags.preview });
-  progress.update("loading the model");
-  const { signal, met, done } = interruptible();
-  const line = progressLine({ count: flags.count, batch });
-  const started = performance.now();
-  const stream = frames(sampler, { batch, signal });
-  try {
+  return withProgress({ quiet: flags.json, preview: flags.preview }, async ({ progress, signal, closing }) => {
+    const engine = await openEngine(flags);
+    const { sampler, batch } = openSampler(engine, model, flags);
+    closing(sampler, () => sampler.dispose());
+    progress.update("loading the model");
+    const line = progressLine({ count: flags.count, batch });
+    const started = performance.now();
+    const stream = frames(sampler, { batch, signal });
     for (;;) {
       const next = await stream.next();
       if (next.done) {
@@ -100,15 +112,7 @@ export async function drawImages(
       film?.add(next.value);
       progress.update(line(next.value), (room) => preview(next.value, picture, { ...room, batch }));
     }
-  } catch (error) {
-    progress.clear();
-    met(error);
-    return undefined;
-  } finally {
-    done();
-    await sampler.dispose();
-    progress.clear();
-  }
+  });
 }
 
 /** Share done, rate and time left, counted from the first frame on: before it the model is loaded. */
@@ -205,6 +209,6 @@ function report({ count, json, out, animate, each }: DrawingFlags, { seconds, de
     return;
   }
   const took = seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
-  console.error(`${count === 1 ? "1 image" : `${count} images`} in ${took} (${rateOf(count / seconds)})`);
+  console.error(`${counted(count, "image")} in ${took} (${rateOf(count / seconds)})`);
   for (const path of [out, animate, each]) if (path !== undefined) console.log(path);
 }

@@ -7,7 +7,7 @@ import { UserError } from "../core/errors.ts";
 import { toChannels } from "../data/picture.ts";
 import { drawnMask, edit as editImage } from "../sample/edit.ts";
 import { editingTasks, sides } from "../sample/masks.ts";
-import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, writeDrawn } from "./drawing.ts";
+import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, owningEach, writeDrawn } from "./drawing.ts";
 import { type MaskFlags, readMask, readOriginal } from "./edit-inputs.ts";
 import { findModel, labelsInTurn, modelOption, parseClasses } from "./models.ts";
 import { addSamplingOptions, type SamplingFlags, type SamplingSettings, settingsOf } from "./sampling-options.ts";
@@ -94,18 +94,19 @@ async function edit(flags: EditFlags): Promise<void> {
   checkOutputs(flags, { ...grid, labels: captions });
   if (original.note !== undefined && !flags.json) console.error(original.note);
   const { seed } = flags;
-  const drawn = await drawImages(model, { ...flags, ...settings }, (sampler, running) =>
-    editImage(sampler, original.image, mask, { labels, seed, ...settings, ...running }),
-  );
-  if (!drawn) return;
-
-  const images = Buffer.concat([original.image, hatched(original.image, mask, config), drawn.images]);
-  const options = { ...settings, ...maskOptions(flags) };
-  const share = mask.reduce((a, b) => a + b, 0) / mask.length;
-  const details = { Image: basename(flags.image), Task: flags.task };
-  const inTurn = [...new Set(names)];
-  const written = { model, names, inTurn, options, details, grid: { images, picture: grid, labels: captions } };
-  await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share, ...options });
+  await owningEach(flags, async () => {
+    const drawn = await drawImages(model, { ...flags, ...settings }, (sampler, running) =>
+      editImage(sampler, original.image, mask, { labels, seed, ...settings, ...running }),
+    );
+    if (!drawn) return;
+    const images = Buffer.concat([original.image, hatched(original.image, mask, config), drawn.images]);
+    const options = { ...settings, ...maskOptions(flags) };
+    const share = mask.reduce((a, b) => a + b, 0) / mask.length;
+    const details = { Image: basename(flags.image), Task: flags.task };
+    const inTurn = [...new Set(names)];
+    const written = { model, names, inTurn, options, details, grid: { images, picture: grid, labels: captions } };
+    await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share, ...options });
+  });
 }
 
 const noClass = "no class";

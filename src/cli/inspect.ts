@@ -91,7 +91,7 @@ function lines(name: string, { config, folder, bytes, levels }: Inspected): stri
     String(level.sequence),
     String(level.layers),
     String(level.width),
-    String(level.heads),
+    String(level.heads ?? ""),
     ...counts((key) => level[key]),
   ]);
   const facts = [

@@ -1,9 +1,13 @@
 #!/usr/bin/env node
 /** The entry of the command line; what it does is in program.ts. */
 
+import { endsOnUser1 } from "./interrupt.ts";
 import { endsOnClosedPipe } from "./mistakes.ts";
+import { asTyped } from "./where.ts";
 import { run } from "./program.ts";
 
+endsOnUser1();
 endsOnClosedPipe();
+asTyped();
 const code = await run(process.argv.slice(2));
 if (code !== 0) process.exitCode = code;

@@ -1,21 +1,54 @@
 /** What a user reads when something ends a command: one sentence for a mistake, the stack for a fault of ours. */
 
+import { writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { UserError } from "../core/errors.ts";
+import { ThreadError } from "../workers/failure.ts";
 import { sentenceOf } from "./wording.ts";
 
-/** Prints what went wrong and gives the exit code: 2 for what the user can mend, 1 for what only we can. */
-export function reported(error: unknown, { help }: { help: string }): 1 | 2 {
+/**
+ * Prints what went wrong and gives the exit code: 2 for what the user can mend, 1 for what only we can. `verbose` adds where
+ * it came from.
+ */
+export function reported(error: unknown, { help, verbose = false }: { help: string; verbose?: boolean }): 1 | 2 {
   const sentence = mistake(error, help);
   if (sentence !== undefined) {
+    if (sentence && verbose) console.error(inspect(error));
     if (sentence) console.error(`error: ${sentence}`);
     return 2;
+  }
+  if (error instanceof ThreadError) {
+    if (verbose) console.error(inspect(error));
+    console.error(`error: ${threadSentence(error, verbose ? undefined : keptDetails(error))}`);
+    return 1;
   }
   console.error(error instanceof Error ? (error.stack ?? error.message) : error);
   console.error(
     "error: this is a fault of fractalgen, not yours; please report it with the command and the lines above",
   );
   return 1;
+}
+
+/** A thread's failure, with what can be done about it. */
+function threadSentence(error: ThreadError, details: string | undefined): string {
+  const what = error.outOfMemory
+    ? "a worker thread ran out of memory; take fewer --threads, a smaller batch, or less --memory"
+    : `${error.message}; run the command again, and report it if it happens twice`;
+  return details === undefined ? what : `${what} (details in ${details})`;
+}
+
+/** Where the error, its stack and its causes are kept for whoever reports it: the next run may not fail. */
+function keptDetails(error: Error): string | undefined {
+  const path = join(tmpdir(), `fractalgen-failure-${process.pid}.txt`);
+  try {
+    writeFileSync(path, `${process.argv.join(" ")}\n${inspect(error)}\n`);
+    return path;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The sentence for a mistake, "" where all is said already, undefined for a fault of ours. */

@@ -22,7 +22,9 @@ type Terminal = WriteStream | NodeJS.WriteStream;
 
 export function progressOn(stream: Terminal, { quiet = false, preview = true } = {}): Progress {
   if (quiet) return { update: () => {}, clear: () => {} };
-  return stream.isTTY ? rewritten(stream as WriteStream, preview) : lineByLine(stream);
+  // A dumb terminal, as an editor's or a log's, shows cursor movements as they are.
+  const moves = stream.isTTY && process.env["TERM"] !== "dumb";
+  return moves ? rewritten(stream as WriteStream, preview) : lineByLine(stream);
 }
 
 /** In a file or a pipe: a line after 5 s, and then the fewer the longer it takes. */

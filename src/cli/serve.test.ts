@@ -33,18 +33,21 @@ async function serving(...args: string[]): Promise<{ url: string; said: () => st
 }
 
 describe("fractalgen serve", () => {
-  it("serves all models that were given, and on Ctrl-C finishes what runs", async () => {
-    const { tiny, slow } = models;
-    const { url, said, code } = await serving("--model", slow.folder.folder, "--model", tiny.folder.folder);
-    const at = { url, close: async () => {} };
-    expect((await clientOf(at).models.list()).data.map(({ id }) => id)).toEqual(["slow", "tiny"]);
-    const running = generate(clientOf(at), { seed: 1 });
-    await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(1), { timeout: 20_000, interval: 20 });
-    server!.kill("SIGINT");
-    expect((await running).data).toHaveLength(1);
-    expect(await code).toBe(0);
-    expect(said()).toMatch(/^stopping when running jobs are finished; Ctrl-C again: at once\n$/);
-  });
+  it.each(["SIGINT", "SIGHUP"] as const)(
+    "serves all models that were given, and on %s finishes what runs",
+    async (stop) => {
+      const { tiny, slow } = models;
+      const { url, said, code } = await serving("--model", slow.folder.folder, "--model", tiny.folder.folder);
+      const at = { url, close: async () => {} };
+      expect((await clientOf(at).models.list()).data.map(({ id }) => id)).toEqual(["slow", "tiny"]);
+      const running = generate(clientOf(at), { seed: 1 });
+      await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(1), { timeout: 20_000, interval: 20 });
+      server!.kill(stop);
+      expect((await running).data).toHaveLength(1);
+      expect(await code).toBe(0);
+      expect(said()).toMatch(/^stopping when running jobs are finished; Ctrl-C again: at once\n$/);
+    },
+  );
 
   it("ends at once on a second Ctrl-C", async () => {
     const { url, code } = await serving("--model", models.slow.folder.folder);

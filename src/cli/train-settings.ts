@@ -136,7 +136,7 @@ function checkThere({ dataset: before }: Resumed, { source, heldOut }: DataRecor
 }
 
 /** The folder of the run, checked before any work. */
-function runFolder({ out, resume, cache, ...flags }: TrainFlags): string {
+export function runFolder({ out, resume, cache, ...flags }: TrainFlags): string {
   checkFolder(cache, { option: "--cache" });
   if (resume !== undefined) {
     const own = {

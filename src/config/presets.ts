@@ -1,6 +1,7 @@
 /** Ready-made architectures for any image size, each with the training that suits some thousands of images. */
 
 import { UserError } from "../core/errors.ts";
+import type { Kind } from "../levels/table.ts";
 import type { ModelConfig, PatchLevel, PixelLevel } from "./model.ts";
 import { type RecipeName, recipes } from "./recipes.ts";
 import type { TrainingConfig } from "./training.ts";
@@ -15,8 +16,7 @@ export interface Preset {
 export const sizes = ["tiny", "small", "base"] as const;
 /** One of `sizes`. */
 export type Size = (typeof sizes)[number];
-/** The kind of the levels above the pixels. */
-export type Kind = PatchLevel["kind"];
+export type { Kind } from "../levels/table.ts";
 
 /** Which preset is wanted. */
 export interface Choice {

@@ -8,7 +8,7 @@ import { explain } from "../config/model.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { Engine } from "../engine/engine.ts";
-import { recoverFolder, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { recoverFolder, type Replacing, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
 import { openNetwork } from "../files/inception.ts";
 import { configName, readJson, weightsName } from "../files/model.ts";
 import { writeSafetensors } from "../files/safetensors.ts";
@@ -141,16 +141,21 @@ export async function writeOwnFeatures(
   folder: string,
   config: Omit<OwnFeaturesConfig, "format" | "version">,
   values: ReadonlyMap<string, Float32Array>,
+  options: Replacing = {},
 ): Promise<void> {
   const written: OwnFeaturesConfig = { format, version, ...config };
   const tensors = ownParameters(config).map(({ name, shape }): [string, HostTensor] => [
     name,
     float32(values.get(name)!, shape),
   ]);
-  await replaceFolder(folder, async (temporary) => {
-    await writeSafetensors(`${temporary}/${weightsName}`, tensors, { metadata: { format: "pt" } });
-    await writeFileAtomic(`${temporary}/${configName}`, `${JSON.stringify(written, null, 2)}\n`);
-  });
+  await replaceFolder(
+    folder,
+    async (temporary) => {
+      await writeSafetensors(`${temporary}/${weightsName}`, tensors, { metadata: { format: "pt" } });
+      await writeFileAtomic(`${temporary}/${configName}`, `${JSON.stringify(written, null, 2)}\n`);
+    },
+    options,
+  );
 }
 
 /** A feature network that was trained on a data set. */

@@ -6,7 +6,7 @@ import type { ModelConfig } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { replaceFolder, writeFileAtomic } from "./atomic.ts";
+import { type Replacing, replaceFolder, writeFileAtomic } from "./atomic.ts";
 import { misfits } from "./misfits.ts";
 import { configName, weightsName } from "./model.ts";
 import { type Checkpoint, modelTensors, openCheckpoint, type TensorRef } from "./pth.ts";
@@ -26,7 +26,7 @@ export interface Conversion {
   close: () => Promise<void>;
 }
 
-export interface WriteOptions {
+export interface WriteOptions extends Replacing {
   /** Bytes done, of `bytes`. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
@@ -74,7 +74,7 @@ async function fitted(
     bytes,
     step,
     close: checkpoint.close,
-    async write(out, { onProgress, signal } = {}) {
+    async write(out, { onProgress, signal, owned } = {}) {
       let done = 0;
       const pieces = (ref: TensorRef): TensorPieces["pieces"] =>
         async function* () {
@@ -88,17 +88,21 @@ async function fitted(
         name,
         { dtype: "float32", shape, pieces: pieces(tensors.get(name)!) },
       ]);
-      await replaceFolder(out, async (temporary) => {
-        await writeSafetensors(join(temporary, weightsName), weights, { metadata: { format: "pt" } });
-        await writeFileAtomic(join(temporary, configName), `${JSON.stringify(config, null, 2)}\n`);
-        if (state)
-          await writeTrainingFiles(temporary, config, {
-            step: step!,
-            dataset: { source: trainingData(checkpoint.value) },
-            training: training!,
-            values: (part, name) => pieces(part === "value" ? tensors.get(name)! : state.moments.get(name)![part]),
-          });
-      });
+      await replaceFolder(
+        out,
+        async (temporary) => {
+          await writeSafetensors(join(temporary, weightsName), weights, { metadata: { format: "pt" } });
+          await writeFileAtomic(join(temporary, configName), `${JSON.stringify(config, null, 2)}\n`);
+          if (state)
+            await writeTrainingFiles(temporary, config, {
+              step: step!,
+              dataset: { source: trainingData(checkpoint.value) },
+              training: training!,
+              values: (part, name) => pieces(part === "value" ? tensors.get(name)! : state.moments.get(name)![part]),
+            });
+        },
+        { owned },
+      );
     },
   };
 }

@@ -11,7 +11,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { recordedSha256, recordOf, recordSha256, sha256Of } from "./checksum.ts";
-import { claimPartial, type Owner, type PartialFile } from "./partial.ts";
+import type { Owner } from "./ownership.ts";
+import { claimPartial, type PartialFile } from "./partial.ts";
 import { type Answer, Interrupted, requestFrom } from "./ranged.ts";
 
 export interface FileKind {
@@ -91,7 +92,7 @@ export async function* download(
       throw new UserError(
         `${subject} is not in the cache (${path}) and downloading is switched off; run the command once while online, or put the file there`,
       );
-    const partial = await claimPartial(path);
+    const partial = await claimPartial(path, { signal });
     if ("owner" in partial) {
       yield { kind: "waiting", owner: partial.owner };
       // Not all at the same time, or those that make way for each other do so again and again.

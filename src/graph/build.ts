@@ -1,8 +1,15 @@
-/** Functions that make tensors, one per operation; numbers become constants. Shapes are checked as they are made. */
+/**
+ * Functions that make tensors, one per operation; numbers become constants. Shapes are checked as they are made.
+ *
+ * This file and those of `operations/` import each other, the only circle of imports there is: these functions check
+ * shapes by an operation's row, and the row's gradient is written with these functions. Neither is called while files
+ * are loaded, so it does not matter which is loaded first.
+ */
 
 import { type DType, float32, type HostTensor } from "../core/arrays.ts";
 import { operations } from "./operations/table.ts";
 import { type Dim, type Shape, over, sameShape, showShape, times } from "./shape.ts";
+import { mapped, named, type Tree } from "./tree.ts";
 import {
   type Attributes,
   dim,
@@ -63,6 +70,8 @@ export const sigmoid = (x: Tensor): Tensor => make("sigmoid", [x], {});
 export const gelu = (x: Tensor): Tensor => make("gelu", [x], {});
 /** To the nearest whole number, halves to even. */
 export const round = (x: Tensor): Tensor => make("round", [x], {});
+/** The same value, through which no gradient flows back: for what a result does not depend on. */
+export const stopGradient = (x: Tensor): Tensor => make("stopGradient", [x], {});
 /** x limited to low .. high, elementwise. It has no gradient. */
 export const clip = (x: Tensor, low: number, high: number): Tensor => make("clip", [x], { low, high });
 /** The same values with another element type. */
@@ -182,16 +191,23 @@ export const rowsBetween = (x: Tensor, bounds: Tensor, { index, rows }: { index:
   make("rowsBetween", [x, bounds, index], { rows });
 
 /**
- * Goes round `count` times (an int64 scalar) and gives each result's sum over the rounds, or the rounds stacked. The
- * results are made of `index`, the round; whatever does not depend on it is computed once, outside.
+ * Goes round `count` times (an int64 scalar) and gives each result's sum over the rounds, or the rounds stacked, in the
+ * same places. The results are made of `index`, the round; whatever does not depend on it is computed once, outside.
  */
-export function loop(count: Tensor, index: Tensor, results: readonly LoopResult[]): Tensor[] {
-  const inside = new Set([index, ...loopBody({ attributes: { index, results } })]);
-  const stray = results.find(({ value }) => !inside.has(value));
-  if (stray) throw new Error(`loop: a result of shape ${showShape(stray.value.shape)} does not depend on the round`);
+export function loop<Sum extends Tree<Tensor>, Stack extends Tree<Tensor>>(
+  count: Tensor,
+  index: Tensor,
+  results: { sum?: Sum; stack?: Stack },
+): { sum: Sum; stack: Stack } {
+  const wanted = (["sum", "stack"] as const).flatMap((how) =>
+    Object.entries(named(results[how], [how])).map(([name, value]): LoopResult => ({ name, value, how })),
+  );
+  const inside = new Set([index, ...loopBody({ attributes: { index, results: wanted } })]);
+  const stray = wanted.find(({ value }) => !inside.has(value));
+  if (stray) throw new Error(`loop: ${stray.name} ${showShape(stray.value.shape)} does not depend on the round`);
   const captured = new Set([...inside].flatMap(({ inputs }) => inputs.filter((x) => !inside.has(x))));
-  const node = make("loop", [count, ...captured], { index, results });
-  return results.map((_, at) => make("loopResult", [node], { at }));
+  const node = make("loop", [count, ...captured], { index, results: wanted });
+  return mapped(results, (_, name): Tensor => make("loopResult", [node], { name })) as { sum: Sum; stack: Stack };
 }
 /** The number of the round, an int64 scalar, to be given to `loop`. */
 export const loopIndex = (): Tensor => make("loopIndex", [], {});

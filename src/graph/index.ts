@@ -33,3 +33,4 @@ export {
   topological,
   type Window,
 } from "./tensor.ts";
+export * from "./tree.ts";

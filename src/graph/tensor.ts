@@ -22,6 +22,8 @@ export interface Attributes {
   gelu: {};
   cast: { to: DType };
   round: {};
+  /** The value of its input, through which no gradient flows back. */
+  stopGradient: {};
   clip: { low: number; high: number };
   less: {};
   where: {};
@@ -66,8 +68,7 @@ export interface Attributes {
   loopIndex: {};
   /** Goes round as often as its first input says; the others are what the results need from outside. */
   loop: { index: Tensor; results: readonly LoopResult[] };
-  /** One of a loop's results, by its place. */
-  loopResult: { at: number };
+  loopResult: { name: string };
   cumulativeSum: {};
   descending: {};
   /** Images x [B, C, H, W], weight [D, C, h, w], and a bias [D] where there is one. Padding is zeros. */
@@ -96,6 +97,7 @@ export interface Window {
 
 /** What a loop gives: the sum over all rounds, or the rounds' values side by side on a new first axis. */
 export interface LoopResult {
+  name: string;
   value: Tensor;
   how: "sum" | "stack";
 }

@@ -10,6 +10,7 @@ import { derive, seedKey } from "../core/random.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { EmojiSet } from "../data/emoji-sets.ts";
 import { recoverFolder, replaceFolder } from "../files/atomic.ts";
+import type { Ownership } from "../files/ownership.ts";
 import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readSafetensors, readTensor } from "../files/safetensors.ts";
 import { optimizerName, stateName, writeTrainingFiles } from "../files/training-state.ts";
@@ -109,25 +110,30 @@ export function fineTunedState(
   return ema > 0 ? { ...state, average: copied(state.values) } : state;
 }
 
+interface Saved {
+  model: ModelConfig;
+  training: TrainingConfig;
+  dataset: DataRecord;
+  state: TrainingState;
+  /** The caller's claim to the run; by default the folder is claimed while it is written. */
+  owned?: Ownership;
+}
+
 /** Writes a checkpoint folder whole or not at all. `model.safetensors` in it is the average, ready to be sampled. */
-export async function saveCheckpoint(
-  folder: string,
-  {
-    model,
-    training,
-    dataset,
-    state,
-  }: { model: ModelConfig; training: TrainingConfig; dataset: DataRecord; state: TrainingState },
-): Promise<void> {
-  await replaceFolder(folder, async (temporary) => {
-    await writeModelFolder(temporary, model, state.average);
-    await writeTrainingFiles(temporary, model, {
-      step: state.step,
-      dataset,
-      training,
-      values: (part, name) => (part === "value" ? state.values.get(name)! : state.moments.get(name)![part]),
-    });
-  });
+export async function saveCheckpoint(folder: string, { model, training, dataset, state, owned }: Saved): Promise<void> {
+  await replaceFolder(
+    folder,
+    async (temporary) => {
+      await writeModelFolder(temporary, model, state.average);
+      await writeTrainingFiles(temporary, model, {
+        step: state.step,
+        dataset,
+        training,
+        values: (part, name) => (part === "value" ? state.values.get(name)! : state.moments.get(name)![part]),
+      });
+    },
+    { owned },
+  );
 }
 
 /** A checkpoint as it was saved. */
