@@ -38,7 +38,9 @@ export {
 export {
   type ImageLikelihood,
   type LikelihoodOptions,
+  type LikelihoodOutputs,
   likelihoods,
+  type LikelihoodSession,
   type MeasuredModel,
 } from "./evaluate/likelihood.ts";
 export type { Spread } from "./evaluate/metrics.ts";
@@ -54,9 +56,12 @@ export {
 export { type Quality, type QualityOptions, qualityOf, type Reference } from "./evaluate/quality.ts";
 export { readStatistics, type Statistics, writeStatistics } from "./evaluate/statistics.ts";
 export { type Mean, meanOf, type Scored, type Summary, summaryOf } from "./evaluate/summary.ts";
+export type { Owner, Ownership } from "./files/ownership.ts";
 export { externalModel, type ExternalModel } from "./files/external.ts";
 export { type ModelFolder, readModelFolder, writeModelFolder } from "./files/model.ts";
 export type { SafetensorsFile, TensorEntry } from "./files/safetensors-header.ts";
+export type { Dropout, Training as TeacherForcedTraining } from "./layers/layers.ts";
+export type { Declare, Parameter } from "./layers/parameters.ts";
 export type {
   Above,
   Between,
@@ -64,13 +69,21 @@ export type {
   Decoding,
   LevelKind,
   Network,
+  Patches,
   PatchLevel,
   Placed,
   StepOutputs,
   StepSize,
   Taught,
 } from "./levels/kind.ts";
-export { anyOrder, type Order, rasterOrder } from "./levels/order.ts";
+export {
+  anyOrder,
+  type MaskRate,
+  type Order,
+  rasterOrder,
+  type View as OrderView,
+  type Viewed,
+} from "./levels/order.ts";
 export { decodeInRaster } from "./levels/raster.ts";
 export { registerLevelKind } from "./levels/table.ts";
 export type { Starts } from "./model/parameters.ts";
@@ -113,6 +126,7 @@ export {
   type Opening,
   type Resumed,
   saveCheckpoint,
+  type Saved,
   type Starting,
   startingState,
   type TrainingState,

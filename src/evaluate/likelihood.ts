@@ -79,7 +79,7 @@ export const estimateView = (image: number, { seed = 0, pass = 0 } = {}): View =
 });
 
 /** lossGraph's nats of every pixel and guiding pixel, and what the breakdown takes. */
-interface Outputs<T> {
+export interface LikelihoodOutputs<T> {
   pixels: T;
   probability?: T;
   right?: T;
@@ -88,7 +88,9 @@ interface Outputs<T> {
 
 /** The compiled graph of a model's likelihood. */
 export interface LikelihoodSession {
-  run(feeds: Tree<HostTensor>): Promise<Outputs<HostTensor>>;
+  /** The nats of one batch of views. */
+  run(feeds: Tree<HostTensor>): Promise<LikelihoodOutputs<HostTensor>>;
+  /** Frees its memory and threads. */
   dispose(): Promise<void>;
 }
 

@@ -53,6 +53,7 @@ export function valuesOf<X>(tree: X, values: Readonly<Record<string, HostTensor>
 
 /** What runs a graph, as an engine's sessions do. */
 export interface Runs {
+  /** Outputs by name for inputs by name; `into` receives outputs in place. */
   run(
     feeds: Record<string, HostTensor>,
     into?: Record<string, HostTensor>,

@@ -110,7 +110,8 @@ export function fineTunedState(
   return ema > 0 ? { ...state, average: copied(state.values) } : state;
 }
 
-interface Saved {
+/** What a checkpoint is written from. */
+export interface Saved {
   model: ModelConfig;
   training: TrainingConfig;
   dataset: DataRecord;
