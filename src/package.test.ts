@@ -62,7 +62,7 @@ beforeAll(async () => {
     await cp(join(root, name), join(source, name), { recursive: true });
   await symlink(join(root, "node_modules"), join(source, "node_modules"));
   const pack = await run(npm, ["pack", "--ignore-scripts=false", "--silent", "--json"], { cwd: source });
-  if (pack.code !== 0) throw new Error(pack.stderr);
+  if (pack.code !== 0) throw new Error(pack.stdout + pack.stderr);
   const [{ filename, files }] = JSON.parse(pack.stdout.slice(pack.stdout.lastIndexOf("\n["))) as {
     filename: string;
     files: { path: string }[];
@@ -80,7 +80,7 @@ beforeAll(async () => {
     console.warn(`the package is not installed: ${skipped}`);
     return;
   }
-  if (install.code !== 0) throw new Error(install.stderr);
+  if (install.code !== 0) throw new Error(install.stdout + install.stderr);
   await mkdir(join(project, "node_modules", "@types"), { recursive: true });
   for (const name of ["@types/node", "undici-types"])
     await symlink(join(root, "node_modules", name), join(project, "node_modules", name));
