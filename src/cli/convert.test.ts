@@ -48,7 +48,7 @@ describe("convert", () => {
     expect(await convert(last, out, "--config", caseFile)).toEqual({
       code: 0,
       out: `${out}\n`,
-      err: `0.2M parameters, 956 kB in ${out}\n`,
+      err: `239k parameters, 956 kB in ${out}\n`,
     });
     const again = join(dir, "again");
     await convert(last, again, "--config", join(out, "config.json"));
