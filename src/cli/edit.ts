@@ -100,12 +100,20 @@ async function edit(flags: EditFlags): Promise<void> {
     );
     if (!drawn) return;
     const images = Buffer.concat([original.image, hatched(original.image, mask, config), drawn.images]);
-    const options = { ...settings, ...maskOptions(flags) };
+    const options = maskOptions(flags);
     const share = mask.reduce((a, b) => a + b, 0) / mask.length;
     const details = { Image: basename(flags.image), Task: flags.task };
     const inTurn = [...new Set(names)];
-    const written = { model, names, inTurn, options, details, grid: { images, picture: grid, labels: captions } };
-    await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share, ...options });
+    const written = {
+      model,
+      names,
+      inTurn,
+      settings,
+      options,
+      details,
+      grid: { images, picture: grid, labels: captions },
+    };
+    await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share });
   });
 }
 
