@@ -219,6 +219,20 @@ describe("imports", () => {
   });
 });
 
+describe("the library and the server", () => {
+  const library = sources.filter((file) => !/^(cli|parity|web)\//.test(file));
+  /** Without comments, which may explain what an app makes of a name. */
+  const code = (file: string) => files.get(file)!.replaceAll(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, "");
+
+  it("speaks no option or command; errors name settings, which each app words", () => {
+    const told = (text: string) =>
+      text.match(/(?<![\w-])--[a-z][\w-]*|\bfractalgen (?!own features|step graphs)[a-z]+/g) ?? [];
+    expect(told('give more (--memory) or "fractalgen quantize"')).toEqual(["--memory", "fractalgen quantize"]);
+    expect(told("step--; a--b; x-- > 0")).toEqual([]);
+    expect(library.flatMap((file) => told(code(file)).map((found) => `${file}: ${found}`))).toEqual([]);
+  });
+});
+
 describe("every source file", () => {
   it("is shorter than 400 lines", () => {
     const long = [...files]

@@ -39,6 +39,7 @@ export {
   type Side,
   taskMask,
 } from "./sample/masks.ts";
+export type { SamplingFlags, SamplingSettings } from "./config/sampling.ts";
 export { type SamplingSize, samplingWithin } from "./sample/memory.ts";
 export { createSampler, type Frame, type SampleOptions, type Sampler } from "./sample/sampler.ts";
 export { dataRecord, fineTunedState, loadCheckpoint, saveCheckpoint, startingState } from "./train/checkpoint.ts";

@@ -10,9 +10,9 @@ export interface ClassNames {
 
 /**
  * "heart,3,food": for each name the labels it stands for, one for a class and several for a group. A class is named by its
- * number, by its whole name, or by one of several that are separated by ", "; `option` gave the text.
+ * number, by its whole name, or by one of several that are separated by ", ". A UserError about the setting `class`.
  */
-export function parseClasses(text: string, names: ClassNames, { option = "--class" } = {}): number[][] {
+export function parseClasses(text: string, names: ClassNames): number[][] {
   const parts = text.split(",").map((part) => part.trim());
   const byName = namedClasses(names);
   const choices: number[][] = [];
@@ -20,7 +20,7 @@ export function parseClasses(text: string, names: ClassNames, { option = "--clas
     // A whole name may have commas of its own: as many parts as make one.
     let count = Math.min(byName.longest, parts.length - at);
     while (count > 1 && !byName.whole.has(keyOf(parts.slice(at, at + count)))) count--;
-    choices.push(labelsOf(parts.slice(at, at + count).join(", "), { names, byName, option }));
+    choices.push(labelsOf(parts.slice(at, at + count).join(", "), { names, byName }));
     at += count;
   }
   return choices;
@@ -92,10 +92,7 @@ function namedClasses({ classes, groups = {} }: ClassNames): NamedClasses {
   return found;
 }
 
-function labelsOf(
-  name: string,
-  { names, byName, option }: { names: ClassNames; byName: NamedClasses; option: string },
-): number[] {
+function labelsOf(name: string, { names, byName }: { names: ClassNames; byName: NamedClasses }): number[] {
   const { classes } = names;
   const { whole, first, any, groups } = byName;
   const key = name.toLowerCase();
@@ -107,18 +104,21 @@ function labelsOf(
   const candidates = first.get(key)?.length === 1 ? first.get(key)! : (any.get(key) ?? []);
   if (candidates.length === 1) return candidates;
   if (candidates.length > 1)
-    throw new UserError(
-      `${option}: "${name}" is a name of ${candidates.length} classes, ${candidates.map((label) => `${label} (${classes[label]})`).join(" and ")}; give the number or another of its names`,
-    );
+    throw new UserError({
+      subject: { setting: "class" },
+      problem: `"${name}" is a name of ${candidates.length} classes, ${candidates.map((label) => `${label} (${classes[label]})`).join(" and ")}`,
+      hint: "give the number or another of its names",
+    });
   const number = name === "" ? Number.NaN : Number(name);
   if (Number.isInteger(number) && number >= 0 && number < classes.length) return [number];
   const near =
     Number.isNaN(number) && name !== ""
       ? nearest(name, [...Object.keys(names.groups ?? {}), ...classes, ...any.keys()])
       : "";
-  throw new UserError(
-    `${option}: the model has no class "${name}"${near || `; it has ${told(names)}, or numbers from 0 to ${classes.length - 1}`}`,
-  );
+  throw new UserError({
+    subject: { setting: "class" },
+    problem: `the model has no class "${name}"${near || `; it has ${told(names)}, or numbers from 0 to ${classes.length - 1}`}`,
+  });
 }
 
 const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();

@@ -132,10 +132,16 @@ export function explain(issue: z.core.$ZodIssue, known: readonly string[] = know
     (text, key) => (typeof key === "number" ? `${text}[${key}]` : text ? `${text}.${String(key)}` : String(key)),
     "",
   );
-  if (issue.code === "unrecognized_keys")
-    return `${where ? `${where} has ` : ""}an unknown key "${issue.keys[0]}"${didYouMean(issue.keys[0], known)}`;
-  return `${where || "the value"}: ${issue.message.replace(/^Invalid input: /, "")}`;
+  const problem = problemOf(issue, known);
+  if (issue.code === "unrecognized_keys") return where ? `${where} has ${problem}` : problem;
+  return `${where || "the value"}: ${problem}`;
 }
+
+/** The same without saying where. */
+export const problemOf = (issue: z.core.$ZodIssue, known: readonly string[]): string =>
+  issue.code === "unrecognized_keys"
+    ? `an unknown key "${issue.keys[0]}"${didYouMean(issue.keys[0], known)}`
+    : issue.message.replace(/^Invalid input: /, "");
 
 const knownKeys = (): string[] =>
   [schema(), ...levelKinds().map((kind) => kind.schema), pixelSchema, samplingSchema].flatMap(({ shape }) =>

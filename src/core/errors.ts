@@ -5,10 +5,12 @@ import editDistance from "leven";
 /** A setting by its name in programs, such as "filterThreshold"; each app knows what its users call it. */
 export interface SettingName {
   setting: string;
+  /** Where in its value, such as "[0]". */
+  at?: string;
 }
 
-/** What to do, and the setting or command that does it where there is one. */
-export type Hint = string | { do: string; setting?: string; command?: string };
+/** What to do, and the setting (with a value) or command that does it where there is one. */
+export type Hint = string | { do: string; setting?: string; value?: string; command?: string };
 
 export interface Mistake {
   /** What is wrong: a setting, or a file, a class or anything else in words. */
@@ -64,7 +66,7 @@ export function worded({ subject, problem, expected, got, hint = [] }: Mistake, 
     ...(expected === undefined ? [] : [`expected ${expected}`]),
     ...(got === undefined ? [] : [`got ${got}`]),
   ].join(", ");
-  const about = typeof subject === "object" ? wording.setting(subject.setting) : subject;
+  const about = typeof subject === "object" ? `${wording.setting(subject.setting)}${subject.at ?? ""}` : subject;
   const hints = [hint].flat().map((one) => (typeof one === "string" ? one : wording.hint(one)));
   return `${about === undefined ? "" : `${about}: `}${facts}${hints.length > 0 ? `; ${inWords(hints)}` : ""}`;
 }

@@ -119,9 +119,10 @@ async function* cached(path: string, options: DownloadOptions): AsyncGenerator<D
   const recorded = await recordedSha256(path);
   const expected = options.sha256?.toLowerCase() ?? recorded;
   if (recorded === sha256 && expected !== sha256)
-    throw new UserError(
-      `${path} is as it was downloaded, but its SHA-256 is ${sha256}, expected ${expected}; if that is right, the file has changed at its source: download it again (--force)`,
-    );
+    throw new UserError({
+      problem: `${path} is as it was downloaded, but its SHA-256 is ${sha256}, expected ${expected}`,
+      hint: { do: "if that is right, the file has changed at its source: download it again", setting: "force" },
+    });
   if (expected === undefined) {
     // Put there by hand.
     await options.kind?.check?.(path);

@@ -145,9 +145,10 @@ export interface Resumed {
 export async function loadCheckpoint(folder: string): Promise<Resumed> {
   await recoverFolder(folder);
   if (!existsSync(join(folder, stateName)))
-    throw new UserError(
-      `there is no checkpoint to resume in ${folder}; give the folder that --out named, or start anew without --resume`,
-    );
+    throw new UserError({
+      problem: `there is no checkpoint to resume in ${folder}`,
+      hint: ["give the folder in which the run was started", "start a new run instead of resuming one"],
+    });
   const { config: model, weights } = readModelFolder(folder);
   const stateFile = join(folder, stateName);
   const { step, dataset, training } = (readJson(stateFile) ?? {}) as Partial<Resumed & { step: number }>;
