@@ -9,7 +9,7 @@ import { UserError } from "../core/errors.ts";
 import { recordedSha256 } from "../files/checksum.ts";
 import { checksumOf, type Downloaded, type DownloadRecord, download, type FileKind } from "../files/download.ts";
 import { oldStart, openTorchWeights } from "../files/inception-pth.ts";
-import { openCheckpoint } from "../files/pth.ts";
+import { openCheckpoint } from "../files/checkpoint.ts";
 import { findSource } from "../files/sources.ts";
 import { type Goal, goalOf, onProgress } from "./convert.ts";
 import { downloadTeller } from "./download-progress.ts";

@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { openNpz } from "../data/npz.ts";
-import { findSource } from "../data/open.ts";
+import { findSource } from "../data/formats.ts";
 import type { Provider } from "../engine/engine.ts";
 import type { FeatureNetwork } from "../evaluate/features.ts";
 import type { Spread } from "../evaluate/metrics.ts";

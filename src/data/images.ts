@@ -3,7 +3,7 @@
 import { UserError } from "../core/errors.ts";
 import { decodedImages } from "./decode.ts";
 import type { Skipped } from "./dataset.ts";
-import { findSource } from "./open.ts";
+import { findSource } from "./formats.ts";
 import { type Target, targetOf, type TargetOptions } from "./target.ts";
 
 export interface ImageStream extends Target {

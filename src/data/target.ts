@@ -63,7 +63,12 @@ async function sidesOf(source: Source, { where, onMeasure, signal }: TargetOptio
     all.mostChannels = Math.max(all.mostChannels, shape.channels);
   };
   let failed = "";
-  const look = async ({ name, picture }: SourceImage): Promise<{ name: string; shape?: Shape; reason?: string }> => {
+  const look = async ({
+    name,
+    picture,
+    unusable,
+  }: SourceImage): Promise<{ name: string; shape?: Shape; reason?: string }> => {
+    if (unusable !== undefined) return { name, reason: unusable };
     try {
       return { name, shape: await measure(picture) };
     } catch (error) {
