@@ -45,7 +45,7 @@ const schema = z.strictObject({
   channels: whole(1, 4).default(3),
   classes: z.array(z.string().min(1).max(limits.className)).min(1).max(limits.classes),
   /** Broader names, each for several of the classes, that sampling takes as well. */
-  groups: z.record(z.string().min(1), z.array(z.string()).min(1)).optional(),
+  groups: z.record(z.string().min(1).max(limits.className), z.array(z.string()).min(1).max(limits.classes)).optional(),
   /** Patches are smaller at every level, so there cannot be many. */
   levels: z
     .array(z.discriminatedUnion("kind", [ar, mar, pixel]))

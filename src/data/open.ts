@@ -24,6 +24,8 @@ export interface DataOptions {
   group?: string;
   /** Of emoji, the vendors to take; by default all but those with a share-alike licence. */
   sets?: readonly EmojiSet[];
+  /** Leave out images that are smaller than the image size, rather than refuse the data. */
+  skipSmall?: boolean;
   /** The folder of decoded data sets; made when missing. */
   cache: string;
   /** Images whose size was read, of how many; not called for arrays, where one size holds for all. */
@@ -134,10 +136,10 @@ async function openParts(
 /** Another source, another of its files, another option that matters: another name. */
 function fileName(
   source: string,
-  { found, other, imageSize, channels, heldOut, group }: DataOptions & { found: Found; other?: Found },
+  { found, other, imageSize, channels, heldOut, group, skipSmall }: DataOptions & { found: Found; other?: Found },
 ): string {
   const hash = createHash("sha256");
-  hash.update(JSON.stringify([datasetFormat, recipe, resolve(source), heldOut, imageSize, channels, group]));
+  hash.update(JSON.stringify([datasetFormat, recipe, resolve(source), heldOut, imageSize, channels, group, skipSmall]));
   for (const { files } of other ? [found, other] : [found]) {
     hash.update(`${files.length}`);
     for (const { name, bytes, modified } of files) hash.update(JSON.stringify([name, bytes, modified]));

@@ -34,8 +34,8 @@ const text = (value: string) => {
 const int = (value: number) => Buffer.concat([Buffer.from("J"), Buffer.from(Int32Array.of(value).buffer)]);
 
 /** A dict as Python 2 or 3 pickles it: an array of bytes, and a list of labels. */
-function pickledBatch(key: string, labels: readonly number[], { python = 3 } = {}): Buffer {
-  const images = Buffer.concat(labels.map((_, i) => planes(i)));
+function pickledBatch(key: string, labels: readonly number[], { python = 3, from = 0 } = {}): Buffer {
+  const images = Buffer.concat(labels.map((_, i) => planes(from + i)));
   const length = Buffer.alloc(4);
   length.writeUInt32LE(images.length);
   const raw = Buffer.concat([Buffer.from(python === 2 ? "T" : "B"), length, images]);
@@ -75,8 +75,8 @@ const pickledNames = (key: string, names: readonly string[]) =>
     Buffer.from("eu."),
   ]);
 
-const binaryBatch = (labels: readonly number[][]) =>
-  Buffer.concat(labels.flatMap((own, i) => [Buffer.from(own), planes(i)]));
+const binaryBatch = (labels: readonly number[][], { from = 0 } = {}) =>
+  Buffer.concat(labels.flatMap((own, i) => [Buffer.from(own), planes(from + i)]));
 
 async function tarOf(files: Record<string, Uint8Array>): Promise<Buffer> {
   const packer = pack();
@@ -91,9 +91,9 @@ const published: Record<string, { files: Record<string, Buffer>; format: string;
   {
     "cifar-10-batches-py": {
       files: {
-        data_batch_2: pickledBatch("labels", [1]),
+        data_batch_2: pickledBatch("labels", [1], { from: 3 }),
         data_batch_1: pickledBatch("labels", [0, 1, 0], { python: 2 }),
-        test_batch: pickledBatch("labels", [1]),
+        test_batch: pickledBatch("labels", [1], { from: 50 }),
         "batches.meta": pickledNames("label_names", ["airplane", "automobile"]),
       },
       format: "CIFAR-10's pickled batches",
@@ -103,8 +103,8 @@ const published: Record<string, { files: Record<string, Buffer>; format: string;
     "cifar-10-batches-bin": {
       files: {
         "data_batch_1.bin": binaryBatch([[0], [1], [0]]),
-        "data_batch_2.bin": binaryBatch([[1]]),
-        "test_batch.bin": binaryBatch([[1]]),
+        "data_batch_2.bin": binaryBatch([[1]], { from: 3 }),
+        "test_batch.bin": binaryBatch([[1]], { from: 50 }),
         "batches.meta.txt": Buffer.from("airplane\nautomobile\n\n"),
         "readme.html": Buffer.from("<html>"),
       },
@@ -115,7 +115,7 @@ const published: Record<string, { files: Record<string, Buffer>; format: string;
     "cifar-100-python": {
       files: {
         train: pickledBatch("fine_labels", [2, 0, 1, 1]),
-        test: pickledBatch("fine_labels", [2]),
+        test: pickledBatch("fine_labels", [2], { from: 50 }),
         meta: pickledNames("fine_label_names", ["apple", "bear", "cloud"]),
       },
       format: "CIFAR-100's pickled batches",
@@ -130,7 +130,7 @@ const published: Record<string, { files: Record<string, Buffer>; format: string;
           [7, 1],
           [7, 1],
         ]),
-        "test.bin": binaryBatch([[7, 2]]),
+        "test.bin": binaryBatch([[7, 2]], { from: 50 }),
         "fine_label_names.txt": Buffer.from("apple\nbear\ncloud\n"),
       },
       format: "CIFAR-100's binary batches",
@@ -140,9 +140,9 @@ const published: Record<string, { files: Record<string, Buffer>; format: string;
     Imagenet32_train: {
       files: {
         train_data_batch_1: pickledBatch("labels", [1, 1000]),
-        train_data_batch_10: pickledBatch("labels", [7]),
-        train_data_batch_2: pickledBatch("labels", [7]),
-        val_data: pickledBatch("labels", [1]),
+        train_data_batch_10: pickledBatch("labels", [7], { from: 3 }),
+        train_data_batch_2: pickledBatch("labels", [7], { from: 2 }),
+        val_data: pickledBatch("labels", [1], { from: 50 }),
       },
       format: "ImageNet32's pickled batches",
       classes: ["1", "7", "1000"],

@@ -34,7 +34,7 @@ export interface SourceOptions {
   signal?: AbortSignal;
 }
 
-const endings = /\.(pth|pt|ckpt|bin)$/i;
+const endings = /\.(pth|pt|ckpt|bin|safetensors)$/i;
 const usualName = "checkpoint-last.pth";
 
 /** What `text` names. A file that is there comes first, then a published model; a UserError says what was expected. */
@@ -210,7 +210,7 @@ function pick(names: string[], { text, file, offline }: { text: string; file?: s
   if (found !== undefined && (usual.length === 1 || candidates.length === 1)) return found;
   const where = offline ? "in the cache, and downloading is switched off" : "there";
   if (candidates.length === 0)
-    throw new UserError(`${text}: no PyTorch checkpoint (.pth, .pt, .ckpt or .bin) is ${where}`);
+    throw new UserError(`${text}: no checkpoint (.pth, .pt, .ckpt, .bin or .safetensors) is ${where}`);
   throw new UserError(
     `${text} has several checkpoints; pick one by --file: ${candidates.slice(0, 10).join(", ")}${candidates.length > 10 ? ", …" : ""}`,
   );

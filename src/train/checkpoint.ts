@@ -58,6 +58,7 @@ export interface Opening {
   group?: string;
   /** Of emoji, the vendors. */
   sets?: readonly EmojiSet[];
+  skipSmall?: boolean;
 }
 
 /** What a run was trained on, so that a resumed one can open it again and tell whether it is still the same. */
