@@ -86,7 +86,7 @@ describe("IDX", () => {
     const folder = folderOf({ "images-idx3-ubyte": idx([3, 4, 6], counting(3, [4, 6])) });
     const { size, train } = await open(join(folder, "images-idx3-ubyte"), { imageSize: 2 });
     expect([size, train.image(0).length]).toEqual([2, 4]);
-    await refused(join(folder, "images-idx3-ubyte"), /3 images of 3 are smaller than the image size 32, .*\(6x4\)/);
+    await refused(join(folder, "images-idx3-ubyte"), /3 images of 3 are smaller than the image size 32: .*\(6x4\)/);
   });
 
   const cut = images(4).subarray(0, -1);
@@ -113,6 +113,11 @@ describe("IDX", () => {
         ]),
       },
       /it ends in image 1 of 4294967295/,
+    ],
+    [
+      "images of a gigabyte",
+      { "train-images-idx3-ubyte.gz": gzipSync(Buffer.concat([idx([1, 40_000, 30_000], []), Buffer.alloc(1e6)])) },
+      /its images have 30000x40000 pixels, at most 67108864 are read/,
     ],
     ["images without pixels", { "train-images-idx3-ubyte": idx([3, 0, 5], []) }, /its images have no pixels/],
     [

@@ -76,9 +76,10 @@ export interface Stored {
 }
 
 /** The pickle and the storages of a tree of dicts, lists, numbers, texts and tensors. */
-export function checkpointBytes(tree: unknown): Buffer {
+export function checkpointBytes(tree: unknown, { protocol = 2 } = {}): Buffer {
   const storages: Record<string, Uint8Array> = {};
   const written = (value: unknown): Buffer => {
+    if (Buffer.isBuffer(value)) return value; // pickled already
     if (typeof value === "string") return text(value);
     if (typeof value === "number")
       return Number.isInteger(value) ? int(value) : Buffer.concat([Buffer.from("G"), bigEndian(value)]);
@@ -96,6 +97,7 @@ export function checkpointBytes(tree: unknown): Buffer {
     return tensor({ type, key, elements, shape: [...shape], stride });
   };
   const root = pickle(written(tree));
+  root[1] = protocol;
   return zip({ "x/data.pkl": root, ...storages });
 }
 
