@@ -48,8 +48,8 @@ export const limits = {
   /** A page of a Parquet file, unpacked. */
   parquetPageBytes: 256 * million,
   parquetFooterBytes: 64 * million,
-  /** A call of the Parquet decoder: this, and a second for each megabyte that it reads. */
-  parquetMs: 1000,
+  /** Computing that a call of the Parquet decoder may take: this, and as much again for each megabyte that it reads. */
+  parquetMs: 600,
 
   /** Of a folder: how deep, and how many files. */
   folderDepth: 32,
