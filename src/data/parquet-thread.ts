@@ -118,9 +118,10 @@ export function startParquetDecoder(): ParquetDecoder {
 
 /** A worker that runs from source needs the loader of TypeScript first. */
 function start({ href }: URL): Worker {
-  const resourceLimits = { maxOldGenerationSizeMb: heapMegabytes };
-  if (!import.meta.url.endsWith(".ts")) return new Worker(new URL(`${href}.js`), { resourceLimits });
+  // Options of Node that began the process are not for a thread.
+  const options = { resourceLimits: { maxOldGenerationSizeMb: heapMegabytes }, execArgv: [] };
+  if (!import.meta.url.endsWith(".ts")) return new Worker(new URL(`${href}.js`), options);
   const tsx = import.meta.resolve("tsx/esm/api");
   const code = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(`${href}.ts`)}); });`;
-  return new Worker(code, { eval: true, execArgv: [], resourceLimits });
+  return new Worker(code, { ...options, eval: true });
 }

@@ -9,25 +9,39 @@ const mostSkipped = 3;
 
 /** A sentence or two a line. Everything that is not used is named, at least by its number and its reason. */
 export function reportLines(dataset: Dataset): string[] {
-  const { name, train, heldOut, classes, size, channels, skipped, notes, report } = dataset;
+  const { name, train, heldOut, classes, size, channels, skipped, notes } = dataset;
   const shape = `${size}x${size}, ${counted(channels, "channel")}`;
   return [
     `${shown(name)}: ${counted(train.count, "image")} to train on, ${heldOut.count} held out, ${counted(classes.length, "class").replace("classs", "classes")}, ${shape}`,
-    ...(report ? [`read as ${report.format}; ${report.taken.map((one) => shown(one, 300)).join("; ")}`] : []),
+    ...takenLines(dataset),
     ...(classes.length > 1 ? [`classes: ${classCounts(dataset)}`] : []),
-    ...(report && report.resized > 0
-      ? [
-          `${counted(report.resized, "image")} had another size or shape and ${report.resized === 1 ? "was" : "were"} cropped to a square or scaled down`,
-        ]
-      : []),
     ...notes.map((note) => `note: ${note}`),
-    ...(report?.leftOut ?? []).map(
-      ({ why, count, names }) =>
-        `left out: ${names.map((one) => shown(one)).join(", ")}${count > names.length ? ` and ${count - names.length} more` : ""} (${why})`,
-    ),
+    ...unusedLines(dataset),
     ...skippedLine(skipped),
   ];
 }
+
+/** What the source was taken for, which parts of it are read, and how many images were changed to fit. */
+export function takenLines({ report }: Dataset): string[] {
+  if (!report) return [];
+  const { format, taken, resized } = report;
+  const one = resized === 1;
+  return [
+    `read as ${format}; ${taken.map((part) => shown(part, 300)).join("; ")}`,
+    ...(resized > 0
+      ? [
+          `${counted(resized, "image")} had another size or shape and ${one ? "was" : "were"} cropped to a square or scaled down`,
+        ]
+      : []),
+  ];
+}
+
+/** Files, columns and arrays that are not read, a line for each reason. */
+export const unusedLines = ({ report }: Dataset): string[] =>
+  (report?.leftOut ?? []).map(({ why, count, names }) => {
+    const more = count > names.length ? ` and ${count - names.length} more` : "";
+    return `left out: ${names.map((one) => shown(one)).join(", ")}${more} (${why})`;
+  });
 
 /** Each class with its images to train on and, after a plus, those held out; the largest and the smallest of many. */
 function classCounts({ classes, train, heldOut }: Dataset): string {

@@ -109,7 +109,9 @@ describe("configurations that would cost too much", () => {
 
   it.each([{ batch: 1e9 }, { microBatch: 1e15 }, { threads: 1e6 }, { steps: 1e15 }])("%j is refused", (training) => {
     expect(() => parseTrainingConfig(training, "state.json")).toThrow(UserError);
-    expect(() => parseTrainingConfig(training, "state.json")).toThrow(/^state\.json: \w+: Too big: expected/);
+    expect(() => parseTrainingConfig(training, "state.json")).toThrow(
+      /^state\.json: \w+: .*(1000000000000|65536|1024)/,
+    );
   });
 });
 

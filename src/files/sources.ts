@@ -206,8 +206,10 @@ function pick(names: string[], { text, file, offline }: { text: string; file?: s
   }
   const candidates = usable.filter((name) => endings.test(name));
   const usual = candidates.filter((name) => name.split("/").at(-1) === usualName);
-  const [found] = usual.length > 0 ? usual : candidates;
-  if (found !== undefined && (usual.length === 1 || candidates.length === 1)) return found;
+  // The same weights are often there as .safetensors too.
+  const torch = candidates.filter((name) => !/\.safetensors$/i.test(name));
+  const only = [usual, candidates, torch].find((names) => names.length === 1);
+  if (only && (usual.length < 2 || only === usual)) return only[0];
   const where = offline ? "in the cache, and downloading is switched off" : "there";
   if (candidates.length === 0)
     throw new UserError(`${text}: no checkpoint (.pth, .pt, .ckpt, .bin or .safetensors) is ${where}`);
