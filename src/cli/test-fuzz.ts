@@ -186,7 +186,7 @@ function pickledBatch(): Buffer {
       "latin1",
     ),
     length,
-    Buffer.alloc(6144, 77),
+    Buffer.concat([Buffer.alloc(3072, 77), Buffer.alloc(3072, 200)]),
     Buffer.from("tbX\x06\0\0\0labels](K\0K\x01eu.", "latin1"),
   ]);
 }
