@@ -1,12 +1,13 @@
 /** A source's images, decoded once into a data set's file, and which of them are held out. Knows no kind of source. */
 
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { centerCrop } from "./crop.ts";
 import { type DatasetContent, type ImageWriter, type Part, writeImages } from "./dataset-file.ts";
 import type { Skipped } from "./dataset.ts";
 import { inOrder } from "./in-order.ts";
 import { decode, reasonOf, toChannels } from "./picture.ts";
-import { counted, listed, type Source, type SourceImage } from "./source.ts";
+import { listed, type Source, type SourceImage } from "./source.ts";
 import { chooseHeldOut, type HeldOutShare } from "./split.ts";
 import { type Target, targetOf, type TargetOptions } from "./target.ts";
 

@@ -1,6 +1,7 @@
 /** A folder of images: which files count, what their classes are, which part they belong to. Knows nothing of pixels. */
 
 import { basename, resolve } from "node:path";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { shown } from "../core/text.ts";
@@ -9,7 +10,6 @@ import { listTree, type Listing } from "./files.ts";
 import {
   byName,
   chosenPart,
-  counted,
   type Found,
   type LeftOut,
   leavingOut,

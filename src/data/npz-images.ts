@@ -2,6 +2,7 @@
 
 import { parse } from "node:path";
 import { product } from "../core/arrays.ts";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
 import { pathText } from "../files/regular.ts";
@@ -10,7 +11,7 @@ import { fileAt } from "./files.ts";
 import { classesOf } from "./labels.ts";
 import { itemBytes, type NpyHeader, valueBytes } from "./npy.ts";
 import { type Npz, openNpz } from "./npz.ts";
-import { chosenPart, counted, type Found, leavingOut, listed, type Source } from "./source.ts";
+import { chosenPart, type Found, leavingOut, listed, type Source } from "./source.ts";
 
 /** Names of images by part: ADM's samples, plain ones, CIFAR's and ImageNet32's, Keras's, MedMNIST's. */
 const layouts: Record<string, string>[] = [

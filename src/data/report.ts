@@ -1,8 +1,8 @@
 /** How a data set was understood, in lines for people: what was taken, how many of what, what was left out and why. */
 
+import { counted } from "../core/counted.ts";
 import { shown } from "../core/text.ts";
 import type { Dataset, Skipped } from "./dataset.ts";
-import { counted } from "./source.ts";
 
 const mostClasses = 12;
 const mostSkipped = 3;
@@ -12,7 +12,7 @@ export function reportLines(dataset: Dataset): string[] {
   const { name, train, heldOut, classes, size, channels, skipped, notes } = dataset;
   const shape = `${size}x${size}, ${counted(channels, "channel")}`;
   return [
-    `${shown(name)}: ${counted(train.count, "image")} to train on, ${heldOut.count} held out, ${counted(classes.length, "class").replace("classs", "classes")}, ${shape}`,
+    `${shown(name)}: ${counted(train.count, "image")} to train on, ${heldOut.count} held out, ${counted(classes.length, "class")}, ${shape}`,
     ...takenLines(dataset),
     ...(classes.length > 1 ? [`classes: ${classCounts(dataset)}`] : []),
     ...notes.map((note) => `note: ${note}`),

@@ -148,6 +148,3 @@ export const listed = (names: readonly string[]): string => {
   const some = (names.length > 8 ? names.slice(0, 6) : names).map((name) => shown(name, 60)).join(", ");
   return names.length > 8 ? `${some} and ${names.length - 6} more` : some;
 };
-
-/** `1 image`, `2 images`. */
-export const counted = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? "" : "s"}`;

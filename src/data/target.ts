@@ -1,10 +1,11 @@
 /** The size and channels that a source's images are brought to, from their headers. Decodes no pixels. */
 
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
 import { inOrder } from "./in-order.ts";
 import { measure, reasonOf, type Shape } from "./picture.ts";
-import { counted, type Source, type SourceImage } from "./source.ts";
+import { type Source, type SourceImage } from "./source.ts";
 
 export interface Target {
   /** Pixels per side. */
