@@ -27,19 +27,19 @@ export const limits = {
   /** Files in an archive. */
   archiveEntries: 200_000,
   /** What is unpacked into memory at once: of a zip an entry, of a tar the files that are wanted. */
-  unpackedBytes: 256 * million,
+  unpackedBytes: 200 * million,
   /** Deflate shrinks to a 1032nd at most. */
   deflateRatio: 1032,
 
   /** The header of a NumPy array. */
   npyHeaderBytes: 65_536,
   /** An array that is read whole, such as labels and statistics. */
-  arrayBytes: 256 * million,
+  arrayBytes: 64 * million,
 
   /** A pickled batch of images; ImageNet32's have 393 MB. */
   batchBytes: 512 * million,
 
-  /** Pixels of one picture, and of all that are decoded at the same time. */
+  /** Pixels of one picture in colour, and of all that are decoded at the same time; fewer with alpha, and fewest in floats. */
   pixels: 1 << 26,
   /** A picture's file. */
   pictureBytes: 256 * million,

@@ -7,6 +7,7 @@ import { isTar } from "./archive.ts";
 import { findBatchFile, findBatchFolder, findTar } from "./cifar.ts";
 import { findImages } from "./folder.ts";
 import { findIdxFile, findIdxFolder } from "./idx.ts";
+import { findNpzFolder } from "./npz-folder.ts";
 import { findNpz } from "./npz-images.ts";
 import { findParquetFile, findParquetFolder } from "./parquet.ts";
 import type { Found } from "./source.ts";
@@ -29,6 +30,7 @@ const folderFormats: Record<string, FolderFormat> = {
   idx: findIdxFolder,
   parquet: findParquetFolder,
   batches: findBatchFolder,
+  npz: findNpzFolder,
   tinyImagenet: findTinyImagenet,
   images: findImages,
 };
@@ -40,6 +42,14 @@ const fileFormats: Record<string, FileFormat> = {
   tar: async (path) => ((await isTar(path)) ? findTar(path) : undefined),
   idx: async (path, is) => (is(0x1f, 0x8b) || idxTypes.some((type) => is(0, 0, type)) ? findIdxFile(path) : undefined),
 };
+
+const packers: [start: number[], name: string][] = [
+  [[0x42, 0x5a, 0x68], "bzip2"],
+  [[0xfd, 0x37, 0x7a, 0x58, 0x5a], "xz"],
+  [[0x37, 0x7a, 0xbc, 0xaf], "7-Zip"],
+  [[0x52, 0x61, 0x72, 0x21], "RAR"],
+  [[0x28, 0xb5, 0x2f, 0xfd], "Zstandard"],
+];
 
 const idxTypes = [8, 9, 11, 12, 13, 14];
 
@@ -70,6 +80,11 @@ async function findFile(path: string): Promise<Found> {
     const found = await find(path, is);
     if (found) return found;
   }
+  const packed = packers.find(([bytes]) => is(...bytes));
+  if (packed)
+    throw new UserError(
+      `${pathText(path)}: an archive packed by ${packed[1]}, which is not read; unpack it and give the folder`,
+    );
   throw new UserError(
     `${pathText(path)}: this is no data set; expected a folder of images, or a file of images: IDX (perhaps .gz), .npz, .parquet, or CIFAR's archive or batches`,
   );

@@ -226,6 +226,34 @@ describe("NumPy archives", () => {
     expect(report!.leftOut).toEqual([{ why: "an array of another name", count: 1, names: ["mean"] }]);
   });
 
+  it("are read together from a folder, as ImageNet32's, and other archives are told to be unpacked", async () => {
+    const batch = (from: number, ...labels: number[]) =>
+      npz({
+        data: npy("|u1", [labels.length, 12], { values: counting(labels.length, [1, 12], { from }) }),
+        labels: i8(...labels),
+      });
+    const folder = folderOf({
+      "train_data_batch_1.npz": batch(0, 10, 2),
+      "train_data_batch_10.npz": batch(2, 10),
+      "train_data_batch_2.npz": batch(3, 7),
+      "val_data.npz": batch(100, 7, 2),
+      "map_clsloc.txt": Buffer.from("x"),
+    });
+    const { train, heldOut, classes, report } = await open(folder);
+    expect(classes).toEqual(["2", "7", "10"]);
+    expect([firsts(train), labelNames(train, classes)]).toEqual([
+      [0, 1, 3, 2],
+      ["10", "2", "7", "10"],
+    ]);
+    expect([firsts(heldOut), labelNames(heldOut, classes)]).toEqual([
+      [100, 101],
+      ["7", "2"],
+    ]);
+    expect(report!.leftOut).toEqual([{ why: "no NumPy archive", count: 1, names: ["map_clsloc.txt"] }]);
+    const packed = folderOf({ "a.tar.bz2": Buffer.from("BZh91AY") });
+    await refused(join(packed, "a.tar.bz2"), /packed by bzip2, which is not read; unpack it and give the folder$/);
+  });
+
   it("name an array whose checksum is wrong", async () => {
     const whole = npz({ images: u1([4, 3, 3]) });
     whole[whole.indexOf(Buffer.of(1, 2, 3, 4, 5, 6, 7, 8)) + 3] ^= 1;

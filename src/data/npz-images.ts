@@ -45,7 +45,8 @@ export async function findNpz(path: string): Promise<Found> {
   return { files: [await fileAt(path)], open: () => openNpzImages(path) };
 }
 
-async function openNpzImages(path: string): Promise<Source> {
+/** The images of one archive. */
+export async function openNpzImages(path: string): Promise<Source> {
   const npz = await openNpz(path);
   const where = pathText(path);
   try {

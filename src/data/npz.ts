@@ -15,7 +15,7 @@ export interface Npz {
   /** The arrays' names, as they were given to `numpy.savez`. */
   names: string[];
   header(name: string): Promise<NpyHeader>;
-  /** A whole array, of at most 256 MB. */
+  /** A whole array, of at most 64 MB. */
   read(name: string): Promise<NpyArray>;
   /** The values of an array as they are stored, for those too large to hold; close the reader after use. */
   values(name: string): Promise<{ header: NpyHeader; bytes: ByteReader }>;

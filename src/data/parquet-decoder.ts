@@ -57,9 +57,11 @@ async function metadataOf(descriptor: number): Promise<FileMetaData> {
   const file = bufferOf(descriptor);
   const metadata = known.get(descriptor) ?? (await parquetMetadataAsync(file, { geoparquet: false }));
   known.set(descriptor, metadata);
-  // A row takes a bit somewhere at the least, unless all are alike; hundreds for a byte are no images.
-  if (Number(metadata.num_rows) > 64 * file.byteLength)
-    throw new Error(`it claims ${metadata.num_rows} rows in ${byteCount(file.byteLength)}`);
+  const rows = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0);
+  if (rows !== Number(metadata.num_rows))
+    throw new Error(`it claims ${metadata.num_rows} rows, but its groups have ${rows}`);
+  // An image takes more than a few bytes.
+  if (rows > 1024 + file.byteLength / 8) throw new Error(`it claims ${rows} rows in ${byteCount(file.byteLength)}`);
   return metadata;
 }
 

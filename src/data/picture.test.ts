@@ -174,6 +174,16 @@ describe("pictures that would cost too much", () => {
     expect(await decode({ bytes }).catch(reasonOf)).toBe(reason);
   });
 
+  it("may have fewer pixels with alpha", async () => {
+    const bytes = Buffer.from(await plain([1, 2, 3, 4]).png().toBuffer());
+    bytes.writeUInt32BE(8000, 16);
+    bytes.writeUInt32BE(8000, 20);
+    bytes.writeInt32BE(crc32.buf(bytes.subarray(12, 29)), 29);
+    expect(await decode({ bytes }).catch(reasonOf)).toBe(
+      "has 8000x8000 pixels, at most 50331648 are decoded; scale it down",
+    );
+  });
+
   it("wait for each other: no more pixels are decoded at once than of the largest", async () => {
     const room = sharedRoom(10);
     let [now, most] = [0, 0];

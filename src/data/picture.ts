@@ -89,8 +89,14 @@ async function startOf(file: FilePath): Promise<Uint8Array> {
 async function headerOf(picture: Encoded): Promise<{ input: Uint8Array | string; header: Metadata }> {
   const input = await checked(picture);
   const header = await decoding(0, () => sharp(input, { ...options, limitInputPixels: false }).metadata());
-  checkPixels(header, limits.pixels);
+  checkPixels(header, mostPixels(header));
   return { input, header };
+}
+
+/** What is decoded of a pixel takes a byte for each channel, and floats are held beside the bytes that they become. */
+function mostPixels({ channels, depth }: Metadata): number {
+  const bytes = Math.max(3, channels) * (depth === "uchar" || depth === "ushort" ? 1 : 8);
+  return Math.floor((3 * limits.pixels) / bytes);
 }
 
 function checkPixels({ width, height }: { width: number; height: number }, most: number): void {
@@ -131,7 +137,8 @@ async function raw(image: Sharp, depth: "uchar" | "float" = "uchar"): Promise<Pi
 
 /** Pixels of floats, or of whole numbers beyond 16 bits: bytes by the range of their values. */
 function fromNumbers({ data, ...shape }: Pixels): Decoded {
-  const values = new Float32Array(Uint8Array.from(data).buffer);
+  const aligned = data.byteOffset % 4 === 0 ? data : Uint8Array.from(data);
+  const values = new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
   let [least, largest] = [Infinity, -Infinity];
   for (const value of values) {
     if (!Number.isFinite(value)) throw new PictureError(`holds ${value} in place of a brightness`);
