@@ -92,7 +92,8 @@ export async function findGenerated(flags: GeneratedFlags, { progress, signal }:
   }
   if (!model) {
     const set = await sampleSet(flags.generated, { ...flags, signal });
-    return { ...set, open: async () => set };
+    const { size, channels } = set;
+    return { size, channels, open: async () => set };
   }
   const { config } = model;
   const { count, seed, batch, memory, threads, each } = flags;

@@ -28,11 +28,15 @@ export function parseClasses(text: string, names: ClassNames): number[][] {
 
 /** Every group with its labels, and every class that is in none by itself, in the order of the classes. */
 export function groupedClasses({ classes, groups = {} }: ClassNames): { group?: string; labels: number[] }[] {
+  const groupOf = new Map<string, string>();
+  for (const [group, members] of Object.entries(groups).reverse()) for (const name of members) groupOf.set(name, group);
   const found = new Map<string, { group?: string; labels: number[] }>();
   classes.forEach((name, label) => {
-    const group = Object.keys(groups).find((key) => groups[key].includes(name));
+    const group = groupOf.get(name);
     const key = group === undefined ? `class ${label}` : `group ${group}`;
-    found.set(key, { group, labels: [...(found.get(key)?.labels ?? []), label] });
+    const known = found.get(key) ?? { group, labels: [] };
+    known.labels.push(label);
+    found.set(key, known);
   });
   return [...found.values()];
 }
@@ -49,13 +53,16 @@ export const labelsInTurn = (choices: readonly (readonly number[])[], count: num
 
 /** What is wrong with groups, if anything: each names known classes, each class once, and no group is called like a class. */
 export function groupMistake({ classes, groups = {} }: ClassNames): string | undefined {
+  const known = new Set(classes);
+  const small = new Set(classes.map((name) => name.toLowerCase()));
   for (const [group, members] of Object.entries(groups)) {
     const where = `the group "${group}"`;
-    if (classes.some((name) => same(name, group))) return `${where} has the name of a class; rename one of them`;
-    const unknown = members.find((name) => !classes.includes(name));
+    if (small.has(group.toLowerCase())) return `${where} has the name of a class; rename one of them`;
+    const unknown = members.find((name) => !known.has(name));
     if (unknown !== undefined)
       return `${where} names the class "${unknown}", which there is not${didYouMean(unknown, classes)}`;
-    const twice = members.find((name, i) => members.indexOf(name) !== i);
+    const seen = new Set<string>();
+    const twice = members.find((name) => seen.size === seen.add(name).size);
     if (twice !== undefined) return `${where} names the class "${twice}" twice`;
   }
   return undefined;

@@ -5,6 +5,7 @@ import { type DType, product } from "../core/arrays.ts";
 import { type Hint, UserError } from "../core/errors.ts";
 import type { ExternalData } from "../graph/onnx.ts";
 import type { Conversion } from "./convert.ts";
+import { checkFinite } from "./finite.ts";
 import { openTorchWeights } from "./inception-pth.ts";
 import { misfits } from "./misfits.ts";
 import { readSafetensorsHeader, type TensorPieces, writeSafetensors } from "./safetensors.ts";
@@ -36,6 +37,7 @@ export async function openNetworkConversion(network: Network, path: string): Pro
   return {
     parameters,
     bytes,
+    notes: [],
     close: file.close,
     async write(out, { onProgress, signal } = {}) {
       let done = 0;
@@ -43,6 +45,7 @@ export async function openNetworkConversion(network: Network, path: string): Pro
         const pieces = async function* () {
           signal?.throwIfAborted();
           const { data } = await file.read(name);
+          checkFinite(data, { path, name });
           yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
           onProgress?.((done += data.byteLength), bytes);
         };

@@ -34,7 +34,7 @@ export interface SourceOptions {
   signal?: AbortSignal;
 }
 
-const endings = /\.(pth|pt|ckpt|bin)$/i;
+const endings = /\.(pth|pt|ckpt|bin|safetensors)$/i;
 const usualName = "checkpoint-last.pth";
 
 /** What `text` names. A file that is there comes first, then a published model; a UserError says what was expected. */
@@ -216,11 +216,13 @@ function pick(names: string[], { text, file, offline }: { text: string; file?: s
   }
   const candidates = usable.filter((name) => endings.test(name));
   const usual = candidates.filter((name) => name.split("/").at(-1) === usualName);
-  const [found] = usual.length > 0 ? usual : candidates;
-  if (found !== undefined && (usual.length === 1 || candidates.length === 1)) return found;
+  // The same weights are often there as .safetensors too.
+  const torch = candidates.filter((name) => !/\.safetensors$/i.test(name));
+  const only = [usual, candidates, torch].find((names) => names.length === 1);
+  if (only && (usual.length < 2 || only === usual)) return only[0];
   const where = offline ? "in the cache, and downloading is switched off" : "there";
   if (candidates.length === 0)
-    throw new UserError(`${text}: no PyTorch checkpoint (.pth, .pt, .ckpt or .bin) is ${where}`);
+    throw new UserError(`${text}: no checkpoint (.pth, .pt, .ckpt, .bin or .safetensors) is ${where}`);
   const some = `${candidates.slice(0, 10).join(", ")}${candidates.length > 10 ? ", …" : ""}`;
   throw new UserError({
     problem: `${text} has several checkpoints: ${some}`,

@@ -2,7 +2,7 @@
 
 import { UserError } from "../core/errors.ts";
 import type { Pixels } from "../data/crop.ts";
-import { decode, measure, reasonOf, toChannels } from "../data/picture.ts";
+import { decode, measure, pictureFormat, reasonOf, toChannels } from "../data/picture.ts";
 import { drawnMask } from "../sample/edit.ts";
 import type { Known } from "../sample/known.ts";
 import type { Order } from "./queue.ts";
@@ -57,17 +57,13 @@ function maskOf(picture: Pixels): { mask: Uint8Array; rule: MaskRule } {
   return { mask: pixelsOf(grey, (pixel) => grey.data[pixel] >= 128), rule: "white" };
 }
 
-/** The formats that are decoded; others have loaders that read files, run scripts or draw without bounds. */
-const beginnings = [/^\x89PNG\r\n\x1a\n/, /^\xff\xd8\xff/, /^RIFF....WEBP/s];
-
 async function readPicture(
   file: File,
   { name, size, model }: { name: string; size: number; model: string },
 ): Promise<Pixels> {
   const subject = { setting: name };
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const start = Buffer.from(bytes.subarray(0, 12)).toString("latin1");
-  if (!beginnings.some((beginning) => beginning.test(start)))
+  if (!["PNG", "JPEG", "WebP"].includes(pictureFormat(bytes) ?? ""))
     throw new UserError({ subject, problem: "this file is no PNG, JPEG or WebP" });
   const decoding = { most: size * size };
   const refused = (error: unknown) => {
