@@ -81,7 +81,7 @@ describe("a stream of images", () => {
     const folder = await folderOf({ "a.png": red }, 8);
     put(join(folder, "b.png"), await plain(blue, { width: 300, height: 256 }).png().toBuffer());
     await expect(openImages(folder, {})).rejects.toThrow(
-      /: its images have different sizes, such as a\.png \(8x8\), b\.png \(300x256\); say by --image-size what to measure them in, such as 8$/,
+      /: its images have different sizes, such as a\.png \(8x8\), b\.png \(300x256\); give the size to measure them in, such as 8$/,
     );
     expect((await openImages(folder, { imageSize: 8 })).size).toBe(8);
   });

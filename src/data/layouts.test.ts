@@ -156,7 +156,7 @@ it("small images are named, and left out where that is asked for", async () => {
         .toBuffer(),
     );
   await expect(open(folder)).rejects.toThrow(
-    /2 images of 5 are smaller than the image size 32: 4\.png \(4000x1\), 3\.png \(20x60\); choose an image size of 1 or less, or leave them out by --skip-small$/,
+    /2 images of 5 are smaller than the image size 32: 4\.png \(4000x1\), 3\.png \(20x60\); choose an image size of 1 or less or leave them out$/,
   );
   const { train, heldOut, skipped } = await open(folder, { skipSmall: true });
   expect([train.count + heldOut.count, skipped]).toEqual([

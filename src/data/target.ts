@@ -39,18 +39,25 @@ export async function targetOf(source: Source, options: TargetOptions): Promise<
   const alike = smallest === largestSide;
   // Arrays were brought to their size on purpose, even to a large one.
   if (ownSize && imageSize === undefined && sides.size > 1)
-    throw new UserError(
-      `${where}: its images have different sizes, such as ${examples(sides)}; say by --image-size what to measure them in, such as ${smallest}`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `its images have different sizes, such as ${examples(sides)}`,
+      hint: { do: `give the size to measure them in, such as ${smallest}`, setting: "imageSize" },
+    });
   const own = ownSize || (alike && (source.shape || smallest <= smallSize));
   const size = imageSize ?? (own ? smallest : usualSize);
   const small = new Map([...sides].filter(([side]) => side < size));
   const total = source.count.train + source.count.heldOut;
   const count = [...small.values()].reduce((sum, { count }) => sum + count, 0);
   if (count > 0 && !(skipSmall && count < total))
-    throw new UserError(
-      `${where}: ${counted(count, "image")} of ${total} ${count === 1 ? "is" : "are"} smaller than the image size ${size}: ${examples(small)}; choose an image size of ${smallest} or less, or leave ${count === 1 ? "it" : "them"} out by --skip-small`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `${counted(count, "image")} of ${total} ${count === 1 ? "is" : "are"} smaller than the image size ${size}: ${examples(small)}`,
+      hint: [
+        `choose an image size of ${smallest} or less`,
+        { do: `leave ${count === 1 ? "it" : "them"} out`, setting: "skipSmall" },
+      ],
+    });
   return { size, channels: channels ?? (mostChannels < 3 ? 1 : 3) };
 }
 

@@ -51,9 +51,10 @@ export function readModelFolder(path: string): ModelFolder {
       `${weights.path} does not fit its ${configName}: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? `; and ${problems.length - 5} more` : ""}`,
     );
   if (packed.size > 0)
-    throw new UserError(
-      `${pathText(weights.path)} stores its weights as ${[...packed].join(" and ")}, expected F32; convert it: fractalgen convert ${shown(weights.path)} NEW-FOLDER --config ${shown(join(folder, configName))}`,
-    );
+    throw new UserError({
+      problem: `${pathText(weights.path)} stores its weights as ${[...packed].join(" and ")}, expected F32`,
+      hint: { do: `convert ${shown(weights.path)} with ${configName} as its configuration`, command: "convert" },
+    });
   return { folder, config, weights };
 }
 

@@ -56,7 +56,7 @@ export function stateDict(
   if (!found.model && !weights) notes.push(`the weights are those under "${chosen.at}", a moving average`);
   if (found.model && found.ema && !weights)
     notes.push(
-      `the weights are those ${chosen.at ? `under "${chosen.at}"` : "at the root"}; it also holds a moving average under "${found.ema.at}", which --weights ema takes`,
+      `the weights are those ${chosen.at ? `under "${chosen.at}"` : "at the root"}; it also holds a moving average under "${found.ema.at}"; choose the weights "ema" for that`,
     );
   const { tensors, prefix, left } = unwrapped(path, chosen.dict, wanted);
   if (prefix) notes.push(`the prefix "${shown(prefix)}" was taken off the names`);

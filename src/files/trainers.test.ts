@@ -99,7 +99,7 @@ describe("moving averages", () => {
     expect(await convert(both)).toEqual({
       value: 3,
       notes: [
-        'the weights are those under "model"; it also holds a moving average under "model_ema", which --weights ema takes',
+        'the weights are those under "model"; it also holds a moving average under "model_ema"; choose the weights "ema" for that',
       ],
     });
     expect((await convert(both, { weights: "model" })).notes).toEqual([]);
@@ -230,7 +230,7 @@ describe("safetensors", () => {
     );
     writeFileSync(join(out, "model.safetensors"), safetensors("BF16", 0x4040));
     expect(() => readModelFolder(out)).toThrow(
-      /stores its weights as BF16, expected F32; convert it: fractalgen convert .*model\.safetensors NEW-FOLDER --config .*config\.json$/,
+      /stores its weights as BF16, expected F32; convert .*model\.safetensors with config\.json as its configuration$/,
     );
   });
 });
