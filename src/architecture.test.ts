@@ -261,6 +261,78 @@ describe("the package's entries", () => {
   });
 });
 
+describe("the library and the server", () => {
+  const library = sources.filter((file) => !/^(cli|parity|web)\//.test(file));
+  /** Without comments, which may explain what an app makes of a name. */
+  const code = (file: string) => files.get(file)!.replaceAll(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, "");
+
+  it("speaks no option or command; errors name settings, which each app words", () => {
+    const told = (text: string) =>
+      text.match(/(?<![\w-])--[a-z][\w-]*|\bfractalgen (?!own features|step graphs)[a-z]+/g) ?? [];
+    expect(told('give more (--memory) or "fractalgen quantize"')).toEqual(["--memory", "fractalgen quantize"]);
+    expect(told("step--; a--b; x-- > 0")).toEqual([]);
+    expect(library.flatMap((file) => told(code(file)).map((found) => `${file}: ${found}`))).toEqual([]);
+  });
+});
+
+/** Lines of code, without comments, that match. */
+const linesOf = (pattern: RegExp, where: (file: string) => boolean): string[] =>
+  sources.filter(where).flatMap((file) =>
+    files
+      .get(file)!
+      .split("\n")
+      .filter((line) => !/^\s*(\/\/|\*|\/\*)/.test(line) && pattern.test(line))
+      .map((line) => `${file}: ${line.trim()}`),
+  );
+
+describe("foreign text", () => {
+  it("is made fit by the errors whose messages users read", () => {
+    const classes = linesOf(/class \w+ extends Error\b/, (file) => !file.startsWith("web/"));
+    const fitting = sources.filter((file) => /\bfitting\(/.test(files.get(file)!));
+    // The others are met inside, told by `shown` or in a UserError, or carry a UserError's or a thread's text.
+    const inside = /class (PictureError|Interrupted|ApiError|ThreadError) /;
+    expect(
+      classes.filter((line) => !inside.test(line) && !fitting.some((file) => line.startsWith(`${file}:`))),
+    ).toEqual([]);
+    expect(fitting).toEqual(expect.arrayContaining(["core/errors.ts", "files/pickle.ts"]));
+  });
+
+  it("reaches the terminal through the console, which shows controls, or through progress, which does too", () => {
+    const writes = linesOf(/process\.std(out|err)\.write\(/, (file) => !file.startsWith("web/"));
+    expect(writes).toEqual([]);
+    expect(files.get("cli/main.ts")).toMatch(/^showsControls\(\);$/m);
+  });
+
+  it("is not printed whole: no message of a reader joins or stringifies what a file holds", () => {
+    const whole = /\$\{(JSON\.stringify|String)\(|\.keys\(\)\]\.join\(/;
+    const told = linesOf(whole, (file) => /^(files|data)\//.test(file));
+    // What is written to a file of ours, and code for a thread, is no message.
+    expect(told.filter((line) => !/writeFileAtomic\(|const (code|path) =|^files\/ownership/.test(line))).toEqual([]);
+  });
+});
+
+describe("files from anywhere", () => {
+  it("are opened in one place, which takes regular files alone", () => {
+    /** What else opens files, and why it may. */
+    const owners: Record<string, string> = {
+      "files/regular.ts": "the place itself",
+      "files/atomic.ts": "what it writes, and folders to sync",
+      "files/partial.ts": "its own downloads",
+      "files/checksum.ts": "files that were checked, and its own records",
+      "files/disk.ts": "what was written, to sync it",
+      "files/heartbeat.ts": "its own signs of life",
+      "files/ownership.ts": "its own locks",
+      "files/process.ts": "what the system tells of processes",
+      "data/dataset-file.ts": "the cache's own files",
+    };
+    const opening = /(?<![.\w])(open|openSync|readFile|readFileSync|createReadStream)\((?!\))/;
+    // Functions that are called so, and what is opened to be written.
+    const other = /function open|async open\(|open\(path(: string)?\)|"ax"/;
+    const found = linesOf(opening, (file) => /^(files|data|evaluate)\//.test(file) && !(file in owners));
+    expect(found.filter((line) => !other.test(line) && !line.startsWith("data/emoji"))).toEqual([]);
+  });
+});
+
 describe("every source file", () => {
   it("is shorter than 400 lines", () => {
     const long = [...files]

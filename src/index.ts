@@ -21,7 +21,8 @@ export type { DrawForm, DrawName, SamplingFlags, SamplingName, SamplingSettings,
 export type { Spread as SpreadSetting } from "./config/setting.ts";
 export { parseTrainingConfig, type TrainingConfig, type TrainingName } from "./config/training.ts";
 export { type Hint, type Mistake, type SettingName, UserError } from "./core/errors.ts";
-export type { Dataset, Skipped, Split } from "./data/dataset.ts";
+export type { DataReport, Dataset, Skipped, Split } from "./data/dataset.ts";
+export type { LeftOut } from "./data/source.ts";
 export { emojiDataset, type EmojiOptions } from "./data/emoji.ts";
 export { type DataOptions, openDataset } from "./data/open.ts";
 export { type ReferenceOptions, type ReferencePoint, referencePoints } from "./data/references.ts";

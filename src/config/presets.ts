@@ -91,9 +91,13 @@ export function presetFor(
 ): Preset {
   const patches = patchesFor(imageSize);
   if (!patches)
-    throw new UserError(
-      `there is no preset for images of ${imageSize}x${imageSize} pixels, for they cannot be cut into patches of patches; take another image size, such as ${sizesNear(imageSize).join(" or ")}, or say the levels by --config`,
-    );
+    throw new UserError({
+      problem: `there is no preset for images of ${imageSize}x${imageSize} pixels, for they cannot be cut into patches of patches`,
+      hint: [
+        `take another image size, such as ${sizesNear(imageSize).join(" or ")},`,
+        { do: "describe the levels in a configuration file", setting: "config" },
+      ],
+    });
   const { first, between, last, pixel, training, epochs } = presets[size];
   const transformers = patches.length === 3 ? [first, between, last] : [first, last];
   // As published: with three levels above the pixels, those inside begin with the mean colour of their square.

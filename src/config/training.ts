@@ -29,7 +29,7 @@ const dropout = { kind: "number", least: 0, most: 0.99 } as const;
 
 /** From a row follow the configuration's key, the option of `train` and what `--resume` may change. */
 export const trainingSettings = {
-  steps: { kind: "whole", least: 1, usual: 4000, group: "recipe", help: "optimiser steps" },
+  steps: { kind: "whole", least: 1, most: 1e12, usual: 4000, group: "recipe", help: "optimiser steps" },
   batch: {
     kind: "whole",
     least: 1,

@@ -1,5 +1,6 @@
 /** What a labelled image data set is, and deterministic orders over one. Knows nothing of where the images come from. */
 
+import type { LeftOut } from "./source.ts";
 import { derive, permutation, seedKey } from "../core/random.ts";
 
 /** Labelled images of one size in two splits. */
@@ -19,6 +20,8 @@ export interface Dataset {
   heldOut: Split;
   /** Images of the source that are in neither split. */
   skipped: Skipped[];
+  /** How the source was understood; data that the program brings itself need none. */
+  report?: DataReport;
   /** What the user should know of these data, a sentence each. */
   notes: string[];
   /**
@@ -26,6 +29,18 @@ export interface Dataset {
    * only class goes without its name, which is that of a folder and changes with it.
    */
   fingerprint: string;
+}
+
+/** How a source was read. */
+export interface DataReport {
+  /** What the source was taken for, such as "a folder of images". */
+  format: string;
+  /** Which folders, files, columns or arrays are read for what, a few words each. */
+  taken: string[];
+  /** What is not used, and why. */
+  leftOut: LeftOut[];
+  /** Images that had another shape than the data set's, and so were cropped or scaled down. */
+  resized: number;
 }
 
 /** An image that was left out, and why. */

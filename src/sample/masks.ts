@@ -18,9 +18,11 @@ export type Side = (typeof sides)[number];
 /** A rectangle is drawn anew. */
 export function rectangleMask(size: number, { x, y, width, height }: Rectangle): Uint8Array {
   if (!(x >= 0 && y >= 0 && width >= 1 && height >= 1 && x + width <= size && y + height <= size))
-    throw new UserError(
-      `mask: expected a rectangle inside the image's ${size}x${size} pixels, got ${width}x${height} pixels at ${x},${y}`,
-    );
+    throw new UserError({
+      subject: { setting: "mask" },
+      expected: `a rectangle inside the image's ${size}x${size} pixels`,
+      got: `${width}x${height} pixels at ${x},${y}`,
+    });
   const mask = new Uint8Array(size * size);
   for (let row = y; row < y + height; row++) mask.fill(1, row * size + x, row * size + x + width);
   return mask;

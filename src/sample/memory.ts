@@ -84,8 +84,13 @@ export function samplingWithin(
       if (samplingBytes(config, { ...size, batch, lanes }) <= bytes) return { batch, lanes };
     if (batch > 1) continue;
     const needed = samplingBytes(config, { ...size, batch: 1, lanes: 1 });
-    throw new UserError(
-      `sampling this model takes about ${byteCount(needed)} of memory even for one image, but there are ${byteCount(bytes)}; close other programs, give more (--memory), or store its weights in fewer bits (fractalgen quantize)`,
-    );
+    throw new UserError({
+      problem: `sampling this model takes about ${byteCount(needed)} of memory even for one image, but there are ${byteCount(bytes)}`,
+      hint: [
+        "close other programs",
+        { do: "allow more memory", setting: "memory" },
+        { do: "store its weights in fewer bits", command: "quantize" },
+      ],
+    });
   }
 }

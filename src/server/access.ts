@@ -42,7 +42,7 @@ export function onlyOwnPages(origins: readonly string[]): MiddlewareHandler {
     if (!allowed(origin))
       throw new ApiError(
         403,
-        `pages of ${JSON.stringify(origin)} may not ask this server; start it with --cors ${origin} to let them`,
+        `pages of ${JSON.stringify(origin)} may not ask this server; whoever runs it can allow their origin`,
         { code: "wrong_origin" },
       );
     return shared(c, next);

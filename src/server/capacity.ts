@@ -44,9 +44,11 @@ export function capacity(models: readonly ServedModel[], { threads, memory, batc
     let images = batch;
     while (images > 1 && bytes(images) > share) images = Math.ceil(images / 2);
     if (bytes(images) > share)
-      throw new UserError(
-        `iterations: so few take about ${byteCount(bytes(1))} of memory, and the server has ${byteCount(share)} for this model; ask for more iterations`,
-      );
+      throw new UserError({
+        subject: { setting: "iterations" },
+        problem: `so few take about ${byteCount(bytes(1))} of memory, and the server has ${byteCount(share)} for this model`,
+        hint: "ask for more iterations",
+      });
     return images;
   };
   // Counting graphs holds up all other requests, so what most settings take at most is counted here.

@@ -2,7 +2,7 @@
 
 import { UserError } from "../core/errors.ts";
 import type { Pixels } from "../data/crop.ts";
-import { decode, measure, reasonOf, toChannels } from "../data/picture.ts";
+import { decode, measure, pictureFormat, reasonOf, toChannels } from "../data/picture.ts";
 import { drawnMask } from "../sample/edit.ts";
 import type { Known } from "../sample/known.ts";
 import type { Order } from "./queue.ts";
@@ -21,11 +21,12 @@ export async function knownPictures(
     ? maskOf(await readPicture(files.mask, { name: "mask", size, model }))
     : transparency(image);
   if (!mask.includes(1))
-    throw new UserError(
-      rule === "white"
-        ? "mask: it has neither transparent nor white pixels, so nothing is to be drawn anew"
-        : "mask: expected one, or an image with transparent pixels; got an opaque image alone",
-    );
+    throw new UserError({
+      subject: { setting: "mask" },
+      ...(rule === "white"
+        ? { problem: "it has neither transparent nor white pixels, so there is nothing to redraw" }
+        : { expected: "one, or an image with transparent pixels", got: "an opaque image alone" }),
+    });
   const { data } = toChannels(image, channels);
   const drawn = drawnMask(config, mask, { ring });
   const known = { images: repeated(data, labels.length), mask: repeated(drawn, labels.length) };
@@ -56,26 +57,25 @@ function maskOf(picture: Pixels): { mask: Uint8Array; rule: MaskRule } {
   return { mask: pixelsOf(grey, (pixel) => grey.data[pixel] >= 128), rule: "white" };
 }
 
-/** The formats that are decoded; others have loaders that read files, run scripts or draw without bounds. */
-const beginnings = [/^\x89PNG\r\n\x1a\n/, /^\xff\xd8\xff/, /^RIFF....WEBP/s];
-
 async function readPicture(
   file: File,
   { name, size, model }: { name: string; size: number; model: string },
 ): Promise<Pixels> {
+  const subject = { setting: name };
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const start = Buffer.from(bytes.subarray(0, 12)).toString("latin1");
-  if (!beginnings.some((beginning) => beginning.test(start)))
-    throw new UserError(`${name}: this file is no PNG, JPEG or WebP`);
+  if (!["PNG", "JPEG", "WebP"].includes(pictureFormat(bytes) ?? ""))
+    throw new UserError({ subject, problem: "this file is no PNG, JPEG or WebP" });
   const decoding = { most: size * size };
   const refused = (error: unknown) => {
-    throw new UserError(`${name}: it ${reasonOf(error)}`);
+    throw new UserError({ subject, problem: `it ${reasonOf(error)}` });
   };
   // The header alone: a picture that would fill the memory is never decoded.
   const { width, height } = await measure({ bytes }).catch(refused);
   if (width !== size || height !== size)
-    throw new UserError(
-      `${name}: expected ${size}x${size} pixels, as the model ${model} draws, got ${width}x${height}`,
-    );
+    throw new UserError({
+      subject,
+      expected: `${size}x${size} pixels, as the model ${model} draws`,
+      got: `${width}x${height}`,
+    });
   return decode({ bytes }, decoding).catch(refused);
 }

@@ -70,10 +70,18 @@ function silentSockets(http: Server): Set<Socket> {
 
 function refused(error: NodeJS.ErrnoException, { host, port }: { host: string; port: number }): Error {
   if (error.code === "EADDRINUSE")
-    return new UserError(`--port: ${port} is taken at ${host}; choose another, or 0 for any that is free`);
+    return new UserError({
+      subject: { setting: "port" },
+      problem: `${port} is taken at ${host}`,
+      hint: "choose another, or 0 for any that is free",
+    });
   if (error.code === "EACCES")
-    return new UserError(`--port: no permission to listen at ${port}; take one from 1024 on`);
+    return new UserError({
+      subject: { setting: "port" },
+      problem: `no permission to listen at ${port}`,
+      hint: "take one from 1024 on",
+    });
   if (error.code === "EADDRNOTAVAIL" || error.code === "ENOTFOUND")
-    return new UserError(`--host: ${host} is no address of this machine`);
+    return new UserError({ subject: { setting: "host" }, problem: `${host} is no address of this machine` });
   return error;
 }

@@ -16,10 +16,12 @@ export function servedModels(given: readonly { name: string; folder: ModelFolder
   const names = given.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined)
-    throw new UserError(
-      `--model: two models are called "${twice}"; give one of them another "name" in its config.json`,
-    );
-  if (given.length === 0) throw new UserError("--model: expected at least one model");
+    throw new UserError({
+      subject: { setting: "model" },
+      problem: `two models are called "${twice}"`,
+      hint: 'give one of them another "name" in its config.json',
+    });
+  if (given.length === 0) throw new UserError({ subject: { setting: "model" }, expected: "at least one model" });
   return given.map(({ name, folder }) => ({ name, folder, config: folder.config }));
 }
 
@@ -29,7 +31,9 @@ export function modelNamed(models: readonly ServedModel[], name: string | undefi
   const found = models.find((model) => model.name === name);
   if (found) return found;
   const names = models.map((model) => model.name);
-  throw new UserError(
-    `model: there is no model ${JSON.stringify(name)}; this server has ${names.join(", ")}${didYouMean(name, names)}`,
-  );
+  throw new UserError({
+    subject: { setting: "model" },
+    problem: `there is no model ${JSON.stringify(name)}`,
+    hint: `this server has ${names.join(", ")}${didYouMean(name, names)}`,
+  });
 }

@@ -65,6 +65,10 @@ describe("a bad request gets 400 and one sentence", () => {
     [{ prompt: "cat", temperature: 0 }, "temperature", /^temperature: /],
     [{ prompt: "cat", iterations: [4] }, "iterations", /^iterations: expected 2 numbers, .* got 1$/],
     [{ prompt: "cat", iterations: [0, 4] }, "iterations", /^iterations\[0\]: /],
+    [{ prompt: "cat", filter_threshold: 2 }, "filter_threshold", /^filter_threshold: /],
+    [{ prompt: "cat", temperature: [1, 2] }, "temperature", /^temperature: expected one number, .* got 2$/],
+    [{ prompt: "cat", min_p: [[0, 1]] }, "min_p", /^min_p: expected one number or 3 for a level, .* got 2$/],
+    [{ prompt: "cat", top_p: 0 }, "top_p", /^top_p: /],
     [{ prompt: "cat", seed: 1.5 }, "seed", /^seed: expected int/],
     ["[1, 2]", null, /expected object/],
     ["null", null, /expected object/],
@@ -291,7 +295,7 @@ describe("a server", () => {
       host: "127.0.0.1",
       port: Number(new URL(at.url).port),
     });
-    await expect(again).rejects.toThrow(/^--port: \d+ is taken at 127\.0\.0\.1/);
+    await expect(again).rejects.toThrow(/^port: \d+ is taken at 127\.0\.0\.1/);
     await at.close();
   });
 

@@ -78,13 +78,25 @@ function orderOf(body: GenerationRequest, { models, batchOf, images }: RequestCo
   const { config } = model;
   const own = `${config.imageSize}x${config.imageSize}`;
   if (body.size && body.size !== "auto" && body.size !== own)
-    throw new UserError(`size: the model ${model.name} draws ${own}, got ${JSON.stringify(body.size)}; leave it out`);
+    throw new UserError({
+      subject: { setting: "size" },
+      problem: `the model ${model.name} draws ${own}`,
+      got: JSON.stringify(body.size),
+      hint: "leave it out",
+    });
   if (body.response_format === "url")
-    throw new UserError("response_format: images are answered as b64_json; no files are kept that a url could name");
-  const choices = parseClasses(body.prompt, config, { option: "prompt" });
+    throw new UserError({
+      subject: { setting: "response_format" },
+      problem: "images are answered as b64_json; no files are kept that a url could name",
+    });
+  const choices = parseClasses(body.prompt, config);
   const count = body.n ?? choices.length;
   if (count > images)
-    throw new UserError(`prompt: it names ${count} classes, expected at most the ${images} images of a request, or n`);
+    throw new UserError({
+      subject: { setting: "prompt" },
+      problem: `it names ${count} classes`,
+      expected: `at most the ${images} images of a request, or n`,
+    });
   const settings = settingsOf(samplingIn(body), config);
   return {
     model,
@@ -106,7 +118,7 @@ function fieldsOf(form: FormData): Record<string, unknown> {
     const [first] = all;
     const setting = samplingNames.find((one) => snakeCase(one) === name);
     if (setting) fields[name] = settingIn(setting, all.map(String));
-    else if (all.length > 1) throw new UserError(`${name}: expected one, got ${all.length}`);
+    else if (all.length > 1) throw several(name, all);
     else if (typeof first !== "string") fields[name] = first;
     else if (numeric.has(name)) fields[name] = numberOf(first);
     else if (name === "stream") fields[name] = { true: true, false: false }[first] ?? first;
@@ -123,10 +135,13 @@ const numberOf = (text: string): number | string =>
 function settingIn(name: SamplingName, texts: readonly string[]): unknown {
   const setting = samplingSetting(name);
   const listed = setting.kind === "wholes" || setting.kind === "spread";
-  if (!listed && texts.length > 1) throw new UserError(`${name}: expected one, got ${texts.length}`);
+  if (!listed && texts.length > 1) throw several(name, texts);
   try {
     return readSetting(name, setting, texts.join());
   } catch {
     return setting.kind === "wholes" ? texts.flatMap((text) => text.split(",")).map(numberOf) : numberOf(texts.join());
   }
 }
+
+const several = (setting: string, { length }: ArrayLike<unknown>): UserError =>
+  new UserError({ subject: { setting }, expected: "one", got: String(length) });
