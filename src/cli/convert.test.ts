@@ -164,10 +164,8 @@ describe("a mistake is one sentence and leaves nothing:", () => {
     const shell = `mount -t tmpfs -o size=512k tmpfs ${dir} && "$0" "$@"; echo $?; ls -A ${dir}`;
     const command = [process.execPath, built("cli/main"), "convert", last, out, "--config", caseFile];
     const said = execFileSync("unshare", ["-rm", "sh", "-c", `(${shell}) 2>&1`, ...command], { encoding: "utf8" });
-    expect(said).toMatch(
-      new RegExp(
-        `^error: ${out} needs 956 kB, but its disk has 5\\d\\d kB left; free some space or choose another place\n2\n$`,
-      ),
+    expect(said.replace(/5\d\d kB left/, "some kB left")).toBe(
+      `error: ${out} needs 956 kB, but its disk has some kB left; free some space or choose another place\n2\n`,
     );
   });
 });
