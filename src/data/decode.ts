@@ -6,7 +6,7 @@ import { centerCrop } from "./crop.ts";
 import { type DatasetContent, type ImageWriter, type Part, writeImages } from "./dataset-file.ts";
 import type { Skipped } from "./dataset.ts";
 import { inOrder } from "./in-order.ts";
-import { decode, reasonOf, toChannels } from "./picture.ts";
+import { type Decoded as DecodedPicture, decodeInto, PictureError, reasonOf, toChannels } from "./picture.ts";
 import { listed, type Source, type SourceImage } from "./source.ts";
 import { chooseHeldOut, type HeldOutShare } from "./split.ts";
 import { type Target, targetOf, type TargetOptions } from "./target.ts";
@@ -90,7 +90,8 @@ async function decodeAll(source: Source, { target, writer, skip, onProgress, sig
 }
 
 export interface DecodedImage {
-  image: SourceImage;
+  /** Without its picture, which may be large and is not needed any more. */
+  image: Omit<SourceImage, "picture">;
   /** Bytes [size, size, channels]; without them `reason` says why. */
   data?: Uint8Array;
   reason?: string;
@@ -108,15 +109,16 @@ export async function* decodedImages(
 ): AsyncGenerator<DecodedImage> {
   yield* inOrder(
     source.images(),
-    async (image): Promise<DecodedImage> => {
+    async ({ picture, ...image }): Promise<DecodedImage> => {
       if (image.unusable !== undefined) return { image, reason: image.unusable };
-      const pixels = await decode(image.picture).catch(reasonOf);
-      if (typeof pixels === "string") return { image, reason: pixels };
-      // Its header said otherwise: files can change, and some formats hold several images.
-      if (Math.min(pixels.width, pixels.height) < size) return { image, reason: tooSmall(pixels, size) };
-      const { width, height, floats } = pixels;
-      const resized = width !== size || height !== size;
-      return { image, resized, floats, data: centerCrop(toChannels(pixels, channels), size).data };
+      const cropped = (pixels: DecodedPicture) => {
+        // Its header said otherwise: files can change, and some formats hold several images.
+        if (Math.min(pixels.width, pixels.height) < size) throw new PictureError(tooSmall(pixels, size));
+        const { width, height, floats } = pixels;
+        const resized = width !== size || height !== size;
+        return { image, resized, floats, data: centerCrop(toChannels(pixels, channels), size).data };
+      };
+      return decodeInto(picture, cropped).catch((error: unknown) => ({ image, reason: reasonOf(error) }));
     },
     { signal },
   );

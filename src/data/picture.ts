@@ -115,19 +115,31 @@ export async function measure(picture: Picture): Promise<Shape> {
  * Decodes to 8 bits a channel: 16 bits are reduced, floats scaled, CMYK becomes RGB as Pillow computes it, palettes are
  * resolved. Throws what the decoder says, and where there are more than `most` pixels.
  */
-export async function decode(picture: Picture, { most = limits.pixels }: { most?: number } = {}): Promise<Decoded> {
-  if ("pixels" in picture) return picture.pixels;
+export const decode = (picture: Picture, { most }: { most?: number } = {}): Promise<Decoded> =>
+  decodeInto(picture, (pixels) => pixels, { most });
+
+/**
+ * The same, and what `use` makes of the pixels before others are decoded: as long as it runs, their room is taken. `use` may
+ * be called again where it throws.
+ */
+export async function decodeInto<T>(
+  picture: Picture,
+  use: (pixels: Decoded) => T,
+  { most = limits.pixels }: { most?: number } = {},
+): Promise<T> {
+  if ("pixels" in picture) return use(picture.pixels);
   const { input, header } = await headerOf(picture);
   const { width, height, space, hasAlpha, depth } = header;
   checkPixels(header, most);
   const image = sharp(input, options).timeout({ seconds: limits.pictureSeconds }).autoOrient();
   // Written out as grey, an image would lose its alpha.
   const to = isGrey(space) && !hasAlpha ? "b-w" : "srgb";
-  return decoding(width * height, async () => {
+  const pixels = async (): Promise<Decoded> => {
     if (space === "cmyk") return cmykToRgb(await raw(image.clone().pipelineColourspace("cmyk").toColourspace("cmyk")));
     if (depth === "uchar" || depth === "ushort") return raw(image.clone().toColourspace(to));
     return fromNumbers(await raw(image.clone().toColourspace(to), "float"));
-  });
+  };
+  return decoding((limits.pixels * width * height) / mostPixels(header), async () => use(await pixels()));
 }
 
 async function raw(image: Sharp, depth: "uchar" | "float" = "uchar"): Promise<Pixels> {
