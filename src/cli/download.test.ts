@@ -149,7 +149,9 @@ describe("fractalgen download", () => {
     server.answer = (request) => serve(request, checkpoint.subarray(0, 400_000));
     const ended = await fractalgen([address(), "--no-convert"]);
     expect(ended.code).toBe(2);
-    expect(lastLine(ended)).toMatch(/mine\.pth: what came is not a PyTorch checkpoint: the file: .*cut short/);
+    expect(lastLine(ended)).toMatch(
+      /mine\.pth: what came is not a PyTorch checkpoint or a safetensors file: the file: .*cut short/,
+    );
     const kept = readdirSync(folder, { recursive: true, encoding: "utf8" });
     expect(kept.filter((name) => name.includes("mine"))).toEqual([]);
   });
