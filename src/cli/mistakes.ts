@@ -3,7 +3,6 @@
 import { writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { UserError } from "../core/errors.ts";
 import { visibleLines } from "../core/text.ts";
@@ -17,12 +16,12 @@ import { sentenceOf } from "./wording.ts";
 export function reported(error: unknown, { help, verbose = false }: { help: string; verbose?: boolean }): 1 | 2 {
   const sentence = mistake(error, help);
   if (sentence !== undefined) {
-    if (sentence && verbose) console.error(inspect(error));
+    if (sentence && verbose) console.error(stacks(error));
     if (sentence) console.error(`error: ${sentence}`);
     return 2;
   }
   if (error instanceof ThreadError) {
-    if (verbose) console.error(inspect(error));
+    if (verbose) console.error(stacks(error));
     console.error(`error: ${threadSentence(error, verbose ? undefined : keptDetails(error))}`);
     return 1;
   }
@@ -41,11 +40,18 @@ function threadSentence(error: ThreadError, details: string | undefined): string
   return details === undefined ? what : `${what} (details in ${details})`;
 }
 
+/** The stacks of an error and of what caused it, the error first. */
+function stacks(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const own = error.stack ?? error.message;
+  return error.cause === undefined ? own : `${own}\nCaused by ${stacks(error.cause)}`;
+}
+
 /** Where the error, its stack and its causes are kept for whoever reports it: the next run may not fail. */
 function keptDetails(error: Error): string | undefined {
   const path = join(tmpdir(), `fractalgen-failure-${process.pid}.txt`);
   try {
-    writeFileSync(path, `${process.argv.join(" ")}\n${inspect(error)}\n`);
+    writeFileSync(path, `${process.argv.join(" ")}\n${stacks(error)}\n`);
     return path;
   } catch {
     return undefined;

@@ -127,6 +127,10 @@ function none(root: Dict, weights: WeightKind | undefined): string {
       : "it is no dict";
   const asked = weights === "ema" ? "no moving average of the weights" : "no model weights";
   const at = weights ? places[weights] : [...places.model.slice(0, 3), places.ema[0]];
+  // Objects of unknown classes are never made, so weights that are kept in one cannot be read.
+  const held = at.find((one) => root.get(one) instanceof Opaque);
+  if (held !== undefined)
+    return `"${held}" is an object of the class ${(root.get(held) as Opaque).name}, which is not read, expected a dict of tensors; save its state_dict()`;
   const orAtRoot = weights === "ema" ? "" : " or at the root";
   return `${asked} found: expected tensors under ${at.map((one) => `"${one}"`).join(", ")}${orAtRoot}, but ${keys}`;
 }
