@@ -1,6 +1,6 @@
 /** Finds classes by number, by any of their names, or by a group that they belong to. Knows nothing of models. */
 
-import { didYouMean, UserError } from "../core/errors.ts";
+import { didYouMean, shown, UserError } from "../core/errors.ts";
 
 /** The classes of a model or data set, and broader names for several of them each. A `ModelConfig` is one. */
 export interface ClassNames {
@@ -14,6 +14,12 @@ export interface ClassNames {
  */
 export function parseClasses(text: string, names: ClassNames, { option = "--class" } = {}): number[][] {
   const parts = text.split(",").map((part) => part.trim());
+  if (parts.includes(""))
+    throw new UserError({
+      subject: option,
+      expected: `names of classes, comma-separated, such as ${exampleOf(names)}`,
+      got: text.trim() === "" ? "an empty text" : `nothing between two commas or at an end of ${shown(text)}`,
+    });
   const byName = namedClasses(names);
   const choices: number[][] = [];
   for (let at = 0; at < parts.length;) {
@@ -107,24 +113,34 @@ function labelsOf(
   const candidates = first.get(key)?.length === 1 ? first.get(key)! : (any.get(key) ?? []);
   if (candidates.length === 1) return candidates;
   if (candidates.length > 1)
-    throw new UserError(
-      `${option}: "${name}" is a name of ${candidates.length} classes, ${candidates.map((label) => `${label} (${classes[label]})`).join(" and ")}; give the number or another of its names`,
-    );
-  const number = name === "" ? Number.NaN : Number(name);
+    throw new UserError({
+      subject: option,
+      problem: `"${name}" is a name of ${candidates.length} classes, ${candidates.map((label) => `${label} (${classes[label]})`).join(" and ")}`,
+      hint: "give the number or another of its names",
+    });
+  const number = Number(name);
   if (Number.isInteger(number) && number >= 0 && number < classes.length) return [number];
-  const near =
-    Number.isNaN(number) && name !== ""
-      ? nearest(name, [...Object.keys(names.groups ?? {}), ...classes, ...any.keys()])
-      : "";
-  throw new UserError(
-    `${option}: the model has no class "${name}"${near || `; it has ${told(names)}, or numbers from 0 to ${classes.length - 1}`}`,
-  );
+  const near = Number.isNaN(number)
+    ? nearest(name, [...Object.keys(names.groups ?? {}), ...classes, ...any.keys()])
+    : "";
+  throw new UserError({
+    subject: option,
+    problem: `the model has no class ${shown(name)}${near || `; it has ${told(names)}, or numbers from 0 to ${classes.length - 1}`}`,
+  });
 }
 
 const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
 
+/** The first two classes by name. */
+const exampleOf = ({ classes }: ClassNames): string =>
+  classes
+    .slice(0, 2)
+    .map((name) => name.split(",")[0])
+    .join();
+
 /** Names that contain the word, or else the one that is spelled most like it. */
 function nearest(word: string, names: readonly string[]): string {
+  if (names.every((name) => name.length < word.length)) return didYouMean(word, names);
   const within = new RegExp(`(^|[^a-z])${word.toLowerCase().replaceAll(/[^\w ]/g, "\\$&")}s?([^a-z]|$)`);
   const containing = names.filter((name) => within.test(name.toLowerCase()));
   const found = containing.filter((name, i) => containing.findIndex((other) => same(other, name)) === i).slice(0, 4);

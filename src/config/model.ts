@@ -1,7 +1,7 @@
 /** The architecture of a model, parsed strictly: what a folder's `config.json` says. Knows no weights. */
 
 import { z } from "zod";
-import { didYouMean, UserError } from "../core/errors.ts";
+import { didYouMean, shown, UserError } from "../core/errors.ts";
 import { groupMistake } from "./classes.ts";
 import type { PatchLevel, Placed } from "../levels/kind.ts";
 import { type PixelLevel, pixelSchema } from "../levels/pixel.ts";
@@ -133,7 +133,7 @@ export function explain(issue: z.core.$ZodIssue, known: readonly string[] = know
     "",
   );
   if (issue.code === "unrecognized_keys")
-    return `${where ? `${where} has ` : ""}an unknown key "${issue.keys[0]}"${didYouMean(issue.keys[0], known)}`;
+    return `${where ? `${where} has ` : ""}an unknown key ${shown(issue.keys[0])}${didYouMean(issue.keys[0], known)}`;
   return `${where || "the value"}: ${issue.message.replace(/^Invalid input: /, "")}`;
 }
 

@@ -73,11 +73,23 @@ export function worded({ subject, problem, expected, got, hint = [] }: Mistake, 
 const inWords = (all: readonly string[]): string =>
   all.length < 2 ? all.join("") : `${all.slice(0, -1).join(", ")} or ${all.at(-1)}`;
 
+/** A text as a message quotes it: on one line, and cut where it is long. */
+export const shown = (text: string): string =>
+  JSON.stringify(text.length > shownMost ? `${text.slice(0, shownMost)}…` : text);
+
+const shownMost = 80;
+/** Longer names are not compared: nobody mistypes them, and two of ten thousand characters would take a second. */
+const comparedMost = 300;
+
 /** The candidate most like `word` (Levenshtein distance at most half its length), as a hint: `; did you mean "face"?` */
 export function didYouMean(word: string, candidates: readonly string[]): string {
+  const most = Math.max(2, word.length / 2);
+  const own = word.toLowerCase();
   const scored = candidates
-    .map((candidate) => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))
+    // A distance is at least the difference in length; comparing long texts takes time in proportion to both.
+    .filter((candidate) => Math.abs(candidate.length - word.length) <= most && candidate.length <= comparedMost)
+    .map((candidate) => ({ candidate, distance: editDistance(own, candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
   const best = scored[0];
-  return best && best.distance <= Math.max(2, word.length / 2) ? `; did you mean "${best.candidate}"?` : "";
+  return best && best.distance <= most ? `; did you mean "${best.candidate}"?` : "";
 }

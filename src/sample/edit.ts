@@ -17,7 +17,7 @@ export function drawnMask(config: ModelConfig, mask: Uint8Array, { ring = 0 }: {
   const { imageSize: size, channels } = config;
   const [{ patch }] = placedLevels(config);
   if (!Number.isSafeInteger(ring) || ring < 0)
-    throw new UserError(`ring: expected a whole number of patches, at least 0, got ${ring}`);
+    throw new UserError({ subject: "ring", expected: "a whole number of patches, at least 0", got: String(ring) });
   if (mask.length !== size ** 2)
     throw new UserError(`mask: expected ${size}x${size} values (${size ** 2}), got ${mask.length}`);
   const grown = grownMask(mask, { size, patch, ring });

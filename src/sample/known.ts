@@ -99,7 +99,11 @@ export function checkKnown(config: ModelConfig, { images, mask }: Known, count: 
   for (let image = 0; image < count; image++) {
     const own = mask.subarray(image * each, (image + 1) * each);
     if (!marksIn(own, 0, { size, side: size }))
-      throw new UserError("mask: nothing is to be drawn; mark at least one pixel to be drawn anew");
+      throw new UserError({
+        subject: "mask",
+        problem: "nothing is to be drawn",
+        hint: "mark at least one pixel to be drawn anew",
+      });
     placedLevels(config).forEach((level, l) => checkOrder(own, level, { size, l }));
   }
 }
@@ -117,9 +121,11 @@ function checkOrder(mask: Uint8Array, level: PlacedLevel, { size, l }: { size: n
       });
       const stuck = order.stuckAt(drawn);
       if (stuck >= 0)
-        throw new UserError(
-          `mask: level ${l + 1} of this model is autoregressive and only goes on from what stands before, row by row, so ${l === 0 ? "the mask" : `in each square of ${square}x${square} pixels that it touches the mask`} has to keep an upper part and redraw all below it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${at(stuck).join(",")} is kept after drawn ones; take such a mask, or a model of MAR levels, which follow any`,
-        );
+        throw new UserError({
+          subject: "mask",
+          problem: `level ${l + 1} of this model is autoregressive and only goes on from what stands before, row by row, so ${l === 0 ? "the mask" : `in each square of ${square}x${square} pixels that it touches the mask`} has to keep an upper part and redraw all below it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${at(stuck).join(",")} is kept after drawn ones`,
+          hint: "take such a mask, or a model of MAR levels, which follow any",
+        });
     }
 }
 

@@ -1,8 +1,9 @@
 /** The models that a server has, by name: a request can name these and no others. */
 
 import type { ModelConfig } from "../config/model.ts";
-import { didYouMean, UserError } from "../core/errors.ts";
+import { didYouMean, shown, UserError } from "../core/errors.ts";
 import type { ModelFolder } from "../files/model.ts";
+import { ApiError } from "./errors.ts";
 
 export interface ServedModel {
   name: string;
@@ -28,7 +29,9 @@ export function modelNamed(models: readonly ServedModel[], name: string | undefi
   const found = models.find((model) => model.name === name);
   if (found) return found;
   const names = models.map((model) => model.name);
-  throw new UserError(
-    `model: there is no model ${JSON.stringify(name)}; this server has ${names.join(", ")}${didYouMean(name, names)}`,
+  throw new ApiError(
+    404,
+    `model: there is no model ${shown(name)}; this server has ${names.join(", ")}${didYouMean(name, names)}`,
+    { param: "model", code: "model_not_found" },
   );
 }
