@@ -80,8 +80,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
   app.use(async (c, next) => {
     const started = performance.now();
     await next();
-    // What is left of a refused body would have to be read before the connection's next request.
-    if (bodyIsLeft(c)) c.header("Connection", "close");
+    closeAfterLeftBody(c);
     const route = routePath(c); // of what answered: the studio's is /*, and so is that of a refusal
     const { method } = c.req;
     metrics.request({ method, route, status: c.res.status }, (performance.now() - started) / 1000);
@@ -155,11 +154,12 @@ export function fractalServer(options: ServerOptions): FractalServer {
   };
 }
 
-/** Whether the client still has to send some of the request's body; never in a request without a socket. */
-function bodyIsLeft({ env }: Context): boolean {
-  const incoming = (env as Partial<HttpBindings> | undefined)?.incoming;
-  if (!incoming || incoming.complete) return false;
-  return "content-length" in incoming.headers || "transfer-encoding" in incoming.headers;
+/** What is left of a refused body would have to be read before the connection's next request, so there is none. */
+function closeAfterLeftBody({ env }: Context): void {
+  const { incoming, outgoing } = (env ?? {}) as Partial<HttpBindings>; // none in a request without a socket
+  if (!incoming || incoming.complete) return;
+  const hasBody = "content-length" in incoming.headers || "transfer-encoding" in incoming.headers;
+  if (hasBody && outgoing && "shouldKeepAlive" in outgoing) outgoing.shouldKeepAlive = false;
 }
 
 /**
