@@ -149,6 +149,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
     },
     async dispose() {
       await queue.dispose();
+      await room.dispose();
       metrics.dispose();
     },
   };

@@ -12,7 +12,7 @@ const most = {
   files: 32,
   parts: 96,
 
-  fieldSize: 65_536,
+  fieldSize: 32_768,
   headerPairs: 16,
   headerSize: 4096,
 };

@@ -6,11 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
 import { samplingBytes } from "../sample/memory.ts";
 import type { FractalServer } from "./app.ts";
+import { bodyReader } from "./bodies.ts";
 import { capacity } from "./capacity.ts";
 import { listen } from "./listen.ts";
 import { servedModels } from "./models.ts";
 import { readGeneration } from "./requests.ts";
-import { answerSchemas, requestSchemas } from "./schemas.ts";
+import { answerSchemas, defaultLimits, requestSchemas } from "./schemas.ts";
 import { listening } from "./test-client.ts";
 import { gate, type TestModels, testModels, testServer } from "./test-models.ts";
 
@@ -364,20 +365,22 @@ describe("a server", () => {
     await at.close();
   });
 
-  it("takes as many threads and images at a time as memory has room for", () => {
+  it("takes as many threads and images at a time as memory has room for", async () => {
     const { slow } = models;
     const weightBytes = [...slow.folder.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
     const size = { guided: false, iterations: [256, 16], weightBytes };
-    const room = (memory: number) => {
-      const { lanes, batchOf } = capacity([slow], { threads: 4, memory, batch: 64 });
-      return { lanes, batch: batchOf(slow, { ...slow.config.sampling, iterations: [256, 16] }) };
+    const room = async (memory: number) => {
+      const { lanes, batchOf, dispose } = capacity([slow], { threads: 4, memory, batch: 64 });
+      const batch = await batchOf(slow, { ...slow.config.sampling, iterations: [256, 16] });
+      await dispose();
+      return { lanes, batch };
     };
     const bytes = (images: number, lanes: number) =>
       samplingBytes(slow.config, { ...size, batch: images * lanes, lanes });
-    expect(room(8e9)).toEqual({ lanes: 4, batch: 64 });
-    expect(room(bytes(33, 4))).toEqual({ lanes: 4, batch: 32 });
-    expect(room(bytes(1, 4))).toEqual({ lanes: 4, batch: 1 });
-    expect(room(bytes(1, 3)).lanes).toBe(3);
+    expect(await room(8e9)).toEqual({ lanes: 4, batch: 64 });
+    expect(await room(bytes(33, 4))).toEqual({ lanes: 4, batch: 32 });
+    expect(await room(bytes(1, 4))).toEqual({ lanes: 4, batch: 1 });
+    expect((await room(bytes(1, 3))).lanes).toBe(3);
   });
 });
 
@@ -385,7 +388,13 @@ it("takes groups in a prompt, one image for each name, and the next class of a g
   const { config } = models.tiny;
   const [first, second] = config.classes;
   const grouped = { ...models.tiny, config: { ...config, groups: { both: [second, first] } } };
-  const context = { models: [grouped], schemas: requestSchemas({ images: 8 }), batchOf: () => 1, images: 8 };
+  const context = {
+    models: [grouped],
+    schemas: requestSchemas({ images: 8 }),
+    batchOf: async () => 1,
+    bodies: bodyReader(defaultLimits),
+    limits: { ...defaultLimits, images: 8 },
+  };
   const labels = async (body: object) => {
     const request = new Request("http://test/", { method: "POST", headers: json, body: JSON.stringify(body) });
     return (await readGeneration(request, context)).order.labels;

@@ -54,7 +54,7 @@ export async function readGeneration(request: Request, context: RequestContext):
     );
   const bytes = await context.bodies.read(request, context.limits.json, joinedChunks);
   const body = parsed(context.schemas.GenerationRequest, parseJson(bytes));
-  return askedBy(body, orderOf(body, context));
+  return askedBy(body, await orderOf(body, context));
 }
 
 /** An edit, from a form with files. */
@@ -67,7 +67,7 @@ export async function readEdit(request: Request, context: RequestContext): Promi
   return context.bodies.read(request, context.limits.body, async (chunks) => {
     const body = parsed(context.schemas.EditRequest, fieldsOf(await readForm(type, chunks)));
     const pictures = [body.image].flat();
-    const order = orderOf(body, context, pictures.length);
+    const order = await orderOf(body, context, pictures.length);
     const { known, rule } = await knownPictures({ ...body, pictures }, order);
     return { ...askedBy(body, { ...order, known }), maskRule: rule };
   });
@@ -93,7 +93,11 @@ function parseJson(bytes: Uint8Array): unknown {
   }
 }
 
-function orderOf(body: GenerationRequest, { models, batchOf, limits }: RequestContext, pictures = 1): Order {
+async function orderOf(
+  body: GenerationRequest,
+  { models, batchOf, limits }: RequestContext,
+  pictures = 1,
+): Promise<Order> {
   const model = modelNamed(models, body.model ?? undefined);
   const { config } = model;
   const choices = parseClasses(body.prompt, config, { option: "prompt" });
@@ -109,7 +113,7 @@ function orderOf(body: GenerationRequest, { models, batchOf, limits }: RequestCo
     labels: labelsInTurn(choices, count),
     seed: body.seed ?? randomInt(2 ** 31),
     settings,
-    batch: batchOf(model, settings),
+    batch: await batchOf(model, settings),
   };
 }
 
@@ -141,10 +145,15 @@ function fieldsOf(form: FormParts): Record<string, unknown> {
 const numberOf = (text: string): number | string =>
   text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
 
+/** Characters of a setting in a form; none has a value as long. */
+const settingMost = 5000;
+
 /** Several texts are the parts of a list. The text itself where it is no value of the setting. */
 function settingIn(name: SamplingName, texts: readonly string[]): unknown {
   const setting = samplingSetting(name);
   const listed = setting.kind === "wholes" || setting.kind === "spread";
+  if (texts.reduce((sum, text) => sum + text.length, 0) > settingMost)
+    throw new UserError({ subject: { setting: name }, expected: `at most ${settingMost} characters` });
   if (!listed && texts.length > 1)
     throw new UserError({ subject: { setting: name }, expected: "one", got: String(texts.length) });
   try {
