@@ -44,14 +44,31 @@ export async function readForm(contentType: string, chunks: AsyncIterable<Uint8A
     file.on("end", () => add(name, Buffer.concat(parts)));
     file.on("error", () => (wrong ??= malformed()));
   });
-  for await (const chunk of chunks) {
-    parser.write(chunk);
+  for await (const slice of slices(chunks)) {
+    parser.write(slice);
     if (wrong) break;
   }
   parser.end();
   if (!wrong) await done;
   if (wrong) throw wrong;
   return found;
+}
+
+/** The parser stops between writes only, and some chunks hold a thousand parts. */
+const sliceBytes = 4096;
+const sliceMs = 5;
+
+/** Small pieces, between which others have their turn as soon as some milliseconds are over. */
+async function* slices(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    let started = performance.now();
+    for (let at = 0; at < chunk.length; at += sliceBytes) {
+      yield chunk.subarray(at, at + sliceBytes);
+      if (performance.now() - started < sliceMs) continue;
+      await new Promise((resolve) => setImmediate(resolve));
+      started = performance.now();
+    }
+  }
 }
 
 function parserOf(contentType: string): BusboyInstance {

@@ -1,5 +1,6 @@
 /** What is refused, by whom and why, with one sentence each; what the documents say of it. */
 
+import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -348,6 +349,18 @@ describe("metrics", () => {
     const bucket = (le: string) =>
       Number(lines.find((line) => line.includes(`_bucket{route="/v1/images/generations",le="${le}"`))!.split(" ")[1]);
     expect(bucket("10")).toBe(bucket("+Inf"));
+  });
+
+  const hasPromtool = spawnSync("promtool", ["--version"]).status === 0;
+  it.skipIf(!hasPromtool)(`pass promtool${hasPromtool ? "" : " (skipped: Debian's prometheus has it)"}`, async () => {
+    const at = await listening(testServer([models.tiny], { open: drawn.open }));
+    await fetch(`${at.url}/v1/none"\\`);
+    await new Promise((resolve) => setTimeout(resolve, 100)); // the event loop's delay is measured by now
+    const input = await (await fetch(`${at.url}/metrics`)).text();
+    await at.close();
+    expect(input).toContain('fractalgen_event_loop_delay_seconds{quantile="0.99"}');
+    const { status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], { input, encoding: "utf8" });
+    expect([status, stdout, stderr]).toEqual([0, "", ""]);
   });
 });
 
