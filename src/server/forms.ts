@@ -45,7 +45,8 @@ export async function readForm(contentType: string, chunks: AsyncIterable<Uint8A
     file.on("error", () => (wrong ??= malformed()));
   });
   for await (const slice of slices(chunks)) {
-    parser.write(slice);
+    // One at a time, or what the parser has put off comes all at once.
+    await new Promise<void>((resolve) => parser.write(slice, () => resolve()));
     if (wrong) break;
   }
   parser.end();
