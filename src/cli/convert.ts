@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { isPublished, publishedNames, publishedPreset } from "../config/published.ts";
 import { configOfCase, isPublishedCase } from "../config/published-case.ts";
@@ -12,9 +12,10 @@ import { byteCount } from "../core/byte-count.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
 import { openInceptionConversion } from "../evaluate/inception-features.ts";
 import { inceptionParameters } from "../evaluate/inception.ts";
-import { type Conversion, openConversion } from "../files/convert.ts";
+import { type Conversion, type ConversionOptions, openConversion } from "../files/convert.ts";
 import { readJson } from "../files/model.ts";
 import { own, type Ownership } from "../files/ownership.ts";
+import { type WeightKind, weightKinds } from "../files/state-dict.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { helpOption } from "./engine.ts";
 import { defaultCache, inceptionName, inceptionPath } from "./cache.ts";
@@ -22,22 +23,32 @@ import { checkFile, ownNew } from "./outputs.ts";
 import { type Progress } from "./progress.ts";
 import { withProgress } from "./running.ts";
 import { checkSpace } from "./space.ts";
-import { filled } from "./values.ts";
+import { filled, oneOf } from "./values.ts";
 
 interface ConvertFlags {
   config: string;
   optimizer: boolean;
+  weights?: WeightKind;
   json?: boolean;
 }
+
+/** Which weights, of a checkpoint that holds several. */
+export const weightsOption = (): Option =>
+  new Option(
+    "--weights <which>",
+    "model, or ema: the moving average of the weights (default: model, where it is there)",
+  )
+    .choices(weightKinds)
+    .argParser(oneOf(weightKinds));
 
 export function addConvert(program: Command): void {
   program
     .command("convert")
     .summary("a model folder from a checkpoint of the published PyTorch code")
     .description(
-      "Convert a .pth checkpoint into a model folder. Every tensor is checked by name, shape and type; none of the checkpoint's code is run. With AdamW's state in it the folder is a checkpoint that training can go on from. The Inception-v3 that images are measured with becomes a .safetensors file.",
+      "Convert a .pth or .safetensors checkpoint into a model folder. Every tensor is checked by name, shape and type; none of the checkpoint's code is run. With AdamW's state in it the folder is a checkpoint that training can go on from. The Inception-v3 that images are measured with becomes a .safetensors file.",
     )
-    .argument("<checkpoint>", "a .pth file, as torch.save writes it", filled)
+    .argument("<checkpoint>", "a .pth file, as torch.save writes it, or a .safetensors file", filled)
     .argument(
       "[out]",
       "a new folder; of inception a new file (default: in the cache, where evaluate looks for it)",
@@ -48,6 +59,7 @@ export function addConvert(program: Command): void {
       `${publishedNames.join(", ")}; ${inceptionName}; or a file: a model's config.json or the case.json of a parity case`,
       filled,
     )
+    .addOption(weightsOption())
     .option("--no-optimizer", "leave the optimiser's state behind")
     .option("--json", "print one line of JSON, no progress")
     .addHelpOption(helpOption())
@@ -64,14 +76,15 @@ async function convert(path: string, given: string | undefined, flags: ConvertFl
     const { out, open, owned } = await goalOf(flags.config, { out: given, signal });
     closing(owned, ({ release }) => release());
     const conversion = closing(await open(path, flags), ({ close }) => close());
-    const { parameters, bytes, step } = conversion;
+    const { parameters, bytes, step, notes } = conversion;
     await checkSpace(out, bytes);
     if (!json)
       console.error(
         `${parameterCount(parameters)}${step === undefined ? "" : ` and the optimiser's state after ${counted(step, "step")}`}, ${byteCount(bytes)} in ${out}`,
       );
+    if (!json) for (const note of notes) console.error(`note: ${note}`);
     await conversion.write(out, { signal, onProgress: onProgress(progress), owned });
-    return { out, parameters, bytes, step };
+    return { out, parameters, bytes, step, notes: notes.length > 0 ? notes : undefined };
   });
   if (!done) return;
   if (json) console.log(JSON.stringify(done));
@@ -86,7 +99,7 @@ export interface Goal {
   out: string;
   /** Of its weights. */
   bytes: number;
-  open: (path: string, options?: { optimizer?: boolean }) => Promise<Conversion>;
+  open: (path: string, options?: ConversionOptions) => Promise<Conversion>;
   /** The claim to \`out\`, to be released in the end. */
   owned: Ownership;
 }

@@ -5,6 +5,7 @@ import { groupedClasses } from "../config/classes.ts";
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset, Skipped, Split } from "../data/dataset.ts";
+import { takenLines, unusedLines } from "../data/report.ts";
 import { openDataset } from "../data/open.ts";
 import { referencePoints } from "../data/references.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
@@ -92,9 +93,9 @@ function classCounts({ classes, groups, train, heldOut }: Dataset) {
 }
 
 function record(dataset: Dataset) {
-  const { name, size, channels, train, heldOut, skipped, notes } = dataset;
+  const { name, size, channels, train, heldOut, skipped, notes, report } = dataset;
   const counts = { train: train.count, heldOut: heldOut.count };
-  return { name, size, channels, ...counts, classes: classCounts(dataset), leftOut: skipped, notes };
+  return { name, size, channels, ...counts, classes: classCounts(dataset), leftOut: skipped, notes, report };
 }
 
 function lines(dataset: Dataset): string[] {
@@ -110,8 +111,10 @@ function lines(dataset: Dataset): string[] {
       .join("  ")}`;
   return [
     `${name}: ${counted(train.count, "image")} to train on, ${heldOut.count} held out, ${counted(classes.length, "class")}, ${shape}`,
+    ...takenLines(dataset),
     ...notes.map((note) => `note: ${note}`),
     ...[head, ...rows].map(line),
+    ...unusedLines(dataset),
     ...leftOutLines(skipped),
   ];
 }

@@ -9,9 +9,11 @@ import { UserError } from "../core/errors.ts";
 import { recordedSha256 } from "../files/checksum.ts";
 import { checksumOf, type Downloaded, type DownloadRecord, download, type FileKind } from "../files/download.ts";
 import { oldStart, openTorchWeights } from "../files/inception-pth.ts";
-import { openCheckpoint } from "../files/pth.ts";
+import { openCheckpoint } from "../files/checkpoint.ts";
+import { isSafetensorsStart } from "../files/safetensors-header.ts";
 import { findSource } from "../files/sources.ts";
-import { type Goal, goalOf, onProgress } from "./convert.ts";
+import type { WeightKind } from "../files/state-dict.ts";
+import { type Goal, goalOf, onProgress, weightsOption } from "./convert.ts";
 import { downloadTeller } from "./download-progress.ts";
 import { helpOption } from "./engine.ts";
 import { defaultCache, inceptionName } from "./cache.ts";
@@ -29,18 +31,19 @@ interface DownloadFlags {
   force?: boolean;
   json?: boolean;
   config?: string;
+  weights?: WeightKind;
   convert: boolean;
 }
 
 const torchCheckpoint: FileKind = {
-  name: "a PyTorch checkpoint",
-  begins: new TextEncoder().encode("PK\u0003\u0004"),
+  name: "a PyTorch checkpoint or a safetensors file",
+  begins: (head) => head.subarray(0, 4).toString("latin1") === "PK\u0003\u0004" || isSafetensorsStart(head),
   check: async (path) => (await openCheckpoint(path)).close(),
 };
 
 const inceptionFile: FileKind = {
   name: "FID's Inception-v3 as a PyTorch file",
-  begins: oldStart,
+  begins: (head) => head.subarray(0, oldStart.length).equals(oldStart),
   check: async (path) => (await openTorchWeights(path)).close(),
 };
 
@@ -66,6 +69,7 @@ export function addDownload(program: Command): void {
       filled,
     )
     .option("--config <name|file>", "the architecture, as for convert; what has a name has its own", filled)
+    .addOption(weightsOption())
     .option("--no-convert", "leave the checkpoint as it is, and print where it is")
     .option("--file <name>", "which file of a Hugging Face model (default: its checkpoint, where there is one)", filled)
     .option("--sha256 <hex>", "what the checkpoint has to have, as sha256sum prints it", sha256)
@@ -120,7 +124,7 @@ async function runDownload(text: string, out: string | undefined, flags: Downloa
       teller.tell,
     );
     teller.done(found);
-    if (goal) await convert(found.path, { goal, progress, signal });
+    if (goal) await convert(found.path, { goal, progress, signal, flags });
     progress.clear();
     const result = goal?.out ?? found.path;
     console.log(flags.json ? JSON.stringify({ source: text, ...found, out: goal?.out }) : result);
@@ -157,11 +161,17 @@ async function roomFor(config: string | undefined, place: Parameters<typeof goal
 
 async function convert(
   path: string,
-  { goal: { out, open, owned }, progress, signal }: { goal: Goal; progress: Progress; signal: AbortSignal },
+  {
+    goal: { out, open, owned },
+    progress,
+    signal,
+    flags: { weights, json },
+  }: { goal: Goal; progress: Progress; signal: AbortSignal; flags: DownloadFlags },
 ): Promise<void> {
-  const conversion = await open(path);
+  const conversion = await open(path, { weights });
   try {
     await checkSpace(out, conversion.bytes);
+    if (!json) for (const note of conversion.notes) console.error(`note: ${note}`);
     await conversion.write(out, { signal, onProgress: onProgress(progress), owned });
   } finally {
     await conversion.close();

@@ -3,6 +3,7 @@
 import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import type { ModelConfig } from "../config/model.ts";
+import { recordedSampling } from "../config/sampling.ts";
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
@@ -141,8 +142,9 @@ interface Written {
   /** Of the drawn images, and as they were asked for, which images take in turn. */
   names: string[];
   inTurn: string[];
-  /** The options that images depend on. */
-  options: object;
+  settings: SamplingSettings;
+  /** Further options that images depend on. */
+  options?: object;
   /** Further texts. */
   details?: Record<string, string>;
   /** The grid, where it shows more than the drawn images. */
@@ -150,10 +152,16 @@ interface Written {
 }
 
 /** Writes the grid, each image and the animation, as far as they were asked for, and reports it with `told`. */
-export async function writeDrawn(flags: DrawingFlags, drawn: Drawn, written: Written, told: object): Promise<void> {
-  const { model, names, inTurn, options, details, grid } = written;
+export async function writeDrawn(
+  flags: DrawingFlags,
+  drawn: Drawn,
+  written: Written,
+  told: object = {},
+): Promise<void> {
+  const { model, names, inTurn, settings, options, details, grid } = written;
   const { config } = model;
   const { count, seed } = flags;
+  const dependedOn = { ...recordedSampling(settings), ...options };
   const text = (label: string, index?: number) => ({
     Software: `fractalgen ${version}`,
     Model: nameOf(model),
@@ -161,7 +169,7 @@ export async function writeDrawn(flags: DrawingFlags, drawn: Drawn, written: Wri
     Seed: String(seed),
     ...(index === undefined ? { Count: String(count) } : { Index: String(index) }),
     ...details,
-    Options: JSON.stringify({ ...options, device: drawn.device }),
+    Options: JSON.stringify({ ...dependedOn, device: drawn.device }),
   });
   const { imageSize: size, channels } = config;
   const { images, picture, labels } = grid ?? {
@@ -174,7 +182,7 @@ export async function writeDrawn(flags: DrawingFlags, drawn: Drawn, written: Wri
   const each =
     flags.each === undefined ? undefined : await writeEach(flags.each, drawn.images, { config, names, text });
   await drawn.film?.write(drawn.images);
-  report(flags, drawn, { each, classes: names, seed, ...told });
+  report(flags, drawn, { each, classes: names, seed, ...told, ...dependedOn });
 }
 
 /** Every image on its own, named by its number and `names`. */

@@ -85,9 +85,7 @@ async function edit(flags: EditFlags): Promise<void> {
   const { labels, names } = labelsOf(flags, config);
   const settings = settingsFor(flags, config);
   const original = await readOriginal(flags.image, config);
-  const mask = await asOptions(async () =>
-    drawnMask(config, await readMask(flags, config, original), { ring: flags.ring }),
-  );
+  const mask = drawnMask(config, await readMask(flags, config, original), { ring: flags.ring });
   const shown = flags.count + 2;
   const grid = { count: shown, size, channels, columns: flags.columns ?? (shown <= 8 ? shown : undefined) };
   const captions = ["original", "given", ...names];
@@ -100,12 +98,20 @@ async function edit(flags: EditFlags): Promise<void> {
     );
     if (!drawn) return;
     const images = Buffer.concat([original.image, hatched(original.image, mask, config), drawn.images]);
-    const options = { ...settings, ...maskOptions(flags) };
+    const options = maskOptions(flags);
     const share = mask.reduce((a, b) => a + b, 0) / mask.length;
     const details = { Image: basename(flags.image), Task: flags.task };
     const inTurn = [...new Set(names)];
-    const written = { model, names, inTurn, options, details, grid: { images, picture: grid, labels: captions } };
-    await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share, ...options });
+    const written = {
+      model,
+      names,
+      inTurn,
+      settings,
+      options,
+      details,
+      grid: { images, picture: grid, labels: captions },
+    };
+    await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share });
   });
 }
 
@@ -132,16 +138,6 @@ function settingsFor(flags: EditFlags, config: ModelConfig): SamplingSettings {
 }
 
 const maskOptions = ({ mask, given, extent, ring }: EditFlags) => ({ mask, given, extent, ring });
-
-/** The library's sentences about a mask or an image, in the words of the command line. */
-async function asOptions<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    throw new UserError(error.message.replace(/^(?=(mask|image|ring): )/, "--"));
-  }
-}
 
 /** What was given: in place of what is drawn anew, stripes of two colours that no image hides. */
 function hatched(image: Uint8Array, mask: Uint8Array, { imageSize: size, channels }: ModelConfig): Uint8Array {

@@ -2,6 +2,7 @@
 
 import { type Command, Option } from "commander";
 import type { ModelConfig } from "../config/model.ts";
+import { recordedSampling } from "../config/sampling.ts";
 import { UserError } from "../core/errors.ts";
 import { evenly, imagesBetween, type Split, splitOf } from "../data/dataset.ts";
 import type { Engine, Provider } from "../engine/engine.ts";
@@ -142,7 +143,7 @@ async function editing(flags: EditingFlags): Promise<void> {
       classes: withClasses,
       exact: likelihoodOf(config) === "exact",
       seed: flags.seed,
-      ...settings,
+      ...recordedSampling(settings),
     };
     console.log(flags.json ? JSON.stringify({ ...described, rows: found }) : table(described, found));
   });

@@ -20,7 +20,7 @@ import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { measureSet, type OpenedNetwork, openNetwork } from "./feature-network.ts";
 import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
-import { type ImageSet, partSet, skippedLines } from "./image-sets.ts";
+import { type ImageSet, partSet, sizeLines, skippedLines } from "./image-sets.ts";
 import { type KeptFeatures, keptFeatures } from "./kept-features.ts";
 import { checkFile } from "./outputs.ts";
 import type { Progress } from "./progress.ts";
@@ -132,8 +132,11 @@ async function memorisation(flags: MemorisationFlags): Promise<void> {
     kept.forget();
     progress.clear();
     const skipped = [...set.skipped, ...dataset.skipped];
+    const resized = { generated: set.resized ?? 0, data: dataset.report?.resized ?? 0 };
     const described = {
       generated: set.name,
+      imageSize: found.size,
+      resized,
       drawn: found.settings,
       data: dataset.name,
       trainingImages: dataset.train.count,
@@ -218,10 +221,19 @@ const figure = (value: number): string => (value === 0 ? "0" : value.toPrecision
 function table(
   {
     generated,
+    imageSize,
+    resized,
     data,
     trainingImages,
     features,
-  }: { generated: string; data: string; trainingImages: number; features: { name: string } },
+  }: {
+    generated: string;
+    imageSize: number;
+    resized: { generated: number; data: number };
+    data: string;
+    trainingImages: number;
+    features: { name: string };
+  },
   compared: Record<string, Compared>,
   skipped: ImageSet["skipped"],
 ): string {
@@ -253,6 +265,10 @@ function table(
   const [first] = Object.values(compared);
   return [
     `${generated}: distances to the nearest of ${trainingImages} training images of ${data}`,
+    ...sizeLines(imageSize, [
+      { name: generated, resized: resized.generated },
+      { name: data, resized: resized.data },
+    ]),
     row("", ["generated", "held-out images"]),
     row("images", [String(first.generated.images), String(first.heldOut.images)]),
     ...sections,

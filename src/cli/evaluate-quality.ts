@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { openNpz } from "../data/npz.ts";
-import { findSource } from "../data/open.ts";
+import { findSource } from "../data/formats.ts";
 import type { Provider } from "../engine/engine.ts";
 import type { FeatureNetwork } from "../evaluate/features.ts";
 import type { Spread } from "../evaluate/metrics.ts";
@@ -16,7 +16,7 @@ import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { measureSet, openNetwork } from "./feature-network.ts";
 import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
-import { parts, type Part, partSet, skippedLines } from "./image-sets.ts";
+import { parts, type Part, partSet, sizeLines, skippedLines } from "./image-sets.ts";
 import { keptFeatures } from "./kept-features.ts";
 import { checkFile } from "./outputs.ts";
 import { withProgress } from "./running.ts";
@@ -115,8 +115,11 @@ async function quality(flags: QualityFlags): Promise<void> {
     }
     kept.forget();
     progress.clear();
+    const resized = { generated: set.resized ?? 0, reference: dataset?.report?.resized ?? 0 };
     const described = {
       generated: set.name,
+      imageSize: found.size,
+      resized,
       drawn: found.settings,
       reference: real?.name ?? flags.reference,
       referenceImages: real?.count,
@@ -184,12 +187,15 @@ const spread = ({ mean, spread }: Spread): string => `${figure(mean)} ± ${sprea
 
 interface Described {
   generated: string;
+  imageSize: number;
+  /** How many images were cropped or scaled down to that size. */
+  resized: { generated: number; reference: number };
   reference: string;
   referenceImages?: number;
 }
 
 function table(
-  { generated, reference, referenceImages }: Described,
+  { generated, imageSize, resized, reference, referenceImages }: Described,
   columns: Record<string, Quality>,
   { network, skipped }: { network: FeatureNetwork; skipped: readonly { name: string; reason: string }[] },
 ): string {
@@ -206,6 +212,10 @@ function table(
   return [
     `${generated} against ${reference}${referenceImages === undefined ? "" : ` (${counted(referenceImages, "image")})`}`,
     `features: ${network.name}, ${network.width} dimensions${own ? "; FID, KID and Inception Scores of the literature are others" : ""}`,
+    ...sizeLines(imageSize, [
+      { name: generated, resized: resized.generated },
+      { name: reference, resized: resized.reference },
+    ]),
     `  ${"".padEnd(34)}${["generated", "held-out images"]
       .slice(0, all.length)
       .map((name) => name.padEnd(22))

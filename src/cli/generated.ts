@@ -79,7 +79,7 @@ export interface Generated {
   channels: number;
   model?: ModelFolder;
   /** What a model's images depend on beside its weights. */
-  settings?: SamplingSettings & { count: number; seed: number };
+  settings?: SamplingFlags & { count: number; seed: number };
   /** Classes as often as in the data, where there are some. */
   open(engine: Engine, dataset?: Dataset): Promise<ImageSet>;
 }
@@ -92,7 +92,8 @@ export async function findGenerated(flags: GeneratedFlags, { progress, signal }:
   }
   if (!model) {
     const set = await sampleSet(flags.generated, { ...flags, signal });
-    return { ...set, open: async () => set };
+    const { size, channels } = set;
+    return { size, channels, open: async () => set };
   }
   const { config } = model;
   const { count, seed, batch, memory, threads, each } = flags;
@@ -101,7 +102,7 @@ export async function findGenerated(flags: GeneratedFlags, { progress, signal }:
     size: config.imageSize,
     channels: config.channels,
     model,
-    settings,
+    settings: { ...recordedSampling(settings), count, seed },
     open: (engine, dataset) =>
       drawnSet(engine, model, labelsLike(config.classes, dataset), {
         ...settings,

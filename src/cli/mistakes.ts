@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { UserError } from "../core/errors.ts";
+import { visibleLines } from "../core/text.ts";
 import { ThreadError } from "../workers/failure.ts";
 import { sentenceOf } from "./wording.ts";
 
@@ -56,7 +57,7 @@ function mistake(error: unknown, help: string): string | undefined {
   if (error instanceof CommanderError) return error.code === "commander.help" ? "" : usage(error.message, help);
   if (error instanceof UserError) return sentenceOf(error);
   if (!(error instanceof Error)) return undefined;
-  if (error instanceof RangeError && error.message.includes("allocation failed"))
+  if (error instanceof RangeError && /allocation failed|Invalid (typed )?array length/.test(error.message))
     return "there is not enough memory for this; ask for fewer images at a time";
   // The system's own refusals (no space, too many open files, no permission) name the call and the path themselves.
   if ("syscall" in error && "code" in error) return `the system refused: ${error.message}`;
@@ -75,6 +76,18 @@ export function usage(message: string, help: string): string {
     return `${excess[1]} takes ${excess[2] === "0" ? "options only" : `${excess[2]} names`}, but got ${excess[3]} ${excess[3] === "1" ? "word" : "words"} beside them; see ${help}`;
   const near = /^([^]*)\n\(Did you mean (.*)\?\)$/.exec(text);
   return near ? `${near[1]}; did you mean ${near[2]}?` : `${text}; see ${help}`;
+}
+
+/**
+ * Names from files are printed in notes, tables and errors: from here on the console shows control characters in them, where
+ * a terminal would obey.
+ */
+export function showsControls(): void {
+  for (const method of ["log", "error", "warn"] as const) {
+    const print = console[method].bind(console);
+    console[method] = (...items: unknown[]) =>
+      print(...items.map((item) => (typeof item === "string" ? visibleLines(item) : item)));
+  }
 }
 
 /**

@@ -63,6 +63,9 @@ describe("sample", () => {
     expect((await sharp(png).metadata()).width).toBeGreaterThan(100);
     const text = readPngText(png);
     expect(text).toMatchObject({ Model: "tiny", Class: "heart,face", Seed: "7", Count: "4" });
+    // Settings that are off are not written: files of default settings do not change when a setting is added.
+    const names = ["guidance", "schedule", "temperature", "filterThreshold", "iterations", "device"];
+    expect(Object.keys(JSON.parse(text.Options))).toEqual(names);
     expect(JSON.parse(text.Options)).toMatchObject({
       guidance: 2,
       schedule: "linear",

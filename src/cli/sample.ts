@@ -50,7 +50,7 @@ async function sample(flags: SampleFlags): Promise<void> {
     const drawn = await drawImages(model, { ...flags, ...settings }, (sampler, running) =>
       sampler.sample({ labels, seed, ...settings, ...running }),
     );
-    const written = { model, names, inTurn: [...new Set(names)], options: settings };
-    if (drawn) await writeDrawn(flags, drawn, written, settings);
+    const written = { model, names, inTurn: [...new Set(names)], settings };
+    if (drawn) await writeDrawn(flags, drawn, written);
   });
 }

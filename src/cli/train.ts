@@ -8,6 +8,7 @@ import { type TrainingGroup, trainingNames, trainingSetting } from "../config/tr
 import { counted, parameterCount } from "../core/counted.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
+import { reportLines } from "../data/report.ts";
 import { own, type Ownership } from "../files/ownership.ts";
 import { train } from "../train/trainer.ts";
 import { parallelTrainingStep } from "../workers/training.ts";
@@ -46,6 +47,7 @@ export function addTrain(program: Command): void {
       whole({ least: 1, most: 4 }),
     )
     .option("--held-out <x|path>", "a share such as 0.05, or other data (default: their test part, or 0.05)", filled)
+    .option("--skip-small", "leave out images that are smaller than the image size")
     .option("--group <regex>", "images whose names match alike are never split between training and held out", filled)
     .addOption(setsOption())
     .optionsGroup("Model:")
@@ -169,24 +171,10 @@ async function trainAndWrite(
 }
 
 /** What will be trained on what, before hours go into it. */
-function describe(
-  { name, train, heldOut, classes, size, channels, skipped, notes }: Dataset,
-  prepared: Prepared,
-): void {
+function describe(dataset: Dataset, prepared: Prepared): void {
   const { model, training } = prepared;
-  const shape = `${size}x${size}, ${counted(channels, "channel")}`;
-  console.error(
-    `${name}: ${counted(train.count, "image")} to train on, ${heldOut.count} held out, ${counted(classes.length, "class")}, ${shape}`,
-  );
-  for (const note of notes) console.error(`note: ${note}`);
-  if (skipped.length > 0)
-    console.error(
-      `note: ${counted(skipped.length, "image")} skipped: ${skipped
-        .slice(0, 3)
-        .map((one) => `${one.name} (${one.reason})`)
-        .join("; ")}${skipped.length > 3 ? "; …" : ""}`,
-    );
-  const epochs = (training.steps * training.batch) / train.count;
+  for (const line of reportLines(dataset)) console.error(line);
+  const epochs = (training.steps * training.batch) / dataset.train.count;
   console.error(
     `${model.name ?? "model"}: ${parameterCount(prepared.parameters)}; ${counted(training.steps, "step")} of ${counted(training.batch, "image")} (${epochs < 0.05 ? "under 0.1" : epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at once in each thread${training.checkpointing ? ", with checkpointing" : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
   );

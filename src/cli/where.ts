@@ -1,6 +1,6 @@
 /** Where relative paths begin: in the folder where the command was typed. */
 
-import { realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /**
@@ -10,7 +10,8 @@ import { fileURLToPath } from "node:url";
 export function asTyped(): void {
   const { INIT_CWD: typed, npm_package_json: file, npm_lifecycle_event: script } = process.env;
   const own = fileURLToPath(new URL("../../package.json", import.meta.url));
-  // Node.js resolves links in the paths of modules, npm does not.
-  if (typed && file && realpathSync(file) === own && (script === "fractalgen" || script === "start"))
-    process.chdir(typed);
+  // With npx, `file` is that of the folder it was typed in, which may have none. Node.js resolves links in the paths of
+  // modules, npm does not.
+  if (!typed || !file || (script !== "fractalgen" && script !== "start") || !existsSync(file)) return;
+  if (realpathSync(file) === own) process.chdir(typed);
 }

@@ -1,21 +1,29 @@
 /** The architecture of a model, parsed strictly: what a folder's `config.json` says. Knows no weights. */
 
 import { z } from "zod";
-import { didYouMean, shown, UserError } from "../core/errors.ts";
+import { didYouMean, UserError } from "../core/errors.ts";
 import { groupMistake } from "./classes.ts";
 import type { PatchLevel, Placed } from "../levels/kind.ts";
 import { type PixelLevel, pixelSchema } from "../levels/pixel.ts";
 import { kindOf, levelKinds } from "../levels/table.ts";
+import { limits } from "../core/limits.ts";
+import { shown } from "../core/text.ts";
 import { samplingSchema } from "./sampling.ts";
 
 const whole = (low: number, high: number) => z.int().min(low).max(high);
 
 const levels = () =>
-  z.array(
-    z.discriminatedUnion("kind", [pixelSchema, ...levelKinds().map(({ schema }) => schema)]) as unknown as z.ZodType<
-      PatchLevel | PixelLevel
-    >,
-  );
+  z
+    .array(
+      z.discriminatedUnion("kind", [pixelSchema, ...levelKinds().map(({ schema }) => schema)]) as unknown as z.ZodType<
+        PatchLevel | PixelLevel
+      >,
+    )
+    .min(2)
+    .max(mostLevels);
+
+/** Patches get smaller at every level, so there cannot be many. */
+const mostLevels = 14;
 
 /** With the level kinds that are known when it is called. */
 const schema = () =>
@@ -23,10 +31,12 @@ const schema = () =>
     name: z.string().optional(),
     imageSize: whole(1, 4096),
     channels: whole(1, 4).default(3),
-    classes: z.array(z.string().min(1)).min(1),
+    classes: z.array(z.string().min(1).max(limits.className)).min(1).max(limits.classes),
     /** Broader names, each for several of the classes, that sampling takes as well. */
-    groups: z.record(z.string().min(1), z.array(z.string()).min(1)).optional(),
-    levels: levels().min(2),
+    groups: z
+      .record(z.string().min(1).max(limits.className), z.array(z.string()).min(1).max(limits.classes))
+      .optional(),
+    levels: levels(),
     /** Weight of the first channel (red) in the training loss; the others have weight 1. */
     redWeight: z.number().positive().default(5),
     /** How the large weights are stored: float32 unless it says otherwise. */
@@ -34,6 +44,7 @@ const schema = () =>
     sampling: samplingSchema.prefault({}),
   });
 
+/** The architecture of a model, its classes and its sampling defaults: what `config.json` holds and `parseModelConfig` returns. */
 export type ModelConfig = z.infer<ReturnType<typeof schema>>;
 export type { PatchLevel } from "../levels/kind.ts";
 export { prefixTokens } from "../levels/kind.ts";
@@ -44,6 +55,7 @@ export type PlacedLevel = Placed;
 
 /** Checks a value read from JSON; `source` names it in errors. */
 export function parseModelConfig(value: unknown, source: string): ModelConfig {
+  checkLengths(value, source);
   const parsed = schema().safeParse(value);
   if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0])}`);
   checkSizes(parsed.data, source);
@@ -51,6 +63,19 @@ export function parseModelConfig(value: unknown, source: string): ModelConfig {
 }
 
 const isPixel = (level: PatchLevel | PixelLevel): level is PixelLevel => level.kind === "pixel";
+
+/** Before each of a million entries gets an error of its own. */
+function checkLengths(value: unknown, source: string): void {
+  const { classes, levels } = (value ?? {}) as { classes?: unknown; levels?: unknown };
+  if (Array.isArray(classes) && classes.length > limits.classes)
+    throw new UserError(`${source}: classes: expected at most ${limits.classes}, got ${classes.length}`);
+  if (Array.isArray(levels) && levels.length > mostLevels)
+    throw new UserError(`${source}: levels: expected at most ${mostLevels}, got ${levels.length}`);
+}
+
+/** A block of attention and a network of four times its width has about 12 width^2. */
+const roughParameters = (levels: ModelConfig["levels"]): number =>
+  levels.reduce((sum, { width, depth }) => sum + 12 * depth * width ** 2, 0);
 
 function checkSizes({ imageSize, levels, sampling, classes, groups }: ModelConfig, source: string): void {
   const fail = (what: string): never => {
@@ -88,10 +113,16 @@ function checkSizes({ imageSize, levels, sampling, classes, groups }: ModelConfi
     fail(
       `sampling.iterations has ${sampling.iterations.length} numbers, expected ${levels.length - 1} (one per level above the pixels)`,
     );
-  const twice = classes.find((name, i) => classes.indexOf(name) !== i);
-  if (twice !== undefined) fail(`the class "${twice}" is named twice`);
+  const seen = new Set<string>();
+  const twice = classes.find((name) => seen.size === seen.add(name).size);
+  if (twice !== undefined) fail(`the class "${shown(twice)}" is named twice`);
   const mistake = groupMistake({ classes, groups });
   if (mistake !== undefined) fail(`groups: ${mistake}`);
+  const parameters = roughParameters(levels);
+  if (parameters > limits.parameters)
+    fail(
+      `the levels have about ${(parameters / 1e9).toFixed(0)} billion parameters, at most ${limits.parameters / 1e9} billion are computed with; choose smaller widths or depths`,
+    );
 }
 
 /** The levels above the pixels, each with what follows from its place. */
@@ -128,14 +159,23 @@ export const pixelLevel = ({ levels }: ModelConfig): PixelLevel => levels.at(-1)
 
 /** One sentence for the first thing that is wrong, with the nearest key for an unknown one. */
 export function explain(issue: z.core.$ZodIssue, known: readonly string[] = knownKeys()): string {
-  const where = issue.path.reduce<string>(
-    (text, key) => (typeof key === "number" ? `${text}[${key}]` : text ? `${text}.${String(key)}` : String(key)),
-    "",
-  );
-  if (issue.code === "unrecognized_keys")
-    return `${where ? `${where} has ` : ""}an unknown key ${shown(issue.keys[0])}${didYouMean(issue.keys[0], known)}`;
-  return `${where || "the value"}: ${issue.message.replace(/^Invalid input: /, "")}`;
+  const where = issue.path
+    .slice(0, 8)
+    .reduce<string>(
+      (text, key) =>
+        typeof key === "number" ? `${text}[${key}]` : text ? `${text}.${shown(key, 40)}` : shown(key, 40),
+      "",
+    );
+  const problem = problemOf(issue, known);
+  if (issue.code === "unrecognized_keys") return where ? `${where} has ${problem}` : problem;
+  return `${where || "the value"}: ${problem}`;
 }
+
+/** The same without saying where. */
+export const problemOf = (issue: z.core.$ZodIssue, known: readonly string[]): string =>
+  issue.code === "unrecognized_keys"
+    ? `an unknown key "${shown(issue.keys[0])}"${didYouMean(issue.keys[0], known)}`
+    : issue.message.replace(/^Invalid input: /, "");
 
 const knownKeys = (): string[] =>
   [schema(), ...levelKinds().map((kind) => kind.schema), pixelSchema, samplingSchema].flatMap(({ shape }) =>

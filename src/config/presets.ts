@@ -6,15 +6,19 @@ import type { ModelConfig, PatchLevel, PixelLevel } from "./model.ts";
 import { type RecipeName, recipes } from "./recipes.ts";
 import type { TrainingConfig } from "./training.ts";
 
+/** A model without classes, and the training settings that suit it. */
 export interface Preset {
   model: Omit<ModelConfig, "classes">;
   training: Partial<TrainingConfig>;
 }
 
+/** The sizes of presets, from the smallest. */
 export const sizes = ["tiny", "small", "base"] as const;
+/** One of `sizes`. */
 export type Size = (typeof sizes)[number];
 export type { Kind } from "../levels/table.ts";
 
+/** Which preset is wanted. */
 export interface Choice {
   size?: Size;
   /** What generates the levels above the pixels. */
@@ -22,6 +26,7 @@ export interface Choice {
   recipe?: RecipeName;
 }
 
+/** The images that a preset is made for. */
 export interface PresetImages {
   /** Pixels per side. */
   imageSize: number;
@@ -86,9 +91,13 @@ export function presetFor(
 ): Preset {
   const patches = patchesFor(imageSize);
   if (!patches)
-    throw new UserError(
-      `there is no preset for images of ${imageSize}x${imageSize} pixels, for they cannot be cut into patches of patches; take another image size, such as ${sizesNear(imageSize).join(" or ")}, or say the levels by --config`,
-    );
+    throw new UserError({
+      problem: `there is no preset for images of ${imageSize}x${imageSize} pixels, for they cannot be cut into patches of patches`,
+      hint: [
+        `take another image size, such as ${sizesNear(imageSize).join(" or ")},`,
+        { do: "describe the levels in a configuration file", setting: "config" },
+      ],
+    });
   const { first, between, last, pixel, training, epochs } = presets[size];
   const transformers = patches.length === 3 ? [first, between, last] : [first, last];
   // As published: with three levels above the pixels, those inside begin with the mean colour of their square.

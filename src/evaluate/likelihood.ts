@@ -5,7 +5,8 @@ import { float32, type HostTensor } from "../core/arrays.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { type Split } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
-import { writeOnnx, type WeightData } from "../graph/onnx.ts";
+import type { ExternalModel } from "../files/external.ts";
+import { writeOnnx } from "../graph/onnx.ts";
 import { named, runTree, type Tree } from "../graph/tree.ts";
 import { kindOf } from "../levels/table.ts";
 import { lossGraph } from "../model/loss.ts";
@@ -22,6 +23,7 @@ import { passOver, type Predicted, type View, viewsInOrder } from "./passes.ts";
  */
 export type Likelihood = "exact" | "estimate" | "order";
 
+/** The options of `likelihoods`. */
 export interface LikelihoodOptions {
   /** Of models with MAR levels the exact likelihood of one order instead of the estimate. */
   inOrder?: boolean;
@@ -45,6 +47,7 @@ export interface LikelihoodOptions {
   signal?: AbortSignal;
 }
 
+/** The likelihood of one image. */
 export interface ImageLikelihood {
   index: number;
   label: number;
@@ -64,8 +67,8 @@ export const likelihoodOf = (config: ModelConfig, { inOrder = false }: Likelihoo
   placedLevels(config).every((level) => !kindOf(level).order.hides) ? "exact" : inOrder ? "order" : "estimate";
 
 /** With its weights in a file of a folder, or as values. */
-type Model = { config: ModelConfig } & (
-  | { folder: string; weights: (name: string) => WeightData; values?: undefined }
+export type MeasuredModel = { config: ModelConfig } & (
+  | (Pick<ExternalModel, "folder" | "weights"> & { values?: undefined })
   | { folder?: undefined; weights?: undefined; values: ReadonlyMap<string, Float32Array> }
 );
 
@@ -76,7 +79,7 @@ export const estimateView = (image: number, { seed = 0, pass = 0 } = {}): View =
 });
 
 /** lossGraph's nats of every pixel and guiding pixel, and what the breakdown takes. */
-interface Outputs<T> {
+export interface LikelihoodOutputs<T> {
   pixels: T;
   probability?: T;
   right?: T;
@@ -85,14 +88,16 @@ interface Outputs<T> {
 
 /** The compiled graph of a model's likelihood. */
 export interface LikelihoodSession {
-  run(feeds: Tree<HostTensor>): Promise<Outputs<HostTensor>>;
+  /** The nats of one batch of views. */
+  run(feeds: Tree<HostTensor>): Promise<LikelihoodOutputs<HostTensor>>;
+  /** Frees its memory and threads. */
   dispose(): Promise<void>;
 }
 
 /** The session that likelihoods run in, for callers who take them repeatedly; to be disposed of. */
 export async function likelihoodSession(
   engine: Engine,
-  { config, folder, weights }: Model,
+  { config, folder, weights }: MeasuredModel,
   { breakdown, keepMemory }: Pick<LikelihoodOptions, "breakdown" | "keepMemory"> = {},
 ): Promise<LikelihoodSession> {
   const { each, likeliest } = lossGraph(config);
@@ -104,7 +109,7 @@ export async function likelihoodSession(
 /** The images of a split one after another. An image's number depends on its index, the seed and the options alone. */
 export async function* likelihoods(
   engine: Engine,
-  model: Model,
+  model: MeasuredModel,
   split: Split,
   options: LikelihoodOptions = {},
 ): AsyncGenerator<ImageLikelihood> {

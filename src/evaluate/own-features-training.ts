@@ -24,6 +24,7 @@ import {
 } from "./own-features.ts";
 import { trainingView, viewed } from "./own-features-views.ts";
 
+/** The options of `trainFeatures`. */
 export interface FeatureTraining {
   /** A new folder for the network. */
   folder: string;
@@ -35,6 +36,7 @@ export interface FeatureTraining {
   owned?: Replacing["owned"];
 }
 
+/** One step of training a feature network. */
 export interface FeatureRecord {
   /** Steps done, this one included, and how many there will be. */
   step: number;
@@ -47,6 +49,7 @@ export interface FeatureRecord {
   seconds: number;
 }
 
+/** What a trained feature network reached. */
 export interface FeatureSummary {
   /** Share of held-out images that the network gets right. */
   accuracy: number;

@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { explain } from "../config/model.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
-import { UserError } from "../core/errors.ts";
+import { type Hint, UserError } from "../core/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import { recoverFolder, type Replacing, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
 import { openNetwork } from "../files/inception.ts";
@@ -158,6 +158,7 @@ export async function writeOwnFeatures(
   );
 }
 
+/** A feature network that was trained on a data set. */
 export interface OwnFeatures {
   /** Says whose features these are and how good, such as "own features of mnist (10 classes, 97.1% of held-out images right)". */
   name: string;
@@ -169,6 +170,7 @@ export interface OwnFeatures {
   classes: readonly string[];
   /** Of RGB bytes [B, S, S, 3] (grey given three times, alpha laid on white): features [B, D] and logits [B, classes]. */
   run(images: HostTensor): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
+  /** Frees its memory and threads. It cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 
@@ -178,7 +180,7 @@ export async function openOwnFeatures(engine: Engine, folder: string): Promise<O
   const config = readConfig(folder);
   const { imageSize, channels, classes, widths } = config;
   const name = nameOf(config);
-  const network = { name, source: `another folder, or train anew with ${command}`, parameters: ownParameters(config) };
+  const network = { name, source: ["give another folder", training], parameters: ownParameters(config) };
   const { weights } = openNetwork(network, `${folder}/${weightsName}`);
   const session = await engine.session(writeOnnx(ownFeaturesGraph(config), { weights }), { folder });
   return {
@@ -200,11 +202,14 @@ export async function openOwnFeatures(engine: Engine, folder: string): Promise<O
   };
 }
 
-const command = "fractalgen evaluate features";
+const training: Hint = { do: "train a network", command: "evaluate features" };
 
 function readConfig(folder: string): OwnFeaturesConfig {
   const none = (reason: string) =>
-    new UserError(`${folder} holds no network of own features (${reason}); give a folder that ${command} wrote`);
+    new UserError({
+      problem: `${folder} holds no network of own features (${reason})`,
+      hint: ["give the folder of one", training],
+    });
   const path = `${folder}/${configName}`;
   const parsed = schema.safeParse(readJson(path));
   if (!parsed.success) throw none(`${configName}: ${explain(parsed.error.issues[0], Object.keys(schema.shape))}`);

@@ -18,8 +18,8 @@ import { type Answer, Interrupted, requestFrom } from "./ranged.ts";
 export interface FileKind {
   /** As in "expected ...": "a PyTorch checkpoint". */
   name: string;
-  /** The bytes that every file of the kind begins with. */
-  begins: Uint8Array;
+  /** Whether the first bytes are those of the kind. */
+  begins: (head: Buffer) => boolean;
   /** A last look at the complete file; throws a UserError where it is none of the kind, or cut short. */
   check?: (path: string) => Promise<void>;
 }
@@ -119,9 +119,10 @@ async function* cached(path: string, options: DownloadOptions): AsyncGenerator<D
   const recorded = await recordedSha256(path);
   const expected = options.sha256?.toLowerCase() ?? recorded;
   if (recorded === sha256 && expected !== sha256)
-    throw new UserError(
-      `${path} is as it was downloaded, but its SHA-256 is ${sha256}, expected ${expected}; if that is right, the file has changed at its source: download it again (--force)`,
-    );
+    throw new UserError({
+      problem: `${path} is as it was downloaded, but its SHA-256 is ${sha256}, expected ${expected}`,
+      hint: { do: "if that is right, the file has changed at its source: download it again", setting: "force" },
+    });
   if (expected === undefined) {
     // Put there by hand.
     await options.kind?.check?.(path);
@@ -220,7 +221,7 @@ async function writeAt({ handle }: PartialFile, piece: Uint8Array, position: num
 async function refuseOthers(head: Buffer, partial: PartialFile, options: DownloadOptions): Promise<void> {
   const { kind, subject = partial.state?.url } = options;
   const page = /^\s*(<!doctype html|<html|<head|<\?xml|<!--)/i.test(head.toString("latin1").replace(/^ï»¿/, ""));
-  if (kind ? head.subarray(0, kind.begins.length).equals(kind.begins) : !page) return;
+  if (kind ? kind.begins(head) : !page) return;
   await partial.restart();
   const came = page ? "a web page" : head.length === 0 ? "an empty file" : "something else";
   throw new UserError(

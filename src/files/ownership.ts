@@ -40,6 +40,7 @@ type Owned = z.infer<typeof recordSchema>;
 /** Who is writing: process number, host, and since when. */
 export type Owner = Pick<Owned, "pid" | "host" | "since">;
 
+/** A claim to write somewhere, which no other process has until it is released. */
 export interface Ownership {
   /** The owner before, where it ended without a word: what it left half done can be removed. */
   previous?: Owner;

@@ -1,8 +1,9 @@
 /** Small checkpoints as torch.save writes them, byte by byte, for tests. */
 
 import { deflateRawSync } from "node:zlib";
+import crc32 from "crc-32";
 
-/** A zip of the entries, stored or deflated; yauzl does not look at the checksums, which stay 0. */
+/** A zip of the entries, stored or deflated. */
 export function zip(entries: Record<string, Uint8Array>, { deflate = false } = {}): Buffer {
   const parts: Buffer[] = [];
   const directory: Buffer[] = [];
@@ -12,6 +13,7 @@ export function zip(entries: Record<string, Uint8Array>, { deflate = false } = {
     const common = Buffer.alloc(26); // from "version needed" to "extra length"
     common.writeUInt16LE(20, 0);
     common.writeUInt16LE(deflate ? 8 : 0, 4);
+    common.writeInt32LE(crc32.buf(content), 10);
     common.writeUInt32LE(data.length, 14);
     common.writeUInt32LE(content.length, 18);
     common.writeUInt16LE(name.length, 22);
@@ -74,9 +76,10 @@ export interface Stored {
 }
 
 /** The pickle and the storages of a tree of dicts, lists, numbers, texts and tensors. */
-export function checkpointBytes(tree: unknown): Buffer {
+export function checkpointBytes(tree: unknown, { protocol = 2 } = {}): Buffer {
   const storages: Record<string, Uint8Array> = {};
   const written = (value: unknown): Buffer => {
+    if (Buffer.isBuffer(value)) return value; // pickled already
     if (typeof value === "string") return text(value);
     if (typeof value === "number")
       return Number.isInteger(value) ? int(value) : Buffer.concat([Buffer.from("G"), bigEndian(value)]);
@@ -94,6 +97,7 @@ export function checkpointBytes(tree: unknown): Buffer {
     return tensor({ type, key, elements, shape: [...shape], stride });
   };
   const root = pickle(written(tree));
+  root[1] = protocol;
   return zip({ "x/data.pkl": root, ...storages });
 }
 

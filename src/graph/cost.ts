@@ -4,6 +4,7 @@ import { bytesPerElement } from "../core/arrays.ts";
 import { cut, type Dim } from "./shape.ts";
 import { is, loopBody, type Tensor, topological } from "./tensor.ts";
 
+/** The number that each symbol of a shape stands for. */
 export type Sizes = ReadonlyMap<string, number>;
 
 /** The number that a dimension is: `sizeOf("2*R", R = 3)` is 6. */

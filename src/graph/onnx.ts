@@ -32,6 +32,7 @@ export interface WeightData extends ExternalData {
   quantized?: { dtype: "q8" | "q4"; shape: readonly number[]; scale: ExternalData & { shape: readonly number[] } };
 }
 
+/** A graph in ONNX form. */
 export interface OnnxModel {
   bytes: Uint8Array;
   /** The inputs and parameters (unless external) that a run needs, and the outputs it gives. */

@@ -55,7 +55,7 @@ export interface Attributes {
   layerNormStatistic: { which: "mean" | "inverse" };
   /** Rows of a table [V, D] by index (any shape): gradients of a row that is taken more than once add up. */
   embedding: {};
-  /** Rows of x [N, D] by index; index N is a row of zeros. `inverse` [N, F]: the results (M of them) a row went to, or M. */
+  /** Rows of x [N, D] by index; index N is a row of zeros. `inverse`, [N, F], names the results (M of them) that a row went to, or M. */
   gatherRows: {};
   /** For each row of a batch, tokens by index: x [B, T, D], index [B, R] -> [B, R, D]. */
   gatherTokens: {};
@@ -102,8 +102,10 @@ export interface LoopResult {
   how: "sum" | "stack";
 }
 
+/** The operations by name. */
 export type OpName = keyof Attributes;
 
+/** A node of a graph: an operation, its inputs, and the shape and type of its result. */
 export interface Tensor<K extends OpName = OpName> {
   readonly op: K;
   readonly attributes: Attributes[K];
@@ -112,6 +114,7 @@ export interface Tensor<K extends OpName = OpName> {
   readonly dtype: DType;
 }
 
+/** The size of an axis; negative axes count from the end. */
 export const dim = (tensor: Tensor, axis: number): Dim => tensor.shape.at(axis)!;
 
 /** All tensors that the given ones depend on, themselves included, inputs before what is made of them. */
@@ -138,6 +141,7 @@ export function topological(outputs: readonly Tensor[]): Tensor[] {
   return order;
 }
 
+/** Whether a tensor is made by this operation, for its attributes. */
 export function is<K extends OpName>(tensor: Tensor, op: K): tensor is Tensor<K> {
   return tensor.op === op;
 }

@@ -6,6 +6,7 @@
 import type { HostTensor } from "../core/arrays.ts";
 import type { Tensor } from "./tensor.ts";
 
+/** Leaves in lists and records of any depth; undefined stands for a part that is not there. */
 export type Tree<T> = T | undefined | readonly Tree<T>[] | { readonly [key: string]: Tree<T> };
 
 /** The values of a tree of tensors. */
@@ -52,6 +53,7 @@ export function valuesOf<X>(tree: X, values: Readonly<Record<string, HostTensor>
 
 /** What runs a graph, as an engine's sessions do. */
 export interface Runs {
+  /** Outputs by name for inputs by name; `into` receives outputs in place. */
   run(
     feeds: Record<string, HostTensor>,
     into?: Record<string, HostTensor>,

@@ -34,6 +34,7 @@ export interface Dropout {
   seed: Tensor;
   first: Tensor;
   rows: Dim;
+  /** Another number at each call. */
   salt(): number;
 }
 

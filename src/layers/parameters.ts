@@ -6,6 +6,7 @@
 import { parameter } from "../graph/build.ts";
 import type { Tensor } from "../graph/tensor.ts";
 
+/** A parameter of a model: its name in files, its shape and how it starts. */
 export interface Parameter {
   /** As in the published checkpoints. */
   name: string;

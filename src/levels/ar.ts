@@ -35,7 +35,7 @@ const schema = z.strictObject({ kind: z.literal("ar"), patch: patchSide, ...tran
 
 export type ArLevel = z.infer<typeof schema>;
 
-interface ArStep {
+export interface ArStep {
   /** [R', 1, D] */
   conditions: Tensor;
   /** Of this position in each block [R', H, D/H]. */

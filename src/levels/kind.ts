@@ -74,7 +74,7 @@ export interface StepOutputs {
 
 /** A level's network: its parameters, declared once, and the ways in which it is run. */
 export interface Network<Step extends StepOutputs = StepOutputs> {
-  /** `prefix` [R', P, D]: what a square begins with, embedded once. R' is R, or 2 R with guidance. */
+  /** What a square begins with, embedded once: `prefix` [R', P, D], where R' is R, or 2 R with guidance. */
   begin(above: Above): Tensor;
   /** The output at every patch, teacher forced: [R * N, D]. */
   teach(squares: Taught): Tensor;
@@ -109,6 +109,7 @@ export interface Decoding<Step extends StepOutputs = StepOutputs> {
   orders(): Int32Array;
   /** Those patches whose images are still wanted. */
   wanted(patches: Patches): Patches;
+  /** Runs one step of the step graph. */
   run(feeds: Tree<HostTensor>): Promise<Values<Step>>;
 }
 
@@ -132,6 +133,7 @@ export interface StepSize {
   each: number;
 }
 
+/** A kind of level above the pixels. `ar.ts` is a complete example. */
 export interface LevelKind<L extends PatchLevel = PatchLevel, Step extends StepOutputs = StepOutputs> {
   /** The `kind` of its levels in a configuration. */
   name: L["kind"];
@@ -143,6 +145,7 @@ export interface LevelKind<L extends PatchLevel = PatchLevel, Step extends StepO
   handsDown: 5 | 1;
   /** In which order it generates patches: decides what training and the likelihood hide. */
   order: Order;
+  /** Its network; `declare` makes its parameters. */
   network(declare: Declare, level: Placed<L>): Network<Step>;
   /** Runs the step graph until every wanted patch is drawn. */
   decode(level: Placed<L>, squares: Decoding<Step>): AsyncGenerator<DecodedStep, void>;

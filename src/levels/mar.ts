@@ -49,7 +49,7 @@ const schema = z.strictObject({
 
 export type MarLevel = z.infer<typeof schema>;
 
-interface MarStep {
+export interface MarStep {
   /** [M, c, D] */
   conditions: Tensor;
   [name: string]: Tensor;

@@ -23,6 +23,7 @@ export interface Viewed {
   toCome?: number;
 }
 
+/** What one pass hides and predicts. */
 export interface View {
   /** The hidden patches. */
   hidden: Int32Array;
@@ -30,6 +31,7 @@ export interface View {
   predicted: { place: number; weight: number; known: number }[];
 }
 
+/** An order of generation: what training and the likelihood hide, and how many steps it takes. */
 export interface Order {
   /**
    * Whether a teacher-forced pass hides some patches, by a mask, and predicts those from what it shows. Otherwise one
@@ -40,6 +42,7 @@ export interface Order {
   trainingMask(key: Key, tokens: number, rate: MaskRate): Uint8Array;
   /** How many passes predict `count` patches of a square once each, in one order of generation. */
   passes(count: number): number;
+  /** What a pass of the likelihood hides in a square, and what it predicts. */
   view(square: Viewed): View;
   /** The first patch at which generation cannot follow, given which patches are to be drawn; -1 where it can. */
   stuckAt(drawn: readonly boolean[]): number;

@@ -10,7 +10,7 @@ export const patchSide = whole(1, 4096);
 /** The size of a transformer. */
 export const transformer = {
   width: whole(1, 65536),
-  depth: whole(1, 1024),
+  depth: whole(1, 256),
   heads: whole(1, 1024),
 };
 

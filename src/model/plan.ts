@@ -130,6 +130,7 @@ function rowsBelow({ image, place }: Rows, mask: Uint8Array, tokens: number): Ro
   return below;
 }
 
+/** Images and their labels. */
 export interface Batch {
   /** [B, S, S, C] bytes */
   images: Uint8Array;

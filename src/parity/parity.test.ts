@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type HostTensor, uint8 } from "../core/arrays.ts";
 import { nodeEngine } from "../engine/node.ts";
-import { openCheckpoint, type TensorRef } from "../files/pth.ts";
+import { openCheckpoint, type TensorRef } from "../files/checkpoint.ts";
 import { input } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { placedLevels } from "../config/model.ts";

@@ -11,6 +11,7 @@ export interface Squares {
   y: Int32Array;
 }
 
+/** Where random draws come from; `seededDraws` unless something else is given. */
 export interface Draws {
   /** For each row a random order of its patches: [R * tokens]. */
   orders(rows: Squares, tokens: number): Int32Array;

@@ -2,6 +2,7 @@
 
 import { UserError } from "../core/errors.ts";
 
+/** A rectangle of an image in pixels; x and y are its left and top. */
 export interface Rectangle {
   x: number;
   y: number;
@@ -9,15 +10,19 @@ export interface Rectangle {
   height: number;
 }
 
+/** The sides of an image, as names of halves. */
 export const sides = ["left", "right", "top", "bottom"] as const;
+/** One of `sides`. */
 export type Side = (typeof sides)[number];
 
 /** A rectangle is drawn anew. */
 export function rectangleMask(size: number, { x, y, width, height }: Rectangle): Uint8Array {
   if (!(x >= 0 && y >= 0 && width >= 1 && height >= 1 && x + width <= size && y + height <= size))
-    throw new UserError(
-      `mask: expected a rectangle inside the image's ${size}x${size} pixels, got ${width}x${height} pixels at ${x},${y}`,
-    );
+    throw new UserError({
+      subject: { setting: "mask" },
+      expected: `a rectangle inside the image's ${size}x${size} pixels`,
+      got: `${width}x${height} pixels at ${x},${y}`,
+    });
   const mask = new Uint8Array(size * size);
   for (let row = y; row < y + height; row++) mask.fill(1, row * size + x, row * size + x + width);
   return mask;
@@ -71,6 +76,7 @@ export function grownMask(
 
 /** What is drawn anew: a hole, a half, all around the centre, or a region as another class. */
 export const editingTasks = ["inpaint", "outpaint", "uncrop", "class"] as const;
+/** One of `editingTasks`. */
 export type EditingTask = (typeof editingTasks)[number];
 
 /**

@@ -18,6 +18,7 @@ const spare = 3;
 /** Copies of the weights in each lane, laid out for its products; those in few bits are kept beside theirs. */
 const copies = ({ dtype = "float32" }: ModelConfig): number => (dtype === "float32" ? 1 : 2);
 
+/** How much is sampled at once. */
 export interface SamplingSize {
   /** Images side by side. */
   batch: number;
@@ -85,8 +86,13 @@ export function samplingWithin(
       if (samplingBytes(config, { ...size, batch, lanes }) <= bytes) return { batch, lanes };
     if (batch > 1) continue;
     const needed = samplingBytes(config, { ...size, batch: 1, lanes: 1 });
-    throw new UserError(
-      `sampling this model takes about ${byteCount(needed)} of memory even for one image, but there are ${byteCount(bytes)}; close other programs, give more (--memory), or store its weights in fewer bits (fractalgen quantize)`,
-    );
+    throw new UserError({
+      problem: `sampling this model takes about ${byteCount(needed)} of memory even for one image, but there are ${byteCount(bytes)}`,
+      hint: [
+        "close other programs",
+        { do: "allow more memory", setting: "memory" },
+        { do: "store its weights in fewer bits", command: "quantize" },
+      ],
+    });
   }
 }

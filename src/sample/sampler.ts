@@ -46,6 +46,7 @@ export interface WatchedPixels {
   probabilities: Float32Array;
 }
 
+/** What one step of the sampler finished. */
 export interface Frame {
   /** The level that took a step: 0 the first, levels - 1 the pixels. */
   level: number;
@@ -60,13 +61,16 @@ export interface Frame {
   images: Uint8Array;
 }
 
+/** Draws images of one model. */
 export interface Sampler {
   readonly config: ModelConfig;
   /** Frames, one for every step of every level; returns the finished images. Stops between steps when aborted. */
   sample(options: SampleOptions): AsyncGenerator<Frame, Uint8Array>;
+  /** Frees its memory and threads. It cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 
+/** A sampler on an engine. Its sessions are compiled when they are first used; dispose of it when done. */
 export function createSampler(engine: Engine, model: SampledModel): Sampler {
   const sessions = samplingSessions(engine, model);
   return {

@@ -13,8 +13,9 @@ import { beginGraph, type Outputs, pixelGraph, stepGraph } from "../model/steps.
 /** A model whose weights lie in a safetensors file. */
 export interface SampledModel {
   config: ModelConfig;
-  /** The folder that holds the file, and where each parameter lies in it. */
+  /** The folder that holds the file. */
   folder: string;
+  /** Where a parameter lies in the file, by its name. */
   weights: (name: string) => WeightData;
 }
 

@@ -3,7 +3,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Context, MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
-import { shown, UserError } from "../core/errors.ts";
+import { UserError } from "../core/errors.ts";
+import { shown } from "../core/text.ts";
 import { ApiError } from "./errors.ts";
 
 const loopbackName = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
@@ -49,7 +50,7 @@ export function onlyKnownNames(options: AccessOptions): MiddlewareHandler {
         const answered = ["localhost and its addresses", ...allowed].join(", ");
         throw new ApiError(
           403,
-          `the server answers to ${answered} only, got the host ${shown(host)}; start it with --allow-host ${shown(name).slice(1, -1)} to allow it`,
+          `the server answers to ${answered} only, got the host "${shown(host)}"; start it with --allow-host ${shown(name)} to allow it`,
           { code: "wrong_host" },
         );
       }
@@ -65,7 +66,7 @@ export function hostName(text: string): string {
   throw new UserError({
     subject: "--allow-host",
     expected: "the name of a host, such as images.example.org, each by itself and without a path",
-    got: shown(text),
+    got: `"${shown(text)}"`,
   });
 }
 
@@ -81,7 +82,7 @@ export function originIn(text: string): string {
   throw new UserError({
     subject: "--cors",
     expected: "an origin, which is a scheme, a host and maybe a port, or * for all",
-    got: shown(text),
+    got: `"${shown(text)}"`,
     hint: bare && !bare.includes("*") ? `did you mean ${bare}?` : "for example https://example.org",
   });
 }
@@ -103,7 +104,7 @@ export function onlyOwnPages(origins: readonly string[], options: AccessOptions)
     if (!allowed(origin))
       throw new ApiError(
         403,
-        `pages of ${shown(origin)} may not ask this server; start it with --cors ${shown(origin).slice(1, -1)} to let them`,
+        `pages of "${shown(origin)}" may not ask this server; start it with --cors ${shown(origin)} to let them`,
         { code: "wrong_origin" },
       );
     return shared(c, next);

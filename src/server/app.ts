@@ -5,7 +5,7 @@ import { type Context, Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { routePath } from "hono/route";
 import type { Sampler } from "../sample/sampler.ts";
-import { shown } from "../core/errors.ts";
+import { shown } from "../core/text.ts";
 import { parallelSampler } from "../workers/sampling.ts";
 import { type AccessOptions, onlyKnownNames, onlyOwnPages, onlyWithKey } from "./access.ts";
 import { imagesAnswer, modelAnswer } from "./answers.ts";
@@ -24,6 +24,7 @@ import { type Asked, readEdit, readEither, readGeneration, type RequestContext }
 import { defaultLimits, type Limits, requestSchemas } from "./schemas.ts";
 import { isStudioFile, offerModels, studio } from "./studio.ts";
 
+/** What a server offers, to whom, and how much it takes on. */
 export interface ServerOptions extends AccessOptions {
   models: readonly ServedModel[];
   version: string;
@@ -44,9 +45,11 @@ export interface ServerOptions extends AccessOptions {
   heartbeat?: number;
   /** What draws a lane's batches: a worker thread by default. */
   open?: (model: ServedModel, threads: number) => Sampler;
+  /** Called with what goes wrong inside the server, to log it. */
   onFault?: (error: unknown) => void;
 }
 
+/** A server that does not listen yet. */
 export interface FractalServer {
   app: Hono;
   /** Refuses new work (503), and resolves when what was taken on is finished. */
@@ -55,6 +58,7 @@ export interface FractalServer {
   dispose(): Promise<void>;
 }
 
+/** The HTTP API and the studio as a value; `listen` gives it an address. Throws a `UserError` where the memory is too small. */
 export function fractalServer(options: ServerOptions): FractalServer {
   const { models, version, threads, memory, batch = 16, onFault = () => {}, heartbeat } = options;
   const limits = { ...defaultLimits, ...options.limits };
@@ -105,7 +109,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
   const jobOf = (c: Context): Job => {
     const id = c.req.param("id") ?? "";
     const job = jobs.find(id);
-    if (!job) throw new ApiError(404, `there is no job ${shown(id)}, or it was finished long ago`);
+    if (!job) throw new ApiError(404, `there is no job "${shown(id)}", or it was finished long ago`);
     return job;
   };
   app.post("/v1/jobs", takingOn, async (c) => {

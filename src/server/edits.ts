@@ -3,7 +3,7 @@
 import { joined } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { Pixels } from "../data/crop.ts";
-import { decode, measure, reasonOf, toChannels } from "../data/picture.ts";
+import { decode, measure, pictureFormat, reasonOf, toChannels } from "../data/picture.ts";
 import { drawnMask } from "../sample/edit.ts";
 import type { Known } from "../sample/known.ts";
 import type { Order } from "./queue.ts";
@@ -40,8 +40,15 @@ export async function knownPictures(
 const nothingDrawn = (rule: MaskRule) =>
   new UserError(
     rule === "white"
-      ? { subject: "mask", problem: "it has neither transparent nor white pixels, so there is nothing to redraw" }
-      : { subject: "mask", expected: "one, or an image with transparent pixels", got: "an opaque image alone" },
+      ? {
+          subject: { setting: "mask" },
+          problem: "it has neither transparent nor white pixels, so there is nothing to redraw",
+        }
+      : {
+          subject: { setting: "mask" },
+          expected: "one, or an image with transparent pixels",
+          got: "an opaque image alone",
+        },
   );
 
 const isClear = ({ data, channels }: Pixels, pixel: number): boolean =>
@@ -62,25 +69,22 @@ function maskOf(picture: Pixels): { mask: Uint8Array; rule: MaskRule } {
   return { mask: pixelsOf(grey, (pixel) => grey.data[pixel] >= 128), rule: "white" };
 }
 
-/** The formats that are decoded; others have loaders that read files, run scripts or draw without bounds. */
-const beginnings = [/^\x89PNG\r\n\x1a\n/, /^\xff\xd8\xff/, /^RIFF....WEBP/s];
-
 async function readPicture(
   bytes: Uint8Array,
   { name, size, model }: { name: string; size: number; model: string },
 ): Promise<Pixels> {
-  const start = Buffer.from(bytes.subarray(0, 12)).toString("latin1");
-  if (!beginnings.some((beginning) => beginning.test(start)))
-    throw new UserError({ subject: name, problem: "this file is no PNG, JPEG or WebP" });
+  const subject = { setting: name };
+  if (!["PNG", "JPEG", "WebP"].includes(pictureFormat(bytes) ?? ""))
+    throw new UserError({ subject, problem: "this file is no PNG, JPEG or WebP" });
   const decoding = { most: size * size };
   const refused = (error: unknown) => {
-    throw new UserError({ subject: name, problem: `it ${reasonOf(error)}` });
+    throw new UserError({ subject, problem: `it ${reasonOf(error)}` });
   };
   // The header alone: a picture that would fill the memory is never decoded.
   const { width, height } = await measure({ bytes }).catch(refused);
   if (width !== size || height !== size)
     throw new UserError({
-      subject: name,
+      subject,
       expected: `${size}x${size} pixels, as the model ${model} draws`,
       got: `${width}x${height}`,
     });

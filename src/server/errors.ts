@@ -37,16 +37,18 @@ export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null };
 }
 
-/** Settings are fields of a request. */
-const fieldWording: Wording = { setting: snakeCase, hint: ({ do: text }) => text };
+/** What a request's field for a setting is called: classes are given as a prompt, as OpenAI's clients do. */
+const fieldOf = (setting: string): string => (setting === "class" ? "prompt" : snakeCase(setting));
+
+/** A client cannot give options or run commands, so hints name fields at most. */
+const fieldWording: Wording = { setting: fieldOf, hint: (hint) => hint.do };
 
 /** Any error as one of ours: a user's mistake is a bad request, and what is a fault of the program is not told. */
 export function apiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof UserError) {
-    const { subject } = error.mistake;
-    const field = typeof subject === "object" ? snakeCase(subject.setting) : /^[a-z_]+/.exec(subject ?? "")?.[0];
-    return new ApiError(400, worded(error.mistake, fieldWording), { param: field });
+    const { setting } = error;
+    return new ApiError(400, worded(error.mistake, fieldWording), { param: setting && fieldOf(setting) });
   }
   return new ApiError(500, "the server failed on this request; its own output says how", { code: "internal_error" });
 }

@@ -7,6 +7,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import { UserError } from "../core/errors.ts";
 import type { FractalServer } from "./app.ts";
 
+/** A server that listens. */
 export interface Listening {
   url: string;
   /** Finishes what was taken on while new work gets 503, then ends. */
@@ -19,6 +20,7 @@ const keepAliveMs = 75_000;
 const lastMs = 5000;
 const connectionsMost = 4096;
 
+/** Listens at a host and port (0: any that is free) and resolves with the address. Throws a `UserError` where it cannot. */
 export async function listen(
   server: FractalServer,
   { host, port }: { host: string; port: number },
@@ -93,10 +95,18 @@ function silentSockets(http: Server): Set<Socket> {
 
 function refused(error: NodeJS.ErrnoException, { host, port }: { host: string; port: number }): Error {
   if (error.code === "EADDRINUSE")
-    return new UserError(`--port: ${port} is taken at ${host}; choose another, or 0 for any that is free`);
+    return new UserError({
+      subject: { setting: "port" },
+      problem: `${port} is taken at ${host}`,
+      hint: "choose another, or 0 for any that is free",
+    });
   if (error.code === "EACCES")
-    return new UserError(`--port: no permission to listen at ${port}; take one from 1024 on`);
+    return new UserError({
+      subject: { setting: "port" },
+      problem: `no permission to listen at ${port}`,
+      hint: "take one from 1024 on",
+    });
   if (error.code === "EADDRNOTAVAIL" || error.code === "ENOTFOUND")
-    return new UserError(`--host: ${host} is no address of this machine`);
+    return new UserError({ subject: { setting: "host" }, problem: `${host} is no address of this machine` });
   return error;
 }

@@ -100,12 +100,13 @@ async function orderOf(
 ): Promise<Order> {
   const model = modelNamed(models, body.model ?? undefined);
   const { config } = model;
-  const choices = parseClasses(body.prompt, config, { option: "prompt" });
+  const choices = parseClasses(body.prompt, config);
   const count = body.n ?? Math.max(choices.length, pictures);
   if (count > limits.images)
     throw new UserError({
-      subject: "prompt",
-      problem: `it names ${count} classes, expected at most the ${limits.images} images of a request, or n`,
+      subject: { setting: "prompt" },
+      problem: `it names ${count} classes`,
+      expected: `at most the ${limits.images} images of a request, or n`,
     });
   const settings = settingsOf(samplingIn(body), config);
   return {
@@ -132,7 +133,7 @@ function fieldsOf(form: FormParts): Record<string, unknown> {
     const setting = samplingNames.find((one) => snakeCase(one) === name);
     if (setting) fields[name] = settingIn(setting, all.map(String));
     else if (name === "image") fields[name] = all.length === 1 ? first : all;
-    else if (all.length > 1) throw new UserError({ subject: name, expected: "one", got: String(all.length) });
+    else if (all.length > 1) throw several(name, all);
     else if (typeof first !== "string") fields[name] = first;
     else if (numeric.has(name)) fields[name] = numberOf(first);
     else if (name === "stream") fields[name] = { true: true, false: false }[first] ?? first;
@@ -154,11 +155,13 @@ function settingIn(name: SamplingName, texts: readonly string[]): unknown {
   const listed = setting.kind === "wholes" || setting.kind === "spread";
   if (texts.reduce((sum, text) => sum + text.length, 0) > settingMost)
     throw new UserError({ subject: { setting: name }, expected: `at most ${settingMost} characters` });
-  if (!listed && texts.length > 1)
-    throw new UserError({ subject: { setting: name }, expected: "one", got: String(texts.length) });
+  if (!listed && texts.length > 1) throw several(name, texts);
   try {
     return readSetting(name, setting, texts.join());
   } catch {
     return setting.kind === "wholes" ? texts.flatMap((text) => text.split(",")).map(numberOf) : numberOf(texts.join());
   }
 }
+
+const several = (setting: string, { length }: ArrayLike<unknown>): UserError =>
+  new UserError({ subject: { setting }, expected: "one", got: String(length) });

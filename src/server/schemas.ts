@@ -1,7 +1,7 @@
 /** What requests and answers look like: the schemas that check requests and that the OpenAPI document is made from. */
 
 import { z } from "zod";
-import { explain } from "../config/model.ts";
+import { explain, problemOf } from "../config/model.ts";
 import { type SamplingFlags, samplingNames, samplingSetting } from "../config/sampling.ts";
 import { schemaOf } from "../config/setting.ts";
 import { UserError } from "../core/errors.ts";
@@ -9,6 +9,7 @@ import { snakeCase } from "../core/names.ts";
 import type { BodyLimits } from "./bodies.ts";
 import { imageFormats } from "./encoding.ts";
 
+/** How much requests may ask for. */
 export interface Limits extends BodyLimits {
   /** Images of one request. */
   images: number;
@@ -218,12 +219,16 @@ export type ImagesAnswer = z.infer<typeof images>;
 export type JobAnswer = z.infer<typeof job>;
 export type ModelAnswer = z.infer<typeof model>;
 
-/** A body as its schema says, without what is null; else a UserError that begins with the field. */
+/** A body as its schema says, without what is null; else a UserError about the field. */
 export function parsed<S extends z.ZodObject>(schema: S, value: unknown): z.infer<S> {
   const found = schema.safeParse(value);
-  if (found.success) return found.data;
-  const [issue] = found.error.issues;
-  const text = explain(issue, Object.keys(schema.shape));
-  const [, subject, problem] = /^([a-z_]+(?:[.[][^:]*)?): (.*)$/s.exec(text) ?? [undefined, undefined, text];
-  throw new UserError({ subject, problem });
+  if (!found.success) throw wrongField(found.error.issues[0], Object.keys(schema.shape));
+  return found.data;
+}
+
+function wrongField(issue: z.core.$ZodIssue, known: readonly string[]): UserError {
+  const [field, ...rest] = issue.path;
+  if (field === undefined) return new UserError(explain(issue, known));
+  const at = rest.map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
+  return new UserError({ subject: { setting: String(field), at }, problem: problemOf(issue, known) });
 }

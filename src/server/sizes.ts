@@ -14,7 +14,11 @@ export function scaleFor(size: string | null | undefined, own: number): number {
   const scale = Number(width) / own;
   if (width === height && Number.isInteger(scale) && scale >= 1 && scale <= mostFor(own)) return scale;
   const all = Array.from({ length: mostFor(own) }, (_, i) => sizeName(own * (i + 1)));
-  throw new UserError({ subject: "size", expected: `auto or one of ${all.join(", ")}`, got: JSON.stringify(size) });
+  throw new UserError({
+    subject: { setting: "size" },
+    expected: `auto or one of ${all.join(", ")}`,
+    got: JSON.stringify(size),
+  });
 }
 
 const mostFor = (own: number): number => Math.max(1, Math.floor(widest / own));

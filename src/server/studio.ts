@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import { serveStatic } from "@hono/node-server/serve-static";
 import type { Context, Hono, MiddlewareHandler } from "hono";
 import { configName } from "../files/model.ts";
-import { shown } from "../core/errors.ts";
+import { shown } from "../core/text.ts";
 import { ApiError } from "./errors.ts";
 import type { ServedModel } from "./models.ts";
 
@@ -69,7 +69,7 @@ export function offerModels(app: Hono, served: readonly ServedModel[]): void {
     const { model, file } = c.req.param();
     const folder = models.find(({ name }) => name === model)?.folder;
     const path = folder && [join(folder.folder, configName), folder.weights.path].find((one) => basename(one) === file);
-    if (!path) throw new ApiError(404, `there is no model ${shown(model)} with a file ${shown(file)}`);
+    if (!path) throw new ApiError(404, `there is no model "${shown(model)}" with a file "${shown(file)}"`);
     return fileAnswer(c, path);
   });
 }

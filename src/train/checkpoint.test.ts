@@ -89,7 +89,9 @@ describe("a checkpoint", () => {
 
   it("that is damaged or missing is a sentence", async () => {
     const folder = join(dir, "last");
-    await expect(loadCheckpoint(folder)).rejects.toThrow(/there is no checkpoint to resume in .*--resume/);
+    await expect(loadCheckpoint(folder)).rejects.toThrow(
+      /there is no checkpoint to resume in .*; give the folder in which the run was started/,
+    );
     await save(folder, marked(1));
     truncateSync(join(folder, "optimizer.safetensors"), 5000);
     await expect(loadCheckpoint(folder)).rejects.toThrow(UserError);

@@ -19,6 +19,7 @@ const spare = 1.4;
 /** Each thread's own runtime, and onnxruntime's working memory beside the values that are counted. */
 const perLane = 60e6;
 
+/** The options of `settingsWithin`. */
 export interface MemoryOptions extends TrainingOptions {
   /** Images per step. */
   batch: number;
@@ -70,7 +71,7 @@ export function settingsWithin(
   const checkpointing = options.checkpointing || trainingBytes(model, 1, options) > bytes;
   const takes = (microBatch: number) => trainingBytes(model, microBatch, { ...options, checkpointing });
   const needed = takes(1);
-  if (needed > bytes) throw new UserError(refusal(model, options, { needed, bytes }));
+  if (needed > bytes) throw refusal(model, options, { needed, bytes });
   let [fits, fails] = [1, most + 1];
   while (fails - fits > 1) {
     const middle = Math.floor((fits + fails) / 2);
@@ -84,13 +85,24 @@ function refusal(
   model: ModelConfig,
   { lanes, ema = 1 }: MemoryOptions,
   { needed, bytes }: { needed: number; bytes: number },
-): string {
-  const ways = [
-    "give more (--memory)",
-    ...(lanes > 1 ? ["fewer threads (--threads 1)"] : []),
-    ...(ema > 0 ? [`no average of the weights (--ema 0 saves ${byteCount(weightBytes(model))})`] : []),
-  ];
-  return `training this model takes about ${byteCount(needed)} even with one image at a time and checkpointing, but only ${byteCount(bytes)} are given; ${ways.join(", ")} or take a smaller model`;
+): UserError {
+  return new UserError({
+    problem: `training this model takes about ${byteCount(needed)} even with one image at a time and checkpointing, but only ${byteCount(bytes)} are given`,
+    hint: [
+      { do: "allow more memory", setting: "memory" },
+      ...(lanes > 1 ? [{ do: "use one thread", setting: "threads", value: "1" }] : []),
+      ...(ema > 0
+        ? [
+            {
+              do: `keep no average of the weights, which saves ${byteCount(weightBytes(model))}`,
+              setting: "ema",
+              value: "0",
+            },
+          ]
+        : []),
+      "take a smaller model",
+    ],
+  });
 }
 
 /** The sizes that the graphs' symbols have when every patch of these images is predicted. */

@@ -23,6 +23,7 @@ import {
 } from "../model/plan.ts";
 import { type Nats, type TrainingOptions, trainingParts } from "../model/training.ts";
 
+/** Loss and gradients of a batch. */
 export interface StepResult {
   /** The training loss: the mean over predicted pixels, red weighted, guiding pixels added. */
   loss: number;
@@ -30,6 +31,7 @@ export interface StepResult {
   bits: number;
 }
 
+/** What one training step depends on beside its batch. */
 export interface StepOptions {
   masks: Masks;
   /** Which of the predicted patches go down; by default all. */
@@ -39,11 +41,13 @@ export interface StepOptions {
   microBatch?: number;
 }
 
+/** Computes the loss of a batch and its gradients. */
 export interface TrainingStep {
   /** The gradients of the last call, by parameter name; overwritten by the next. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
   /** Changed `values` are seen at the next call. */
   run(values: ReadonlyMap<string, Float32Array>, batch: Batch, options: StepOptions): Promise<StepResult>;
+  /** Frees its memory and threads. It cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 

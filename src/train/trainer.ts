@@ -13,6 +13,7 @@ import type { TrainingState } from "./checkpoint.ts";
 import { openOptimizer } from "./optimizer.ts";
 import { type TrainingStep, trainingStep } from "./step.ts";
 
+/** What happened in training. */
 export type TrainingRecord =
   | {
       kind: "step";
@@ -39,6 +40,7 @@ export type TrainingRecord =
       step: number;
     };
 
+/** What is trained, on what, and from where. */
 export interface TrainingRun {
   model: ModelConfig;
   training: TrainingConfig;

@@ -6,7 +6,7 @@ import { openClient } from "./client.ts";
 import { byId, the } from "./elements.ts";
 import { settingsForm } from "./form.ts";
 import { throughServiceWorker } from "./isolation.ts";
-import { fetchConfig } from "./model.ts";
+import { fetchConfig } from "../files/fetched-model.ts";
 import { modelIn, type OfferedModel, offeredModels, shipped } from "./models.ts";
 import type { Device } from "./protocol.ts";
 import { createStudio } from "./studio.ts";

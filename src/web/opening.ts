@@ -3,7 +3,7 @@
 import type { Engine } from "../engine/engine.ts";
 import { webEngine } from "../engine/web.ts";
 import { createSampler, type Sampler } from "../sample/sampler.ts";
-import { fetchModel } from "./model.ts";
+import { fetchModel } from "../files/fetched-model.ts";
 import type { Device, DeviceWish } from "./protocol.ts";
 import { loadRuntime } from "./runtime.ts";
 import { selfCheck } from "./self-check.ts";

@@ -3,11 +3,12 @@
 import { joined } from "../core/arrays.ts";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
-import { type ExternalModel, externalModel } from "../files/external.ts";
-import { safetensorsHeader } from "../files/safetensors-header.ts";
+import { type ExternalModel, externalModel } from "./external.ts";
+import { safetensorsHeader } from "./safetensors-header.ts";
 
 const weightsName = "model.safetensors";
 
+/** A model folder that was fetched into memory. */
 export interface FetchedModel extends ExternalModel {
   /** The bytes of the files that weights lie in, by name. */
   files: Record<string, Uint8Array>;
@@ -23,6 +24,7 @@ export async function fetchModel(folder: string, progress: (share: number) => vo
   return { ...externalModel({ folder: "", config, weights }), files: { [weightsName]: bytes } };
 }
 
+/** The configuration of a model from the address of its `config.json`. Throws a `UserError` where it cannot be fetched or is not one. */
 export const fetchConfig = async (url: string): Promise<ModelConfig> =>
   parseModelConfig(await (await found(url)).json(), "config.json");
 
