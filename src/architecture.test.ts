@@ -43,6 +43,7 @@ const owners: Record<string, RegExp> = {
   "hyparquet-compressors": /^data\//,
   hono: /^server\//,
   "@hono/node-server": /^server\//,
+  "@fastify/busboy": /^server\//,
   sharp: /^(data|pictures|cli|server)\//,
 };
 

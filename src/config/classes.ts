@@ -1,6 +1,7 @@
 /** Finds classes by number, by any of their names, or by a group that they belong to. Knows nothing of models. */
 
 import { didYouMean, UserError } from "../core/errors.ts";
+import { shown } from "../core/text.ts";
 
 /** The classes of a model or data set, and broader names for several of them each. A `ModelConfig` is one. */
 export interface ClassNames {
@@ -14,6 +15,12 @@ export interface ClassNames {
  */
 export function parseClasses(text: string, names: ClassNames): number[][] {
   const parts = text.split(",").map((part) => part.trim());
+  if (parts.includes(""))
+    throw new UserError({
+      subject: { setting: "class" },
+      expected: `names of classes, comma-separated, such as ${exampleOf(names)}`,
+      got: text.trim() === "" ? "an empty text" : `nothing between two commas or at an end of "${shown(text)}"`,
+    });
   const byName = namedClasses(names);
   const choices: number[][] = [];
   for (let at = 0; at < parts.length;) {
@@ -124,14 +131,22 @@ function labelsOf(name: string, { names, byName }: { names: ClassNames; byName: 
       : "";
   throw new UserError({
     subject: { setting: "class" },
-    problem: `the model has no class "${name}"${near || `; it has ${told(names)}, or numbers from 0 to ${classes.length - 1}`}`,
+    problem: `the model has no class "${shown(name)}"${near || `; it has ${told(names)}, or numbers from 0 to ${classes.length - 1}`}`,
   });
 }
 
 const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
 
+/** The first two classes by name. */
+const exampleOf = ({ classes }: ClassNames): string =>
+  classes
+    .slice(0, 2)
+    .map((name) => name.split(",")[0])
+    .join();
+
 /** Names that contain the word, or else the one that is spelled most like it. */
 function nearest(word: string, names: readonly string[]): string {
+  if (names.every((name) => name.length < word.length)) return didYouMean(word, names);
   const within = new RegExp(`(^|[^a-z])${word.toLowerCase().replaceAll(/[^\w ]/g, "\\$&")}s?([^a-z]|$)`);
   const containing = names.filter((name) => within.test(name.toLowerCase()));
   const found = containing.filter((name, i) => containing.findIndex((other) => same(other, name)) === i).slice(0, 4);

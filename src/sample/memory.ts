@@ -36,6 +36,8 @@ export interface SamplingSize {
 /** Settings as far as memory depends on them. */
 export type SizingSettings = SamplingFlags & Pick<SamplingSettings, "guidance" | "iterations">;
 
+export type SettingsSize = ReturnType<typeof sizeOf>;
+
 /** What of the settings memory depends on. */
 export function sizeOf(config: ModelConfig, settings: SizingSettings) {
   const guided = settings.guidance !== 1;

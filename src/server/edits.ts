@@ -1,5 +1,6 @@
 /** An edit's pictures: decoded within bounds, and which pixels are drawn anew. */
 
+import { joined } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { Pixels } from "../data/crop.ts";
 import { decode, measure, pictureFormat, reasonOf, toChannels } from "../data/picture.ts";
@@ -10,34 +11,45 @@ import type { Order } from "./queue.ts";
 /** Transparent pixels are drawn anew, as OpenAI has it, or white ones of an opaque mask. */
 export type MaskRule = "transparent" | "white";
 
-/** The same picture and mask for every image of the order. */
+interface Files {
+  pictures: readonly Uint8Array[];
+  /** For all pictures; without it each has its own transparent pixels. */
+  mask?: Uint8Array;
+  ring?: number;
+}
+
+/** What the images of an order keep: they take the pictures in turn. */
 export async function knownPictures(
-  { ring, ...files }: { image: File; mask?: File; ring?: number },
+  { pictures, mask: given, ring }: Files,
   { model: { config, name: model }, labels }: Order,
 ): Promise<{ known: Known; rule: MaskRule }> {
   const { imageSize: size, channels } = config;
-  const image = await readPicture(files.image, { name: "image", size, model });
-  const { mask, rule } = files.mask
-    ? maskOf(await readPicture(files.mask, { name: "mask", size, model }))
-    : transparency(image);
-  if (!mask.includes(1))
-    throw new UserError({
-      subject: { setting: "mask" },
-      ...(rule === "white"
-        ? { problem: "it has neither transparent nor white pixels, so there is nothing to redraw" }
-        : { expected: "one, or an image with transparent pixels", got: "an opaque image alone" }),
-    });
-  const { data } = toChannels(image, channels);
-  const drawn = drawnMask(config, mask, { ring });
-  const known = { images: repeated(data, labels.length), mask: repeated(drawn, labels.length) };
-  return { known, rule };
+  const own = given && maskOf(await readPicture(given, { name: "mask", size, model }));
+  const each: { data: Uint8Array; drawn: Uint8Array }[] = [];
+  for (const picture of pictures) {
+    const image = await readPicture(picture, { name: "image", size, model });
+    const { mask, rule } = own ?? transparency(image);
+    if (!mask.includes(1)) throw nothingDrawn(rule);
+    each.push({ data: toChannels(image, channels).data, drawn: drawnMask(config, mask, { ring }) });
+  }
+  const inTurn = labels.map((_, i) => each[i % each.length]);
+  const known = { images: joined(inTurn.map(({ data }) => data)), mask: joined(inTurn.map(({ drawn }) => drawn)) };
+  return { known, rule: own?.rule ?? "transparent" };
 }
 
-function repeated(bytes: Uint8Array, count: number): Uint8Array {
-  const all = new Uint8Array(bytes.length * count);
-  for (let i = 0; i < count; i++) all.set(bytes, i * bytes.length);
-  return all;
-}
+const nothingDrawn = (rule: MaskRule) =>
+  new UserError(
+    rule === "white"
+      ? {
+          subject: { setting: "mask" },
+          problem: "it has neither transparent nor white pixels, so there is nothing to redraw",
+        }
+      : {
+          subject: { setting: "mask" },
+          expected: "one, or an image with transparent pixels",
+          got: "an opaque image alone",
+        },
+  );
 
 const isClear = ({ data, channels }: Pixels, pixel: number): boolean =>
   channels % 2 === 0 && data[(pixel + 1) * channels - 1] < 128;
@@ -58,11 +70,10 @@ function maskOf(picture: Pixels): { mask: Uint8Array; rule: MaskRule } {
 }
 
 async function readPicture(
-  file: File,
+  bytes: Uint8Array,
   { name, size, model }: { name: string; size: number; model: string },
 ): Promise<Pixels> {
   const subject = { setting: name };
-  const bytes = new Uint8Array(await file.arrayBuffer());
   if (!["PNG", "JPEG", "WebP"].includes(pictureFormat(bytes) ?? ""))
     throw new UserError({ subject, problem: "this file is no PNG, JPEG or WebP" });
   const decoding = { most: size * size };

@@ -10,6 +10,7 @@ interface Details {
   code?: string;
   /** Seconds after which it is worth asking again. */
   retryAfter?: number;
+  headers?: Record<string, string>;
 }
 
 export class ApiError extends Error {
@@ -58,9 +59,9 @@ export const errorBody = ({ message, status, details: { param, code } }: ApiErro
 
 export function errorResponse(error: unknown): Response {
   const found = apiError(error);
-  const { retryAfter } = found.details;
+  const { retryAfter, headers } = found.details;
   return Response.json(errorBody(found), {
     status: found.status,
-    headers: retryAfter === undefined ? {} : { "Retry-After": String(retryAfter) },
+    headers: { ...headers, ...(retryAfter === undefined ? {} : { "Retry-After": String(retryAfter) }) },
   });
 }

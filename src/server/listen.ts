@@ -27,9 +27,11 @@ export async function listen(
 ): Promise<Listening> {
   const http = createAdaptorServer({
     fetch: server.app.fetch,
+    autoCleanupIncoming: false, // `lingering` sees to what is left of a body
     serverOptions: { keepAliveTimeout: keepAliveMs },
   }) as Server;
   http.maxConnections = connectionsMost;
+  lingering(http);
   const silent = silentSockets(http);
   http.listen(port, host);
   await once(http, "listening").catch((error: NodeJS.ErrnoException) => {
@@ -52,6 +54,29 @@ export async function listen(
       await server.dispose();
     },
   };
+}
+
+/** What is still read of a body that was refused, and for how long, so that the refusal can be read. */
+const linger = { bytes: 16e6, ms: 3000 };
+
+/**
+ * A connection that is closed while its client still sends is reset, and the client may never see the answer that told
+ * it to stop. So only our half is closed at first; some more of the body is read and dropped, until the client closes too.
+ */
+function lingering(http: Server): void {
+  http.on("request", (incoming, response) => {
+    const { socket } = incoming;
+    // Before Node's own listener, which ends the connection.
+    response.prependOnceListener("finish", () => {
+      if (incoming.complete || response.shouldKeepAlive || socket.destroyed) return;
+      let left = linger.bytes;
+      const over = setTimeout(() => socket.destroy(), linger.ms);
+      socket.once("close", () => clearTimeout(over)).once("end", () => socket.destroy());
+      socket.destroySoon = () => socket.end();
+      incoming.removeAllListeners("data").on("error", () => {}); // the client may close in the middle of its body
+      incoming.on("data", (part: Buffer) => (left -= part.length) < 0 && incoming.pause()).resume();
+    });
+  });
 }
 
 /** The connections on which nothing is being answered. Node's own idle ones leave out those that never asked anything. */

@@ -2,7 +2,9 @@
 
 import type { ModelConfig } from "../config/model.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
+import { shown } from "../core/text.ts";
 import type { ModelFolder } from "../files/model.ts";
+import { ApiError } from "./errors.ts";
 
 /** A model of a server and the name that requests use for it. */
 export interface ServedModel {
@@ -31,9 +33,9 @@ export function modelNamed(models: readonly ServedModel[], name: string | undefi
   const found = models.find((model) => model.name === name);
   if (found) return found;
   const names = models.map((model) => model.name);
-  throw new UserError({
-    subject: { setting: "model" },
-    problem: `there is no model ${JSON.stringify(name)}`,
-    hint: `this server has ${names.join(", ")}${didYouMean(name, names)}`,
-  });
+  throw new ApiError(
+    404,
+    `model: there is no model "${shown(name)}"; this server has ${names.join(", ")}${didYouMean(name, names)}`,
+    { param: "model", code: "model_not_found" },
+  );
 }
