@@ -17,6 +17,7 @@ import { findModel } from "./models.ts";
 import { freeMemory } from "./space.ts";
 import { bytes, filled, whole } from "./values.ts";
 import { version } from "./version.ts";
+import { optionWording } from "./wording.ts";
 
 interface ServeFlags {
   model?: string[];
@@ -116,6 +117,7 @@ async function serve({
     loopback,
     names: hosts,
     behindProxy: flags.trustProxy,
+    wording: optionWording,
     cors: origins,
     apiKey,
     studio,
