@@ -1,52 +1,27 @@
-/** Fetches a model folder's two files and says where its weights lie. Knows nothing of what runs them. */
+/** Fetches a model's two files and says where its weights are. Knows nothing of what runs them. */
 
-import { joined } from "../core/arrays.ts";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
-import { UserError } from "../core/errors.ts";
 import { type ExternalModel, externalModel } from "../files/external.ts";
 import { safetensorsHeader } from "../files/safetensors-header.ts";
+import { fetchBytes, fetched, type Progress } from "./fetching.ts";
 
 const weightsName = "model.safetensors";
 
 export interface FetchedModel extends ExternalModel {
-  /** The bytes of the files that weights lie in, by name. */
+  /** The bytes of the weights' file, by its name. */
   files: Record<string, Uint8Array>;
 }
 
-/** `folder` is an address that ends in a slash; `progress` gets the share of the weights that has come. */
-export async function fetchModel(folder: string, progress: (share: number) => void): Promise<FetchedModel> {
-  const config = await fetchConfig(`${folder}config.json`);
-  const response = await found(`${folder}${weightsName}`);
-  const bytes = await bytesOf(response, progress);
-  const read = (offset: number, length: number) => bytes.slice(offset, offset + length);
-  const weights = safetensorsHeader(weightsName, { bytes: bytes.length, read });
-  return { ...externalModel({ folder: "", config, weights }), files: { [weightsName]: bytes } };
+/** `config` was fetched before; `bytes` is the size of the weights where that is known. */
+export async function fetchModel(
+  { config, weights: url, bytes }: { config: ModelConfig; weights: string; bytes?: number },
+  progress: Progress,
+): Promise<FetchedModel> {
+  const content = await fetchBytes(url, { what: "the model's weights", progress, bytes });
+  const read = (offset: number, length: number) => content.slice(offset, offset + length);
+  const weights = safetensorsHeader(weightsName, { bytes: content.length, read });
+  return { ...externalModel({ folder: "", config, weights }), files: { [weightsName]: content } };
 }
 
 export const fetchConfig = async (url: string): Promise<ModelConfig> =>
-  parseModelConfig(await (await found(url)).json(), "config.json");
-
-async function found(url: string): Promise<Response> {
-  const name = url.slice(url.lastIndexOf("/") + 1);
-  const response = await fetch(url).catch(() => undefined);
-  if (!response)
-    throw new UserError(`the model's ${name} could not be fetched; check the connection and reload the page`);
-  if (!response.ok)
-    throw new UserError(
-      `the model's ${name} could not be fetched: the server answered ${response.status}; reload the page`,
-    );
-  return response;
-}
-
-async function bytesOf(response: Response, progress: (share: number) => void): Promise<Uint8Array<ArrayBuffer>> {
-  const total = Number(response.headers.get("content-length")); // of a compressed answer less than what comes
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  const reader = response.body!.getReader();
-  for (let next = await reader.read(); !next.done; next = await reader.read()) {
-    parts.push(next.value);
-    length += next.value.length;
-    if (total > 0) progress(Math.min(1, length / total));
-  }
-  return joined(parts);
-}
+  parseModelConfig(await (await fetched(url, "the model's config.json")).json(), "config.json");
