@@ -52,7 +52,7 @@ export const defaultSettings = (config: ModelConfig): Settings => ({
 });
 
 /** Fewer steps than the model's own, for a picture soon: at most so many at each level. */
-const quickMost = [12, 6];
+const quickMost = [8, 4];
 
 /** Undefined where the model takes no more by itself. */
 export function quickIterations(config: ModelConfig): number[] | undefined {

@@ -109,7 +109,7 @@ interface Group {
 }
 
 function plainClasses(labels: readonly number[], chips: readonly HTMLElement[]): Group {
-  const element = make("div", { className: "chips" }, ...labels.map((label) => chips[label]));
+  const element = make("div", { className: "plain" }, ...labels.map((label) => chips[label]));
   return {
     labels,
     element,

@@ -35,7 +35,7 @@ export function showPixel({ x, y, bytes, colour, distribution }: ShownPixel): vo
     return;
   }
   const { probabilities, entropy, chance } = distribution;
-  head.append(`: ${entropy.reduce((a, b) => a + b, 0).toFixed(1)} bits`);
+  head.append(`: ${entropy.reduce((a, b) => a + b, 0).toFixed(1)} bits of uncertainty`);
   const channels = channelLetters(bytes.length).map((letter, c) => {
     const { name, colour } = channelNames[letter];
     const text = `${name} ${bytes[c]}: chance ${percent(chance[c])}, ${entropy[c].toFixed(1)} bits of uncertainty`;

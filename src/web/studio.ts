@@ -116,6 +116,13 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
       explanation.point(pixel, { byKeyboard: false });
       share();
     },
+    onEnd() {
+      const { length } = shownIn(state)!.recording.steps;
+      scrubber.stop();
+      scrubber.update(length, length);
+      stage.pointAt(undefined);
+      share();
+    },
   });
 
   /** What can be done now. */

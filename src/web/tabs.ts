@@ -6,8 +6,18 @@ const phone = matchMedia("(max-width: 44rem)");
 
 /** Puts the picture first on phones, and marks the section that is in view. */
 export function createTabs(): void {
-  const [left, stage] = [byId("left"), byId("stage")];
-  const arrange = () => (phone.matches ? left.before(stage) : left.after(stage));
+  const [left, stage, tour] = [byId("left"), byId("stage"), byId("tour")];
+  const picture = stage.querySelector(".picture")!;
+  // The tour is read beside the picture, or below it where there is no room beside it.
+  const arrange = () => {
+    if (phone.matches) {
+      left.before(stage);
+      picture.after(tour);
+    } else {
+      left.after(stage);
+      left.prepend(tour);
+    }
+  };
   arrange();
   phone.addEventListener("change", arrange);
 
@@ -16,7 +26,7 @@ export function createTabs(): void {
   const mark = () => {
     if (!phone.matches) return;
     const bottom = innerHeight - byId("tabs").offsetHeight;
-    const top = stage.querySelector(".picture")!.getBoundingClientRect().bottom;
+    const top = picture.getBoundingClientRect().bottom;
     const seen = sections.map((section) => {
       const box = section.getBoundingClientRect();
       return Math.max(0, Math.min(box.bottom, bottom) - Math.max(box.top, top));

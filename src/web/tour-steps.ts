@@ -47,7 +47,7 @@ export function tourSteps(config: ModelConfig, recording: Recording, image: numb
           level === 0
             ? `The ${ordinal(level)} generator places ${what(level, true)}`
             : `Inside each, a ${ordinal(level)} one places ${what(level, true)}`,
-        text: `${where} is the field of the ${ordinal(level)} generator. It places ${what(level, true)} ${order}, a few in each step, and sees those that are there already. In this step it ${level === 0 ? "finished" : "placed"} ${plural(count, what(level, false), what(level, true))} (outlined). ${goesOn}`,
+        text: `${where} is the work of the ${ordinal(level)} generator. It places ${what(level, true)} ${order}, a few in each step, and sees what is there already. This step ${level === 0 ? "finished" : "placed"} ${plural(count, what(level, false), what(level, true))} (outlined). ${goesOn}`,
         taken,
       },
     ];
@@ -92,7 +92,7 @@ function choosing(recording: Recording, { image, order }: { image: number; order
   return [
     {
       title: `Inside each, a ${order} one chooses ${channels === 1 ? "its grey" : names.join(", ")}`,
-      text: `The ${order} generator gives a probability to each of 256 values and draws one of them: ${each}${channels === 1 ? "" : ", each knowing those before"}. This pixel became ${values.join(", ")}. The curves under “From the image to one byte” show all that could have come.`,
+      text: `The ${order} generator gives a probability to each of 256 values and draws one of them: ${each}${channels === 1 ? "" : ", each knowing those before"}. This pixel became ${values.join(", ")}. The curves show all that could have come.`,
       taken,
       pixel: { x, y },
     },

@@ -1,4 +1,4 @@
-/** The guided tour as a card under the picture: opened once by itself, skipped for good, and there again by its button. */
+/** The guided tour as a card by the picture: opened once by itself, skipped for good, and there again by its button. */
 
 import { byId, make } from "./elements.ts";
 import { remember, remembered } from "./memory.ts";
@@ -13,7 +13,16 @@ export interface Tour {
 const seen = "fractalgen-tour-seen";
 
 /** `steps` are those of what is shown when it starts; `onStep` shows a step's moment. */
-export function createTour({ steps, onStep }: { steps: () => TourStep[]; onStep: (step: TourStep) => void }): Tour {
+export function createTour({
+  steps,
+  onStep,
+  onEnd,
+}: {
+  steps: () => TourStep[];
+  onStep: (step: TourStep) => void;
+  /** It was skipped or finished after it showed other moments. */
+  onEnd: () => void;
+}): Tour {
   const card = byId("tour");
   let all: TourStep[] = [];
   let at = 0;
@@ -31,6 +40,7 @@ export function createTour({ steps, onStep }: { steps: () => TourStep[]; onStep:
     remember("local", seen);
     close();
     byId("start-tour").focus();
+    if (at > 0) onEnd();
   };
   const show = (to: number, { focus = true } = {}) => {
     at = to;
@@ -55,7 +65,9 @@ export function createTour({ steps, onStep }: { steps: () => TourStep[]; onStep:
     );
     card.hidden = false;
     onStep(all[at]);
-    if (focus) byId("tour-title").focus({ preventScroll: true }); // which reads it out
+    if (!focus) return;
+    byId("tour-title").focus({ preventScroll: true }); // which reads it out
+    card.scrollIntoView({ block: "nearest" });
   };
   const start = (options?: { focus: boolean }) => {
     all = steps();
@@ -66,10 +78,7 @@ export function createTour({ steps, onStep }: { steps: () => TourStep[]; onStep:
     event.preventDefault();
     end();
   });
-  byId("start-tour").addEventListener("click", () => {
-    start();
-    card.scrollIntoView({ block: "nearest" });
-  });
+  byId("start-tour").addEventListener("click", () => start());
   return {
     offer: () => {
       if (!remembered("local", seen)) start({ focus: false });

@@ -14,7 +14,7 @@ export interface Tree {
 }
 
 /** A square's picture and its probabilities are this large on the page, in CSS pixels; a pixel's is smaller. */
-const large = 104;
+const large = 88;
 const small = 40;
 
 /** `onChoose` is told which pixel was clicked in a picture of the tree. */
@@ -68,12 +68,13 @@ function factsOf(node: TreeNode, next: TreeNode | undefined): HTMLElement[] {
   const facts: HTMLElement[] = [];
   if (step !== undefined) facts.push(line(`placed in step ${step} of ${steps}`));
   if (next)
-    facts.push(line(`${children.length} ${next.side === 1 ? "pixels" : `patches of ${next.side}×${next.side}`} in it`));
+    facts.push(line(`${children.length} ${next.side === 1 ? "pixels" : `patches of ${next.side}×${next.side}`}`));
   if (drawn + given < pixels) facts.push(line(`${drawn} of ${plural(pixels - given, "pixel")} drawn so far`));
   else if (given > 0) facts.push(line(given === pixels ? "given, not drawn" : `${given} of its pixels were given`));
   if (drawn > 0) {
-    const chance = make("span", { className: "chance" }, chanceInWords(bits));
-    facts.push(make("span", {}, chance, ` · ${bits.toFixed(bits < 100 ? 1 : 0)} bits`));
+    const [base, power] = chanceInWords(bits).split("^");
+    const chance = make("span", { className: "chance" }, base, ...(power ? [make("sup", {}, power)] : []));
+    facts.push(chance, line(`${bits.toLocaleString("en", { maximumFractionDigits: bits < 100 ? 1 : 0 })} bits`));
   }
   return facts;
 }
@@ -137,7 +138,7 @@ function zoom(node: TreeNode, next: TreeNode): SVGElement[] {
   svg.setAttribute("aria-hidden", "true");
   svg.setAttribute("viewBox", `0 0 ${large} ${zoomHeight}`);
   svg.setAttribute("width", String(large));
-  svg.setAttribute("height", String(zoomHeight));
+  svg.setAttribute("preserveAspectRatio", "none"); // as high as the words beside it need
   const left = ((next.x - node.x) / node.side) * large;
   const width = (next.side / node.side) * large;
   const below = next.side === 1 ? small : large;
