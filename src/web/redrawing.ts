@@ -102,7 +102,7 @@ export async function readPicture(
 ): Promise<Uint8Array> {
   const start = String.fromCharCode(...new Uint8Array(await file.slice(0, 12).arrayBuffer()));
   if (!signatures.some(([, begins]) => begins.test(start)))
-    throw new UserError(`${file.name} is not a picture of a kind that is taken; choose a PNG, JPEG or WebP`);
+    throw new UserError(`${file.name} is not a PNG, JPEG or WebP picture; choose one of these`);
   const picture = await createImageBitmap(file).catch(() => {
     throw new UserError(`${file.name} is damaged, so this browser cannot read it; choose another PNG, JPEG or WebP`);
   });
