@@ -22,7 +22,12 @@ if (!executablePath) console.warn("The studio's page is not tested: there is no 
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const desktop = { viewport: { width: 1280, height: 800 } };
-const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
+const phone = {
+  viewport: { width: 360, height: 740 },
+  isMobile: true,
+  hasTouch: true,
+  reducedMotion: "reduce" as const,
+};
 const link = "#classes=heart,face&n=2&seed=3&iterations=2,2&device=wasm";
 
 describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () => {
@@ -238,7 +243,8 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     await other.waitForFunction(() => /picture is shown/.test(document.querySelector("#status")!.textContent!));
     expect(await canvasOf(other, "#pixels")).toEqual(shown);
     await other.close();
-    await page.click("#undo");
+    await page.click("#draw");
+    await ended(page);
   });
 
   it("turns the badge red when the model stops, in a sentence of its own, and draws again", async () => {

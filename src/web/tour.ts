@@ -49,7 +49,7 @@ export function createTour({
     const isLast = at === all.length - 1;
     card.replaceChildren(
       make("p", { className: "dots", ariaLabel: `Step ${at + 1} of ${all.length}`, role: "img" }, ...dots),
-      make("h3", { id: "tour-title", tabIndex: -1 }, title),
+      make("h2", { id: "tour-title", tabIndex: -1 }, title),
       make("p", {}, text),
       make(
         "div",

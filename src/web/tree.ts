@@ -123,8 +123,9 @@ function framed(
   mark.style.borderColor = levelColour(node.depth);
   frame.append(mark);
   frame.addEventListener("click", (event) => {
-    const { left, top, width } = frame.getBoundingClientRect();
-    const at = (offset: number) => Math.max(0, Math.min(node.side - 1, Math.floor((offset / width) * node.side)));
+    const { left, top } = canvas.getBoundingClientRect();
+    const at = (offset: number) =>
+      Math.max(0, Math.min(node.side - 1, Math.floor((offset / canvas.clientWidth) * node.side)));
     onChoose({ x: node.x + at(event.clientX - left), y: node.y + at(event.clientY - top) });
   });
   return frame;
