@@ -240,7 +240,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect(await page.getAttribute("#paint", "aria-pressed")).toBe("false");
     await page.focus("#redraw");
     await page.keyboard.press("Enter");
-    expect(await ended(page)).toMatch(/^Drew 1 image/);
+    expect(await ended(page)).toMatch(/^Drew 2 images/);
   });
 
   it("stops when it is told to and stays usable meanwhile", async () => {

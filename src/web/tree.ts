@@ -66,10 +66,12 @@ function factsOf(node: TreeNode, next: TreeNode | undefined): HTMLElement[] {
   const { drawn, given, pixels, bits, step, steps, children } = node;
   const line = (text: string) => make("span", {}, text);
   const facts: HTMLElement[] = [];
-  if (step !== undefined) facts.push(line(`placed in step ${step} of ${steps}`));
+  const begun = drawn + given > 0;
+  if (step !== undefined) facts.push(line(`${begun ? "placed" : "will be placed"} in step ${step} of ${steps}`));
   if (next)
     facts.push(line(`${children.length} ${next.side === 1 ? "pixels" : `patches of ${next.side}×${next.side}`}`));
-  if (drawn + given < pixels) facts.push(line(`${drawn} of ${plural(pixels - given, "pixel")} drawn so far`));
+  if (!begun) facts.push(line("not drawn yet"));
+  else if (drawn + given < pixels) facts.push(line(`${drawn} of ${plural(pixels - given, "pixel")} drawn so far`));
   else if (given > 0) facts.push(line(given === pixels ? "given, not drawn" : `${given} of its pixels were given`));
   if (drawn > 0) {
     const [base, power] = chanceInWords(bits).split("^");
