@@ -44,10 +44,11 @@ async function countsOf(
   config: ModelConfig,
   { dtype, batch }: { dtype: "float32" | "q8"; batch: number },
 ): Promise<{ operations: number; bytes: number }> {
-  const shapes = new Map(modelParameters(config).map(({ name, shape }) => [name, shape]));
+  const parameters = new Map(modelParameters(config).map((parameter) => [parameter.name, parameter]));
   const weightBytes = (name: string): number => {
-    const shape = shapes.get(name)!;
-    return dtype === "q8" && isQuantized(name, shape) ? product(shape) + 4 * shape[0] : 4 * product(shape);
+    const parameter = parameters.get(name)!;
+    const { shape } = parameter;
+    return dtype === "q8" && isQuantized(parameter) ? product(shape) + 4 * shape[0] : 4 * product(shape);
   };
   const counted = measuring(dryEngine, weightBytes);
   const weights = () => ({ file: "", offset: 0, bytes: 0 });

@@ -13,6 +13,7 @@ import { externalModel } from "../src/files/external.ts";
 import { type ModelFolder, readModelFolder, weightsName } from "../src/files/model.ts";
 import { quantizeFolder } from "../src/files/quantize.ts";
 import { writeOnnx } from "../src/graph/onnx.ts";
+import { named } from "../src/graph/tree.ts";
 import { lossGraph } from "../src/model/loss.ts";
 import { planFeeds } from "../src/model/plan.ts";
 
@@ -49,7 +50,7 @@ export async function benchQuantized({ model, data, cache, images, batch, json }
         labels: new Int32Array(to - from).fill(classes.length),
       };
       const { feeds, pixels } = passOver(one.config, views, { inOrder: false });
-      const results = await session.run({ ...feeds, ...planFeeds(one.config, given) });
+      const results = await session.run(named({ ...feeds, ...planFeeds(one.config, given) }));
       (results.nats.data as Float32Array).forEach((n, i) => (sum += n * pixels.weight[Math.floor(i / channels)]));
       for (const [name, { data }] of Object.entries(results))
         if (name !== "nats")

@@ -5,7 +5,7 @@ import { nodeEngine } from "../src/engine/node.ts";
 import { externalModel } from "../src/files/external.ts";
 import { readModelFolder } from "../src/files/model.ts";
 import { createSampler, type SampleOptions } from "../src/sample/sampler.ts";
-import { type Failure, failure } from "../src/workers/thread.ts";
+import { type Failure, failure } from "../src/workers/failure.ts";
 import { type Measured, measuring, plainCopy, plainProduct, thinProduct } from "./engine.ts";
 
 export interface LaneStart {

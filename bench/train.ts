@@ -14,6 +14,7 @@ import { readJson } from "../src/files/model.ts";
 import { trainingMasks } from "../src/train/batches.ts";
 import { startingState } from "../src/train/checkpoint.ts";
 import { boundSizes, floatingPointOperations } from "../src/graph/cost.ts";
+import { named } from "../src/graph/tree.ts";
 import { type Batch, inGroups, type Masks, planPass } from "../src/model/plan.ts";
 import { trainingGraph } from "../src/model/training.ts";
 import { trainingBytes } from "../src/train/memory.ts";
@@ -168,10 +169,10 @@ async function benchPublished(
 
 /** Floating-point operations of a step whose masks are these. */
 function stepOperations(model: ModelConfig, images: number, masks: Masks): number {
-  const graph = trainingGraph(model);
+  const graph = named(trainingGraph(model));
   const plan = planPass(model, images, masks);
   const shapes = Object.fromEntries(
-    Object.entries(inGroups(model, plan, groupSize(model))).map(([name, { shape }]) => [name, shape]),
+    Object.entries(named(inGroups(model, plan, groupSize(model)))).map(([name, { shape }]) => [name, shape]),
   );
   shapes["images"] = [images, model.imageSize, model.imageSize, model.channels];
   return floatingPointOperations(graph, boundSizes(graph, shapes));

@@ -9,23 +9,25 @@ import { describe, expect, it } from "vitest";
 /** What the files of a folder may import beside their own folder and npm; `types` in type imports only. */
 const rule: Record<string, { from: string[]; types?: string[] } | "everything"> = {
   core: { from: [] },
-  config: { from: ["core"] },
   graph: { from: ["core"] },
-  model: { from: ["core", "config", "graph"] },
+  layers: { from: ["core", "graph"] },
+  levels: { from: ["core", "graph", "layers"] },
+  config: { from: ["core", "levels"] },
+  model: { from: ["core", "config", "graph", "layers", "levels"] },
   engine: { from: ["core", "graph"] },
   files: { from: ["core", "config", "model"], types: ["graph"] },
   data: { from: ["core", "config", "files"] },
   pictures: { from: ["core", "files"] },
   // An engine is a value that is handed in; only those who compose choose one.
-  sample: { from: ["core", "config", "graph", "model"], types: ["engine"] },
-  train: { from: ["core", "config", "graph", "model", "data", "files", "evaluate"], types: ["engine"] },
-  evaluate: { from: ["core", "config", "graph", "model", "data", "files"], types: ["engine"] },
+  sample: { from: ["core", "config", "graph", "levels", "model"], types: ["engine"] },
+  train: { from: ["core", "config", "graph", "levels", "model", "data", "files", "evaluate"], types: ["engine"] },
+  evaluate: { from: ["core", "config", "graph", "levels", "model", "data", "files"], types: ["engine"] },
   // Composes sampling or training and an engine in threads of their own.
   workers: { from: ["core", "config", "graph", "model", "engine", "files", "sample", "train"] },
   parity: "everything",
   cli: "everything",
   server: "everything",
-  web: { from: ["core", "config", "engine", "files", "pictures", "sample"] },
+  web: { from: ["core", "config", "levels", "engine", "files", "pictures", "sample"] },
   ".": "everything",
 };
 
@@ -41,6 +43,7 @@ const owners: Record<string, RegExp> = {
   "hyparquet-compressors": /^data\//,
   hono: /^server\//,
   "@hono/node-server": /^server\//,
+  "@fastify/busboy": /^server\//,
   sharp: /^(data|pictures|cli|server)\//,
 };
 
@@ -87,6 +90,17 @@ const offences = (wrong: (file: string, found: Import) => boolean): string[] =>
   sources.flatMap((file) =>
     imports.get(file)!.flatMap((found) => (wrong(file, found) ? [`${file} -> ${found.target}`] : [])),
   );
+
+/** What some files import at run time, directly or not: our own files, and packages and Node's modules by name. */
+function reach(...from: string[]): { files: string[]; packages: string[] } {
+  const [reached, packages] = [new Set(from), new Set<string>()];
+  for (const file of reached)
+    for (const { own, target, typeOnly } of imports.get(file) ?? [])
+      if (!typeOnly) (own ? reached : packages).add(target);
+  return { files: [...reached], packages: [...packages] };
+}
+
+const onlyInNode = (target: string): boolean => /^(node:|sharp$|onnxruntime-node$)/.test(target);
 
 describe("the parser", () => {
   it("reads every form of import", () => {
@@ -157,6 +171,21 @@ describe("imports", () => {
     expect([...edges.keys()].flatMap((folder) => visit(folder, []))).toEqual([]);
   });
 
+  it("form no circle of files, but for one that graph/build.ts explains", () => {
+    const circles = new Set<string>();
+    const done = new Set<string>();
+    const visit = (file: string, path: string[]): void => {
+      if (path.includes(file)) circles.add(path.slice(path.indexOf(file)).toSorted().join(" "));
+      if (path.includes(file) || done.has(file)) return;
+      for (const { own, target } of imports.get(file) ?? []) if (own) visit(target, [...path, file]);
+      done.add(file);
+    };
+    sources.forEach((file) => visit(file, []));
+    const explained = /^(graph\/(build|operations\/\w+)\.ts ?)+$/;
+    expect([...circles].filter((circle) => !explained.test(circle))).toEqual([]);
+    expect(circles.size).toBeGreaterThan(0);
+  });
+
   it("keep sampling apart from training and evaluation, and evaluation from training, in tests too", () => {
     const apart = ["sample train", "sample evaluate", "train sample", "evaluate sample", "evaluate train"];
     for (const [file, found] of imports)
@@ -186,19 +215,122 @@ describe("imports", () => {
   });
 
   it("of sampling and the web reach nothing that only Node has", () => {
-    const reached = new Set<string>();
-    const visit = (file: string) => {
-      if (reached.has(file)) return;
-      reached.add(file);
-      for (const { own, target, typeOnly } of imports.get(file) ?? [])
-        if (!typeOnly) {
-          expect(own ? "" : target, file).not.toMatch(/^(node:|sharp$|onnxruntime-node$)/);
-          if (own) visit(target);
-        }
+    const reached = reach(...sources.filter((file) => /^(sample|web)\//.test(file)));
+    expect(reached.packages.filter(onlyInNode)).toEqual([]);
+    expect(reached.files).toEqual(expect.arrayContaining(["graph/onnx.ts", "engine/web.ts"]));
+  });
+});
+
+describe("the package's entries", () => {
+  it("are those that package.json exports", () => {
+    const { exports } = JSON.parse(readFileSync(join(root, "../package.json"), "utf8")) as {
+      exports: Record<string, string | { types: string; default: string }>;
     };
-    sources.filter((file) => /^(sample|web)\//.test(file)).forEach(visit);
-    expect(reached.has("graph/onnx.ts")).toBe(true);
-    expect(reached.has("engine/web.ts")).toBe(true);
+    expect(Object.keys(exports)).toEqual([".", "./graph", "./browser", "./package.json"]);
+    for (const target of Object.values(exports)) {
+      if (typeof target === "string") continue;
+      const module = /^\.\/dist\/(.*)\.js$/.exec(target.default)![1];
+      expect(target.types).toBe(`./dist/${module}.d.ts`);
+      expect(sources).toContain(`${module}.ts`);
+    }
+  });
+
+  it("fractalgen/graph reaches only core and graph, the ONNX messages, and no word about images or models", () => {
+    const { files: reached, packages } = reach("graph/index.ts");
+    expect(reached).toEqual(expect.arrayContaining(["graph/gradient.ts", "graph/onnx.ts", "core/random.ts"]));
+    expect(reached.filter((file) => !/^(core|graph)\//.test(file))).toEqual([]);
+    expect(packages.toSorted()).toEqual(["@bufbuild/protobuf", "onnx-buf"]);
+    const models = /\bfractal(?!gen\b)|\blevels?\b|\bmar\b|\bguid(ing|ance)\b|\bpatch/i;
+    expect(reached.filter((file) => models.test(files.get(file)!))).toEqual([]);
+  });
+
+  it("fractalgen/browser reaches nothing that only Node has, and leaves the runtime to its caller", () => {
+    const { files: reached, packages } = reach("browser.ts");
+    expect(reached).toEqual(expect.arrayContaining(["engine/web.ts", "sample/sampler.ts", "files/fetched-model.ts"]));
+    expect(packages.filter(onlyInNode)).toEqual([]);
+    expect(packages.filter((name) => name.startsWith("onnxruntime"))).toEqual([]);
+  });
+
+  it("fractalgen has an engine of Node's own, and needs nothing that is installed for development only", () => {
+    const { packages } = reach("index.ts");
+    const { dependencies } = JSON.parse(readFileSync(join(root, "../package.json"), "utf8")) as {
+      dependencies: Record<string, string>;
+    };
+    const nameOf = (specifier: string) => /^(@[^/]+\/)?[^/]+/.exec(specifier)![0];
+    expect(packages).toContain("onnxruntime-node");
+    expect(packages.filter((name) => !name.startsWith("node:") && !(nameOf(name) in dependencies))).toEqual([]);
+  });
+});
+
+describe("the library and the server", () => {
+  const library = sources.filter((file) => !/^(cli|parity|web)\//.test(file));
+  /** Without comments, which may explain what an app makes of a name. */
+  const code = (file: string) => files.get(file)!.replaceAll(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, "");
+
+  it("speaks no option or command; errors name settings, which each app words", () => {
+    const told = (text: string) =>
+      text.match(/(?<![\w-])--[a-z][\w-]*|\bfractalgen (?!own features|step graphs)[a-z]+/g) ?? [];
+    expect(told('give more (--memory) or "fractalgen quantize"')).toEqual(["--memory", "fractalgen quantize"]);
+    expect(told("step--; a--b; x-- > 0")).toEqual([]);
+    expect(library.flatMap((file) => told(code(file)).map((found) => `${file}: ${found}`))).toEqual([]);
+  });
+});
+
+/** Lines of code, without comments, that match. */
+const linesOf = (pattern: RegExp, where: (file: string) => boolean): string[] =>
+  sources.filter(where).flatMap((file) =>
+    files
+      .get(file)!
+      .split("\n")
+      .filter((line) => !/^\s*(\/\/|\*|\/\*)/.test(line) && pattern.test(line))
+      .map((line) => `${file}: ${line.trim()}`),
+  );
+
+describe("foreign text", () => {
+  it("is made fit by the errors whose messages users read", () => {
+    const classes = linesOf(/class \w+ extends Error\b/, (file) => !file.startsWith("web/"));
+    const fitting = sources.filter((file) => /\bfitting\(/.test(files.get(file)!));
+    // The others are met inside, told by `shown` or in a UserError, or carry a UserError's or a thread's text.
+    const inside = /class (PictureError|Interrupted|ApiError|ThreadError) /;
+    expect(
+      classes.filter((line) => !inside.test(line) && !fitting.some((file) => line.startsWith(`${file}:`))),
+    ).toEqual([]);
+    expect(fitting).toEqual(expect.arrayContaining(["core/errors.ts", "files/pickle.ts"]));
+  });
+
+  it("reaches the terminal through the console, which shows controls, or through progress, which does too", () => {
+    const writes = linesOf(/process\.std(out|err)\.write\(/, (file) => !file.startsWith("web/"));
+    expect(writes).toEqual([]);
+    expect(files.get("cli/main.ts")).toMatch(/^showsControls\(\);$/m);
+  });
+
+  it("is not printed whole: no message of a reader joins or stringifies what a file holds", () => {
+    const whole = /\$\{(JSON\.stringify|String)\(|\.keys\(\)\]\.join\(/;
+    const told = linesOf(whole, (file) => /^(files|data)\//.test(file));
+    // What is written to a file of ours, and code for a thread, is no message.
+    expect(told.filter((line) => !/writeFileAtomic\(|const (code|path) =|^files\/ownership/.test(line))).toEqual([]);
+  });
+});
+
+describe("files from anywhere", () => {
+  it("are opened in one place, which takes regular files alone", () => {
+    /** What else opens files, and why it may. */
+    const owners: Record<string, string> = {
+      "files/regular.ts": "the place itself",
+      "files/atomic.ts": "what it writes, and folders to sync",
+      "files/partial.ts": "its own downloads",
+      "files/checksum.ts": "files that were checked, and its own records",
+      "files/disk.ts": "what was written, to sync it",
+      "files/heartbeat.ts": "its own signs of life",
+      "files/ownership.ts": "its own locks",
+      "files/process.ts": "what the system tells of processes",
+      "data/dataset-file.ts": "the cache's own files",
+    };
+    const opening = /(?<![.\w])(open|openSync|readFile|readFileSync|createReadStream)\((?!\))/;
+    // Functions that are called so, and what is opened to be written.
+    const other = /function open|async open\(|open\(path(: string)?\)|"ax"/;
+    const found = linesOf(opening, (file) => /^(files|data|evaluate)\//.test(file) && !(file in owners));
+    expect(found.filter((line) => !other.test(line) && !line.startsWith("data/emoji"))).toEqual([]);
   });
 });
 

@@ -1,26 +1,96 @@
-/** The library: what programs import. */
+/**
+ * The entry `fractalgen`: sampling, editing, training, measuring and serving in Node. Types of tensors and graphs are
+ * exported by `fractalgen/graph`, what runs in a page by `fractalgen/browser`.
+ *
+ * @module fractalgen
+ */
 
-export type { ModelConfig } from "./config/model.ts";
-export { parseModelConfig } from "./config/model.ts";
-export { presetFor } from "./config/presets.ts";
-export { parseTrainingConfig, type TrainingConfig } from "./config/training.ts";
-export { UserError } from "./core/errors.ts";
-export type { Dataset, Skipped, Split } from "./data/dataset.ts";
-export { emojiDataset } from "./data/emoji.ts";
+export { findModel } from "./cli/models.ts";
+export { allClasses, type ClassNames, labelsInTurn, parseClasses } from "./config/classes.ts";
+export { type ModelConfig, parseModelConfig } from "./config/model.ts";
+export {
+  type Choice,
+  type Kind,
+  type Preset,
+  presetFor,
+  type PresetImages,
+  type Size,
+  sizes,
+} from "./config/presets.ts";
+export type { DrawForm, DrawName, SamplingFlags, SamplingName, SamplingSettings, Schedule } from "./config/sampling.ts";
+export type { Spread as SpreadSetting } from "./config/setting.ts";
+export { parseTrainingConfig, type TrainingConfig, type TrainingName } from "./config/training.ts";
+export { type Hint, type Mistake, type SettingName, UserError } from "./core/errors.ts";
+export type { DataReport, Dataset, Skipped, Split } from "./data/dataset.ts";
+export type { LeftOut } from "./data/source.ts";
+export { emojiDataset, type EmojiOptions } from "./data/emoji.ts";
 export { type DataOptions, openDataset } from "./data/open.ts";
-export { type ReferencePoint, referencePoints } from "./data/references.ts";
-export type { Engine, Provider, Session } from "./engine/engine.ts";
-export { disableTelemetry, nodeEngine } from "./engine/node.ts";
-export { type FeatureNetwork, inceptionNetwork, measure, type MeasuredSet } from "./evaluate/features.ts";
-export { type ImageLikelihood, type LikelihoodOptions, likelihoods } from "./evaluate/likelihood.ts";
-export { nearest, pixelRows } from "./evaluate/nearest.ts";
-export { openOwnFeatures } from "./evaluate/own-features.ts";
-export { type FeatureTraining, trainFeatures } from "./evaluate/own-features-training.ts";
+export { type ReferenceOptions, type ReferencePoint, referencePoints } from "./data/references.ts";
+export type { Engine, Provider, Session, SessionOptions } from "./engine/engine.ts";
+export { disableTelemetry, nodeEngine, type NodeEngineOptions } from "./engine/node.ts";
+export type { Breakdown } from "./evaluate/breakdown.ts";
+export {
+  type FeatureNetwork,
+  inceptionNetwork,
+  measure,
+  type MeasuredSet,
+  type MeasureOptions,
+} from "./evaluate/features.ts";
+export {
+  type ImageLikelihood,
+  type LikelihoodOptions,
+  type LikelihoodOutputs,
+  likelihoods,
+  type LikelihoodSession,
+  type MeasuredModel,
+} from "./evaluate/likelihood.ts";
+export type { Spread } from "./evaluate/metrics.ts";
+export type { Features } from "./evaluate/metrics-products.ts";
+export { nearest, type Nearest, pixelRows } from "./evaluate/nearest.ts";
+export { openOwnFeatures, type OwnFeatures } from "./evaluate/own-features.ts";
+export {
+  type FeatureRecord,
+  type FeatureSummary,
+  type FeatureTraining,
+  trainFeatures,
+} from "./evaluate/own-features-training.ts";
 export { type Quality, type QualityOptions, qualityOf, type Reference } from "./evaluate/quality.ts";
 export { readStatistics, type Statistics, writeStatistics } from "./evaluate/statistics.ts";
-export { meanOf, type Scored, summaryOf } from "./evaluate/summary.ts";
-export { externalModel } from "./files/external.ts";
-export { readModelFolder, writeModelFolder } from "./files/model.ts";
+export { type Mean, meanOf, type Scored, type Summary, summaryOf } from "./evaluate/summary.ts";
+export type { Owner, Ownership } from "./files/ownership.ts";
+export { externalModel, type ExternalModel } from "./files/external.ts";
+export { type ModelFolder, readModelFolder, writeModelFolder } from "./files/model.ts";
+export type { SafetensorsFile, TensorEntry } from "./files/safetensors-header.ts";
+export type { Dropout, Training as TeacherForcedTraining } from "./layers/layers.ts";
+export type { Declare, Parameter } from "./layers/parameters.ts";
+export type {
+  Above,
+  Between,
+  DecodedStep,
+  Decoding,
+  LevelKind,
+  Network,
+  Patches,
+  PatchLevel,
+  Placed,
+  StepOutputs,
+  StepSize,
+  Taught,
+} from "./levels/kind.ts";
+export {
+  anyOrder,
+  type MaskRate,
+  type Order,
+  rasterOrder,
+  type View as OrderView,
+  type Viewed,
+} from "./levels/order.ts";
+export { decodeInRaster } from "./levels/raster.ts";
+export { registerLevelKind } from "./levels/table.ts";
+export type { Starts } from "./model/parameters.ts";
+export type { Batch, Masks, Rows, Share } from "./model/plan.ts";
+export { gridPng, type GridOptions, imagePng } from "./pictures/grid.ts";
+export type { Draws, Squares } from "./sample/draws.ts";
 export { drawnMask, edit, type EditOptions } from "./sample/edit.ts";
 export type { Known } from "./sample/known.ts";
 export {
@@ -33,13 +103,37 @@ export {
   type Rectangle,
   rectangleMask,
   type Side,
+  sides,
   taskMask,
 } from "./sample/masks.ts";
 export { type SamplingSize, samplingWithin } from "./sample/memory.ts";
-export { createSampler, type Frame, type SampleOptions, type Sampler } from "./sample/sampler.ts";
-export { dataRecord, fineTunedState, loadCheckpoint, saveCheckpoint, startingState } from "./train/checkpoint.ts";
-export { settingsWithin } from "./train/memory.ts";
-export type { TrainingStep } from "./train/step.ts";
+export {
+  createSampler,
+  type Frame,
+  type SampledModel,
+  type SampleOptions,
+  type Sampler,
+  type WatchedPixels,
+} from "./sample/sampler.ts";
+export { fractalServer, type FractalServer, type ServerOptions } from "./server/app.ts";
+export { listen, type Listening } from "./server/listen.ts";
+export { type ServedModel, servedModels } from "./server/models.ts";
+export type { Limits } from "./server/schemas.ts";
+export {
+  dataRecord,
+  type DataRecord,
+  fineTunedState,
+  loadCheckpoint,
+  type Opening,
+  type Resumed,
+  saveCheckpoint,
+  type Saved,
+  type Starting,
+  startingState,
+  type TrainingState,
+} from "./train/checkpoint.ts";
+export { type MemoryOptions, settingsWithin } from "./train/memory.ts";
+export type { StepOptions, StepResult, TrainingStep } from "./train/step.ts";
 export { train, type TrainingRecord, type TrainingRun } from "./train/trainer.ts";
 export { parallelSampler } from "./workers/sampling.ts";
-export { parallelTrainingStep } from "./workers/training.ts";
+export { type ParallelOptions, parallelTrainingStep } from "./workers/training.ts";

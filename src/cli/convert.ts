@@ -2,41 +2,53 @@
 
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { isPublished, publishedNames, publishedPreset } from "../config/published.ts";
 import { configOfCase, isPublishedCase } from "../config/published-case.ts";
+import { counted, parameterCount } from "../core/counted.ts";
 import { product } from "../core/arrays.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
-import { recoverFolder } from "../files/atomic.ts";
 import { openInceptionConversion } from "../evaluate/inception-features.ts";
 import { inceptionParameters } from "../evaluate/inception.ts";
-import { type Conversion, openConversion } from "../files/convert.ts";
+import { type Conversion, type ConversionOptions, openConversion } from "../files/convert.ts";
 import { readJson } from "../files/model.ts";
+import { own, type Ownership } from "../files/ownership.ts";
+import { type WeightKind, weightKinds } from "../files/state-dict.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { helpOption } from "./engine.ts";
 import { defaultCache, inceptionName, inceptionPath } from "./cache.ts";
-import { interruptible } from "./interrupt.ts";
-import { checkFile, checkFolder } from "./outputs.ts";
-import { type Progress, progressOn } from "./progress.ts";
+import { checkFile, ownNew } from "./outputs.ts";
+import { type Progress } from "./progress.ts";
+import { withProgress } from "./running.ts";
 import { checkSpace } from "./space.ts";
-import { filled } from "./values.ts";
+import { filled, oneOf } from "./values.ts";
 
 interface ConvertFlags {
   config: string;
   optimizer: boolean;
+  weights?: WeightKind;
   json?: boolean;
 }
+
+/** Which weights, of a checkpoint that holds several. */
+export const weightsOption = (): Option =>
+  new Option(
+    "--weights <which>",
+    "model, or ema: the moving average of the weights (default: model, where it is there)",
+  )
+    .choices(weightKinds)
+    .argParser(oneOf(weightKinds));
 
 export function addConvert(program: Command): void {
   program
     .command("convert")
     .summary("a model folder from a checkpoint of the published PyTorch code")
     .description(
-      "Convert a .pth checkpoint into a model folder. Every tensor is checked by name, shape and type; none of the checkpoint's code is run. With AdamW's state in it the folder is a checkpoint that training can go on from. The Inception-v3 that images are measured with becomes a .safetensors file.",
+      "Convert a .pth or .safetensors checkpoint into a model folder. Every tensor is checked by name, shape and type; none of the checkpoint's code is run. With AdamW's state in it the folder is a checkpoint that training can go on from. The Inception-v3 that images are measured with becomes a .safetensors file.",
     )
-    .argument("<checkpoint>", "a .pth file, as torch.save writes it", filled)
+    .argument("<checkpoint>", "a .pth file, as torch.save writes it, or a .safetensors file", filled)
     .argument(
       "[out]",
       "a new folder; of inception a new file (default: in the cache, where evaluate looks for it)",
@@ -47,6 +59,7 @@ export function addConvert(program: Command): void {
       `${publishedNames.join(", ")}; ${inceptionName}; or a file: a model's config.json or the case.json of a parity case`,
       filled,
     )
+    .addOption(weightsOption())
     .option("--no-optimizer", "leave the optimiser's state behind")
     .option("--json", "print one line of JSON, no progress")
     .addHelpOption(helpOption())
@@ -58,30 +71,26 @@ export function addConvert(program: Command): void {
 }
 
 async function convert(path: string, given: string | undefined, flags: ConvertFlags): Promise<void> {
-  const { out, open } = await goalOf(flags.config, { out: given });
-  const conversion = await open(path, flags);
-  const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, met, done } = interruptible();
-  const { parameters, bytes, step } = conversion;
-  try {
+  const { json } = flags;
+  const done = await withProgress({ quiet: json }, async ({ progress, signal, closing }) => {
+    const { out, open, owned } = await goalOf(flags.config, { out: given, signal });
+    closing(owned, ({ release }) => release());
+    const conversion = closing(await open(path, flags), ({ close }) => close());
+    const { parameters, bytes, step, notes } = conversion;
     await checkSpace(out, bytes);
-    if (!flags.json)
+    if (!json)
       console.error(
-        `${(parameters / 1e6).toFixed(1)}M parameters${step === undefined ? "" : ` and the optimiser's state after ${step} step${step === 1 ? "" : "s"}`}, ${byteCount(bytes)} in ${out}`,
+        `${parameterCount(parameters)}${step === undefined ? "" : ` and the optimiser's state after ${counted(step, "step")}`}, ${byteCount(bytes)} in ${out}`,
       );
-    await conversion.write(out, { signal, onProgress: onProgress(progress) });
-  } catch (error) {
-    progress.clear();
-    return met(error);
-  } finally {
-    done();
-    await conversion.close();
-  }
-  progress.clear();
-  if (flags.json) console.log(JSON.stringify({ out, parameters, bytes, step }));
+    if (!json) for (const note of notes) console.error(`note: ${note}`);
+    await conversion.write(out, { signal, onProgress: onProgress(progress), owned });
+    return { out, parameters, bytes, step, notes: notes.length > 0 ? notes : undefined };
+  });
+  if (!done) return;
+  if (json) console.log(JSON.stringify(done));
   else {
-    if (step !== undefined) console.error(howToGoOn(out));
-    console.log(out);
+    if (done.step !== undefined) console.error(howToGoOn(done.out));
+    console.log(done.out);
   }
 }
 
@@ -90,7 +99,9 @@ export interface Goal {
   out: string;
   /** Of its weights. */
   bytes: number;
-  open: (path: string, options?: { optimizer?: boolean }) => Promise<Conversion>;
+  open: (path: string, options?: ConversionOptions) => Promise<Conversion>;
+  /** The claim to \`out\`, to be released in the end. */
+  owned: Ownership;
 }
 
 /**
@@ -99,18 +110,16 @@ export interface Goal {
  */
 export async function goalOf(
   config: string,
-  { out, name, cache = defaultCache() }: { out?: string; name?: string; cache?: string },
+  { out, name, cache = defaultCache(), signal }: { out?: string; name?: string; cache?: string; signal?: AbortSignal },
 ): Promise<Goal> {
   const bytesOf = (parameters: readonly { shape: readonly number[] }[]) =>
     4 * parameters.reduce((sum, { shape }) => sum + product(shape), 0);
-  const taken = (path: string, what: string) => {
-    if (existsSync(path)) throw new UserError(`${path} is there already; give the name of a new ${what}`);
-  };
   if (config === inceptionName) {
     const file = out ?? inceptionPath(cache);
     checkFile(file, { option: "[out]", endings: [".safetensors"] });
-    if (out !== undefined) taken(out, "file");
-    return { out: file, bytes: bytesOf(inceptionParameters()), open: openInceptionConversion };
+    const owned =
+      out === undefined ? await own(file, { signal }) : await ownNew(out, { option: "[out]", what: "file", signal });
+    return { out: file, bytes: bytesOf(inceptionParameters()), open: openInceptionConversion, owned };
   }
   const model = configFrom(config);
   const folder = out ?? name;
@@ -118,11 +127,9 @@ export async function goalOf(
     throw new UserError(
       `[out]: expected the name of a new folder for the model, got none; only ${inceptionName} has a place of its own`,
     );
-  checkFolder(folder, { option: "[out]" });
-  await recoverFolder(folder);
-  taken(folder, "folder");
+  const owned = await ownNew(folder, { option: "[out]", signal });
   const open: Goal["open"] = (path, options) => openConversion(path, model, options);
-  return { out: folder, bytes: bytesOf(modelParameters(model)), open };
+  return { out: folder, bytes: bytesOf(modelParameters(model)), open, owned };
 }
 
 /** Says on a line how far a conversion is. */

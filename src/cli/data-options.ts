@@ -13,6 +13,7 @@ export interface DataFlags {
   heldOut?: string;
   group?: string;
   sets?: readonly EmojiSet[];
+  skipSmall?: boolean;
   cache: string;
 }
 
@@ -20,6 +21,7 @@ export const addDataOptions = (command: Command): Command =>
   command
     .option("--held-out <x|path>", "as in training: a share such as 0.05, or other data", filled)
     .option("--group <regex>", "as in training", filled)
+    .option("--skip-small", "as in training")
     .addOption(setsOption())
     .option("--cache <dir>", "where decoded data sets are kept", filled, defaultCache());
 

@@ -2,18 +2,19 @@
 
 import type { Command } from "commander";
 import { groupedClasses } from "../config/classes.ts";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset, Skipped, Split } from "../data/dataset.ts";
+import { takenLines, unusedLines } from "../data/report.ts";
 import { openDataset } from "../data/open.ts";
 import { referencePoints } from "../data/references.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { gridLayout, gridPng } from "../pictures/grid.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { helpOption } from "./engine.ts";
-import { interruptible } from "./interrupt.ts";
 import { checkFile, checkFolder } from "./outputs.ts";
-import { progressOn } from "./progress.ts";
 import { referenceTable } from "./reference-table.ts";
+import { withProgress } from "./running.ts";
 import { filled, whole } from "./values.ts";
 
 interface DataCommandFlags extends DataFlags {
@@ -53,9 +54,7 @@ async function showData(flags: DataCommandFlags): Promise<void> {
   const { sheet, perClass, json } = flags;
   if (sheet !== undefined) checkFile(sheet, { option: "--sheet", endings: [".png"] });
   checkFolder(flags.cache, { option: "--cache" });
-  const progress = progressOn(process.stderr, { quiet: json });
-  const { signal, met, done } = interruptible();
-  try {
+  await withProgress({ quiet: json }, async ({ progress, signal }) => {
     const dataset = await openDataset(flags.data, {
       ...flags,
       signal,
@@ -76,15 +75,10 @@ async function showData(flags: DataCommandFlags): Promise<void> {
       if (references) console.log(`\n${referenceTable(references)}`);
       if (sheet !== undefined) console.log(sheet);
     }
-  } catch (error) {
-    met(error);
-  } finally {
-    done();
-    progress.clear();
-  }
+  });
 }
 
-const counted = ({ labels }: Split, classes: number): Int32Array => {
+const perLabel = ({ labels }: Split, classes: number): Int32Array => {
   const counts = new Int32Array(classes);
   for (const label of labels) counts[label]++;
   return counts;
@@ -92,21 +86,21 @@ const counted = ({ labels }: Split, classes: number): Int32Array => {
 
 /** For each class, in the order of its group where it has one, how many images each part holds. */
 function classCounts({ classes, groups, train, heldOut }: Dataset) {
-  const [trained, held] = [train, heldOut].map((split) => counted(split, classes.length));
+  const [trained, held] = [train, heldOut].map((split) => perLabel(split, classes.length));
   return groupedClasses({ classes, groups }).flatMap(({ group, labels }) =>
     labels.map((label) => ({ class: classes[label], group, train: trained[label], heldOut: held[label] })),
   );
 }
 
 function record(dataset: Dataset) {
-  const { name, size, channels, train, heldOut, skipped, notes } = dataset;
+  const { name, size, channels, train, heldOut, skipped, notes, report } = dataset;
   const counts = { train: train.count, heldOut: heldOut.count };
-  return { name, size, channels, ...counts, classes: classCounts(dataset), leftOut: skipped, notes };
+  return { name, size, channels, ...counts, classes: classCounts(dataset), leftOut: skipped, notes, report };
 }
 
 function lines(dataset: Dataset): string[] {
   const { name, size, channels, classes, train, heldOut, skipped, notes } = dataset;
-  const shape = `${size}x${size}, ${channels === 1 ? "1 channel" : `${channels} channels`}`;
+  const shape = `${size}x${size}, ${counted(channels, "channel")}`;
   const rows = classCounts(dataset).map((row) => [row.class, row.group ?? "", String(row.train), String(row.heldOut)]);
   const head = ["class", dataset.groups ? "group" : "", "train", "held out"];
   const widths = head.map((_, i) => Math.max(...[head, ...rows].map((row) => row[i].length)));
@@ -116,9 +110,11 @@ function lines(dataset: Dataset): string[] {
       .filter((_, i) => widths[i] > 0)
       .join("  ")}`;
   return [
-    `${name}: ${train.count} images to train on, ${heldOut.count} held out, ${classes.length === 1 ? "1 class" : `${classes.length} classes`}, ${shape}`,
+    `${name}: ${counted(train.count, "image")} to train on, ${heldOut.count} held out, ${counted(classes.length, "class")}, ${shape}`,
+    ...takenLines(dataset),
     ...notes.map((note) => `note: ${note}`),
     ...[head, ...rows].map(line),
+    ...unusedLines(dataset),
     ...leftOutLines(skipped),
   ];
 }

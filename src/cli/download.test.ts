@@ -68,7 +68,10 @@ describe("fractalgen download", () => {
 
     const asked = server.requests.length;
     const again = await fractalgen([address(), out, "--config", config]);
-    expect([again.code, lastLine(again)]).toEqual([2, `error: ${out} is there already; give the name of a new folder`]);
+    expect([again.code, lastLine(again)]).toEqual([
+      2,
+      `error: [out]: ${out} is there already; give the name of a new folder`,
+    ]);
     const json = await fractalgen([address(), "--no-convert", "--json"], { env: { FRACTALGEN_OFFLINE: "1" } });
     const { path, ...rest } = JSON.parse(json.stdout);
     expect(rest).toEqual({ source: address(), bytes: checkpoint.length, sha256, cached: true });
@@ -146,8 +149,10 @@ describe("fractalgen download", () => {
     server.answer = (request) => serve(request, checkpoint.subarray(0, 400_000));
     const ended = await fractalgen([address(), "--no-convert"]);
     expect(ended.code).toBe(2);
-    expect(lastLine(ended)).toMatch(/mine\.pth: what came is not a PyTorch checkpoint: the file: .*cut short/);
-    const kept = readdirSync(join(folder, "fractalgen/downloads/addresses"), { recursive: true, encoding: "utf8" });
+    expect(lastLine(ended)).toMatch(
+      /mine\.pth: what came is not a PyTorch checkpoint or a safetensors file: the file: .*cut short/,
+    );
+    const kept = readdirSync(folder, { recursive: true, encoding: "utf8" });
     expect(kept.filter((name) => name.includes("mine"))).toEqual([]);
   });
 

@@ -9,15 +9,17 @@ import { UserError } from "../core/errors.ts";
 import { recordedSha256 } from "../files/checksum.ts";
 import { checksumOf, type Downloaded, type DownloadRecord, download, type FileKind } from "../files/download.ts";
 import { oldStart, openTorchWeights } from "../files/inception-pth.ts";
-import { openCheckpoint } from "../files/pth.ts";
+import { openCheckpoint } from "../files/checkpoint.ts";
+import { isSafetensorsStart } from "../files/safetensors-header.ts";
 import { findSource } from "../files/sources.ts";
-import { type Goal, goalOf, onProgress } from "./convert.ts";
+import type { WeightKind } from "../files/state-dict.ts";
+import { type Goal, goalOf, onProgress, weightsOption } from "./convert.ts";
 import { downloadTeller } from "./download-progress.ts";
 import { helpOption } from "./engine.ts";
 import { defaultCache, inceptionName } from "./cache.ts";
-import { interruptible } from "./interrupt.ts";
 import { checkFolder } from "./outputs.ts";
-import { type Progress, progressOn } from "./progress.ts";
+import { type Progress } from "./progress.ts";
+import { withProgress } from "./running.ts";
 import { checkSpace } from "./space.ts";
 import { filled } from "./values.ts";
 
@@ -29,18 +31,19 @@ interface DownloadFlags {
   force?: boolean;
   json?: boolean;
   config?: string;
+  weights?: WeightKind;
   convert: boolean;
 }
 
 const torchCheckpoint: FileKind = {
-  name: "a PyTorch checkpoint",
-  begins: new TextEncoder().encode("PK\u0003\u0004"),
+  name: "a PyTorch checkpoint or a safetensors file",
+  begins: (head) => head.subarray(0, 4).toString("latin1") === "PK\u0003\u0004" || isSafetensorsStart(head),
   check: async (path) => (await openCheckpoint(path)).close(),
 };
 
 const inceptionFile: FileKind = {
   name: "FID's Inception-v3 as a PyTorch file",
-  begins: oldStart,
+  begins: (head) => head.subarray(0, oldStart.length).equals(oldStart),
   check: async (path) => (await openTorchWeights(path)).close(),
 };
 
@@ -66,6 +69,7 @@ export function addDownload(program: Command): void {
       filled,
     )
     .option("--config <name|file>", "the architecture, as for convert; what has a name has its own", filled)
+    .addOption(weightsOption())
     .option("--no-convert", "leave the checkpoint as it is, and print where it is")
     .option("--file <name>", "which file of a Hugging Face model (default: its checkpoint, where there is one)", filled)
     .option("--sha256 <hex>", "what the checkpoint has to have, as sha256sum prints it", sha256)
@@ -89,10 +93,11 @@ const sha256 = (text: string): string => {
 
 async function runDownload(text: string, out: string | undefined, flags: DownloadFlags): Promise<void> {
   const offline = flags.offline || isOn("FRACTALGEN_OFFLINE") || isOn("HF_HUB_OFFLINE");
-  const progress = progressOn(process.stderr, { quiet: flags.json });
-  const teller = downloadTeller(progress, { quiet: flags.json });
-  const { signal, met, done } = interruptible();
-  try {
+  let reached = () => "";
+  const left = () => `${reached()}; go on with the same command`;
+  await withProgress({ quiet: flags.json, left }, async ({ progress, signal, closing }) => {
+    const teller = downloadTeller(progress, { quiet: flags.json });
+    ({ reached } = teller);
     checkFolder(flags.cache, { option: "--cache" });
     const isInception = text === inceptionName;
     const source = await findSource(isInception ? publishedInception.url : text, {
@@ -106,7 +111,10 @@ async function runDownload(text: string, out: string | undefined, flags: Downloa
     const { force, config = isInception ? inceptionName : source.preset } = flags;
     const sha256 = flags.sha256 ?? (isInception ? publishedInception.sha256 : source.sha256);
     const kind = config === inceptionName ? inceptionFile : torchCheckpoint;
-    const goal = flags.convert ? await roomFor(config, { out, name: source.name, cache: flags.cache }) : undefined;
+    const goal = flags.convert
+      ? await roomFor(config, { out, name: source.name, cache: flags.cache, signal })
+      : undefined;
+    if (goal) closing(goal.owned, ({ release }) => release());
     const { url, path, ...details } = source;
     if (url !== undefined && !offline) noteProxy();
     const found = await told(
@@ -116,17 +124,11 @@ async function runDownload(text: string, out: string | undefined, flags: Downloa
       teller.tell,
     );
     teller.done(found);
-    if (goal) await convert(found.path, { goal, progress, signal });
+    if (goal) await convert(found.path, { goal, progress, signal, flags });
     progress.clear();
     const result = goal?.out ?? found.path;
     console.log(flags.json ? JSON.stringify({ source: text, ...found, out: goal?.out }) : result);
-  } catch (error) {
-    progress.clear();
-    met(error, `${teller.reached()}; go on with the same command`);
-  } finally {
-    done();
-    progress.clear();
-  }
+  });
 }
 
 /** Hands every record to `tell` and gives the result. */
@@ -148,18 +150,29 @@ async function roomFor(config: string | undefined, place: Parameters<typeof goal
       `--config: expected the model's architecture, ${publishedNames.join(", ")} or a file; or leave the checkpoint as it is by --no-convert`,
     );
   const goal = await goalOf(config, place);
-  await checkSpace(goal.out, goal.bytes);
+  try {
+    await checkSpace(goal.out, goal.bytes);
+  } catch (error) {
+    await goal.owned.release();
+    throw error;
+  }
   return goal;
 }
 
 async function convert(
   path: string,
-  { goal: { out, open }, progress, signal }: { goal: Goal; progress: Progress; signal: AbortSignal },
+  {
+    goal: { out, open, owned },
+    progress,
+    signal,
+    flags: { weights, json },
+  }: { goal: Goal; progress: Progress; signal: AbortSignal; flags: DownloadFlags },
 ): Promise<void> {
-  const conversion = await open(path);
+  const conversion = await open(path, { weights });
   try {
     await checkSpace(out, conversion.bytes);
-    await conversion.write(out, { signal, onProgress: onProgress(progress) });
+    if (!json) for (const note of conversion.notes) console.error(`note: ${note}`);
+    await conversion.write(out, { signal, onProgress: onProgress(progress), owned });
   } finally {
     await conversion.close();
   }

@@ -3,18 +3,21 @@
 import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import type { ModelConfig } from "../config/model.ts";
+import { recordedSampling } from "../config/sampling.ts";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
-import { writeFileAtomic } from "../files/atomic.ts";
+import { removeStrays, writeFileAtomic } from "../files/atomic.ts";
 import type { ModelFolder } from "../files/model.ts";
+import { own } from "../files/ownership.ts";
 import { gridLayout, gridPng, imagePng } from "../pictures/grid.ts";
 import type { Frame, Sampler } from "../sample/sampler.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { type Film, filming, type Picture } from "./film.ts";
-import { interruptible } from "./interrupt.ts";
 import { checkFile, checkFolder } from "./outputs.ts";
 import { preview } from "./preview.ts";
-import { duration, progressOn, rateOf } from "./progress.ts";
+import { duration, rateOf } from "./progress.ts";
+import { withProgress } from "./running.ts";
 import { openSampler, type SamplingSettings } from "./sampling-options.ts";
 import { bytes, filled, whole } from "./values.ts";
 import { version } from "./version.ts";
@@ -66,6 +69,17 @@ export function checkOutputs({ out, animate, each }: DrawingFlags, grid: Picture
     );
 }
 
+/** Does the work as the owner of the folder of --each, so that no other process mixes its images in. */
+export async function owningEach({ each }: DrawingFlags, work: () => Promise<void>): Promise<void> {
+  const owned = each === undefined ? undefined : await own(each, { inside: true });
+  try {
+    if (each !== undefined) await removeStrays(each, owned);
+    await work();
+  } finally {
+    await owned?.release();
+  }
+}
+
 interface Drawn {
   images: Uint8Array;
   seconds: number;
@@ -73,7 +87,7 @@ interface Drawn {
   film?: Film;
 }
 
-/** Draws with progress and preview; nothing where Ctrl-C stopped it, which is said. */
+/** Draws with progress and preview; nothing where a signal stopped it, which is said. */
 export async function drawImages(
   model: ModelFolder,
   flags: DrawingFlags & SamplingSettings,
@@ -82,15 +96,14 @@ export async function drawImages(
   const { imageSize: size, channels } = model.config;
   const picture: Picture = { count: flags.count, size, channels, columns: flags.columns };
   const film = flags.animate === undefined ? undefined : filming(flags.animate, picture);
-  const engine = await openEngine(flags);
-  const { sampler, batch } = openSampler(engine, model, flags);
-  const progress = progressOn(process.stderr, { quiet: flags.json, preview: flags.preview });
-  progress.update("loading the model");
-  const { signal, met, done } = interruptible();
-  const line = progressLine({ count: flags.count, batch });
-  const started = performance.now();
-  const stream = frames(sampler, { batch, signal });
-  try {
+  return withProgress({ quiet: flags.json, preview: flags.preview }, async ({ progress, signal, closing }) => {
+    const engine = await openEngine(flags);
+    const { sampler, batch } = openSampler(engine, model, flags);
+    closing(sampler, () => sampler.dispose());
+    progress.update("loading the model");
+    const line = progressLine({ count: flags.count, batch });
+    const started = performance.now();
+    const stream = frames(sampler, { batch, signal });
     for (;;) {
       const next = await stream.next();
       if (next.done) {
@@ -100,15 +113,7 @@ export async function drawImages(
       film?.add(next.value);
       progress.update(line(next.value), (room) => preview(next.value, picture, { ...room, batch }));
     }
-  } catch (error) {
-    progress.clear();
-    met(error);
-    return undefined;
-  } finally {
-    done();
-    await sampler.dispose();
-    progress.clear();
-  }
+  });
 }
 
 /** Share done, rate and time left, counted from the first frame on: before it the model is loaded. */
@@ -137,8 +142,9 @@ interface Written {
   /** Of the drawn images, and as they were asked for, which images take in turn. */
   names: string[];
   inTurn: string[];
-  /** The options that images depend on. */
-  options: object;
+  settings: SamplingSettings;
+  /** Further options that images depend on. */
+  options?: object;
   /** Further texts. */
   details?: Record<string, string>;
   /** The grid, where it shows more than the drawn images. */
@@ -146,10 +152,16 @@ interface Written {
 }
 
 /** Writes the grid, each image and the animation, as far as they were asked for, and reports it with `told`. */
-export async function writeDrawn(flags: DrawingFlags, drawn: Drawn, written: Written, told: object): Promise<void> {
-  const { model, names, inTurn, options, details, grid } = written;
+export async function writeDrawn(
+  flags: DrawingFlags,
+  drawn: Drawn,
+  written: Written,
+  told: object = {},
+): Promise<void> {
+  const { model, names, inTurn, settings, options, details, grid } = written;
   const { config } = model;
   const { count, seed } = flags;
+  const dependedOn = { ...recordedSampling(settings), ...options };
   const text = (label: string, index?: number) => ({
     Software: `fractalgen ${version}`,
     Model: nameOf(model),
@@ -157,7 +169,7 @@ export async function writeDrawn(flags: DrawingFlags, drawn: Drawn, written: Wri
     Seed: String(seed),
     ...(index === undefined ? { Count: String(count) } : { Index: String(index) }),
     ...details,
-    Options: JSON.stringify({ ...options, device: drawn.device }),
+    Options: JSON.stringify({ ...dependedOn, device: drawn.device }),
   });
   const { imageSize: size, channels } = config;
   const { images, picture, labels } = grid ?? {
@@ -170,7 +182,7 @@ export async function writeDrawn(flags: DrawingFlags, drawn: Drawn, written: Wri
   const each =
     flags.each === undefined ? undefined : await writeEach(flags.each, drawn.images, { config, names, text });
   await drawn.film?.write(drawn.images);
-  report(flags, drawn, { each, classes: names, seed, ...told });
+  report(flags, drawn, { each, classes: names, seed, ...told, ...dependedOn });
 }
 
 /** Every image on its own, named by its number and `names`. */
@@ -205,6 +217,6 @@ function report({ count, json, out, animate, each }: DrawingFlags, { seconds, de
     return;
   }
   const took = seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
-  console.error(`${count === 1 ? "1 image" : `${count} images`} in ${took} (${rateOf(count / seconds)})`);
+  console.error(`${counted(count, "image")} in ${took} (${rateOf(count / seconds)})`);
   for (const path of [out, animate, each]) if (path !== undefined) console.log(path);
 }

@@ -2,10 +2,11 @@
 
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
-import { type ModelConfig, placedLevels } from "../config/model.ts";
+import type { ModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { centerCrop, type Pixels } from "../data/crop.ts";
 import { decode, reasonOf, toChannels } from "../data/picture.ts";
+import { followsAnyMask } from "../sample/known.ts";
 import { type EditingTask, editingTasks, rectangleMask, type Side, taskMask } from "../sample/masks.ts";
 
 export interface Original {
@@ -64,9 +65,8 @@ export async function readMask(
   return maskOf(await decoded(mask, "--mask"), { path: mask, size, original });
 }
 
-/** AR levels can only go on from what is above. */
-export const usuallyGiven = (config: ModelConfig): Side =>
-  placedLevels(config).some(({ kind }) => kind === "ar") ? "top" : "left";
+/** Some models only go on from what is above. */
+export const usuallyGiven = (config: ModelConfig): Side => (followsAnyMask(config) ? "left" : "top");
 
 /** White is drawn anew, and so is what is transparent. A mask of the image's own size takes the way that the image took. */
 function maskOf(

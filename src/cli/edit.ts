@@ -7,7 +7,7 @@ import { UserError } from "../core/errors.ts";
 import { toChannels } from "../data/picture.ts";
 import { drawnMask, edit as editImage } from "../sample/edit.ts";
 import { editingTasks, sides } from "../sample/masks.ts";
-import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, writeDrawn } from "./drawing.ts";
+import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, owningEach, writeDrawn } from "./drawing.ts";
 import { type MaskFlags, readMask, readOriginal } from "./edit-inputs.ts";
 import { findModel, labelsInTurn, modelOption, parseClasses } from "./models.ts";
 import { addSamplingOptions, type SamplingFlags, type SamplingSettings, settingsOf } from "./sampling-options.ts";
@@ -85,27 +85,34 @@ async function edit(flags: EditFlags): Promise<void> {
   const { labels, names } = labelsOf(flags, config);
   const settings = settingsFor(flags, config);
   const original = await readOriginal(flags.image, config);
-  const mask = await asOptions(async () =>
-    drawnMask(config, await readMask(flags, config, original), { ring: flags.ring }),
-  );
+  const mask = drawnMask(config, await readMask(flags, config, original), { ring: flags.ring });
   const shown = flags.count + 2;
   const grid = { count: shown, size, channels, columns: flags.columns ?? (shown <= 8 ? shown : undefined) };
   const captions = ["original", "given", ...names];
   checkOutputs(flags, { ...grid, labels: captions });
   if (original.note !== undefined && !flags.json) console.error(original.note);
   const { seed } = flags;
-  const drawn = await drawImages(model, { ...flags, ...settings }, (sampler, running) =>
-    editImage(sampler, original.image, mask, { labels, seed, ...settings, ...running }),
-  );
-  if (!drawn) return;
-
-  const images = Buffer.concat([original.image, hatched(original.image, mask, config), drawn.images]);
-  const options = { ...settings, ...maskOptions(flags) };
-  const share = mask.reduce((a, b) => a + b, 0) / mask.length;
-  const details = { Image: basename(flags.image), Task: flags.task };
-  const inTurn = [...new Set(names)];
-  const written = { model, names, inTurn, options, details, grid: { images, picture: grid, labels: captions } };
-  await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share, ...options });
+  await owningEach(flags, async () => {
+    const drawn = await drawImages(model, { ...flags, ...settings }, (sampler, running) =>
+      editImage(sampler, original.image, mask, { labels, seed, ...settings, ...running }),
+    );
+    if (!drawn) return;
+    const images = Buffer.concat([original.image, hatched(original.image, mask, config), drawn.images]);
+    const options = maskOptions(flags);
+    const share = mask.reduce((a, b) => a + b, 0) / mask.length;
+    const details = { Image: basename(flags.image), Task: flags.task };
+    const inTurn = [...new Set(names)];
+    const written = {
+      model,
+      names,
+      inTurn,
+      settings,
+      options,
+      details,
+      grid: { images, picture: grid, labels: captions },
+    };
+    await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share });
+  });
 }
 
 const noClass = "no class";
@@ -131,16 +138,6 @@ function settingsFor(flags: EditFlags, config: ModelConfig): SamplingSettings {
 }
 
 const maskOptions = ({ mask, given, extent, ring }: EditFlags) => ({ mask, given, extent, ring });
-
-/** The library's sentences about a mask or an image, in the words of the command line. */
-async function asOptions<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    throw new UserError(error.message.replace(/^(?=(mask|image|ring): )/, "--"));
-  }
-}
 
 /** What was given: in place of what is drawn anew, stripes of two colours that no image hides. */
 function hatched(image: Uint8Array, mask: Uint8Array, { imageSize: size, channels }: ModelConfig): Uint8Array {

@@ -2,6 +2,7 @@
 
 import { type Command, Option } from "commander";
 import type { ModelConfig } from "../config/model.ts";
+import { recordedSampling } from "../config/sampling.ts";
 import { UserError } from "../core/errors.ts";
 import { evenly, imagesBetween, type Split, splitOf } from "../data/dataset.ts";
 import type { Engine, Provider } from "../engine/engine.ts";
@@ -18,9 +19,8 @@ import { addDataOptions, type DataFlags, openFor } from "./data-options.ts";
 import { nameOf } from "./drawing.ts";
 import { usuallyGiven } from "./edit-inputs.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
-import { interruptible } from "./interrupt.ts";
 import { findModel, modelOption } from "./models.ts";
-import { progressOn } from "./progress.ts";
+import { withProgress } from "./running.ts";
 import {
   addSamplingOptions,
   openSampler,
@@ -111,10 +111,7 @@ async function editing(flags: EditingFlags): Promise<void> {
   const model = await findModel(flags.model);
   const { config } = model;
   const rows = plannedRows(flags, config);
-  const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, met, done } = interruptible();
-  let sampler: Sampler | undefined;
-  try {
+  await withProgress({ quiet: flags.json }, async ({ progress, signal, closing }) => {
     const dataset = await openFor(config, flags, { progress, signal });
     checkDataset({ ...config, classes: dataset.classes }, dataset);
     if (dataset.heldOut.count < 2)
@@ -125,12 +122,12 @@ async function editing(flags: EditingFlags): Promise<void> {
     const split = evenly(dataset.heldOut, flags.images);
     const settings = settingsOf(withClasses ? flags : { ...flags, guidance: 1 }, config);
     const engine = await openEngine(flags);
-    const opened = openSampler(engine, model, { ...flags, ...settings, count: split.count });
-    sampler = opened.sampler;
+    const { sampler, batch } = openSampler(engine, model, { ...flags, ...settings, count: split.count });
+    closing(sampler, () => sampler.dispose());
     const found: Row[] = [];
     for (const planned of rows) {
       const { seed } = flags;
-      const context = { split, seed, settings, withClasses, batch: opened.batch, signal };
+      const context = { split, seed, settings, withClasses, batch, signal };
       found.push(
         await measure(engine, { model, sampler }, planned, {
           ...context,
@@ -146,16 +143,10 @@ async function editing(flags: EditingFlags): Promise<void> {
       classes: withClasses,
       exact: likelihoodOf(config) === "exact",
       seed: flags.seed,
-      ...settings,
+      ...recordedSampling(settings),
     };
     console.log(flags.json ? JSON.stringify({ ...described, rows: found }) : table(described, found));
-  } catch (error) {
-    progress.clear();
-    met(error);
-  } finally {
-    done();
-    await sampler?.dispose();
-  }
+  });
 }
 
 interface Planned {

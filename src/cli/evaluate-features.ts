@@ -1,17 +1,15 @@
 /** `fractalgen evaluate features`: trains the network that images are measured with where FID's is not to be had. */
 
-import { existsSync } from "node:fs";
 import type { Command } from "commander";
-import { UserError } from "../core/errors.ts";
+import { parameterCount } from "../core/counted.ts";
 import { openDataset } from "../data/open.ts";
 import type { Provider } from "../engine/engine.ts";
 import { usualFeatureTraining } from "../evaluate/own-features-training.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { trainedNetwork } from "./feature-network.ts";
-import { interruptible } from "./interrupt.ts";
-import { checkFolder } from "./outputs.ts";
-import { progressOn } from "./progress.ts";
+import { ownNew } from "./outputs.ts";
+import { withProgress } from "./running.ts";
 import { filled, seeds, whole } from "./values.ts";
 
 interface FeaturesFlags extends DataFlags {
@@ -56,33 +54,25 @@ export function addFeatures(evaluate: Command): void {
 }
 
 async function features(flags: FeaturesFlags): Promise<void> {
-  const { out } = flags;
-  checkFolder(out, { option: "--out" });
-  if (existsSync(out)) throw new UserError(`--out: ${out} is there already; give the name of a new folder`);
-  const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, met, done } = interruptible();
-  try {
+  const { out, steps, batch, seed, json } = flags;
+  const summary = await withProgress({ quiet: json }, async ({ progress, signal, closing }) => {
+    const owned = closing(await ownNew(out, { option: "--out", signal }), ({ release }) => release());
     const dataset = await openDataset(flags.data, {
       ...flags,
       signal,
       onProgress: (at, total) => progress.update(`decoding: ${at} of ${total}`),
     });
-    const { steps, batch, seed } = flags;
     const engine = await openEngine(flags);
-    const summary = await trainedNetwork(engine, dataset, { folder: out, steps, batch, seed, progress, signal });
-    progress.clear();
-    if (flags.json) console.log(JSON.stringify({ out, ...summary }));
-    else {
-      const told = summary.task === "classes" ? "classes" : "quarter turns";
-      console.error(
-        `${(summary.parameters / 1e3).toFixed(0)}k parameters; tells the ${told} of ${(100 * summary.accuracy).toFixed(1)}% of held-out images`,
-      );
-      console.log(out);
-    }
-  } catch (error) {
-    progress.clear();
-    return met(error);
-  } finally {
-    done();
+    return trainedNetwork(engine, dataset, { folder: out, steps, batch, seed, progress, signal, owned });
+  });
+  if (!summary) return;
+  if (json) {
+    console.log(JSON.stringify({ out, ...summary }));
+    return;
   }
+  const told = summary.task === "classes" ? "classes" : "quarter turns";
+  console.error(
+    `${parameterCount(summary.parameters)}; tells the ${told} of ${(100 * summary.accuracy).toFixed(1)}% of held-out images`,
+  );
+  console.log(out);
 }

@@ -96,6 +96,7 @@ describe("evaluate quality", () => {
       /features: own features of data \(2 classes, .*\), 128 dimensions; FID, KID .* of the literature are others/,
     );
     expect(out).toMatch(/Fréchet distance, own features +\S+ +\S+/);
+    expect(out).toMatch(/^ {2}images of 8x8 pixels$/m);
     expect(out).toMatch(/kernel distance, own features +\S+ ± \S+/);
     expect(out).not.toMatch(/^ +(FID|KID|Inception Score) /m);
   });
@@ -266,6 +267,7 @@ describe("evaluate memorisation", () => {
   it("prints both measures in a table", async () => {
     const { out } = await evaluate("memorisation", "--data", at("data"), "--features", at("own"), "--generated", at("model"), "-n", "20"); // prettier-ignore
     expect(out).toMatch(/by pixels \(root mean squared difference, of 1\)/);
+    expect(out).toMatch(/^ {2}images of 8x8 pixels$/m);
     expect(out).toMatch(/by own features of data/);
     expect(out).toMatch(/are nearer than 95% of the held-out ones/);
   });

@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { type Command, Option } from "commander";
 import { type ModelConfig, placedLevels } from "../config/model.ts";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { evenly, type Dataset, type Split } from "../data/dataset.ts";
 import { addBreakdown, type Breakdown, calibrationOf, emptyBreakdown, levelsOf } from "../evaluate/breakdown.ts";
@@ -13,6 +14,7 @@ import { meanOf, summaryOf, type Scored } from "../evaluate/summary.ts";
 import { appendLine, writeFileAtomic } from "../files/atomic.ts";
 import { checksum } from "../files/checksum.ts";
 import { externalModel } from "../files/external.ts";
+import { own } from "../files/ownership.ts";
 import { gridPng, onWhite } from "../pictures/grid.ts";
 import { heatColours } from "../pictures/heat.ts";
 import { channelName, likelihoodSvg } from "../pictures/likelihood.ts";
@@ -20,10 +22,10 @@ import { checkDataset } from "../train/trainer.ts";
 import { addDataOptions, type DataFlags, openFor } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { skippedLines } from "./image-sets.ts";
-import { interruptible } from "./interrupt.ts";
 import { findModel, modelOption } from "./models.ts";
 import { checkFile } from "./outputs.ts";
-import { duration, progressOn, rateOf } from "./progress.ts";
+import { duration, rateOf } from "./progress.ts";
+import { withProgress } from "./running.ts";
 import { filled, oneOf, seeds, whole } from "./values.ts";
 import type { Provider } from "../engine/engine.ts";
 
@@ -102,9 +104,10 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
   const kind = likelihoodOf(config, { inOrder: flags.order });
   if (flags.map !== undefined && kind === "estimate")
     throw new UserError("--map: an estimate takes some pixels several times and others never; give --order as well");
-  const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, met, done } = interruptible();
-  try {
+  const again = flags.chart === undefined ? "the same command" : "the same command without --chart";
+  const left = flags.perImage === undefined ? undefined : `; ${again} goes on from here`;
+  await withProgress({ quiet: flags.json, left }, async ({ progress, signal, closing }) => {
+    if (flags.perImage !== undefined) closing(await own(flags.perImage, { signal }), ({ release }) => release());
     const dataset = await openFor(config, flags, { progress, signal });
     // A single class has the name of its folder, whatever that is.
     const sameClasses = flags.conditional && !(config.classes.length === 1 && dataset.classes.length === 1);
@@ -123,7 +126,7 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
     const scored = flags.perImage === undefined ? [] : await linesBefore(flags.perImage, settings);
     if (flags.chart !== undefined && scored.length > 0)
       throw new UserError(
-        `--chart: ${flags.perImage} has ${scored.length} images of an earlier run, and the sums behind a chart are not kept in it; give --per-image another name, or leave --chart out`,
+        `--chart: ${flags.perImage} has ${counted(scored.length, "image")} of an earlier run, and the sums behind a chart are not kept in it; give --per-image another name, or leave --chart out`,
       );
     const total = flags.chart === undefined ? undefined : emptyBreakdown(config);
     const engine = await openEngine(flags);
@@ -165,13 +168,7 @@ async function likelihood(flags: LikelihoodFlags): Promise<void> {
         ? JSON.stringify({ ...summary, ...found, skipped })
         : [table(summary), ...skippedLines(skipped)].join("\n"),
     );
-  } catch (error) {
-    progress.clear();
-    const again = flags.chart === undefined ? "the same command" : "the same command without --chart";
-    met(error, flags.perImage === undefined ? undefined : `; ${again} goes on from here`);
-  } finally {
-    done();
-  }
+  });
 }
 
 /** What --chart shows beside the bits: calibration, and what a level's patches cost by how many were known. */
@@ -193,7 +190,7 @@ function chartSvg(
     ...channels.map((channel, c) => ({ ...channel, name: channelName(c, channels.length) })),
     ...(guiding > 0 ? [{ ...meanOf(scored.map((one) => one.guiding)), name: "guiding" }] : []),
   ];
-  const subtitle = `bits per dimension of ${scored.length} images, ${told[kind]}, lower is better`;
+  const subtitle = `bits per dimension of ${counted(scored.length, "image")}, ${told[kind]}, lower is better`;
   return likelihoodSvg({ title: `Likelihood of ${basename(model)}`, subtitle, bars, ...found });
 }
 
@@ -227,7 +224,7 @@ function partOf(dataset: Dataset, { part, images }: LikelihoodFlags): Split {
   const split = part === "train" ? dataset.train : dataset.heldOut;
   if (split.count < 2)
     throw new UserError(
-      `the ${part} part of ${dataset.name} has ${split.count} images; a mean with its error needs at least 2, give --held-out or --part train`,
+      `the ${part} part of ${dataset.name} has ${counted(split.count, "image")}; a mean with its error needs at least 2, give --held-out or --part train`,
     );
   return images === undefined ? split : evenly(split, images);
 }
@@ -281,7 +278,7 @@ function table({
   const classes = Object.entries(summary.classes);
   const shown = classes.slice(0, 30);
   return [
-    `${model}: bits per dimension of ${images} images, ${told[kind]}${passes > 1 ? `, mean of ${passes}` : ""}, ${conditional ? "with their classes" : "null class"}`,
+    `${model}: bits per dimension of ${counted(images, "image")}, ${told[kind]}${passes > 1 ? `, mean of ${passes}` : ""}, ${conditional ? "with their classes" : "null class"}`,
     row("all", summary),
     ...summary.channels.map((channel, c) => row(`channel ${c}`, { ...channel, count: images })),
     ...(summary.guiding > 0 ? [`  guiding pixels take ${summary.guiding.toFixed(4)} beside these`] : []),

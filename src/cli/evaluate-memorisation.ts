@@ -20,11 +20,11 @@ import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { measureSet, type OpenedNetwork, openNetwork } from "./feature-network.ts";
 import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
-import { type ImageSet, partSet, skippedLines } from "./image-sets.ts";
-import { interruptible } from "./interrupt.ts";
+import { type ImageSet, partSet, sizeLines, skippedLines } from "./image-sets.ts";
 import { type KeptFeatures, keptFeatures } from "./kept-features.ts";
 import { checkFile } from "./outputs.ts";
-import { type Progress, progressOn } from "./progress.ts";
+import type { Progress } from "./progress.ts";
+import { withProgress } from "./running.ts";
 import { filled, oneOf, whole } from "./values.ts";
 
 const measures = ["pixels", "features"] as const;
@@ -94,20 +94,16 @@ interface Queries {
 
 async function memorisation(flags: MemorisationFlags): Promise<void> {
   if (flags.pairs !== undefined) checkFile(flags.pairs, { option: "--pairs", endings: [".png"] });
-  const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, met, done } = interruptible();
-  const kept = keptFeatures(flags.cache);
-  const context = { progress, signal, kept };
-  const open: { dispose?: () => Promise<void> }[] = [];
-  try {
+  await withProgress({ quiet: flags.json, left: leftOf(flags) }, async ({ progress, signal, closing }) => {
+    const kept = keptFeatures(flags.cache);
+    const context = { progress, signal, kept };
     const found = await findGenerated(flags, context);
     const dataset = await openBeside(flags.data, found, flags, context);
     checkHeldOut(dataset);
     const engine = await openEngine(flags);
-    const network = await openNetwork(engine, { ...flags, dataset, ...context });
-    open.push(network);
-    const set = await found.open(engine, dataset);
-    open.push(set);
+    const opened = await openNetwork(engine, { ...flags, dataset, ...context });
+    const network = closing(opened, (one) => one.dispose?.());
+    const set = closing(await found.open(engine, dataset), (one) => one.dispose?.());
     const heldOut = partSet({ ...dataset, heldOut: evenly(dataset.heldOut, set.count) }, "held-out");
     const queries = {
       generated: await collect(engine, network, set, context),
@@ -136,8 +132,11 @@ async function memorisation(flags: MemorisationFlags): Promise<void> {
     kept.forget();
     progress.clear();
     const skipped = [...set.skipped, ...dataset.skipped];
+    const resized = { generated: set.resized ?? 0, data: dataset.report?.resized ?? 0 };
     const described = {
       generated: set.name,
+      imageSize: found.size,
+      resized,
       drawn: found.settings,
       data: dataset.name,
       trainingImages: dataset.train.count,
@@ -146,13 +145,7 @@ async function memorisation(flags: MemorisationFlags): Promise<void> {
     console.log(
       flags.json ? JSON.stringify({ ...described, skipped, ...compared }) : table(described, compared, skipped),
     );
-  } catch (error) {
-    progress.clear();
-    met(error, leftOf(flags));
-  } finally {
-    for (const one of open) await one.dispose?.();
-    done();
-  }
+  });
 }
 
 function checkHeldOut({ name, heldOut: { count } }: Dataset): void {
@@ -228,10 +221,19 @@ const figure = (value: number): string => (value === 0 ? "0" : value.toPrecision
 function table(
   {
     generated,
+    imageSize,
+    resized,
     data,
     trainingImages,
     features,
-  }: { generated: string; data: string; trainingImages: number; features: { name: string } },
+  }: {
+    generated: string;
+    imageSize: number;
+    resized: { generated: number; data: number };
+    data: string;
+    trainingImages: number;
+    features: { name: string };
+  },
   compared: Record<string, Compared>,
   skipped: ImageSet["skipped"],
 ): string {
@@ -263,6 +265,10 @@ function table(
   const [first] = Object.values(compared);
   return [
     `${generated}: distances to the nearest of ${trainingImages} training images of ${data}`,
+    ...sizeLines(imageSize, [
+      { name: generated, resized: resized.generated },
+      { name: data, resized: resized.data },
+    ]),
     row("", ["generated", "held-out images"]),
     row("images", [String(first.generated.images), String(first.heldOut.images)]),
     ...sections,

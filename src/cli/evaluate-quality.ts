@@ -3,9 +3,10 @@
 import { existsSync } from "node:fs";
 import { extname } from "node:path";
 import { type Command, Option } from "commander";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { openNpz } from "../data/npz.ts";
-import { findSource } from "../data/open.ts";
+import { findSource } from "../data/formats.ts";
 import type { Provider } from "../engine/engine.ts";
 import type { FeatureNetwork } from "../evaluate/features.ts";
 import type { Spread } from "../evaluate/metrics.ts";
@@ -15,11 +16,10 @@ import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { measureSet, openNetwork } from "./feature-network.ts";
 import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
-import { parts, type Part, partSet, skippedLines } from "./image-sets.ts";
-import { interruptible } from "./interrupt.ts";
+import { parts, type Part, partSet, sizeLines, skippedLines } from "./image-sets.ts";
 import { keptFeatures } from "./kept-features.ts";
 import { checkFile } from "./outputs.ts";
-import { progressOn } from "./progress.ts";
+import { withProgress } from "./running.ts";
 import { filled, oneOf, whole } from "./values.ts";
 
 interface QualityFlags extends DataFlags, GeneratedFlags {
@@ -89,20 +89,16 @@ async function quality(flags: QualityFlags): Promise<void> {
   const statistics = (await isStatistics(flags.reference)) ? await readStatistics(flags.reference) : undefined;
   if (statistics && flags.saveStats !== undefined)
     throw new UserError("--save-stats: the reference is a file of statistics already");
-  const progress = progressOn(process.stderr, { quiet: flags.json });
-  const { signal, met, done } = interruptible();
-  const open: { dispose?: () => Promise<void> }[] = [];
-  const kept = keptFeatures(flags.cache);
-  const context = { progress, signal, kept };
-  try {
+  await withProgress({ quiet: flags.json, left: leftOf(flags) }, async ({ progress, signal, closing }) => {
+    const kept = keptFeatures(flags.cache);
+    const context = { progress, signal, kept };
     const found = await findGenerated(flags, context);
     const dataset = statistics ? undefined : await openBeside(flags.reference, found, flags, context);
     const engine = await openEngine(flags);
-    const network = await openNetwork(engine, { ...flags, dataset, progress, signal });
-    open.push(network);
+    const opened = await openNetwork(engine, { ...flags, dataset, progress, signal });
+    const network = closing(opened, (one) => one.dispose?.());
     checkNetwork(network, { imageSize: found.size, statistics });
-    const set = await found.open(engine, dataset);
-    open.push(set);
+    const set = closing(await found.open(engine, dataset), (one) => one.dispose?.());
     const generated = await measureSet(engine, network, set, context);
     const part = flags.part ?? (dataset && (await usualPart(flags)));
     const real = dataset && partSet(dataset, part!);
@@ -119,8 +115,11 @@ async function quality(flags: QualityFlags): Promise<void> {
     }
     kept.forget();
     progress.clear();
+    const resized = { generated: set.resized ?? 0, reference: dataset?.report?.resized ?? 0 };
     const described = {
       generated: set.name,
+      imageSize: found.size,
+      resized,
       drawn: found.settings,
       reference: real?.name ?? flags.reference,
       referenceImages: real?.count,
@@ -131,13 +130,7 @@ async function quality(flags: QualityFlags): Promise<void> {
       const keys = Object.entries(columns).map(([name, one]) => [name, keyed(one, network)]);
       console.log(JSON.stringify({ ...described, skipped, ...Object.fromEntries(keys) }));
     } else console.log(table(described, columns, { network, skipped }));
-  } catch (error) {
-    progress.clear();
-    met(error, leftOf(flags));
-  } finally {
-    for (const one of open) await one.dispose?.();
-    done();
-  }
+  });
 }
 
 /** All images, unless some of them are held out from training: by the data's own layout, or because that was asked for. */
@@ -194,12 +187,15 @@ const spread = ({ mean, spread }: Spread): string => `${figure(mean)} ± ${sprea
 
 interface Described {
   generated: string;
+  imageSize: number;
+  /** How many images were cropped or scaled down to that size. */
+  resized: { generated: number; reference: number };
   reference: string;
   referenceImages?: number;
 }
 
 function table(
-  { generated, reference, referenceImages }: Described,
+  { generated, imageSize, resized, reference, referenceImages }: Described,
   columns: Record<string, Quality>,
   { network, skipped }: { network: FeatureNetwork; skipped: readonly { name: string; reason: string }[] },
 ): string {
@@ -214,8 +210,12 @@ function table(
   const [{ kernelDistance: kernel, score }] = all;
   const few = all[0].images <= network.width;
   return [
-    `${generated} against ${reference}${referenceImages === undefined ? "" : ` (${referenceImages} images)`}`,
+    `${generated} against ${reference}${referenceImages === undefined ? "" : ` (${counted(referenceImages, "image")})`}`,
     `features: ${network.name}, ${network.width} dimensions${own ? "; FID, KID and Inception Scores of the literature are others" : ""}`,
+    ...sizeLines(imageSize, [
+      { name: generated, resized: resized.generated },
+      { name: reference, resized: resized.reference },
+    ]),
     `  ${"".padEnd(34)}${["generated", "held-out images"]
       .slice(0, all.length)
       .map((name) => name.padEnd(22))
@@ -231,7 +231,7 @@ function table(
     ...row("recall", ({ recall }) => recall?.toFixed(4)),
     ...(kernel
       ? [
-          `  over ${kernel.subsets} subsets of ${kernel.subsetSize} images, ${score.splits} splits; lower distances are better`,
+          `  over ${counted(kernel.subsets, "subset")} of ${counted(kernel.subsetSize, "image")}, ${counted(score.splits, "split")}; lower distances are better`,
         ]
       : []),
     ...(few

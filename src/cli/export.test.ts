@@ -54,7 +54,7 @@ const ar = config(
     { kind: "mar", patch: 2, ...size, conditions: 1 },
     { kind: "ar", patch: 1, ...size },
   ],
-  { guidance: 2, temperature: 1, schedule: "constant" },
+  { guidance: 2, temperature: 1, schedule: "constant", minP: 0.001, topP: 0.97 },
 );
 
 /** Weights far from where training starts, or all bytes would be about as likely whatever the graphs compute. */
@@ -138,14 +138,14 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
   const pixels = async (file: string, conditions: Tensor, g: number): Promise<number[][]> => {
     const count = conditions.dims[0] / (guided ? 2 : 1);
     const uniforms = { data: Array.from({ length: count * channels }, next), shape: [count, channels] };
-    const { temperature, filterThreshold } = sampling;
     const scalar = (number: number) => ({ data: [number], shape: [] });
+    const numbers = Object.entries(sampling).filter((entry): entry is [string, number] => typeof entry[1] === "number");
+    const settings = Object.fromEntries(numbers.map(([name, value]) => [name, scalar(value)]));
     const { bytes } = await runGraph(file, {
       conditions,
       uniforms,
-      temperature: scalar(temperature),
+      ...settings,
       guidance: scalar(g),
-      filterThreshold: scalar(filterThreshold),
     });
     return Array.from({ length: count }, (_, i) =>
       Array.from({ length: channels }, (_, c) => values[c][Number(bytes.data[i * channels + c])]),

@@ -1,20 +1,19 @@
 /** `fractalgen export`: a model's step graphs as ONNX files, for other programs. */
 
-import { createReadStream, existsSync, statSync } from "node:fs";
+import { createReadStream, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { Command } from "commander";
+import { counted } from "../core/counted.ts";
 import { byteCount } from "../core/byte-count.ts";
-import { UserError } from "../core/errors.ts";
-import { recoverFolder, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { replaceFolder, writeFileAtomic, type Replacing } from "../files/atomic.ts";
 import { externalModel } from "../files/external.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { manifest, stepGraphs } from "../model/manifest.ts";
 import { helpOption } from "./engine.ts";
-import { interruptible } from "./interrupt.ts";
 import { findModel } from "./models.ts";
-import { checkFolder } from "./outputs.ts";
-import { progressOn } from "./progress.ts";
+import { ownNew } from "./outputs.ts";
+import { withProgress } from "./running.ts";
 import { checkSpace } from "./space.ts";
 import { filled } from "./values.ts";
 
@@ -39,56 +38,55 @@ export function addExport(program: Command): void {
 }
 
 async function exportModel(from: string, { onnx: out, json }: ExportFlags): Promise<void> {
-  checkFolder(out, { option: "--onnx" });
-  await recoverFolder(out);
-  if (existsSync(out)) throw new UserError(`--onnx: ${out} is there already; give the name of a new folder`);
-  const model = await findModel(from, { option: "<dir|name>" });
-  await checkSpace(out, statSync(model.weights.path).size);
-  const progress = progressOn(process.stderr, { quiet: json });
-  const { signal, met, done } = interruptible();
-  try {
-    const { graphs, bytes } = await exportOnnx(model, out, {
-      signal,
-      onProgress: (at, total) => progress.update(`copying weights: ${byteCount(at)} of ${byteCount(total)}`),
-    });
-    progress.clear();
-    if (!json) console.error(`${graphs} graphs, ${byteCount(bytes)} with their weights`);
-    console.log(json ? JSON.stringify({ out, graphs, bytes }) : out);
-  } catch (error) {
-    progress.clear();
-    met(error);
-  } finally {
-    done();
-  }
+  const written = await withProgress({ quiet: json }, async ({ progress, signal, closing }) => {
+    const owned = closing(await ownNew(out, { option: "--onnx", signal }), ({ release }) => release());
+    const model = await findModel(from, { option: "<dir|name>" });
+    await checkSpace(out, statSync(model.weights.path).size);
+    const onProgress = (at: number, total: number) =>
+      progress.update(`copying weights: ${byteCount(at)} of ${byteCount(total)}`);
+    return exportOnnx(model, out, { signal, onProgress, owned });
+  });
+  if (!written) return;
+  const { graphs, bytes } = written;
+  if (!json) console.error(`${counted(graphs, "graph")}, ${byteCount(bytes)} with their weights`);
+  console.log(json ? JSON.stringify({ out, graphs, bytes }) : out);
 }
 
 /** Writes the graphs, a copy of the weights and the manifest, whole or not at all; progress counts the weights' bytes. */
 export async function exportOnnx(
   folder: ModelFolder,
   out: string,
-  { onProgress, signal }: { onProgress?: (done: number, total: number) => void; signal?: AbortSignal } = {},
+  {
+    onProgress,
+    signal,
+    owned,
+  }: { onProgress?: (done: number, total: number) => void; signal?: AbortSignal } & Replacing = {},
 ): Promise<{ graphs: number; bytes: number }> {
   const { config, weights } = externalModel(folder);
   const { path } = folder.weights;
   const graphs = stepGraphs(config);
   const totalBytes = statSync(path).size;
   let bytes = totalBytes;
-  await replaceFolder(out, async (temporary) => {
-    const write = async (name: string, content: Uint8Array | string) => {
-      signal?.throwIfAborted();
-      await writeFileAtomic(join(temporary, name), content);
-      bytes += Buffer.byteLength(content);
-    };
-    for (const { file, outputs } of graphs) await write(file, writeOnnx(outputs, { weights }).bytes);
-    await write("manifest.json", `${JSON.stringify(manifest(config, { weights: basename(path) }), null, 1)}\n`);
-    let copied = 0;
-    const copy = async (piece: (bytes: Uint8Array) => Promise<void>) => {
-      for await (const chunk of createReadStream(path, { highWaterMark: 1 << 22, signal })) {
-        await piece(chunk);
-        onProgress?.((copied += chunk.length), totalBytes);
-      }
-    };
-    await writeFileAtomic(join(temporary, basename(path)), copy, { totalBytes });
-  });
+  await replaceFolder(
+    out,
+    async (temporary) => {
+      const write = async (name: string, content: Uint8Array | string) => {
+        signal?.throwIfAborted();
+        await writeFileAtomic(join(temporary, name), content);
+        bytes += Buffer.byteLength(content);
+      };
+      for (const { file, outputs } of graphs) await write(file, writeOnnx(outputs, { weights }).bytes);
+      await write("manifest.json", `${JSON.stringify(manifest(config, { weights: basename(path) }), null, 1)}\n`);
+      let copied = 0;
+      const copy = async (piece: (bytes: Uint8Array) => Promise<void>) => {
+        for await (const chunk of createReadStream(path, { highWaterMark: 1 << 22, signal })) {
+          await piece(chunk);
+          onProgress?.((copied += chunk.length), totalBytes);
+        }
+      };
+      await writeFileAtomic(join(temporary, basename(path)), copy, { totalBytes });
+    },
+    { owned },
+  );
   return { graphs: graphs.length, bytes };
 }

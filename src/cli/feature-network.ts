@@ -2,6 +2,7 @@
 
 import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -9,6 +10,7 @@ import { type FeatureNetwork, inceptionNetwork, measure, type MeasuredSet } from
 import { openOwnFeatures } from "../evaluate/own-features.ts";
 import { type FeatureSummary, type FeatureTraining, trainFeatures } from "../evaluate/own-features-training.ts";
 import { configName, weightsName } from "../files/model.ts";
+import { claim, described } from "../files/ownership.ts";
 import { type ImageSet, inColour } from "./image-sets.ts";
 import type { KeptFeatures } from "./kept-features.ts";
 import { duration, type Progress, rateOf } from "./progress.ts";
@@ -60,10 +62,22 @@ async function own(engine: Engine, folder: string): Promise<OpenedNetwork> {
   return { kind: "own", ...(await openOwnFeatures(engine, folder)), id: idOf(join(folder, weightsName)) };
 }
 
-/** The folder of the network that belongs to a data set, trained on its first use. */
+/** The folder of the network that belongs to a data set, trained on its first use; by one process, for which others wait. */
 async function trained(engine: Engine, dataset: Dataset, { cache, progress, signal }: Choice): Promise<string> {
   const folder = join(cache, `features-${dataset.fingerprint.slice(0, 16)}`);
-  if (!existsSync(folder)) await trainedNetwork(engine, dataset, { folder, progress, signal });
+  while (!existsSync(folder)) {
+    const owned = await claim(folder, { signal });
+    if ("owner" in owned) {
+      progress.update(`waiting for the feature network that ${described(owned.owner)} trains for these data`);
+      await sleep(1000, undefined, { signal });
+      continue;
+    }
+    try {
+      if (!existsSync(folder)) await trainedNetwork(engine, dataset, { folder, progress, signal, owned });
+    } finally {
+      await owned.release();
+    }
+  }
   return folder;
 }
 
@@ -84,7 +98,7 @@ export async function measureSet(
       `features of ${set.name}: ${done} of ${set.count}  ${rateOf(rate)}  ${duration((set.count - done) / rate)} left`,
     );
   };
-  const remembering = kept?.open(network, { id: network.id, name: set.name });
+  const remembering = await kept?.open(network, { id: network.id, name: set.name, signal });
   try {
     return await measure(engine, { network: remembering ?? network, name: set.name }, inColour(set, { signal }), {
       size: set.size,
@@ -92,7 +106,7 @@ export async function measureSet(
       signal,
     });
   } finally {
-    remembering?.close();
+    await remembering?.close();
   }
 }
 

@@ -1,18 +1,20 @@
 /** The generated images of a measure: a folder or file of them, or a model that draws them; and the data beside them. */
 
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Command } from "commander";
 import { pickSampling, recordedSampling } from "../config/sampling.ts";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { derive, permutation, seedKey } from "../core/random.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { decode, toChannels } from "../data/picture.ts";
 import type { Engine } from "../engine/engine.ts";
-import { writeFileAtomic } from "../files/atomic.ts";
+import { removeStrays, writeFileAtomic } from "../files/atomic.ts";
 import { checksum } from "../files/checksum.ts";
 import { configName, type ModelFolder } from "../files/model.ts";
+import { own, type Owner } from "../files/ownership.ts";
 import { imagePng } from "../pictures/grid.ts";
 import { type DataFlags, openFor } from "./data-options.ts";
 import { type ImageSet, sampleSet } from "./image-sets.ts";
@@ -77,7 +79,7 @@ export interface Generated {
   channels: number;
   model?: ModelFolder;
   /** What a model's images depend on beside its weights. */
-  settings?: SamplingSettings & { count: number; seed: number };
+  settings?: SamplingFlags & { count: number; seed: number };
   /** Classes as often as in the data, where there are some. */
   open(engine: Engine, dataset?: Dataset): Promise<ImageSet>;
 }
@@ -90,7 +92,8 @@ export async function findGenerated(flags: GeneratedFlags, { progress, signal }:
   }
   if (!model) {
     const set = await sampleSet(flags.generated, { ...flags, signal });
-    return { ...set, open: async () => set };
+    const { size, channels } = set;
+    return { size, channels, open: async () => set };
   }
   const { config } = model;
   const { count, seed, batch, memory, threads, each } = flags;
@@ -99,7 +102,7 @@ export async function findGenerated(flags: GeneratedFlags, { progress, signal }:
     size: config.imageSize,
     channels: config.channels,
     model,
-    settings,
+    settings: { ...recordedSampling(settings), count, seed },
     open: (engine, dataset) =>
       drawnSet(engine, model, labelsLike(config.classes, dataset), {
         ...settings,
@@ -124,7 +127,7 @@ export async function openBeside(
   const dataset = await openFor(like, { ...flags, data: source }, context);
   if (dataset.channels !== channels)
     throw new UserError(
-      `the generated images have ${channels} channel${channels === 1 ? "" : "s"}, but those of ${dataset.name} ${dataset.channels}; ${model ? "take data of as many channels as the model's" : `give --channels ${Math.max(channels, dataset.channels)} to compare both alike`}`,
+      `the generated images have ${counted(channels, "channel")}, but those of ${dataset.name} ${dataset.channels}; ${model ? "take data of as many channels as the model's" : `give --channels ${Math.max(channels, dataset.channels)} to compare both alike`}`,
     );
   return dataset;
 }
@@ -172,7 +175,13 @@ export async function drawnSet(
   const { imageSize: size, channels } = config;
   const bytes = size * size * channels;
   const { sampler, batch } = openSampler(engine, model, options);
-  if (each !== undefined) await openFolder(each, await keptSettings(model, labelOf, options));
+  const owned = each === undefined ? undefined : await own(each, { inside: true, signal });
+  try {
+    if (each !== undefined) await openFolder(each, { settings: await keptSettings(model, labelOf, options), ...owned });
+  } catch (error) {
+    await owned?.release();
+    throw error;
+  }
   const pathOf = (index: number) => join(each!, `${String(index).padStart(6, "0")}.png`);
 
   async function draw(indices: number[]): Promise<Uint8Array> {
@@ -211,7 +220,10 @@ export async function drawnSet(
         onProgress?.(to);
       }
     },
-    dispose: () => sampler.dispose(),
+    async dispose() {
+      await sampler.dispose();
+      await owned?.release();
+    },
   };
 }
 
@@ -233,9 +245,12 @@ async function keptSettings(model: ModelFolder, labelOf: (index: number) => numb
   return `${JSON.stringify({ weights, classes, ...drawn })}\n`;
 }
 
-async function openFolder(folder: string, settings: string): Promise<void> {
+async function openFolder(
+  folder: string,
+  { settings, previous }: { settings: string; previous?: Owner },
+): Promise<void> {
+  await removeStrays(folder, { previous });
   const path = join(folder, "settings.json");
-  mkdirSync(folder, { recursive: true });
   if (!existsSync(path)) return writeFileAtomic(path, settings);
   if (readFileSync(path, "utf8") !== settings)
     throw new UserError(

@@ -11,6 +11,8 @@ export interface ImageSet {
   count: number;
   size: number;
   channels: number;
+  /** How many had another size or shape and were cropped or scaled down, so far. */
+  readonly resized?: number;
   /** Images that did not decode, so far. */
   skipped: readonly Skipped[];
   /** Bytes [size, size, channels], in the same order every time. */
@@ -50,14 +52,33 @@ export async function sampleSet(
   path: string,
   options: { imageSize?: number; channels?: number; signal?: AbortSignal },
 ): Promise<ImageSet> {
-  const { images, ...stream } = await openImages(path, options);
+  const stream = await openImages(path, options);
+  const { count, size, channels, skipped } = stream;
   return {
     name: path,
-    ...stream,
+    count,
+    size,
+    channels,
+    skipped,
+    get resized() {
+      return stream.resized;
+    },
     async *images() {
-      for await (const { data } of images()) yield data;
+      for await (const { data } of stream.images()) yield data;
     },
   };
+}
+
+/** The size in which sets are compared, and what was done to bring images to it. */
+export function sizeLines(size: number, sets: readonly { name: string; resized?: number }[]): string[] {
+  const changed = sets.filter(({ resized = 0 }) => resized > 0);
+  return [
+    `  images of ${size}x${size} pixels`,
+    ...changed.map(
+      ({ name, resized }) =>
+        `  ${resized === 1 ? "1 image" : `${resized} images`} of ${name} had another size or shape and ${resized === 1 ? "was" : "were"} cropped to a square or scaled down`,
+    ),
+  ];
 }
 
 /** What did not decode: how many, and the first of them. */

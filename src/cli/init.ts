@@ -1,22 +1,21 @@
 /** `fractalgen init`: one of the paper's models with random weights, to try at full size what needs no trained ones. */
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { ModelConfig } from "../config/model.ts";
 import { publishedNames, publishedPreset } from "../config/published.ts";
+import { parameterCount } from "../core/counted.ts";
 import { product } from "../core/arrays.ts";
 import { byteCount } from "../core/byte-count.ts";
-import { UserError } from "../core/errors.ts";
 import { derive, seedKey } from "../core/random.ts";
-import { recoverFolder, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { replaceFolder, writeFileAtomic, type Replacing } from "../files/atomic.ts";
 import { configName, weightsName } from "../files/model.ts";
 import { type TensorPieces, writeSafetensors } from "../files/safetensors.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
 import { helpOption } from "./engine.ts";
-import { interruptible } from "./interrupt.ts";
-import { checkFolder } from "./outputs.ts";
-import { duration, progressOn } from "./progress.ts";
+import { ownNew } from "./outputs.ts";
+import { duration } from "./progress.ts";
+import { withProgress } from "./running.ts";
 import { checkSpace } from "./space.ts";
 import { filled, seeds } from "./values.ts";
 
@@ -46,40 +45,25 @@ export function addInit(program: Command): void {
 
 async function init(preset: string, out: string, { seed, json }: InitFlags): Promise<void> {
   const config = publishedPreset(preset);
-  checkFolder(out, { option: "<out>" });
-  await recoverFolder(out);
-  if (existsSync(out)) throw new UserError(`${out} is there already; give the name of a new folder`);
   const parameters = modelParameters(config).reduce((sum, { shape }) => sum + product(shape), 0);
   const bytes = 4 * parameters;
-  await checkSpace(out, bytes);
-
-  if (!json) console.error(`${preset}: ${millions(parameters)} parameters, ${byteCount(bytes)} in ${out}`);
-  const progress = progressOn(process.stderr, { quiet: json });
-  const { signal, met, done } = interruptible();
-  const started = performance.now();
-  try {
-    await writeRandomModel(out, config, {
-      seed,
-      signal,
-      onProgress: (count) => {
-        const seconds = (performance.now() - started) / 1000;
-        const left = duration((seconds * (parameters - count)) / count);
-        progress.update(
-          `${((100 * count) / parameters).toFixed(0).padStart(3)}%  ${byteCount(4 * count)} of ${byteCount(bytes)}  ${left} left`,
-        );
-      },
-    });
-  } catch (error) {
-    progress.clear();
-    return met(error);
-  } finally {
-    done();
-  }
-  progress.clear();
-  console.log(json ? JSON.stringify({ out, preset, seed, parameters, bytes }) : out);
+  const made = await withProgress({ quiet: json }, async ({ progress, signal, closing }) => {
+    const owned = closing(await ownNew(out, { option: "<out>", signal }), ({ release }) => release());
+    await checkSpace(out, bytes);
+    if (!json) console.error(`${preset}: ${parameterCount(parameters)}, ${byteCount(bytes)} in ${out}`);
+    const started = performance.now();
+    const onProgress = (count: number) => {
+      const seconds = (performance.now() - started) / 1000;
+      const left = duration((seconds * (parameters - count)) / count);
+      progress.update(
+        `${((100 * count) / parameters).toFixed(0).padStart(3)}%  ${byteCount(4 * count)} of ${byteCount(bytes)}  ${left} left`,
+      );
+    };
+    await writeRandomModel(out, config, { seed, signal, onProgress, owned });
+    return true;
+  });
+  if (made) console.log(json ? JSON.stringify({ out, preset, seed, parameters, bytes }) : out);
 }
-
-const millions = (count: number): string => `${(count / 1e6).toFixed(0)}M`;
 
 /**
  * A model folder of the weights that training with `seed` starts from, whole or not at all. One tensor at a time is in
@@ -88,7 +72,12 @@ const millions = (count: number): string => `${(count / 1e6).toFixed(0)}M`;
 export async function writeRandomModel(
   folder: string,
   config: ModelConfig,
-  { seed, onProgress, signal }: { seed: number; onProgress?: (parameters: number) => void; signal?: AbortSignal },
+  {
+    seed,
+    onProgress,
+    signal,
+    owned,
+  }: { seed: number; onProgress?: (parameters: number) => void; signal?: AbortSignal } & Replacing,
 ): Promise<void> {
   let made = 0;
   const tensors = modelParameters(config).map((parameter, i): [string, TensorPieces] => [
@@ -105,8 +94,12 @@ export async function writeRandomModel(
       },
     },
   ]);
-  await replaceFolder(folder, async (temporary) => {
-    await writeSafetensors(join(temporary, weightsName), tensors, { metadata: { format: "pt" } });
-    await writeFileAtomic(join(temporary, configName), `${JSON.stringify(config, null, 2)}\n`);
-  });
+  await replaceFolder(
+    folder,
+    async (temporary) => {
+      await writeSafetensors(join(temporary, weightsName), tensors, { metadata: { format: "pt" } });
+      await writeFileAtomic(join(temporary, configName), `${JSON.stringify(config, null, 2)}\n`);
+    },
+    { owned },
+  );
 }

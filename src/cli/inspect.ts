@@ -48,7 +48,7 @@ async function inspectedOf(name: string): Promise<Inspected> {
     const levels = complexity(config);
     return { config, levels, bytes: 4 * total(levels, "parameters") };
   }
-  const { config, folder, weights } = await findModel(name, { option: "<preset|dir>" });
+  const { config, folder, weights } = await findModel(name, { option: "<preset|dir>", checked: false });
   return { config, folder, levels: complexity(config), bytes: statSync(weights.path).size };
 }
 
@@ -91,7 +91,7 @@ function lines(name: string, { config, folder, bytes, levels }: Inspected): stri
     String(level.sequence),
     String(level.layers),
     String(level.width),
-    String(level.heads),
+    String(level.heads ?? ""),
     ...counts((key) => level[key]),
   ]);
   const facts = [

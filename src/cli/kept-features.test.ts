@@ -51,9 +51,9 @@ async function measured(
   { id = "weights", kept = keptFeatures(cache) } = {},
 ): Promise<{ batches: number; found?: MeasuredSet }> {
   const network = counting();
-  const remembering = kept.open(network, { id, name: "pictures" });
+  const remembering = await kept.open(network, { id, name: "pictures" });
   const found = await measure(engine, { network: remembering, name: "pictures" }, stream, { size: 2 }).catch(() => {});
-  remembering.close();
+  await remembering.close();
   return { batches: network.batches, found: found ?? undefined };
 }
 

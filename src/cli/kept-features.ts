@@ -1,24 +1,28 @@
 /** Features that were computed before a measure was interrupted: kept in the cache, batch by batch, until it is done. */
 
 import { createHash } from "node:crypto";
-import { closeSync, ftruncateSync, mkdirSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { float32, type HostTensor } from "../core/arrays.ts";
 import type { FeatureNetwork } from "../evaluate/features.ts";
+import { claim } from "../files/ownership.ts";
 
 export interface KeptFeatures {
   /**
    * The network, which answers with what is kept for as long as it is asked for the same images in the same batches, and
    * keeps what it computes from there on. `id` is another for other weights, `name` the set's.
    */
-  open(network: FeatureNetwork, names: { id: string; name: string }): FeatureNetwork & { close(): void };
+  open(
+    network: FeatureNetwork,
+    names: { id: string; name: string; signal?: AbortSignal },
+  ): Promise<FeatureNetwork & { close(): Promise<void> }>;
   /** The measure is done: nothing is kept any more. */
   forget(): void;
 }
 
 /**
- * Of a record: the SHA-256 of its images and of its numbers, how many images these are and the logits of each. Two measures of
- * the same set at the same time write to one file; what is not as its hashes say is computed again.
+ * Of a record: the SHA-256 of its images and of its numbers, how many images these are and the logits of each. What is
+ * not as its hashes say is computed again.
  */
 const headerBytes = 72;
 
@@ -28,16 +32,21 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8A
 export function keptFeatures(cache: string): KeptFeatures {
   const paths: string[] = [];
   return {
-    open(network, { id, name }) {
+    async open(network, { id, name, signal }) {
       const hash = sha256(Buffer.from(`${id} ${name}`)).toString("hex");
       const path = join(cache, `features-${hash.slice(0, 16)}.part`);
+      const forgetful = { ...network, close: async () => {} };
       try {
-        mkdirSync(cache, { recursive: true });
+        const owned = await claim(path, { signal });
+        // Another process measures the same set; this one measures it by itself.
+        if ("owner" in owned) return forgetful;
         const file = openSync(path, "a+");
         paths.push(path);
-        return remembering(network, file);
+        const kept = remembering(network, file);
+        return { ...kept, close: async () => (kept.close(), owned.release()) };
       } catch {
-        return { ...network, close() {} }; // a cache that cannot be written to keeps nothing
+        signal?.throwIfAborted();
+        return forgetful; // a cache that cannot be written to keeps nothing
       }
     },
     forget: () => paths.forEach((path) => rmSync(path, { force: true })),

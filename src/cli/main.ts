@@ -1,9 +1,14 @@
 #!/usr/bin/env node
 /** The entry of the command line; what it does is in program.ts. */
 
-import { endsOnClosedPipe } from "./mistakes.ts";
+import { endsOnUser1 } from "./interrupt.ts";
+import { endsOnClosedPipe, showsControls } from "./mistakes.ts";
+import { asTyped } from "./where.ts";
 import { run } from "./program.ts";
 
+endsOnUser1();
 endsOnClosedPipe();
+asTyped();
+showsControls();
 const code = await run(process.argv.slice(2));
 if (code !== 0) process.exitCode = code;

@@ -7,6 +7,7 @@ import { Option } from "commander";
 import { isPublished, publishedNames } from "../config/published.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
 import { recoverFolder } from "../files/atomic.ts";
+import { checkWeights } from "../files/finite.ts";
 import { configName, type ModelFolder, readModelFolder } from "../files/model.ts";
 
 import { filled } from "./values.ts";
@@ -24,8 +25,20 @@ export function modelOption(): Option {
   return new Option("--model <dir|name>", `a model folder${which}`).argParser(filled).default("emoji");
 }
 
-/** A model by name or folder, which `option` gave. A folder of a running training gives its last checkpoint. */
-export async function findModel(nameOrFolder: string, { option = "--model" } = {}): Promise<ModelFolder> {
+/**
+ * A model by name or folder, which `option` gave. A folder of a running training gives its last checkpoint. Weights that are
+ * no numbers are refused, unless nothing is drawn from them.
+ */
+export async function findModel(
+  nameOrFolder: string,
+  { option = "--model", checked = true }: { option?: string; checked?: boolean } = {},
+): Promise<ModelFolder> {
+  const model = await foundModel(nameOrFolder, option);
+  if (checked) checkWeights(model);
+  return model;
+}
+
+async function foundModel(nameOrFolder: string, option: string): Promise<ModelFolder> {
   const names = shippedModels();
   if (names.includes(nameOrFolder)) return readModelFolder(join(shipped, nameOrFolder));
   await recoverFolder(nameOrFolder);

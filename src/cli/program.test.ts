@@ -1,7 +1,7 @@
 /** The program in its surroundings: pipes that close, full disks, terminals, signals, requests too large, faults of ours. */
 
 import { type SpawnSyncOptions, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +15,7 @@ import { loadCheckpoint, startingState } from "../train/checkpoint.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 import { reported } from "./mistakes.ts";
 import { run } from "./program.ts";
+import { ThreadError } from "../workers/failure.ts";
 import { built } from "../test-program.ts";
 
 const large: ModelConfig = parseModelConfig(
@@ -260,6 +261,28 @@ describe("what is said", () => {
     expect(await said(() => reported(ours, help))).toEqual([
       1,
       [ours.stack, expect.stringMatching(/a fault of fractalgen.*report/)],
+    ]);
+  });
+
+  it("of a thread's failure: 1 and a sentence, with its stack and cause kept for a report, or shown by --verbose", async () => {
+    const cause = new TypeError("x is not a function");
+    const [code, [line, ...more]] = await said(() => reported(new ThreadError(cause), { help: "" }));
+    expect([code, more]).toEqual([1, []]);
+    const sentence =
+      "a worker thread failed: x is not a function; run the command again, and report it if it happens twice";
+    const [, details] = new RegExp(`^error: ${sentence} \\(details in (.*)\\)$`).exec(line)!;
+    expect(readFileSync(details, "utf8")).toContain(cause.stack);
+    rmSync(details);
+    const [, lines] = await said(() => reported(new ThreadError(cause), { help: "", verbose: true }));
+    expect(lines).toEqual([expect.stringContaining(cause.stack!), `error: ${sentence}`]);
+    const memory = new ThreadError(new Error("std::bad_alloc"), { lost: true });
+    const [, told] = await said(() => reported(memory, { help: "", verbose: true }));
+    expect(told[1]).toMatch(/^error: a worker thread ran out of memory; take fewer --threads/);
+    const mistake = new UserError("what; what to do", { cause });
+    expect((await said(() => reported(mistake, { help: "", verbose: true })))[1][0]).toContain(cause.stack);
+    expect(await said(() => run(["inspect", "nothing-there", "--verbose"]))).toEqual([
+      2,
+      [expect.stringMatching(/UserError: .*\n\s+at /), expect.stringMatching(/^error: .*nothing-there/)],
     ]);
   });
 });

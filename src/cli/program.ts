@@ -36,6 +36,9 @@ export async function commandLine(named = ""): Promise<Command> {
     );
   for (const name of Object.hasOwn(commands, named) ? [named] : Object.keys(commands))
     (await commands[name]())(program);
+  for (const command of program.commands)
+    for (const leaf of command.commands.length > 0 ? command.commands : [command])
+      leaf.option("--verbose", "show where in the program an error came from");
   return program;
 }
 
@@ -48,6 +51,7 @@ export async function run(args: string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help and --version
     const command = program.commands.find((known) => known.name() === args[0]);
-    return reported(error, { help: command ? `fractalgen ${command.name()} --help` : "fractalgen --help" });
+    const help = command ? `fractalgen ${command.name()} --help` : "fractalgen --help";
+    return reported(error, { help, verbose: args.includes("--verbose") });
   }
 }

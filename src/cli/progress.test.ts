@@ -42,6 +42,18 @@ describe("progress", () => {
     expect(written).toEqual(["19 x 8\none\n", "\u001b[2F\u001b[Ja line that is long\n", "\u001b[1F\u001b[J"]);
   });
 
+  it("moves no cursor on a dumb terminal", () => {
+    vi.useFakeTimers();
+    vi.stubEnv("TERM", "dumb");
+    const { written, stream: terminal } = stream({ columns: 20, rows: 10 });
+    const progress = progressOn(terminal);
+    progress.update("too soon", () => ["picture"]);
+    vi.advanceTimersByTime(6000);
+    progress.update("one", () => ["picture"]);
+    progress.clear();
+    expect(written).toEqual(["one\n"]);
+  });
+
   it("takes 80 by 24 for a terminal that does not tell its size", () => {
     const { stream: terminal } = stream({ columns: 0, rows: 0 });
     const room = vi.fn(() => []);

@@ -1,6 +1,7 @@
 /** Progress on a terminal: one line that is rewritten, under a preview where colours allow; plain lines elsewhere. */
 
 import type { WriteStream } from "node:tty";
+import { visible } from "../core/text.ts";
 
 /** Characters on the terminal. */
 export interface Room {
@@ -22,7 +23,9 @@ type Terminal = WriteStream | NodeJS.WriteStream;
 
 export function progressOn(stream: Terminal, { quiet = false, preview = true } = {}): Progress {
   if (quiet) return { update: () => {}, clear: () => {} };
-  return stream.isTTY ? rewritten(stream as WriteStream, preview) : lineByLine(stream);
+  // A dumb terminal, as an editor's or a log's, shows cursor movements as they are.
+  const moves = stream.isTTY && process.env["TERM"] !== "dumb";
+  return moves ? rewritten(stream as WriteStream, preview) : lineByLine(stream);
 }
 
 /** In a file or a pipe: a line after 5 s, and then the fewer the longer it takes. */
@@ -34,7 +37,7 @@ function lineByLine(stream: Terminal): Progress {
       const now = performance.now();
       if (now - last < Math.max(plainMs, (now - started) / 20)) return;
       last = now;
-      stream.write(`${line}\n`);
+      stream.write(`${visible(line)}\n`);
     },
     clear: () => {},
   };
@@ -52,7 +55,7 @@ function rewritten(stream: WriteStream, preview: boolean): Progress {
       last = now;
       // A terminal that does not tell its size says 0.
       const room = { columns: (stream.columns || 80) - 1, rows: (stream.rows || 24) - 2 };
-      const lines = [...(colours && picture ? picture(room) : []), line.slice(0, room.columns)];
+      const lines = [...(colours && picture ? picture(room) : []), visible(line).slice(0, room.columns)];
       stream.write(`${home()}${lines.join("\n")}\n`);
       shown = lines.length;
     },

@@ -1,18 +1,15 @@
 /** `fractalgen quantize`: a model folder with its large weights in eight or four bits. */
 
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { UserError } from "../core/errors.ts";
-import { recoverFolder } from "../files/atomic.ts";
 import { weightsName } from "../files/model.ts";
 import { quantizeFolder } from "../files/quantize.ts";
 import type { Quantized } from "../model/quantize.ts";
 import { helpOption } from "./engine.ts";
 import { findModel } from "./models.ts";
-import { checkFolder } from "./outputs.ts";
-import { interruptible } from "./interrupt.ts";
-import { progressOn } from "./progress.ts";
+import { ownNew } from "./outputs.ts";
+import { withProgress } from "./running.ts";
 import { filled, oneOf } from "./values.ts";
 
 const dtypes = ["q8", "q4"] as const satisfies readonly Quantized[];
@@ -38,32 +35,23 @@ export function addQuantize(program: Command): void {
       "after",
       "\nExample:\n  fractalgen quantize runs/photos runs/photos-q8\n  fractalgen sample --model runs/photos-q8",
     )
-    .action(async (from: string, out: string, { dtype, json }: QuantizeFlags) => {
-      checkFolder(out, { option: "<out>" });
-      await recoverFolder(out);
-      if (existsSync(out)) throw new UserError(`${out} is there already; give the name of a new folder`);
-      const model = await findModel(from, { option: "<dir|name>" });
-      const progress = progressOn(process.stderr, { quiet: json });
-      const { signal, met, done } = interruptible();
-      try {
-        await quantizeFolder(model, out, {
-          dtype,
-          signal,
-          onProgress: (made, total) => progress.update(`quantising: ${made} of ${total} tensors`),
-        });
-      } catch (error) {
-        progress.clear();
-        return met(error);
-      } finally {
-        done();
-      }
-      progress.clear();
-      const size = (folder: string) => statSync(join(folder, weightsName)).size;
-      const [before, after] = [size(model.folder), size(out)];
-      if (json) console.log(JSON.stringify({ out, dtype, bytesBefore: before, bytes: after }));
-      else {
-        console.error(`${(before / 1e6).toFixed(1)} MB in float32, ${(after / 1e6).toFixed(1)} MB in ${dtype}`);
-        console.log(out);
-      }
-    });
+    .action(quantize);
+}
+
+async function quantize(from: string, out: string, { dtype, json }: QuantizeFlags): Promise<void> {
+  const before = await withProgress({ quiet: json }, async ({ progress, signal, closing }) => {
+    const owned = closing(await ownNew(out, { option: "<out>", signal }), ({ release }) => release());
+    const model = await findModel(from, { option: "<dir|name>" });
+    const onProgress = (made: number, total: number) => progress.update(`quantising: ${made} of ${total} tensors`);
+    await quantizeFolder(model, out, { dtype, signal, onProgress, owned });
+    return model;
+  });
+  if (!before) return;
+  const size = (folder: string) => statSync(join(folder, weightsName)).size;
+  const [bytesBefore, bytes] = [size(before.folder), size(out)];
+  if (json) console.log(JSON.stringify({ out, dtype, bytesBefore, bytes }));
+  else {
+    console.error(`${(bytesBefore / 1e6).toFixed(1)} MB in float32, ${(bytes / 1e6).toFixed(1)} MB in ${dtype}`);
+    console.log(out);
+  }
 }

@@ -63,6 +63,9 @@ describe("sample", () => {
     expect((await sharp(png).metadata()).width).toBeGreaterThan(100);
     const text = readPngText(png);
     expect(text).toMatchObject({ Model: "tiny", Class: "heart,face", Seed: "7", Count: "4" });
+    // Settings that are off are not written: files of default settings do not change when a setting is added.
+    const names = ["guidance", "schedule", "temperature", "filterThreshold", "iterations", "device"];
+    expect(Object.keys(JSON.parse(text.Options))).toEqual(names);
     expect(JSON.parse(text.Options)).toMatchObject({
       guidance: 2,
       schedule: "linear",
@@ -105,6 +108,30 @@ describe("sample", () => {
     const { out } = await sample("-n", "2", "--json", "--class", "flag", "--out", at("json.png"));
     expect(out.trim().split("\n")).toHaveLength(1);
     expect(JSON.parse(out)).toMatchObject({ out: at("json.png"), classes: ["flag", "flag"], seed: 0, device: "cpu" });
+  });
+
+  it("takes groups by name, and in turn where no class is named", async () => {
+    const grouped = at("grouped");
+    mkdirSync(grouped);
+    for (const file of readdirSync(model)) writeFileSync(join(grouped, file), readFileSync(join(model, file)));
+    changeConfig(grouped, { groups: { drawn: ["heart", "flag"] } });
+    const classes = async (...args: string[]) => {
+      const { out } = await call(
+        "sample",
+        "--model",
+        grouped,
+        "-n",
+        "4",
+        "--json",
+        "--out",
+        at("grouped.png"),
+        ...args,
+      );
+      return JSON.parse(out).classes as string[];
+    };
+    expect(await classes("--class", "drawn")).toEqual(["heart", "flag", "heart", "flag"]);
+    expect(await classes("--class", "Drawn,face")).toEqual(["heart", "face", "flag", "face"]);
+    expect(await classes()).toEqual(["face", "heart", "face", "flag"]);
   });
 
   it("has an example in every command's help", async () => {

@@ -1,7 +1,7 @@
 /** `fractalgen sample`: images from a model as a labelled grid, one by one, and as an animation. */
 
 import type { Command } from "commander";
-import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, writeDrawn } from "./drawing.ts";
+import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, owningEach, writeDrawn } from "./drawing.ts";
 import type { Picture } from "./film.ts";
 import { allClasses, findModel, labelsInTurn, modelOption, parseClasses } from "./models.ts";
 import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";
@@ -46,10 +46,11 @@ async function sample(flags: SampleFlags): Promise<void> {
   const picture: Picture = { count: flags.count, size, channels, columns: flags.columns };
   checkOutputs(flags, { ...picture, labels: names });
   const { seed } = flags;
-  const drawn = await drawImages(model, { ...flags, ...settings }, (sampler, running) =>
-    sampler.sample({ labels, seed, ...settings, ...running }),
-  );
-  if (!drawn) return;
-
-  await writeDrawn(flags, drawn, { model, names, inTurn: [...new Set(names)], options: settings }, settings);
+  await owningEach(flags, async () => {
+    const drawn = await drawImages(model, { ...flags, ...settings }, (sampler, running) =>
+      sampler.sample({ labels, seed, ...settings, ...running }),
+    );
+    const written = { model, names, inTurn: [...new Set(names)], settings };
+    if (drawn) await writeDrawn(flags, drawn, written);
+  });
 }

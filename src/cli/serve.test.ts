@@ -2,7 +2,9 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { constants } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { clientOf, generate, imagesIn } from "../server/test-client.ts";
@@ -33,17 +35,35 @@ async function serving(...args: string[]): Promise<{ url: string; said: () => st
 }
 
 describe("fractalgen serve", () => {
-  it("serves all models that were given, and on Ctrl-C finishes what runs", async () => {
-    const { tiny, slow } = models;
-    const { url, said, code } = await serving("--model", slow.folder.folder, "--model", tiny.folder.folder);
-    const at = { url, close: async () => {} };
-    expect((await clientOf(at).models.list()).data.map(({ id }) => id)).toEqual(["slow", "tiny"]);
-    const running = generate(clientOf(at), { seed: 1 });
-    await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(1), { timeout: 20_000, interval: 20 });
+  it.each(["SIGINT", "SIGHUP"] as const)(
+    "serves all models that were given, and on %s finishes what runs",
+    async (stop) => {
+      const { tiny, slow } = models;
+      const { url, said, code } = await serving("--model", slow.folder.folder, "--model", tiny.folder.folder);
+      const at = { url, close: async () => {} };
+      expect((await clientOf(at).models.list()).data.map(({ id }) => id)).toEqual(["slow", "tiny"]);
+      const running = generate(clientOf(at), { seed: 1 });
+      await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(1), { timeout: 20_000, interval: 20 });
+      server!.kill(stop);
+      expect((await running).data).toHaveLength(1);
+      expect(await code).toBe(0);
+      expect(said()).toMatch(/^stopping when running jobs are finished; Ctrl-C again: at once\n$/);
+    },
+  );
+
+  it("asks for the key in a file, and answers to a name that was allowed", async () => {
+    const path = join(models.folder, "key");
+    writeFileSync(path, "  s3cret-key\n");
+    const { url, code } = await serving("--model", models.tiny.folder.folder, "--api-key-file", path, "--allow-host", "pics.example", "--trust-proxy"); // prettier-ignore
+    const ask = async (headers: Record<string, string>) => (await fetch(`${url}/v1/models`, { headers })).status;
+    const authorization = "Bearer s3cret-key";
+    expect(await ask({})).toBe(401);
+    expect(await ask({ authorization: "Bearer s3cret" })).toBe(401);
+    expect(await ask({ authorization })).toBe(200);
+    expect(await ask({ authorization, "X-Forwarded-Host": "pics.example" })).toBe(200);
+    expect(await ask({ authorization, "X-Forwarded-Host": "evil.example" })).toBe(403);
     server!.kill("SIGINT");
-    expect((await running).data).toHaveLength(1);
     expect(await code).toBe(0);
-    expect(said()).toMatch(/^stopping when running jobs are finished; Ctrl-C again: at once\n$/);
   });
 
   it("ends at once on a second Ctrl-C", async () => {
@@ -65,6 +85,13 @@ describe("fractalgen serve", () => {
     [["--host", "203.0.113.1"], /^error: --host: 203\.0\.113\.1 is no address of this machine/],
     [["--model", "emoji", "--model", "emoji"], /two models are called "emoji"/],
     [["--memory", "1MB"], /takes about .* of memory even for one image/],
+    [["--cors", "example.org"], /^error: --cors: expected an origin.*did you mean https:\/\/example\.org\?$/],
+    [["--allow-host", "https://example.org"], /^error: --allow-host: expected the name of a host/],
+    [["--api-key-file", "no/such/file"], /^error: --api-key-file: there is no file no\/such\/file; make one with/],
+    [
+      ["--api-key-file", "package.json"],
+      /^error: --api-key-file: expected one key .* in package\.json, got a text with/,
+    ],
   ])("refuses %j in one sentence", async (args, sentence) => {
     const said = vi.spyOn(console, "error").mockImplementation(() => {});
     expect(await run(["serve", ...args])).toBe(2);

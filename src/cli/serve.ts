@@ -1,10 +1,12 @@
 /** `fractalgen serve`: the studio and the HTTP API, until Ctrl-C. */
 
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { fractalServer } from "../server/app.ts";
-import { isLoopback } from "../server/access.ts";
+import { UserError } from "../core/errors.ts";
+import { hostName, isLoopback, originIn } from "../server/access.ts";
 import { listen } from "../server/listen.ts";
 import { servedModels } from "../server/models.ts";
 import { defaultLimits } from "../server/schemas.ts";
@@ -21,6 +23,9 @@ interface ServeFlags {
   host: string;
   port: number;
   cors?: string[];
+  allowHost?: string[];
+  trustProxy?: boolean;
+  apiKeyFile?: string;
   shareWeights?: boolean;
   batch: number;
   queue: number;
@@ -51,8 +56,19 @@ export function addServe(program: Command): void {
     .option("--port <n>", "0: any that is free", whole({ least: 0, most: 65535 }), 7860)
     .option(
       "--cors <origin>",
-      "let pages of another origin ask, such as https://example.org; may be given several times",
+      "let pages of another origin ask, such as https://example.org, or * for all; may be given several times",
       several,
+    )
+    .option(
+      "--allow-host <name>",
+      "answer to this name too, such as a proxy's images.example.org; may be given several times",
+      several,
+    )
+    .option("--trust-proxy", "believe X-Forwarded-Host, where nobody but a proxy that sets it can reach the server")
+    .option(
+      "--api-key-file <path>",
+      "only answer those who send the key in this file, as a bearer token or, in a browser, as a password",
+      filled,
     )
     .option(
       "--share-weights",
@@ -82,9 +98,14 @@ async function serve({
   host,
   port,
   cors,
+  allowHost,
+  apiKeyFile,
   shareWeights,
   ...flags
 }: ServeFlags): Promise<void> {
+  const origins = cors?.map(originIn);
+  const hosts = allowHost?.map(hostName);
+  const apiKey = apiKeyFile === undefined ? undefined : keyFrom(apiKeyFile);
   const found = [];
   for (const name of names) found.push(await findModel(name));
   const models = servedModels(found.map((folder) => ({ name: nameOf(folder), folder })));
@@ -93,9 +114,12 @@ async function serve({
     models,
     version,
     loopback,
-    cors,
+    names: hosts,
+    behindProxy: flags.trustProxy,
+    cors: origins,
+    apiKey,
     studio,
-    shareWeights: shareWeights ?? (loopback && cors === undefined),
+    shareWeights: shareWeights ?? (loopback && cors === undefined && allowHost === undefined),
     threads: flags.threads ?? availableParallelism(),
     memory: flags.memory ?? freeMemory(),
     batch: flags.batch,
@@ -108,7 +132,8 @@ async function serve({
   try {
     const listening = await listen(server, { host, port });
     console.log(`${models.map(({ name }) => name).join(", ")} at ${listening.url}`);
-    if (!loopback) console.error("anyone who reaches this address can use it: there are no passwords");
+    if (!loopback && apiKey === undefined)
+      console.error("anyone who reaches this address can use it; --api-key-file asks for a key");
     await new Promise<void>((resolve) => {
       if (stopped.signal.aborted) resolve();
       stopped.signal.addEventListener("abort", () => resolve());
@@ -118,4 +143,23 @@ async function serve({
     await server.dispose();
     stopped.done();
   }
+}
+
+/** The key in a file: its text without white space around it. */
+function keyFrom(path: string): string {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8").trim();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const problem = code === "ENOENT" ? `there is no file ${path}` : `${path} cannot be read (${code})`;
+    throw new UserError({ subject: "--api-key-file", problem, hint: "make one with: openssl rand -hex 32" });
+  }
+  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  throw new UserError({
+    subject: "--api-key-file",
+    expected: `one key of letters, digits and signs in ${path}`,
+    got: text === "" ? "an empty file" : "a text with spaces, lines or other characters",
+    hint: "make one with: openssl rand -hex 32",
+  });
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { parseTrainingConfig } from "../config/training.ts";
 import { nodeEngine } from "../engine/node.ts";
+import { own } from "../files/ownership.ts";
 import { dataRecord, startingState } from "../train/checkpoint.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 import { openRun, type RunOptions } from "./train-run.ts";
@@ -18,10 +19,15 @@ const training = parseTrainingConfig({}, "the test");
 async function opened(step: number, given: Partial<RunOptions> = {}): Promise<string> {
   const [model, dataset] = [tinyModel(), tinyDataset()];
   const state = { ...startingState(model, 0, training), step };
-  const options = { model, training, state, data: dataRecord(dataset), dataset, samples: false, ...given };
-  const run = await openRun(dir, await nodeEngine({ threads: 1 }), options);
-  await run.close();
-  return run.references;
+  const owned = await own(dir, { inside: true });
+  const options = { model, training, state, data: dataRecord(dataset), dataset, owned, samples: false, ...given };
+  try {
+    const run = await openRun(dir, await nodeEngine({ threads: 1 }), options);
+    await run.close();
+    return run.references;
+  } finally {
+    await owned.release();
+  }
 }
 
 const earlier = [

@@ -1,6 +1,7 @@
 /** The folder of a training run: checkpoints, log, learning curve, sample grids and TensorBoard events. */
 
-import { copyFile, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
 import type { TrainingConfig } from "../config/training.ts";
@@ -8,12 +9,14 @@ import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { type ReferencePoint, referencePoints } from "../data/references.ts";
 import type { Engine } from "../engine/engine.ts";
-import { replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { removeStrays, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { syncFile } from "../files/disk.ts";
 import { writeModelFolder } from "../files/model.ts";
+import type { Ownership } from "../files/ownership.ts";
 import { type EventLog, openEvents } from "../files/tensorboard.ts";
 import { curveSvg } from "../pictures/curve.ts";
 import { type DataRecord, saveCheckpoint, type TrainingState } from "../train/checkpoint.ts";
-import type { TrainingRecord } from "../train/trainer.ts";
+import { afterNotFinite, type TrainingRecord } from "../train/trainer.ts";
 import { referenceTable } from "./reference-table.ts";
 import { kernelName, type OnlineQuality, type QualityRecord } from "./train-quality.ts";
 import { sampleGrid } from "./train-samples.ts";
@@ -25,6 +28,8 @@ export interface RunOptions {
   state: TrainingState;
   data: DataRecord;
   dataset: Dataset;
+  /** The caller's claim to the folder. */
+  owned: Ownership;
   /** Draw a grid at each checkpoint. */
   samples: boolean;
   /** Measures samples where `kidSteps` asks for it. */
@@ -49,8 +54,9 @@ export interface Run {
 
 /** Opens the folder of a new run, or of one that goes on from `state.step`. Stopped before it is open, it throws. */
 export async function openRun(out: string, engine: Engine, options: RunOptions): Promise<Run> {
-  const { model, training, state, data, dataset, samples, quality, json, onReferences, signal } = options;
+  const { model, training, state, data, dataset, owned, samples, quality, json, onReferences, signal } = options;
   signal?.throwIfAborted();
+  for (const folder of [out, join(out, "samples")]) await removeStrays(folder, owned);
   const log = join(out, "log.jsonl");
   // A run that ended before its first checkpoint may have been of other images.
   if (state.step === 0) await rm(log, { force: true });
@@ -76,19 +82,22 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
     writeFileAtomic(join(out, "curve.svg"), curveOf(records, { references: references!, training }));
 
   async function checkpoint(): Promise<QualityRecord | undefined> {
-    checkFinite(state);
     const folder = join(out, "last");
-    await saveCheckpoint(folder, { model, training, dataset: data, state });
+    checkFinite(state, { saved: existsSync(folder) });
+    // The log up to here is worth as much as the checkpoint is.
+    await syncFile(log);
+    // First what is kept: a resumed run takes no step again that the last checkpoint has behind it.
     if (training.saveSteps > 0 && state.step % training.saveSteps === 0)
-      await replaceFolder(join(out, named(state.step)), (temporary) =>
-        writeModelFolder(temporary, model, state.average),
+      await replaceFolder(
+        join(out, named(state.step)),
+        (temporary) => writeModelFolder(temporary, model, state.average),
+        { owned },
       );
+    await saveCheckpoint(folder, { model, training, dataset: data, state, owned });
     await drawCurve();
     const png = samples && (await sampleGrid(engine, folder, { signal }));
     if (png) {
-      const path = join(out, "samples", `${named(state.step)}.png`);
-      await writeFileAtomic(path, png);
-      await copyFile(path, join(out, "samples", "latest.png"));
+      for (const name of [named(state.step), "latest"]) await writeFileAtomic(join(out, "samples", `${name}.png`), png);
       await events.image(state.step, "samples", png);
     }
     const measured = due() ? await quality?.measure(folder, state.step) : undefined;
@@ -113,11 +122,11 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
 const named = (step: number): string => `step-${String(step).padStart(6, "0")}`;
 
 /** A model that is no longer finite must not take the place of one that is. */
-function checkFinite({ step, values }: TrainingState): void {
+function checkFinite({ step, values }: TrainingState, { saved }: { saved: boolean }): void {
   for (const [name, value] of values)
     if (!value.every(Number.isFinite))
       throw new UserError(
-        `training stopped at step ${step}: ${name} is no longer finite; the last checkpoint is untouched, resume it with a lower learning rate`,
+        `training stopped at step ${step}: ${name} is no longer finite; ${afterNotFinite({ saved })}`,
       );
 }
 

@@ -46,6 +46,7 @@ export interface TrainFlags extends Partial<TrainingConfig> {
   heldOut?: string;
   group?: string;
   sets?: readonly EmojiSet[];
+  skipSmall?: boolean;
   size?: Size;
   kind?: Kind;
   recipe?: RecipeName;
@@ -107,7 +108,7 @@ export async function beginning(flags: TrainFlags): Promise<Beginning> {
   const given = configFile(flags.config, flags);
   if (initial && Object.keys(given.model).length > 0)
     throw new UserError(`--init-from brings its own model; leave "model" out of ${flags.config}`);
-  const { data: source, heldOut, group, sets } = flags;
+  const { data: source, heldOut, group, sets, skipSmall } = flags;
   const [imageSize, channels] = (["imageSize", "channels"] as const).map((name) => {
     const said = initial ? initial.config[name] : (given.model[name] as number | undefined);
     const asked = flags[name];
@@ -117,7 +118,7 @@ export async function beginning(flags: TrainFlags): Promise<Beginning> {
       );
     return asked ?? said;
   });
-  return { out, data: { source, imageSize, channels, heldOut, group, sets }, initial, given };
+  return { out, data: { source, imageSize, channels, heldOut, group, sets, skipSmall }, initial, given };
 }
 
 const isPath = (heldOut: string | number | undefined): heldOut is string =>
@@ -136,7 +137,7 @@ function checkThere({ dataset: before }: Resumed, { source, heldOut }: DataRecor
 }
 
 /** The folder of the run, checked before any work. */
-function runFolder({ out, resume, cache, ...flags }: TrainFlags): string {
+export function runFolder({ out, resume, cache, ...flags }: TrainFlags): string {
   checkFolder(cache, { option: "--cache" });
   if (resume !== undefined) {
     const own = {
@@ -150,6 +151,7 @@ function runFolder({ out, resume, cache, ...flags }: TrainFlags): string {
       "--image-size": flags.imageSize,
       "--channels": flags.channels,
       "--group": flags.group,
+      "--skip-small": flags.skipSmall,
       "--sets": flags.sets,
     };
     const extra = Object.entries(own).find(([, value]) => value !== undefined)?.[0];
@@ -244,10 +246,10 @@ function settingsGiven(
 
 /** Model, settings and state, now that the data are known. */
 export function settle({ data, resumed, initial, given }: Beginning, dataset: Dataset, flags: TrainFlags): Prepared {
-  const { imageSize: asked, channels: wanted, group, sets } = data;
+  const { imageSize: asked, channels: wanted, group, sets, skipSmall } = data;
   const source = data.source === "emoji" ? data.source : resolve(data.source);
   const heldOut = isPath(data.heldOut) ? resolve(data.heldOut) : data.heldOut;
-  const opening = { imageSize: asked, channels: wanted, heldOut, group, sets };
+  const opening = { imageSize: asked, channels: wanted, heldOut, group, sets, skipSmall };
   const record: DataRecord = { ...dataRecord(dataset, opening), source };
   const images = dataset.train.count;
   const finished = (model: ModelConfig, training: TrainingConfig, state: TrainingState): Prepared => {

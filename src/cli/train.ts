@@ -5,21 +5,23 @@ import { type Command, Option } from "commander";
 import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
 import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
+import { counted, parameterCount } from "../core/counted.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
-import { makeFolder } from "../files/atomic.ts";
+import { reportLines } from "../data/report.ts";
+import { own, type Ownership } from "../files/ownership.ts";
 import { train } from "../train/trainer.ts";
 import { parallelTrainingStep } from "../workers/training.ts";
 import { defaultCache } from "./cache.ts";
 import { setsOption } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
-import { interruptible } from "./interrupt.ts";
+import { duration } from "./progress.ts";
+import { type Running, withProgress } from "./running.ts";
 import { settingOption } from "./setting-option.ts";
-import { duration, progressOn } from "./progress.ts";
-import { beginning, checkSame, type Prepared, settle, type TrainFlags } from "./train-settings.ts";
+import { beginning, checkSame, type Prepared, runFolder, settle, type TrainFlags } from "./train-settings.ts";
 import { type OnlineQuality, openOnlineQuality } from "./train-quality.ts";
 import { reporter } from "./train-report.ts";
-import { openRun, type Run } from "./train-run.ts";
+import { openRun } from "./train-run.ts";
 import { bytes, filled, number, oneOf, whole } from "./values.ts";
 
 const kinds = ["mar", "ar"] as const;
@@ -45,6 +47,7 @@ export function addTrain(program: Command): void {
       whole({ least: 1, most: 4 }),
     )
     .option("--held-out <x|path>", "a share such as 0.05, or other data (default: their test part, or 0.05)", filled)
+    .option("--skip-small", "leave out images that are smaller than the image size")
     .option("--group <regex>", "images whose names match alike are never split between training and held out", filled)
     .addOption(setsOption())
     .optionsGroup("Model:")
@@ -87,16 +90,16 @@ function addSettings(command: Command, group: TrainingGroup): Command {
 }
 
 async function runTraining(flags: TrainFlags): Promise<void> {
-  const begun = await beginning(flags);
-  const progress = progressOn(process.stderr, { quiet: flags.json });
-  let training = false;
-  const { signal, exitCode, met, done } = interruptible({
-    onStop() {
-      progress.clear();
-      if (training) console.error("stopping after this step; Ctrl-C again stops at once, without a checkpoint");
-    },
-  });
-  try {
+  const out = runFolder(flags);
+  const opening: Opening = { done: false };
+  const onStop = () => {
+    if (opening.done) console.error("stopping after this step; Ctrl-C again stops at once, without a checkpoint");
+  };
+  await withProgress({ quiet: flags.json, onStop }, async (running) => {
+    const { progress, signal, closing } = running;
+    // Before anything of the run is read: another process may be about to save.
+    const owned = closing(await own(out, { inside: true, signal }), ({ release }) => release());
+    const begun = await beginning(flags);
     const opened = await openDataset(begun.data.source, {
       ...begun.data,
       cache: flags.cache,
@@ -109,97 +112,70 @@ async function runTraining(flags: TrainFlags): Promise<void> {
     if (prepared.state.step >= prepared.training.steps) {
       const { step } = prepared.state;
       console.error(
-        `the run is done: ${step} of ${prepared.training.steps} steps; to go on give more, such as --steps ${2 * step}`,
+        `the run is done: ${step} of ${counted(prepared.training.steps, "step")}; to go on give more, such as --steps ${2 * step}`,
       );
       return;
     }
     if (!flags.json) describe(dataset, prepared);
-    const onOpen = () => (training = true);
-    await trainAndWrite(flags, { ...prepared, dataset, out: begun.out }, { progress, signal, exitCode, onOpen });
-  } catch (error) {
-    if (training) throw error;
-    met(error);
-  } finally {
-    done();
-    progress.clear();
-  }
+    await trainAndWrite(flags, { ...prepared, dataset, out, owned, opening }, running);
+  });
+}
+
+/** Done when all is ready for the first step: from then on a stop saves. */
+interface Opening {
+  done: boolean;
 }
 
 async function trainAndWrite(
   flags: TrainFlags,
-  { out, ...prepared }: Prepared & { dataset: Dataset; out: string },
   {
-    progress,
-    signal,
-    exitCode,
-    onOpen,
-  }: {
-    progress: ReturnType<typeof progressOn>;
-    signal: AbortSignal;
-    exitCode: () => number;
-    /** Called when all is ready for the first step: from here on a stop saves. */
-    onOpen: () => void;
-  },
+    out,
+    owned,
+    opening,
+    ...prepared
+  }: Prepared & { dataset: Dataset; out: string; owned: Ownership; opening: Opening },
+  { progress, signal, exitCode, closing }: Running,
 ): Promise<void> {
-  const { model, training, state } = prepared;
-  await makeFolder(out);
+  const { model, training, state, dataset } = prepared;
   progress.update("building the graphs of the model and its gradients");
   const engine = await openEngine(flags);
-  const step = await parallelTrainingStep(model, { ...training, provider: engine.provider });
-  let run: Run | undefined;
+  const computing = { ...training, provider: engine.provider };
+  const step = closing(await parallelTrainingStep(model, computing), (one) => one.dispose());
   let quality: OnlineQuality | undefined;
-  try {
-    if (training.kidSteps > 0)
-      quality = await openOnlineQuality(engine, { ...flags, dataset: prepared.dataset, training, progress, signal });
-    const onReferences = (at: number, total: number) =>
-      progress.update(`reference points: PNG and WebP of the held-out images: ${at} of ${total}`);
-    const { samples, json } = flags;
-    run = await openRun(out, engine, { ...prepared, samples, quality, json, onReferences, signal });
-    onOpen();
-    progress.clear();
-    if (!flags.json) console.error(run.references);
-    const report = reporter(training, progress);
-    for await (const record of train(engine, { ...prepared, step, signal })) {
-      const measured = await run.add(record);
-      report(measured ?? record);
-    }
-  } finally {
-    await run?.close();
-    await quality?.close();
-    await step.dispose();
-    progress.clear();
+  if (training.kidSteps > 0)
+    quality = closing(await openOnlineQuality(engine, { ...flags, dataset, training, progress, signal }), (one) =>
+      one.close(),
+    );
+  const onReferences = (at: number, total: number) =>
+    progress.update(`reference points: PNG and WebP of the held-out images: ${at} of ${total}`);
+  const { samples, json } = flags;
+  const options = { ...prepared, owned, samples, quality, json, onReferences, signal };
+  const run = closing(await openRun(out, engine, options), (one) => one.close());
+  opening.done = true;
+  progress.clear();
+  if (!json) console.error(run.references);
+  const report = reporter(training, progress);
+  for await (const record of train(engine, { ...prepared, step, signal })) {
+    const measured = await run.add(record);
+    report(measured ?? record);
   }
+  progress.clear();
   if (state.step < training.steps) {
     console.error(
-      `stopped after ${state.step} of ${training.steps} steps; go on with: fractalgen train --resume ${out}`,
+      `stopped after ${state.step} of ${counted(training.steps, "step")}; go on with: fractalgen train --resume ${out}`,
     );
     process.exitCode = exitCode();
-  } else console.error(`done: ${state.step} steps; see what it learnt with: fractalgen sample --model ${out}`);
-  if (!flags.json) console.log(join(out, "last"));
+  } else
+    console.error(`done: ${counted(state.step, "step")}; see what it learnt with: fractalgen sample --model ${out}`);
+  if (!json) console.log(join(out, "last"));
 }
 
-const imageCount = (count: number): string => (count === 1 ? "1 image" : `${count} images`);
-
 /** What will be trained on what, before hours go into it. */
-function describe(
-  { name, train, heldOut, classes, size, channels, skipped, notes }: Dataset,
-  prepared: Prepared,
-): void {
+function describe(dataset: Dataset, prepared: Prepared): void {
   const { model, training } = prepared;
-  const shape = `${size}x${size}, ${channels === 1 ? "1 channel" : `${channels} channels`}`;
+  for (const line of reportLines(dataset)) console.error(line);
+  const epochs = (training.steps * training.batch) / dataset.train.count;
   console.error(
-    `${name}: ${imageCount(train.count)} to train on, ${heldOut.count} held out, ${classes.length === 1 ? "1 class" : `${classes.length} classes`}, ${shape}`,
-  );
-  for (const note of notes) console.error(`note: ${note}`);
-  if (skipped.length > 0)
-    console.error(
-      `note: ${imageCount(skipped.length)} skipped: ${skipped
-        .slice(0, 3)
-        .map((one) => `${one.name} (${one.reason})`)
-        .join("; ")}${skipped.length > 3 ? "; …" : ""}`,
-    );
-  const epochs = (training.steps * training.batch) / train.count;
-  console.error(
-    `${model.name ?? "model"}: ${(prepared.parameters / 1e6).toFixed(1)}M parameters; ${training.steps} steps of ${training.batch} images (${epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at once in each thread${training.checkpointing ? ", with checkpointing" : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
+    `${model.name ?? "model"}: ${parameterCount(prepared.parameters)}; ${counted(training.steps, "step")} of ${counted(training.batch, "image")} (${epochs < 0.05 ? "under 0.1" : epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at once in each thread${training.checkpointing ? ", with checkpointing" : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
   );
 }

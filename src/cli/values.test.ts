@@ -87,12 +87,12 @@ describe("classes", () => {
   ])("%j", (text, labels) => expect(parseClasses(text, { classes }).flat()).toEqual(labels));
 
   test.each([
-    ["fase", '--class: the model has no class "fase"; did you mean "face"?'],
-    ["3", '--class: the model has no class "3"; it has face, tench, Tinca tinca, 7, or numbers from 0 to 2'],
-    ["-1", /^--class: the model has no class "-1"; it has .* 0 to 2$/],
-    ["0.5", /^--class: the model has no class "0\.5"; it has/],
-    ["", /^--class: the model has no class ""; it has/],
-    ["face,", /^--class: the model has no class ""; it has/],
+    ["fase", 'class: the model has no class "fase"; did you mean "face"?'],
+    ["3", 'class: the model has no class "3"; it has face, tench, Tinca tinca, 7, or numbers from 0 to 2'],
+    ["-1", /^class: the model has no class "-1"; it has .* 0 to 2$/],
+    ["0.5", /^class: the model has no class "0\.5"; it has/],
+    ["", /^class: the model has no class ""; it has/],
+    ["face,", /^class: the model has no class ""; it has/],
   ])("%j is refused", (text, sentence) => expect(() => parseClasses(text, { classes })).toThrow(sentence));
 
   it("a long list is cut", () => {

@@ -7,8 +7,9 @@ export const optionOf = (setting: string): string => `--${kebabCase(setting)}`;
 
 export const optionWording: Wording = {
   setting: optionOf,
-  hint: ({ do: text, setting, command }) => {
-    const means = [...(setting ? [optionOf(setting)] : []), ...(command ? [`fractalgen ${command}`] : [])];
+  hint: ({ do: text, setting, value, command }) => {
+    const option = setting && [optionOf(setting), ...(value ? [value] : [])].join(" ");
+    const means = [...(option ? [option] : []), ...(command ? [`fractalgen ${command}`] : [])];
     return means.length > 0 ? `${text} (${means.join(", ")})` : text;
   },
 };

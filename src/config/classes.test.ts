@@ -31,11 +31,11 @@ describe("a name that there is not", () => {
     groups: { ...names.groups, things: Array.from({ length: 90 }, (_, i) => `thing ${i}`) },
   };
   it.each([
-    ["bird", '--class: the model has no class "bird"; did you mean "Birds" or "sea bird" or "land bird"?'],
-    ["foods", '--class: the model has no class "foods"; did you mean "food"?'],
+    ["bird", 'class: the model has no class "bird"; did you mean "Birds" or "sea bird" or "land bird"?'],
+    ["foods", 'class: the model has no class "foods"; did you mean "food"?'],
     [
       "zeppelin",
-      '--class: the model has no class "zeppelin"; it has food, Birds, things, boat, A, a (groups and classes; 97 classes in all), or numbers from 0 to 96',
+      'class: the model has no class "zeppelin"; it has food, Birds, things, boat, A, a (groups and classes; 97 classes in all), or numbers from 0 to 96',
     ],
   ])("%j is told in short", (text, sentence) => {
     let message = "";

@@ -1,6 +1,7 @@
 /** Finds classes by number, by any of their names, or by a group that they belong to. Knows nothing of models. */
 
 import { didYouMean, UserError } from "../core/errors.ts";
+import { shown } from "../core/text.ts";
 
 /** The classes of a model or data set, and broader names for several of them each. A `ModelConfig` is one. */
 export interface ClassNames {
@@ -10,17 +11,23 @@ export interface ClassNames {
 
 /**
  * "heart,3,food": for each name the labels it stands for, one for a class and several for a group. A class is named by its
- * number, by its whole name, or by one of several that are separated by ", "; `option` gave the text.
+ * number, by its whole name, or by one of several that are separated by ", ". A UserError about the setting `class`.
  */
-export function parseClasses(text: string, names: ClassNames, { option = "--class" } = {}): number[][] {
+export function parseClasses(text: string, names: ClassNames): number[][] {
   const parts = text.split(",").map((part) => part.trim());
+  if (parts.includes(""))
+    throw new UserError({
+      subject: { setting: "class" },
+      expected: `names of classes, comma-separated, such as ${exampleOf(names)}`,
+      got: text.trim() === "" ? "an empty text" : `nothing between two commas or at an end of "${shown(text)}"`,
+    });
   const byName = namedClasses(names);
   const choices: number[][] = [];
   for (let at = 0; at < parts.length;) {
     // A whole name may have commas of its own: as many parts as make one.
     let count = Math.min(byName.longest, parts.length - at);
     while (count > 1 && !byName.whole.has(keyOf(parts.slice(at, at + count)))) count--;
-    choices.push(labelsOf(parts.slice(at, at + count).join(", "), { names, byName, option }));
+    choices.push(labelsOf(parts.slice(at, at + count).join(", "), { names, byName }));
     at += count;
   }
   return choices;
@@ -28,11 +35,15 @@ export function parseClasses(text: string, names: ClassNames, { option = "--clas
 
 /** Every group with its labels, and every class that is in none by itself, in the order of the classes. */
 export function groupedClasses({ classes, groups = {} }: ClassNames): { group?: string; labels: number[] }[] {
+  const groupOf = new Map<string, string>();
+  for (const [group, members] of Object.entries(groups).reverse()) for (const name of members) groupOf.set(name, group);
   const found = new Map<string, { group?: string; labels: number[] }>();
   classes.forEach((name, label) => {
-    const group = Object.keys(groups).find((key) => groups[key].includes(name));
+    const group = groupOf.get(name);
     const key = group === undefined ? `class ${label}` : `group ${group}`;
-    found.set(key, { group, labels: [...(found.get(key)?.labels ?? []), label] });
+    const known = found.get(key) ?? { group, labels: [] };
+    known.labels.push(label);
+    found.set(key, known);
   });
   return [...found.values()];
 }
@@ -49,13 +60,16 @@ export const labelsInTurn = (choices: readonly (readonly number[])[], count: num
 
 /** What is wrong with groups, if anything: each names known classes, each class once, and no group is called like a class. */
 export function groupMistake({ classes, groups = {} }: ClassNames): string | undefined {
+  const known = new Set(classes);
+  const small = new Set(classes.map((name) => name.toLowerCase()));
   for (const [group, members] of Object.entries(groups)) {
     const where = `the group "${group}"`;
-    if (classes.some((name) => same(name, group))) return `${where} has the name of a class; rename one of them`;
-    const unknown = members.find((name) => !classes.includes(name));
+    if (small.has(group.toLowerCase())) return `${where} has the name of a class; rename one of them`;
+    const unknown = members.find((name) => !known.has(name));
     if (unknown !== undefined)
       return `${where} names the class "${unknown}", which there is not${didYouMean(unknown, classes)}`;
-    const twice = members.find((name, i) => members.indexOf(name) !== i);
+    const seen = new Set<string>();
+    const twice = members.find((name) => seen.size === seen.add(name).size);
     if (twice !== undefined) return `${where} names the class "${twice}" twice`;
   }
   return undefined;
@@ -92,10 +106,7 @@ function namedClasses({ classes, groups = {} }: ClassNames): NamedClasses {
   return found;
 }
 
-function labelsOf(
-  name: string,
-  { names, byName, option }: { names: ClassNames; byName: NamedClasses; option: string },
-): number[] {
+function labelsOf(name: string, { names, byName }: { names: ClassNames; byName: NamedClasses }): number[] {
   const { classes } = names;
   const { whole, first, any, groups } = byName;
   const key = name.toLowerCase();
@@ -107,24 +118,35 @@ function labelsOf(
   const candidates = first.get(key)?.length === 1 ? first.get(key)! : (any.get(key) ?? []);
   if (candidates.length === 1) return candidates;
   if (candidates.length > 1)
-    throw new UserError(
-      `${option}: "${name}" is a name of ${candidates.length} classes, ${candidates.map((label) => `${label} (${classes[label]})`).join(" and ")}; give the number or another of its names`,
-    );
+    throw new UserError({
+      subject: { setting: "class" },
+      problem: `"${name}" is a name of ${candidates.length} classes, ${candidates.map((label) => `${label} (${classes[label]})`).join(" and ")}`,
+      hint: "give the number or another of its names",
+    });
   const number = name === "" ? Number.NaN : Number(name);
   if (Number.isInteger(number) && number >= 0 && number < classes.length) return [number];
   const near =
     Number.isNaN(number) && name !== ""
       ? nearest(name, [...Object.keys(names.groups ?? {}), ...classes, ...any.keys()])
       : "";
-  throw new UserError(
-    `${option}: the model has no class "${name}"${near || `; it has ${told(names)}, or numbers from 0 to ${classes.length - 1}`}`,
-  );
+  throw new UserError({
+    subject: { setting: "class" },
+    problem: `the model has no class "${shown(name)}"${near || `; it has ${told(names)}, or numbers from 0 to ${classes.length - 1}`}`,
+  });
 }
 
 const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
 
+/** The first two classes by name. */
+const exampleOf = ({ classes }: ClassNames): string =>
+  classes
+    .slice(0, 2)
+    .map((name) => name.split(",")[0])
+    .join();
+
 /** Names that contain the word, or else the one that is spelled most like it. */
 function nearest(word: string, names: readonly string[]): string {
+  if (names.every((name) => name.length < word.length)) return didYouMean(word, names);
   const within = new RegExp(`(^|[^a-z])${word.toLowerCase().replaceAll(/[^\w ]/g, "\\$&")}s?([^a-z]|$)`);
   const containing = names.filter((name) => within.test(name.toLowerCase()));
   const found = containing.filter((name, i) => containing.findIndex((other) => same(other, name)) === i).slice(0, 4);

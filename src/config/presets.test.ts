@@ -85,7 +85,7 @@ describe("a preset", () => {
 
 describe("an image size without a sensible division", () => {
   it.each([
-    [31, /31x31 .* such as 30 or 32, .*--config/],
+    [31, /31x31 .* such as 30 or 32, .*in a configuration file$/],
     [61, /such as 60 or 63/],
     [97, /such as 96 or 98/],
     [2, /such as 4/],

@@ -1,19 +1,24 @@
 /** Ready-made architectures for any image size, each with the training that suits some thousands of images. */
 
 import { UserError } from "../core/errors.ts";
+import type { Kind } from "../levels/table.ts";
 import type { ModelConfig, PatchLevel, PixelLevel } from "./model.ts";
 import { type RecipeName, recipes } from "./recipes.ts";
 import type { TrainingConfig } from "./training.ts";
 
+/** A model without classes, and the training settings that suit it. */
 export interface Preset {
   model: Omit<ModelConfig, "classes">;
   training: Partial<TrainingConfig>;
 }
 
+/** The sizes of presets, from the smallest. */
 export const sizes = ["tiny", "small", "base"] as const;
+/** One of `sizes`. */
 export type Size = (typeof sizes)[number];
-export type Kind = PatchLevel["kind"];
+export type { Kind } from "../levels/table.ts";
 
+/** Which preset is wanted. */
 export interface Choice {
   size?: Size;
   /** What generates the levels above the pixels. */
@@ -21,6 +26,7 @@ export interface Choice {
   recipe?: RecipeName;
 }
 
+/** The images that a preset is made for. */
 export interface PresetImages {
   /** Pixels per side. */
   imageSize: number;
@@ -38,6 +44,8 @@ interface Widths {
   last: Transformer;
   pixel: Transformer;
   training: Partial<TrainingConfig>;
+  /** Peak learning rates. */
+  rates: Record<RecipeName, number>;
   epochs: number;
 }
 
@@ -48,7 +56,8 @@ const presets: Record<Size, Widths> = {
     between: { width: 128, depth: 3, heads: 4 },
     last: { width: 96, depth: 2, heads: 3 },
     pixel: { width: 64, depth: 1, heads: 4 },
-    training: { batch: 16, learningRate: 0.0014, warmup: 100 },
+    training: { batch: 16, warmup: 100 },
+    rates: { published: 0.0014, default: 0.008 },
     epochs: 20,
   },
   small: {
@@ -56,7 +65,8 @@ const presets: Record<Size, Widths> = {
     between: { width: 192, depth: 3, heads: 6 },
     last: { width: 128, depth: 3, heads: 4 },
     pixel: { width: 64, depth: 2, heads: 4 },
-    training: { batch: 32, learningRate: 0.001, warmup: 200 },
+    training: { batch: 32, warmup: 200 },
+    rates: { published: 0.001, default: 0.005 },
     epochs: 40,
   },
   base: {
@@ -65,7 +75,8 @@ const presets: Record<Size, Widths> = {
     last: { width: 256, depth: 4, heads: 8 },
     pixel: { width: 128, depth: 2, heads: 4 },
     // Large enough to learn a few thousand images by heart.
-    training: { batch: 32, learningRate: 0.0005, warmup: 400, attentionDropout: 0.1, projectionDropout: 0.1 },
+    training: { batch: 32, warmup: 400, attentionDropout: 0.1, projectionDropout: 0.1 },
+    rates: { published: 0.0005, default: 0.003 },
     epochs: 60,
   },
 };
@@ -85,10 +96,14 @@ export function presetFor(
 ): Preset {
   const patches = patchesFor(imageSize);
   if (!patches)
-    throw new UserError(
-      `there is no preset for images of ${imageSize}x${imageSize} pixels, for they cannot be cut into patches of patches; take another image size, such as ${sizesNear(imageSize).join(" or ")}, or say the levels by --config`,
-    );
-  const { first, between, last, pixel, training, epochs } = presets[size];
+    throw new UserError({
+      problem: `there is no preset for images of ${imageSize}x${imageSize} pixels, for they cannot be cut into patches of patches`,
+      hint: [
+        `take another image size, such as ${sizesNear(imageSize).join(" or ")},`,
+        { do: "describe the levels in a configuration file", setting: "config" },
+      ],
+    });
+  const { first, between, last, pixel, training, rates, epochs } = presets[size];
   const transformers = patches.length === 3 ? [first, between, last] : [first, last];
   // As published: with three levels above the pixels, those inside begin with the mean colour of their square.
   const guidingPixel = patches.length === 3;
@@ -114,6 +129,7 @@ export function presetFor(
     },
     training: {
       ...training,
+      learningRate: rates[recipe],
       ...ofTraining,
       steps,
       ema: 0.999,

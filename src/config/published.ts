@@ -2,7 +2,8 @@
 
 import { didYouMean, UserError } from "../core/errors.ts";
 import { imagenetClasses } from "./imagenet-classes.ts";
-import { type ModelConfig, parseModelConfig, type PatchLevel } from "./model.ts";
+import { type ModelConfig, parseModelConfig } from "./model.ts";
+import type { Kind } from "../levels/table.ts";
 
 export const publishedNames = [
   "fractalar_in64",
@@ -16,7 +17,7 @@ export type PublishedName = (typeof publishedNames)[number];
 export const isPublished = (name: string): name is PublishedName => publishedNames.some((known) => known === name);
 
 interface Published {
-  kind: PatchLevel["kind"];
+  kind: Kind;
   imageSize: number;
   /** From the first level to the pixels, as are depth and heads. */
   width: number[];

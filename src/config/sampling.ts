@@ -109,10 +109,13 @@ export const samplingSettings = {
 } as const satisfies Record<string, SamplingSetting>;
 
 type Table = typeof samplingSettings;
+/** The sampling settings by name. */
 export type SamplingName = keyof Table;
 /** All that generated images depend on beside the model, class, seed and index. */
 export type SamplingSettings = { [N in SamplingName]: ValueOf<Table[N]> };
+/** Some of the settings; those of the model stand in for the others. */
 export type SamplingFlags = Partial<SamplingSettings>;
+/** How guidance grows over the steps of the first level: `linear`, or not at all (`constant`). */
 export type Schedule = SamplingSettings["schedule"];
 
 type NamesThat<C extends Changes> = { [N in SamplingName]: Table[N]["changes"] extends C ? N : never }[SamplingName];

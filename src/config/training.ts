@@ -29,7 +29,7 @@ const dropout = { kind: "number", least: 0, most: 0.99 } as const;
 
 /** From a row follow the configuration's key, the option of `train` and what `--resume` may change. */
 export const trainingSettings = {
-  steps: { kind: "whole", least: 1, usual: 4000, group: "recipe", help: "optimiser steps" },
+  steps: { kind: "whole", least: 1, most: 1e12, usual: 4000, group: "recipe", help: "optimiser steps" },
   batch: {
     kind: "whole",
     least: 1,
@@ -206,9 +206,11 @@ export const trainingSettings = {
 } as const satisfies Record<string, TrainingSetting>;
 
 type Table = typeof trainingSettings;
+/** The training settings by name. */
 export type TrainingName = keyof Table;
 type Defaulted = { [N in TrainingName]: Table[N] extends { usual: unknown } ? N : never }[TrainingName];
 
+/** How a model is trained: optimiser, schedule, masks and batches. */
 export type TrainingConfig = { [N in Defaulted]: ValueOf<Table[N]> } & {
   [N in Exclude<TrainingName, Defaulted>]?: ValueOf<Table[N]>;
 };
@@ -227,6 +229,7 @@ const schema = z.strictObject(
   ),
 );
 
+/** Training settings from a JSON value, with defaults for what it leaves out; `source` names it in errors. Throws a `UserError`. */
 export function parseTrainingConfig(value: unknown, source: string): TrainingConfig {
   const parsed = schema.safeParse(renamed(value));
   if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0], Object.keys(schema.shape))}`);

@@ -2,6 +2,7 @@
 
 export type DType = "float32" | "int32" | "int64" | "int8" | "uint8" | "uint32" | "bool" | "float64";
 
+/** The arrays that hold the values of tensors; bool lies in a `Uint8Array`. */
 export type TypedArray =
   | Float32Array
   | Float64Array
@@ -11,6 +12,7 @@ export type TypedArray =
   | Uint8Array
   | Uint32Array;
 
+/** An array on the host: values in raster order with a shape. */
 export interface HostTensor<A extends TypedArray = TypedArray> {
   dtype: DType;
   shape: readonly number[];
@@ -33,16 +35,20 @@ export const bytesPerElement = (dtype: DType): number => constructors[dtype].BYT
 
 export const arrayOf = (dtype: DType) => constructors[dtype];
 
+/** How many elements a shape has. */
 export const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
+/** Numbers with a shape as float32. Throws where they do not fill it. */
 export function float32(data: Float32Array | readonly number[], shape: readonly number[]): HostTensor<Float32Array> {
   return checked({ dtype: "float32", shape, data: data instanceof Float32Array ? data : Float32Array.from(data) });
 }
 
+/** Whole numbers with a shape as int32. Throws where they do not fill it. */
 export function int32(data: Int32Array | readonly number[], shape: readonly number[]): HostTensor<Int32Array> {
   return checked({ dtype: "int32", shape, data: data instanceof Int32Array ? data : Int32Array.from(data) });
 }
 
+/** Bytes with a shape. Throws where they do not fill it. */
 export function uint8(data: Uint8Array, shape: readonly number[]): HostTensor<Uint8Array> {
   return checked({ dtype: "uint8", shape, data });
 }

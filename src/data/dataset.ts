@@ -1,7 +1,9 @@
 /** What a labelled image data set is, and deterministic orders over one. Knows nothing of where the images come from. */
 
+import type { LeftOut } from "./source.ts";
 import { derive, permutation, seedKey } from "../core/random.ts";
 
+/** Labelled images of one size in two splits. */
 export interface Dataset {
   name: string;
   /** What was opened: `emoji`, or the path of a folder or file. */
@@ -18,6 +20,8 @@ export interface Dataset {
   heldOut: Split;
   /** Images of the source that are in neither split. */
   skipped: Skipped[];
+  /** How the source was understood; data that the program brings itself need none. */
+  report?: DataReport;
   /** What the user should know of these data, a sentence each. */
   notes: string[];
   /**
@@ -27,11 +31,25 @@ export interface Dataset {
   fingerprint: string;
 }
 
+/** How a source was read. */
+export interface DataReport {
+  /** What the source was taken for, such as "a folder of images". */
+  format: string;
+  /** Which folders, files, columns or arrays are read for what, a few words each. */
+  taken: string[];
+  /** What is not used, and why. */
+  leftOut: LeftOut[];
+  /** Images that had another shape than the data set's, and so were cropped or scaled down. */
+  resized: number;
+}
+
+/** An image that was left out, and why. */
 export interface Skipped {
   name: string;
   reason: string;
 }
 
+/** The images of one split, by index. */
 export interface Split {
   count: number;
   /** [count], indices into `classes`. */

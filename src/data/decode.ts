@@ -1,17 +1,18 @@
 /** A source's images, decoded once into a data set's file, and which of them are held out. Knows no kind of source. */
 
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { centerCrop } from "./crop.ts";
 import { type DatasetContent, type ImageWriter, type Part, writeImages } from "./dataset-file.ts";
 import type { Skipped } from "./dataset.ts";
 import { inOrder } from "./in-order.ts";
-import { decode, reasonOf, toChannels } from "./picture.ts";
+import { type Decoded as DecodedPicture, decodeInto, PictureError, reasonOf, toChannels } from "./picture.ts";
 import { listed, type Source, type SourceImage } from "./source.ts";
 import { chooseHeldOut, type HeldOutShare } from "./split.ts";
 import { type Target, targetOf, type TargetOptions } from "./target.ts";
 
 // Raise this whenever the code gives other images, labels or splits for the same source.
-export const recipe = 1;
+export const recipe = 2;
 
 export interface DecodeOptions extends TargetOptions {
   /** What to hold out; without it, what the source itself holds out. */
@@ -31,9 +32,10 @@ export async function decodeSource(source: Source, path: string, options: Decode
     };
     const images = await decodeAll(source, { ...options, target, writer, skip });
     const { train, heldOut } = split(images, { ...options, digests: writer.digests, skip });
-    const notes = [...source.notes, ...classNotes(source, train)];
-    const { name, classes } = source;
-    return { name, source: options.where, classes, ...target, train, heldOut, skipped, notes };
+    const notes = [...source.notes, ...valueNotes(images), ...classNotes(source, train)];
+    const { name, classes, format, taken, leftOut } = source;
+    const report = { format, taken, leftOut, resized: images.resized };
+    return { name, source: options.where, classes, ...target, train, heldOut, skipped, notes, report };
   });
 }
 
@@ -42,6 +44,24 @@ interface Decoded {
   names: string[];
   labels: number[];
   heldOut: boolean[];
+  /** How many had another shape than the target. */
+  resized: number;
+  /** The largest byte of all. */
+  largest: number;
+  /** How many held floats, by how these were read. */
+  floats: Map<string, number>;
+}
+
+/** No picture is meant to be as dark as this. */
+const darkest = 2;
+
+function valueNotes({ names, largest, floats }: Decoded): string[] {
+  const notes = [...floats].map(([how, count]) => `${counted(count, "image")} of floats: ${how}`);
+  if (names.length > 0 && largest <= darkest)
+    notes.push(
+      `no value of any image is above ${largest} of 255, so all are as good as black; where floats from 0 to 1 were cast to uint8, save them as they are, or as (255 * x).round().astype("uint8")`,
+    );
+  return notes;
 }
 
 interface Decoding extends Pick<DecodeOptions, "onProgress" | "signal"> {
@@ -52,11 +72,14 @@ interface Decoding extends Pick<DecodeOptions, "onProgress" | "signal"> {
 
 async function decodeAll(source: Source, { target, writer, skip, onProgress, signal }: Decoding): Promise<Decoded> {
   const total = source.count.train + source.count.heldOut;
-  const decoded: Decoded = { names: [], labels: [], heldOut: [] };
+  const decoded: Decoded = { names: [], labels: [], heldOut: [], resized: 0, largest: 0, floats: new Map() };
   let done = 0;
-  for await (const { image, data, reason = "" } of decodedImages(source, target, { signal })) {
+  for await (const { image, data, resized, floats, reason = "" } of decodedImages(source, target, { signal })) {
     if (data) {
       await writer.append(data);
+      if (resized) decoded.resized++;
+      if (floats) decoded.floats.set(floats, (decoded.floats.get(floats) ?? 0) + 1);
+      if (decoded.largest <= darkest) decoded.largest = data.reduce((most, value) => Math.max(most, value), 0);
       decoded.names.push(image.name);
       decoded.labels.push(image.label);
       decoded.heldOut.push(image.heldOut);
@@ -67,10 +90,15 @@ async function decodeAll(source: Source, { target, writer, skip, onProgress, sig
 }
 
 export interface DecodedImage {
-  image: SourceImage;
+  /** Without its picture, which may be large and is not needed any more. */
+  image: Omit<SourceImage, "picture">;
   /** Bytes [size, size, channels]; without them `reason` says why. */
   data?: Uint8Array;
   reason?: string;
+  /** It had another shape, and was cropped or scaled down. */
+  resized?: boolean;
+  /** It held floats, and how these were read. */
+  floats?: string;
 }
 
 /** All images of a source in its order, decoded and cropped. */
@@ -81,17 +109,23 @@ export async function* decodedImages(
 ): AsyncGenerator<DecodedImage> {
   yield* inOrder(
     source.images(),
-    async (image): Promise<DecodedImage> => {
-      const pixels = await decode(image.picture).catch(reasonOf);
-      if (typeof pixels === "string") return { image, reason: pixels };
-      // Its header said otherwise: files can change, and some formats hold several images.
-      if (Math.min(pixels.width, pixels.height) < size)
-        return { image, reason: `has ${pixels.width}x${pixels.height} pixels, too few for ${size}x${size}` };
-      return { image, data: centerCrop(toChannels(pixels, channels), size).data };
+    async ({ picture, ...image }): Promise<DecodedImage> => {
+      if (image.unusable !== undefined) return { image, reason: image.unusable };
+      const cropped = (pixels: DecodedPicture) => {
+        // Its header said otherwise: files can change, and some formats hold several images.
+        if (Math.min(pixels.width, pixels.height) < size) throw new PictureError(tooSmall(pixels, size));
+        const { width, height, floats } = pixels;
+        const resized = width !== size || height !== size;
+        return { image, resized, floats, data: centerCrop(toChannels(pixels, channels), size).data };
+      };
+      return decodeInto(picture, cropped).catch((error: unknown) => ({ image, reason: reasonOf(error) }));
     },
     { signal },
   );
 }
+
+export const tooSmall = ({ width, height }: { width: number; height: number }, size: number): string =>
+  `has ${width}x${height} pixels, too few for ${size}x${size}`;
 
 interface Splitting extends Pick<DecodeOptions, "where" | "share"> {
   digests: readonly string[];

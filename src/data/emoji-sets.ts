@@ -44,13 +44,15 @@ export const defaultSets: readonly EmojiSet[] = emojiSets.filter((set) => !sourc
 export const setsWithLicences = (sets: readonly EmojiSet[] = emojiSets): string =>
   sets.map((set) => `${set} (${emojiSources[set].license})`).join(", ");
 
-/** "noto,openmoji" as sets in the order of the table, each once. UserError for a name that is none. */
-export function parseSets(text: string, { option = "--sets" } = {}): EmojiSet[] {
+/** "noto,openmoji" as sets in the order of the table, each once. A UserError about the setting `sets` for a name that is none. */
+export function parseSets(text: string): EmojiSet[] {
   const names = text.split(",").map((name) => name.trim());
   for (const name of names)
     if (!Object.hasOwn(emojiSources, name))
-      throw new UserError(
-        `${option}: there is no set "${name}"${didYouMean(name, emojiSets)}; the sets are ${setsWithLicences()}`,
-      );
+      throw new UserError({
+        subject: { setting: "sets" },
+        problem: `there is no set "${name}"${didYouMean(name, emojiSets)}`,
+        hint: `the sets are ${setsWithLicences()}`,
+      });
   return emojiSets.filter((set) => names.includes(set));
 }

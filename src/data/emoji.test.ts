@@ -188,7 +188,7 @@ test("licences are those of the packages, and no share-alike one is taken by def
 
 test("sets are named, each once, in the table's order", () => {
   expect(parseSets("openmoji, noto,noto")).toEqual(["noto", "openmoji"]);
-  expect(() => parseSets("notto")).toThrow(/^--sets: there is no set "notto"; did you mean "noto"\?; the sets are /);
+  expect(() => parseSets("notto")).toThrow(/^sets: there is no set "notto"; did you mean "noto"\?; the sets are /);
   expect(() => parseSets("")).toThrow(/openmoji \(CC-BY-SA-4\.0\)/);
 });
 

@@ -24,6 +24,7 @@ const lanes = 3;
 // Vector icons are drawn at this multiple of the size and reduced with Lanczos, which is sharper than drawing small.
 const oversampling = 4;
 
+/** How the emoji data set is made. */
 export interface EmojiOptions {
   /** Pixels per side. */
   size?: number;
@@ -31,6 +32,7 @@ export interface EmojiOptions {
   cache: string;
   /** The sets to take, by default all but those with a share-alike licence. */
   sets?: readonly EmojiSet[];
+  /** Called after each picture that was rendered. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }

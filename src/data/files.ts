@@ -1,53 +1,145 @@
 /** Listing the files of a folder in a fixed order, and reading their bytes in pieces. Knows nothing of formats. */
 
-import { createReadStream } from "node:fs";
-import { readdir, realpath, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { readdir, readlink, realpath, stat } from "node:fs/promises";
+import { basename, join, sep } from "node:path";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { UserError } from "../core/errors.ts";
-import { byName, type SourceFile } from "./source.ts";
+import { limits } from "../core/limits.ts";
+import { type FilePath, firstBytes, openRegular, pathText, reading } from "../files/regular.ts";
+import { byName, type LeftOut, leavingOut, type SourceFile } from "./source.ts";
 
 export interface Listing {
   /** A link to nowhere is listed too, with no bytes: whoever reads it will say that it is missing. */
   files: SourceFile[];
-  folders: { name: string; path: string }[];
+  folders: Folder[];
+  /** What is there and in neither list. */
+  leftOut: LeftOut[];
+  /** Names that are no UTF-8 and were read as Latin-1. */
+  latin1: string[];
+  /** Links to nowhere, which may have led to a folder. */
+  dangling: { name: string; to: string }[];
 }
 
-/** What a system puts into folders by itself. */
-const ignored = /^\.|^__MACOSX$|^@eaDir$/;
+interface Folder {
+  name: string;
+  path: string;
+  raw?: Buffer;
+  /** It is a link. */
+  linked: boolean;
+}
 
-/** The files directly in a folder; links are followed, hidden files left out, names in a fixed order. */
-export async function listFolder(folder: string, { prefix = "" } = {}): Promise<Listing> {
-  const listing: Listing = { files: [], folders: [] };
-  for (const entry of (await reading(folder, () => readdir(folder))).sort(byName)) {
-    if (ignored.test(entry)) continue;
-    const path = join(folder, entry);
+/** What a system puts into folders by itself, or hides. */
+const hidden = /^\./;
+const kept =
+  /^(__MACOSX|@eaDir|#recycle|#snapshot|@Recycle|\$RECYCLE\.BIN|RECYCLER|System Volume Information|lost\+found|Thumbs\.db|ehthumbs\.db|desktop\.ini)$/i;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** A name as text; one that is no UTF-8 as Latin-1, which old archives use. */
+function nameOf(bytes: Buffer): { text: string; isUtf8: boolean } {
+  try {
+    return { text: utf8.decode(bytes), isUtf8: true };
+  } catch {
+    return { text: bytes.toString("latin1"), isUtf8: false };
+  }
+}
+
+const pathIn = (folder: FilePath, entry: Buffer): Buffer =>
+  Buffer.concat([Buffer.from(folder), Buffer.from(sep), entry]);
+
+interface Walk {
+  leaveOut: ReturnType<typeof leavingOut>;
+  latin1: string[];
+  dangling: Listing["dangling"];
+}
+
+async function listOne(
+  folder: { path: string; raw?: Buffer },
+  prefix: string,
+  { leaveOut, latin1, dangling }: Walk,
+): Promise<Pick<Listing, "files" | "folders">> {
+  const listing: Pick<Listing, "files" | "folders"> = { files: [], folders: [] };
+  const from = folder.raw ?? folder.path;
+  const entries = await reading(from, () => readdir(from, { withFileTypes: true, encoding: "buffer" }));
+  const named = entries.map((entry) => ({ entry, ...nameOf(entry.name) })).sort((a, b) => byName(a.text, b.text));
+  for (const { entry, text, isUtf8 } of named) {
+    const shortName = text.normalize("NFC");
     // The same name can be stored composed or decomposed; it should not depend on the disk.
-    const name = prefix + entry.normalize("NFC");
-    const found = await stat(path).catch(() => undefined);
-    if (found?.isDirectory()) listing.folders.push({ name, path });
-    else listing.files.push({ name, path, bytes: found?.size ?? 0, modified: found?.mtimeMs ?? 0 });
+    const name = prefix + shortName;
+    if (hidden.test(text)) leaveOut.add(name, "hidden");
+    else if (kept.test(text)) leaveOut.add(name, "kept by the system");
+    if (hidden.test(text) || kept.test(text)) continue;
+    if (!isUtf8) latin1.push(name);
+    const raw = isUtf8 && !folder.raw ? undefined : pathIn(from, entry.name);
+    const path = join(folder.path, text);
+    const found = await stat(raw ?? path).catch(() => undefined);
+    if (found?.isDirectory()) listing.folders.push({ name, path, raw, linked: entry.isSymbolicLink() });
+    else if (found && !found.isFile()) leaveOut.add(name, "neither a file nor a folder");
+    else {
+      if (!found && entry.isSymbolicLink()) dangling.push({ name, to: await target(raw ?? path) });
+      listing.files.push({ name, path, raw, bytes: found?.size ?? 0, modified: found?.mtimeMs ?? 0 });
+    }
   }
   return listing;
 }
 
-/** A folder and all folders below it, sorted by name; a link back to a folder above is not followed. */
-export async function listTree(
-  folder: string,
-  { prefix = "", above = [], signal }: { prefix?: string; above?: readonly string[]; signal?: AbortSignal } = {},
-): Promise<Listing> {
-  signal?.throwIfAborted();
-  const real = await reading(folder, () => realpath(folder));
-  if (above.includes(real)) return { files: [], folders: [] };
-  const { files, folders } = await listFolder(folder, { prefix });
-  const all: Listing = { files, folders: [...folders] };
-  for (const { name, path } of folders) {
-    const inside = await listTree(path, { prefix: `${name}/`, above: [...above, real], signal });
-    for (const file of inside.files) all.files.push(file);
-    for (const folder of inside.folders) all.folders.push(folder);
+const target = (path: FilePath): Promise<string> => readlink(path, "utf8").catch(() => "somewhere");
+
+const newWalk = (): Walk => ({ leaveOut: leavingOut(), latin1: [], dangling: [] });
+
+/** The files directly in a folder; links are followed, hidden files left out, names in a fixed order. */
+export async function listFolder(folder: string, { prefix = "" } = {}): Promise<Listing> {
+  const walk = newWalk();
+  const found = await listOne({ path: folder }, prefix, walk);
+  return { ...found, leftOut: walk.leaveOut.list, latin1: walk.latin1, dangling: walk.dangling };
+}
+
+/**
+ * A folder and all folders below it, sorted by name. Every folder is listed once, however many links lead to it: under its
+ * own name where that is below, else under the first link's.
+ */
+export async function listTree(folder: string, { signal }: { signal?: AbortSignal } = {}): Promise<Listing> {
+  const walk = newWalk();
+  const all: Listing = {
+    files: [],
+    folders: [],
+    leftOut: walk.leaveOut.list,
+    latin1: walk.latin1,
+    dangling: walk.dangling,
+  };
+  const seen = new Map<string, string>();
+  const links: Folder[] = [];
+  const own: Folder[] = [{ name: "", path: folder, linked: false }];
+  // Links come last, so that a folder keeps the name it has itself.
+  for (let at: Folder | undefined; (at = own.pop() ?? links.shift());) {
+    signal?.throwIfAborted();
+    const path = at.raw ?? at.path;
+    const real = (await reading(path, () => realpath(path, "latin1"))) as string;
+    const same = seen.get(real);
+    if (same !== undefined) {
+      walk.leaveOut.add(
+        at.name,
+        same === "" ? "a link to the folder itself" : "a link to a folder that is read already",
+      );
+      continue;
+    }
+    seen.set(real, at.name);
+    if (at.name !== "") all.folders.push(at);
+    if (at.name.split("/").length > limits.folderDepth)
+      throw new UserError(
+        `${pathText(folder)}: its folders are more than ${limits.folderDepth} deep (${at.name.slice(0, 80)}…); give the folder of the images itself`,
+      );
+    const { files, folders } = await listOne(at, at.name === "" ? "" : `${at.name}/`, walk);
+    for (const file of files) all.files.push(file);
+    if (all.files.length > limits.folderFiles)
+      throw new UserError(
+        `${pathText(folder)}: it holds more than ${limits.folderFiles} files; give one of its folders`,
+      );
+    for (const inside of folders.reverse()) (inside.linked ? links : own).push(inside);
   }
   all.files.sort((a, b) => byName(a.name, b.name));
+  all.folders.sort((a, b) => byName(a.name, b.name));
   return all;
 }
 
@@ -91,26 +183,14 @@ export function byteReader(stream: AsyncIterable<Uint8Array>): ByteReader {
 
 /** The bytes of a file, unpacked when they are gzip, whatever the file's name says. */
 export async function openBytes(path: string): Promise<ByteReader> {
-  const start = byteReader(createReadStream(path, { end: 1 }));
-  const magic = await reading(path, () => start.take(2));
-  const plain = createReadStream(path, { highWaterMark: 1 << 18 });
-  if (magic[0] !== 0x1f || magic[1] !== 0x8b) return byteReader(plain);
-  return byteReader(pipeline(plain, createGunzip(), () => {})); // the iteration tells of errors
+  return byteReader(await openStream(path));
 }
 
-/** Runs what reads `path`, and says in a sentence what the system or the unpacker said. */
-export async function reading<T>(path: string, read: () => Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    if (code === "ENOENT" || code === "ENOTDIR") throw new UserError(`${path}: there is no such file; check the path`);
-    if (code === "EACCES" || code === "EPERM")
-      throw new UserError(`${path}: no permission to read it; change its permissions`, { cause: error });
-    if (code.startsWith("Z_"))
-      throw new UserError(`${path}: it is cut short or damaged (${(error as Error).message}); fetch it again`, {
-        cause: error,
-      });
-    throw error;
-  }
+/** The same as a stream. */
+export async function openStream(path: string): Promise<AsyncIterable<Uint8Array>> {
+  const magic = await firstBytes(path, 2);
+  const handle = await openRegular(path);
+  const plain = handle.createReadStream({ highWaterMark: 1 << 18 });
+  if (magic[0] !== 0x1f || magic[1] !== 0x8b) return plain;
+  return pipeline(plain, createGunzip(), () => {}); // the iteration tells of errors
 }

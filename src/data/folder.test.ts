@@ -225,12 +225,12 @@ describe("mistakes are one sentence", () => {
     [
       "small images",
       { "a.png": { width: 40 }, "b.png": { width: 20, height: 64 }, "c.png": { width: 30 } },
-      /: 2 images of 3 are smaller than the image size 32, the smallest b\.png \(20x64\); choose an image size of 20 or less/,
+      /: 2 images of 3 are smaller than the image size 32: b\.png \(20x64\), c\.png \(30x30\); choose an image size of 20 or less or leave them out$/,
     ],
     [
       "a size too large",
       all,
-      /: 4 images of 4 are smaller than the image size 16, the smallest cats\/1\.png \(8x8\); choose an image size of 8/,
+      /: 4 images of 4 are smaller than the image size 16: cats\/1\.png \(8x8\); choose an image size of 8/,
       { imageSize: 16 },
     ],
     ["a size that is none", all, /^image size: expected a whole number from 1 to 4096, got 2\.5$/, { imageSize: 2.5 }],

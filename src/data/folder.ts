@@ -1,12 +1,27 @@
 /** A folder of images: which files count, what their classes are, which part they belong to. Knows nothing of pixels. */
 
 import { basename, resolve } from "node:path";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { shown } from "../core/text.ts";
+import { pathText } from "../files/regular.ts";
 import { listTree, type Listing } from "./files.ts";
-import { byName, chosenPart, counted, type Found, heldOutParts, listed, type SourceFile } from "./source.ts";
+import {
+  byName,
+  chosenPart,
+  type Found,
+  type LeftOut,
+  leavingOut,
+  listed,
+  partNamed,
+  type SourceFile,
+} from "./source.ts";
 
 // The last six kinds are not decoded: better to name each among the skipped images than to pass over them.
 const imageName = /\.(png|jpe?g|jpe|jfif|webp|gif|avif|tiff?|bmp|heic|heif|jxl|jp2|ppm)$/i;
+
+export const isImage = ({ name }: SourceFile): boolean => imageName.test(name);
 
 /** The images below a folder or below one of its parts, each with its class by name. */
 interface Part {
@@ -15,35 +30,47 @@ interface Part {
   images: SourceFile[];
   /** In order; undefined where there are no class folders. */
   classes?: string[];
+  notes: string[];
 }
+
+/** Where the bytes of an image file are. */
+export const fileOf = ({ path, raw }: SourceFile) => ({ file: raw ?? path });
 
 /** One folder for each class, or none; or `train/` and a held-out part, each like that. */
 export async function findImages(folder: string, { signal }: { signal?: AbortSignal } = {}): Promise<Found> {
   const tree = await listTree(folder, { signal });
-  const images = tree.files.filter(({ name }) => imageName.test(name));
-  if (images.length === 0) throw new UserError(`${folder}: ${nothing(tree)}`);
-  const { train: trainFolder, heldOut: heldOutFolder, notes } = partsOf(folder, { ...tree, files: images });
-  const inside = (prefix: string) => partAt(folder, prefix, { ...tree, files: images });
+  const images = tree.files.filter(isImage);
+  const where = pathText(folder);
+  if (images.length === 0) throw new UserError(`${where}: ${nothing(tree)}`);
+  const { train: trainFolder, heldOut: heldOutFolder, notes } = partsOf(where, { ...tree, files: images });
+  const inside = (prefix: string) => partAt(where, prefix, { ...tree, files: images });
   const train = inside(trainFolder);
   const heldOut = heldOutFolder === undefined ? undefined : inside(heldOutFolder);
-  if (heldOut) checkClasses(folder, train, heldOut);
+  checkLinks(where, tree, train, heldOut);
+  if (heldOut) checkClasses(where, train, heldOut);
   const name = basename(resolve(folder));
   const classes = train.classes ?? [name];
   const parts = heldOut ? [train, heldOut] : [train];
   const labels = new Map(classes.map((name, label) => [name, label]));
+  const taken = parts.map(
+    (part) => `${part.prefix || "the folder"}: images to ${part === heldOut ? "hold out" : "train on"}`,
+  );
   return {
     files: parts.flatMap(({ images }) => images),
     open: async () => ({
       name,
+      format: `a folder of images, ${train.classes ? "with a folder for each class" : "without class folders"}`,
+      taken,
+      leftOut: [...tree.leftOut, ...otherFiles(tree)],
       classes,
-      notes,
+      notes: [...notes, ...parts.flatMap((part) => part.notes), ...latin1Notes(tree)],
       count: { train: train.images.length, heldOut: heldOut?.images.length ?? 0 },
       heldOutName: heldOutFolder,
       async *images() {
         for (const part of parts)
-          for (const { name, path } of part.images) {
-            const label = part.classes ? labels.get(classOf(name, part.prefix))! : 0;
-            yield { name, label, heldOut: part === heldOut, picture: { file: path } };
+          for (const file of part.images) {
+            const label = part.classes ? labels.get(classOf(file.name, part.prefix))! : 0;
+            yield { name: file.name, label, heldOut: part === heldOut, picture: fileOf(file) };
           }
       },
     }),
@@ -52,46 +79,112 @@ export async function findImages(folder: string, { signal }: { signal?: AbortSig
 
 const classOf = (name: string, prefix: string) => name.slice(prefix.length, name.indexOf("/", prefix.length));
 
-/** The folders of the training images and of those to hold out; `""` is the whole folder. */
-function partsOf(
-  folder: string,
-  { files, folders }: Listing,
-): { train: string; heldOut: string | undefined; notes: string[] } {
-  const top = new Map(
-    folders.filter(({ name }) => !name.includes("/")).map(({ name }) => [name.toLowerCase(), `${name}/`]),
-  );
-  const train = top.get("train") ?? top.get("training");
-  const { part, notes } = chosenPart([...top.keys()]);
-  if (train === undefined || (part === undefined && top.size > 1)) return { train: "", heldOut: undefined, notes: [] };
-  const known = new Set<string>(["train", "training", ...heldOutParts]);
-  const stray = files.find(({ name }) => !known.has(name.split("/")[0].toLowerCase()));
-  if (stray)
-    throw new UserError(
-      `${folder}: ${stray.name} lies beside ${train}${part ? ` and ${top.get(part)}` : ""}, and so belongs to no part; move it into one or away`,
-    );
-  return { train, heldOut: part && top.get(part), notes };
+/** Everything that is no image, by the ending. */
+export function otherFiles({ files, dangling }: Pick<Listing, "files" | "dangling">): LeftOut[] {
+  const leaveOut = leavingOut();
+  const links = new Map(dangling.map(({ name, to }) => [name, to]));
+  for (const file of files)
+    if (!isImage(file))
+      leaveOut.add(file.name, links.has(file.name) ? "a link to something that is not there" : "no image");
+  return leaveOut.list;
 }
 
-function partAt(folder: string, prefix: string, { files, folders }: Listing): Part {
-  const images = files.filter(({ name }) => name.startsWith(prefix));
-  const where = `${folder}${prefix && `/${prefix.slice(0, -1)}`}`;
-  if (images.length === 0) throw new UserError(`${where}: it holds no images; add some, or remove the folder`);
+export const latin1Notes = ({ latin1 }: Pick<Listing, "latin1">): string[] =>
+  latin1.length === 0
+    ? []
+    : [
+        `${counted(latin1.length, "name")} that ${latin1.length === 1 ? "is" : "are"} no UTF-8 ${latin1.length === 1 ? "was" : "were"} read as Latin-1: ${listed(latin1)}`,
+      ];
+
+/** The folders of the training images and of those to hold out; `""` is the whole folder. */
+function partsOf(
+  where: string,
+  { files, folders }: Listing,
+): { train: string; heldOut: string | undefined; notes: string[] } {
+  const whole = { train: "", heldOut: undefined, notes: [] };
+  const tops = folders.map(({ name }) => name).filter((name) => !name.includes("/"));
+  // Archives are often unpacked into a folder of their own name.
+  const [only] = tops;
+  const beside = files.some(({ name }) => !name.includes("/"));
+  const inner = tops.length === 1 && !beside && partNamed(only) === undefined ? `${only}/` : "";
+  const named = folders
+    .filter(({ name }) => name.startsWith(inner) && !name.slice(inner.length).includes("/"))
+    .map(({ name }) => ({ folder: `${name}/`, part: partNamed(name.slice(inner.length)) }));
+  const twice = named.find(({ part, folder }) =>
+    named.some((other) => part !== undefined && other.part === part && other.folder !== folder),
+  );
+  const foldersOf = new Map(named.map(({ part, folder }) => [part, folder]));
+  const train = foldersOf.get("train");
+  const { part, notes } = chosenPart([...foldersOf.keys()].filter((name) => name !== undefined));
+  if (train === undefined || (part === undefined && named.length > 1)) return whole;
+  if (twice)
+    throw new UserError(
+      `${where}: ${listed(named.filter(({ part }) => part === twice.part).map(({ folder }) => folder))} all stand for the part ${twice.part}; keep one of them`,
+    );
+  const stray = files.find(({ name }) => partNamed(name.slice(inner.length).split("/")[0]) === undefined);
+  if (stray)
+    throw new UserError(
+      `${where}: ${shown(stray.name)} lies beside ${train}${part ? ` and ${foldersOf.get(part)}` : ""}, and so belongs to no part; move it into one or away`,
+    );
+  return { train, heldOut: part && foldersOf.get(part), notes };
+}
+
+function partAt(folder: string, from: string, { files, folders }: Listing): Part {
+  const notes: string[] = [];
+  let prefix = from;
+  let images = files.filter(({ name }) => name.startsWith(prefix));
   const isDirect = (name: string) => name.startsWith(prefix) && !name.slice(prefix.length).includes("/");
-  const classes = folders
-    .map(({ name }) => name)
-    .filter(isDirect)
-    .map((name) => name.slice(prefix.length));
+  const inside = () => [
+    ...new Set(
+      folders
+        .map(({ name }) => name)
+        .filter(isDirect)
+        .map((name) => name.slice(prefix.length)),
+    ),
+  ];
+  // Some archives hold a part in a folder of its own name again.
+  for (let [only, ...others] = inside(); only && others.length === 0; [only, ...others] = inside()) {
+    const same = prefix !== "" && partNamed(only) === partNamed(prefix.split("/").at(-2)!);
+    if (!same || files.some(({ name }) => isDirect(name))) break;
+    prefix += `${only}/`;
+    images = files.filter(({ name }) => name.startsWith(prefix));
+  }
+  const where = `${folder}${prefix && `/${shown(prefix.slice(0, -1))}`}`;
+  if (images.length === 0) throw new UserError(`${where}: it holds no images; add some, or remove the folder`);
+  const classes = inside();
+  const same = folders.filter(({ name }) => isDirect(name)).map(({ name }) => name.slice(prefix.length));
+  const merged = classes.filter((name) => same.indexOf(name) !== same.lastIndexOf(name));
+  if (merged.length > 0)
+    notes.push(
+      `${listed(merged)}: several folders have this name, stored in different ways (composed, decomposed or not UTF-8), and are one class`,
+    );
   const beside = images.filter(({ name }) => isDirect(name));
   const used = new Set(images.map(({ name }) => classOf(name, prefix)));
-  if (beside.length === images.length) return { prefix, images };
+  if (beside.length === images.length) return { prefix, images, notes };
   if (beside.length)
     throw new UserError(
       `${where}: ${counted(beside.length, "image")} (${listed(beside.map(({ name }) => name))}) beside the class folders ${listed(classes)}; move every image into the folder of its class`,
     );
   const empty = classes.find((name) => !used.has(name));
   if (empty !== undefined)
-    throw new UserError(`${where}: the class folder ${empty} holds no images; add some, or remove the folder`);
-  return { prefix, images, classes: classes.sort(byName) };
+    throw new UserError(`${where}: the class folder ${shown(empty)} holds no images; add some, or remove the folder`);
+  if (classes.length > limits.classes)
+    throw new UserError(
+      `${where}: it has ${classes.length} class folders, at most ${limits.classes} are told apart; is it the right folder?`,
+    );
+  return { prefix, images, notes, classes: classes.sort(byName) };
+}
+
+/** A class folder on a disk that is not mounted would otherwise be missing without a word. */
+function checkLinks(where: string, { dangling }: Listing, ...parts: (Part | undefined)[]): void {
+  for (const part of parts)
+    for (const { name, to } of part?.classes ? dangling : []) {
+      const own = name.slice(part!.prefix.length);
+      if (name.startsWith(part!.prefix) && !/[/.]/.test(own))
+        throw new UserError(
+          `${where}: ${shown(name)} is a link to ${shown(to)}, which is not there; mount the disk that it is on, or remove the link`,
+        );
+    }
 }
 
 function checkClasses(folder: string, train: Part, heldOut: Part): void {
@@ -103,12 +196,14 @@ function checkClasses(folder: string, train: Part, heldOut: Part): void {
   const unknown = heldOut.classes?.find((name) => !train.classes!.includes(name));
   if (unknown !== undefined)
     throw new UserError(
-      `${folder}: ${other}${unknown} is a class that ${of} does not have (it has ${listed(train.classes!)}); both need the same classes`,
+      `${folder}: ${shown(other + unknown)} is a class that ${of} does not have (it has ${listed(train.classes!)}); both need the same classes`,
     );
 }
 
-function nothing({ files }: Listing): string {
+function nothing({ files, leftOut }: Listing): string {
   const kinds = [...new Set(files.map(({ name }) => /\.[^./]+$/.exec(name)?.[0] ?? "files without an ending"))];
   const instead = files.length ? `, only ${counted(files.length, "other file")} (${listed(kinds)})` : "";
-  return `it holds no images (PNG, JPEG, WebP, GIF, AVIF or TIFF)${instead}; check the path`;
+  const links =
+    leftOut.length > 0 ? `; left out: ${leftOut.map(({ count, why }) => `${count} ${why}`).join(", ")}` : "";
+  return `it holds no images (PNG, JPEG, WebP, GIF, AVIF or TIFF)${instead}${links}; check the path`;
 }

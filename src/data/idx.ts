@@ -3,7 +3,9 @@
 import { basename, dirname, resolve } from "node:path";
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
-import { type ByteReader, fileAt, listFolder, openBytes, reading } from "./files.ts";
+import { limits } from "../core/limits.ts";
+import { reading } from "../files/regular.ts";
+import { type ByteReader, fileAt, listFolder, openBytes } from "./files.ts";
 import { classesOf } from "./labels.ts";
 import { type Found, heldOutParts, type Source, type SourceFile } from "./source.ts";
 
@@ -74,6 +76,12 @@ async function openIdx(name: string, parts: readonly Part[]): Promise<Source> {
   return {
     name,
     classes,
+    format: "IDX files, as MNIST's",
+    taken: opened.map(
+      ({ images, labels, heldOut }) =>
+        `${images.name}: images to ${heldOut ? "hold out" : "train on"}${labels ? `, labels from ${labels.name}` : ", without labels"}`,
+    ),
+    leftOut: [],
     notes: [],
     count: { train: count(false), heldOut: count(true) },
     heldOutName: opened.find(({ heldOut }) => heldOut)?.images.name,
@@ -169,6 +177,14 @@ async function openIdxFile(path: string, { kind }: { kind: Kind }): Promise<{ by
     if (sizes === 4 && !(shape[3] >= 1 && shape[3] <= 4))
       throw new UserError(
         `${path}: its images are [${shape.join(", ")}], expected [N, height, width, 1 to 4 channels]`,
+      );
+    if (kind === "images" && shape[1] * shape[2] > limits.pixels)
+      throw new UserError(
+        `${path}: its images have ${shape[2]}x${shape[1]} pixels, at most ${limits.pixels} are read; is it another file?`,
+      );
+    if (kind === "labels" && shape[0] > limits.arrayBytes)
+      throw new UserError(
+        `${path}: it claims ${shape[0]} labels, at most ${limits.arrayBytes} are read; fetch it again`,
       );
     return { bytes, shape };
   } catch (error) {

@@ -58,6 +58,34 @@ describe("a stream of images", () => {
     await expect(openImages(grey, { imageSize: 7 })).rejects.toThrow(/2 images of 2 are smaller than the image size 7/);
   });
 
+  it("keeps a large size to the pixel, and says how many images are cropped or scaled down", async () => {
+    // A checkerboard of single pixels, which nothing smaller shows.
+    const checkered = Uint8Array.from({ length: 100 * 100 }, (_, i) => ((i + Math.floor(i / 100)) % 2) * 255);
+    const folder = await folderOf({});
+    const image = sharp(checkered, { raw: { width: 100, height: 100, channels: 1 } }).toColourspace("b-w");
+    put(join(folder, "a.png"), await image.png().toBuffer());
+    const stream = await openImages(folder, {});
+    expect(stream.size).toBe(100);
+    expect((await all(stream))[0].slice(1)).toEqual([...checkered]);
+    expect(stream.resized).toBe(0);
+    put(join(folder, "b.png"), await plain([7], { width: 140, height: 100 }).png().toBuffer());
+    const wide = await openImages(folder, {});
+    await all(wide);
+    expect([wide.size, wide.resized]).toEqual([100, 1]);
+    const small = await openImages(folder, { imageSize: 50 });
+    await all(small);
+    expect(small.resized).toBe(2);
+  });
+
+  it("asks for a size where the images' own differ", async () => {
+    const folder = await folderOf({ "a.png": red }, 8);
+    put(join(folder, "b.png"), await plain(blue, { width: 300, height: 256 }).png().toBuffer());
+    await expect(openImages(folder, {})).rejects.toThrow(
+      /: its images have different sizes, such as a\.png \(8x8\), b\.png \(300x256\); give the size to measure them in, such as 8$/,
+    );
+    expect((await openImages(folder, { imageSize: 8 })).size).toBe(8);
+  });
+
   it("names what does not decode, anew each time, and goes on", async () => {
     const stream = await openImages(await folderOf({ "a.png": red, "b.png": "no picture", "c.png": blue }), {});
     expect(stream.count).toBe(3);

@@ -1,40 +1,53 @@
 /** Labels as numbers in a file to indices into classes. Knows nothing of file formats. */
 
 import { UserError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { shown } from "../core/text.ts";
 
 /** The labels of one part of a source and where they come from. */
 export interface RawLabels {
-  values: ArrayLike<number | bigint>;
+  /** `null` where an image has none. */
+  values: ArrayLike<number | bigint | null>;
   where: string;
 }
 
 /**
- * The numbers that occur in any of the parts are the classes, in their order; gives each part's indices. With `names`
- * the numbers are indices already. A UserError for a label that is no whole number from 0 on.
+ * The numbers that occur in any of the parts are the classes, in their order; gives each part's indices, and `unlabelled`
+ * for null. With `names` the numbers are indices already. A UserError for a label that is no whole number from 0 on.
  */
+/** A label that is no label: such an image is left out. */
+export const unlabelled = -1;
+
 export function classesOf(
   parts: readonly RawLabels[],
   names?: readonly string[],
 ): { classes: string[]; labels: Int32Array[] } {
   const numbers = parts.map(({ values, where }) => wholeNumbers(values, { where, names }));
   if (names) return { classes: [...names], labels: numbers.map((values) => Int32Array.from(values)) };
-  const distinct = [...new Set(numbers.flatMap((values) => [...new Set(values)]))].sort((a, b) => a - b);
+  const distinct = [...new Set(numbers.flatMap((values) => [...new Set(values)]))]
+    .filter((value) => value !== unlabelled)
+    .sort((a, b) => a - b);
+  if (distinct.length > limits.classes)
+    throw new UserError(
+      `${parts[0].where}: it has ${distinct.length} different labels, at most ${limits.classes} are told apart; is it a label?`,
+    );
   const index = new Map(distinct.map((value, i) => [value, i]));
   return {
     classes: distinct.map(String),
-    labels: numbers.map((values) => Int32Array.from(values, (value) => index.get(value)!)),
+    labels: numbers.map((values) => Int32Array.from(values, (value) => index.get(value) ?? unlabelled)),
   };
 }
 
 function wholeNumbers(
-  values: ArrayLike<number | bigint>,
+  values: ArrayLike<number | bigint | null>,
   { where, names }: { where: string; names?: readonly string[] },
 ): Float64Array {
   return Float64Array.from(values, (value, index) => {
+    if (value === null || value === undefined) return unlabelled;
     const number = Number(value);
     if (Number.isSafeInteger(number) && number >= 0 && number < (names?.length ?? Infinity)) return number;
     const hint = number === -1 ? "; -1 marks images without a label: leave them out" : "";
     const expected = names ? `0 to ${names.length - 1}, one for each class name` : "a whole number from 0 on";
-    throw new UserError(`${where}: the label of image ${index} is ${value}, expected ${expected}${hint}`);
+    throw new UserError(`${where}: the label of image ${index} is ${shown(value)}, expected ${expected}${hint}`);
   });
 }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
-import { readNpy } from "./npy.ts";
+import { arrayOf, readNpyHeader } from "./npy.ts";
 import { openNpz } from "./npz.ts";
 import { npy, npz, put } from "./test-files.ts";
 
@@ -20,7 +20,13 @@ const bigEndian = (array: { buffer: ArrayBuffer; BYTES_PER_ELEMENT: number }) =>
   return bytes;
 };
 
-describe("readNpy", () => {
+async function readNpy(bytes: Uint8Array, where: string) {
+  let at = 0;
+  const header = await readNpyHeader((length) => bytes.subarray(at, (at += length)), where);
+  return arrayOf(header, bytes.subarray(at), where);
+}
+
+describe("an array", () => {
   const arrays = {
     f4: Float32Array.of(1.5, -2, 3e-9),
     f8: Float64Array.of(Math.PI, -1e300, 0),
@@ -53,6 +59,11 @@ describe("readNpy", () => {
     expect([...data]).toEqual([0, 1, 10, 11, 20, 21, 100, 101, 110, 111, 120, 121]);
   });
 
+  it("reads halves as floats", async () => {
+    const values = bytesOf(Uint16Array.of(0x3c00, 0xc000, 0x3800));
+    expect((await readNpy(npy("<f2", [3], { values }), "it")).data).toEqual(Float32Array.of(1, -2, 0.5));
+  });
+
   it("reads a number without sizes", async () => {
     const { shape, data } = await readNpy(npy("<f8", [], { values: bytesOf(Float64Array.of(7)) }), "it");
     expect([shape, [...data]]).toEqual([[], [7]]);
@@ -66,12 +77,18 @@ describe("readNpy", () => {
     ],
     [
       "another type",
-      npy("<f2", [3], { values: new Uint8Array(6) }),
-      /^it: its values are of type <f2, expected numbers/,
+      npy("<c8", [3], { values: new Uint8Array(24) }),
+      /^it: its values are of type <c8, expected numbers/,
     ],
     ["text", npy("<U5", [1], { values: new Uint8Array(20) }), /type <U5/],
     ["a name that an object has", npy("<constructor", [1], { values: new Uint8Array(20) }), /type <constructor/],
     ["no array", Buffer.from("hello world"), /^it: this is no NumPy array/],
+    [
+      "a header that claims gigabytes",
+      Buffer.from([0x93, ...Buffer.from("NUMPY"), 2, 0, 0xff, 0xff, 0xff, 0xaf, 0x7b]),
+      /^it: its header claims 2\.95 GB, at most 66 kB are read/,
+    ],
+    ["more sizes than arrays have", npy("<f4", Array(40).fill(1), { values: new Uint8Array(4) }), /which no array has/],
     ["a cut header", npy("<f4", [3], { values: new Uint8Array(12) }).subarray(0, 40), /^it: it ends in its header/],
   ])("refuses %s", async (_, bytes, message) => {
     await expect(readNpy(bytes, "it")).rejects.toThrow(UserError);

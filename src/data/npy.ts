@@ -4,10 +4,15 @@
  */
 
 import { product } from "../core/arrays.ts";
+import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { shown } from "../core/text.ts";
+import { fromHalf } from "../files/torch-storage.ts";
 
 /** The types that are read, by NumPy's short names. */
 const arrays = {
+  f2: Uint16Array, // which JavaScript has no array for: values are read by `valuesFrom`
   f4: Float32Array,
   f8: Float64Array,
   u1: Uint8Array,
@@ -52,6 +57,10 @@ export async function readNpyHeader(
   const cut = () => new UserError(`${where}: it ends in its header; fetch it again`);
   if (size.length < (wide ? 4 : 2)) throw cut();
   const length = wide ? size.readUInt32LE() : size.readUInt16LE();
+  if (length > limits.npyHeaderBytes)
+    throw new UserError(
+      `${where}: its header claims ${byteCount(length)}, at most ${byteCount(limits.npyHeaderBytes)} are read; the file is damaged, fetch it again`,
+    );
   const header = Buffer.from(await take(length));
   if (header.length < length) throw cut();
   return parseHeader(header.toString("latin1"), where);
@@ -62,31 +71,52 @@ function parseHeader(header: string, where: string): NpyHeader {
   const fortran = /'fortran_order':\s*(True|False)/.exec(header)?.[1];
   const sizes = /'shape':\s*\(([\d\s,L]*)\)/.exec(header)?.[1];
   if (fortran === undefined || sizes === undefined)
-    throw new UserError(`${where}: its header is not as NumPy writes it: ${header.trim().slice(0, 100)}`);
+    throw new UserError(`${where}: its header is not as NumPy writes it: ${shown(header.trim(), 100)}`);
   const [, order, type] = /^([<>|=])(\w+)$/.exec(descr ?? "") ?? [];
   if (!Object.hasOwn(arrays, type ?? ""))
     throw new UserError(
-      `${where}: its values are of type ${descr ?? "object"}, expected numbers (${Object.keys(arrays).join(", ")})`,
+      `${where}: its values are of type ${shown(descr ?? "object")}, expected numbers (${Object.keys(arrays).join(", ")})`,
     );
   const shape = (sizes.match(/\d+/g) ?? []).map(Number);
+  if (shape.length > limits.dimensions || !shape.every(Number.isSafeInteger))
+    throw new UserError(`${where}: its header has the shape (${shown(sizes)}), which no array has; fetch it again`);
   return { type: type as NpyType, shape, bigEndian: order === ">", fortranOrder: fortran === "True" };
 }
 
-/** A whole array from its file's bytes. `where` names it in errors. */
-export async function readNpy(bytes: Uint8Array, where: string): Promise<NpyArray> {
-  let at = 0;
-  const header = await readNpyHeader((length) => bytes.subarray(at, (at += length)), where);
+/** Bytes of an array's values. */
+export const valueBytes = ({ type, shape }: Pick<NpyHeader, "type" | "shape">): number =>
+  product(shape) * arrays[type].BYTES_PER_ELEMENT;
+
+/** A whole array whose header was read, from the bytes of its values. `where` names it in errors. */
+export function arrayOf(header: NpyHeader, bytes: Uint8Array, where: string): NpyArray {
   const { type, shape } = header;
-  const expected = product(shape) * arrays[type].BYTES_PER_ELEMENT;
-  if (bytes.length - at !== expected)
+  const expected = valueBytes(header);
+  if (bytes.length !== expected)
     throw new UserError(
-      `${where}: ${bytes.length - at} bytes of values, but ${type} [${shape.join(", ")}] has ${expected}; fetch it again`,
+      `${where}: ${bytes.length} bytes of values, but ${type} [${shape.join(", ")}] has ${expected}; fetch it again`,
     );
-  const values = Uint8Array.from(bytes.subarray(at)); // a copy, which is aligned
+  const values = Uint8Array.from(bytes); // a copy, which is aligned
   if (header.bigEndian) swapBytes(values, arrays[type].BYTES_PER_ELEMENT);
-  const data = new arrays[type](values.buffer);
+  const data =
+    type === "f2" ? Float32Array.from(fromHalf(new Uint16Array(values.buffer))) : new arrays[type](values.buffer);
   return { type, shape, data: header.fortranOrder ? rowMajor(data, shape) : data };
 }
+
+/** Values of any type as numbers, from a whole number of them in the file's bytes. */
+export function valuesFrom(
+  bytes: Uint8Array,
+  { type, bigEndian }: Pick<NpyHeader, "type" | "bigEndian">,
+): ArrayLike<number> & Iterable<number> {
+  if (type === "u1" || type === "b1") return bytes;
+  const copy = Uint8Array.from(bytes); // which is aligned
+  if (bigEndian) swapBytes(copy, arrays[type].BYTES_PER_ELEMENT);
+  if (type === "f2") return fromHalf(new Uint16Array(copy.buffer));
+  const values = new arrays[type](copy.buffer);
+  return typeof values[0] === "bigint" ? Float64Array.from(values as BigInt64Array, Number) : (values as Float64Array);
+}
+
+/** Bytes of one value. */
+export const itemBytes = (type: NpyType): number => arrays[type].BYTES_PER_ELEMENT;
 
 function swapBytes(values: Uint8Array, size: number): void {
   for (let at = 0; at < values.length; at += size) values.subarray(at, at + size).reverse();

@@ -2,30 +2,42 @@
 
 import { parse } from "node:path";
 import { product } from "../core/arrays.ts";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
+import { shown } from "../core/text.ts";
+import { pathText } from "../files/regular.ts";
+import { type ArrayLayout, layoutOf, pixelsOf, rangeOf, type Scale, scaleOf } from "./array-images.ts";
 import { fileAt } from "./files.ts";
 import { classesOf } from "./labels.ts";
-import type { NpyHeader } from "./npy.ts";
+import { itemBytes, type NpyHeader, valueBytes } from "./npy.ts";
 import { type Npz, openNpz } from "./npz.ts";
-import { chosenPart, type Found, type Source } from "./source.ts";
+import { chosenPart, type Found, leavingOut, listed, type Source } from "./source.ts";
 
-/** Names of images and labels by part: ADM's samples, plain ones, Keras's, MedMNIST's. */
-const layouts: Record<string, [images: string, labels: string]>[] = [
-  { train: ["arr_0", "arr_1"] },
-  { train: ["images", "labels"] },
-  { train: ["x", "y"] },
-  { train: ["X", "y"] },
-  { train: ["data", "labels"] },
-  { train: ["x_train", "y_train"], test: ["x_test", "y_test"], val: ["x_val", "y_val"] },
-  { train: ["X_train", "y_train"], test: ["X_test", "y_test"], val: ["X_val", "y_val"] },
-  { train: ["train_images", "train_labels"], test: ["test_images", "test_labels"], val: ["val_images", "val_labels"] },
+/** Names of images by part: ADM's samples, plain ones, CIFAR's and ImageNet32's, Keras's, MedMNIST's. */
+const layouts: Record<string, string>[] = [
+  ...["arr_0", "images", "image", "imgs", "x", "X", "data", "samples"].map((train) => ({ train })),
+  { train: "x_train", test: "x_test", val: "x_val" },
+  { train: "X_train", test: "X_test", val: "X_val" },
+  { train: "train_images", test: "test_images", val: "val_images" },
 ];
+
+/** Names of labels, beside images of any name; those of a part have its name before or after. */
+const labelNames = "arr_1 labels label y Y targets target classes class cls fine_labels".split(" ");
+const labelsOfPart: Record<string, string[]> = Object.fromEntries(
+  ["train", "test", "val"].map((part) => [
+    part,
+    ["y", "Y", "labels", "label", "targets", "target"].flatMap((name) => [`${name}_${part}`, `${part}_${name}`]),
+  ]),
+);
 
 interface Part {
   name: string;
   heldOut: boolean;
   images: string;
-  shape: number[];
+  header: NpyHeader;
+  layout: ArrayLayout;
+  /** How values become bytes, where they are none. */
+  scale?: Scale;
   labels?: string;
 }
 
@@ -33,26 +45,31 @@ export async function findNpz(path: string): Promise<Found> {
   return { files: [await fileAt(path)], open: () => openNpzImages(path) };
 }
 
-async function openNpzImages(path: string): Promise<Source> {
+/** The images of one archive. */
+export async function openNpzImages(path: string): Promise<Source> {
   const npz = await openNpz(path);
+  const where = pathText(path);
   try {
     const { parts, notes } = await partsOf(npz);
-    const raw = await Promise.all(parts.map((part) => part.labels && labelsOf(npz, part)));
+    const raw = await Promise.all(parts.map((part) => part.labels && readLabels(npz, part)));
     const labelled = raw.every(Boolean);
     if (!labelled && raw.some(Boolean))
       throw new UserError(
-        `${path}: only one of its parts (${parts.map(({ images }) => images).join(", ")}) has labels; save them with both`,
+        `${where}: only one of its parts (${parts.map(({ images }) => images).join(", ")}) has labels; save them with both`,
       );
     const { name } = parse(path);
     const { classes, labels } = labelled
       ? classesOf(
-          raw.map((values, i) => ({ values: values as ArrayLike<number>, where: `${path}: ${parts[i].labels}` })),
+          raw.map((values, i) => ({ values: values as ArrayLike<number>, where: `${where}: ${parts[i].labels}` })),
         )
       : { classes: [name], labels: parts.map(() => new Int32Array()) };
-    const shapes = parts.map(({ shape: [, height, width, channels = 1] }) => ({ width, height, channels }));
-    const count = (held: boolean) => parts.find(({ heldOut }) => heldOut === held)?.shape[0] ?? 0;
+    const shapes = parts.map(({ layout: { width, height, channels } }) => ({ width, height, channels }));
+    const count = (held: boolean) => parts.find(({ heldOut }) => heldOut === held)?.layout.count ?? 0;
     return {
       name,
+      format: "a NumPy archive",
+      taken: parts.map(takenOf),
+      leftOut: unused(npz, parts),
       classes,
       notes,
       count: { train: count(false), heldOut: count(true) },
@@ -60,12 +77,12 @@ async function openNpzImages(path: string): Promise<Source> {
       shape: new Set(shapes.map((shape) => Object.values(shape).join())).size === 1 ? shapes[0] : undefined,
       async *images() {
         for (const [at, part] of parts.entries())
-          for await (const { data, index } of imagesOf(path, part))
+          for await (const { bytes, index } of imagesOf(path, part))
             yield {
               name: `${part.name}/${index}`,
               label: labels[at][index] ?? 0,
               heldOut: part.heldOut,
-              picture: { pixels: { data, ...shapes[at] } },
+              picture: { pixels: pixelsOf(bytes, part.layout, part) },
             };
       },
     };
@@ -74,72 +91,127 @@ async function openNpzImages(path: string): Promise<Source> {
   }
 }
 
+function takenOf({ images, heldOut, labels, layout, scale }: Part): string {
+  const how = [layout.note, scale?.note].filter(Boolean).join("; ");
+  const use = `${shown(images)}: images to ${heldOut ? "hold out" : "train on"}`;
+  return `${use}${how && ` (${how})`}, ${labels ? `labels from ${shown(labels)}` : "without labels"}`;
+}
+
+function unused({ names }: Npz, parts: readonly Part[]) {
+  const leaveOut = leavingOut();
+  for (const name of names)
+    if (!parts.some(({ images, labels }) => images === name || labels === name))
+      leaveOut.add(shown(name), "an array of another name");
+  return leaveOut.list;
+}
+
 async function partsOf(npz: Npz): Promise<{ parts: Part[]; notes: string[] }> {
   const { path, names } = npz;
-  const layout = layouts.find(({ train }) => names.includes(train[0]));
+  const where = pathText(path);
   if (names.length === 0)
     throw new UserError(
-      `${path}: this is a zip without NumPy arrays; if it holds images or files of another kind, unpack it and give the folder`,
+      `${where}: this is a zip without NumPy arrays; if it holds images or files of another kind, unpack it and give the folder`,
     );
+  const headers = new Map<string, NpyHeader>();
+  for (const name of names.slice(0, 64)) headers.set(name, await npz.header(name));
+  const layout = layouts.find(({ train }) => names.includes(train)) ?? onlyImages(headers);
   if (!layout)
     throw new UserError(
-      `${path}: expected images as arr_0, images, x, x_train or train_images, but its arrays are ${names.join(", ")}; save them with numpy.savez(file, images=…, labels=…)`,
+      `${where}: expected images as arr_0, images, x, x_train or train_images, but its arrays are ${listed(names)}; save them with numpy.savez(file, images=…, labels=…)`,
     );
-  const there = Object.keys(layout).filter((name) => names.includes(layout[name][0]));
+  const there = Object.keys(layout).filter((name) => names.includes(layout[name]));
   const { part: heldOut, notes } = chosenPart(there);
   const parts: Part[] = [];
   for (const name of heldOut ? ["train", heldOut] : ["train"]) {
-    const [images, labels] = layout[name];
-    const { shape } = checkImages(await npz.header(images), `${path}: ${images}`);
-    parts.push({ name, heldOut: name === heldOut, images, shape, labels: names.includes(labels) ? labels : undefined });
+    const images = layout[name];
+    const header = headers.get(images) ?? (await npz.header(images));
+    const at = `${where}: ${shown(images)}`;
+    if (header.fortranOrder)
+      throw new UserError(
+        `${at}: it is in Fortran order, which is not read for images; save it with numpy.ascontiguousarray`,
+      );
+    const arranged = layoutOf(header.shape, at);
+    const scale = header.type === "u1" ? undefined : await scaled(npz, images, header);
+    const labels = labelsFor({ name, several: Object.keys(layout).length > 1, count: arranged.count }, headers, images);
+    parts.push({ name, heldOut: name === heldOut, images, header, layout: arranged, scale, labels });
   }
   return { parts, notes };
 }
 
-function checkImages(header: NpyHeader, where: string): NpyHeader {
-  const { type, shape, fortranOrder } = header;
-  const sizes = `[${shape.join(", ")}]`;
-  if (type !== "u1")
-    throw new UserError(`${where}: its values are ${type}, expected uint8 (0 to 255); save it with .astype("uint8")`);
-  const channels = shape[3] ?? 1;
-  if ((shape.length === 3 || shape.length === 4) && channels >= 1 && channels <= 4) {
-    if (!fortranOrder) return header;
-    throw new UserError(
-      `${where}: it is in Fortran order, which is not read for images; save it with numpy.ascontiguousarray`,
-    );
-  }
-  const first = shape.length === 4 && shape[1] >= 1 && shape[1] <= 4;
-  const hint = first ? "; its channels come first: save it with .transpose(0, 2, 3, 1)" : "";
-  throw new UserError(
-    `${where}: its shape is ${sizes}, expected [N, height, width] or [N, height, width, 1 to 4 channels]${hint}`,
+/** The only array that can be images, whatever its name. */
+function onlyImages(headers: ReadonlyMap<string, NpyHeader>): Record<string, string> | undefined {
+  const shaped = [...headers].filter(
+    ([, { shape, type }]) => (shape.length === 4 || (shape.length === 3 && type === "u1")) && shape[0] > 0,
   );
+  return shaped.length === 1 ? { train: shaped[0][0] } : undefined;
 }
 
-async function labelsOf(npz: Npz, { labels, images, shape: [count] }: Part): Promise<ArrayLike<number | bigint>> {
-  const where = `${npz.path}: ${labels}`;
-  const { type, shape, data } = await npz.read(labels!);
+/** Labels by a usual name, else the only array of whole numbers that has one for each image. */
+function labelsFor(
+  { name, several, count }: { name: string; several: boolean; count: number },
+  headers: ReadonlyMap<string, NpyHeader>,
+  images: string,
+): string | undefined {
+  const usual = several ? labelsOfPart[name] : labelNames;
+  const named = usual.find((one) => headers.has(one) && one !== images);
+  if (named !== undefined || several) return named;
+  const fitting = [...headers].filter(
+    ([, { shape, type }]) => shape[0] === count && product(shape) === count && /^[iu]/.test(type),
+  );
+  return fitting.length === 1 ? fitting[0][0] : undefined;
+}
+
+/** Values that are no bytes are read once, to know from where to where they go. */
+async function scaled(npz: Npz, name: string, header: NpyHeader): Promise<Scale> {
+  if (header.type === "b1") return { note: "false is taken as black, true as white", toByte: (value) => 255 * value };
+  const where = `${pathText(npz.path)}: ${shown(name)}`;
+  const { bytes } = await npz.values(name);
+  const total = valueBytes(header);
+  if (total === 0) return { toByte: (value) => value };
+  async function* pieces() {
+    const step = itemBytes(header.type) << 16;
+    for (let at = 0; at < total; at += step) yield await bytes.take(Math.min(step, total - at));
+  }
+  try {
+    return scaleOf(await rangeOf(pieces(), header, where), where);
+  } finally {
+    await bytes.close();
+  }
+}
+
+async function readLabels(npz: Npz, { labels, images, layout: { count } }: Part): Promise<ArrayLike<number | bigint>> {
+  const where = `${pathText(npz.path)}: ${shown(labels)}`;
+  const { type, shape } = await npz.header(labels!);
   if (!/^[iu]/.test(type))
     throw new UserError(`${where}: its values are ${type}, expected whole numbers (int64 or another int)`);
   if (shape[0] !== count)
     throw new UserError(
-      `${where}: ${shape[0] ?? 0} labels, but ${images} has ${count} images; save one label for each`,
+      `${where}: ${counted(shape[0] ?? 0, "label")}, but ${images} has ${counted(count, "image")}; save one label for each`,
     );
   if (product(shape) !== count)
     throw new UserError(`${where}: its shape is [${shape.join(", ")}], expected [${count}], one number for each image`);
-  return data;
+  return (await npz.read(labels!)).data;
 }
 
-async function* imagesOf(path: string, { images, shape: [count, ...each] }: Part) {
+async function* imagesOf(path: string, { images, layout: { count, values }, header }: Part) {
   const npz = await openNpz(path);
   try {
     const { bytes } = await npz.values(images);
+    const each = values * itemBytes(header.type);
     try {
       for (let index = 0; index < count; index++) {
-        const data = await bytes.take(product(each));
-        if (data.length < product(each))
-          throw new UserError(`${path}: ${images} ends in image ${index} of ${count}; fetch the file again`);
-        yield { data, index };
+        const image = await bytes.take(each);
+        if (image.length < each)
+          throw new UserError(
+            `${pathText(path)}: ${shown(images)} ends in image ${index} of ${count}; fetch the file again`,
+          );
+        yield { bytes: image, index };
       }
+      // At the end the checksum is compared.
+      if ((await bytes.take(1)).length > 0)
+        throw new UserError(
+          `${pathText(path)}: bytes follow after the ${count} images of ${shown(images)}; fetch it again`,
+        );
     } finally {
       await bytes.close();
     }

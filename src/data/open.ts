@@ -2,22 +2,18 @@
 
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { open, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { didYouMean, UserError } from "../core/errors.ts";
+import { UserError } from "../core/errors.ts";
 import { datasetFormat, readDatasetFile } from "./dataset-file.ts";
 import type { Dataset } from "./dataset.ts";
 import { decodeSource, recipe } from "./decode.ts";
 import { emojiDataset } from "./emoji.ts";
 import type { EmojiSet } from "./emoji-sets.ts";
-import { reading } from "./files.ts";
-import { findImages } from "./folder.ts";
-import { findIdxFile, findIdxFolder } from "./idx.ts";
-import { findNpz } from "./npz-images.ts";
-import { findParquetFile, findParquetFolder } from "./parquet.ts";
+import { findSource } from "./formats.ts";
 import { type Found, type Source, trainOnly, withHeldOut } from "./source.ts";
 import type { HeldOutShare } from "./split.ts";
 
+/** How data are read and split. */
 export interface DataOptions {
   /** Pixels per side; by default the images' own size where all are squares alike and small or in an array, else 32. */
   imageSize?: number;
@@ -29,6 +25,8 @@ export interface DataOptions {
   group?: string;
   /** Of emoji, the vendors to take; by default all but those with a share-alike licence. */
   sets?: readonly EmojiSet[];
+  /** Leave out images that are smaller than the image size, rather than refuse the data. */
+  skipSmall?: boolean;
   /** The folder of decoded data sets; made when missing. */
   cache: string;
   /** Images whose size was read, of how many; not called for arrays, where one size holds for all. */
@@ -43,8 +41,8 @@ export interface DataOptions {
 const usualFraction = 0.05;
 
 /**
- * `emoji`; or the path of a folder of images (a folder for each class, or none), of IDX files (MNIST's layout) or of
- * Parquet files (Hugging Face's); or of one such file or an `.npz`. Decoded once into `cache`, then read from there.
+ * `emoji`; or the path of a folder or file in one of the formats of `formats.ts`: images in folders, IDX, Parquet, `.npz`,
+ * CIFAR's and ImageNet32's batches, Tiny ImageNet. Decoded once into `cache`, then read from there.
  * Images are cropped as ADM does and never enlarged. A UserError says in a sentence what is wrong with the data.
  */
 export async function openDataset(source: string, options: DataOptions): Promise<Dataset> {
@@ -136,43 +134,13 @@ async function openParts(
   return { source: trainOnly(source), share: { fraction: Number(heldOut ?? usualFraction), group } };
 }
 
-/** What kind of source a path is: a folder by the names in it, a file by its first bytes. */
-export async function findSource(path: string, { signal }: { signal?: AbortSignal }): Promise<Found> {
-  const entry = await reading(path, () => stat(path)).catch((error: unknown) => {
-    if (!(error instanceof UserError)) throw error;
-    const hint = /[\\/]/.test(path) ? "" : didYouMean(path, ["emoji"]);
-    throw new UserError(`${error.message.replace("no such file", "no such folder or file")}${hint}`, { cause: error });
-  });
-  if (entry.isDirectory())
-    return (await findIdxFolder(path)) ?? (await findParquetFolder(path)) ?? findImages(path, { signal });
-  return findFile(path);
-}
-
-async function findFile(path: string): Promise<Found> {
-  const start = await reading(path, async () => {
-    const handle = await open(path);
-    try {
-      return (await handle.read(Buffer.alloc(4), 0, 4, 0)).buffer;
-    } finally {
-      await handle.close();
-    }
-  });
-  const is = (...bytes: number[]) => bytes.every((byte, i) => start[i] === byte);
-  if (is(0x50, 0x41, 0x52, 0x31)) return findParquetFile(path); // PAR1
-  if (is(0x50, 0x4b)) return findNpz(path); // a zip
-  if ((is(0, 0) && start[2] >= 8 && start[2] <= 14) || is(0x1f, 0x8b)) return findIdxFile(path); // plain or packed
-  throw new UserError(
-    `${path}: this is no data set; expected a folder of images, or a file of images: IDX (perhaps .gz), .npz or .parquet`,
-  );
-}
-
 /** Another source, another of its files, another option that matters: another name. */
 function fileName(
   source: string,
-  { found, other, imageSize, channels, heldOut, group }: DataOptions & { found: Found; other?: Found },
+  { found, other, imageSize, channels, heldOut, group, skipSmall }: DataOptions & { found: Found; other?: Found },
 ): string {
   const hash = createHash("sha256");
-  hash.update(JSON.stringify([datasetFormat, recipe, resolve(source), heldOut, imageSize, channels, group]));
+  hash.update(JSON.stringify([datasetFormat, recipe, resolve(source), heldOut, imageSize, channels, group, skipSmall]));
   for (const { files } of other ? [found, other] : [found]) {
     hash.update(`${files.length}`);
     for (const { name, bytes, modified } of files) hash.update(JSON.stringify([name, bytes, modified]));

@@ -1,36 +1,44 @@
 /** Images in Parquet files as Hugging Face stores them, a row group at a time. Knows nothing of what is done with them. */
 
 import { basename, resolve } from "node:path";
-import { asyncBufferFromFile, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+import type { FileMetaData } from "hyparquet";
 import { UserError } from "../core/errors.ts";
-import { fileAt, listFolder, listTree, reading } from "./files.ts";
-import { classesOf } from "./labels.ts";
+import { limits } from "../core/limits.ts";
+import { shown } from "../core/text.ts";
+import { pathText } from "../files/regular.ts";
+import { fileAt, listFolder, listTree } from "./files.ts";
+import { classesOf, unlabelled } from "./labels.ts";
 import { type Columns, columnsOf } from "./parquet-columns.ts";
+import { type ParquetFile, startParquetDecoder } from "./parquet-thread.ts";
 import type { Picture } from "./picture.ts";
-import { byName, chosenPart, type Found, heldOutParts, listed, type Source, type SourceFile } from "./source.ts";
+import { byName, chosenPart, type Found, leavingOut, type LeftOut, listed, partNamed } from "./source.ts";
+import type { Source, SourceFile } from "./source.ts";
 
 const isParquet = ({ name }: SourceFile) => /\.parquet$/i.test(name);
 
 /** A folder with Parquet files in it, or in the folders that Hugging Face puts them in; undefined when there is none. */
 export async function findParquetFolder(folder: string): Promise<Found | undefined> {
   if (!(await holdsParquet(folder, 2))) return undefined;
-  const found = (await listTree(folder)).files.filter(isParquet);
+  const tree = await listTree(folder);
+  const found = tree.files.filter(isParquet);
   const parts = found.map(({ name }) => partOf(name) ?? "");
   const filesOf = (part: string) => found.filter((_, i) => parts[i] === part);
   const { part, notes } = chosenPart(parts);
+  const leaveOut = leavingOut();
+  for (const file of tree.files) if (!isParquet(file)) leaveOut.add(file.name, "no Parquet file");
+  const leftOut = [...tree.leftOut, ...leaveOut.list];
   const main = parts.includes("train") ? "train" : "";
   const train = filesOf(main);
   if (train.length === 0)
     throw new UserError(
-      `${folder}: it has Parquet files of ${listed([...new Set(parts)])}, but none of train; add them, or name one file itself`,
+      `${pathText(folder)}: it has Parquet files of ${listed([...new Set(parts)])}, but none of train; add them, or name one file itself`,
     );
   if (main === "train" && parts.includes(""))
     notes.push(`${filesOf("")[0].name} names no part and so is not used, nor are others like it`);
   const heldOut = part === undefined ? [] : filesOf(part);
   return {
     files: [...train, ...heldOut],
-    open: () => openParquet({ name: basename(resolve(folder)), notes, train, heldOut, heldOutName: part }),
+    open: () => openParquet({ name: basename(resolve(folder)), notes, leftOut, train, heldOut, heldOutName: part }),
   };
 }
 
@@ -46,7 +54,7 @@ async function holdsParquet(folder: string, depth: number): Promise<boolean> {
 export async function findParquetFile(path: string): Promise<Found> {
   const file = await fileAt(path);
   const name = basename(path).replace(/\.parquet$/i, "");
-  return { files: [file], open: () => openParquet({ name, notes: [], train: [file], heldOut: [] }) };
+  return { files: [file], open: () => openParquet({ name, notes: [], leftOut: [], train: [file], heldOut: [] }) };
 }
 
 /** The part that a file's name or the folders around it begin with: `test-00000-of-00001.parquet`, `test/0000.parquet`. */
@@ -54,113 +62,153 @@ function partOf(name: string): string | undefined {
   const words = name
     .split("/")
     .reverse()
-    .map((part) => /^[a-z]+[0-9]*/i.exec(part)?.[0].toLowerCase());
-  return words.find((word) => word === "train" || heldOutParts.some((part) => part === word));
+    .map((part) => partNamed(/^[a-z]+[0-9]*/i.exec(part)?.[0] ?? ""));
+  return words.find((word) => word !== undefined);
 }
 
 interface Files {
   name: string;
   notes: string[];
+  leftOut: LeftOut[];
   train: SourceFile[];
   heldOut: SourceFile[];
   heldOutName?: string;
 }
 
-async function openParquet({ name, notes, train, heldOut, heldOutName }: Files): Promise<Source> {
+async function openParquet({ name, notes, leftOut, train, heldOut, heldOutName }: Files): Promise<Source> {
   const files = [...train, ...heldOut];
-  const columns = columnsOf(await metadataOf(files[0].path), files[0].path);
-  const rows: number[] = [];
-  const raw: unknown[][] = [];
-  for (const { path } of files) {
-    const metadata = await metadataOf(path);
-    const own = columnsOf(metadata, path);
-    if (own.image !== columns.image || own.label !== columns.label)
-      throw new UserError(
-        `${path}: its columns of images and labels are ${own.image}, ${own.label}, but those of ${files[0].name} are ${columns.image}, ${columns.label}; the files of a data set must agree`,
-      );
-    rows.push(Number(metadata.num_rows));
-    if (columns.label !== undefined) raw.push(await labelColumn(path, metadata, columns.label));
-  }
+  const { columns, rows, raw } = await labelsOf(files);
   const { classes, labels } = classesOfColumn(raw, { columns, files }) ?? {
     classes: [name],
     labels: rows.map((count) => new Int32Array(count)),
   };
   const sum = (counts: number[]) => counts.reduce((a, b) => a + b, 0);
+  const named = columns.label === undefined ? "no labels" : `labels from column ${shown(columns.label)}`;
+  const leaveOut = leavingOut();
+  for (const column of columns.others) leaveOut.add(column, "a column of another name");
   return {
     name,
+    format: "Parquet",
+    taken: [`images from column ${shown(columns.image)}, ${named}${columns.names ? " with names from the file" : ""}`],
+    leftOut: [...leftOut, ...leaveOut.list],
     classes,
     notes,
     count: { train: sum(rows.slice(0, train.length)), heldOut: sum(rows.slice(train.length)) },
     heldOutName,
     async *images() {
-      for (const [at, file] of files.entries())
-        for await (const { row, value } of imageColumn(file.path, columns.image)) {
-          const { path, picture } = pictureOf(value);
-          const name = path ?? `${file.name}/${row}`;
-          yield { name, label: labels[at][row], heldOut: at >= train.length, picture };
-        }
+      const seen = new Set<string>();
+      for await (const { at, row, value } of imageRows(files, columns.image)) {
+        const { path, ...found } = pictureOf(value);
+        const place = `${files[at].name}/${row}`;
+        // Some writers give all rows of a shard the same path.
+        const name = path === undefined ? place : seen.has(path) ? `${path} (${place})` : path;
+        if (path !== undefined) seen.add(path);
+        const label = labels[at][row];
+        const unusable = label === unlabelled ? "has no label" : found.unusable;
+        yield { name, label, heldOut: at >= train.length, picture: found.picture, unusable };
+      }
     },
   };
 }
+
+interface LabelColumns {
+  columns: Columns;
+  /** Of each file. */
+  rows: number[];
+  raw: unknown[][];
+}
+
+async function labelsOf(files: readonly SourceFile[]): Promise<LabelColumns> {
+  const decoder = startParquetDecoder();
+  try {
+    let columns: Columns | undefined;
+    const rows: number[] = [];
+    const raw: unknown[][] = [];
+    for (const { path } of files) {
+      const file = await decoder.open(path);
+      const own = columnsOf(file.metadata, pathText(path));
+      columns ??= own;
+      if (own.image !== columns.image || own.label !== columns.label)
+        throw new UserError(
+          `${pathText(path)}: its columns of images and labels are ${shown(own.image)}, ${shown(own.label)}, but those of ${files[0].name} are ${shown(columns.image)}, ${shown(columns.label)}; the files of a data set must agree`,
+        );
+      rows.push(Number(file.metadata.num_rows));
+      if (columns.label !== undefined) raw.push(await column(file, columns.label));
+      await file.close();
+    }
+    return { columns: columns!, rows, raw };
+  } finally {
+    await decoder.end();
+  }
+}
+
+/** The rows' values of a small column. */
+async function column(file: ParquetFile, name: string): Promise<unknown[]> {
+  const bytes = bytesOf(file.metadata.row_groups, name);
+  return (await file.rows({ columns: [name] }, bytes)).map((row) => row[name]);
+}
+
+/** What a column takes in the file. */
+const bytesOf = (groups: FileMetaData["row_groups"], name: string): number =>
+  groups
+    .flatMap(({ columns }) => columns)
+    .filter(({ meta_data: meta }) => meta?.path_in_schema[0] === name)
+    .reduce((sum, { meta_data: meta }) => sum + Number(meta!.total_compressed_size), 0);
 
 function classesOfColumn(
   raw: readonly unknown[][],
   { columns, files }: { columns: Columns; files: readonly SourceFile[] },
 ) {
   if (columns.label === undefined) return undefined;
-  const where = (file: number) => `${files[file].path}: column ${columns.label}`;
-  const strings = raw.every((values) => values.every((value) => typeof value === "string"));
-  if (!strings)
+  const where = (file: number) => `${pathText(files[file].path)}: column ${shown(columns.label)}`;
+  const given = raw.flatMap((values) => values.filter((value) => value !== null && value !== undefined));
+  if (given.length === 0) throw new UserError(`${where(0)}: every label is null; leave the column out, or give labels`);
+  if (!given.every((value) => typeof value === "string"))
     return classesOf(
       raw.map((values, i) => ({ values: values as number[], where: where(i) })),
       columns.names,
     );
-  const classes = [...new Set(raw.flat() as string[])].sort(byName);
-  const index = new Map(classes.map((name, i) => [name, i]));
-  return { classes, labels: raw.map((values) => Int32Array.from(values as string[], (name) => index.get(name)!)) };
-}
-
-const metadataOf = (path: string): Promise<FileMetaData> =>
-  explained(path, async () => parquetMetadataAsync(await asyncBufferFromFile(path)));
-
-async function labelColumn(path: string, metadata: FileMetaData, label: string): Promise<unknown[]> {
-  const rows = await explained(path, async () =>
-    parquetReadObjects({ file: await asyncBufferFromFile(path), metadata, columns: [label], compressors }),
-  );
-  return rows.map((row) => row[label]);
-}
-
-/** One row group in memory at a time, so that the file's size does not matter. */
-async function* imageColumn(path: string, image: string): AsyncGenerator<{ row: number; value: unknown }> {
-  const metadata = await metadataOf(path);
-  let rowStart = 0;
-  for (const { num_rows } of metadata.row_groups) {
-    const rowEnd = rowStart + Number(num_rows);
-    const options = { metadata, columns: [image], rowStart, rowEnd, compressors, utf8: false };
-    const rows = await explained(path, async () =>
-      parquetReadObjects({ file: await asyncBufferFromFile(path), ...options }),
+  const classes = [...new Set(given as string[])].sort(byName);
+  if (classes.length > limits.classes)
+    throw new UserError(
+      `${where(0)}: it has ${classes.length} different texts, at most ${limits.classes} are told apart; is it a label?`,
     );
-    for (const [i, row] of rows.entries()) yield { row: rowStart + i, value: row[image] };
-    rowStart = rowEnd;
+  const index = new Map(classes.map((name, i) => [name, i]));
+  return {
+    classes,
+    labels: raw.map((values) => Int32Array.from(values as string[], (name) => index.get(name) ?? unlabelled)),
+  };
+}
+
+/** One row group in memory at a time, so that the files' size does not matter. */
+async function* imageRows(
+  files: readonly SourceFile[],
+  image: string,
+): AsyncGenerator<{ at: number; row: number; value: unknown }> {
+  const decoder = startParquetDecoder();
+  try {
+    for (const [at, { path }] of files.entries()) {
+      const file = await decoder.open(path);
+      let rowStart = 0;
+      for (const group of file.metadata.row_groups) {
+        const rowEnd = rowStart + Number(group.num_rows);
+        const wanted = { columns: [image], rowStart, rowEnd, utf8: false };
+        const rows = await file.rows(wanted, bytesOf([group], image));
+        for (const [i, row] of rows.entries()) yield { at, row: rowStart + i, value: row[image] };
+        rowStart = rowEnd;
+      }
+      await file.close();
+    }
+  } finally {
+    await decoder.end();
   }
 }
 
-function pictureOf(value: unknown): { path?: string; picture: Picture } {
+function pictureOf(value: unknown): { path?: string; picture: Picture; unusable?: string } {
   if (value instanceof Uint8Array) return { picture: { bytes: value } };
-  const { bytes, path } = (value ?? {}) as { bytes?: Uint8Array; path?: string };
-  // A row without bytes is met as an image that does not decode.
-  return { path: path || undefined, picture: { bytes: bytes ?? new Uint8Array() } };
-}
-
-function explained<T>(path: string, read: () => Promise<T>): Promise<T> {
-  return reading(path, async () => {
-    try {
-      return await read();
-    } catch (error) {
-      if (!(error instanceof Error) || "code" in error) throw error;
-      throw new UserError(`${path}: the Parquet file is cut short or damaged (${error.message}); fetch it again`, {
-        cause: error,
-      });
-    }
-  });
+  const { bytes, path } = (value ?? {}) as { bytes?: unknown; path?: unknown };
+  const name = typeof path === "string" && path !== "" ? shown(path, 200) : undefined;
+  if (bytes instanceof Uint8Array) return { path: name, picture: { bytes } };
+  const why = name === undefined ? "is null" : "is a path without bytes: the image is not in the file";
+  return { path: name, picture: { bytes: new Uint8Array() }, unusable: why };
 }

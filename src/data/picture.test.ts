@@ -3,10 +3,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import crc32 from "crc-32";
 import sharp from "sharp";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Pixels } from "./crop.ts";
 import { decode, measure, reasonOf, toChannels } from "./picture.ts";
+import { sharedRoom } from "./room.ts";
 import { plain, put } from "./test-files.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fractalgen-picture-"));
@@ -93,9 +96,9 @@ describe("decode", () => {
     ].map((picture) => decode(picture).then(() => "no error", reasonOf));
     expect(await Promise.all(reasons)).toEqual([
       expect.stringMatching(/^does not decode \(.*premature end/),
-      expect.stringMatching(/^does not decode \(.*empty/),
-      "does not decode (Input file contains unsupported image format)",
-      "does not decode (Input file is missing)",
+      "is empty",
+      "does not decode (it is no PNG, JPEG, WebP, GIF, AVIF, TIFF)",
+      "does not decode (there is no such file; check the path)",
     ]);
   });
 });
@@ -130,4 +133,90 @@ describe("toChannels", () => {
     expect(toChannels(two, 4).data).toEqual(Uint8Array.of(1, 2, 3, 255, 4, 5, 6, 255));
     expect(toChannels(two, 3)).toBe(two);
   });
+});
+
+describe("pictures that other readers get wrong", () => {
+  const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/data/field/${name}`, import.meta.url));
+
+  it("CMYK is what Pillow makes of it, in every byte", async () => {
+    const pillow =
+      "BQgBJExhIC1DBwYIRgNsIiQXGx8WRKZEtae8PzAbk5cBBhwODAcI2eyeE4kJECcejc9NAg80wbF2HTcaIQYsXFNRS2hRSRaOBDE0qqOQAQABXUUIeAVRdnxzMjReJ2shTHBNAQIAHS8LJgYFFTs2QFJCW1dyBwMGDA9ZWWamJA4bG0vLGQgWRzoT0B+RbDS+gykUQajXZsClBCAbAAQDbF5VGCIAAggDGhkKFgNTc04CF2ItX4ifA3NmmiGNhKZ4";
+    const { data, channels } = await decode({ file: fixture("cmyk.jpg") });
+    expect([channels, Buffer.from(data).toString("base64")]).toEqual([3, pillow]);
+  });
+
+  it.each([
+    ["float.tif", "values from 0 to 1 are taken as black to white"],
+    ["signed.tif", "values from -1 to 1 are taken as black to white"],
+  ])("floats of %s are not black, and are said", async (name, said) => {
+    const { data, channels, floats } = await decode({ file: fixture(name) });
+    expect([channels, floats]).toEqual([1, said]);
+    expect([...data]).toEqual(Array.from({ length: 64 }, (_, i) => Math.round((255 * i) / 63)));
+  });
+});
+
+describe("pictures that would cost too much", () => {
+  it("are told by their first bytes: an SVG is none, whatever its name", async () => {
+    const file = join(folder, "drawing.png");
+    put(file, '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>');
+    const reason = "does not decode (it is no PNG, JPEG, WebP, GIF, AVIF, TIFF)";
+    expect(await measure({ file }).catch(reasonOf)).toBe(reason);
+    expect(await decode({ file }).catch(reasonOf)).toBe(reason);
+  });
+
+  it("are refused by the size in their header", async () => {
+    const bytes = Buffer.from(await plain([1, 2, 3]).png().toBuffer());
+    bytes.writeUInt32BE(16_000, 16);
+    bytes.writeUInt32BE(16_000, 20);
+    bytes.writeInt32BE(crc32.buf(bytes.subarray(12, 29)), 29);
+    const reason = "has 16000x16000 pixels, at most 67108864 are decoded; scale it down";
+    expect(await measure({ bytes }).catch(reasonOf)).toBe(reason);
+    expect(await decode({ bytes }).catch(reasonOf)).toBe(reason);
+  });
+
+  it("may have fewer pixels with alpha", async () => {
+    const bytes = Buffer.from(await plain([1, 2, 3, 4]).png().toBuffer());
+    bytes.writeUInt32BE(8000, 16);
+    bytes.writeUInt32BE(8000, 20);
+    bytes.writeInt32BE(crc32.buf(bytes.subarray(12, 29)), 29);
+    expect(await decode({ bytes }).catch(reasonOf)).toBe(
+      "has 8000x8000 pixels, at most 50331648 are decoded; scale it down",
+    );
+  });
+
+  it("wait for each other: no more pixels are decoded at once than of the largest", async () => {
+    const room = sharedRoom(10);
+    let [now, most] = [0, 0];
+    const work = (size: number) =>
+      room.with(size, async () => {
+        most = Math.max(most, (now += Math.min(size, 10)));
+        await new Promise((go) => setTimeout(go, 2));
+        now -= Math.min(size, 10);
+      });
+    await Promise.all([3, 4, 10, 2, 8, 99, 1, 5].map(work));
+    expect([now, most]).toEqual([0, 10]);
+  });
+});
+
+it("every picture gets its own reason, however many are decoded at once", async () => {
+  const noise = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 7919) % 251);
+  const image = sharp(noise, { raw: { width: 64, height: 64, channels: 3 } });
+  const jpeg = await image.clone().jpeg().toBuffer();
+  const png = await image.clone().png().toBuffer();
+  const broken = Buffer.from(png);
+  broken.fill(0x55, 200, 260);
+  const pictures = [
+    jpeg,
+    jpeg.subarray(0, -200),
+    png,
+    png.subarray(0, -300),
+    broken,
+    Buffer.concat([jpeg.subarray(0, 300), Buffer.from("extraneous"), jpeg.subarray(300)]),
+  ];
+  const alone: string[] = [];
+  for (const bytes of pictures) alone.push(await decode({ bytes }).then(() => "fine", reasonOf));
+  expect(new Set(alone).size).toBeGreaterThan(2);
+  const many = Array.from({ length: 60 }, (_, i) => i % pictures.length);
+  const together = await Promise.all(many.map((i) => decode({ bytes: pictures[i] }).then(() => "fine", reasonOf)));
+  expect(together).toEqual(many.map((i) => alone[i]));
 });

@@ -1,42 +1,184 @@
 /** One picture to raw bytes: its size, its pixels, its channels. Knows nothing of data sets. */
 
-import sharp from "sharp";
+import sharp, { type Metadata, type Sharp } from "sharp";
+import { byteCount } from "../core/byte-count.ts";
+import { UserError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { shown } from "../core/text.ts";
+import { type FilePath, openRegular, readRegular } from "../files/regular.ts";
+import { scaleOf } from "./array-images.ts";
 import { type Pixels, timesByte } from "./crop.ts";
+import { sharedRoom } from "./room.ts";
 
 /** A picture where it lies: a file, the bytes of one, or pixels that need no decoding. */
-export type Picture = { file: string } | { bytes: Uint8Array } | { pixels: Pixels };
+export type Picture = { file: FilePath } | { bytes: Uint8Array } | { pixels: Pixels };
 
 export type Shape = Omit<Pixels, "data">;
 
+type Encoded = Exclude<Picture, { pixels: Pixels }>;
+
+/** Pixels, and in words how floats became bytes where there were some. */
+export type Decoded = Pixels & { floats?: string };
+
+/** What keeps a picture from being used, to go after its name. */
+export class PictureError extends Error {
+  override name = "PictureError";
+}
+
+/** The formats that are decoded, by their first bytes; others have loaders that read files, run scripts or draw without bounds. */
+const formats: Record<string, RegExp> = {
+  PNG: /^\x89PNG\r\n\x1a\n/,
+  JPEG: /^\xff\xd8\xff/,
+  WebP: /^RIFF....WEBP/s,
+  GIF: /^GIF8[79]a/,
+  AVIF: /^....ftyp(avi[fs]|mif1|msf1)/s,
+  TIFF: /^(II[*+]\0|MM\0[*+])/,
+};
+const startBytes = 12;
+
+/** The format of a picture; undefined for any other file. */
+export function pictureFormat(start: Uint8Array): string | undefined {
+  const text = Buffer.from(start.subarray(0, startBytes)).toString("latin1");
+  return Object.keys(formats).find((name) => formats[name].test(text));
+}
+
 // Warnings (odd metadata, say) leave an image whole; errors and early ends do not. Colour profiles are left aside, as in
 // the published preparation, and animations give their first frame.
-const reading = { failOn: "error", ignoreIcc: true } as const;
+const options = { failOn: "error", ignoreIcc: true, limitInputPixels: limits.pixels } as const;
 
-const open = (picture: Exclude<Picture, { pixels: Pixels }>, limits = {}) =>
-  sharp("file" in picture ? picture.file : picture.bytes, { ...reading, ...limits });
+/** What is decoded at the same time shares the room of the largest picture. */
+const room = sharedRoom(limits.pixels);
+
+/**
+ * Runs a decoder, and where it fails once more while no other runs: what went wrong lies in one place for all of them, so
+ * that the reasons of two get mixed up.
+ */
+async function decoding<T>(pixels: number, run: () => Promise<T>): Promise<T> {
+  try {
+    return await room.with(pixels, run);
+  } catch (error) {
+    if (error instanceof PictureError || error instanceof UserError) throw error;
+    return await room.with(limits.pixels, run);
+  }
+}
+
+/** What sharp opens, after a look at the first bytes and the size. */
+async function checked(picture: Encoded): Promise<Uint8Array | string> {
+  const start = "bytes" in picture ? picture.bytes.subarray(0, startBytes) : await startOf(picture.file);
+  if (start.length === 0) throw new PictureError("is empty");
+  if (pictureFormat(start) === undefined)
+    throw new PictureError(`does not decode (it is no ${Object.keys(formats).join(", ")})`);
+  if ("bytes" in picture) return picture.bytes;
+  if (typeof picture.file === "string") return picture.file;
+  return readRegular(picture.file, { most: limits.pictureBytes, what: "a picture" });
+}
+
+async function startOf(file: FilePath): Promise<Uint8Array> {
+  const handle = await openRegular(file);
+  try {
+    const { size } = await handle.stat();
+    if (size > limits.pictureBytes)
+      throw new PictureError(`has ${byteCount(size)}, at most ${byteCount(limits.pictureBytes)} are read`);
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(startBytes), 0, startBytes, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function headerOf(picture: Encoded): Promise<{ input: Uint8Array | string; header: Metadata }> {
+  const input = await checked(picture);
+  const header = await decoding(0, () => sharp(input, { ...options, limitInputPixels: false }).metadata());
+  checkPixels(header, mostPixels(header));
+  return { input, header };
+}
+
+/** What is decoded of a pixel takes a byte for each channel, and floats are held beside the bytes that they become. */
+function mostPixels({ channels, depth }: Metadata): number {
+  const bytes = Math.max(3, channels) * (depth === "uchar" || depth === "ushort" ? 1 : 8);
+  return Math.floor((3 * limits.pixels) / bytes);
+}
+
+function checkPixels({ width, height }: { width: number; height: number }, most: number): void {
+  if (width * height > most)
+    throw new PictureError(`has ${width}x${height} pixels, at most ${most} are decoded; scale it down`);
+}
 
 /** Width and height as shown (EXIF orientation applied), and 1 to 4 channels: grey, grey and alpha, RGB, RGBA. */
 export async function measure(picture: Picture): Promise<Shape> {
   if ("pixels" in picture) return picture.pixels;
-  const { autoOrient, space, hasAlpha } = await open(picture).metadata();
+  const { autoOrient, space, hasAlpha } = (await headerOf(picture)).header;
   return { ...autoOrient, channels: (isGrey(space) ? 1 : 3) + (hasAlpha ? 1 : 0) };
 }
 
 /**
- * Decodes to 8 bits a channel: 16 bits are reduced, CMYK becomes RGB, palettes are resolved. Throws what the decoder says,
- * and where there are more than `most` pixels.
+ * Decodes to 8 bits a channel: 16 bits are reduced, floats scaled, CMYK becomes RGB as Pillow computes it, palettes are
+ * resolved. Throws what the decoder says, and where there are more than `most` pixels.
  */
-export async function decode(picture: Picture, { most }: { most?: number } = {}): Promise<Pixels> {
-  if ("pixels" in picture) return picture.pixels;
-  const image = open(picture, most === undefined ? {} : { limitInputPixels: most });
-  const { space, hasAlpha } = await image.metadata();
-  const { data, info } = await image
-    .autoOrient()
-    // Written out as grey, an image would lose its alpha.
-    .toColourspace(isGrey(space) && !hasAlpha ? "b-w" : "srgb")
-    .raw({ depth: "uchar" })
-    .toBuffer({ resolveWithObject: true });
+export const decode = (picture: Picture, { most }: { most?: number } = {}): Promise<Decoded> =>
+  decodeInto(picture, (pixels) => pixels, { most });
+
+/**
+ * The same, and what `use` makes of the pixels before others are decoded: as long as it runs, their room is taken. `use` may
+ * be called again where it throws.
+ */
+export async function decodeInto<T>(
+  picture: Picture,
+  use: (pixels: Decoded) => T,
+  { most = limits.pixels }: { most?: number } = {},
+): Promise<T> {
+  if ("pixels" in picture) return use(picture.pixels);
+  const { input, header } = await headerOf(picture);
+  const { width, height, space, hasAlpha, depth } = header;
+  checkPixels(header, most);
+  const image = sharp(input, options).timeout({ seconds: limits.pictureSeconds }).autoOrient();
+  // Written out as grey, an image would lose its alpha.
+  const to = isGrey(space) && !hasAlpha ? "b-w" : "srgb";
+  const pixels = async (): Promise<Decoded> => {
+    if (space === "cmyk") return cmykToRgb(await raw(image.clone().pipelineColourspace("cmyk").toColourspace("cmyk")));
+    if (depth === "uchar" || depth === "ushort") return raw(image.clone().toColourspace(to));
+    return fromNumbers(await raw(image.clone().toColourspace(to), "float"));
+  };
+  return decoding((limits.pixels * width * height) / mostPixels(header), async () => use(await pixels()));
+}
+
+async function raw(image: Sharp, depth: "uchar" | "float" = "uchar"): Promise<Pixels> {
+  const { data, info } = await image.raw({ depth }).toBuffer({ resolveWithObject: true });
   return { data, width: info.width, height: info.height, channels: info.channels };
+}
+
+/** Pixels of floats, or of whole numbers beyond 16 bits: bytes by the range of their values. */
+function fromNumbers({ data, ...shape }: Pixels): Decoded {
+  const aligned = data.byteOffset % 4 === 0 ? data : Uint8Array.from(data);
+  const values = new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+  let [least, largest] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (!Number.isFinite(value)) throw new PictureError(`holds ${value} in place of a brightness`);
+    if (value < least) least = value;
+    if (value > largest) largest = value;
+  }
+  const { note, toByte } = inPicture(() => scaleOf({ least, most: largest, floats: true }, "picture"));
+  return { ...shape, data: Uint8Array.from(values, toByte), floats: note };
+}
+
+function inPicture<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw error instanceof UserError
+      ? new PictureError(error.message.replace(/^picture: its/, "cannot be read: its"))
+      : error;
+  }
+}
+
+/** As Pillow's convert("RGB"): each ink takes from what black leaves. */
+function cmykToRgb({ data, width, height, channels }: Pixels): Pixels {
+  const out = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; to < out.length; from += channels, to += 3) {
+    const light = 255 - data[from + 3];
+    for (let c = 0; c < 3; c++) out[to + c] = light - timesByte(data[from + c], light);
+  }
+  return { data: out, width, height, channels: 3 };
 }
 
 const isGrey = (space: string) => space === "b-w" || space === "grey16";
@@ -67,6 +209,8 @@ export function toChannels(image: Pixels, channels: number): Pixels {
 
 /** Why a picture could not be decoded, to go after its name. */
 export function reasonOf(error: unknown): string {
+  if (error instanceof PictureError) return shown(error.message, 200);
   const [said] = (error instanceof Error ? error.message : String(error)).split("\n");
-  return `does not decode (${said.replace(/^(Input file is missing|.*?(?=: \/)).*$/, "$1")})`;
+  const found = said.replace(/^(Input file is missing|.*?(?=: \/)).*$/, "$1");
+  return `does not decode (${shown(error instanceof UserError ? said.replace(/^.*?: /, "") : found, 200)})`;
 }

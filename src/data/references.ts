@@ -4,12 +4,14 @@ import sharp, { type Sharp } from "sharp";
 import type { Dataset, Split } from "./dataset.ts";
 import { inOrder } from "./in-order.ts";
 
+/** Bits per dimension that another method takes of the same images. */
 export interface ReferencePoint {
   name: string;
   /** Bits per dimension (per byte of an image). */
   bits: number;
 }
 
+/** How reference points are computed. */
 export interface ReferenceOptions {
   /** The most held-out images that are looked at, evenly spaced. */
   limit?: number;

@@ -1,6 +1,7 @@
 /** What every kind of source gives: images one after another, with names and labels. Knows nothing of any one kind. */
 
 import { UserError } from "../core/errors.ts";
+import { shown } from "../core/text.ts";
 import type { Picture, Shape } from "./picture.ts";
 
 /** A recognised source; its files are listed, but none is read yet. */
@@ -14,14 +15,45 @@ export interface SourceFile {
   /** Relative to the source, with `/` on every system. */
   name: string;
   path: string;
+  /** The path's bytes, where its name is no UTF-8 and no text can name it. */
+  raw?: Buffer;
   bytes: number;
   /** Milliseconds. */
   modified: number;
 }
 
+/** Something of a source that is not used, and why; `names` are the first few. */
+export interface LeftOut {
+  why: string;
+  count: number;
+  names: string[];
+}
+
+const namedAtMost = 3;
+
+/** Collects what is left out, by the reason. */
+export function leavingOut(): { list: LeftOut[]; add(name: string, why: string): void } {
+  const byReason = new Map<string, LeftOut>();
+  const list: LeftOut[] = [];
+  return {
+    list,
+    add(name, why) {
+      const known = byReason.get(why) ?? { why, count: 0, names: [] };
+      if (known.count === 0) list.push(known);
+      byReason.set(why, known);
+      if (++known.count <= namedAtMost) known.names.push(name);
+    },
+  };
+}
+
 export interface Source {
   /** What a user would call it, for a data set's name. */
   name: string;
+  /** What it was taken for, such as "a folder of images". */
+  format: string;
+  /** Which folders, files, columns or arrays are read for what, a few words each. */
+  taken: string[];
+  leftOut: LeftOut[];
   classes: string[];
   notes: string[];
   /** How many images it says it has in each part; without a part of its own to hold out, that is 0. */
@@ -40,6 +72,8 @@ export interface SourceImage {
   label: number;
   heldOut: boolean;
   picture: Picture;
+  /** Why it cannot be used, to go after its name; then the label means nothing. */
+  unusable?: string;
 }
 
 /** Sorting by code units: unlike the order of a locale it is the same on every machine. */
@@ -62,6 +96,8 @@ export function withHeldOut(train: Source, heldOut: Source, where: string): Sour
   const first = trainOnly(train);
   return {
     ...first,
+    taken: [...first.taken, ...heldOut.taken.map((one) => `${one} (${where})`)],
+    leftOut: [...first.leftOut, ...heldOut.leftOut],
     notes: [...first.notes, ...heldOut.notes],
     count: { train: first.count.train, heldOut: heldOut.count.train },
     heldOutName: where,
@@ -89,6 +125,17 @@ const sameShape = (a: Shape | undefined, b: Shape | undefined) =>
 /** The parts that published data sets are cut into. `validation` comes first, so that a test set stays untouched. */
 export const heldOutParts = ["validation", "valid", "val", "dev", "test", "t10k", "testing"] as const;
 
+const partPattern = new RegExp(
+  `^(train|training|${heldOutParts.join("|")})([-_ ]?(set|data|images?|imgs?|split|batch))?$`,
+  "i",
+);
+
+/** The part that a folder's or a file's name stands for: `training_set` is "train". */
+export function partNamed(name: string): string | undefined {
+  const part = partPattern.exec(name)?.[1].toLowerCase();
+  return part === "training" ? "train" : part;
+}
+
 /** Of the names of parts that are there, the one to hold out, and a note on those that are then not used. */
 export function chosenPart(there: readonly string[]): { part: string | undefined; notes: string[] } {
   const [part, ...unused] = heldOutParts.filter((name) => there.includes(name));
@@ -97,8 +144,7 @@ export function chosenPart(there: readonly string[]): { part: string | undefined
 }
 
 /** Names in a sentence; a long list is cut. */
-export const listed = (names: readonly string[]): string =>
-  names.length > 8 ? `${names.slice(0, 6).join(", ")} and ${names.length - 6} more` : names.join(", ");
-
-/** `1 image`, `2 images`. */
-export const counted = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? "" : "s"}`;
+export const listed = (names: readonly string[]): string => {
+  const some = (names.length > 8 ? names.slice(0, 6) : names).map((name) => shown(name, 60)).join(", ");
+  return names.length > 8 ? `${some} and ${names.length - 6} more` : some;
+};

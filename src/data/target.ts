@@ -1,9 +1,11 @@
 /** The size and channels that a source's images are brought to, from their headers. Decodes no pixels. */
 
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
+import { shown } from "../core/text.ts";
 import { inOrder } from "./in-order.ts";
 import { measure, reasonOf, type Shape } from "./picture.ts";
-import { counted, type Source, type SourceImage } from "./source.ts";
+import { type Source, type SourceImage } from "./source.ts";
 
 export interface Target {
   /** Pixels per side. */
@@ -16,6 +18,10 @@ export interface TargetOptions {
   where: string;
   imageSize?: number;
   channels?: number;
+  /** Leave out images that are smaller than the size, rather than refuse. */
+  skipSmall?: boolean;
+  /** Keep the images' own size, whatever it is; a UserError asks for one where it differs. */
+  ownSize?: boolean;
   onMeasure?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
@@ -26,22 +32,40 @@ const usualSize = 32;
 
 /** What is asked for, or what suits all images. A UserError when images are smaller than that: none is ever enlarged. */
 export async function targetOf(source: Source, options: TargetOptions): Promise<Target> {
-  const { where, imageSize, channels } = options;
+  const { where, imageSize, channels, skipSmall, ownSize } = options;
   const { sides, largestSide, mostChannels } = await sidesOf(source, options);
   const smallest = Math.min(...sides.keys());
   if (smallest === 0) throw new UserError(`${where}: its images have no pixels; fetch it again`);
   const alike = smallest === largestSide;
   // Arrays were brought to their size on purpose, even to a large one.
-  const size = imageSize ?? (alike && (source.shape || smallest <= smallSize) ? smallest : usualSize);
-  const small = [...sides].filter(([side]) => side < size);
-  if (small.length) {
-    const count = small.reduce((sum, [, { count }]) => sum + count, 0);
-    const { name, shape } = sides.get(smallest)!;
-    throw new UserError(
-      `${where}: ${counted(count, "image")} of ${source.count.train + source.count.heldOut} ${count === 1 ? "is" : "are"} smaller than the image size ${size}, the smallest ${name} (${shape.width}x${shape.height}); choose an image size of ${smallest} or less, or leave out the small images`,
-    );
-  }
+  if (ownSize && imageSize === undefined && sides.size > 1)
+    throw new UserError({
+      subject: where,
+      problem: `its images have different sizes, such as ${examples(sides)}`,
+      hint: { do: `give the size to measure them in, such as ${smallest}`, setting: "imageSize" },
+    });
+  const own = ownSize || (alike && (source.shape || smallest <= smallSize));
+  const size = imageSize ?? (own ? smallest : usualSize);
+  const small = new Map([...sides].filter(([side]) => side < size));
+  const total = source.count.train + source.count.heldOut;
+  const count = [...small.values()].reduce((sum, { count }) => sum + count, 0);
+  if (count > 0 && !(skipSmall && count < total))
+    throw new UserError({
+      subject: where,
+      problem: `${counted(count, "image")} of ${total} ${count === 1 ? "is" : "are"} smaller than the image size ${size}: ${examples(small)}`,
+      hint: [
+        `choose an image size of ${smallest} or less`,
+        { do: `leave ${count === 1 ? "it" : "them"} out`, setting: "skipSmall" },
+      ],
+    });
   return { size, channels: channels ?? (mostChannels < 3 ? 1 : 3) };
+}
+
+/** The first image of some sizes, the smallest first. */
+function examples(sides: Sides["sides"]): string {
+  const sorted = [...sides].sort(([a], [b]) => a - b).map(([, seen]) => seen);
+  const some = sorted.slice(0, 3).map(({ name, shape }) => `${shown(name)} (${shape.width}x${shape.height})`);
+  return some.join(", ") + (sorted.length > 3 ? " and others" : "");
 }
 
 interface Sides {
@@ -63,7 +87,12 @@ async function sidesOf(source: Source, { where, onMeasure, signal }: TargetOptio
     all.mostChannels = Math.max(all.mostChannels, shape.channels);
   };
   let failed = "";
-  const look = async ({ name, picture }: SourceImage): Promise<{ name: string; shape?: Shape; reason?: string }> => {
+  const look = async ({
+    name,
+    picture,
+    unusable,
+  }: SourceImage): Promise<{ name: string; shape?: Shape; reason?: string }> => {
+    if (unusable !== undefined) return { name, reason: unusable };
     try {
       return { name, shape: await measure(picture) };
     } catch (error) {

@@ -13,7 +13,8 @@ import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { add, input, linear, matmul, mul, parameter, sum } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
-import { marStepGraph } from "../model/steps.ts";
+import { named } from "../graph/tree.ts";
+import { stepGraph } from "../model/steps.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
 import { nodeEngine } from "./node.ts";
 import { builtUrl } from "../test-program.ts";
@@ -48,7 +49,7 @@ describe("weights in a file", () => {
     const folder = join(dir, "model");
     await writeModelFolder(folder, config, values);
     const { weights } = externalModel(readModelFolder(folder));
-    const graph = marStepGraph(config, 0, { guided: false });
+    const graph = named(stepGraph(config, 0, { guided: false }));
     const external = writeOnnx(graph, { weights });
     const given = writeOnnx(graph);
     const used = given.inputs.filter((name) => values.has(name));

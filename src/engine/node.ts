@@ -11,6 +11,7 @@ import { byteProducts, type OnnxModel } from "../graph/onnx.ts";
 import type { Engine, Provider, Session, SessionOptions } from "./engine.ts";
 import { trialFailure } from "./trial.ts";
 
+/** The options of `nodeEngine`. */
 export interface NodeEngineOptions {
   provider?: Provider;
   /** Threads within an operation; by default one per core. */

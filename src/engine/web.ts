@@ -10,8 +10,10 @@ import type { OnnxModel } from "../graph/onnx.ts";
 import type { Engine, Session } from "./engine.ts";
 import { trialFailure } from "./trial.ts";
 
+/** The execution providers of onnxruntime-web by name; `cpu` is WebAssembly. */
 export type WebProvider = "cpu" | "webgpu";
 
+/** The options of `webEngine`. */
 export interface WebEngineOptions {
   /** By default WebAssembly on the CPU. */
   provider?: WebProvider;

@@ -27,7 +27,7 @@ const predictions = {
   },
   known: [Int32Array.of(3, 0, 0)],
   results: {
-    pixels: float32([1, 2, 4, 4, 0.5, 1.5], [3, 2]),
+    nats: float32([1, 2, 4, 4, 0.5, 1.5], [3, 2]),
     probability: float32([0.12, 1, 0.5, 0.5, 0.14, 0.96], [3, 2]),
     right: float32([1, 1, 0, 1, 0, 0.5], [3, 2]),
   },

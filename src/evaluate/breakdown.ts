@@ -47,17 +47,17 @@ export const emptyBreakdown = (config: ModelConfig): Breakdown => ({
   levels: placedLevels(config).map(({ tokens }) => new Float64Array(2 * tokens)),
 });
 
-/** Adds a run's results, lossGraph's `pixels`, `probability` and `right` [K, C], to the sums of the images they belong to. */
+/** Adds a run's nats, and lossGraph's `likeliest`, [K, C] each, to the sums of the images that they belong to. */
 export function addPredictions(
   sumsOf: (image: number) => Breakdown,
   {
     pixels: { image, weight },
     known,
     results,
-  }: Pick<Pass, "pixels" | "known"> & { results: Record<string, HostTensor> },
+  }: Pick<Pass, "pixels" | "known"> & { results: Record<"nats" | "probability" | "right", HostTensor> },
 ): void {
-  const [nats, probability, right] = ["pixels", "probability", "right"].map(
-    (name) => results[name].data as Float32Array,
+  const [nats, probability, right] = [results.nats, results.probability, results.right].map(
+    ({ data }) => data as Float32Array,
   );
   for (let i = 0; i < image.length; i++) {
     const { likeliest, levels } = sumsOf(image[i]);

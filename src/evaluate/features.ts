@@ -6,6 +6,7 @@ import { openInception } from "./inception-features.ts";
 import type { Features } from "./metrics-products.ts";
 import { gatherStatistics, type Statistics } from "./statistics.ts";
 
+/** A network whose features images are compared by. */
 export interface FeatureNetwork {
   /** As outputs call it. */
   name: string;
@@ -17,6 +18,7 @@ export interface FeatureNetwork {
   imageSize?: number;
   /** Opaque RGB bytes [B, S, S, 3] to features [B, D] and logits [B, classes]. */
   run(images: HostTensor): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
+  /** Frees its memory and threads. It cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 
@@ -44,6 +46,7 @@ export interface MeasuredSet {
   statistics: Statistics;
 }
 
+/** The options of `measure`. */
 export interface MeasureOptions {
   /** Pixels per side of all images. */
   size: number;

@@ -10,7 +10,7 @@ import { type InceptionFeature, inceptionGraph, inceptionParameters } from "./in
 
 const inception = (): Network => ({
   name: "FID's Inception-v3",
-  source: `${publishedInception.file} as torch-fidelity publishes it, or what was converted from it`,
+  source: [`give ${publishedInception.file} as torch-fidelity publishes it, or what was converted from it`],
   parameters: inceptionParameters(),
 });
 

@@ -13,6 +13,7 @@ import { nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { writeOnnx } from "../graph/onnx.ts";
+import { named } from "../graph/tree.ts";
 import { lossGraph } from "../model/loss.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
 import { lossFeeds, planPass } from "../model/plan.ts";
@@ -52,7 +53,7 @@ describe("of an AR model", async () => {
     const plan = planPass(config, split.count, () => new Uint8Array());
     const { nats } = lossGraph(config);
     const session = await engine.session(writeOnnx({ nats }, { weights: ar.weights }), { folder: ar.folder });
-    const result = await session.run(lossFeeds(config, { images, labels }, plan));
+    const result = await session.run(named(lossFeeds(config, { images, labels }, plan)));
     await session.dispose();
     const total = (result.nats.data as Float32Array).reduce((a, b) => a + b, 0) / Math.LN2 / images.length;
     expect(likelihoodOf(config, { inOrder: true })).toBe("exact");
@@ -186,7 +187,7 @@ describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
     const { nats } = lossGraph(config);
     const session = await engine.session(writeOnnx({ nats }, { weights: mar.weights }), { folder: mar.folder });
     const labels = Int32Array.of(config.classes.length);
-    const result = await session.run(lossFeeds(config, { images: split.image(0), labels }, plan));
+    const result = await session.run(named(lossFeeds(config, { images: split.image(0), labels }, plan)));
     await session.dispose();
     const expected = (result.nats.data as Float32Array).reduce((a, b) => a + b) / Math.LN2 / config.channels;
     const one = Uint8Array.from({ length: size ** 2 }, (_, at) => Number(at === y * size + x));

@@ -4,8 +4,11 @@ import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { type Split } from "../data/dataset.ts";
-import type { Engine, Session } from "../engine/engine.ts";
-import { writeOnnx, type WeightData } from "../graph/onnx.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { ExternalModel } from "../files/external.ts";
+import { writeOnnx } from "../graph/onnx.ts";
+import { named, runTree, type Tree } from "../graph/tree.ts";
+import { kindOf } from "../levels/table.ts";
 import { lossGraph } from "../model/loss.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { planFeeds } from "../model/plan.ts";
@@ -20,6 +23,7 @@ import { passOver, type Predicted, type View, viewsInOrder } from "./passes.ts";
  */
 export type Likelihood = "exact" | "estimate" | "order";
 
+/** The options of `likelihoods`. */
 export interface LikelihoodOptions {
   /** Of models with MAR levels the exact likelihood of one order instead of the estimate. */
   inOrder?: boolean;
@@ -35,7 +39,7 @@ export interface LikelihoodOptions {
   /** Keep the memory of a batch for the next, which is faster: the default. */
   keepMemory?: boolean;
   /** One of `likelihoodSession` for the same model and options, which stays open; by default one of its own. */
-  session?: Session;
+  session?: LikelihoodSession;
   /** Images before this one are left out: they were done before. */
   from?: number;
   /** Only these pixels of each image, [S, S] of 1 or 0, given all others, which come first in the order; not for estimates. */
@@ -43,6 +47,7 @@ export interface LikelihoodOptions {
   signal?: AbortSignal;
 }
 
+/** The likelihood of one image. */
 export interface ImageLikelihood {
   index: number;
   label: number;
@@ -59,11 +64,11 @@ export interface ImageLikelihood {
 
 /** Which likelihood a model has. */
 export const likelihoodOf = (config: ModelConfig, { inOrder = false }: LikelihoodOptions = {}): Likelihood =>
-  placedLevels(config).every(({ kind }) => kind === "ar") ? "exact" : inOrder ? "order" : "estimate";
+  placedLevels(config).every((level) => !kindOf(level).order.hides) ? "exact" : inOrder ? "order" : "estimate";
 
 /** With its weights in a file of a folder, or as values. */
-type Model = { config: ModelConfig } & (
-  | { folder: string; weights: (name: string) => WeightData; values?: undefined }
+export type MeasuredModel = { config: ModelConfig } & (
+  | (Pick<ExternalModel, "folder" | "weights"> & { values?: undefined })
   | { folder?: undefined; weights?: undefined; values: ReadonlyMap<string, Float32Array> }
 );
 
@@ -73,25 +78,38 @@ export const estimateView = (image: number, { seed = 0, pass = 0 } = {}): View =
   key: derive(derive(derive(seedKey(seed), 11), image), pass),
 });
 
-/** The session that likelihoods run in, for those who take them again and again; to be disposed of. */
-export function likelihoodSession(
+/** lossGraph's nats of every pixel and guiding pixel, and what the breakdown takes. */
+export interface LikelihoodOutputs<T> {
+  pixels: T;
+  probability?: T;
+  right?: T;
+  guiding: (T | undefined)[];
+}
+
+/** The compiled graph of a model's likelihood. */
+export interface LikelihoodSession {
+  /** The nats of one batch of views. */
+  run(feeds: Tree<HostTensor>): Promise<LikelihoodOutputs<HostTensor>>;
+  /** Frees its memory and threads. */
+  dispose(): Promise<void>;
+}
+
+/** The session that likelihoods run in, for callers who take them repeatedly; to be disposed of. */
+export async function likelihoodSession(
   engine: Engine,
-  { config, folder, weights }: Model,
+  { config, folder, weights }: MeasuredModel,
   { breakdown, keepMemory }: Pick<LikelihoodOptions, "breakdown" | "keepMemory"> = {},
-): Promise<Session> {
+): Promise<LikelihoodSession> {
   const { each, likeliest } = lossGraph(config);
-  const outputs = {
-    pixels: each.pixels,
-    ...(breakdown ? likeliest : {}),
-    ...Object.fromEntries([...each.guiding].map(([l, x]) => [`guiding.${l}`, x])),
-  };
-  return engine.session(writeOnnx(outputs, { weights }), { folder, keepMemory });
+  const outputs = { pixels: each.pixels, ...(breakdown ? likeliest : {}), guiding: each.guiding };
+  const session = await engine.session(writeOnnx(named(outputs), { weights }), { folder, keepMemory });
+  return { run: (feeds) => runTree(session, outputs, feeds), dispose: () => session.dispose() };
 }
 
 /** The images of a split one after another. An image's number depends on its index, the seed and the options alone. */
 export async function* likelihoods(
   engine: Engine,
-  model: Model,
+  model: MeasuredModel,
   split: Split,
   options: LikelihoodOptions = {},
 ): AsyncGenerator<ImageLikelihood> {
@@ -101,9 +119,6 @@ export async function* likelihoods(
   const { imageSize: size, channels, classes } = config;
   if (options.drawn && likelihoodOf(config, options) === "estimate")
     throw new Error("likelihoods: an estimate hides patches at random; of a part it takes an order (inOrder)");
-  const guidingLevels = placedLevels(config).flatMap((level, l) =>
-    level.kind === "mar" && level.guidingPixel ? [l] : [],
-  );
   const session = options.session ?? (await likelihoodSession(engine, model, options));
   const parameters: Record<string, HostTensor> = {};
   if (values)
@@ -118,18 +133,24 @@ export async function* likelihoods(
     const labels = Int32Array.from(views, ({ image }) => (conditional ? split.labels[image] : classes.length));
     const results = await session.run({ ...parameters, ...feeds, ...planFeeds(config, { images, labels }) });
     const spread = (
-      name: string,
+      { data }: HostTensor,
       { image, weight, ...at }: Predicted,
       put: (sum: Sum, value: number, at: number) => void,
     ) => {
-      const nats = results[name].data as Float32Array;
+      const nats = data as Float32Array;
       for (let i = 0; i < image.length; i++)
         for (let c = 0; c < channels; c++)
           put(sums.get(image[i])!, weight[i] * nats[i * channels + c], (at.y[i] * size + at.x[i]) * channels + c);
     };
-    spread("pixels", pixels, (sum, value, at) => (sum.map[at] += value));
-    for (const l of guidingLevels) spread(`guiding.${l}`, squares[l], (sum, value) => (sum.guiding += value));
-    if (options.breakdown) addPredictions((image) => sums.get(image)!.breakdown!, { pixels, known, results });
+    spread(results.pixels, pixels, (sum, value, at) => (sum.map[at] += value));
+    results.guiding.forEach((nats, l) => nats && spread(nats, squares[l], (sum, value) => (sum.guiding += value)));
+    const { pixels: nats, probability, right } = results;
+    if (options.breakdown)
+      addPredictions((image) => sums.get(image)!.breakdown!, {
+        pixels,
+        known,
+        results: { nats, probability: probability!, right: right! },
+      });
     for (const { image } of views) sums.get(image)!.left--;
   }
 

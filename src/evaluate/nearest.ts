@@ -13,6 +13,7 @@ import {
   squaresOf,
 } from "./metrics-products.ts";
 
+/** For each row its nearest row of another set. */
 export interface Nearest {
   /** Of each query the number of its nearest reference: [N]. */
   index: Int32Array;

@@ -10,6 +10,7 @@ import { type Dataset, evenly, imagesBetween, type Split } from "../data/dataset
 import type { Engine } from "../engine/engine.ts";
 import { crossEntropy, input, mul, sum } from "../graph/build.ts";
 import { gradients } from "../graph/gradient.ts";
+import type { Replacing } from "../files/atomic.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { is, type Tensor, topological } from "../graph/tensor.ts";
 import {
@@ -23,6 +24,7 @@ import {
 } from "./own-features.ts";
 import { trainingView, viewed } from "./own-features-views.ts";
 
+/** The options of `trainFeatures`. */
 export interface FeatureTraining {
   /** A new folder for the network. */
   folder: string;
@@ -30,8 +32,11 @@ export interface FeatureTraining {
   batch?: number;
   seed?: number;
   signal?: AbortSignal;
+  /** The caller's claim to the folder. */
+  owned?: Replacing["owned"];
 }
 
+/** One step of training a feature network. */
 export interface FeatureRecord {
   /** Steps done, this one included, and how many there will be. */
   step: number;
@@ -44,6 +49,7 @@ export interface FeatureRecord {
   seconds: number;
 }
 
+/** What a trained feature network reached. */
 export interface FeatureSummary {
   /** Share of held-out images that the network gets right. */
   accuracy: number;
@@ -69,7 +75,14 @@ const accuracySteps = 30;
 export async function* trainFeatures(
   engine: Engine,
   dataset: Dataset,
-  { folder, steps = usualFeatureTraining.steps, batch = usualFeatureTraining.batch, seed = 0, signal }: FeatureTraining,
+  {
+    folder,
+    steps = usualFeatureTraining.steps,
+    batch = usualFeatureTraining.batch,
+    seed = 0,
+    signal,
+    owned,
+  }: FeatureTraining,
 ): AsyncGenerator<FeatureRecord, FeatureSummary> {
   if (dataset.heldOut.count === 0)
     throw new UserError(
@@ -102,6 +115,7 @@ export async function* trainFeatures(
     folder,
     { ...shape, channels: dataset.channels, task, data, accuracy, steps, batch, seed },
     values,
+    { owned },
   );
   return { accuracy, task, parameters: [...values.values()].reduce((total, { length }) => total + length, 0) };
 }

@@ -187,11 +187,11 @@ describe("files", () => {
       /model\.safetensors: there is no such file/,
     );
     await expect(open(inConfig({ format: "fractalgen" }))).rejects.toThrow(
-      /network\d+ holds no network of own features \(config\.json: format: .*\); give a folder that fractalgen evaluate features wrote$/,
+      /network\d+ holds no network of own features \(config\.json: format: .*\); give the folder of one or train a network$/,
     );
     await expect(open(inConfig({ width: 3 }))).rejects.toThrow(/config\.json: .*width.*did you mean "widths"\?/);
     await expect(open(inConfig({ widths: [3, 5] }))).rejects.toThrow(
-      /model\.safetensors does not hold the weights of own features of letters .*: 5 of another shape \(1\.halve\.weight \[4, 12\] for \[5, 12\], .*; give another folder, or train anew with fractalgen evaluate features$/,
+      /model\.safetensors does not hold the weights of own features of letters .*: 5 of another shape \(1\.halve\.weight \[4, 12\] for \[5, 12\], .*; give another folder or train a network$/,
     );
     const empty = newFolder();
     mkdirSync(empty);

@@ -6,9 +6,9 @@
 import { z } from "zod";
 import { explain } from "../config/model.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
-import { UserError } from "../core/errors.ts";
+import { type Hint, UserError } from "../core/errors.ts";
 import type { Engine } from "../engine/engine.ts";
-import { recoverFolder, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { recoverFolder, type Replacing, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
 import { openNetwork } from "../files/inception.ts";
 import { configName, readJson, weightsName } from "../files/model.ts";
 import { writeSafetensors } from "../files/safetensors.ts";
@@ -141,18 +141,24 @@ export async function writeOwnFeatures(
   folder: string,
   config: Omit<OwnFeaturesConfig, "format" | "version">,
   values: ReadonlyMap<string, Float32Array>,
+  options: Replacing = {},
 ): Promise<void> {
   const written: OwnFeaturesConfig = { format, version, ...config };
   const tensors = ownParameters(config).map(({ name, shape }): [string, HostTensor] => [
     name,
     float32(values.get(name)!, shape),
   ]);
-  await replaceFolder(folder, async (temporary) => {
-    await writeSafetensors(`${temporary}/${weightsName}`, tensors, { metadata: { format: "pt" } });
-    await writeFileAtomic(`${temporary}/${configName}`, `${JSON.stringify(written, null, 2)}\n`);
-  });
+  await replaceFolder(
+    folder,
+    async (temporary) => {
+      await writeSafetensors(`${temporary}/${weightsName}`, tensors, { metadata: { format: "pt" } });
+      await writeFileAtomic(`${temporary}/${configName}`, `${JSON.stringify(written, null, 2)}\n`);
+    },
+    options,
+  );
 }
 
+/** A feature network that was trained on a data set. */
 export interface OwnFeatures {
   /** Says whose features these are and how good, such as "own features of mnist (10 classes, 97.1% of held-out images right)". */
   name: string;
@@ -164,6 +170,7 @@ export interface OwnFeatures {
   classes: readonly string[];
   /** Of RGB bytes [B, S, S, 3] (grey given three times, alpha laid on white): features [B, D] and logits [B, classes]. */
   run(images: HostTensor): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
+  /** Frees its memory and threads. It cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 
@@ -173,7 +180,7 @@ export async function openOwnFeatures(engine: Engine, folder: string): Promise<O
   const config = readConfig(folder);
   const { imageSize, channels, classes, widths } = config;
   const name = nameOf(config);
-  const network = { name, source: `another folder, or train anew with ${command}`, parameters: ownParameters(config) };
+  const network = { name, source: ["give another folder", training], parameters: ownParameters(config) };
   const { weights } = openNetwork(network, `${folder}/${weightsName}`);
   const session = await engine.session(writeOnnx(ownFeaturesGraph(config), { weights }), { folder });
   return {
@@ -195,11 +202,14 @@ export async function openOwnFeatures(engine: Engine, folder: string): Promise<O
   };
 }
 
-const command = "fractalgen evaluate features";
+const training: Hint = { do: "train a network", command: "evaluate features" };
 
 function readConfig(folder: string): OwnFeaturesConfig {
   const none = (reason: string) =>
-    new UserError(`${folder} holds no network of own features (${reason}); give a folder that ${command} wrote`);
+    new UserError({
+      problem: `${folder} holds no network of own features (${reason})`,
+      hint: ["give the folder of one", training],
+    });
   const path = `${folder}/${configName}`;
   const parsed = schema.safeParse(readJson(path));
   if (!parsed.success) throw none(`${configName}: ${explain(parsed.error.issues[0], Object.keys(schema.shape))}`);

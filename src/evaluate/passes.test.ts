@@ -36,7 +36,7 @@ function placesOf(config: ModelConfig, { feeds, pixels }: Pass): { row: number; 
   const levels = placedLevels(config);
   let rows = Array.from(pixels.image, (_, i) => i);
   return levels
-    .map(({ tokens }, l) => ({ tokens, take: feeds[`take.${l}`] }))
+    .map(({ tokens }, l) => ({ tokens, take: feeds.take[l] }))
     .toReversed()
     .map(({ tokens, take: { data, shape } }) => {
       const middle = (row: number) => Number(data[row * shape[1] + shape[1] - 1]);
@@ -57,7 +57,7 @@ describe.each(models)("%s", (_, config) => {
     levels.forEach(({ kind, tokens }, l) => {
       const expected = places[l].map(({ row, place }) => {
         if (kind === "ar") return place; // patches come in order, and the mask is no input
-        const mask = pass.feeds[`mask.${l}`].data as Float32Array;
+        const mask = pass.feeds.mask[l]!.data as Float32Array;
         expect(mask[row * tokens + place], "a predicted patch is hidden").toBe(1);
         return mask.subarray(row * tokens, (row + 1) * tokens).filter((hidden) => hidden === 0).length;
       });

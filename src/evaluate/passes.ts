@@ -1,13 +1,16 @@
 /** Teacher-forced passes as index arrays: which squares are shown how much of themselves, and which pixels that predicts. */
 
-import { conditionsRead, type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
+import { type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
 import { float32, type HostTensor, int32 } from "../core/arrays.ts";
-import { derive, type Key, permutation, uniform } from "../core/random.ts";
-import { directionsRead, marksIn, neighbour } from "../model/plan.ts";
+import { derive, type Key } from "../core/random.ts";
+import { directionsRead, neighbour } from "../levels/grid.ts";
+import { kindOf } from "../levels/table.ts";
+import type { IndexFeeds } from "../model/feeds.ts";
+import { marksIn } from "../model/plan.ts";
 
 /**
- * One view of an image's first level. Without `masked` it is seen as an estimate needs it: of every MAR square as many
- * patches are hidden as a draw says, and all of these are predicted. With it, as at one step of generating patch by
+ * One view of an image's first level. Without `masked` it is seen as an estimate needs it: of every square of a level that hides patches as many
+ * are hidden as a draw says, and all of these are predicted. With it, as at one step of generating patch by
  * patch: so many of the first level's patches are still to come, and the next one is predicted, step by step within it.
  */
 export interface View {
@@ -15,7 +18,7 @@ export interface View {
   /** Gives the orders and counts of this image's squares. */
   key: Key;
   masked?: number;
-  /** Of an order whose first level is AR: which step the squares of the next MAR level are at, all at once. */
+  /** Of an order whose first level hides nothing: which step the squares of the next level that does are at, all at once. */
   step?: number;
   /** Of an order: the pixels that are predicted, [S, S] of 1 or 0. All others are known before, and so are their patches. */
   drawn?: Uint8Array;
@@ -30,8 +33,7 @@ export interface Predicted {
 }
 
 export interface Pass {
-  /** lossGraph's `mask.l`, `take.l` and `inverse.l`. */
-  feeds: Record<string, HostTensor>;
+  feeds: IndexFeeds<HostTensor>;
   pixels: Predicted;
   /** For each level and pixel: how many patches of the level's square were known when the pixel's was predicted. */
   known: Int32Array[];
@@ -52,20 +54,20 @@ interface Square {
   known: number;
   /** Of how many views of it this is which, counted down; nothing where there is one. */
   masked?: number;
-  /** The step that the next MAR level's squares are at, where AR levels stand between. */
+  /** The step that the squares of the next level that hides patches are at, where others stand between. */
   step?: number;
   drawn?: Uint8Array;
 }
 
 /**
- * The views that one generation order of an image consists of: one for each patch to predict of a MAR first level; of an AR
- * one, whose patches are predicted all at once, one for each step of the MAR level inside.
+ * The views that one generation order of an image consists of: one for each patch to predict of a first level that
+ * hides patches; of another, whose patches are predicted all at once, one for each step of the next level that does.
  */
 export const viewsInOrder = (config: ModelConfig, image: number, { key, drawn }: Omit<View, "image">): View[] => {
   const levels = placedLevels(config);
   const [level] = levels;
-  if (level.kind === "ar")
-    return Array.from({ length: levels[marInside(levels, 0)]?.tokens ?? 1 }, (_, step) => ({
+  if (!hides(level))
+    return Array.from({ length: levels[hidingInside(levels, 0)]?.tokens ?? 1 }, (_, step) => ({
       image,
       key,
       drawn,
@@ -75,9 +77,11 @@ export const viewsInOrder = (config: ModelConfig, image: number, { key, drawn }:
   return Array.from({ length: count }, (_, i) => ({ image, key, drawn, masked: count - i }));
 };
 
-/** The next MAR level inside of level l. */
-const marInside = (levels: readonly PlacedLevel[], l: number): number =>
-  levels.findIndex(({ kind }, inside) => inside > l && kind === "mar");
+const hides = (level: PlacedLevel): boolean => kindOf(level).order.hides;
+
+/** The next level inside of level l that hides patches. */
+const hidingInside = (levels: readonly PlacedLevel[], l: number): number =>
+  levels.findIndex((level, inside) => inside > l && hides(level));
 
 /** The patches of a square in which anything is predicted. */
 function toPredict(
@@ -94,64 +98,52 @@ function toPredict(
 /** A pass over views, all with `masked` or none. Weighted nats add up to an image's over its views. */
 export function passOver(config: ModelConfig, views: readonly View[], { inOrder }: { inOrder: boolean }): Pass {
   const levels = placedLevels(config);
-  const feeds: Record<string, HostTensor> = {};
+  const feeds: IndexFeeds<HostTensor> = { mask: [], take: [], inverse: [] };
   const squares: Predicted[] = [];
   let known: Int32Array[] = [];
   let rows: Square[] = views.map((view) => ({ ...view, x: 0, y: 0, weight: 1, row: 0, place: 0, known: 0 }));
   levels.forEach((level, l) => {
-    const { kind, tokens, grid, patch } = level;
+    const { tokens, grid, patch, conditionsRead: count } = level;
+    const { order } = kindOf(level);
     const wanted = rows.map((square) => toPredict(square, level, config));
     squares.push(predicted(rows, (row) => wanted[row].length));
-    const count = conditionsRead(config, l);
     const mask = new Float32Array(rows.length * tokens);
     const below: Square[] = [];
     rows.forEach((square, row) => {
-      const add = (place: number, weight: number, known: number) =>
+      const { key, drawn, step = -1 } = square;
+      const count = wanted[row].length;
+      // Beside squares that take more steps one that is done stands for nothing.
+      const weight = order.hides && step >= count ? 0 : square.weight;
+      const toCome = square.masked ?? (step < 0 ? undefined : Math.max(1, count - step));
+      const view = order.view({ key, tokens, weight, only: drawn && wanted[row], toCome });
+      for (const place of view.hidden) mask[row * tokens + place] = 1;
+      for (const { place, weight, known } of view.predicted)
         below.push({
           ...square,
           x: square.x + (place % grid) * patch,
           y: square.y + Math.floor(place / grid) * patch,
-          key: derive(square.key, place),
+          key: derive(key, place),
           weight,
           row,
           place,
           known,
           masked: undefined,
-          step: kind === "ar" ? square.step : undefined,
+          step: order.hides ? undefined : square.step,
         });
-      if (kind === "ar") {
-        // The graph takes all of them down; known ones stand for nothing.
-        for (let place = 0; place < tokens; place++)
-          add(place, !square.drawn || wanted[row].includes(place) ? square.weight : 0, place);
-        return;
-      }
-      let order = permutation(square.key, tokens);
-      const toCome = wanted[row].length;
-      if (toCome > 0 && square.drawn) order = order.filter((place) => wanted[row].includes(place)); // known ones would stand behind
-      const { step = -1 } = square;
-      const masked =
-        square.masked ??
-        (step < 0 ? 1 + Math.floor(uniform(square.key, 1_000_000) * tokens) : Math.max(1, toCome - step));
-      for (const place of order.subarray(0, masked)) mask[row * tokens + place] = 1;
-      // Beside squares that take more steps one that is done stands for nothing.
-      if (inOrder) add(order[masked - 1], step < toCome ? square.weight : 0, tokens - masked);
-      else
-        for (const place of order.subarray(0, masked).toSorted())
-          add(place, (square.weight * tokens) / masked, tokens - masked);
     });
-    if (kind === "mar") feeds[`mask.${l}`] = float32(mask, [rows.length, tokens]);
+    feeds.mask.push(order.hides ? float32(mask, [rows.length, tokens]) : undefined);
     // Read only by gradients.
-    feeds[`inverse.${l}`] = int32(new Int32Array(rows.length * tokens * count), [rows.length * tokens, count]);
-    const next = marInside(levels, l);
-    const repeated = inOrder && kind === "mar" && next > 0;
-    const taken = repeated
-      ? below.flatMap((square): Square[] => {
-          // An AR level takes all its patches at once, so the steps of what stands inside are taken together.
-          if (next > l + 1) return Array.from({ length: levels[next].tokens }, (_, step) => ({ ...square, step }));
-          const count = toPredict(square, levels[next], config).length;
-          return Array.from({ length: count }, (_, i) => ({ ...square, masked: count - i }));
-        })
-      : below;
+    feeds.inverse.push(int32(new Int32Array(rows.length * tokens * count), [rows.length * tokens, count]));
+    const next = hidingInside(levels, l);
+    const taken =
+      inOrder && order.hides && next > 0
+        ? below.flatMap((square): Square[] => {
+            // Levels between take all their patches at once, so the steps of what stands inside are taken together.
+            if (next > l + 1) return Array.from({ length: levels[next].tokens }, (_, step) => ({ ...square, step }));
+            const count = toPredict(square, levels[next], config).length;
+            return Array.from({ length: count }, (_, i) => ({ ...square, masked: count - i }));
+          })
+        : below;
     const around = directionsRead(count);
     const take = new Int32Array(taken.length * count);
     taken.forEach(({ row, place }, i) =>
@@ -160,7 +152,7 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
         take[i * count + d] = other < 0 ? rows.length * tokens : row * tokens + other;
       }),
     );
-    feeds[`take.${l}`] = int32(take, [taken.length, count]);
+    feeds.take.push(int32(take, [taken.length, count]));
     known = [...known.map((of) => intsOf(taken, ({ row }) => of[row])), intsOf(taken, ({ known }) => known)];
     rows = taken;
   });

@@ -9,6 +9,7 @@ import type { Statistics } from "./statistics.ts";
 /** A reference may be known by its statistics alone; then the Fréchet distance is all that can be compared. */
 export type Reference = MeasuredSet | { statistics: Statistics };
 
+/** The options of `qualityOf`. */
 export interface QualityOptions {
   /** Of KID: how many, and how many images of each set in one (by default 1000, or all of the smaller set). */
   subsets?: number;
@@ -23,6 +24,7 @@ export interface QualityOptions {
   signal?: AbortSignal;
 }
 
+/** Measures of a set of images against a reference. */
 export interface Quality {
   /** Images of the generated set. */
   images: number;

@@ -6,6 +6,7 @@ import type { Engine } from "../engine/engine.ts";
 import { writeNpz } from "../files/npz.ts";
 import { checkFeatures, type Features, float64, multiply } from "./metrics-products.ts";
 
+/** Mean and covariance of features, as FID compares them. */
 export interface Statistics {
   /** Mean: [D]. */
   mu: Float64Array;

@@ -9,6 +9,7 @@ export interface Scored {
   guiding: number;
 }
 
+/** A mean with its standard error. */
 export interface Mean {
   bits: number;
   /** The standard error of the mean; 0 for a single image, which has none. */
@@ -16,6 +17,7 @@ export interface Mean {
   count: number;
 }
 
+/** Bits per dimension of many images, overall, by channel and by class. */
 export interface Summary extends Mean {
   channels: Mean[];
   classes: Record<string, Mean>;
@@ -36,6 +38,7 @@ export function summaryOf(scored: readonly Scored[]): Summary {
   };
 }
 
+/** The mean of values and its standard error, 0 for a single value. */
 export function meanOf(values: readonly number[]): Mean {
   const count = values.length;
   const bits = values.reduce((sum, value) => sum + value, 0) / count;

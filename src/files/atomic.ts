@@ -1,10 +1,12 @@
 /** Writing files and folders so that a reader never meets half of one; knows nothing of what is in them. */
 
-import { randomBytes } from "node:crypto";
-import { appendFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { appendFile, mkdir, open, rename, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { UserError } from "../core/errors.ts";
+import { codeOf, explained, isFolder, makeFolder, syncFolder } from "./disk.ts";
+import { own, type Ownership, ownerName } from "./ownership.ts";
+import { changedMs, isAbandoned, temporaries, temporaryName } from "./temporary.ts";
 
 export type Write = (bytes: Uint8Array) => Promise<void>;
 
@@ -21,12 +23,14 @@ export async function writeFileAtomic(
   const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
   const writer = bytes instanceof Uint8Array ? (write: Write) => write(bytes) : bytes;
   const total = bytes instanceof Uint8Array ? bytes.length : totalBytes;
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`);
+  const temporary = temporaryName(path);
   let written = 0;
   let handle: FileHandle | undefined;
   try {
-    await mkdir(dirname(path), { recursive: true });
-    await removeAbandoned(path);
+    await makeFolder(dirname(path));
+    for (const stray of await temporaries(dirname(path)))
+      if (stray.of === basename(path) && (await isAbandoned(stray)))
+        await rm(stray.path, { force: true, recursive: true });
     handle = await open(temporary, "wx");
     const file = handle;
     await writer(async (piece) => {
@@ -49,13 +53,6 @@ export async function writeFileAtomic(
   }
 }
 
-/** Makes a folder and those above it, where they are missing; what keeps it from that is a UserError. */
-export async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true }).catch((error: unknown) => {
-    throw explained(error, { path });
-  });
-}
-
 /** Adds a line to a log; what keeps it from that is a UserError. A kill may leave half a line, never less than was there. */
 export async function appendLine(path: string, line: string): Promise<void> {
   await appendFile(path, `${line}\n`).catch((error: unknown) => {
@@ -63,124 +60,105 @@ export async function appendLine(path: string, line: string): Promise<void> {
   });
 }
 
+export interface Replacing {
+  /** The caller's own claim to the folder. By default one is made for as long as this takes. */
+  owned?: Ownership;
+}
+
 /**
- * Fills a temporary folder beside `dir` (`dir.new`), then puts it in the place of `dir`: `dir` becomes `dir.old`,
- * `dir.new` becomes `dir`, `dir.old` is removed. A kill at any moment leaves a complete folder at `dir` or, between the
- * two renames, at `dir.old`; readers therefore call `recoverFolder(dir)` first. One writer at a time per folder.
+ * Fills a temporary folder beside `dir`, then puts it in the place of `dir`: `dir` gets another temporary name, the new one
+ * becomes `dir`, the old one is removed. A kill at any moment, or a power cut, leaves a complete folder at `dir` or, between
+ * the two renames, at the temporary name, from where `recoverFolder(dir)` gets it; readers therefore call that first. Of two
+ * processes that write the same folder the second gets a UserError that names the first.
  */
-export async function replaceFolder(dir: string, fill: (temporary: string) => Promise<void>): Promise<void> {
+export async function replaceFolder(
+  dir: string,
+  fill: (temporary: string) => Promise<void>,
+  { owned }: Replacing = {},
+): Promise<void> {
   const target = resolve(dir);
   if (dir.trim() === "" || `${process.cwd()}${sep}`.startsWith(target.endsWith(sep) ? target : `${target}${sep}`))
     throw new UserError(`"${dir}" is the folder you are in, or one around it; give the name of a folder to write`);
-  const [fresh, old] = [`${target}.new`, `${target}.old`];
+  const ownership = owned ?? (await own(dir));
+  const temporary = temporaryName(target);
   try {
-    await mkdir(dirname(target), { recursive: true });
     if ((await isFolder(target)) === false) throw Object.assign(new Error(`${dir} is a file`), { code: "ENOTDIR" });
     await recoverFolder(target);
-    await rm(fresh, { recursive: true, force: true });
-    await mkdir(fresh);
-    await fill(fresh);
-    await syncFolder(fresh);
-    await swapIn(target);
-    await rm(old, { recursive: true, force: true });
+    await removeStrays(dirname(target), { of: basename(target) });
+    await mkdir(temporary);
+    await fill(temporary);
+    await syncFolder(temporary);
+    await ownership.check();
+    const old = await swapIn(temporary, target);
+    if (old) await rm(old, { recursive: true, force: true });
     await syncFolder(dirname(target));
   } catch (error) {
-    await rm(fresh, { recursive: true, force: true }).catch(() => {});
-    await recoverFolder(target).catch(() => false);
+    await rm(temporary, { recursive: true, force: true }).catch(() => {});
+    await recoverFolder(target);
     // A file's own complaint names the temporary folder, of which the user knows nothing.
-    const inside = error instanceof UserError && error.message.includes(fresh) && error.cause ? error.cause : error;
+    const inside = error instanceof UserError && error.message.includes(temporary) && error.cause ? error.cause : error;
     throw explained(inside, { path: dir, previous: (await isFolder(target)) ? "folder" : undefined });
+  } finally {
+    if (!owned) await ownership.release();
   }
 }
 
 /**
- * The recovery rule of `replaceFolder`: where `dir` is missing and `dir.old` is there, renames it back. True when it
- * did. Never removes anything, so it is safe to call before every reading.
+ * The recovery rule of `replaceFolder`: where `dir` is missing and what was there has a temporary name, renames it back. True
+ * when it did. Never removes anything, so it is safe to call before every reading.
  */
 export async function recoverFolder(dir: string): Promise<boolean> {
   const target = resolve(dir);
-  if ((await isFolder(target)) !== undefined || !(await isFolder(`${target}.old`))) return false;
-  await rename(`${target}.old`, target);
+  if ((await isFolder(target)) !== undefined) return false;
+  const found: { path: string; made: number }[] = [];
+  for (const { path, of, kind } of await temporaries(dirname(target))) {
+    if (of !== basename(target) || kind !== "old") continue;
+    found.push({ path, made: (await changedMs(path)) ?? 0 });
+  }
+  // Several kills may have left several.
+  const latest = found.toSorted((a, b) => b.made - a.made)[0];
+  // A writer that is between its two renames is as fast, or nothing can be written here.
+  if (!latest || !(await renamed(latest.path, target))) return false;
   await syncFolder(dirname(target));
   return true;
 }
 
-/** The two renames; again from the start when a reader's recovery put the old folder back between them. */
-async function swapIn(target: string): Promise<void> {
+/** The two renames; again from the start when a reader's recovery put the old folder back between them. Gives the old one. */
+async function swapIn(temporary: string, target: string): Promise<string | undefined> {
   for (let attempt = 0; ; attempt++) {
-    if (await isFolder(target)) {
-      await rm(`${target}.old`, { recursive: true, force: true });
-      await rename(target, `${target}.old`);
-    }
+    const old = (await isFolder(target)) ? temporaryName(target, "old") : undefined;
+    if (old) await rename(target, old);
     try {
-      return await rename(`${target}.new`, target);
+      await rename(temporary, target);
+      return old;
     } catch (error) {
       if (attempt === 3 || !["ENOTEMPTY", "EEXIST"].includes(codeOf(error) ?? "")) throw error;
     }
   }
 }
 
-/** Removes what a killed process left of an earlier writing of `path`: its process is gone and it stopped growing. */
-async function removeAbandoned(path: string): Promise<void> {
-  const prefix = `.${basename(path)}.`;
-  for (const name of await readdir(dirname(path))) {
-    const match = name.startsWith(prefix) ? /^(\d+)-[0-9a-f]{8}\.partial$/.exec(name.slice(prefix.length)) : null;
-    if (!match || isRunning(Number(match[1]))) continue;
-    const file = join(dirname(path), name);
-    const changed = await stat(file).then(
-      ({ mtimeMs }) => mtimeMs,
-      () => Infinity,
-    );
-    // The minute is for another container that shares the disk but not the process numbers.
-    if (Date.now() - changed > 60_000) await rm(file, { force: true }).catch(() => {});
+/**
+ * Removes what ended processes left in a folder under temporary names, or puts it back where it is all there is. For the
+ * owner of `of` everything of that goes; for the owner of the folder, what `previous` left.
+ */
+export async function removeStrays(
+  folder: string,
+  { of, previous }: { of?: string; previous?: { pid: number } } = {},
+): Promise<void> {
+  for (const stray of await temporaries(folder)) {
+    const owned = of === undefined ? stray.pid === previous?.pid : stray.of === of;
+    if (of !== undefined && !owned && stray.of !== ownerName(of)) continue;
+    if (!owned && !(await isAbandoned(stray))) continue;
+    if (stray.kind === "old") await recoverFolder(join(folder, stray.of));
+    await rm(stray.path, { recursive: true, force: true });
   }
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) !== "ESRCH";
-  }
-}
-
-/** Makes the renames in a folder durable; not every platform can open a folder, so a refusal is no failure. */
-async function syncFolder(dir: string): Promise<void> {
-  const handle = await open(dir, "r").catch(() => undefined);
-  await handle?.sync().catch(() => {});
-  await handle?.close();
-}
-
-/** True for a folder, false for anything else that is there, undefined for nothing. */
-const isFolder = (path: string): Promise<boolean | undefined> =>
-  stat(path).then(
-    (entry) => entry.isDirectory(),
-    () => undefined,
+const renamed = (from: string, to: string): Promise<boolean> =>
+  rename(from, to).then(
+    () => true,
+    () => false,
   );
-
-const codeOf = (error: unknown): string | undefined =>
-  error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-
-/** A system error as the one sentence a user needs; any other error as it is. */
-function explained(error: unknown, at: { path: string; progress?: string; previous?: string }): unknown {
-  const reasons: Record<string, string> = {
-    ENOSPC: `the disk is full${at.progress ? ` (${at.progress})` : ""}; free some space and run again`,
-    EDQUOT: `your disk quota is used up${at.progress ? ` (${at.progress})` : ""}; free some space and run again`,
-    EFBIG: `a file may not become as large there${at.progress ? ` (${at.progress})` : ""}; raise the limit or choose another place`,
-    EACCES: `no permission to write in ${dirname(at.path)}; choose another place or change its permissions`,
-    EPERM: `no permission to write in ${dirname(at.path)}; choose another place or change its permissions`,
-    EROFS: `${dirname(at.path)} is on a disk mounted read-only; choose another place`,
-    ENOTDIR: `a part of this path is a file where a folder is needed; move it away or choose another path`,
-    EEXIST: `a part of this path is a file where a folder is needed; move it away or choose another path`,
-    EISDIR: `there is a folder of this name where a file should go; move it away or choose another path`,
-    ENAMETOOLONG: `the name is too long for this disk; choose a shorter one`,
-  };
-  const reason = reasons[codeOf(error) ?? ""];
-  if (error instanceof UserError || !reason) return error;
-  const untouched = at.previous ? `; the previous ${at.previous} is untouched` : "";
-  return new UserError(`cannot write ${at.path}: ${reason}${untouched}`, { cause: error });
-}
 
 const progress = (written: number, total: number | undefined): string =>
   total === undefined ? `wrote ${size(written)}` : `wrote ${size(written)} of ${size(total)}`;

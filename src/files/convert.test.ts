@@ -13,7 +13,8 @@ import { decays, modelParameters } from "../model/parameters.ts";
 import { loadCheckpoint } from "../train/checkpoint.ts";
 import { openConversion } from "./convert.ts";
 import { readModelFolder } from "./model.ts";
-import { modelTensors, openCheckpoint } from "./pth.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { modelTensors } from "./state-dict.ts";
 import { readSafetensors } from "./safetensors.ts";
 import { checkpointBytes, type Stored } from "./test-torch.ts";
 

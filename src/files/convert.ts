@@ -6,10 +6,13 @@ import type { ModelConfig } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { replaceFolder, writeFileAtomic } from "./atomic.ts";
+import { type Replacing, replaceFolder, writeFileAtomic } from "./atomic.ts";
+import { checkFinite } from "./finite.ts";
 import { misfits } from "./misfits.ts";
 import { configName, weightsName } from "./model.ts";
-import { type Checkpoint, modelTensors, openCheckpoint, type TensorRef } from "./pth.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { stateDict, type StateDictOptions } from "./state-dict.ts";
+import type { Checkpoint, TensorRef } from "./tensors.ts";
 import { type TensorPieces, writeSafetensors } from "./safetensors.ts";
 import { torchOptimizer, trainingData, trainingSettings } from "./torch-optimizer.ts";
 import { writeTrainingFiles } from "./training-state.ts";
@@ -19,6 +22,8 @@ export interface Conversion {
   parameters: number;
   /** What `write` puts into the folder, but for some kilobytes. */
   bytes: number;
+  /** What the user should know of how the weights were found, a sentence each. */
+  notes: string[];
   /** Optimiser steps done, where the optimiser's state is there and carried over. */
   step?: number;
   /** Writes the folder (of a network, the file) whole or not at all; what an aborted signal stops leaves nothing behind. */
@@ -26,7 +31,11 @@ export interface Conversion {
   close: () => Promise<void>;
 }
 
-export interface WriteOptions {
+export interface ConversionOptions extends Pick<StateDictOptions, "weights"> {
+  optimizer?: boolean;
+}
+
+export interface WriteOptions extends Replacing {
   /** Bytes done, of `bytes`. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
@@ -34,12 +43,13 @@ export interface WriteOptions {
 
 /**
  * Opens a checkpoint and compares it with the configuration, by its tensors' names, shapes and types; all that does not
- * fit is one UserError. Half and bfloat16 become float32. `optimizer: false` leaves the optimiser's state behind.
+ * fit is one UserError. Half and bfloat16 become float32. `optimizer: false` leaves the optimiser's state behind, and
+ * `weights` says which of the weights are meant where there are several.
  */
 export async function openConversion(
   path: string,
   config: ModelConfig,
-  { optimizer = true }: { optimizer?: boolean } = {},
+  { optimizer = true, weights }: ConversionOptions = {},
 ): Promise<Conversion> {
   if (config.dtype !== undefined && config.dtype !== "float32")
     throw new UserError(
@@ -47,7 +57,7 @@ export async function openConversion(
     );
   const checkpoint = await openCheckpoint(path);
   try {
-    return await fitted(checkpoint, config, { optimizer });
+    return await fitted(checkpoint, config, { optimizer, weights });
   } catch (error) {
     await checkpoint.close();
     throw error;
@@ -57,12 +67,14 @@ export async function openConversion(
 async function fitted(
   checkpoint: Checkpoint,
   config: ModelConfig,
-  { optimizer }: { optimizer: boolean },
+  { optimizer, weights: kind }: ConversionOptions,
 ): Promise<Conversion> {
   const parameters = modelParameters(config);
-  const tensors = modelTensors(checkpoint);
+  const wanted = new Set(parameters.map(({ name }) => name));
+  const { tensors, notes } = stateDict(checkpoint, { wanted, weights: kind });
   const problems = misfits(tensors, parameters);
-  const state = optimizer ? torchOptimizer(checkpoint.value, parameters, problems) : undefined;
+  // The optimiser's state belongs to the weights that were trained, not to their average.
+  const state = optimizer && kind !== "ema" ? torchOptimizer(checkpoint.value, parameters, problems) : undefined;
   refuse(checkpoint.path, problems);
   const step = state && (await stepsDone(checkpoint, state.steps));
   const training =
@@ -72,41 +84,49 @@ async function fitted(
   return {
     parameters: count,
     bytes,
+    notes,
     step,
     close: checkpoint.close,
-    async write(out, { onProgress, signal } = {}) {
+    async write(out, { onProgress, signal, owned } = {}) {
       let done = 0;
-      const pieces = (ref: TensorRef): TensorPieces["pieces"] =>
+      const pieces = (ref: TensorRef, name: string): TensorPieces["pieces"] =>
         async function* () {
           for await (const values of checkpoint.pieces(ref)) {
             signal?.throwIfAborted();
+            checkFinite(values, { path: checkpoint.path, name });
             yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
             onProgress?.((done += values.byteLength), bytes);
           }
         };
       const weights = parameters.map(({ name, shape }): [string, TensorPieces] => [
         name,
-        { dtype: "float32", shape, pieces: pieces(tensors.get(name)!) },
+        { dtype: "float32", shape, pieces: pieces(tensors.get(name)!, name) },
       ]);
-      await replaceFolder(out, async (temporary) => {
-        await writeSafetensors(join(temporary, weightsName), weights, { metadata: { format: "pt" } });
-        await writeFileAtomic(join(temporary, configName), `${JSON.stringify(config, null, 2)}\n`);
-        if (state)
-          await writeTrainingFiles(temporary, config, {
-            step: step!,
-            dataset: { source: trainingData(checkpoint.value) },
-            training: training!,
-            values: (part, name) => pieces(part === "value" ? tensors.get(name)! : state.moments.get(name)![part]),
-          });
-      });
+      await replaceFolder(
+        out,
+        async (temporary) => {
+          await writeSafetensors(join(temporary, weightsName), weights, { metadata: { format: "pt" } });
+          await writeFileAtomic(join(temporary, configName), `${JSON.stringify(config, null, 2)}\n`);
+          if (state)
+            await writeTrainingFiles(temporary, config, {
+              step: step!,
+              dataset: { source: trainingData(checkpoint.value) },
+              training: training!,
+              values: (part, name) =>
+                pieces(part === "value" ? tensors.get(name)! : state.moments.get(name)![part], `${part} of ${name}`),
+            });
+        },
+        { owned },
+      );
     },
   };
 }
 
 /** A checkpoint's weights by name, every one checked; all that does not fit is one UserError. */
 export function checkedTensors(checkpoint: Checkpoint, config: ModelConfig): Map<string, TensorRef> {
-  const tensors = modelTensors(checkpoint);
-  refuse(checkpoint.path, misfits(tensors, modelParameters(config)));
+  const parameters = modelParameters(config);
+  const { tensors } = stateDict(checkpoint, { wanted: new Set(parameters.map(({ name }) => name)) });
+  refuse(checkpoint.path, misfits(tensors, parameters));
   return tensors;
 }
 

@@ -1,11 +1,12 @@
 /** Downloads over connections that are cut, by processes that are stopped or killed, and the cache they go into. */
 
-import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
-import { hostname } from "node:os";
-import { dirname } from "node:path";
+import { mkdir, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { type DownloadRecord, download } from "./download.ts";
+import { thisProcess } from "./process.ts";
 import { testServer } from "./test-server.ts";
 import {
   address,
@@ -208,11 +209,12 @@ describe("this machine", () => {
   it("goes on with what a killed process left, and takes another address for another file", async () => {
     server.answer = (request) => serve(request, { cutAfter: request.attempt === 0 ? 150_000 : 0 });
     await refusal({ attempts: 1 });
-    // No process has this number: Linux gives at most 2^22.
-    const killed = (host: string) => `${path}.partial.99999999-0123abcd@${host}`;
     const have = await keptBytes();
     expect(have).toBeGreaterThan(65_536);
-    await rename(`${path}.partial`, killed(hostname()));
+    const owned = join(dirname(path), ".model.pth.partial.owner");
+    const owner = { id: "1", since: new Date().toISOString(), path: owned, inode: "0" };
+    // No process has this number: Linux gives at most 2^22.
+    await writeFile(owned, JSON.stringify({ ...thisProcess(), pid: 99_999_999, ...owner }));
     server.answer = (request) => serve(request);
     expect((await downloaded()).records[0]).toMatchObject({ have });
     await expectInPlace();
@@ -220,13 +222,16 @@ describe("this machine", () => {
     await rm(path);
     server.answer = (request) => serve(request, { cutAfter: 150_000 });
     await refusal({ attempts: 1 });
-    await rename(`${path}.partial`, killed("elsewhere"));
+    await writeFile(owned, JSON.stringify({ pid: 99_999_999, host: "elsewhere", ...owner }));
     server.answer = (request) => serve(request);
     const waiting = download(address, path, quick);
-    expect((await waiting.next()).value).toEqual({ kind: "waiting", owner: { pid: 99_999_999, host: "elsewhere" } });
+    const first = waiting.next();
+    await sleep(300);
+    await utimes(owned, new Date(), new Date()); // a sign of life
+    expect((await first).value).toMatchObject({ kind: "waiting", owner: { pid: 99_999_999, host: "elsewhere" } });
     // Nothing has been heard from there for an hour.
     const before = new Date(Date.now() - 3_600_000);
-    for (const name of ["", "/data"]) await utimes(`${killed("elsewhere")}${name}`, before, before);
+    await utimes(owned, before, before);
     expect((await downloaded({}, { url: `${address}?other` })).records[0]).toMatchObject({ have: 0 });
     await expectInPlace();
     await waiting.return(undefined as never);

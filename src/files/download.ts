@@ -11,14 +11,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { recordedSha256, recordOf, recordSha256, sha256Of } from "./checksum.ts";
-import { claimPartial, type Owner, type PartialFile } from "./partial.ts";
+import type { Owner } from "./ownership.ts";
+import { claimPartial, type PartialFile } from "./partial.ts";
 import { type Answer, Interrupted, requestFrom } from "./ranged.ts";
 
 export interface FileKind {
   /** As in "expected ...": "a PyTorch checkpoint". */
   name: string;
-  /** The bytes that every file of the kind begins with. */
-  begins: Uint8Array;
+  /** Whether the first bytes are those of the kind. */
+  begins: (head: Buffer) => boolean;
   /** A last look at the complete file; throws a UserError where it is none of the kind, or cut short. */
   check?: (path: string) => Promise<void>;
 }
@@ -91,7 +92,7 @@ export async function* download(
       throw new UserError(
         `${subject} is not in the cache (${path}) and downloading is switched off; run the command once while online, or put the file there`,
       );
-    const partial = await claimPartial(path);
+    const partial = await claimPartial(path, { signal });
     if ("owner" in partial) {
       yield { kind: "waiting", owner: partial.owner };
       // Not all at the same time, or those that make way for each other do so again and again.
@@ -118,9 +119,10 @@ async function* cached(path: string, options: DownloadOptions): AsyncGenerator<D
   const recorded = await recordedSha256(path);
   const expected = options.sha256?.toLowerCase() ?? recorded;
   if (recorded === sha256 && expected !== sha256)
-    throw new UserError(
-      `${path} is as it was downloaded, but its SHA-256 is ${sha256}, expected ${expected}; if that is right, the file has changed at its source: download it again (--force)`,
-    );
+    throw new UserError({
+      problem: `${path} is as it was downloaded, but its SHA-256 is ${sha256}, expected ${expected}`,
+      hint: { do: "if that is right, the file has changed at its source: download it again", setting: "force" },
+    });
   if (expected === undefined) {
     // Put there by hand.
     await options.kind?.check?.(path);
@@ -219,7 +221,7 @@ async function writeAt({ handle }: PartialFile, piece: Uint8Array, position: num
 async function refuseOthers(head: Buffer, partial: PartialFile, options: DownloadOptions): Promise<void> {
   const { kind, subject = partial.state?.url } = options;
   const page = /^\s*(<!doctype html|<html|<head|<\?xml|<!--)/i.test(head.toString("latin1").replace(/^ï»¿/, ""));
-  if (kind ? head.subarray(0, kind.begins.length).equals(kind.begins) : !page) return;
+  if (kind ? kind.begins(head) : !page) return;
   await partial.restart();
   const came = page ? "a web page" : head.length === 0 ? "an empty file" : "something else";
   throw new UserError(

@@ -5,12 +5,15 @@ import type { WeightData } from "../graph/onnx.ts";
 import { scaleName } from "../model/quantize.ts";
 import type { SafetensorsFile } from "./safetensors-header.ts";
 
+/** A model whose weights are read from a file by the engine. */
 export interface ExternalModel {
   config: ModelConfig;
   folder: string;
+  /** Where a parameter lies in the file, by its name. */
   weights: (name: string) => WeightData;
 }
 
+/** The model of a folder whose weights stay in their file: what `createSampler` and `likelihoods` take. */
 export function externalModel({
   folder,
   config,

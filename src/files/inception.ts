@@ -2,17 +2,18 @@
 
 import { basename, dirname } from "node:path";
 import { type DType, product } from "../core/arrays.ts";
-import { UserError } from "../core/errors.ts";
+import { type Hint, UserError } from "../core/errors.ts";
 import type { ExternalData } from "../graph/onnx.ts";
 import type { Conversion } from "./convert.ts";
+import { checkFinite } from "./finite.ts";
 import { openTorchWeights } from "./inception-pth.ts";
 import { misfits } from "./misfits.ts";
 import { readSafetensorsHeader, type TensorPieces, writeSafetensors } from "./safetensors.ts";
 
-/** A network by its weights, all float32; `source` says in words where to get them. */
+/** A network by its weights, all float32; `source` says what to do where a file does not hold them. */
 export interface Network {
   name: string;
-  source: string;
+  source: readonly Hint[];
   parameters: readonly { name: string; shape: readonly number[] }[];
 }
 
@@ -36,6 +37,7 @@ export async function openNetworkConversion(network: Network, path: string): Pro
   return {
     parameters,
     bytes,
+    notes: [],
     close: file.close,
     async write(out, { onProgress, signal } = {}) {
       let done = 0;
@@ -43,6 +45,7 @@ export async function openNetworkConversion(network: Network, path: string): Pro
         const pieces = async function* () {
           signal?.throwIfAborted();
           const { data } = await file.read(name);
+          checkFinite(data, { path, name });
           yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
           onProgress?.((done += data.byteLength), bytes);
         };
@@ -76,5 +79,8 @@ function check(
 ): void {
   const problems = misfits(new Map([...found].filter(([tensor]) => !isCount(tensor))), parameters);
   if (problems.length > 0)
-    throw new UserError(`${path} does not hold the weights of ${name}: ${problems.join("; ")}; give ${source}`);
+    throw new UserError({
+      problem: `${path} does not hold the weights of ${name}: ${problems.join("; ")}`,
+      hint: source,
+    });
 }

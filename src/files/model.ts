@@ -1,18 +1,22 @@
 /** Model folders: `config.json` and `model.safetensors`, everything checked before anything runs. */
 
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { shown } from "../core/text.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { storedTensors } from "../model/quantize.ts";
 import { writeFileAtomic } from "./atomic.ts";
+import { pathText, readRegularSync } from "./regular.ts";
 import { readSafetensorsHeader, type SafetensorsFile, writeSafetensors } from "./safetensors.ts";
 
 export const configName = "config.json";
 export const weightsName = "model.safetensors";
 
+/** A model folder whose files were checked against each other. */
 export interface ModelFolder {
   folder: string;
   config: ModelConfig;
@@ -33,18 +37,25 @@ export function readModelFolder(path: string): ModelFolder {
     );
   const config = readConfigFile(join(folder, configName));
   const weights = readSafetensorsHeader(join(folder, weightsName));
+  const packed = new Set<string>();
   const problems = storedTensors(config).flatMap(({ name, shape, dtype }) => {
     const found = weights.tensors.get(name);
     if (!found) return [`${name} is missing`];
     if (found.dtype !== dtype) return [`${name} is ${found.dtype}, expected ${dtype}`];
+    if (found.packed) packed.add(found.packed);
     return String(found.shape) === String(shape)
       ? []
-      : [`${name} is [${found.shape.join(", ")}], expected [${shape.join(", ")}]`];
+      : [`${name} is ${shown(found.shape)}, expected [${shape.join(", ")}]`];
   });
   if (problems.length > 0)
     throw new UserError(
       `${weights.path} does not fit its ${configName}: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? `; and ${problems.length - 5} more` : ""}`,
     );
+  if (packed.size > 0)
+    throw new UserError({
+      problem: `${pathText(weights.path)} stores its weights as ${[...packed].join(" and ")}, expected F32`,
+      hint: { do: `convert ${shown(weights.path)} with ${configName} as its configuration`, command: "convert" },
+    });
   return { folder, config, weights };
 }
 
@@ -53,21 +64,18 @@ export function readConfigFile(path: string): ModelConfig {
   return parseModelConfig(readJson(path), path);
 }
 
+/** A JSON file in UTF-8, with or without a byte order mark. */
 export function readJson(path: string): unknown {
-  let text: string;
+  const bytes = readRegularSync(path, { most: limits.jsonBytes, what: "a file of JSON" });
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff))
+    throw new UserError(`${pathText(path)} is in UTF-16, expected UTF-8; save it as UTF-8`);
   try {
-    text = readFileSync(path, "utf8");
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)); // which takes the mark off
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === "ENOENT" || code === "ENOTDIR") throw new UserError(`${path}: there is no such file; check the path`);
-    if (code === "EISDIR") throw new UserError(`${path}: this is a folder, expected a file of JSON`);
-    if (code === "EACCES") throw new UserError(`${path}: no permission to read it; change its permissions`);
-    throw error;
-  }
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new UserError(`${path} is not JSON: ${(error as Error).message.replaceAll(/\s+/g, " ")}`);
+    const { message } = error as Error;
+    throw new UserError(
+      `${pathText(path)} is not JSON: ${error instanceof SyntaxError ? shown(message.replaceAll(/\s+/g, " "), 200) : "it is no text in UTF-8"}`,
+    );
   }
 }
 

@@ -1,15 +1,12 @@
-/** What has come of a download so far: a folder with the bytes and what is known of them. Knows nothing of HTTP.
- *
- *  Only its owner may write into it, and the name says who that is: `FILE.partial` is nobody's, and a process owns what
- *  it has renamed to `FILE.partial.PID-ID@HOST`. Renaming is atomic, so of two processes that want it one gets it, and
- *  there is no lock that a killed process could leave behind: what is named after a process that is gone is free. */
+/** What has come of a download so far: a folder, `FILE.partial`, with the bytes and what is known of them. Only its owner
+ *  may write into it. Knows nothing of HTTP. */
 
-import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { hostname } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { z } from "zod";
-import { makeFolder, writeFileAtomic } from "./atomic.ts";
+import { writeFileAtomic } from "./atomic.ts";
+import { makeFolder, syncFolder } from "./disk.ts";
+import { claim, type Owner, type Ownership } from "./ownership.ts";
 
 const stateSchema = z.strictObject({
   url: z.string(),
@@ -36,44 +33,28 @@ export interface PartialFile {
   release(): Promise<void>;
 }
 
-/** Who is writing at the moment. */
-export interface Owner {
-  pid: number;
-  host: string;
-}
-
-/** An owner gives a sign of life, by writing, far more often than this. */
-const silentMs = 600_000;
-
 /** The partial file of `path`, begun before or new; or who has it. */
-export async function claimPartial(path: string): Promise<PartialFile | { owner: Owner }> {
-  await makeFolder(dirname(path));
-  const abandoned: string[] = [];
-  for (const { name, owner } of await owned(path)) {
-    if (await isAlive(name, owner)) return { owner };
-    abandoned.push(name);
+export async function claimPartial(
+  path: string,
+  options: { signal?: AbortSignal } = {},
+): Promise<PartialFile | { owner: Owner }> {
+  const folder = `${path}.partial`;
+  const claimed = await claim(folder, options);
+  if ("owner" in claimed) return claimed;
+  try {
+    await makeFolder(folder);
+    return await openPartial(folder, claimed);
+  } catch (error) {
+    await claimed.release();
+    throw error;
   }
-  const mine = `${path}.partial.${process.pid}-${randomBytes(4).toString("hex")}@${hostname()}`;
-  let found = false;
-  for (const name of [`${path}.partial`, ...abandoned]) {
-    if (found) await rm(name, { recursive: true, force: true });
-    else found = await renamed(name, mine);
-  }
-  if (!found) await mkdir(mine);
-  const partial = await openPartial(path, mine);
-  // Two that begin at the same moment each find nobody; what both would fetch is fetched once if they look again.
-  const rival = (await owned(path)).find(({ name }) => name !== mine);
-  if (!rival) return partial;
-  await partial.release();
-  return { owner: rival.owner };
 }
 
-async function openPartial(path: string, folder: string): Promise<PartialFile> {
+async function openPartial(folder: string, ownership: Ownership): Promise<PartialFile> {
   const [data, stateFile] = [join(folder, "data"), join(folder, "state.json")];
   const handle = await open(data, "r+").catch(() => open(data, "w+"));
   // A handle that is closed already closes again without complaint.
   const close = () => handle.close();
-  const left = `${path}.partial`;
   let gone = false;
   const partial: PartialFile = {
     data,
@@ -89,20 +70,16 @@ async function openPartial(path: string, folder: string): Promise<PartialFile> {
     async moveTo(to) {
       await close();
       await rename(data, to);
-      // What another left here while this one was at work is of no use any more.
-      for (const rest of [folder, left]) await rm(rest, { recursive: true, force: true });
+      await syncFolder(dirname(to));
+      await rm(folder, { recursive: true, force: true });
       gone = true;
+      await ownership.release();
     },
     async release() {
       await close();
-      if (gone) return;
+      if (!gone && partial.state === undefined) await rm(folder, { recursive: true, force: true });
       gone = true;
-      if (partial.state === undefined) await rm(folder, { recursive: true, force: true });
-      else if (!(await renamed(folder, left))) {
-        // Two that began at the same moment have each been stopped: the later one's is as good.
-        await rm(left, { recursive: true, force: true });
-        await renamed(folder, left);
-      }
+      await ownership.release();
     },
   };
   return partial;
@@ -115,39 +92,3 @@ async function readState(path: string): Promise<PartialState | undefined> {
     return undefined; // missing, or cut off by a kill
   }
 }
-
-async function owned(path: string): Promise<{ name: string; owner: Owner }[]> {
-  const prefix = `${basename(path)}.partial.`;
-  return (await readdir(dirname(path))).flatMap((name) => {
-    const match = name.startsWith(prefix) ? /^(\d+)-[0-9a-f]{8}@(.*)$/.exec(name.slice(prefix.length)) : null;
-    return match ? [{ name: join(dirname(path), name), owner: { pid: Number(match[1]), host: match[2] } }] : [];
-  });
-}
-
-/** Process numbers tell nothing about another machine or container, and after a restart they are given out again. */
-async function isAlive(folder: string, { pid, host }: Owner): Promise<boolean> {
-  if (host === hostname() && !isRunning(pid)) return false;
-  const changed = await Promise.all([folder, join(folder, "data")].map((path) => changedMs(path)));
-  return Date.now() - Math.max(...changed) < silentMs;
-}
-
-const changedMs = (path: string): Promise<number> =>
-  stat(path).then(
-    ({ mtimeMs }) => mtimeMs,
-    () => 0,
-  );
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
-  }
-}
-
-const renamed = (from: string, to: string): Promise<boolean> =>
-  rename(from, to).then(
-    () => true,
-    () => false,
-  );

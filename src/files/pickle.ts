@@ -1,6 +1,6 @@
 /**
- * Reads a pickle (protocols 2 to 4, the binary opcodes) as data; knows nothing of PyTorch and never runs anything but
- * the constructors it is given.
+ * Reads a pickle (protocols 2 to 5, the binary opcodes) as data; knows nothing of PyTorch and never runs anything but
+ * the constructors it is given. Time and memory are bounded whatever the bytes.
  *
  * Why not the package pickleparser: on BUILD it assigns to whatever lies on the stack, so 41 bytes that set the
  * `length` of a list to 4294967295 and then call with it end the whole process out of memory, which no option of it
@@ -8,8 +8,16 @@
  * Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
  */
 
+import { limits } from "../core/limits.ts";
+import { message as fitting } from "../core/text.ts";
+import { stoppable } from "./stoppable.ts";
+
 export class PickleError extends Error {
   override name = "PickleError";
+
+  constructor(message: string) {
+    super(fitting(message));
+  }
 }
 
 /** A class or function that a pickle may name. `make` gets the arguments and must check them. */
@@ -22,20 +30,49 @@ export class PickleGlobal {
   }
 }
 
+/** An object or a class that is not known here: its name is kept, and whatever a pickle does with it is passed over. */
+export class Opaque {
+  readonly name: string;
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+/** An object whose state a pickle may set, after it was made. */
+export abstract class Stateful {
+  /** Must check what it gets. */
+  abstract setState(state: unknown): void;
+}
+
 /** An object with attributes, such as `argparse.Namespace`. The one kind whose attributes a pickle may set. */
 export class Namespace extends Map<string, unknown> {}
 
 export interface PickleRules {
-  /** The class of this full name, such as `collections.OrderedDict`; throws for one that is not allowed. */
-  resolve: (name: string) => PickleGlobal;
+  /** The class of this full name, such as `collections.OrderedDict`; opaque where it is not known. */
+  resolve: (name: string) => PickleGlobal | Opaque;
   /** The object that a persistent id stands for; throws for an id it does not know. */
   persistent: (id: unknown) => unknown;
-  /** Instructions plus values handed to constructors: a bound on time and memory. */
+  /** Instructions, plus values handed to constructors, plus what takes more memory than others. */
   maxSteps?: number;
+  /** What to keep of a long run of bytes in place of a copy; `start` counts from the start of the pickle. */
+  bytes?: (start: number, bytes: Uint8Array) => unknown;
 }
 
+/** What a dict or a set costs in steps: an empty one takes some 200 bytes. */
+const collectionSteps = 8;
+
 /** `None` is null, dict and OrderedDict are Map, list and tuple are arrays, int is a number or, where inexact, a bigint. */
-export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_000_000 }: PickleRules): unknown {
+export const unpickle = (bytes: Uint8Array, rules: PickleRules): unknown =>
+  stoppable(() => interpret(bytes, rules), {
+    ms: limits.pickleMs,
+    late: () =>
+      new PickleError("its pickle takes longer to read than any checkpoint's; the file is damaged or an attack"),
+  });
+
+function interpret(
+  bytes: Uint8Array,
+  { resolve, persistent, maxSteps = limits.pickleSteps, bytes: kept = (_, run) => run }: PickleRules,
+): unknown {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   const stack: unknown[] = [];
@@ -57,6 +94,10 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
   const u8 = () => view.getUint8(take(1));
   const u32 = () => view.getUint32(take(4), true);
   const u64 = () => Number(view.getBigUint64(take(8), true));
+  const run = (count: number) => {
+    const start = take(count);
+    return kept(start, bytes.subarray(start, start + count));
+  };
   const slice = (count: number) => {
     const start = take(count);
     return bytes.subarray(start, start + count);
@@ -88,24 +129,28 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
     stack.push(memo.get(index));
   };
   const call = (target: unknown, args: unknown) => {
+    if (target instanceof Opaque) return void stack.push(new Opaque(target.name));
     if (!(target instanceof PickleGlobal) || !Array.isArray(args)) throw malformed("calls something that is no class");
     for (const arg of args) spend(1 + (Array.isArray(arg) ? arg.length : 0));
     stack.push(target.make(args));
   };
   const append = (items: unknown[]) => {
     const list = top();
+    if (list instanceof Opaque) return;
     if (!Array.isArray(list)) throw malformed("appends to something that is no list");
     for (const item of items) list.push(item);
   };
   const assign = (items: unknown[]) => {
     const dict = top();
+    if (dict instanceof Opaque) return;
     if (!(dict instanceof Map) || items.length % 2) throw malformed("sets a key of something that is no dict");
-    for (let i = 0; i < items.length; i += 2) dict.set(items[i], items[i + 1]);
+    for (let i = 0; i < items.length; i += 2) dict.set(key(items[i]), items[i + 1]);
   };
   const add = (items: unknown[]) => {
     const set = top();
+    if (set instanceof Opaque) return;
     if (!(set instanceof Set)) throw malformed("adds to something that is no set");
-    for (const item of items) set.add(item);
+    for (const item of items) set.add(key(item));
   };
   const named = (module: unknown, name: unknown) => {
     if (typeof module !== "string" || typeof name !== "string")
@@ -114,9 +159,11 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
   };
   const build = (state: unknown) => {
     const target = top();
+    if (target instanceof Opaque) return;
+    if (target instanceof Stateful) return target.setState(state);
     if (target instanceof Namespace && state instanceof Map) {
       spend(state.size);
-      for (const [key, value] of state) target.set(String(key), value);
+      for (const [name, value] of state) if (typeof name === "string") target.set(name, value);
     } else if (!(target instanceof Map)) throw malformed("sets attributes of something that has none");
     // An OrderedDict's attributes (`_metadata` of a state dict) carry nothing a reader needs.
   };
@@ -128,8 +175,8 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
       case 0x80: {
         // PROTO
         const protocol = u8();
-        if (protocol < 2 || protocol > 4)
-          throw new PickleError(`its pickle has protocol ${protocol}; readable are 2 to 4`);
+        if (protocol < 2 || protocol > 5)
+          throw new PickleError(`its pickle has protocol ${protocol}; readable are 2 to 5`);
         break;
       }
       case 0x95:
@@ -201,14 +248,21 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
         stack.push(text(u64()));
         break; // BINUNICODE8
       case 0x42:
-        stack.push(slice(u32()));
+        stack.push(run(u32()));
         break; // BINBYTES
       case 0x43:
-        stack.push(slice(u8()));
+        stack.push(run(u8()));
         break; // SHORT_BINBYTES
       case 0x8e:
-        stack.push(slice(u64()));
-        break; // BINBYTES8
+      case 0x96:
+        stack.push(run(u64()));
+        break; // BINBYTES8, BYTEARRAY8
+      case 0x54:
+        stack.push(run(u32()));
+        break; // BINSTRING: Python 2's str, which may be bytes or text
+      case 0x55:
+        stack.push(latin1(slice(u8())));
+        break; // SHORT_BINSTRING
       case 0x29:
       case 0x5d:
         stack.push([]);
@@ -233,11 +287,13 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
         append(popMark());
         break; // APPENDS
       case 0x7d:
+        spend(collectionSteps);
         stack.push(new Map());
         break; // EMPTY_DICT
       case 0x64: {
         // DICT
         const items = popMark();
+        spend(collectionSteps);
         stack.push(new Map());
         assign(items);
         break;
@@ -249,13 +305,15 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
         assign(popMark());
         break; // SETITEMS
       case 0x8f:
+        spend(collectionSteps);
         stack.push(new Set());
         break; // EMPTY_SET
       case 0x90:
         add(popMark());
         break; // ADDITEMS
       case 0x91:
-        stack.push(new Set(popMark()));
+        spend(collectionSteps);
+        stack.push(new Set(popMark().map(key)));
         break; // FROZENSET
       case 0x63:
         named(line(), line());
@@ -269,6 +327,13 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
       case 0x52:
       case 0x81: {
         // REDUCE, NEWOBJ
+        const args = pop();
+        call(pop(), args);
+        break;
+      }
+      case 0x92: {
+        // NEWOBJ_EX: also with arguments by name, which nothing here takes
+        pop();
         const args = pop();
         call(pop(), args);
         break;
@@ -287,11 +352,16 @@ export function unpickle(bytes: Uint8Array, { resolve, persistent, maxSteps = 4_
 
 const malformed = (what: string): PickleError => new PickleError(`its pickle ${what}; the file is damaged`);
 
-/** Python's long: little-endian two's complement of any length. */
+/** Numbers beyond 2^53 have few hashes: as many of them as keys would take for ever. */
+const key = (value: unknown): unknown => (typeof value === "bigint" ? String(value) : value);
+
+const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
+
+/** Python's long: little-endian two's complement. */
 function integer(bytes: Uint8Array): number | bigint {
-  if (bytes.length > 1024) throw malformed(`has an integer of ${bytes.length} bytes`);
-  let value = 0n;
-  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]);
-  const signed = BigInt.asIntN(bytes.length * 8, value);
+  if (bytes.length === 0) return 0;
+  if (bytes.length > limits.integerBytes) throw malformed(`has an integer of ${bytes.length} bytes`);
+  const unsigned = BigInt(`0x${Buffer.from(bytes).reverse().toString("hex")}`);
+  const signed = BigInt.asIntN(bytes.length * 8, unsigned);
   return Number.isSafeInteger(Number(signed)) ? Number(signed) : signed;
 }

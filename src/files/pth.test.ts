@@ -1,13 +1,13 @@
 /** The tests of reading PyTorch checkpoints: one that PyTorch wrote, and small ones written by hand. */
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { UserError } from "../core/errors.ts";
-import { isTensorRef, modelTensors, openCheckpoint } from "./pth.ts";
-import type { TensorRef } from "./pth.ts";
+import { isTensorRef, openCheckpoint, type TensorRef } from "./checkpoint.ts";
+import { modelTensors } from "./state-dict.ts";
 import { dict, global, int, type Layout, pickle, reduce, tensor, text, tuple, zip } from "./test-torch.ts";
 
 const fixtures = fileURLToPath(new URL("../../fixtures/parity/mar-3level/", import.meta.url));
@@ -171,7 +171,7 @@ describe("storages", () => {
     const find = (value: unknown) => modelTensors({ path: "x.pth", value });
     expect(() => find(new Map([["epoch", 3]]))).toThrow(
       new UserError(
-        'x.pth: no model weights found: expected tensors under "model", "model_ema" or "state_dict" or at the root, but its keys are epoch',
+        'x.pth: no model weights found: expected tensors under "model", "state_dict", "model_state_dict", "model_ema" or at the root, but its keys are epoch',
       ),
     );
     expect(() => find([1])).toThrow(/but it is no dict$/);
@@ -182,15 +182,75 @@ describe("faults of a file", () => {
   const layout = { elements: 6, shape: [6], stride: [1] };
   const good = () => zip({ "x/data.pkl": pickle(dict({ t: tensor(layout) })), "x/data/0": six });
 
-  test("a pickle that would run code is refused by the name of what it asks for", async () => {
-    const refusal =
-      "FILE: its pickle asks for the class os.system, which is not one a checkpoint needs; the file was not opened further";
-    expect(await sentence(zip({ "x/data.pkl": Buffer.from("cos\nsystem\n(S'true'\ntR.") }))).toBe(refusal);
+  test("a pickle that would run code runs nothing, and is refused where a weight depends on it", async () => {
     const call = reduce(global("os", "system"), text(`touch ${path}.ran`));
-    expect(await sentence(zip({ "x/data.pkl": pickle(dict({ model: call })) }))).toBe(refusal);
-    expect(await sentence(zip({ "x/data.pkl": pickle(global("\x1b[2J", "evil")) }))).toMatch(
-      /^FILE: its pickle asks for the class \?\[2J\.evil,/,
+    const one = tensor({ elements: 1, shape: [1], stride: [1] });
+    const weights = async (root: Record<string, Buffer>) => {
+      writeFileSync(path, zip({ "x/data.pkl": pickle(dict(root)), "x/data/0": six }));
+      const checkpoint = await openCheckpoint(path);
+      try {
+        return [...modelTensors(checkpoint).keys()];
+      } finally {
+        await checkpoint.close();
+      }
+    };
+    expect(await weights({ model: dict({ a: one }), args: call })).toEqual(["a"]);
+    await expect(weights({ model: dict({ a: one, b: call }) })).rejects.toThrow(
+      `${path}: b is an object of the class os.system, which is not read, expected a tensor; save it as a plain one`,
     );
+    const evil = reduce(global("\x1b[2J", "evil"));
+    await expect(weights({ model: dict({ a: one, b: evil }) })).rejects.toThrow(/class \\x1b\[2J\.evil,/);
+    writeFileSync(path, zip({ "x/data.pkl": pickle(call) }));
+    const whole = await openCheckpoint(path);
+    expect(() => modelTensors(whole)).toThrow(
+      /it holds an object of the class os\.system.*save model\.state_dict\(\)$/,
+    );
+    await whole.close();
+    expect(existsSync(`${path}.ran`)).toBe(false);
+  });
+
+  test("a flipped bit in the values is met by the checksum", async () => {
+    const bytes = good();
+    bytes[bytes.indexOf(Buffer.from(six)) + 9] ^= 4;
+    writeFileSync(path, bytes);
+    const checkpoint = await openCheckpoint(path);
+    await expect(checkpoint.read(modelTensors(checkpoint).get("t")!)).rejects.toThrow(
+      `${path}: x/data/0 inside it is damaged, its checksum is not as recorded; fetch the file again`,
+    );
+    await checkpoint.close();
+  });
+
+  test("a key that doubles itself forty times, and integers without end, take no time", async () => {
+    const started = performance.now();
+    writeFileSync(
+      path,
+      zip({
+        "x/data.pkl": pickle(
+          Buffer.concat([
+            Buffer.from("}"),
+            Buffer.from("X\x01\0\0\0x", "latin1"),
+            ...Array(40).fill(Buffer.from("2\x86", "latin1")),
+            Buffer.from("Ns"),
+          ]),
+        ),
+      }),
+    );
+    const checkpoint = await openCheckpoint(path);
+    expect(() => modelTensors(checkpoint)).toThrow(/its keys are a list$/);
+    await checkpoint.close();
+    const long = Buffer.concat([Buffer.from([0x8b, 0, 4, 0, 0]), Buffer.alloc(1024, 1)]);
+    const many = pickle(Buffer.concat([Buffer.from("("), ...Array(10_000).fill(long), Buffer.from("l")]));
+    expect(await sentence(zip({ "x/data.pkl": many }, { deflate: true }))).toMatch(/has an integer of 1024 bytes/);
+    expect(await sentence(zip({ "x/data.pkl": Buffer.alloc(17e6) }, { deflate: true }))).toMatch(
+      /its data\.pkl has 17 MB, at most 16 MB are read/,
+    );
+    expect(performance.now() - started).toBeLessThan(10_000); // 23 s and for ever, without bounds
+  });
+
+  test("a tensor scattered over far more values than it has is not gathered", async () => {
+    const large = new Uint8Array(4 * 20_000_000);
+    const scattered = { elements: 20_000_000, shape: [2], stride: [19_999_999] };
+    await expect(readOne(scattered, large)).rejects.toThrow(/is scattered over 20000000 values .*\.contiguous\(\)$/);
   });
 
   test.each([
@@ -198,7 +258,7 @@ describe("faults of a file", () => {
     [
       "text",
       () => "<!DOCTYPE html>",
-      "FILE: no PyTorch checkpoint: a zip written by torch.save is expected; check the path",
+      "FILE: no checkpoint: a zip written by torch.save, or a safetensors file, is expected; check the path",
     ],
     // How torch.save began a file before 1.6: the magic number 0x1950a86a20f9469cfc6c as a long.
     [
@@ -229,12 +289,12 @@ describe("faults of a file", () => {
     [
       "past the end",
       () => zip({ "x/data.pkl": pickle(tensor({ ...layout, offset: 1 })), "x/data/0": six }),
-      "FILE: a tensor [6] in x/data/0 reaches past the 6 values there; the file is damaged or incomplete, fetch it again",
+      "FILE: a tensor [6] reaches past the 6 values of its storage; the file is damaged or incomplete, fetch it again",
     ],
     [
       "a bomb of strides",
       () => zip({ "x/data.pkl": pickle(tensor({ elements: 6, shape: [2e9, 2e9], stride: [0, 0] })), "x/data/0": six }),
-      "FILE: a tensor [2000000000, 2000000000] in x/data/0 repeats its 6 values too often for a checkpoint; it is not read",
+      "FILE: a tensor [2000000000, 2000000000] repeats its 6 values too often for a checkpoint; it is not read",
     ],
     [
       "a storage of a list",
@@ -256,7 +316,7 @@ describe("faults of a file", () => {
   test("missing, a folder", async () => {
     await expect(openCheckpoint(path)).rejects.toThrow(new UserError(`${path}: there is no such file; check the path`));
     await expect(openCheckpoint(dir)).rejects.toThrow(
-      new UserError(`${dir}: this is a folder, not a file; name the checkpoint itself`),
+      new UserError(`${dir}: this is a folder, not a file; name the file itself`),
     );
   });
 
@@ -270,7 +330,7 @@ describe("faults of a file", () => {
     writeFileSync(path, bytes);
     const checkpoint = await openCheckpoint(path);
     await expect(checkpoint.read(checkpoint.value as TensorRef)).rejects.toThrow(
-      /x\/data\/0 inside it claims more values than it can hold/,
+      /x\/data\/0 inside it claims more bytes than it can hold/,
     );
     await checkpoint.close();
   });
@@ -279,11 +339,13 @@ describe("faults of a file", () => {
     const whole = good();
     for (let length = 4; length < whole.length; length += 7)
       expect(await sentence(whole.subarray(0, length))).toMatch(
-        /^FILE: the zip is cut short or damaged \(.*\); fetch it again$/,
+        /^FILE: the archive is cut short or damaged \(.*\); fetch it again$/,
       );
     const large = readFileSync(published);
     for (const part of [0.01, 0.5, 0.999])
-      expect(await sentence(large.subarray(0, large.length * part))).toMatch(/^FILE: the zip is cut short or damaged/);
+      expect(await sentence(large.subarray(0, large.length * part))).toMatch(
+        /^FILE: the archive is cut short or damaged/,
+      );
   });
 
   test("with any byte changed, a checkpoint is read or refused by a sentence, never by a crash", async () => {

@@ -5,7 +5,7 @@ import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { isQuantized, quantize, type Quantized, scaleName } from "../model/quantize.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { replaceFolder, writeFileAtomic } from "./atomic.ts";
+import { type Replacing, replaceFolder, writeFileAtomic } from "./atomic.ts";
 import { configName, type ModelFolder, weightsName } from "./model.ts";
 import { readTensor, writeSafetensors } from "./safetensors.ts";
 
@@ -17,15 +17,17 @@ export async function quantizeFolder(
     dtype,
     onProgress,
     signal,
-  }: { dtype: Quantized; onProgress?: (done: number, total: number) => void; signal?: AbortSignal },
+    owned,
+  }: { dtype: Quantized; onProgress?: (done: number, total: number) => void; signal?: AbortSignal } & Replacing,
 ): Promise<void> {
   if (config.dtype !== undefined && config.dtype !== "float32")
     throw new UserError(`${folder} is ${config.dtype} already; quantise the float32 model that it came from`);
   const parameters = modelParameters(config);
-  const tensors = parameters.flatMap(({ name, shape }, i): [string, HostTensor][] => {
+  const tensors = parameters.flatMap((parameter, i): [string, HostTensor][] => {
+    const { name, shape } = parameter;
     const value = readTensor(weights, name);
     onProgress?.(i + 1, parameters.length);
-    if (!isQuantized(name, shape)) return [[name, value]];
+    if (!isQuantized(parameter)) return [[name, value]];
     const { data, scale } = quantize(value.data as Float32Array, shape, dtype);
     return [
       [name, data],
@@ -34,10 +36,14 @@ export async function quantizeFolder(
   });
   if (!tensors.some(([name]) => name.endsWith(".scale")))
     throw new UserError(`${folder}: none of its layers is wide enough to be quantised; leave it as it is`);
-  await replaceFolder(out, async (temporary) => {
-    signal?.throwIfAborted();
-    await writeSafetensors(join(temporary, weightsName), tensors, { metadata: { format: "pt" } });
-    signal?.throwIfAborted();
-    await writeFileAtomic(join(temporary, configName), `${JSON.stringify({ ...config, dtype }, null, 2)}\n`);
-  });
+  await replaceFolder(
+    out,
+    async (temporary) => {
+      signal?.throwIfAborted();
+      await writeSafetensors(join(temporary, weightsName), tensors, { metadata: { format: "pt" } });
+      signal?.throwIfAborted();
+      await writeFileAtomic(join(temporary, configName), `${JSON.stringify({ ...config, dtype }, null, 2)}\n`);
+    },
+    { owned },
+  );
 }

@@ -2,15 +2,22 @@
 
 import { bytesPerElement, type DType, product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { shown } from "../core/text.ts";
 
 /** Where one tensor's values lie; `offset` counts from the start of the file. */
 export interface TensorEntry {
+  /** What reading gives: half and bfloat16 become float32. */
   dtype: DType;
   shape: number[];
   offset: number;
+  /** In the file. */
   bytes: number;
+  /** How the file stores what becomes float32; such values cannot be used where they lie. */
+  packed?: "F16" | "BF16";
 }
 
+/** What the header of a safetensors file says. */
 export interface SafetensorsFile {
   path: string;
   tensors: Map<string, TensorEntry>;
@@ -34,8 +41,15 @@ export const nameOf = Object.fromEntries(Object.entries(dtypes).map(([name, dtyp
   string
 >;
 
-/** The reference implementation's limit; a longer header is a damaged length. */
-const maxHeaderBytes = 100_000_000;
+const packedTypes = ["F16", "BF16"] as const;
+const readable = [...Object.keys(dtypes), ...packedTypes];
+
+/** A header of a sane length, which begins as JSON does. */
+export function isSafetensorsStart(start: Uint8Array): boolean {
+  if (start.length < 9 || start[8] !== 0x7b) return false;
+  const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
+  return length <= limits.safetensorsHeaderBytes;
+}
 
 export const again = "fetch or write the file again";
 
@@ -50,7 +64,7 @@ export function safetensorsHeader(path: string, { bytes: fileBytes, read }: Read
   if (fileBytes < 8)
     throw new UserError(`${path}: a safetensors file has at least 8 bytes, this one has ${fileBytes}; ${again}`);
   const headerBytes = new DataView(read(0, 8).buffer).getBigUint64(0, true);
-  if (headerBytes > maxHeaderBytes || Number(headerBytes) > fileBytes - 8)
+  if (headerBytes > limits.safetensorsHeaderBytes || Number(headerBytes) > fileBytes - 8)
     throw new UserError(
       `${path}: its header should have ${headerBytes} bytes but only ${fileBytes - 8} follow; the file is cut short or no safetensors file; ${again}`,
     );
@@ -58,7 +72,7 @@ export function safetensorsHeader(path: string, { bytes: fileBytes, read }: Read
   const { __metadata__: metadata, ...entries } = parseHeader(path, read(8, Number(headerBytes)));
   const tensors = new Map<string, TensorEntry>();
   for (const [name, entry] of Object.entries(entries))
-    tensors.set(name, checkedEntry(entry, { where: `${path}: tensor "${name}"`, dataStart, fileBytes }));
+    tensors.set(name, checkedEntry(entry, { where: `${path}: tensor "${shown(name)}"`, dataStart, fileBytes }));
   checkOverlap(path, tensors);
   return { path, tensors, metadata: checkedMetadata(path, metadata) };
 }
@@ -78,30 +92,27 @@ function checkedEntry(
   { where, dataStart, fileBytes }: { where: string; dataStart: number; fileBytes: number },
 ): TensorEntry {
   const { dtype: dtypeName, shape, data_offsets: range } = isRecord(entry) ? entry : {};
-  if (typeof dtypeName !== "string" || !Object.hasOwn(dtypes, dtypeName))
+  const packed = packedTypes.find((name) => name === dtypeName);
+  if (typeof dtypeName !== "string" || !(packed || Object.hasOwn(dtypes, dtypeName)))
     throw new UserError(
-      `${where} has the dtype ${JSON.stringify(dtypeName)}; readable are ${Object.keys(dtypes).join(", ")}; convert the file to one of these`,
+      `${where} has the dtype "${shown(dtypeName)}"; readable are ${readable.join(", ")}; convert the file to one of these`,
     );
-  const dtype = dtypes[dtypeName as keyof typeof dtypes];
+  const dtype = packed ? "float32" : dtypes[dtypeName as keyof typeof dtypes];
   if (!isSizes(shape))
-    throw new UserError(
-      `${where} has the shape ${JSON.stringify(shape)}, not a list of sizes; the file is damaged, ${again}`,
-    );
+    throw new UserError(`${where} has the shape ${shown(shape)}, not a list of sizes; the file is damaged, ${again}`);
   if (!isSizes(range) || range.length !== 2 || range[0] > range[1])
-    throw new UserError(
-      `${where} has the range ${JSON.stringify(range)}, not [start, end]; the file is damaged, ${again}`,
-    );
+    throw new UserError(`${where} has the range ${shown(range)}, not [start, end]; the file is damaged, ${again}`);
   const [start, end] = range;
-  const needed = product(shape) * bytesPerElement(dtype);
+  const needed = product(shape) * (packed ? 2 : bytesPerElement(dtype));
   if (end - start !== needed)
     throw new UserError(
-      `${where}: ${dtypeName} [${shape.join(", ")}] needs ${needed} bytes, its range has ${end - start}; the file is damaged, ${again}`,
+      `${where}: ${dtypeName} ${shown(shape)} needs ${needed} bytes, its range has ${end - start}; the file is damaged, ${again}`,
     );
   if (dataStart + end > fileBytes)
     throw new UserError(
       `${where} ends at byte ${dataStart + end}, the file at ${fileBytes}; it is cut short, ${again}`,
     );
-  return { dtype, shape, offset: dataStart + start, bytes: needed };
+  return { dtype, shape, offset: dataStart + start, bytes: needed, ...(packed && { packed }) };
 }
 
 function checkOverlap(path: string, tensors: Map<string, TensorEntry>): void {
@@ -110,7 +121,7 @@ function checkOverlap(path: string, tensors: Map<string, TensorEntry>): void {
     const [before, after] = [placed[i - 1], placed[i]];
     if (before[1].offset + before[1].bytes > after[1].offset)
       throw new UserError(
-        `${path}: tensors "${before[0]}" and "${after[0]}" share bytes; the file is damaged, ${again}`,
+        `${path}: tensors "${shown(before[0])}" and "${shown(after[0])}" share bytes; the file is damaged, ${again}`,
       );
   }
 }
@@ -126,4 +137,6 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 const isSizes = (value: unknown): value is number[] =>
-  Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+  Array.isArray(value) &&
+  value.length <= limits.dimensions &&
+  value.every((size) => Number.isSafeInteger(size) && size >= 0);

@@ -130,19 +130,19 @@ describe("faults of a file", () => {
       "dtype",
       { a: { ...entry, dtype: "F8_E4M3" } },
       8,
-      'FILE: tensor "a" has the dtype "F8_E4M3"; readable are F64, I64, F32, I32, U32, I8, U8, BOOL; convert the file to one of these',
+      'FILE: tensor "a" has the dtype "F8_E4M3"; readable are F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
     ],
     [
       "a dtype from the prototype",
       { a: { ...entry, dtype: "toString" } },
       8,
-      'FILE: tensor "a" has the dtype "toString"; readable are F64, I64, F32, I32, U32, I8, U8, BOOL; convert the file to one of these',
+      'FILE: tensor "a" has the dtype "toString"; readable are F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
     ],
     [
       "no entry",
       { a: 3 },
       8,
-      'FILE: tensor "a" has the dtype undefined; readable are F64, I64, F32, I32, U32, I8, U8, BOOL; convert the file to one of these',
+      'FILE: tensor "a" has the dtype "undefined"; readable are F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
     ],
     [
       "shape",
@@ -154,7 +154,7 @@ describe("faults of a file", () => {
       "range",
       { a: { ...entry, data_offsets: [8, 0] } },
       8,
-      'FILE: tensor "a" has the range [8,0], not [start, end]; the file is damaged, fetch or write the file again',
+      'FILE: tensor "a" has the range [8, 0], not [start, end]; the file is damaged, fetch or write the file again',
     ],
     [
       "size",
@@ -180,9 +180,7 @@ describe("faults of a file", () => {
 
   test("missing, a folder, too short, a header longer than the file", () => {
     expect(sentence(() => readSafetensorsHeader(path))).toBe("FILE: there is no such file; check the path");
-    expect(sentence(() => readSafetensorsHeader(dir))).toMatch(
-      /this is a folder or device, not a file; name the file itself$/,
-    );
+    expect(sentence(() => readSafetensorsHeader(dir))).toMatch(/this is a folder, not a file; name the file itself$/);
     writeFileSync(path, "abc");
     expect(sentence(() => readSafetensorsHeader(path))).toBe(
       "FILE: a safetensors file has at least 8 bytes, this one has 3; fetch or write the file again",

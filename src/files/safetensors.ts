@@ -1,11 +1,14 @@
 /** The safetensors format: tensors by name in one file. Knows nothing of models.
  *  Format: https://huggingface.co/docs/safetensors (u64 header length, JSON header, little-endian values). */
 
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, readSync } from "node:fs";
 import { UserError } from "../core/errors.ts";
 import { arrayOf, bytesPerElement, product } from "../core/arrays.ts";
-import type { DType, HostTensor } from "../core/arrays.ts";
+import type { DType, HostTensor, TypedArray } from "../core/arrays.ts";
+import { shown } from "../core/text.ts";
 import { writeFileAtomic } from "./atomic.ts";
+import { openRegularSync, pathText, refusal } from "./regular.ts";
+import { fromBfloat16, fromHalf } from "./torch-storage.ts";
 import { again, nameOf, type SafetensorsFile, safetensorsHeader, type TensorEntry } from "./safetensors-header.ts";
 
 export type { SafetensorsFile, TensorEntry } from "./safetensors-header.ts";
@@ -13,23 +16,42 @@ export type { SafetensorsFile, TensorEntry } from "./safetensors-header.ts";
 /** Reads and checks the header alone. Throws a UserError for a file that is missing, cut short or not consistent. */
 export function readSafetensorsHeader(path: string): SafetensorsFile {
   return withFile(path, (descriptor, bytes) =>
-    safetensorsHeader(path, { bytes, read: (offset, length) => readRange(descriptor, offset, length) }),
+    safetensorsHeader(pathText(path), { bytes, read: (offset, length) => readRange(descriptor, offset, length) }),
   );
 }
 
 /** One tensor, reading only its range of the file. An unknown name is a UserError. */
 export function readTensor(file: SafetensorsFile, name: string): HostTensor {
-  const entry = file.tensors.get(name);
+  const { dtype, shape } = entryOf(file, name);
+  return { dtype, shape, data: readTensorRange(file, name, { from: 0, count: product(shape) }) };
+}
+
+/** `count` values of a tensor, row-major from value `from` on. */
+export function readTensorRange(
+  file: SafetensorsFile,
+  name: string,
+  range: { from: number; count: number },
+): TypedArray {
+  const entry = entryOf(file, name);
+  return withFile(file.path, (descriptor) => readValues(file.path, descriptor, { name, entry, ...range }));
+}
+
+function entryOf({ path, tensors }: SafetensorsFile, name: string): TensorEntry {
+  const entry = tensors.get(name);
   if (!entry)
-    throw new UserError(`${file.path}: it has no tensor "${name}"; it has ${listed([...file.tensors.keys()])}`);
-  return withFile(file.path, (descriptor) => readEntry(file.path, descriptor, { name, entry }));
+    throw new UserError(`${pathText(path)}: it has no tensor "${name}"; it has ${listed([...tensors.keys()])}`);
+  return entry;
 }
 
 /** Every tensor of the file, in the order of its header. */
 export function readSafetensors(path: string): { tensors: Map<string, HostTensor>; metadata: Record<string, string> } {
   const file = readSafetensorsHeader(path);
   const tensors = withFile(path, (descriptor) =>
-    [...file.tensors].map(([name, entry]) => [name, readEntry(path, descriptor, { name, entry })] as const),
+    [...file.tensors].map(([name, entry]): [string, HostTensor] => {
+      const { dtype, shape } = entry;
+      const data = readValues(path, descriptor, { name, entry, from: 0, count: product(shape) });
+      return [name, { dtype, shape, data }];
+    }),
   );
   return { tensors: new Map(tensors), metadata: file.metadata };
 }
@@ -87,16 +109,23 @@ export async function writeSafetensors(
 const bytesOf = ({ data }: HostTensor): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 /** Values are taken as the machine's own byte order; every platform Node supports with it here is little-endian. */
-function readEntry(
+function readValues(
   path: string,
   descriptor: number,
-  { name, entry }: { name: string; entry: TensorEntry },
-): HostTensor {
-  const bytes = readRange(descriptor, entry.offset, entry.bytes);
-  if (bytes.length < entry.bytes)
-    throw new UserError(`${path}: tensor "${name}" ends early; the file changed while it was read, ${again}`);
-  return { dtype: entry.dtype, shape: entry.shape, data: new (arrayOf(entry.dtype))(bytes.buffer) };
+  { name, entry, from, count }: { name: string; entry: TensorEntry; from: number; count: number },
+): TypedArray {
+  const each = entry.packed ? 2 : bytesPerElement(entry.dtype);
+  const bytes = readRange(descriptor, entry.offset + from * each, count * each);
+  if (bytes.length < count * each)
+    throw new UserError(
+      `${pathText(path)}: tensor "${shown(name)}" ends early; the file changed while it was read, ${again}`,
+    );
+  if (entry.packed) return unpackHalves(new Uint16Array(bytes.buffer), entry.packed);
+  return new (arrayOf(entry.dtype))(bytes.buffer);
 }
+
+const unpackHalves = (halves: Uint16Array, packed: "F16" | "BF16"): Float32Array =>
+  packed === "F16" ? fromHalf(halves) : fromBfloat16(halves);
 
 /** A fresh array of the bytes at `offset`; shorter where the file ends. */
 function readRange(descriptor: number, offset: number, length: number): Uint8Array<ArrayBuffer> {
@@ -111,21 +140,20 @@ function readRange(descriptor: number, offset: number, length: number): Uint8Arr
 }
 
 function withFile<T>(path: string, use: (descriptor: number, bytes: number) => T): T {
-  let descriptor: number | undefined;
+  const descriptor = openRegularSync(path);
   try {
-    descriptor = openSync(path, "r");
-    const entry = fstatSync(descriptor);
-    if (!entry.isFile()) throw new UserError(`${path}: this is a folder or device, not a file; name the file itself`);
-    return use(descriptor, entry.size);
+    return use(descriptor, fstatSync(descriptor).size);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "ENOENT" || code === "ENOTDIR") throw new UserError(`${path}: there is no such file; check the path`);
-    if (code === "EACCES") throw new UserError(`${path}: no permission to read it; change its permissions`);
-    throw error;
+    throw refusal(path, error);
   } finally {
-    if (descriptor !== undefined) closeSync(descriptor);
+    closeSync(descriptor);
   }
 }
 
-const listed = (names: string[]): string =>
-  names.length > 8 ? `${names.slice(0, 8).join(", ")} and ${names.length - 8} more` : names.join(", ");
+const listed = (names: string[]): string => {
+  const first = names
+    .slice(0, 8)
+    .map((name) => shown(name, 60))
+    .join(", ");
+  return names.length > 8 ? `${first} and ${names.length - 8} more` : first;
+};

@@ -96,7 +96,7 @@ describe("an address", () => {
   });
 
   it("has no files to pick from", async () => {
-    expect(await refusal("https://host/x.pth", { file: "y.pth" })).toMatch(/^--file: picks a file of a Hugging Face/);
+    expect(await refusal("https://host/x.pth", { file: "y.pth" })).toMatch(/^file: it picks a file of a Hugging Face/);
   });
 });
 
@@ -116,14 +116,22 @@ describe("a Hugging Face model", () => {
   });
 
   it.each<[string, string[], Partial<SourceOptions>, RegExp]>([
-    ["several", ["a.pth", "b.pt"], {}, /has several checkpoints; pick one by --file: a\.pth, b\.pt$/],
-    ["none", ["model.safetensors"], {}, /no PyTorch checkpoint \(\.pth, \.pt, \.ckpt or \.bin\) is there$/],
-    ["another", ["a.pth"], { file: "b.pth" }, /--file: org\/name has no file "b\.pth"; did you mean "a\.pth"\?/],
-    ["one outside", ["a.pth"], { file: "../../a.pth" }, /--file: expected the name of a file of org\/name/],
-    ["one that would lead outside", ["../../../a.pth", "/a.pth", "x/\u001b[2Jb.pth"], {}, /no PyTorch checkpoint/],
+    ["several", ["a.pth", "b.pt"], {}, /has several checkpoints: a\.pth, b\.pt; pick one of them$/],
+    ["none", ["model.gguf"], {}, /no checkpoint \(\.pth, \.pt, \.ckpt, \.bin or \.safetensors\) is there$/],
+    ["several of one kind", ["a.safetensors", "b.safetensors"], {}, /has several checkpoints: a\.safetensors, b\./],
+    ["another", ["a.pth"], { file: "b.pth" }, /^file: org\/name has no file "b\.pth"; did you mean "a\.pth"\?/],
+    ["one outside", ["a.pth"], { file: "../../a.pth" }, /^file: expected the name of a file of org\/name/],
+    ["one that would lead outside", ["../../../a.pth", "/a.pth", "x/\u001b[2Jb.pth"], {}, /no checkpoint/],
   ])("with %s of the files asked for is a sentence", async (_, names, options, sentence) => {
     lists(names);
     expect(await refusal("org/name", options)).toMatch(sentence);
+  });
+
+  it("gives its .safetensors where there is nothing else, and not where there is", async () => {
+    lists(["README.md", "model.safetensors"]);
+    expect((await find("org/name")).path).toMatch(/model\.safetensors$/);
+    lists(["model.safetensors", "pytorch_model.bin"]);
+    expect((await find("org/name")).path).toMatch(/pytorch_model\.bin$/);
   });
 
   it("that does not exist, or a server that is no Hub, is a sentence", async () => {
@@ -136,7 +144,7 @@ describe("a Hugging Face model", () => {
     server.answer = ({ response }) => response.end('{"siblings": 3}');
     expect(await refusal("org/name")).toMatch(/the answer is not as expected/);
     server.answer = ({ request }) => request.socket.destroy();
-    expect(await refusal("org/name")).toMatch(/cannot list the model's files \(.*\); try again, or name one by --file/);
+    expect(await refusal("org/name")).toMatch(/cannot list the model's files \(.*\); try again or name one of them/);
     expect(await refusal("org/name", { endpoint: "mirror" })).toMatch(/^HF_ENDPOINT: expected an address/);
   });
 

@@ -34,7 +34,7 @@ export interface SourceOptions {
   signal?: AbortSignal;
 }
 
-const endings = /\.(pth|pt|ckpt|bin)$/i;
+const endings = /\.(pth|pt|ckpt|bin|safetensors)$/i;
 const usualName = "checkpoint-last.pth";
 
 /** What `text` names. A file that is there comes first, then a published model; a UserError says what was expected. */
@@ -44,7 +44,11 @@ export async function findSource(text: string, options: SourceOptions): Promise<
   const isModel = /^[\w-][\w.-]*\/[\w-][\w.-]*(@[\w./-]+)?$/.test(text);
   const isThere = !isUrl && (await stat(text).catch(() => undefined)) !== undefined;
   if (options.file !== undefined && (isUrl || isThere || !isModel))
-    throw new UserError(`--file: picks a file of a Hugging Face model, and ${text} is none; leave --file out`);
+    throw new UserError({
+      subject: { setting: "file" },
+      problem: `it picks a file of a Hugging Face model, and ${text} is none`,
+      hint: "leave it out",
+    });
   if (isThere) return localFile(text);
   if (isUrl) return address(text, options);
   if (isPublished(text)) {
@@ -180,7 +184,11 @@ async function filesOf(
     const unexpected = error instanceof z.ZodError || error instanceof SyntaxError;
     const detail = cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : message;
     throw new UserError(
-      `${subject}: cannot list the model's files (${unexpected ? "the answer is not as expected" : detail}); try again, or name one by --file`,
+      {
+        subject,
+        problem: `cannot list the model's files (${unexpected ? "the answer is not as expected" : detail})`,
+        hint: ["try again", { do: "name one of them", setting: "file" }],
+      },
       { cause: error },
     );
   }
@@ -200,18 +208,24 @@ const isHarmless = (name: string): boolean =>
 function pick(names: string[], { text, file, offline }: { text: string; file?: string; offline?: boolean }): string {
   const usable = names.filter(isHarmless);
   if (file !== undefined) {
-    if (!isHarmless(file)) throw new UserError(`--file: expected the name of a file of ${text}, got "${file}"`);
+    const subject = { setting: "file" };
+    if (!isHarmless(file))
+      throw new UserError({ subject, expected: `the name of a file of ${text}`, got: `"${file}"` });
     if (usable.length === 0 || offline || usable.includes(file)) return file;
-    throw new UserError(`--file: ${text} has no file "${file}"${didYouMean(file, usable)}`);
+    throw new UserError({ subject, problem: `${text} has no file "${file}"${didYouMean(file, usable)}` });
   }
   const candidates = usable.filter((name) => endings.test(name));
   const usual = candidates.filter((name) => name.split("/").at(-1) === usualName);
-  const [found] = usual.length > 0 ? usual : candidates;
-  if (found !== undefined && (usual.length === 1 || candidates.length === 1)) return found;
+  // The same weights are often there as .safetensors too.
+  const torch = candidates.filter((name) => !/\.safetensors$/i.test(name));
+  const only = [usual, candidates, torch].find((names) => names.length === 1);
+  if (only && (usual.length < 2 || only === usual)) return only[0];
   const where = offline ? "in the cache, and downloading is switched off" : "there";
   if (candidates.length === 0)
-    throw new UserError(`${text}: no PyTorch checkpoint (.pth, .pt, .ckpt or .bin) is ${where}`);
-  throw new UserError(
-    `${text} has several checkpoints; pick one by --file: ${candidates.slice(0, 10).join(", ")}${candidates.length > 10 ? ", …" : ""}`,
-  );
+    throw new UserError(`${text}: no checkpoint (.pth, .pt, .ckpt, .bin or .safetensors) is ${where}`);
+  const some = `${candidates.slice(0, 10).join(", ")}${candidates.length > 10 ? ", …" : ""}`;
+  throw new UserError({
+    problem: `${text} has several checkpoints: ${some}`,
+    hint: { do: "pick one of them", setting: "file" },
+  });
 }

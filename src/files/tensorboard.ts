@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import crc32c from "crc-32/crc32c.js";
 import { UserError } from "../core/errors.ts";
-import { makeFolder } from "./atomic.ts";
+import { makeFolder } from "./disk.ts";
 
 export interface EventLog {
   /** The file that is written. */

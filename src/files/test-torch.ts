@@ -1,8 +1,9 @@
 /** Small checkpoints as torch.save writes them, byte by byte, for tests. */
 
 import { deflateRawSync } from "node:zlib";
+import crc32 from "crc-32";
 
-/** A zip of the entries, stored or deflated; yauzl does not look at the checksums, which stay 0. */
+/** A zip of the entries, stored or deflated. */
 export function zip(entries: Record<string, Uint8Array>, { deflate = false } = {}): Buffer {
   const parts: Buffer[] = [];
   const directory: Buffer[] = [];
@@ -12,6 +13,7 @@ export function zip(entries: Record<string, Uint8Array>, { deflate = false } = {
     const common = Buffer.alloc(26); // from "version needed" to "extra length"
     common.writeUInt16LE(20, 0);
     common.writeUInt16LE(deflate ? 8 : 0, 4);
+    common.writeInt32LE(crc32.buf(content), 10);
     common.writeUInt32LE(data.length, 14);
     common.writeUInt32LE(content.length, 18);
     common.writeUInt16LE(name.length, 22);
@@ -74,9 +76,10 @@ export interface Stored {
 }
 
 /** The pickle and the storages of a tree of dicts, lists, numbers, texts and tensors. */
-export function checkpointBytes(tree: unknown): Buffer {
+export function checkpointBytes(tree: unknown, { protocol = 2 } = {}): Buffer {
   const storages: Record<string, Uint8Array> = {};
   const written = (value: unknown): Buffer => {
+    if (Buffer.isBuffer(value)) return value; // pickled already
     if (typeof value === "string") return text(value);
     if (typeof value === "number")
       return Number.isInteger(value) ? int(value) : Buffer.concat([Buffer.from("G"), bigEndian(value)]);
@@ -94,6 +97,7 @@ export function checkpointBytes(tree: unknown): Buffer {
     return tensor({ type, key, elements, shape: [...shape], stride });
   };
   const root = pickle(written(tree));
+  root[1] = protocol;
   return zip({ "x/data.pkl": root, ...storages });
 }
 
@@ -102,5 +106,13 @@ const isStored = (value: unknown): value is Stored => typeof value === "object" 
 function bigEndian(value: number): Buffer {
   const bytes = Buffer.alloc(8);
   bytes.writeDoubleBE(value);
+  return bytes;
+}
+
+/** A zip's bytes without checksums (0 stands for none), in place: for files that a test changed on purpose. */
+export function withoutChecksums(bytes: Uint8Array): Uint8Array {
+  const zip = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const record = Buffer.from("PK\x01\x02", "latin1"); // of the central directory
+  for (let at = zip.indexOf(record); at >= 0; at = zip.indexOf(record, at + 46)) zip.writeUInt32LE(0, at + 16);
   return bytes;
 }

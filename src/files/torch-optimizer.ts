@@ -4,7 +4,7 @@ import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts"
 import { product } from "../core/arrays.ts";
 import { decays, type Parameter } from "../model/parameters.ts";
 import { blockwise } from "./blockwise.ts";
-import { isTensorRef, type TensorRef } from "./pth.ts";
+import { isTensorRef, type TensorRef } from "./tensors.ts";
 
 export interface TorchOptimizer {
   /** Where the steps done are kept: a number or a tensor of one for each parameter, all alike. */

@@ -27,7 +27,7 @@ export const storageTypes: ReadonlyMap<string, StorageType> = new Map<string, St
 ]);
 
 /** IEEE binary16: 1 sign, 5 exponent and 10 fraction bits. */
-function fromHalf(halves: Uint16Array): Float32Array {
+export function fromHalf(halves: Uint16Array): Float32Array {
   return Float32Array.from(halves, (half) => {
     const sign = half & 0x8000 ? -1 : 1;
     const exponent = (half >> 10) & 0x1f;
@@ -39,7 +39,7 @@ function fromHalf(halves: Uint16Array): Float32Array {
 }
 
 /** A bfloat16 is the upper half of a float32. */
-const fromBfloat16 = (halves: Uint16Array): Float32Array =>
+export const fromBfloat16 = (halves: Uint16Array): Float32Array =>
   new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
 
 /** The elements from the first to the last that a strided tensor touches; 0 where it is empty. */

@@ -1,8 +1,15 @@
-/** Functions that make tensors, one per operation; numbers become constants. Shapes are checked as they are made. */
+/**
+ * Functions that make tensors, one per operation; numbers become constants. Shapes are checked as they are made.
+ *
+ * This file and those of `operations/` import each other, the only circle of imports there is: these functions check
+ * shapes by an operation's row, and the row's gradient is written with these functions. Neither is called while files
+ * are loaded, so it does not matter which is loaded first.
+ */
 
 import { type DType, float32, type HostTensor } from "../core/arrays.ts";
 import { operations } from "./operations/table.ts";
 import { type Dim, type Shape, over, sameShape, showShape, times } from "./shape.ts";
+import { mapped, named, type Tree } from "./tree.ts";
 import {
   type Attributes,
   dim,
@@ -14,8 +21,10 @@ import {
   type Window,
 } from "./tensor.ts";
 
-type Operand = Tensor | number;
+/** A tensor, or a number that becomes a float32 scalar constant. */
+export type Operand = Tensor | number;
 
+/** A node of any operation, whose shape rule checks the inputs. Throws an `Error` that names the shapes where they do not fit. */
 export function make<K extends OpName>(op: K, inputs: readonly Tensor[], attributes: Attributes[K]): Tensor<K> {
   const { shape, dtype } = operations[op].shape(inputs, attributes);
   return { op, attributes, inputs, shape, dtype };
@@ -25,46 +34,67 @@ export function make<K extends OpName>(op: K, inputs: readonly Tensor[], attribu
 export const input = (name: string, dtype: DType, shape: Shape): Tensor => make("input", [], { name, dtype, shape });
 /** A weight, float32, by its name in the model's safetensors file. */
 export const parameter = (name: string, shape: readonly number[]): Tensor => make("parameter", [], { name, shape });
+/** A value that is the same at each run and is stored in the graph. */
 export const constant = (value: HostTensor): Tensor => make("constant", [], { value });
 
 const lift = (x: Operand): Tensor => (typeof x === "number" ? constant(float32([x], [])) : x);
 
+/** a + b, elementwise with broadcasting, as for all operations of two operands. */
 export const add = (a: Operand, b: Operand): Tensor => make("add", [lift(a), lift(b)], {});
+/** a - b, elementwise. */
 export const sub = (a: Operand, b: Operand): Tensor => make("sub", [lift(a), lift(b)], {});
+/** a b, elementwise; `matmul` is the matrix product. */
 export const mul = (a: Operand, b: Operand): Tensor => make("mul", [lift(a), lift(b)], {});
+/** a / b, elementwise. */
 export const div = (a: Operand, b: Operand): Tensor => make("div", [lift(a), lift(b)], {});
+/** The larger of a and b, elementwise. It has no gradient. */
 export const maximum = (a: Operand, b: Operand): Tensor => make("maximum", [lift(a), lift(b)], {});
+/** a < b, elementwise, as bool. It has no gradient. */
 export const less = (a: Operand, b: Operand): Tensor => make("less", [lift(a), lift(b)], {});
 /** `condition ? a : b`, elementwise. */
 export const where = (condition: Tensor, a: Operand, b: Operand): Tensor =>
   make("where", [condition, lift(a), lift(b)], {});
+/** -x, elementwise. */
 export const neg = (x: Tensor): Tensor => make("neg", [x], {});
+/** e to the power of x, elementwise. */
 export const exp = (x: Tensor): Tensor => make("exp", [x], {});
+/** The natural logarithm, elementwise. */
 export const log = (x: Tensor): Tensor => make("log", [x], {});
+/** The square root, elementwise. */
 export const sqrt = (x: Tensor): Tensor => make("sqrt", [x], {});
+/** The error function, elementwise. */
 export const erf = (x: Tensor): Tensor => make("erf", [x], {});
+/** 1 / (1 + exp(-x)), elementwise. */
 export const sigmoid = (x: Tensor): Tensor => make("sigmoid", [x], {});
 /** x times the normal distribution function of x, exactly (no tanh). */
 export const gelu = (x: Tensor): Tensor => make("gelu", [x], {});
 /** To the nearest whole number, halves to even. */
 export const round = (x: Tensor): Tensor => make("round", [x], {});
+/** The same value, through which no gradient flows back: for what a result does not depend on. */
+export const stopGradient = (x: Tensor): Tensor => make("stopGradient", [x], {});
+/** x limited to low .. high, elementwise. It has no gradient. */
 export const clip = (x: Tensor, low: number, high: number): Tensor => make("clip", [x], { low, high });
+/** The same values with another element type. */
 export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : make("cast", [x], { to }));
 
+/** The matrix product [.., N, E] x [.., E, M] -> [.., N, M]; either side may be given transposed, its last two axes swapped. */
 export const matmul = (a: Tensor, b: Tensor, { transA = false, transB = false } = {}): Tensor =>
   make("matmul", [a, b], { transA, transB });
 /** x [.., E], weight [D, E], bias [D] -> [.., D] */
 export const linear = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor =>
   make("linear", bias ? [x, weight, bias] : [x, weight], {});
 
+/** Axis i of the result is axis `perm[i]` of x. */
 export const transpose = (x: Tensor, perm: readonly number[]): Tensor =>
   perm.every((axis, i) => axis === i) ? x : make("transpose", [x], { perm });
+/** The same values in raster order with another shape of the same size; sizes may be symbols, as in `Dim`. */
 export const reshape = (x: Tensor, shape: Shape): Tensor =>
   sameShape(x.shape, shape) ? x : make("reshape", [x], { shape });
 /** All but the last axis as one: [.., D] -> [N, D]. */
 export const flatten = (x: Tensor): Tensor => reshape(x, [rows(x), dim(x, -1)]);
 /** How many rows of the last axis there are. */
 export const rows = (x: Tensor): Dim => over(times(...x.shape), dim(x, -1));
+/** Joins tensors along an axis; all other sizes have to be equal. */
 export const concat = (xs: readonly Tensor[], axis: number): Tensor =>
   xs.length === 1 ? xs[0] : make("concat", xs, { axis: axis < 0 ? axis + xs[0].shape.length : axis });
 /** Tensors of one shape on a new first axis. */
@@ -87,44 +117,50 @@ export function pick(x: Tensor, axis: number, at: number): Tensor {
     one.shape.filter((_, i) => i !== along),
   );
 }
+/** Zeros before and after x along one axis. */
 export const pad = (x: Tensor, axis: number, before: number, after: number): Tensor =>
   make("pad", [x], { axis, before, after });
+/** x broadcast to the shape of `like`. */
 export const expandLike = (x: Tensor, like: Tensor): Tensor =>
   sameShape(x.shape, like.shape) ? x : make("expandLike", [x, like], {});
 
+/** The sum over some axes, which go away, or stay with length 1 where `keep` is set. */
 export const sum = (x: Tensor, axes: readonly number[], { keep = false } = {}): Tensor =>
   axes.length === 0 ? x : make("sum", [x], { axes: axes.map((a) => (a < 0 ? a + x.shape.length : a)), keep });
-/** Along one axis, which stays with length 1. */
+/** The mean along one axis, which stays with length 1. */
 export const mean = (x: Tensor, axis = -1): Tensor =>
   make("mean", [x], { axis: axis < 0 ? axis + x.shape.length : axis });
-/** Along one axis, which stays with length 1. */
+/** The largest value along one axis, which stays with length 1. It has no gradient. */
 export const max = (x: Tensor, axis = -1): Tensor =>
   make("max", [x], { axis: axis < 0 ? axis + x.shape.length : axis });
-/** Along the last axis. */
+/** exp(x) divided by its sum, along the last axis. */
 export const softmax = (x: Tensor): Tensor => make("softmax", [x], {});
 /** logits [N, V], target [N] int64 -> -log p(target) [N], nats */
 export const crossEntropy = (logits: Tensor, target: Tensor): Tensor => make("crossEntropy", [logits, target], {});
-/** Along the last axis; weight and bias [D]. */
+/** (x - mean) / sqrt(variance + eps) * weight + bias along the last axis; weight and bias [D]. */
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, eps: number): Tensor =>
   make("layerNorm", [x, weight, bias], { eps });
-/** Along the last axis; weight [D]. */
+/** x / sqrt(mean(x^2) + eps) * weight along the last axis; weight [D] (Zhang and Sennrich, 2019). */
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor => make("rmsNorm", [x, weight], { eps });
 /** table [V, D], index any shape -> index.shape + [D] */
 export const embedding = (table: Tensor, index: Tensor): Tensor => make("embedding", [table, index], {});
 /** x [N, D], index [..] -> index.shape + [D], zeros for index N; `inverse` [N, F] is needed where a gradient is. */
 export const gatherRows = (x: Tensor, index: Tensor, inverse?: Tensor): Tensor =>
   make("gatherRows", inverse ? [x, index, inverse] : [x, index], {});
+/** Tokens by index for each row of a batch: x [B, T, D], index [B, R] -> [B, R, D]. It has no gradient. */
 export const gatherTokens = (x: Tensor, index: Tensor): Tensor => make("gatherTokens", [x, index], {});
+/** index of any shape -> index.shape + [depth], float32: 1 at the index and 0 elsewhere. */
 export const oneHot = (index: Tensor, depth: number): Tensor => make("oneHot", [index], { depth });
 /** x [.., T, W] with its pairs (a, b) turned to (a cos - b sin, b cos + a sin): tables [P, W/2], positions [1, T] int64. */
 export const rotary = (x: Tensor, { cos, sin, positions }: { cos: Tensor; sin: Tensor; positions: Tensor }): Tensor =>
   make("rotary", [x, cos, sin, positions], {});
-/** Along the last axis. */
+/** Sums of the values so far, along the last axis. It has no gradient. */
 export const cumulativeSum = (x: Tensor): Tensor => make("cumulativeSum", [x], {});
 /** Sorted along the last axis, whose length is known, the largest first. */
 export const descending = (x: Tensor): Tensor => make("descending", [x], {});
 
-type Placing = Partial<Omit<Window, "size">>;
+/** How far a window moves along height and width, and its padding on both sides; by default 1 and 0. */
+export type Placing = Partial<Omit<Window, "size">>;
 const everywhere = { strides: [1, 1], padding: [0, 0] } as const;
 
 /** x [B, C, H, W], weight [D, C, h, w], bias [D] -> [B, D, H', W']; values that meet in the window stand `dilations` apart. */
@@ -145,6 +181,7 @@ export const averagePool = (
 ): Tensor => make("averagePool", [x], { size, ...everywhere, ...placing, countPadding });
 /** Images [B, C, H, W] of any size to one size, bilinear by TensorFlow 1's rule: no half pixels, no smoothing. */
 export const resize = (x: Tensor, height: number, width: number): Tensor => make("resize", [x], { height, width });
+/** The larger of x and 0, elementwise. */
 export const relu = (x: Tensor): Tensor => make("relu", [x], {});
 
 /** x [n, ..] at the round of a loop: [..]. */
@@ -154,17 +191,25 @@ export const rowsBetween = (x: Tensor, bounds: Tensor, { index, rows }: { index:
   make("rowsBetween", [x, bounds, index], { rows });
 
 /**
- * Goes round `count` times (an int64 scalar) and gives each result's sum over the rounds, or the rounds stacked. The
- * results are made of `index`, the round; whatever does not depend on it is computed once, outside.
+ * Goes round `count` times (an int64 scalar) and gives each result's sum over the rounds, or the rounds stacked, in the
+ * same places. The results are made of `index`, the round; whatever does not depend on it is computed once, outside.
  */
-export function loop(count: Tensor, index: Tensor, results: readonly LoopResult[]): Tensor[] {
-  const inside = new Set([index, ...loopBody({ attributes: { index, results } })]);
-  const stray = results.find(({ value }) => !inside.has(value));
-  if (stray) throw new Error(`loop: a result of shape ${showShape(stray.value.shape)} does not depend on the round`);
+export function loop<Sum extends Tree<Tensor>, Stack extends Tree<Tensor>>(
+  count: Tensor,
+  index: Tensor,
+  results: { sum?: Sum; stack?: Stack },
+): { sum: Sum; stack: Stack } {
+  const wanted = (["sum", "stack"] as const).flatMap((how) =>
+    Object.entries(named(results[how], [how])).map(([name, value]): LoopResult => ({ name, value, how })),
+  );
+  const inside = new Set([index, ...loopBody({ attributes: { index, results: wanted } })]);
+  const stray = wanted.find(({ value }) => !inside.has(value));
+  if (stray) throw new Error(`loop: ${stray.name} ${showShape(stray.value.shape)} does not depend on the round`);
   const captured = new Set([...inside].flatMap(({ inputs }) => inputs.filter((x) => !inside.has(x))));
-  const node = make("loop", [count, ...captured], { index, results });
-  return results.map((_, at) => make("loopResult", [node], { at }));
+  const node = make("loop", [count, ...captured], { index, results: wanted });
+  return mapped(results, (_, name): Tensor => make("loopResult", [node], { name })) as { sum: Sum; stack: Stack };
 }
+/** The number of the round, an int64 scalar, to be given to `loop`. */
 export const loopIndex = (): Tensor => make("loopIndex", [], {});
 
 /**

@@ -46,7 +46,7 @@ it("counts a loop's rounds", () => {
     rows: "K",
   });
   const value = matmul(rows, rows, { transA: true }); // 4 x K x 4, K = N / rounds
-  const [total] = loop(input("count", "int64", []), round, [{ value, how: "sum" }]);
+  const total = loop(input("count", "int64", []), round, { sum: value }).sum;
   const sizes = new Map([
     ["N", 30],
     ["rounds", 5],

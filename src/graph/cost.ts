@@ -4,6 +4,7 @@ import { bytesPerElement } from "../core/arrays.ts";
 import { cut, type Dim } from "./shape.ts";
 import { is, loopBody, type Tensor, topological } from "./tensor.ts";
 
+/** The number that each symbol of a shape stands for. */
 export type Sizes = ReadonlyMap<string, number>;
 
 /** The number that a dimension is: `sizeOf("2*R", R = 3)` is 6. */
@@ -105,11 +106,19 @@ export function peakBytes(graph: Record<string, Tensor>, sizes: Sizes): number {
   return peakOf(topological(Object.values(graph)), { last: Object.values(graph), sizes });
 }
 
-const views: ReadonlySet<string> = new Set(["input", "parameter", "constant", "reshape", "loopResult", "loopIndex"]);
+const views: ReadonlySet<string> = new Set([
+  "input",
+  "parameter",
+  "constant",
+  "reshape",
+  "stopGradient",
+  "loopResult",
+  "loopIndex",
+]);
 
 function peakOf(order: readonly Tensor[], { last, sizes }: { last: readonly Tensor[]; sizes: Sizes }): number {
   // A reshaped value is the value itself, which lives as long as either is used.
-  const base = (x: Tensor): Tensor => (x.op === "reshape" ? base(x.inputs[0]) : x);
+  const base = (x: Tensor): Tensor => (x.op === "reshape" || x.op === "stopGradient" ? base(x.inputs[0]) : x);
   const lastUse = new Map<Tensor, number>();
   order.forEach((node, at) => [node, ...node.inputs].forEach((x) => lastUse.set(base(x), at)));
   last.forEach((x) => lastUse.set(base(x), order.length));

@@ -2,14 +2,15 @@
 
 import { add, concat, constant, expandLike, reshape, sum } from "./build.ts";
 import { float32 } from "../core/arrays.ts";
+import type { Zero } from "./operations/row.ts";
 import { operations } from "./operations/table.ts";
 import { sameShape, type Shape, showShape } from "./shape.ts";
 import { type Tensor, topological } from "./tensor.ts";
 
 /**
  * d loss / d each of `wanted`, in their shapes. The loss is a scalar, or known by its gradients for some tensors, from
- * which it flows on. One that the loss does not depend on has no gradient and is an error, for it would silently never
- * learn.
+ * which it flows on. Throws where the loss does not depend on one, which would silently never learn, and where an
+ * operation on the way has no gradient yet.
  */
 export function gradients(loss: Tensor | ReadonlyMap<Tensor, Tensor>, wanted: readonly Tensor[]): Tensor[] {
   const starts = loss instanceof Map ? (loss as ReadonlyMap<Tensor, Tensor>) : ofScalar(loss as Tensor);
@@ -27,12 +28,16 @@ export function gradients(loss: Tensor | ReadonlyMap<Tensor, Tensor>, wanted: re
   };
   for (const node of order.reverse()) {
     const { gradient } = operations[node.op];
-    const dy = gradient && node.inputs.some((x) => needed.has(x)) && total(node);
-    if (!dy) continue;
-    const parts = (gradient as (node: Tensor, dy: Tensor) => (Tensor | null)[])(node, dy);
+    const dy = node.inputs.some((x) => needed.has(x)) && total(node);
+    if (!dy || gradient === "zero") continue;
+    if (typeof gradient === "string")
+      throw new Error(
+        `gradients: ${node.op} has no gradient; write it in the operation's row, or stop it with stopGradient`,
+      );
+    const parts = (gradient as (node: Tensor, dy: Tensor) => (Tensor | Zero)[])(node, dy);
     parts.forEach((part, i) => {
       const x = node.inputs[i];
-      if (!part || !needed.has(x)) return;
+      if (part === "zero" || !needed.has(x)) return;
       const fitted = unbroadcast(part, x.shape);
       flowing.set(x, [...(flowing.get(x) ?? []), fitted]);
     });

@@ -21,12 +21,12 @@ it("adds up and stacks what each round gives, from what stands outside", async (
   const rows = rowsBetween(x, input("bounds", "int64", ["bounds"]), { index: round, rows: "K" });
   const chosen = pickAt(input("groups", "int32", ["rounds", "G"]), round);
   const inner = matmul(rows, outside);
-  const [total, squares, taken] = loop(input("rounds", "int64", []), round, [
-    { value: sum(inner, [0]), how: "sum" },
-    { value: gatherRows(x, chosen), how: "stack" },
-    { value: sum(mul(inner, inner), [0]), how: "sum" },
-  ]);
-  const session = await engine.session(writeOnnx({ total, taken: squares, squares: taken, doubled: mul(total, 2) }));
+  const found = loop(input("rounds", "int64", []), round, {
+    stack: [gatherRows(x, chosen)],
+    sum: { total: sum(inner, [0]), squares: sum(mul(inner, inner), [0]) },
+  });
+  const { total, squares } = found.sum;
+  const session = await engine.session(writeOnnx({ total, taken: found.stack[0], squares, doubled: mul(total, 2) }));
   const results = await session.run({
     w: float32([0, 1, 2, 3], [2, 2]), // outside: [[1, 2], [3, 4]]
     x: float32([1, 0, 0, 1, 1, 1, 2, 0, 0, 2], [5, 2]),
@@ -46,7 +46,7 @@ it("adds up and stacks what each round gives, from what stands outside", async (
 
 it("refuses a result that no round changes", () => {
   const x = input("x", "float32", [2]);
-  expect(() => loop(input("n", "int64", []), loopIndex(), [{ value: add(x, 1), how: "sum" }])).toThrow(
+  expect(() => loop(input("n", "int64", []), loopIndex(), { sum: [add(x, 1)] })).toThrow(
     "does not depend on the round",
   );
 });

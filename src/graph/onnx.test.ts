@@ -16,9 +16,10 @@ import type { Tensor } from "./tensor.ts";
 import { lossGraph } from "../model/loss.ts";
 import { gradients } from "./gradient.ts";
 import { trainingGraph } from "../model/training.ts";
-import { arStepGraph, beginGraph, guidingPixels, lastPixels, marStepGraph, pixelGraph } from "../model/steps.ts";
+import { beginGraph, pixelGraph, stepGraph } from "../model/steps.ts";
 import * as g from "./build.ts";
 import { writeOnnx } from "./onnx.ts";
+import { named } from "./tree.ts";
 
 const read = (bytes: Uint8Array): ModelProto => fromBinary(ModelProtoSchema, bytes);
 
@@ -37,13 +38,13 @@ const config = parseModelConfig(
 );
 
 const graphs: [string, () => Record<string, Tensor>][] = [
-  ["training", () => trainingGraph(config, { attentionDropout: 0.1, projectionDropout: 0.1 })],
+  ["training", () => named(trainingGraph(config, { attentionDropout: 0.1, projectionDropout: 0.1 }))],
   ["likelihood", () => ({ nats: lossGraph(config).nats })],
   ["begin", () => beginGraph(config, 1)],
-  ["AR step", () => arStepGraph(config, 0, { guided: true })],
-  ["MAR step", () => marStepGraph(config, 2, { guided: true })],
-  ["guiding pixel", () => pixelGraph(config, guidingPixels(config, 2), { guided: true })],
-  ["pixels", () => pixelGraph(config, lastPixels(config), { guided: true })],
+  ["AR step", () => named(stepGraph(config, 0, { guided: true }))],
+  ["MAR step", () => named(stepGraph(config, 2, { guided: true }))],
+  ["guiding pixel", () => pixelGraph(config, 2, { guided: true })],
+  ["pixels", () => pixelGraph(config, 3, { guided: true })],
 ];
 
 const sizesOf = ({ type }: ValueInfoProto): (number | string)[] => {

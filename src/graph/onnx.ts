@@ -32,6 +32,7 @@ export interface WeightData extends ExternalData {
   quantized?: { dtype: "q8" | "q4"; shape: readonly number[]; scale: ExternalData & { shape: readonly number[] } };
 }
 
+/** A graph in ONNX form. */
 export interface OnnxModel {
   bytes: Uint8Array;
   /** The inputs and parameters (unless external) that a run needs, and the outputs it gives. */
@@ -146,7 +147,7 @@ export function writeOnnx(
       if (data) initializers.push(external(name, node, data));
       else inputs.push(valueInfo(name, node.dtype, node.shape));
     } else if (is(node, "loop")) writeLoop(node);
-    else if (is(node, "loopResult")) names.set(node, loops.get(node.inputs[0])![node.attributes.at]);
+    else if (is(node, "loopResult")) names.set(node, loops.get(node.inputs[0])!.get(node.attributes.name)!);
     else if (!is(node, "slice") || !few.has(node.inputs[0])) {
       const onnx = operations[node.op].onnx as (e: Emitter, inputs: string[], node: Tensor) => string;
       const from = node.inputs.map((x) => names.get(x)!);
@@ -155,7 +156,7 @@ export function writeOnnx(
   };
 
   // A Loop's body sees the values outside by their names; sums are carried from round to round.
-  const loops = new Map<Tensor, string[]>();
+  const loops = new Map<Tensor, Map<string, string>>();
   const writeLoop = (node: Tensor<"loop">): void => {
     const { index, results } = node.attributes;
     const sums = results.filter(({ how }) => how === "sum");
@@ -195,10 +196,7 @@ export function writeOnnx(
         attribute: [create(AttributeProtoSchema, { name: "body", type: Kind.GRAPH, g: body })],
       }),
     );
-    loops.set(
-      node,
-      results.map((result) => found[sorted.indexOf(result)]),
-    );
+    loops.set(node, new Map(sorted.map(({ name }, i) => [name, found[i]])));
   };
 
   order.forEach(write);

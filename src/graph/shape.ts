@@ -1,7 +1,8 @@
-/** Dimensions that may be symbolic, such as `64*B` for the patches of a batch. Knows nothing of operations. */
+/** Dimensions that may be symbolic, such as `64*B` for 64 rows of each member of a batch. Knows nothing of operations. */
 
 /** A size: a number, a product of symbols with a number in front ("B", "64*B", "5*B*R"), or a sum ("P+1", "4*(P+1)"). */
 export type Dim = number | string;
+/** The size of every axis. */
 export type Shape = readonly Dim[];
 
 interface Monomial {
@@ -66,8 +67,10 @@ export function plus(a: Dim, b: Dim): Dim {
   return symbolic.length === 0 ? number : (number === 0 ? symbolic : [...symbolic, number]).join("+");
 }
 
+/** Whether two shapes are equal, symbols included. */
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((dim, i) => dim === b[i]);
 
+/** A shape as text: `[64*B, 3]`. */
 export const showShape = (shape: Shape): string => `[${shape.join(", ")}]`;
 
 /** The shape of an elementwise result by ONNX's (numpy's) broadcasting rule. */

@@ -22,6 +22,8 @@ export interface Attributes {
   gelu: {};
   cast: { to: DType };
   round: {};
+  /** The value of its input, through which no gradient flows back. */
+  stopGradient: {};
   clip: { low: number; high: number };
   less: {};
   where: {};
@@ -53,7 +55,7 @@ export interface Attributes {
   layerNormStatistic: { which: "mean" | "inverse" };
   /** Rows of a table [V, D] by index (any shape): gradients of a row that is taken more than once add up. */
   embedding: {};
-  /** Rows of x [N, D] by index; index N is a row of zeros. `inverse` [N, F]: the results (M of them) a row went to, or M. */
+  /** Rows of x [N, D] by index; index N is a row of zeros. `inverse`, [N, F], names the results (M of them) that a row went to, or M. */
   gatherRows: {};
   /** For each row of a batch, tokens by index: x [B, T, D], index [B, R] -> [B, R, D]. */
   gatherTokens: {};
@@ -66,8 +68,7 @@ export interface Attributes {
   loopIndex: {};
   /** Goes round as often as its first input says; the others are what the results need from outside. */
   loop: { index: Tensor; results: readonly LoopResult[] };
-  /** One of a loop's results, by its place. */
-  loopResult: { at: number };
+  loopResult: { name: string };
   cumulativeSum: {};
   descending: {};
   /** Images x [B, C, H, W], weight [D, C, h, w], and a bias [D] where there is one. Padding is zeros. */
@@ -96,12 +97,15 @@ export interface Window {
 
 /** What a loop gives: the sum over all rounds, or the rounds' values side by side on a new first axis. */
 export interface LoopResult {
+  name: string;
   value: Tensor;
   how: "sum" | "stack";
 }
 
+/** The operations by name. */
 export type OpName = keyof Attributes;
 
+/** A node of a graph: an operation, its inputs, and the shape and type of its result. */
 export interface Tensor<K extends OpName = OpName> {
   readonly op: K;
   readonly attributes: Attributes[K];
@@ -110,6 +114,7 @@ export interface Tensor<K extends OpName = OpName> {
   readonly dtype: DType;
 }
 
+/** The size of an axis; negative axes count from the end. */
 export const dim = (tensor: Tensor, axis: number): Dim => tensor.shape.at(axis)!;
 
 /** All tensors that the given ones depend on, themselves included, inputs before what is made of them. */
@@ -136,6 +141,7 @@ export function topological(outputs: readonly Tensor[]): Tensor[] {
   return order;
 }
 
+/** Whether a tensor is made by this operation, for its attributes. */
 export function is<K extends OpName>(tensor: Tensor, op: K): tensor is Tensor<K> {
   return tensor.op === op;
 }

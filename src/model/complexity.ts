@@ -1,17 +1,17 @@
 /** What each level of a model holds and computes for one image, counted from its graphs. Knows no weights. */
 
 import { product } from "../core/arrays.ts";
-import { type ModelConfig, type PixelLevel, type PlacedLevel, pixelLevel, placedLevels } from "../config/model.ts";
+import { type ModelConfig, pixelLevel } from "../config/model.ts";
 import { input } from "../graph/build.ts";
 import { floatingPointOperations } from "../graph/cost.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { scope, type Weights } from "./layers.ts";
-import { marBlocks, maskedPatches, type PlacedAr, type PlacedMar, prefix, teachAr, teachPixels } from "./levels.ts";
-import { conditionsTaken, pixelNats, teachLevel, weightsOf } from "./loss.ts";
-import { levelPrefix, modelParameters, pixelPrefix } from "./parameters.ts";
+import type { PixelNetwork } from "../levels/pixel.ts";
+import { maskOf, pixelNats, teachLevel } from "./loss.ts";
+import { type LevelNetwork, networksOf } from "./networks.ts";
+import type { Parameter } from "./parameters.ts";
 
 export interface LevelComplexity {
-  kind: "ar" | "mar" | "pixel";
+  kind: string;
   /** Side of a patch in pixels; 1 for the pixel level. */
   patch: number;
   /** How many squares of one image this level generates; pixels for the pixel level. */
@@ -20,7 +20,8 @@ export interface LevelComplexity {
   sequence: number;
   layers: number;
   width: number;
-  heads: number;
+  /** Of attention, where it has any. */
+  heads?: number;
   /** All numbers in its tensors; the first level has the class embeddings. */
   parameters: number;
   /** Those in its transformer's blocks. */
@@ -36,25 +37,24 @@ export interface LevelComplexity {
 
 /** Level by level, the pixels last. */
 export function complexity(config: ModelConfig): LevelComplexity[] {
-  const { weights } = weightsOf(config);
-  const counts = parametersByLevel(config);
+  const networks = networksOf(config);
   let squares = 1;
-  const above = placedLevels(config).map((level, l): LevelComplexity => {
-    const { kind, patch, tokens: sequence, depth: layers, width, heads } = level;
-    const here = { kind, patch, squares, sequence, layers, width, heads, ...counts[l] };
-    const graphs = levelGraphs(scope(weights, levelPrefix(l)), level, config.channels);
+  const above = networks.levels.map((one, l): LevelComplexity => {
+    const { kind, patch, tokens: sequence, depth: layers, width, heads } = one.level;
+    const counts = parametersOf(networks.parameters, l);
+    const here = { kind, patch, squares, sequence, layers, width, heads, ...counts };
     const sizes = new Map([["R", squares]]);
     squares *= sequence;
-    return { ...here, ...mapped(graphs, (graph) => floatingPointOperations(graph, sizes)) };
+    return { ...here, ...mapped(levelGraphs(one, l), (graph) => floatingPointOperations(graph, sizes)) };
   });
   const { kind, depth: layers, width, heads } = pixelLevel(config);
-  const graphs = pixelGraphs(scope(weights, pixelPrefix(config)), pixelLevel(config), {
-    channels: config.channels,
-    conditionWidth: above.at(-1)!.width,
-  });
   const sizes = new Map([["K", squares]]);
-  const here = { kind, patch: 1, squares, sequence: config.channels, layers, width, heads, ...counts[above.length] };
-  return [...above, { ...here, ...mapped(graphs, (graph) => floatingPointOperations(graph, sizes)) }];
+  const counts = parametersOf(networks.parameters, above.length);
+  const here = { kind, patch: 1, squares, sequence: config.channels, layers, width, heads, ...counts };
+  return [
+    ...above,
+    { ...here, ...mapped(pixelGraphs(networks.pixels), (graph) => floatingPointOperations(graph, sizes)) },
+  ];
 }
 
 type Graph = Record<string, Tensor>;
@@ -65,56 +65,40 @@ const mapped = (graphs: Graphs, count: (graph: Graph) => number): Record<keyof G
   likelihoodOperations: count(graphs.likelihoodOperations),
 });
 
-function levelGraphs(weights: Weights, level: PlacedLevel, channels: number): Graphs {
-  const { size, patch, tokens, conditionWidth } = level;
-  const images = input("images", "float32", ["R", channels, size, size]);
-  const mask = level.kind === "mar" ? input("mask", "float32", ["R", tokens]) : undefined;
-  const conditions = (count: number) => input("conditions", "float32", ["R", count, conditionWidth]);
-
-  const patches = input("patches", "float32", [`${tokens}*R`, channels * patch ** 2]);
-  const condition = prefix(weights, level, conditions(1)); // [R, 1, D]
-  const operations: Graph =
-    level.kind === "ar"
-      ? { out: teachAr(weights, level as PlacedAr, { patches, prefix: condition }) }
-      : {
-          condition,
-          out: blocksOf(weights, level as PlacedMar, maskedPatches(weights, level as PlacedMar, patches, mask!)),
-        };
-
-  const { out, guidingNats } = teachLevel(weights, level, {
-    images,
-    conditions: conditions(conditionsTaken(level)),
-    mask,
+function levelGraphs(one: LevelNetwork, l: number): Graphs {
+  const { size, patch, tokens, channels, conditionWidth, conditions: count } = one.level;
+  const conditions = (many: number) => input("conditions", "float32", ["R", many, conditionWidth]);
+  const { out, guiding } = teachLevel(one, {
+    images: input("images", "float32", ["R", channels, size, size]),
+    conditions: conditions(count),
+    mask: maskOf(one, l, ["R", tokens]),
   });
-  return { operations, likelihoodOperations: guidingNats ? { out, guidingNats } : { out } };
-}
-
-const blocksOf = (weights: Weights, level: PlacedMar, tokens: Tensor): Tensor =>
-  marBlocks(weights, level, tokens, { read: (x) => x });
-
-function pixelGraphs(
-  weights: Weights,
-  level: PixelLevel,
-  { channels, conditionWidth }: { channels: number; conditionWidth: number },
-): Graphs {
-  const condition = input("condition", "float32", ["K", conditionWidth]);
-  const bytes = input("bytes", "int32", ["K", channels]);
-  const logits = teachPixels(weights, level, { condition, bytes });
   return {
-    // What the last product, with the codebooks, is taken of.
-    operations: Object.fromEntries(logits.map(({ inputs: [out] }, c) => [`out.${c}`, out])),
-    likelihoodOperations: { nats: pixelNats(weights, level, { condition, bytes }) },
+    operations: one.network.counted(input("patches", "float32", [`${tokens}*R`, channels * patch ** 2]), conditions(1)),
+    likelihoodOperations: guiding ? { out, guidingNats: guiding.nats } : { out },
   };
 }
 
-/** Names begin with one `next_fractal.` per level above theirs. */
-function parametersByLevel(config: ModelConfig): Pick<LevelComplexity, "parameters" | "blockParameters">[] {
-  const counts = config.levels.map(() => ({ parameters: 0, blockParameters: 0 }));
-  for (const { name, shape } of modelParameters(config)) {
-    const [, above, local] = /^((?:next_fractal\.)*)(.*)$/.exec(name)!;
-    const count = counts[above.length / "next_fractal.".length];
-    count.parameters += product(shape);
-    if (/^(generator\.)?blocks\./.test(local)) count.blockParameters += product(shape);
-  }
-  return counts;
+function pixelGraphs(network: PixelNetwork): Graphs {
+  const condition = input("condition", "float32", ["K", network.conditionWidth]);
+  const bytes = input("bytes", "int32", ["K", network.channels]);
+  const logits = network.teach({ condition, bytes });
+  return {
+    // What the last product, with the codebooks, is taken of.
+    operations: Object.fromEntries(logits.map(({ inputs: [out] }, c) => [`out.${c}`, out])),
+    likelihoodOperations: { nats: pixelNats(network, { condition, bytes }) },
+  };
+}
+
+/** Blocks of a guiding pixel do not count among its level's. */
+function parametersOf(
+  parameters: readonly Parameter[],
+  l: number,
+): Pick<LevelComplexity, "parameters" | "blockParameters"> {
+  const own = parameters.filter(({ level }) => level === l);
+  const total = (some: readonly Parameter[]) => some.reduce((sum, { shape }) => sum + product(shape), 0);
+  return {
+    parameters: total(own),
+    blockParameters: total(own.filter(({ block, owner }) => block && owner !== "guidingPixel")),
+  };
 }

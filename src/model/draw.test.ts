@@ -8,7 +8,8 @@ import { nodeEngine } from "../engine/node.ts";
 import { input, reshape } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { distribution, draw, drawInputs, ofChannel } from "./draw.ts";
-import { guidingPixels, lastPixels, pixelGraph } from "./steps.ts";
+import { drawingLevels } from "../config/model.ts";
+import { pixelGraph } from "./steps.ts";
 
 const categories = 256;
 
@@ -88,14 +89,10 @@ describe.each(cutNames)("%s", (name) => {
     const off = samplingSetting(name).usual as number;
     const config = publishedPreset("fractalmar_base_in256");
     for (const guided of [false, true])
-      for (const [place, pixels] of [
-        guidingPixels(config, 1),
-        guidingPixels(config, 2),
-        lastPixels(config),
-      ].entries()) {
+      for (const [place, l] of drawingLevels(config).entries()) {
         const bytesAt = (value?: number) => {
           const form = value === undefined ? undefined : formOf(drawValues({ [name]: value }, place, { guided }));
-          const graph = pixelGraph(config, pixels, { guided, form });
+          const graph = pixelGraph(config, l, { guided, form });
           return Buffer.from(writeOnnx(graph, { weights: () => ({ file: "w", offset: 0, bytes: 4 }) }).bytes);
         };
         expect(bytesAt(off).equals(bytesAt())).toBe(true);

@@ -6,6 +6,7 @@ import { float32, type HostTensor, product } from "../core/arrays.ts";
 import { derive, normal, seedKey } from "../core/random.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { writeOnnx } from "../graph/onnx.ts";
+import { named } from "../graph/tree.ts";
 import { lossGraph } from "./loss.ts";
 import { modelParameters } from "./parameters.ts";
 import { lossFeeds, planPass } from "./plan.ts";
@@ -37,14 +38,14 @@ async function run(channels: number, { value, byte }: Given) {
     labels: Int32Array.of(0, 1),
   };
   const plan = planPass(config, count, () => new Uint8Array());
-  const feeds: Record<string, HostTensor> = { ...lossFeeds(config, batch, plan) };
+  const feeds: Record<string, HostTensor> = named(lossFeeds(config, batch, plan));
   modelParameters(config).forEach(({ name, shape }, i) => {
     const values = Float32Array.from({ length: product(shape) }, (_, at) => value(name, i, at));
     feeds[name] = float32(values, shape);
   });
   const { logits, likeliest } = lossGraph(config);
-  const named = Object.fromEntries(logits.map((tensor, c) => [`logits.${c}`, tensor]));
-  const session = await engine.session(writeOnnx({ ...named, ...likeliest }));
+  const each = Object.fromEntries(logits.map((tensor, c) => [`logits.${c}`, tensor]));
+  const session = await engine.session(writeOnnx({ ...each, ...likeliest }));
   const { probability, right, ...results } = await session.run(feeds);
   await session.dispose();
   for (const { shape } of [probability, right]) expect(shape).toEqual([count * 16, channels]);

@@ -1,38 +1,33 @@
-/** The whole model's loss, teacher forced, as one graph; `training.ts` has it with its gradients. */
+/**
+ * The recursion, teacher forced: the whole model's loss as one graph. `training.ts` has it with its gradients; sampling
+ * goes the same way down, step by step (`sample/sampler.ts`).
+ */
 
-import {
-  conditionsRead,
-  guidingPixelLevel,
-  type ModelConfig,
-  type PixelLevel,
-  type PlacedLevel,
-  pixelLevel,
-  placedLevels,
-} from "../config/model.ts";
+import type { ModelConfig } from "../config/model.ts";
 import {
   add,
   concat,
   crossEntropy,
   div,
-  embedding,
   gatherRows,
-  input,
   less,
   max,
   mul,
   oneHot,
-  parameter,
   pick,
   reshape,
   softmax,
   sum,
   where,
 } from "../graph/build.ts";
-import { type Dim, times } from "../graph/shape.ts";
-import { dim, type Tensor } from "../graph/tensor.ts";
-import { scope, type Training, type Weights } from "./layers.ts";
-import { type Between, type PlacedAr, type PlacedMar, prefix, teachAr, teachMar, teachPixels } from "./levels.ts";
-import { levelPrefix, modelParameters, pixelPrefix } from "./parameters.ts";
+import { type Shape, times } from "../graph/shape.ts";
+import { dim, is, type Tensor, topological } from "../graph/tensor.ts";
+import type { Training } from "../layers/layers.ts";
+import type { Between } from "../levels/kind.ts";
+import type { PixelNetwork } from "../levels/pixel.ts";
+import { kindOf } from "../levels/table.ts";
+import { feed, levelFeed, weightsFeed } from "./feeds.ts";
+import { type LevelNetwork, networksOf } from "./networks.ts";
 import { meanColour, normalize, patchify, toBytes } from "./patches.ts";
 
 export interface LossGraph {
@@ -43,7 +38,7 @@ export interface LossGraph {
   /** The same of each level's guiding pixels. */
   guidingNats: Map<number, Tensor>;
   /** Nats of every pixel that was predicted [K, C], and of every square's guiding pixel [R, C], by level. */
-  each: { pixels: Tensor; guiding: Map<number, Tensor> };
+  each: { pixels: Tensor; guiding: (Tensor | undefined)[] };
   /** Of every value of these pixels the likeliest byte: its probability, and whether it was right, [K, C] each. */
   likeliest: { probability: Tensor; right: Tensor };
   /** Of each channel of the pixels that were predicted: [K, 256] each. */
@@ -54,137 +49,158 @@ export interface LossGraph {
   parameters: Map<string, Tensor>;
 }
 
-/** Weights as graph parameters, each made once. */
-export function weightsOf(config: ModelConfig): { weights: Weights; parameters: Map<string, Tensor> } {
-  const parameters = new Map(modelParameters(config).map(({ name, shape }) => [name, parameter(name, shape)]));
-  const weights = (name: string): Tensor => {
-    const found = parameters.get(name);
-    if (!found) throw new Error(`the model has no parameter ${name}`);
-    return found;
-  };
-  return { weights, parameters };
-}
-
-/** The embedding of labels [R] int32, where the number of classes stands for the null class: -> [R, D]. */
-export const labelEmbedding = (weights: Weights, labels: Tensor): Tensor =>
-  embedding(concat([weights("class_emb.weight"), weights("fake_latent")], 0), labels);
-
-/**
- * Inputs: `images` bytes [B, S, S, C]; `labels` [B]; for each MAR level l, with R rows and M patches that go down,
- * `mask.l` [R, N], `take.l` [M, c] and `inverse.l` [R * N, c] (made by plan.ts); `weights.pixels` and, where there are
- * guiding pixels, `weights.guiding.l` [C].
- */
-export function lossGraph(config: ModelConfig): LossGraph {
-  const { channels, imageSize } = config;
-  const { weights, parameters } = weightsOf(config);
-  const channelWeights = (name: string) => input(`weights.${name}`, "float32", [channels]);
-
-  let images = normalize(input("images", "uint8", ["B", imageSize, imageSize, channels])); // [R, C, S, S]
-  const label = labelEmbedding(weights, input("labels", "int32", ["B"]));
-  let conditions = repeat(label, conditionsTaken(placedLevels(config)[0])); // [R, c, D']
-  let firstLevel: Tensor | undefined;
-  const losses: Tensor[] = [];
-  const guidingNats = new Map<number, Tensor>();
-  const guiding = new Map<number, Tensor>();
-
-  placedLevels(config).forEach((level, l) => {
-    const rows = dim(images, 0);
-    const mask = level.kind === "mar" ? input(`mask.${l}`, "float32", [rows, level.tokens]) : undefined;
-    const taught = teachLevel(scope(weights, levelPrefix(l)), level, { images, conditions, mask });
-    const { out, patches } = taught;
-    firstLevel ??= out;
-    if (taught.guidingNats) {
-      guidingNats.set(l, taught.guidingNats);
-      guiding.set(l, taught.guidingEach!);
-      losses.push(sum(mul(taught.guidingNats, channelWeights(`guiding.${l}`)), [0]));
-    }
-    const square = [channels, level.patch, level.patch];
-    if (level.kind === "ar") {
-      conditions = reshape(out, [dim(out, 0), 1, level.width]);
-      images = reshape(patches, [dim(patches, 0), ...square]);
-    } else {
-      const count = conditionsRead(config, l);
-      const taken: Dim = `R${l + 1}`;
-      const take = input(`take.${l}`, "int32", [taken, count]);
-      const inverse = input(`inverse.${l}`, "int32", [times(rows, level.tokens), count]);
-      conditions = gatherRows(out, take, inverse);
-      images = reshape(gatherRows(patches, pick(take, 1, count - 1)), [taken, ...square]);
-    }
-  });
-
-  const pixels = reshape(images, [dim(images, 0), channels]);
-  const given = { condition: middle(conditions), bytes: toBytes(pixels) };
-  const logits = teachPixels(scope(weights, pixelPrefix(config)), pixelLevel(config), given);
-  const nats = natsOf(logits, given.bytes);
-  losses.push(sum(mul(nats, channelWeights("pixels")), [0]));
-  const each = { pixels: eachNats(logits, given.bytes), guiding };
-  const loss = losses.reduce((a, b) => add(a, b));
-  const likeliest = likeliestByte(logits, given.bytes);
-  return { loss, nats, logits, guidingNats, each, likeliest, firstLevel: firstLevel!, parameters };
-}
-
 /** The squares that a level is taught on. */
 export interface Squares {
   /** [R, C, S, S], normalised. */
   images: Tensor;
   /** [R, c, D'] */
   conditions: Tensor;
-  /** [R, N], of MAR levels: 1 where a patch is hidden. */
-  mask?: Tensor;
-  /** [R]: 0 for squares that only fill up a group, whose guiding pixels do not count. */
-  valid?: Tensor;
-  training?: Training;
-  between?: Between;
+}
+
+/** Its inputs are `LossFeeds`; of levels that hide nothing `mask`, `take` and `inverse` are not asked for. */
+export function lossGraph(config: ModelConfig): LossGraph {
+  const networks = networksOf(config);
+  const weights = weightsFeed(config);
+  let squares = wholeImages(config, networks);
+  let firstLevel: Tensor | undefined;
+  const losses: Tensor[] = [];
+  const guidingNats = new Map<number, Tensor>();
+  const guiding: (Tensor | undefined)[] = [];
+
+  networks.levels.forEach((one, l) => {
+    const { level } = one;
+    const rows = dim(squares.images, 0);
+    const taught = teachLevel(one, { ...squares, mask: maskOf(one, l, [rows, level.tokens]) });
+    const { out, patches } = taught;
+    firstLevel ??= out;
+    guiding.push(taught.guiding?.each);
+    if (taught.guiding) {
+      guidingNats.set(l, taught.guiding.nats);
+      losses.push(sum(mul(taught.guiding.nats, weights.guiding(l)), [0]));
+    }
+    if (!kindOf(level).order.hides) squares = everyPatch(one, { out, patches });
+    else {
+      const count = level.conditionsRead;
+      const take = levelFeed("take", l, "int32", [`R${l + 1}`, count]);
+      const inverse = levelFeed("inverse", l, "int32", [times(rows, level.tokens), count]);
+      squares = goingDown(one, { out, patches }, { take, inverse });
+    }
+  });
+
+  const { condition, bytes } = pixelsOf(config, squares);
+  const logits = networks.pixels.teach({ condition, bytes });
+  const nats = natsOf(logits, bytes);
+  losses.push(sum(mul(nats, weights.pixels()), [0]));
+  const loss = losses.reduce((a, b) => add(a, b));
+  const each = { pixels: eachNats(logits, bytes), guiding };
+  const used = new Map(
+    topological([loss]).flatMap((x) => (is(x, "parameter") ? [[x.attributes.name, x as Tensor]] : [])),
+  );
+  return {
+    loss,
+    nats,
+    logits,
+    guidingNats,
+    each,
+    likeliest: likeliestByte(logits, bytes),
+    firstLevel: firstLevel!,
+    parameters: new Map(networks.parameters.map(({ name }) => [name, used.get(name)!])),
+  };
+}
+
+/** The first level's squares: all images, with their labels as conditions. */
+export function wholeImages(
+  { imageSize, channels }: ModelConfig,
+  { label, levels }: Pick<ReturnType<typeof networksOf>, "label" | "levels">,
+): Squares {
+  const images = feed("images", "uint8", ["B", imageSize, imageSize, channels]);
+  return {
+    images: normalize(images),
+    conditions: repeated(label(feed("labels", "int32", ["B"])), levels[0].level.conditions),
+  };
+}
+
+/** The mask of level l, of a kind that hides patches. */
+export const maskOf = ({ level }: LevelNetwork, l: number, shape: Shape): Tensor | undefined =>
+  kindOf(level).order.hides ? levelFeed("mask", l, "float32", shape) : undefined;
+
+/** What a level gives: its output at every patch [R * N, D], and the patches [R * N, C p p]. */
+export interface Taught {
+  out: Tensor;
+  patches: Tensor;
 }
 
 /**
- * One level over its squares, teacher forced: its output at every patch [R * N, D], the patches [R * N, C p p], and the
- * guiding pixels' nats, summed [C] and each [R, C].
+ * One level over its squares, teacher forced, with the guiding pixels' nats where there are any: summed [C] and each
+ * [R, C]. `valid` [R] is 0 for squares that only fill up a group, whose guiding pixels do not count.
  */
 export function teachLevel(
-  weights: Weights,
-  level: PlacedLevel,
-  { images, conditions, mask, valid, training, between }: Squares,
-): { out: Tensor; patches: Tensor; guidingNats?: Tensor; guidingEach?: Tensor } {
+  { level, network, guidingPixel }: LevelNetwork,
+  {
+    images,
+    conditions,
+    mask,
+    valid,
+    training,
+    between,
+  }: Squares & { mask?: Tensor; valid?: Tensor; training?: Training; between?: Between },
+): Taught & { guiding?: { nats: Tensor; each: Tensor } } {
   const patches = patchify(images, level.patch);
-  const colour = level.kind === "mar" && level.guidingPixel ? meanColour(images) : undefined;
-  const bytes = colour && toBytes(colour);
-  const logits =
-    bytes &&
-    teachPixels(scope(weights, "guiding_pixel_loss."), guidingPixelLevel, {
-      condition: middle(conditions),
-      bytes,
-      training: training && {}, // no dropout, as in the pixels
-    });
-  const guiding = logits && { guidingNats: natsOf(logits, bytes!, valid), guidingEach: eachNats(logits, bytes!) };
-  const before = prefix(weights, level, conditions, colour);
-  const out =
-    level.kind === "ar"
-      ? teachAr(weights, level as PlacedAr, { patches, prefix: before, training, between })
-      : teachMar(weights, level as PlacedMar, { patches, mask: mask!, prefix: before, training, between });
-  return { out, patches, ...guiding };
+  const colour = guidingPixel && meanColour(images);
+  const out = network.teach({ conditions, colour, patches, mask, training, between });
+  if (!guidingPixel || !colour) return { out, patches };
+  const bytes = toBytes(colour);
+  const logits = guidingPixel.teach({
+    condition: middle(conditions),
+    bytes,
+    training: training && {}, // no dropout, as in the pixels
+  });
+  return { out, patches, guiding: { nats: natsOf(logits, bytes, valid), each: eachNats(logits, bytes) } };
+}
+
+/** All patches of a level as squares of the next, each with its own output as the one condition. */
+const everyPatch = ({ level }: LevelNetwork, { out, patches }: Taught): Squares => ({
+  conditions: reshape(out, [dim(out, 0), 1, level.width]),
+  images: reshape(patches, [dim(patches, 0), level.channels, level.patch, level.patch]),
+});
+
+/** The patches `take` [.., c] as squares of the next level, or as pixels; gradients need the inverse index. */
+export function goingDown(
+  { level: { channels, patch } }: Pick<LevelNetwork, "level">,
+  { out, patches }: Taught,
+  { take, inverse }: { take: Tensor; inverse?: Tensor },
+): Squares {
+  const own = pick(take, -1, (dim(take, -1) as number) - 1);
+  return {
+    conditions: gatherRows(out, take, inverse),
+    images: reshape(gatherRows(patches, own), [dim(take, 0), channels, patch, patch]),
+  };
+}
+
+/** Squares of one pixel: the condition [K, D'] and bytes [K, C] of each. */
+export function pixelsOf(
+  { channels }: ModelConfig,
+  { images, conditions }: Squares,
+): { condition: Tensor; bytes: Tensor } {
+  return {
+    condition: middle(conditions),
+    bytes: toBytes(reshape(images, [dim(images, 0), channels])),
+  };
 }
 
 /** The middle condition, which stands last: [R, c, D] -> [R, D]. */
 export const middle = (conditions: Tensor): Tensor => pick(conditions, 1, (dim(conditions, 1) as number) - 1);
 
-export const conditionsTaken = (level: PlacedLevel): number => (level.kind === "mar" ? level.conditions : 1);
-
 /** x [R, D] -> [R, count, D] */
-export const repeat = (x: Tensor, count: number): Tensor =>
+export const repeated = (x: Tensor, count: number): Tensor =>
   concat(
     Array.from({ length: count }, () => reshape(x, [dim(x, 0), 1, dim(x, 1)])),
     1,
   );
 
 /** -log p of colours, bytes [K, C] int32, given conditions [K, D'], summed over K: [C], nats. */
-export function pixelNats(
-  weights: Weights,
-  level: PixelLevel,
-  given: { condition: Tensor; bytes: Tensor; training?: Training },
-): Tensor {
-  return natsOf(teachPixels(weights, level, given), given.bytes);
-}
+export const pixelNats = (network: PixelNetwork, given: Parameters<PixelNetwork["teach"]>[0]): Tensor =>
+  natsOf(network.teach(given), given.bytes);
 
 /** The same of every colour: [K, C]. */
 const eachNats = (logits: readonly Tensor[], bytes: Tensor): Tensor =>

@@ -5,9 +5,11 @@ import { describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { configOfCase } from "../config/published-case.ts";
 import { derive, seedKey } from "../core/random.ts";
-import { modelTensors, openCheckpoint } from "../files/pth.ts";
+import { openCheckpoint } from "../files/checkpoint.ts";
+import { modelTensors } from "../files/state-dict.ts";
 import { readJson } from "../files/model.ts";
-import { decays, modelParameters, startingValue, swigluWidth } from "./parameters.ts";
+import { swigluWidth } from "../layers/llama.ts";
+import { decays, modelParameters, startingValue } from "./parameters.ts";
 
 const fixture = (name: string, file: string) =>
   fileURLToPath(new URL(`../../fixtures/parity/${name}/${file}`, import.meta.url));

@@ -4,7 +4,7 @@ import { add, mul, pick, reshape, round, slice, transpose, cast, constant, sub, 
 import { times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 import { float32 } from "../core/arrays.ts";
-import { normalization } from "../config/normalize.ts";
+import { normalization } from "../core/normalize.ts";
 
 /** Bytes [B, S, S, C] -> normalised values [B, C, S, S]. */
 export function normalize(bytes: Tensor): Tensor {

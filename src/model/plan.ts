@@ -1,7 +1,11 @@
 /** Which patches of each level are predicted and go down in one teacher-forced pass, as index arrays for the graph. */
 
 import { float32, type HostTensor, int32, uint8 } from "../core/arrays.ts";
-import { conditionsRead, type ModelConfig, placedLevels } from "../config/model.ts";
+import { type ModelConfig, placedLevels } from "../config/model.ts";
+import { directionsRead, neighbour } from "../levels/grid.ts";
+import type { Order } from "../levels/order.ts";
+import { kindOf } from "../levels/table.ts";
+import type { ChannelWeights, IndexFeeds, LossFeeds, TrainingFeeds } from "./feeds.ts";
 
 /** The rows of a level: for each the image it belongs to and its place there, counted level by level. */
 export interface Rows {
@@ -9,15 +13,17 @@ export interface Rows {
   place: Int32Array;
 }
 
-/** Which patches of a MAR level are masked: 1 or 0 for each of rows * tokens, row after row. Levels count from 0. */
-export type Masks = (level: number, rows: Rows, tokens: number) => Uint8Array;
+/**
+ * Which patches are hidden, of a level whose kind hides any: 1 or 0 for each of rows * tokens, row after row. Levels count
+ * from 0; `order` is that of the kind.
+ */
+export type Masks = (level: number, rows: Rows, tokens: number, order?: Order) => Uint8Array;
 
 /** Which of a level's predicted patches (1 in `predicted`, rows * tokens) go down to the level below: 1 or 0 each. */
 export type Share = (level: number, rows: Rows, predicted: Uint8Array) => Uint8Array;
 
 export interface Plan {
-  /** `take.l` and `inverse.l` of each level, `mask.l` of MAR levels. */
-  feeds: Record<string, HostTensor>;
+  feeds: IndexFeeds<HostTensor>;
   /** How many rows each level has, and last how many pixels are predicted. */
   rows: number[];
   /** Which patches are predicted, for each level above the pixels: rows * tokens of 1 or 0. */
@@ -27,23 +33,26 @@ export interface Plan {
 }
 
 /**
- * The index inputs of lossGraph for a batch. Only masked patches of MAR levels go down, and all those of AR levels;
- * with a `share` (trainingGraph only) some of them.
+ * The index inputs of lossGraph for a batch. Where a level's kind hides patches the hidden ones are predicted and go down,
+ * else all; with a `share` (trainingGraph only) some of them.
  */
 export function planPass(config: ModelConfig, batch: number, masks: Masks, share?: Share): Plan {
-  const feeds: Record<string, HostTensor> = {};
+  const feeds: IndexFeeds<HostTensor> = { mask: [], take: [], inverse: [] };
   const counts = [batch];
   let rows: Rows = { image: Int32Array.from({ length: batch }, (_, i) => i), place: new Int32Array(batch) };
   const given: Uint8Array[] = [];
   const below: Uint8Array[] = [];
-  placedLevels(config).forEach(({ kind, tokens, grid }, l) => {
+  placedLevels(config).forEach((level, l) => {
+    const { tokens, grid } = level;
+    const { order } = kindOf(level);
+    const { hides } = order;
     const count = counts[l];
-    const mask = kind === "ar" ? new Uint8Array(count * tokens).fill(1) : masks(l, rows, tokens);
+    const mask = hides ? masks(l, rows, tokens, order) : new Uint8Array(count * tokens).fill(1);
     const down = share ? share(l, rows, mask) : mask;
-    const { take, inverse } = takeNeighbours(down, grid, conditionsRead(config, l));
-    feeds[`take.${l}`] = take;
-    feeds[`inverse.${l}`] = inverse;
-    if (kind === "mar") feeds[`mask.${l}`] = float32(Float32Array.from(mask), [count, tokens]);
+    const { take, inverse } = takeNeighbours(down, grid, level.conditionsRead);
+    feeds.take.push(take);
+    feeds.inverse.push(inverse);
+    feeds.mask.push(hides ? float32(Float32Array.from(mask), [count, tokens]) : undefined);
     given.push(mask);
     below.push(down);
     rows = rowsBelow(rows, down, tokens);
@@ -60,25 +69,25 @@ export function inGroups(
   config: ModelConfig,
   { feeds, rows, masks, down }: Plan,
   group: number,
-): Record<string, HostTensor> {
+): Omit<TrainingFeeds, "images" | "labels" | "weights"> {
   const levels = placedLevels(config);
   const last = levels.length - 1;
-  if (last === 0) return { ...feeds, [`inverse.0`]: reshaped(feeds["inverse.0"], [rows[0], levels[0].tokens]) };
   const { tokens } = levels[last];
-  const above = conditionsRead(config, last - 1);
+  if (last === 0) return { ...feeds, inverse: [reshaped(feeds.inverse[0], [rows[0], tokens])] };
+  const above = levels[last - 1].conditionsRead;
   const rounds = Math.ceil(rows[last] / group);
   const size = Math.ceil(rows[last] / rounds);
   const total = rounds * size;
 
   const take = new Int32Array(total * above).fill(rows[last - 1] * levels[last - 1].tokens);
-  take.set(feeds[`take.${last - 1}`].data as Int32Array);
+  take.set(feeds.take[last - 1].data as Int32Array);
   const nowhere = rows[last] * above;
-  const inverse = (feeds[`inverse.${last - 1}`].data as Int32Array).map((at) => (at === nowhere ? total * above : at));
+  const inverse = (feeds.inverse[last - 1].data as Int32Array).map((at) => (at === nowhere ? total * above : at));
 
   // Within a group the indices of patches and of predicted pixels count from its own first one.
   const bounds = new BigInt64Array(rounds + 1);
   const pixelInverse = new Int32Array(total * tokens);
-  const pixelTake = (feeds[`take.${last}`].data as Int32Array).slice();
+  const pixelTake = (feeds.take[last].data as Int32Array).slice();
   let pixel = 0;
   for (let round = 0; round < rounds; round++) {
     const first = pixel;
@@ -89,23 +98,21 @@ export function inGroups(
     for (let i = first; i < pixel; i++) pixelInverse[from + pixelTake[i]] = i - first;
     bounds[round + 1] = BigInt(pixel);
   }
-  const grouped: Record<string, HostTensor> = {
-    ...feeds,
-    [`take.${last - 1}`]: int32(take, [rounds, size, above]),
-    [`inverse.${last - 1}`]: int32(inverse, feeds[`inverse.${last - 1}`].shape),
-    [`take.${last}`]: int32(pixelTake, [pixel, 1]),
-    [`inverse.${last}`]: int32(pixelInverse, [rounds, size, tokens]),
+  const mask = new Float32Array(total * tokens);
+  mask.set(masks[last]);
+  return {
+    take: [...feeds.take.slice(0, last - 1), int32(take, [rounds, size, above]), int32(pixelTake, [pixel, 1])],
+    inverse: [
+      ...feeds.inverse.slice(0, last - 1),
+      int32(inverse, feeds.inverse[last - 1].shape),
+      int32(pixelInverse, [rounds, size, tokens]),
+    ],
+    mask: [...feeds.mask.slice(0, last), feeds.mask[last] && float32(mask, [rounds, size, tokens])],
     bounds: { dtype: "int64", shape: [rounds + 1], data: bounds },
     rounds: { dtype: "int64", shape: [], data: BigInt64Array.of(BigInt(rounds)) },
     groupRows: int32([size], []),
     valid: float32(new Float32Array(total).fill(1, 0, rows[last]), [rounds, size]),
   };
-  if (levels[last].kind === "mar") {
-    const mask = new Float32Array(total * tokens);
-    mask.set(masks[last]);
-    grouped[`mask.${last}`] = float32(mask, [rounds, size, tokens]);
-  }
-  return grouped;
 }
 
 const reshaped = (tensor: HostTensor, shape: number[]): HostTensor => ({ ...tensor, shape });
@@ -123,6 +130,7 @@ function rowsBelow({ image, place }: Rows, mask: Uint8Array, tokens: number): Ro
   return below;
 }
 
+/** Images and their labels. */
 export interface Batch {
   /** [B, S, S, C] bytes */
   images: Uint8Array;
@@ -140,32 +148,32 @@ export function partOf({ images, labels }: Batch, from: number, to: number): Bat
 export const planFeeds = (
   { imageSize, channels }: ModelConfig,
   { images, labels }: Batch,
-): Record<string, HostTensor> => ({
+): Pick<LossFeeds, "images" | "labels"> => ({
   images: uint8(images, [labels.length, imageSize, imageSize, channels]),
   labels: int32(labels, [labels.length]),
 });
 
 /**
- * Weights of the channels' nats, `weights.pixels` and `weights.guiding.l`, that make the loss a mean over `totals` (the
- * rows of each level) with the first channel weighing more: the training loss with the model's red weight, the mean
- * over channels with 1.
+ * Weights of the channels' nats that make the loss a mean over `totals` (the rows of each level) with the first channel
+ * weighing more: the training loss with the model's red weight, the mean over channels with 1.
  */
 export function channelWeights(
-  { channels, levels }: ModelConfig,
+  config: ModelConfig,
   totals: readonly number[],
   { redWeight = 1, guidingRedWeight = 1 }: { redWeight?: number; guidingRedWeight?: number } = {},
-): Record<string, HostTensor> {
+): ChannelWeights<HostTensor> {
+  const { channels } = config;
   const means = (first: number, rows: number) =>
     float32(
       Array.from({ length: channels }, (_, c) => (c === 0 ? first : 1) / (first + channels - 1) / rows),
       [channels],
     );
-  const weights: Record<string, HostTensor> = { "weights.pixels": means(redWeight, totals.at(-1)!) };
-  levels.forEach((level, l) => {
-    if (level.kind === "mar" && level.guidingPixel)
-      weights[`weights.guiding.${l}`] = means(guidingRedWeight, totals[l]);
-  });
-  return weights;
+  return {
+    pixels: means(redWeight, totals.at(-1)!),
+    guiding: placedLevels(config).map(({ guidingPixel }, l) =>
+      guidingPixel ? means(guidingRedWeight, totals[l]) : undefined,
+    ),
+  };
 }
 
 /** All feeds of lossGraph for a batch that is computed whole. */
@@ -174,10 +182,10 @@ export const lossFeeds = (
   batch: Batch,
   plan: Plan,
   redWeights: { redWeight?: number; guidingRedWeight?: number } = {},
-): Record<string, HostTensor> => ({
+): LossFeeds => ({
   ...plan.feeds,
   ...planFeeds(config, batch),
-  ...channelWeights(config, plan.rows, redWeights),
+  weights: channelWeights(config, plan.rows, redWeights),
 });
 
 /** Those of a plan's masks, and of what goes down, that belong to the images from .. to. */
@@ -198,25 +206,6 @@ export function masksOfPart(
 }
 
 const sum = (mask: Uint8Array): number => mask.reduce((a, b) => a + b, 0);
-
-/** Row and column of the conditions in the order in which they stand: left, bottom, right, top, middle. */
-const directions = [
-  [0, -1],
-  [1, 0],
-  [0, 1],
-  [-1, 0],
-  [0, 0],
-] as const;
-
-/** The last `count` of the directions: what a level that takes `count` conditions reads. */
-export const directionsRead = (count: number) => directions.slice(directions.length - count);
-
-/** The patch beside `at` in a direction, or -1 outside of the grid. */
-export function neighbour(at: number, grid: number, [down, right]: readonly [number, number]): number {
-  const row = Math.floor(at / grid) + down;
-  const column = (at % grid) + right;
-  return row < 0 || row >= grid || column < 0 || column >= grid ? -1 : row * grid + column;
-}
 
 /** For the chosen patches of rows of a grid: the rows to gather for their conditions, and where each row went. */
 export function takeNeighbours(

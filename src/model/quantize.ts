@@ -6,7 +6,7 @@
 import type { DType, HostTensor } from "../core/arrays.ts";
 import { float32 } from "../core/arrays.ts";
 import type { ModelConfig } from "../config/model.ts";
-import { modelParameters } from "./parameters.ts";
+import { modelParameters, type Parameter } from "./parameters.ts";
 
 export type Quantized = "q8" | "q4";
 
@@ -20,12 +20,9 @@ export interface StoredTensor {
 /** Values of four bits share a scale with this many neighbours; with fewer than that a result depends on the batch. */
 export const q4Block = 32;
 
-const layers =
-  /generator\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.fc[12]|attention\.w(qkv|o)|feed_forward\.w[123])\.weight$/;
-
-/** Whether a weight [D, E] is stored in few bits; the names are those of modelParameters. */
-export const isQuantized = (name: string, shape: readonly number[]): boolean =>
-  layers.test(name) && shape[1] % q4Block === 0;
+/** Whether a weight [D, E] is stored in few bits: those of dense layers in the blocks of levels above the pixels. */
+export const isQuantized = ({ owner, block, matrices, shape }: Parameter): boolean =>
+  owner === "level" && block && matrices > 0 && shape[1] % q4Block === 0;
 
 export const scaleName = (name: string): string => `${name}.scale`;
 
@@ -36,8 +33,9 @@ export const scaleName = (name: string): string => `${name}.scale`;
  */
 export function storedTensors(config: ModelConfig): StoredTensor[] {
   const { dtype = "float32" } = config;
-  return modelParameters(config).flatMap(({ name, shape }): StoredTensor[] => {
-    if (dtype === "float32" || !isQuantized(name, shape)) return [{ name, dtype: "float32", shape }];
+  return modelParameters(config).flatMap((parameter): StoredTensor[] => {
+    const { name, shape } = parameter;
+    if (dtype === "float32" || !isQuantized(parameter)) return [{ name, dtype: "float32", shape }];
     const [outputs, inputs] = shape;
     const blocks = inputs / q4Block;
     const scale = { name: scaleName(name), dtype: "float32" as const };

@@ -7,6 +7,9 @@ import { derive, normal, seedKey, uniform } from "../core/random.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { gradients } from "../graph/gradient.ts";
 import { writeOnnx } from "../graph/onnx.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { named, runTree, type Tree } from "../graph/tree.ts";
+import type { TrainingFeeds } from "./feeds.ts";
 import { lossGraph } from "./loss.ts";
 import { modelParameters } from "./parameters.ts";
 import { inGroups, lossFeeds, type Masks, planPass } from "./plan.ts";
@@ -62,9 +65,9 @@ describe.each(models)("%s", (_, config) => {
   });
   const plan = planPass(config, count, masks);
   const feeds = { ...values, ...lossFeeds(config, batch, plan, { redWeight: 2, guidingRedWeight: 3 }) };
-  const run = async (outputs: Parameters<typeof writeOnnx>[0], more: Record<string, HostTensor> = {}) => {
-    const session = await engine.session(writeOnnx(outputs));
-    const results = await session.run({ ...feeds, ...more });
+  const run = async <X>(outputs: X, more: Partial<TrainingFeeds> = {}) => {
+    const session = await engine.session(writeOnnx(named(outputs as Tree<Tensor>)));
+    const results = await runTree(session, outputs, { ...feeds, ...more });
     await session.dispose();
     return results;
   };
@@ -72,10 +75,14 @@ describe.each(models)("%s", (_, config) => {
   it.each([1, 2, 5, 100])("gives the loss's own gradients in groups of %i", async (group) => {
     const { loss, nats, guidingNats, parameters } = lossGraph(config);
     const wanted = gradients(loss, [...parameters.values()]);
-    const named = Object.fromEntries([...parameters.keys()].map((name, i) => [`d.${name}`, wanted[i]]));
-    const guiding = Object.fromEntries([...guidingNats].map(([l, tensor]) => [`guidingNats.${l}`, tensor]));
-    const expected = await run({ nats, ...guiding, ...named });
-    const found = await run(trainingGraph(config), inGroups(config, plan, group));
+    const d = Object.fromEntries([...parameters.keys()].map((name, i) => [name, wanted[i]]));
+    const graph = trainingGraph(config);
+    const guiding = {
+      guidingNats: graph.guidingNats.map((_, l) => guidingNats.get(l)),
+      lastGuidingNats: guidingNats.get(config.levels.length - 2),
+    };
+    const expected = named<HostTensor>(await run({ nats, ...guiding, d }));
+    const found = named<HostTensor>(await run(graph, inGroups(config, plan, group)));
     expect(Object.keys(found).sort()).toEqual(Object.keys(expected).sort());
     for (const [name, { data, shape }] of Object.entries(expected)) {
       const largest = (data as Float32Array).reduce((most, x) => Math.max(most, Math.abs(x)), 1e-6);
@@ -92,7 +99,7 @@ describe.each(models)("%s", (_, config) => {
     const whole = await run(graph, { ...inGroups(config, plan, 100), ...drop });
     const cut = await run(graph, { ...inGroups(config, plan, 2), ...drop });
     const plain = await run(trainingGraph(config), inGroups(config, plan, 2));
-    const flat = ({ nats }: Record<string, HostTensor>) => [...(nats.data as Float32Array)];
+    const flat = ({ nats }: { nats?: HostTensor }) => [...(nats!.data as Float32Array)];
     flat(whole).forEach((n, c) => expect(Math.abs(flat(cut)[c] / n - 1)).toBeLessThan(1e-6));
     expect(flat(whole)).not.toEqual(flat(plain));
   });

@@ -4,7 +4,7 @@
  * stays in the processor's cache.
  */
 
-import { conditionsRead, type ModelConfig, pixelLevel, placedLevels } from "../config/model.ts";
+import type { ModelConfig } from "../config/model.ts";
 import {
   add,
   cast,
@@ -14,19 +14,20 @@ import {
   loop,
   loopIndex,
   mul,
-  pick,
   pickAt,
   reshape,
   rowsBetween,
 } from "../graph/build.ts";
 import { gradients } from "../graph/gradient.ts";
 import { type Dim, times } from "../graph/shape.ts";
-import { dim, type LoopResult, type Tensor, topological } from "../graph/tensor.ts";
-import type { Dropout } from "./layers.ts";
-import { scope } from "./layers.ts";
-import { conditionsTaken, labelEmbedding, pixelNats, repeat, type Squares, teachLevel, weightsOf } from "./loss.ts";
-import { levelPrefix, pixelPrefix } from "./parameters.ts";
-import { normalize, toBytes } from "./patches.ts";
+import { nameAt } from "../graph/tree.ts";
+import { dim, type Tensor, topological } from "../graph/tensor.ts";
+import type { Dropout } from "../layers/layers.ts";
+import { kindOf } from "../levels/table.ts";
+import { feed, levelFeed, weightsFeed } from "./feeds.ts";
+import { goingDown, maskOf, pixelNats, type Squares, teachLevel, wholeImages } from "./loss.ts";
+import { networksOf } from "./networks.ts";
+import { toBytes } from "./patches.ts";
 
 export interface DropoutRates {
   attentionDropout?: number;
@@ -38,22 +39,22 @@ export interface TrainingOptions extends DropoutRates {
   checkpointing?: boolean;
 }
 
-/** What lies between two checkpoints: runs forward first, and then, from the last part to the first, backward. */
-export interface TrainingPart {
-  /** The checkpoint at its end, with which the next part begins; the last part has none. */
-  forward: Record<string, Tensor>;
-  /**
-   * `nats` of the pixels [C] and `guidingNats.l` [C] as far as they come up here, `d.NAME` of every parameter in it, and
-   * the gradient of the checkpoint that it begins with, which the part before takes.
-   */
-  backward: Record<string, Tensor>;
-}
+/** Nats [C], summed over the pixels and over the guiding pixels of each level; the last goes with the pixels. */
+export type Nats<T = Tensor> = { guidingNats: (T | undefined)[]; nats?: T; lastGuidingNats?: T };
 
-/**
- * Loss and gradients as one graph. Inputs as those of lossGraph, in groups as `inGroups` in plan.ts has them; with dropout
- * also `seed` and `first` [L], the number that the first square of each level has in the whole batch.
- */
-export const trainingGraph = (config: ModelConfig, rates: DropoutRates = {}): Record<string, Tensor> =>
+/** What lies between two checkpoints: runs forward first, and then, from the last part to the first, backward. */
+export type TrainingPart = {
+  /** The checkpoint at its end, with which the next part begins; the last part has none. */
+  forward: { checkpoint: (Tensor | undefined)[] };
+  /**
+   * Nats as far as they come up here, the gradient of every parameter in it, by name, and that of the checkpoint that it
+   * begins with, which the part before takes.
+   */
+  backward: Nats & { d: Record<string, Tensor>; dCheckpoint: (Tensor | undefined)[] };
+};
+
+/** Loss and gradients as one graph, whose inputs are `TrainingFeeds` as `inGroups` in plan.ts makes them. */
+export const trainingGraph = (config: ModelConfig, rates: DropoutRates = {}): TrainingPart["backward"] =>
   trainingParts(config, { ...rates, checkpointing: false })[0].backward;
 
 /**
@@ -64,132 +65,136 @@ export function trainingParts(
   config: ModelConfig,
   { checkpointing = false, ...rates }: TrainingOptions = {},
 ): TrainingPart[] {
-  const { channels, imageSize } = config;
-  const { weights } = weightsOf(config);
-  const levels = placedLevels(config);
+  const networks = networksOf(config);
+  const { levels } = networks;
   const last = levels.length - 1;
   const dropout = dropoutOf(rates);
-  const channelWeights = (name: string) => input(`weights.${name}`, "float32", [channels]);
+  const weights = weightsFeed(config);
   const parts: Part[] = [newPart()];
 
   /** Ends a part at x; the next one begins with what is returned. */
   const checkpoint = (x: Tensor): Tensor => {
     if (!checkpointing) return x;
-    const name = `checkpoint.${parts.length}`;
+    const number = parts.length;
     const ended = parts.at(-1)!;
-    ended.forward[name] = x;
-    ended.starts.set(x, input(`d.${name}`, "float32", x.shape));
-    const given = input(name, "float32", x.shape);
-    parts.push({ ...newPart(), given: { name, value: given } });
-    return given;
+    ended.end = { number, value: x };
+    ended.starts.set(x, input(nameAt("dCheckpoint", number), "float32", x.shape));
+    const value = input(nameAt("checkpoint", number), "float32", x.shape);
+    parts.push({ ...newPart(), given: { number, value } });
+    return value;
   };
 
-  let images = normalize(input("images", "uint8", ["B", imageSize, imageSize, channels]));
-  let conditions = repeat(labelEmbedding(weights, input("labels", "int32", ["B"])), conditionsTaken(levels[0]));
-  const teach = (l: number, { round, ...squares }: Squares & { round?: Tensor }) => {
-    const stretch = Math.round(Math.sqrt(levels[l].depth));
-    return teachLevel(scope(weights, levelPrefix(l)), levels[l], {
+  const teach = (l: number, { round, ...squares }: Squares & { mask?: Tensor; valid?: Tensor; round?: Tensor }) => {
+    const stretch = Math.round(Math.sqrt(levels[l].level.depth));
+    return teachLevel(levels[l], {
       ...squares,
       training: { dropout: dropout?.(l, dim(squares.images, 0), round) },
       between: (x, block) => (round || block % stretch > 0 ? x : checkpoint(x)),
     });
   };
-  const square = (l: number) => [channels, levels[l].patch, levels[l].patch];
 
+  let squares = wholeImages(config, networks);
   for (let l = 0; l < last; l++) {
-    const rows = dim(images, 0);
-    const mask = levels[l].kind === "mar" ? input(`mask.${l}`, "float32", [rows, levels[l].tokens]) : undefined;
+    const { level } = levels[l];
+    const rows = dim(squares.images, 0);
     const own = parts.at(-1)!; // what the level begins with, its guiding pixels among it
-    const { out: end, patches, guidingNats } = teach(l, { images, conditions, mask });
-    if (guidingNats) own.starts.set((own.nats[`guidingNats.${l}`] = guidingNats), channelWeights(`guiding.${l}`));
-    const out = checkpoint(end);
-    const count = conditionsRead(config, l);
-    const inverse = input(`inverse.${l}`, "int32", [times(rows, levels[l].tokens), count]);
+    const { guiding, ...taught } = teach(l, { ...squares, mask: maskOf(levels[l], l, [rows, level.tokens]) });
+    if (guiding) own.starts.set((own.nats.guidingNats[l] = guiding.nats), weights.guiding(l));
+    const out = checkpoint(taught.out);
+    const count = level.conditionsRead;
+    const inverse = levelFeed("inverse", l, "int32", [times(rows, level.tokens), count]);
+    const given = { out, patches: taught.patches };
     if (l + 1 === last) {
-      finish(lastInRounds(out, { patches, count, inverse }));
+      finish(lastInRounds(given, inverse));
       break;
     }
-    const take = input(`take.${l}`, "int32", [`R${l + 1}`, count]);
-    conditions = gatherRows(out, take, inverse);
-    images = reshape(gatherRows(patches, pick(take, 1, count - 1)), [`R${l + 1}`, ...square(l)]);
+    squares = goingDown(levels[l], given, { take: levelFeed("take", l, "int32", [`R${l + 1}`, count]), inverse });
   }
-  if (last === 0) finish(lastLevel({ images, conditions }));
-  return parts.map(({ forward, nats, ...part }) => ({ forward, backward: { ...nats, ...gradientsByName(part) } }));
+  if (last === 0) finish(lastLevel(squares));
+  return parts.map(({ end, nats, ...part }) => ({
+    forward: { checkpoint: placedAt(end?.number, end?.value) },
+    backward: { ...nats, ...gradientsOf(part) },
+  }));
 
   function finish({ nats, starts }: Pick<Part, "nats" | "starts">): void {
     const part = parts.at(-1)!;
-    Object.assign(part.nats, nats);
+    part.nats = { ...nats, guidingNats: part.nats.guidingNats };
     for (const [x, dx] of starts) part.starts.set(x, dx);
   }
 
   /** The same as lastLevel from what the level above gives, group by group: nats, and gradients of all that is outside. */
   function lastInRounds(
-    out: Tensor,
-    { patches, count, inverse }: { patches: Tensor; count: number; inverse: Tensor },
+    { out, patches }: { out: Tensor; patches: Tensor },
+    inverse: Tensor,
   ): Pick<Part, "nats" | "starts"> {
-    const take = input(`take.${last - 1}`, "int32", ["rounds", "G", count]);
+    const above = levels[last - 1];
+    const count = above.level.conditionsRead;
+    const take = levelFeed("take", last - 1, "int32", ["rounds", "G", count]);
     const round = loopIndex();
-    const taken = pickAt(take, round);
-    const given = gatherRows(out, taken);
-    const inside = lastLevel({
-      conditions: given,
-      images: reshape(gatherRows(patches, pick(taken, 1, count - 1)), ["G", ...square(last - 1)]),
-      round,
-    });
-    const used = usedWeights([...inside.starts.keys()], new Set(topological([given])));
-    const wanted = gradients(inside.starts, [...used, given]);
+    const given = goingDown(above, { out, patches }, { take: pickAt(take, round) });
+    const inside = lastLevel({ ...given, round });
+    const used = usedWeights([...inside.starts.keys()], new Set(topological([given.conditions])));
+    const wanted = gradients(inside.starts, [...used, given.conditions]);
     const back = wanted.pop()!;
-    const found = loop(input("rounds", "int64", []), round, [
-      ...Object.values(inside.nats).map((value): LoopResult => ({ value, how: "sum" })),
-      ...wanted.map((value): LoopResult => ({ value, how: "sum" })),
-      { value: back, how: "stack" },
-    ]);
-    const nats = Object.fromEntries(Object.keys(inside.nats).map((name) => [name, found.shift()!]));
-    const starts = new Map(used.map((weight) => [weight, found.shift()!]));
+    const { sum, stack } = loop(feed("rounds", "int64", []), round, {
+      sum: { ...inside.nats, weights: wanted },
+      stack: { conditions: back },
+    });
+    const starts = new Map(used.map((weight, i) => [weight, sum.weights[i]]));
     const all = gatherRows(out, reshape(take, [times("rounds", "G"), count]), inverse);
-    starts.set(all, reshape(found.shift()!, all.shape));
+    starts.set(all, reshape(stack.conditions, all.shape));
+    const { weights: _, ...nats } = sum;
     return { nats, starts };
   }
 
   /** The last level above the pixels: nats, and the loss's gradients for them. */
-  function lastLevel(given: { images: Tensor; conditions: Tensor; round?: Tensor }): Pick<Part, "nats" | "starts"> {
-    const level = levels[last];
-    const { round } = given;
+  function lastLevel({ round, ...given }: Squares & { round?: Tensor }): Pick<Part, "nats" | "starts"> {
+    const { level, guidingPixel } = levels[last];
+    const { tokens, width, channels } = level;
     const rows = dim(given.images, 0);
-    const grouped = (name: string, dtype: "float32" | "int32", shape: number[]) =>
-      round ? pickAt(input(name, dtype, ["rounds", "G", ...shape]), round) : input(name, dtype, [rows, ...shape]);
-    const mask = level.kind === "mar" ? grouped(`mask.${last}`, "float32", [level.tokens]) : undefined;
-    const valid = level.kind === "mar" && level.guidingPixel ? grouped("valid", "float32", []) : undefined;
-    const { out, patches, guidingNats } = teach(last, { ...given, mask, valid });
-    const inverse = reshape(grouped(`inverse.${last}`, "int32", [level.tokens]), [times(rows, level.tokens), 1]);
-    const takes = input(`take.${last}`, "int32", ["pixels", 1]);
-    const take = round ? rowsBetween(takes, input("bounds", "int64", ["bounds"]), { index: round, rows: "K" }) : takes;
+    /** What there is for each square of a group, or of all. */
+    const grouped = (declare: (shape: Dim[]) => Tensor, shape: number[]) =>
+      round ? pickAt(declare(["rounds", "G", ...shape]), round) : declare([rows, ...shape]);
+    const { hides } = kindOf(level).order;
+    const mask = hides ? grouped((shape) => levelFeed("mask", last, "float32", shape), [tokens]) : undefined;
+    const valid = guidingPixel ? grouped((shape) => feed("valid", "float32", shape), []) : undefined;
+    const { out, patches, guiding } = teach(last, { ...given, round, mask, valid });
+    const inverse = reshape(
+      grouped((shape) => levelFeed("inverse", last, "int32", shape), [tokens]),
+      [times(rows, tokens), 1],
+    );
+    const takes = levelFeed("take", last, "int32", ["pixels", 1]);
+    const take = round ? rowsBetween(takes, feed("bounds", "int64", ["bounds"]), { index: round, rows: "K" }) : takes;
     const count = dim(take, 0);
-    const condition = reshape(gatherRows(out, take, inverse), [count, level.width]);
+    const condition = reshape(gatherRows(out, take, inverse), [count, width]);
     const bytes = toBytes(reshape(gatherRows(patches, take), [count, channels]));
-    const pixels = pixelNats(scope(weights, pixelPrefix(config)), pixelLevel(config), {
-      condition,
-      bytes,
-      training: {},
-    });
-    const nats: Record<string, Tensor> = { nats: pixels };
-    const starts = new Map([[pixels, channelWeights("pixels")]]);
-    if (guidingNats) starts.set((nats[`guidingNats.${last}`] = guidingNats), channelWeights(`guiding.${last}`));
-    return { nats, starts };
+    const nats = pixelNats(networks.pixels, { condition, bytes, training: {} });
+    const starts = new Map([[nats, weights.pixels()]]);
+    if (guiding) starts.set(guiding.nats, weights.guiding(last));
+    return { nats: { guidingNats: [], nats, lastGuidingNats: guiding?.nats }, starts };
   }
 }
 
 /** A part that is being built. */
 interface Part {
-  /** The checkpoint that it begins with. */
-  given?: { name: string; value: Tensor };
-  forward: Record<string, Tensor>;
-  nats: Record<string, Tensor>;
+  /** The checkpoint that it begins with, and the one at its end. */
+  given?: Checkpoint;
+  end?: Checkpoint;
+  nats: Nats;
   /** Where gradients start from, and which. */
   starts: Map<Tensor, Tensor>;
 }
 
-const newPart = (): Part => ({ forward: {}, nats: {}, starts: new Map() });
+interface Checkpoint {
+  number: number;
+  value: Tensor;
+}
+
+const newPart = (): Part => ({ nats: { guidingNats: [] }, starts: new Map() });
+
+/** A list that has x at a place, and nothing before it. */
+const placedAt = (place: number | undefined, x: Tensor | undefined): (Tensor | undefined)[] =>
+  place === undefined || !x ? [] : Object.assign([], { [place]: x });
 
 /**
  * What follows from weights alone and is used beside what doesn't: the weights as the layers use them, scaled or folded.
@@ -208,14 +213,18 @@ function usedWeights(outputs: readonly Tensor[], beyond: ReadonlySet<Tensor>): T
   return [...new Set(used)];
 }
 
-/** `d.NAME` of every parameter, and of the checkpoint. */
-function gradientsByName({ starts, given }: Pick<Part, "starts" | "given">): Record<string, Tensor> {
+/** The gradient of every parameter, by name, and of the checkpoint. */
+function gradientsOf({
+  starts,
+  given,
+}: Pick<Part, "starts" | "given">): Pick<TrainingPart["backward"], "d" | "dCheckpoint"> {
   const order = topological([...starts.keys()]);
   const parameters = order.filter((x): x is Tensor<"parameter"> => x.op === "parameter");
-  const wanted = new Map<string, Tensor>(parameters.map((x) => [x.attributes.name, x]));
-  if (given) wanted.set(given.name, given.value);
-  const found = gradients(starts, [...wanted.values()]);
-  return Object.fromEntries([...wanted.keys()].map((name, i) => [`d.${name}`, found[i]]));
+  const found = gradients(starts, given ? [...parameters, given.value] : parameters);
+  return {
+    d: Object.fromEntries(parameters.map(({ attributes: { name } }, i) => [name, found[i]])),
+    dCheckpoint: placedAt(given?.number, given && found.at(-1)),
+  };
 }
 
 /**
@@ -224,8 +233,8 @@ function gradientsByName({ starts, given }: Pick<Part, "starts" | "given">): Rec
  */
 function dropoutOf({ attentionDropout = 0, projectionDropout = 0 }: DropoutRates) {
   if (attentionDropout === 0 && projectionDropout === 0) return undefined;
-  const seed = input("seed", "int32", []);
-  const first = input("first", "int32", ["levels"]);
+  const seed = feed("seed", "int32", []);
+  const first = feed("first", "int32", ["levels"]);
   let salt = 0;
   return (l: number, rows: Dim, round?: Tensor): Dropout => {
     const start = pickAt(first, constant({ dtype: "int64", shape: [], data: BigInt64Array.of(BigInt(l)) }));
@@ -233,7 +242,7 @@ function dropoutOf({ attentionDropout = 0, projectionDropout = 0 }: DropoutRates
       attention: attentionDropout,
       projection: projectionDropout,
       seed,
-      first: round ? add(start, mul(cast(round, "int32"), input("groupRows", "int32", []))) : start,
+      first: round ? add(start, mul(cast(round, "int32"), feed("groupRows", "int32", []))) : start,
       rows,
       salt: () => salt++,
     };

@@ -9,7 +9,7 @@ import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { checkedTensors } from "../files/convert.ts";
 import { readJson } from "../files/model.ts";
-import { openCheckpoint } from "../files/pth.ts";
+import { openCheckpoint } from "../files/checkpoint.ts";
 import { readSafetensorsHeader, readTensor } from "../files/safetensors.ts";
 
 const sampleSettings = z.object({

@@ -8,10 +8,12 @@ import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type HostTensor, uint8 } from "../core/arrays.ts";
 import { nodeEngine } from "../engine/node.ts";
-import { openCheckpoint, type TensorRef } from "../files/pth.ts";
+import { withoutChecksums } from "../files/test-torch.ts";
+import { openCheckpoint, type TensorRef } from "../files/checkpoint.ts";
 import { input } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
-import { pixelPrefix } from "../model/parameters.ts";
+import { placedLevels } from "../config/model.ts";
+import { modelParameters } from "../model/parameters.ts";
 import { normalize, patchify } from "../model/patches.ts";
 import { type ParityCase, readCase } from "./case.ts";
 import { type Comparison, within } from "./compare.ts";
@@ -76,10 +78,9 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
 
   it("first level's patches agree", async () => {
     const images = parityCase.expected("images.u8");
-    const { imageSize, channels, levels } = parityCase.config;
-    const [first] = levels;
+    const { imageSize, channels } = parityCase.config;
+    const [{ patch }] = placedLevels(parityCase.config);
     const bytes = input("bytes", "uint8", ["B", imageSize, imageSize, channels]);
-    const patch = first.kind === "pixel" ? 1 : first.patch;
     const session = await engine.session(writeOnnx({ patches: patchify(normalize(bytes), patch) }));
     const { patches } = await session.run({ bytes: uint8(images.data as Uint8Array, images.shape) });
     await session.dispose();
@@ -105,7 +106,9 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
   // An error of 0.01 would not do here: the recorded draws keep away from boundaries so that bytes survive rounding.
   it("another model's samples are noticed", async () => {
     const { "sample.plain": plain } = parityCase.samples;
-    const bias = `${pixelPrefix(parityCase.config)}r_mlm.bias`;
+    const bias = modelParameters(parityCase.config).find(
+      ({ name, owner }) => owner === "pixels" && name.endsWith("r_mlm.bias"),
+    )!.name;
     const spoilt = { ...withWeight(parityCase, bias, 1), samples: { "sample.plain": plain } };
     expect(names(failures(await compareSamples(engine, spoilt)))).toEqual(["sample.plain.u8"]);
   });
@@ -144,5 +147,5 @@ async function withoutFirstMoment(path: string): Promise<Uint8Array> {
   await checkpoint.close();
   const bytes = readFileSync(path);
   const moments = new Uint8Array(data.buffer as ArrayBuffer);
-  return bytes.fill(0, bytes.indexOf(moments), bytes.indexOf(moments) + moments.length);
+  return withoutChecksums(bytes.fill(0, bytes.indexOf(moments), bytes.indexOf(moments) + moments.length));
 }

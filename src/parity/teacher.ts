@@ -10,6 +10,7 @@ import type { Engine } from "../engine/engine.ts";
 import { openConversion } from "../files/convert.ts";
 import { gatherRows, input } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
+import { named } from "../graph/tree.ts";
 import { placedLevels } from "../config/model.ts";
 import { lossGraph } from "../model/loss.ts";
 import { decays, modelParameters } from "../model/parameters.ts";
@@ -76,7 +77,7 @@ export async function compareEvaluation(engine: Engine, recorded: ParityCase): P
   for (const { name, shape } of modelParameters(config)) parameters[name] = float32(weights.get(name)!, shape);
   const run = (masks: Masks) => {
     const plan = planPass(config, rows, masks);
-    return session.run({ ...parameters, ...lossFeeds(config, batch, plan), everyNeighbour: every });
+    return session.run(named({ ...parameters, ...lossFeeds(config, batch, plan), everyNeighbour: every }));
   };
 
   // The conditions were recorded under a mask of their own; deeper levels don't matter there.

@@ -11,6 +11,7 @@ export interface Pixels {
   height: number;
 }
 
+/** How images are laid out in a grid. */
 export interface GridOptions {
   count: number;
   /** Pixels per side of one image. */

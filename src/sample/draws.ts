@@ -1,6 +1,7 @@
 /** Where sampling's random draws come from: a square's key, which follows from seed, image and place alone. */
 
 import { derive, type Key, permutation, seedKey, uniform } from "../core/random.ts";
+import type { Patches } from "../levels/kind.ts";
 
 /** The squares that a call generates, one row each: their keys, images and corners in pixels. */
 export interface Squares {
@@ -10,6 +11,7 @@ export interface Squares {
   y: Int32Array;
 }
 
+/** Where random draws come from; `seededDraws` unless something else is given. */
 export interface Draws {
   /** For each row a random order of its patches: [R * tokens]. */
   orders(rows: Squares, tokens: number): Int32Array;
@@ -42,12 +44,6 @@ export function wholeImages(seed: number | readonly number[], indices: readonly 
 /** A part of each square that has draws of its own beside its patches'. */
 export function asideFrom(rows: Squares): Squares {
   return { ...rows, keys: rows.keys.map((key) => derive(key, -2)) };
-}
-
-/** Some patches of squares: for each the row of its square, and its place there. */
-export interface Patches {
-  row: Int32Array;
-  place: Int32Array;
 }
 
 /** Those patches as squares themselves. */

@@ -7,6 +7,7 @@ import { checkKnown } from "./known.ts";
 import { grownMask } from "./masks.ts";
 import type { Frame, SampleOptions, Sampler } from "./sampler.ts";
 
+/** The options of `edit`: those of sampling, and a ring. */
 export interface EditOptions extends Omit<SampleOptions, "known"> {
   /** Draws this many more of the first level's patches around what the mask touches, which softens the seam; 0 by default. */
   ring?: number;
@@ -17,9 +18,17 @@ export function drawnMask(config: ModelConfig, mask: Uint8Array, { ring = 0 }: {
   const { imageSize: size, channels } = config;
   const [{ patch }] = placedLevels(config);
   if (!Number.isSafeInteger(ring) || ring < 0)
-    throw new UserError(`ring: expected a whole number of patches, at least 0, got ${ring}`);
+    throw new UserError({
+      subject: { setting: "ring" },
+      expected: `a whole number of patches, at least 0`,
+      got: `${ring}`,
+    });
   if (mask.length !== size ** 2)
-    throw new UserError(`mask: expected ${size}x${size} values (${size ** 2}), got ${mask.length}`);
+    throw new UserError({
+      subject: { setting: "mask" },
+      expected: `${size}x${size} values (${size ** 2})`,
+      got: `${mask.length}`,
+    });
   const grown = grownMask(mask, { size, patch, ring });
   checkKnown(config, { images: new Uint8Array(size ** 2 * channels), mask: grown }, 1);
   return grown;
@@ -38,9 +47,11 @@ export async function* edit(
 ): AsyncGenerator<Frame, Uint8Array> {
   const { imageSize: size, channels } = sampler.config;
   if (image.length !== size ** 2 * channels)
-    throw new UserError(
-      `image: expected ${size}x${size} pixels of ${channels} channel${channels === 1 ? "" : "s"} (${size ** 2 * channels} bytes), got ${image.length} bytes`,
-    );
+    throw new UserError({
+      subject: { setting: "image" },
+      expected: `${size}x${size} pixels of ${channels} channel${channels === 1 ? "" : "s"} (${size ** 2 * channels} bytes)`,
+      got: `${image.length} bytes`,
+    });
   const known = {
     images: repeated(image, options.labels.length),
     mask: repeated(drawnMask(sampler.config, mask, { ring }), options.labels.length),

@@ -2,13 +2,15 @@
 
 import { type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
+import { kindOf } from "../levels/table.ts";
 import { marksIn } from "../model/plan.ts";
 import type { Squares } from "./draws.ts";
 
+/** Pixels that are given. */
 export interface Known {
   /** [count, S, S, C] bytes, one image for each label; only those of kept pixels are read. */
   images: Uint8Array;
-  /** [count, S, S]: 1 is drawn anew, 0 is kept. */
+  /** 1 is drawn anew, 0 is kept: [count, S, S]. */
   mask: Uint8Array;
 }
 
@@ -88,38 +90,50 @@ export function checkKnown(config: ModelConfig, { images, mask }: Known, count: 
   const { imageSize: size, channels } = config;
   const each = size ** 2;
   if (images.length !== count * each * channels)
-    throw new UserError(
-      `image: expected ${size}x${size} pixels of ${channels} channel${channels === 1 ? "" : "s"} (${each * channels} bytes) for each of ${count} labels, got ${images.length} bytes`,
-    );
+    throw new UserError({
+      subject: { setting: "image" },
+      expected: `${size}x${size} pixels of ${channels} channel${channels === 1 ? "" : "s"} (${each * channels} bytes) for each of ${count} labels`,
+      got: `${images.length} bytes`,
+    });
   if (mask.length !== count * each)
-    throw new UserError(
-      `mask: expected ${size}x${size} values (${each}) for each of ${count} labels, got ${mask.length}`,
-    );
+    throw new UserError({
+      subject: { setting: "mask" },
+      expected: `${size}x${size} values (${each}) for each of ${count} labels`,
+      got: `${mask.length}`,
+    });
   for (let image = 0; image < count; image++) {
     const own = mask.subarray(image * each, (image + 1) * each);
     if (!marksIn(own, 0, { size, side: size }))
-      throw new UserError("mask: nothing is to be drawn; mark at least one pixel to be drawn anew");
-    placedLevels(config).forEach((level, l) => level.kind === "ar" && checkRaster(own, level, { size, l }));
+      throw new UserError({
+        subject: { setting: "mask" },
+        problem: "nothing is to be drawn",
+        hint: "mark at least one pixel",
+      });
+    placedLevels(config).forEach((level, l) => checkOrder(own, level, { size, l }));
   }
 }
 
-/** In every square of the level that something is drawn in, kept patches come before the first drawn one. */
-function checkRaster(
-  mask: Uint8Array,
-  { size: square, patch, grid, tokens }: PlacedLevel,
-  { size, l }: { size: number; l: number },
-): void {
+/** In every square of the level that something is drawn in, its kind's order can be kept. */
+function checkOrder(mask: Uint8Array, level: PlacedLevel, { size, l }: { size: number; l: number }): void {
+  const { size: square, patch, grid, tokens } = level;
+  const { order } = kindOf(level);
   for (let top = 0; top < size; top += square)
     for (let left = 0; left < size; left += square) {
-      let drawing = false;
-      for (let place = 0; place < tokens; place++) {
-        const [x, y] = [left + (place % grid) * patch, top + Math.floor(place / grid) * patch];
-        const drawn = marksIn(mask, y * size + x, { size, side: patch });
-        if (drawing && !drawn && marksIn(mask, top * size + left, { size, side: square }))
-          throw new UserError(
-            `mask: level ${l + 1} of this model is autoregressive and only goes on from what stands before, row by row, so ${l === 0 ? "the mask" : `in each square of ${square}x${square} pixels that it touches the mask`} has to keep an upper part and redraw all below it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${x},${y} is kept after drawn ones; take such a mask, or a model of MAR levels, which follow any`,
-          );
-        drawing ||= drawn;
-      }
+      const at = (place: number) => [left + (place % grid) * patch, top + Math.floor(place / grid) * patch];
+      const drawn = Array.from({ length: tokens }, (_, place) => {
+        const [x, y] = at(place);
+        return marksIn(mask, y * size + x, { size, side: patch });
+      });
+      const stuck = order.stuckAt(drawn);
+      if (stuck >= 0)
+        throw new UserError({
+          subject: { setting: "mask" },
+          problem: `level ${l + 1} of this model is autoregressive and only goes on from what stands before, row by row, so ${l === 0 ? "the mask" : `in each square of ${square}x${square} pixels that it touches the mask`} has to keep an upper part and redraw all below it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${at(stuck).join(",")} is kept after drawn ones`,
+          hint: ["take such a mask", "a model of MAR levels, which follow any"],
+        });
     }
 }
+
+/** Whether a model can follow any mask. Otherwise it only goes on from an upper part. */
+export const followsAnyMask = (config: ModelConfig): boolean =>
+  placedLevels(config).every((level) => kindOf(level).order.stuckAt([true, false]) < 0);

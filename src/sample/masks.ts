@@ -2,6 +2,7 @@
 
 import { UserError } from "../core/errors.ts";
 
+/** A rectangle of an image in pixels; x and y are its left and top. */
 export interface Rectangle {
   x: number;
   y: number;
@@ -9,15 +10,19 @@ export interface Rectangle {
   height: number;
 }
 
+/** The sides of an image, as names of halves. */
 export const sides = ["left", "right", "top", "bottom"] as const;
+/** One of `sides`. */
 export type Side = (typeof sides)[number];
 
 /** A rectangle is drawn anew. */
 export function rectangleMask(size: number, { x, y, width, height }: Rectangle): Uint8Array {
   if (!(x >= 0 && y >= 0 && width >= 1 && height >= 1 && x + width <= size && y + height <= size))
-    throw new UserError(
-      `mask: expected a rectangle inside the image's ${size}x${size} pixels, got ${width}x${height} pixels at ${x},${y}`,
-    );
+    throw new UserError({
+      subject: { setting: "mask" },
+      expected: `a rectangle inside the image's ${size}x${size} pixels`,
+      got: `${width}x${height} pixels at ${x},${y}`,
+    });
   const mask = new Uint8Array(size * size);
   for (let row = y; row < y + height; row++) mask.fill(1, row * size + x, row * size + x + width);
   return mask;
@@ -52,20 +57,26 @@ export function grownMask(
   { size, patch, ring }: { size: number; patch: number; ring: number },
 ): Uint8Array {
   if (ring === 0) return mask;
-  const grown = new Uint8Array(mask.length);
-  const most = size / patch;
+  // In patches first: pixel by pixel, a wide ring around many of them would take seconds.
+  const grid = size / patch;
+  const marked = new Uint8Array(grid * grid);
   mask.forEach((drawn, at) => {
-    if (!drawn) return;
-    const [column, row] = [at % size, Math.floor(at / size)].map((place) => Math.floor(place / patch));
-    const [left, right] = [Math.max(0, column - ring), Math.min(most, column + ring + 1)];
-    for (let y = Math.max(0, row - ring) * patch; y < Math.min(most, row + ring + 1) * patch; y++)
-      grown.fill(1, y * size + left * patch, y * size + right * patch);
+    if (drawn) marked[Math.floor(at / size / patch) * grid + Math.floor((at % size) / patch)] = 1;
   });
-  return grown;
+  const grown = new Uint8Array(grid * grid);
+  marked.forEach((drawn, at) => {
+    if (!drawn) return;
+    const [column, row] = [at % grid, Math.floor(at / grid)];
+    const [left, right] = [Math.max(0, column - ring), Math.min(grid, column + ring + 1)];
+    for (let y = Math.max(0, row - ring); y < Math.min(grid, row + ring + 1); y++)
+      grown.fill(1, y * grid + left, y * grid + right);
+  });
+  return mask.map((_, at) => grown[Math.floor(at / size / patch) * grid + Math.floor((at % size) / patch)]);
 }
 
 /** What is drawn anew: a hole, a half, all around the centre, or a region as another class. */
 export const editingTasks = ["inpaint", "outpaint", "uncrop", "class"] as const;
+/** One of `editingTasks`. */
 export type EditingTask = (typeof editingTasks)[number];
 
 /**

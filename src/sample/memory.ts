@@ -1,12 +1,13 @@
 /** How much memory sampling takes, counted from its graphs; and how many images and threads at a time fit in what there is. */
 
-import { conditionsRead, drawingLevels, type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
+import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.ts";
 import { type DrawForm, drawValues, formOf, type SamplingFlags, type SamplingSettings } from "../config/sampling.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { peakBytes, type Sizes } from "../graph/cost.ts";
-import { arStepGraph, beginGraph, guidingPixels, lastPixels, marStepGraph, pixelGraph } from "../model/steps.ts";
-import { maskedAfter } from "./schedule.ts";
+import { named } from "../graph/tree.ts";
+import { kindOf } from "../levels/table.ts";
+import { beginGraph, pixelGraph, stepGraph } from "../model/steps.ts";
 
 /** What Node and onnxruntime take before any model. */
 const base = 160e6;
@@ -17,6 +18,7 @@ const spare = 3;
 /** Copies of the weights in each lane, laid out for its products; those in few bits are kept beside theirs. */
 const copies = ({ dtype = "float32" }: ModelConfig): number => (dtype === "float32" ? 1 : 2);
 
+/** How much is sampled at once. */
 export interface SamplingSize {
   /** Images side by side. */
   batch: number;
@@ -33,6 +35,8 @@ export interface SamplingSize {
 
 /** Settings as far as memory depends on them. */
 export type SizingSettings = SamplingFlags & Pick<SamplingSettings, "guidance" | "iterations">;
+
+export type SettingsSize = ReturnType<typeof sizeOf>;
 
 /** What of the settings memory depends on. */
 export function sizeOf(config: ModelConfig, settings: SizingSettings) {
@@ -52,33 +56,20 @@ export function samplingBytes(
   const ways = guided ? 2 : 1;
   let rows = Math.ceil(batch / lanes);
   let values = 0;
-  let past = 0; // keys and values
+  let past = 0; // what levels keep from step to step
   levels.forEach((level, l) => {
-    const each = mostAtOnce(level, iterations[l]);
-    const read = Math.min(level.tokens, each * conditionsRead(config, l));
-    const sizes: Sizes = new Map([["R", rows], ["M", ways * rows * each], ["r", read], ["L", level.tokens]]); // prettier-ignore
+    const kind = kindOf(level);
+    const each = kind.order.mostAtOnce(level.tokens, iterations[l]);
+    const own = kind.memory(level, { rows, ways, each });
+    const sizes: Sizes = new Map(Object.entries({ R: rows, M: ways * rows * each, ...own.sizes }));
     values += peakBytes(beginGraph(config, l), new Map([["R", ways * rows]]));
-    values += peakBytes((level.kind === "ar" ? arStepGraph : marStepGraph)(config, l, { guided }), sizes);
-    if (level.kind === "ar") past += 8 * ways * rows * level.depth * level.tokens * level.width;
-    else if (level.guidingPixel)
-      values += peakBytes(pixelGraph(config, guidingPixels(config, l), options(l)), new Map([["M", rows]]));
+    values += peakBytes(named(stepGraph(config, l, { guided })), sizes);
+    past += own.kept;
+    if (level.guidingPixel) values += peakBytes(pixelGraph(config, l, options(l)), new Map([["M", rows]]));
     rows *= each;
   });
-  values += peakBytes(pixelGraph(config, lastPixels(config), options(levels.length)), new Map([["M", rows]]));
+  values += peakBytes(pixelGraph(config, levels.length, options(levels.length)), new Map([["M", rows]]));
   return base + lanes * (perLane + copies(config) * weightBytes + past + spare * values);
-}
-
-/** The most patches that a step draws in a square. */
-function mostAtOnce({ kind, tokens }: PlacedLevel, iterations: number): number {
-  if (kind === "ar") return 1;
-  const steps = Math.min(tokens, iterations);
-  let [masked, most] = [tokens, 0];
-  for (let step = 0; step < steps; step++) {
-    const until = step === steps - 1 ? 0 : maskedAfter(step, steps, tokens, masked);
-    most = Math.max(most, masked - until);
-    masked = until;
-  }
-  return most;
 }
 
 /**
@@ -95,8 +86,13 @@ export function samplingWithin(
       if (samplingBytes(config, { ...size, batch, lanes }) <= bytes) return { batch, lanes };
     if (batch > 1) continue;
     const needed = samplingBytes(config, { ...size, batch: 1, lanes: 1 });
-    throw new UserError(
-      `sampling this model takes about ${byteCount(needed)} of memory even for one image, but there are ${byteCount(bytes)}; close other programs, give more (--memory), or store its weights in fewer bits (fractalgen quantize)`,
-    );
+    throw new UserError({
+      problem: `sampling this model takes about ${byteCount(needed)} of memory even for one image, but there are ${byteCount(bytes)}`,
+      hint: [
+        "close other programs",
+        { do: "allow more memory", setting: "memory" },
+        { do: "store its weights in fewer bits", command: "quantize" },
+      ],
+    });
   }
 }

@@ -18,12 +18,11 @@ import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { concat, input, reshape } from "../graph/build.ts";
 import { gradients } from "../graph/gradient.ts";
 import { writeOnnx } from "../graph/onnx.ts";
-import { scope } from "../model/layers.ts";
-import { teachPixels } from "../model/levels.ts";
-import { lossGraph, weightsOf } from "../model/loss.ts";
-import { levelPrefix, modelParameters, type Parameter, startingValue } from "../model/parameters.ts";
+import { named } from "../graph/tree.ts";
+import { lossGraph } from "../model/loss.ts";
+import { networksOf } from "../model/networks.ts";
+import { modelParameters, type Parameter, startingValue } from "../model/parameters.ts";
 import { lossFeeds, type Masks, planPass } from "../model/plan.ts";
-import { guidingPixels, lastPixels } from "../model/steps.ts";
 import { seededDraws, type Squares } from "./draws.ts";
 import { createSampler, type SampledModel, type SampleOptions } from "./sampler.ts";
 
@@ -108,10 +107,10 @@ const parametersOf = (config: ModelConfig, values: Values): Record<string, HostT
   Object.fromEntries(modelParameters(config).map(({ name, shape }) => [name, float32(values.get(name)!, shape)]));
 
 /** Bytes [count, S, S, C]; with guiding pixels flat in each patch of the first level, so that a mean is a byte. */
-function someImages({ imageSize, channels, levels }: ModelConfig, count: number): Uint8Array {
-  const [first] = levels;
-  const flat =
-    levels.some((level) => level.kind === "mar" && level.guidingPixel) && first.kind !== "pixel" ? first.patch : 1;
+function someImages(config: ModelConfig, count: number): Uint8Array {
+  const { imageSize, channels } = config;
+  const levels = placedLevels(config);
+  const flat = levels.some(({ guidingPixel }) => guidingPixel) ? levels[0].patch : 1;
   const side = imageSize / flat;
   return Uint8Array.from({ length: count * imageSize ** 2 * channels }, (_, at) => {
     const [c, x, y] = [
@@ -136,7 +135,7 @@ const labels = Int32Array.of(2, 0);
 
 describe.each(Object.entries(models))("%s", (name, description) => {
   const config = parseModelConfig({ ...description, classes }, name);
-  const guidingLevels = config.levels.filter((level) => level.kind === "mar" && level.guidingPixel).length;
+  const guidingLevels = placedLevels(config).filter(({ guidingPixel }) => guidingPixel).length;
   const images = someImages(config, labels.length);
 
   it("samples: the same bytes again and in another batch, others for another seed", async () => {
@@ -163,7 +162,7 @@ describe.each(Object.entries(models))("%s", (name, description) => {
       writeOnnx({ loss: graph.loss, ...Object.fromEntries(slopes.map((slope, i) => [`d.${names[i]}`, slope])) }),
     );
     const feeds = lossFeeds(config, { images, labels }, planPass(config, labels.length, halfMasked), { redWeight: 3 });
-    const run = (values: Values) => session.run({ ...parametersOf(config, values), ...feeds });
+    const run = (values: Values) => session.run(named({ ...parametersOf(config, values), ...feeds }));
 
     const values = starting(config);
     const results = await run(values);
@@ -179,7 +178,7 @@ describe.each(Object.entries(models))("%s", (name, description) => {
     for (const parameter of [
       "generator.cond_emb.weight",
       "generator.patch_emb.weight",
-      `${lastPixels(config).prefix}cond_proj.weight`,
+      `${"next_fractal.".repeat(config.levels.length - 1)}cond_proj.weight`,
     ])
       expect(
         gradient(parameter).some((x) => x !== 0),
@@ -259,8 +258,8 @@ async function likelihoodOf(config: ModelConfig, values: Values) {
   return {
     async nats(images: Uint8Array, given: Int32Array, masks: Masks, hidden?: Uint8Array): Promise<number> {
       const feeds = lossFeeds(config, { images, labels: given }, planPass(config, given.length, masks));
-      if (hidden) feeds["mask.0"] = float32(Float32Array.from(hidden), feeds["mask.0"].shape);
-      const result = await session.run({ ...parametersOf(config, values), ...feeds });
+      if (hidden) feeds.mask[0] = float32(Float32Array.from(hidden), feeds.mask[0]!.shape);
+      const result = await session.run(named({ ...parametersOf(config, values), ...feeds }));
       return (result.nats.data as Float32Array).reduce((a, b) => a + b, 0);
     },
     dispose: () => session.dispose(),
@@ -275,25 +274,22 @@ async function likelihoodOf(config: ModelConfig, values: Values) {
 async function forcedSampling(model: SampledModel, values: Values, target: Uint8Array) {
   const { config } = model;
   const { channels, imageSize } = config;
-  const weights = weightsOf(config).weights;
   const parameters = parametersOf(config, values);
+  const networks = networksOf(config);
   const teachers = [
-    lastPixels(config),
-    ...placedLevels(config).map((level, l) =>
-      level.kind === "mar" && level.guidingPixel ? guidingPixels(config, l) : undefined,
-    ),
-  ]
-    .filter((place) => place !== undefined)
-    .map(async ({ prefix, level, conditionWidth }) => {
-      const condition = input("condition", "float32", ["K", conditionWidth]);
-      const bytes = input("bytes", "int32", ["K", channels]);
-      const logits = teachPixels(scope(weights, prefix), level, { condition, bytes });
-      const stacked = concat(
-        logits.map((x) => reshape(x, ["K", 1, 256])),
-        1,
-      ); // [K, C, V]
-      return { prefix, width: conditionWidth, session: await engine.session(writeOnnx({ logits: stacked })) };
-    });
+    { at: -1, network: networks.pixels },
+    ...networks.levels.flatMap(({ guidingPixel }, at) => (guidingPixel ? [{ at, network: guidingPixel }] : [])),
+  ].map(async ({ at, network }) => {
+    const { conditionWidth } = network;
+    const condition = input("condition", "float32", ["K", conditionWidth]);
+    const bytes = input("bytes", "int32", ["K", channels]);
+    const logits = network.teach({ condition, bytes });
+    const stacked = concat(
+      logits.map((x) => reshape(x, ["K", 1, 256])),
+      1,
+    ); // [K, C, V]
+    return { at, width: conditionWidth, session: await engine.session(writeOnnx({ logits: stacked })) };
+  });
   const opened = await Promise.all(teachers);
 
   let rows: Squares;
@@ -305,11 +301,9 @@ async function forcedSampling(model: SampledModel, values: Values, target: Uint8
       if (!inner.inputs.includes("uniforms")) return inner;
       const text = Buffer.from(graph.bytes);
       const guidingAt = config.levels
-        .map((_, l) => text.includes(`${levelPrefix(l)}guiding_pixel_loss.`))
+        .map((_, l) => text.includes(`${"next_fractal.".repeat(l)}generator.guiding_pixel_loss.`))
         .lastIndexOf(true);
-      const { width, session: teacher } = opened.find(
-        ({ prefix }) => prefix === (guidingAt < 0 ? lastPixels(config) : guidingPixels(config, guidingAt)).prefix,
-      )!;
+      const { width, session: teacher } = opened.find(({ at }) => at === guidingAt)!;
       return {
         ...inner,
         async run(feeds) {

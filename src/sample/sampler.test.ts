@@ -8,11 +8,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
-import { pixelPrefix } from "../model/parameters.ts";
+import { modelParameters } from "../model/parameters.ts";
 import { type ParityCase, readCase } from "../parity/case.ts";
 import { asideFrom, type Draws, patchesAt, seededDraws, wholeImages } from "./draws.ts";
 import { createSampler, type Frame, type SampleOptions, type Sampler, type WatchedPixels } from "./sampler.ts";
-import { guidanceAt, maskedAfter } from "./schedule.ts";
+import { maskedAfter } from "../levels/order.ts";
+import { guidanceAt } from "./schedule.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "fractalgen-sampler-"));
 afterAll(() => rmSync(temporary, { recursive: true }));
@@ -234,7 +235,9 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
   ])("never draws what has no probability (byte %d at uniform %d)", async (byte, uniform) => {
     const weights = new Map(recorded.weights);
     for (const letter of ["r", "g", "b"]) {
-      const bias = `${pixelPrefix(recorded.config)}${letter}_mlm.bias`;
+      const bias = modelParameters(recorded.config).find(
+        ({ name, owner }) => owner === "pixels" && name.endsWith(`${letter}_mlm.bias`),
+      )!.name;
       const changed = weights.get(bias)!.slice();
       changed[byte] = -1000;
       weights.set(bias, changed);

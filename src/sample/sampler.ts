@@ -1,27 +1,21 @@
 /** Sampling by recursion over the levels, as a stream of frames. Knows nothing of files, pictures or terminals. */
 
 import { drawingLevels, type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
-import { normalizedValues } from "../config/normalize.ts";
 import { type DrawValues, drawValues, formOf, type SamplingFlags, type SamplingSettings } from "../config/sampling.ts";
 import { float32, type HostTensor, int32 } from "../core/arrays.ts";
+import { normalizedValues } from "../core/normalize.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { WeightData } from "../graph/onnx.ts";
-import { decoding, readAndTake } from "./decoding.ts";
-import { asideFrom, type Draws, type Patches, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
+import type { Patches } from "../levels/kind.ts";
+import { rowsOf } from "../levels/raster.ts";
+import { kindOf } from "../levels/table.ts";
+import { asideFrom, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
 import { checkKnown, type Given, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
-import { pastOf } from "./past.ts";
 import { type DrawingProgress, drawingProgress } from "./progress.ts";
 import { guidanceAt } from "./schedule.ts";
-import { type Sessions, samplingSessions } from "./sessions.ts";
+import { type SampledModel, type Sessions, samplingSessions } from "./sessions.ts";
 import { settingsOf } from "./settings.ts";
 
-/** A model whose weights lie in a safetensors file. */
-export interface SampledModel {
-  config: ModelConfig;
-  /** The folder that holds the file, and where each parameter lies in it. */
-  folder: string;
-  weights: (name: string) => WeightData;
-}
+export type { SampledModel } from "./sessions.ts";
 
 /** The settings are those of `config/sampling.ts`; the model's own where they are left out. */
 export interface SampleOptions extends SamplingFlags {
@@ -52,6 +46,7 @@ export interface WatchedPixels {
   probabilities: Float32Array;
 }
 
+/** What one step of the sampler finished. */
 export interface Frame {
   /** The level that took a step: 0 the first, levels - 1 the pixels. */
   level: number;
@@ -66,13 +61,16 @@ export interface Frame {
   images: Uint8Array;
 }
 
+/** Draws images of one model. */
 export interface Sampler {
   readonly config: ModelConfig;
   /** Frames, one for every step of every level; returns the finished images. Stops between steps when aborted. */
   sample(options: SampleOptions): AsyncGenerator<Frame, Uint8Array>;
+  /** Frees its memory and threads. It cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 
+/** A sampler on an engine. Its sessions are compiled when they are first used; dispose of it when done. */
 export function createSampler(engine: Engine, model: SampledModel): Sampler {
   const sessions = samplingSessions(engine, model);
   return {
@@ -160,21 +158,54 @@ async function* square(
   guidance: number,
 ): AsyncGenerator<Frame, Float32Array> {
   const level = run.levels[l];
-  const feeds = { ...conditions };
-  if (level.kind === "mar" && level.guidingPixel) {
-    const settings = run.drawing.get(l)!;
-    const session = await run.sessions.guiding(l, run.guided, formOf(settings));
-    const drawn = { rows: asideFrom(rows), conditions: conditions.conditions, guidance, settings };
-    const { values } = await drawPixels(run, session, drawn);
-    feeds.colour = float32(run.guided ? twice(values) : values, [
-      (values.length / run.config.channels) * ways(run),
-      run.config.channels,
-    ]);
+  const { tokens, patch, grid, channels } = level;
+  const count = rows.keys.length;
+  const width = channels * patch ** 2;
+  const colour = level.guidingPixel ? await guidingColour(run, l, rows, conditions.conditions, guidance) : undefined;
+  const { prefix } = await (await run.sessions.begin(l)).run({ ...conditions, ...(colour && { colour }) });
+  const { patches, mask } = givenPatches(rows, level, run.given);
+  const runStep = await run.sessions.step(l, run.guided);
+  const steps = kindOf(level).decode(level, {
+    rows: count,
+    ways: ways(run),
+    prefix,
+    patches,
+    mask,
+    iterations: run.settings.iterations[l],
+    orders: () => run.draws.orders(rows, tokens),
+    wanted: (some) => wanted(run, rows, some),
+    run(feeds) {
+      run.signal?.throwIfAborted();
+      return runStep(feeds);
+    },
+  });
+  for await (const { step, steps: of, chosen, conditions: found, done } of steps) {
+    const strengths = done.map((share) => (l === 0 ? guidanceAt(guidance, run.settings.schedule, share) : guidance));
+    for (const { strength, part, own } of byStrength(chosen, strengths, { conditions: found, ways: ways(run) })) {
+      const below = patchesAt(rows, part, { grid, patch });
+      const drawn = yield* inside(run, l, below, own, strength);
+      part.place.forEach((place, i) => {
+        const slot = part.row[i] * tokens + place;
+        patches.set(drawn.subarray(i * width, (i + 1) * width), slot * width);
+        mask[slot] = 0;
+      });
+      yield frame(run, { level: l, step: step + 1, steps: of, squares: below, side: patch });
+    }
   }
-  const { prefix } = await (await run.sessions.begin(l)).run(feeds);
-  return yield* level.kind === "mar"
-    ? marSquare(run, l, rows, prefix, guidance)
-    : arSquare(run, l, rows, prefix, guidance);
+  return unpatchify(patches, { count, grid, patch, channels });
+}
+
+/** The mean colours that squares of level l begin with, as values [R', C]. */
+async function guidingColour(
+  run: Run,
+  l: number,
+  rows: Squares,
+  conditions: HostTensor,
+  guidance: number,
+): Promise<HostTensor> {
+  const { values } = await drawPixels(run, l, { rows: asideFrom(rows), conditions, guidance });
+  const { channels } = run.config;
+  return float32(run.guided ? twice(values) : values, [(values.length / channels) * ways(run), channels]);
 }
 
 /** The patches whose images are still wanted. */
@@ -190,50 +221,6 @@ function twice(values: Float32Array): Float32Array {
   both.set(values);
   both.set(values, values.length);
   return both;
-}
-
-async function* marSquare(
-  run: Run,
-  l: number,
-  rows: Squares,
-  prefix: HostTensor,
-  guidance: number,
-): AsyncGenerator<Frame, Float32Array> {
-  const level = run.levels[l];
-  const { tokens, patch, grid } = level;
-  const count = rows.keys.length;
-  const width = run.config.channels * patch ** 2;
-  const orders = run.draws.orders(rows, tokens);
-  const { patches, mask } = givenPatches(rows, level, run.given);
-  const session = await run.sessions.step(l, run.guided);
-  for (const { step, steps, decoded, ...all } of decoding(orders, mask, {
-    tokens,
-    iterations: run.settings.iterations[l],
-  })) {
-    run.signal?.throwIfAborted();
-    const chosen = wanted(run, rows, all.chosen);
-    if (chosen.row.length === 0) continue;
-    const { conditions } = await session.run({
-      prefix,
-      patches: float32(patches, [count, tokens, width]),
-      mask: float32(mask, [count, tokens]),
-      ...readAndTake(chosen, level, { config: run.config, l, ways: ways(run), count }),
-    });
-    const strengths = Array.from(decoded, (done) =>
-      l === 0 ? guidanceAt(guidance, run.settings.schedule, done / tokens) : guidance,
-    );
-    for (const { strength, part, own } of byStrength(chosen, strengths, { conditions, ways: ways(run) })) {
-      const below = patchesAt(rows, part, { grid, patch });
-      const drawn = yield* inside(run, l, below, own, strength);
-      part.place.forEach((place, i) => {
-        const slot = part.row[i] * tokens + place;
-        patches.set(drawn.subarray(i * width, (i + 1) * width), slot * width);
-        mask[slot] = 0;
-      });
-      yield frame(run, { level: l, step: step + 1, steps, squares: below, side: patch });
-    }
-  }
-  return unpatchify(patches, { count, grid, patch, channels: run.config.channels });
 }
 
 /**
@@ -253,60 +240,6 @@ function byStrength(
   });
 }
 
-/** Some rows of a tensor, of each way. */
-function rowsOf(tensor: HostTensor, at: Int32Array, ways: number): HostTensor {
-  const [rows, ...rest] = tensor.shape;
-  if (at.length * ways === rows) return tensor;
-  const width = tensor.data.length / rows;
-  const data = new Float32Array(ways * at.length * width);
-  for (let way = 0; way < ways; way++)
-    at.forEach((row, i) => {
-      const from = ((way * rows) / ways + row) * width;
-      data.set((tensor.data as Float32Array).subarray(from, from + width), (way * at.length + i) * width);
-    });
-  return float32(data, [ways * at.length, ...rest]);
-}
-
-async function* arSquare(
-  run: Run,
-  l: number,
-  rows: Squares,
-  prefix: HostTensor,
-  guidance: number,
-): AsyncGenerator<Frame, Float32Array> {
-  const level = run.levels[l];
-  const { tokens, patch, grid, depth, heads } = level;
-  const count = rows.keys.length;
-  const width = run.config.channels * patch ** 2;
-  const { patches, mask } = givenPatches(rows, level, run.given);
-  const session = await run.sessions.step(l, run.guided);
-  const previous = new Float32Array(count * width);
-  const past = pastOf({ depth, rows: ways(run) * count, heads, headWidth: level.width / heads, tokens });
-  for (let step = 0; step < tokens; step++) {
-    run.signal?.throwIfAborted();
-    if (rows.image.every(run.gone)) break;
-    const outputs = await session.run({
-      ...past.feeds(),
-      prefix,
-      patch: float32(previous, [count, width]),
-      position: int32([step], [1]),
-    });
-    past.add(outputs);
-    const strength = l === 0 ? guidanceAt(guidance, run.settings.schedule, (step + 1) / tokens) : guidance;
-    const drawing = Int32Array.from({ length: count }, (_, i) => i).filter((own) => mask[own * tokens + step] !== 0);
-    const { row, place } = wanted(run, rows, { row: drawing, place: drawing.map(() => step) });
-    if (row.length > 0) {
-      const below = patchesAt(rows, { row, place }, { grid, patch });
-      const drawn = yield* inside(run, l, below, rowsOf(outputs.conditions, row, ways(run)), strength);
-      row.forEach((own, i) => patches.set(drawn.subarray(i * width, (i + 1) * width), (own * tokens + step) * width));
-      yield frame(run, { level: l, step: step + 1, steps: tokens, squares: below, side: patch });
-    }
-    for (let own = 0; own < count; own++)
-      previous.set(patches.subarray((own * tokens + step) * width, (own * tokens + step + 1) * width), own * width);
-  }
-  return unpatchify(patches, { count, grid, patch, channels: run.config.channels });
-}
-
 /** What stands inside the patches of level l: squares of the next level, or pixels. */
 async function* inside(
   run: Run,
@@ -316,10 +249,8 @@ async function* inside(
   guidance: number,
 ): AsyncGenerator<Frame, Float32Array> {
   if (l + 1 < run.levels.length) return yield* square(run, l + 1, rows, { conditions }, guidance);
-  const settings = run.drawing.get(l + 1)!;
-  const watched = { probabilities: run.watch !== undefined };
-  const session = await run.sessions.pixels(run.guided, formOf(settings), watched);
-  const { bytes, values, probabilities } = await drawPixels(run, session, { rows, conditions, guidance, settings });
+  const watched = run.watch !== undefined;
+  const { bytes, values, probabilities } = await drawPixels(run, l + 1, { rows, conditions, guidance, watched });
   const { x, y } = rows;
   if (probabilities) run.watch?.({ image: rows.image.map((i) => i + run.given.first), x, y, bytes, probabilities });
   const { imageSize, channels } = run.config;
@@ -331,18 +262,20 @@ async function* inside(
   return values;
 }
 
-/** One pixel for each row: its bytes and the values that models see. */
+/** Bytes of level l, one pixel for each row, and the values that models see; `watched` with their probabilities. */
 async function drawPixels(
   run: Run,
-  session: Awaited<ReturnType<Sessions["pixels"]>>,
+  l: number,
   {
     rows,
     conditions,
     guidance,
-    settings,
-  }: { rows: Squares; conditions: HostTensor; guidance: number; settings: DrawValues },
+    watched = false,
+  }: { rows: Squares; conditions: HostTensor; guidance: number; watched?: boolean },
 ): Promise<{ bytes: Int32Array; values: Float32Array; probabilities?: Float32Array }> {
   const { channels } = run.config;
+  const settings = run.drawing.get(l)!;
+  const session = await run.sessions.pixels(l, run.guided, { form: formOf(settings), probabilities: watched });
   const feed = (value: number | readonly number[]) =>
     typeof value === "number" ? float32([value], []) : float32([...value], [value.length]);
   const result = await session.run({

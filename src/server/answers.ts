@@ -1,50 +1,70 @@
-/** Finished images as answers: PNGs with their class, seed and options. Knows no route. */
+/** Finished images as answers: encoded with their class, seed and options. Knows no route. */
 
 import { recordedSampling } from "../config/sampling.ts";
-import { imagePng } from "../pictures/grid.ts";
+import { encodeImage, type Look, plainLook } from "./encoding.ts";
 import type { Order } from "./queue.ts";
 import type { Asked } from "./requests.ts";
 import type { ImagesAnswer, ModelAnswer } from "./schemas.ts";
 import type { ServedModel } from "./models.ts";
+import { sizeName } from "./sizes.ts";
 
-/** Images [count, S, S, C] each as PNG in base64. */
+interface EncodedOptions {
+  look?: Look;
+  /** What is written into the file of an image. */
+  text?: (index: number) => Record<string, string>;
+}
+
+/** Images [count, S, S, C], each as a file in base64; one after another, as enlarged ones take much memory. */
 export async function base64Images(
   images: Uint8Array,
   { model: { config }, labels }: Pick<Order, "model" | "labels">,
-  text: (index: number) => Record<string, string> = () => ({}),
+  { look = plainLook, text = () => ({}) }: EncodedOptions = {},
 ): Promise<string[]> {
-  const { imageSize: size, channels } = config;
-  const bytes = size * size * channels;
-  return Promise.all(
-    labels.map(async (_, i) => {
-      const png = await imagePng(images.subarray(i * bytes, (i + 1) * bytes), { size, channels, text: text(i) });
-      return Buffer.from(png).toString("base64");
-    }),
-  );
+  const { imageSize: side, channels } = config;
+  const bytes = side * side * channels;
+  const all: string[] = [];
+  for (let i = 0; i < labels.length; i++) {
+    const image = images.subarray(i * bytes, (i + 1) * bytes);
+    const file = await encodeImage(image, { side, channels, look, text: text(i) });
+    all.push(Buffer.from(file).toString("base64"));
+  }
+  return all;
 }
 
 export async function imagesAnswer(
-  { order, maskRule }: Asked,
+  { order, maskRule, look, asUrl }: Asked,
   images: Uint8Array,
   version: string,
 ): Promise<ImagesAnswer> {
   const { model, labels, seed, settings } = order;
   const classOf = (index: number) => model.config.classes[labels[index]];
-  const pngs = await base64Images(images, order, (index) => ({
+  const text = (index: number) => ({
     Software: `fractalgen ${version}`,
     Model: model.name,
     Class: classOf(index),
     Seed: String(seed),
     Index: String(index),
     Options: JSON.stringify({ ...recordedSampling(settings), device: "cpu" }),
-  }));
+  });
+  const files = await base64Images(images, order, { look, text });
   return {
     created: Math.floor(Date.now() / 1000),
     model: model.name,
+    ...aboutImages(order, look),
     ...(maskRule ? { mask_rule: maskRule } : {}),
-    data: pngs.map((b64_json, index) => ({ b64_json, class: classOf(index), seed, index })),
+    data: files.map((file, index) => ({
+      ...(asUrl ? { url: `data:image/${look.format};base64,${file}` } : { b64_json: file }),
+      class: classOf(index),
+      seed,
+      index,
+    })),
   };
 }
+
+export const aboutImages = ({ model }: Pick<Order, "model">, { scale, format }: Look) => ({
+  size: sizeName(model.config.imageSize * scale),
+  output_format: format,
+});
 
 export const modelAnswer = ({ name, config }: ServedModel, created: number): ModelAnswer => ({
   id: name,

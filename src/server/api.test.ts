@@ -147,7 +147,7 @@ describe("edits", () => {
         message: expect.stringMatching(sentence),
       });
     };
-    await wrong({}, /mask: expected one, or an image with transparent pixels; got an opaque image alone$/);
+    await wrong({}, /mask: expected one, or an image with transparent pixels, got an opaque image alone$/);
     await wrong({ mask: await picture(new Uint8Array(64), 1) }, /neither transparent nor white pixels/);
     const large = await sharp({ create: { width: 9, height: 8, channels: 3, background: "white" } })
       .png()

@@ -1,27 +1,31 @@
 /** The HTTP API as a value: routes, and what stands before them. Does not listen. */
 
+import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import { routePath } from "hono/route";
 import type { Sampler } from "../sample/sampler.ts";
+import { shown } from "../core/text.ts";
 import { parallelSampler } from "../workers/sampling.ts";
-import { onlyLoopbackNames, onlyOwnPages } from "./access.ts";
+import { type AccessOptions, onlyKnownNames, onlyOwnPages, onlyWithKey } from "./access.ts";
 import { imagesAnswer, modelAnswer } from "./answers.ts";
+import { bodyReader } from "./bodies.ts";
 import { capacity } from "./capacity.ts";
 import { ApiError, apiError, errorResponse } from "./errors.ts";
 import { eventStream } from "./events.ts";
 import { imageStream } from "./image-stream.ts";
 import { type Job, jobStore } from "./jobs.ts";
 import { serverMetrics } from "./metrics.ts";
-import type { ServedModel } from "./models.ts";
+import { elsewhere } from "./methods.ts";
+import { modelNamed, type ServedModel } from "./models.ts";
 import { openApiDocument } from "./openapi.ts";
 import { drawingQueue } from "./queue.ts";
-import { type Asked, isForm, readEdit, readGeneration, type RequestContext } from "./requests.ts";
+import { type Asked, readEdit, readEither, readGeneration, type RequestContext } from "./requests.ts";
 import { defaultLimits, type Limits, requestSchemas } from "./schemas.ts";
-import { offerModels, studio } from "./studio.ts";
+import { isStudioFile, offerModels, studio } from "./studio.ts";
 
-export interface ServerOptions {
+/** What a server offers, to whom, and how much it takes on. */
+export interface ServerOptions extends AccessOptions {
   models: readonly ServedModel[];
   version: string;
   /** Processor threads, bytes of memory for all models, and images side by side at most. */
@@ -29,10 +33,10 @@ export interface ServerOptions {
   memory: number;
   batch?: number;
   limits?: Partial<Limits>;
-  /** Answers to loopback's names only. */
-  loopback?: boolean;
   /** Origins of other sites' pages that may ask. */
   cors?: readonly string[];
+  /** Without it whoever reaches the server can use it. */
+  apiKey?: string;
   /** The folder of the built studio. */
   studio?: string;
   /** Lets the studio run the models in the browser, for which whoever can ask gets their weights. */
@@ -41,9 +45,11 @@ export interface ServerOptions {
   heartbeat?: number;
   /** What draws a lane's batches: a worker thread by default. */
   open?: (model: ServedModel, threads: number) => Sampler;
+  /** Called with what goes wrong inside the server, to log it. */
   onFault?: (error: unknown) => void;
 }
 
+/** A server that does not listen yet. */
 export interface FractalServer {
   app: Hono;
   /** Refuses new work (503), and resolves when what was taken on is finished. */
@@ -52,6 +58,7 @@ export interface FractalServer {
   dispose(): Promise<void>;
 }
 
+/** The HTTP API and the studio as a value; `listen` gives it an address. Throws a `UserError` where the memory is too small. */
 export function fractalServer(options: ServerOptions): FractalServer {
   const { models, version, threads, memory, batch = 16, onFault = () => {}, heartbeat } = options;
   const limits = { ...defaultLimits, ...options.limits };
@@ -66,9 +73,9 @@ export function fractalServer(options: ServerOptions): FractalServer {
   const finish = (asked: Asked, images: Uint8Array) => imagesAnswer(asked, images, version);
   const jobs = jobStore({ queue, finish, most: limits.jobs, mostMs: limits.jobsMs });
   const metrics = serverMetrics({ version });
-  const { images } = limits;
-  const context: RequestContext = { models, schemas: requestSchemas(limits), batchOf: room.batchOf, images };
-  const document = openApiDocument({ version, limits });
+  const schemas = requestSchemas(limits);
+  const context: RequestContext = { models, schemas, batchOf: room.batchOf, bodies: bodyReader(limits), limits };
+  const document = openApiDocument({ version, limits, withKey: options.apiKey !== undefined });
   const created = Math.floor(Date.now() / 1000);
   const turn = oneByOne();
   let stopping = false;
@@ -77,18 +84,14 @@ export function fractalServer(options: ServerOptions): FractalServer {
   app.use(async (c, next) => {
     const started = performance.now();
     await next();
+    closeAfterLeftBody(c);
     const route = routePath(c); // of what answered: the studio's is /*, and so is that of a refusal
     const { method } = c.req;
     metrics.request({ method, route, status: c.res.status }, (performance.now() - started) / 1000);
   });
-  if (options.loopback) app.use(onlyLoopbackNames);
-  app.use(onlyOwnPages(options.cors ?? []));
-  const limit = bodyLimit({
-    maxSize: limits.body,
-    onError: () => {
-      throw new ApiError(413, `the body has more than the ${limits.body} bytes that this server takes`);
-    },
-  });
+  app.use(onlyKnownNames(options));
+  app.use(onlyOwnPages(options.cors ?? [], options));
+  if (options.apiKey !== undefined) app.use(onlyWithKey(options.apiKey));
   const takingOn = async (_: Context, next: () => Promise<void>) => {
     if (stopping) throw new ApiError(503, "the server is stopping and takes on nothing new", { retryAfter: 10 });
     await turn();
@@ -97,21 +100,20 @@ export function fractalServer(options: ServerOptions): FractalServer {
 
   /** Draws while the client waits; where it goes away its images go from the queue. */
   const answer = async (c: Context, asked: Asked) => {
-    if (asked.stream) return imageStream(c, asked, { queue, finish });
+    if (asked.stream) return imageStream(c, asked, { queue, finish, heartbeat });
     return c.json(await finish(asked, await queue.draw(asked.order, { signal: c.req.raw.signal })));
   };
-  app.post("/v1/images/generations", takingOn, limit, async (c) => answer(c, await readGeneration(c.req.raw, context)));
-  app.post("/v1/images/edits", takingOn, limit, async (c) => answer(c, await readEdit(c.req.raw, context)));
+  app.post("/v1/images/generations", takingOn, async (c) => answer(c, await readGeneration(c.req.raw, context)));
+  app.post("/v1/images/edits", takingOn, async (c) => answer(c, await readEdit(c.req.raw, context)));
 
   const jobOf = (c: Context): Job => {
     const id = c.req.param("id") ?? "";
     const job = jobs.find(id);
-    if (!job) throw new ApiError(404, `there is no job ${JSON.stringify(id)}, or it was finished long ago`);
+    if (!job) throw new ApiError(404, `there is no job "${shown(id)}", or it was finished long ago`);
     return job;
   };
-  app.post("/v1/jobs", takingOn, limit, async (c) => {
-    const read = isForm(c.req.raw) ? readEdit : readGeneration;
-    const job = jobs.start(await read(c.req.raw, context));
+  app.post("/v1/jobs", takingOn, async (c) => {
+    const job = jobs.start(await readEither(c.req.raw, context));
     return c.json(job.answer(), 202, { Location: `/v1/jobs/${job.id}` });
   });
   app.get("/v1/jobs/:id", (c) => c.json(jobOf(c).answer()));
@@ -123,6 +125,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
   });
 
   app.get("/v1/models", (c) => c.json({ object: "list", data: models.map((model) => modelAnswer(model, created)) }));
+  app.get("/v1/models/:model", (c) => c.json(modelAnswer(modelNamed(models, c.req.param("model")), created)));
   app.get("/healthz", (c) => {
     const { waiting, running } = queue.state();
     return c.json({ status: stopping ? "stopping" : "ok", waiting, running }, stopping ? 503 : 200);
@@ -136,7 +139,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
   if (options.shareWeights) offerModels(app, models);
   app.get("/*", studio(options.studio));
 
-  app.notFound((c) => errorResponse(new ApiError(404, `there is nothing at ${c.req.method} ${c.req.path}`)));
+  app.notFound(elsewhere(app, (path) => isStudioFile(options.studio, path)));
   app.onError((error) => {
     if (error instanceof HTTPException) return error.getResponse();
     if (apiError(error).status === 500) onFault(error);
@@ -150,9 +153,18 @@ export function fractalServer(options: ServerOptions): FractalServer {
     },
     async dispose() {
       await queue.dispose();
+      await room.dispose();
       metrics.dispose();
     },
   };
+}
+
+/** What is left of a refused body would have to be read before the connection's next request, so there is none. */
+function closeAfterLeftBody({ env }: Context): void {
+  const { incoming, outgoing } = (env ?? {}) as Partial<HttpBindings>; // none in a request without a socket
+  if (!incoming || incoming.complete) return;
+  const hasBody = "content-length" in incoming.headers || "transfer-encoding" in incoming.headers;
+  if (hasBody && outgoing && "shouldKeepAlive" in outgoing) outgoing.shouldKeepAlive = false;
 }
 
 /**

@@ -1,10 +1,10 @@
 /** How many batches are drawn at once and how many images are in each, by the memory that there is. */
 
 import { type DrawForm, drawNames } from "../config/sampling.ts";
-import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
-import { samplingBytes, samplingWithin, type SizingSettings, sizeOf } from "../sample/memory.ts";
+import { samplingBytes, samplingWithin, type SettingsSize, type SizingSettings, sizeOf } from "../sample/memory.ts";
 import { settingsOf } from "../sample/settings.ts";
+import { counting, imagesWithin, type Share } from "./counting.ts";
 import type { ServedModel } from "./models.ts";
 
 export interface Capacity {
@@ -13,7 +13,8 @@ export interface Capacity {
   /** Processor threads of each. */
   threads: number;
   /** The most images side by side in one batch of these settings; a UserError where there is no room for one. */
-  batchOf(model: ServedModel, settings: SizingSettings): number;
+  batchOf(model: ServedModel, settings: SizingSettings): Promise<number>;
+  dispose(): Promise<void>;
 }
 
 interface Room {
@@ -38,41 +39,33 @@ export function capacity(models: readonly ServedModel[], { threads, memory, batc
     while (lanes > 1 && !fits()) lanes--;
     if (!fits()) samplingWithin(model.config, { ...wanted, batch: 1, lanes: 1 }, share); // says what it takes
   }
-  const most = (model: ServedModel, settings: SettingsSize): number => {
-    const size = { ...settings, weightBytes: weightBytes(model), lanes };
-    const bytes = (images: number) => samplingBytes(model.config, { ...size, batch: images * lanes });
-    let images = batch;
-    while (images > 1 && bytes(images) > share) images = Math.ceil(images / 2);
-    if (bytes(images) > share)
-      throw new UserError(
-        `iterations: so few take about ${byteCount(bytes(1))} of memory, and the server has ${byteCount(share)} for this model; ask for more iterations`,
-      );
-    return images;
-  };
-  // Counting graphs holds up all other requests, so what most settings take at most is counted here.
-  const bounds = new Map(
-    models.map((model) => [model, boundsOf(model, { batch, most: (settings) => most(model, settings) })]),
+  const shared: Share = { lanes, bytes: share, batch };
+  const countable = models.map((model) => ({ config: model.config, weightBytes: weightBytes(model) }));
+  // Counting takes longer than a request may hold the event loop, so what most settings take at most is counted here.
+  const bounds = models.map((model, i) =>
+    boundsOf(model, { batch, most: (settings) => imagesWithin(countable[i], settings, shared) }),
   );
-  const known = new Map<string, number>();
+  const thread = counting({ models: countable, share: shared });
+  const known = new Map<string, Promise<number>>();
   return {
     lanes,
     threads: Math.floor(threads / lanes),
-    batchOf(model, settings) {
+    async batchOf(model, settings) {
+      const place = models.indexOf(model);
       const size = sizeOf(model.config, settings);
-      const bound = bounds.get(model)!.find((one) => isWithin(size, one));
+      const bound = bounds[place].find((one) => isWithin(size, one));
       if (bound) return bound.images;
-      const key = JSON.stringify([model.name, size]);
+      const key = JSON.stringify([place, size]);
       const before = known.get(key);
       if (before !== undefined) return before;
-      const found = most(model, size);
+      const found = thread.images(place, size);
       if (known.size >= keptMost) known.delete(known.keys().next().value!);
       known.set(key, found);
       return found;
     },
+    dispose: () => thread.dispose(),
   };
 }
-
-type SettingsSize = ReturnType<typeof sizeOf>;
 
 /** Settings whose images side by side were counted. */
 interface Bound extends SettingsSize {

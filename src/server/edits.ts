@@ -1,8 +1,9 @@
 /** An edit's pictures: decoded within bounds, and which pixels are drawn anew. */
 
+import { joined } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { Pixels } from "../data/crop.ts";
-import { decode, measure, reasonOf, toChannels } from "../data/picture.ts";
+import { decode, measure, pictureFormat, reasonOf, toChannels } from "../data/picture.ts";
 import { drawnMask } from "../sample/edit.ts";
 import type { Known } from "../sample/known.ts";
 import type { Order } from "./queue.ts";
@@ -10,33 +11,45 @@ import type { Order } from "./queue.ts";
 /** Transparent pixels are drawn anew, as OpenAI has it, or white ones of an opaque mask. */
 export type MaskRule = "transparent" | "white";
 
-/** The same picture and mask for every image of the order. */
+interface Files {
+  pictures: readonly Uint8Array[];
+  /** For all pictures; without it each has its own transparent pixels. */
+  mask?: Uint8Array;
+  ring?: number;
+}
+
+/** What the images of an order keep: they take the pictures in turn. */
 export async function knownPictures(
-  { ring, ...files }: { image: File; mask?: File; ring?: number },
+  { pictures, mask: given, ring }: Files,
   { model: { config, name: model }, labels }: Order,
 ): Promise<{ known: Known; rule: MaskRule }> {
   const { imageSize: size, channels } = config;
-  const image = await readPicture(files.image, { name: "image", size, model });
-  const { mask, rule } = files.mask
-    ? maskOf(await readPicture(files.mask, { name: "mask", size, model }))
-    : transparency(image);
-  if (!mask.includes(1))
-    throw new UserError(
-      rule === "white"
-        ? "mask: it has neither transparent nor white pixels, so nothing is to be drawn anew"
-        : "mask: expected one, or an image with transparent pixels; got an opaque image alone",
-    );
-  const { data } = toChannels(image, channels);
-  const drawn = drawnMask(config, mask, { ring });
-  const known = { images: repeated(data, labels.length), mask: repeated(drawn, labels.length) };
-  return { known, rule };
+  const own = given && maskOf(await readPicture(given, { name: "mask", size, model }));
+  const each: { data: Uint8Array; drawn: Uint8Array }[] = [];
+  for (const picture of pictures) {
+    const image = await readPicture(picture, { name: "image", size, model });
+    const { mask, rule } = own ?? transparency(image);
+    if (!mask.includes(1)) throw nothingDrawn(rule);
+    each.push({ data: toChannels(image, channels).data, drawn: drawnMask(config, mask, { ring }) });
+  }
+  const inTurn = labels.map((_, i) => each[i % each.length]);
+  const known = { images: joined(inTurn.map(({ data }) => data)), mask: joined(inTurn.map(({ drawn }) => drawn)) };
+  return { known, rule: own?.rule ?? "transparent" };
 }
 
-function repeated(bytes: Uint8Array, count: number): Uint8Array {
-  const all = new Uint8Array(bytes.length * count);
-  for (let i = 0; i < count; i++) all.set(bytes, i * bytes.length);
-  return all;
-}
+const nothingDrawn = (rule: MaskRule) =>
+  new UserError(
+    rule === "white"
+      ? {
+          subject: { setting: "mask" },
+          problem: "it has neither transparent nor white pixels, so there is nothing to redraw",
+        }
+      : {
+          subject: { setting: "mask" },
+          expected: "one, or an image with transparent pixels",
+          got: "an opaque image alone",
+        },
+  );
 
 const isClear = ({ data, channels }: Pixels, pixel: number): boolean =>
   channels % 2 === 0 && data[(pixel + 1) * channels - 1] < 128;
@@ -56,26 +69,24 @@ function maskOf(picture: Pixels): { mask: Uint8Array; rule: MaskRule } {
   return { mask: pixelsOf(grey, (pixel) => grey.data[pixel] >= 128), rule: "white" };
 }
 
-/** The formats that are decoded; others have loaders that read files, run scripts or draw without bounds. */
-const beginnings = [/^\x89PNG\r\n\x1a\n/, /^\xff\xd8\xff/, /^RIFF....WEBP/s];
-
 async function readPicture(
-  file: File,
+  bytes: Uint8Array,
   { name, size, model }: { name: string; size: number; model: string },
 ): Promise<Pixels> {
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  const start = Buffer.from(bytes.subarray(0, 12)).toString("latin1");
-  if (!beginnings.some((beginning) => beginning.test(start)))
-    throw new UserError(`${name}: this file is no PNG, JPEG or WebP`);
+  const subject = { setting: name };
+  if (!["PNG", "JPEG", "WebP"].includes(pictureFormat(bytes) ?? ""))
+    throw new UserError({ subject, problem: "this file is no PNG, JPEG or WebP" });
   const decoding = { most: size * size };
   const refused = (error: unknown) => {
-    throw new UserError(`${name}: it ${reasonOf(error)}`);
+    throw new UserError({ subject, problem: `it ${reasonOf(error)}` });
   };
   // The header alone: a picture that would fill the memory is never decoded.
   const { width, height } = await measure({ bytes }).catch(refused);
   if (width !== size || height !== size)
-    throw new UserError(
-      `${name}: expected ${size}x${size} pixels, as the model ${model} draws, got ${width}x${height}`,
-    );
+    throw new UserError({
+      subject,
+      expected: `${size}x${size} pixels, as the model ${model} draws`,
+      got: `${width}x${height}`,
+    });
   return decode({ bytes }, decoding).catch(refused);
 }

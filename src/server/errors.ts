@@ -1,6 +1,7 @@
 /** What a client did wrong, or has to wait for, in the shape that OpenAI's clients read. Knows no route. */
 
-import { UserError } from "../core/errors.ts";
+import { UserError, worded, type Wording } from "../core/errors.ts";
+import { snakeCase } from "../core/names.ts";
 
 interface Details {
   /** The field that is wrong. */
@@ -9,6 +10,7 @@ interface Details {
   code?: string;
   /** Seconds after which it is worth asking again. */
   retryAfter?: number;
+  headers?: Record<string, string>;
 }
 
 export class ApiError extends Error {
@@ -35,11 +37,19 @@ export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null };
 }
 
+/** What a request's field for a setting is called: classes are given as a prompt, as OpenAI's clients do. */
+const fieldOf = (setting: string): string => (setting === "class" ? "prompt" : snakeCase(setting));
+
+/** A client cannot give options or run commands, so hints name fields at most. */
+const fieldWording: Wording = { setting: fieldOf, hint: (hint) => hint.do };
+
 /** Any error as one of ours: a user's mistake is a bad request, and what is a fault of the program is not told. */
 export function apiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
-  if (error instanceof UserError)
-    return new ApiError(400, error.message, { param: /^([a-z_]+)(?:\[\d+\])?: /.exec(error.message)?.[1] });
+  if (error instanceof UserError) {
+    const { setting } = error;
+    return new ApiError(400, worded(error.mistake, fieldWording), { param: setting && fieldOf(setting) });
+  }
   return new ApiError(500, "the server failed on this request; its own output says how", { code: "internal_error" });
 }
 
@@ -49,9 +59,9 @@ export const errorBody = ({ message, status, details: { param, code } }: ApiErro
 
 export function errorResponse(error: unknown): Response {
   const found = apiError(error);
-  const { retryAfter } = found.details;
+  const { retryAfter, headers } = found.details;
   return Response.json(errorBody(found), {
     status: found.status,
-    headers: retryAfter === undefined ? {} : { "Retry-After": String(retryAfter) },
+    headers: { ...headers, ...(retryAfter === undefined ? {} : { "Retry-After": String(retryAfter) }) },
   });
 }

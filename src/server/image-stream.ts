@@ -1,9 +1,9 @@
 /** Images as OpenAI streams them (`stream: true`): unfinished ones on the way, then each that is finished. */
 
 import type { Context } from "hono";
-import { streamSSE } from "hono/streaming";
-import { base64Images } from "./answers.ts";
+import { aboutImages, base64Images } from "./answers.ts";
 import { apiError, errorBody } from "./errors.ts";
+import { eventsOf, heartbeatMs, stillHere } from "./events.ts";
 import type { DrawingQueue, Progress } from "./queue.ts";
 import type { Asked } from "./requests.ts";
 import type { ImagesAnswer } from "./schemas.ts";
@@ -11,12 +11,17 @@ import type { ImagesAnswer } from "./schemas.ts";
 interface StreamOptions {
   queue: DrawingQueue;
   finish: (asked: Asked, images: Uint8Array) => Promise<ImagesAnswer>;
+  /** Milliseconds of silence after which the stream says that it is still there. */
+  heartbeat?: number;
 }
 
 /** Throws at once where the queue is full; a client that goes away takes its images out of it. */
-export function imageStream(c: Context, asked: Asked, { queue, finish }: StreamOptions): Response {
-  const { order, partial } = asked;
-  const { imageSize } = order.model.config;
+export function imageStream(
+  c: Context,
+  asked: Asked,
+  { queue, finish, heartbeat = heartbeatMs }: StreamOptions,
+): Response {
+  const { order, partial, look } = asked;
   const gone = new AbortController();
   const kind = order.known ? "image_edit" : "image_generation";
   let write: (type: string, data: object) => void = () => {};
@@ -26,30 +31,36 @@ export function imageStream(c: Context, asked: Asked, { queue, finish }: StreamO
     // As many as were asked for, evenly spaced.
     if (told >= partial || done < (told + 1) / (partial + 1) || done === 1) return;
     const partial_image_index = told++;
-    const encoded = base64Images(images().slice(), order);
+    const encoded = base64Images(images().slice(), order, { look });
     shown = Promise.all([encoded, shown]).then(([all]) =>
       all.forEach((b64_json, index) => write("partial_image", { b64_json, partial_image_index, index })),
     );
     shown.catch(() => {}); // awaited below
   };
   const drawn = queue.draw(order, { signal: gone.signal, onProgress });
-  return streamSSE(c, async (stream) => {
+  return eventsOf(c, async (stream) => {
     stream.onAbort(() => gone.abort());
     let written = Promise.resolve();
     const send = (event: string, data: object) => {
+      beating.refresh();
       written = written.then(() => stream.writeSSE({ event, data: JSON.stringify(data) }));
     };
-    const about = { size: `${imageSize}x${imageSize}`, output_format: "png", background: "auto", quality: "auto" };
+    const beating = setInterval(() => {
+      written = written.then(async () => void (await stream.write(stillHere)));
+    }, heartbeat);
+    const about = { ...aboutImages(order, look), background: "auto", quality: "auto" };
     write = (name, data) => {
       const type = `${kind}.${name}`;
       send(type, { type, created_at: Math.floor(Date.now() / 1000), ...about, ...data });
     };
     try {
-      const { data } = await finish(asked, await drawn);
+      const { data } = await finish({ ...asked, asUrl: false }, await drawn); // events have no place for a url
       await shown;
       for (const image of data) write("completed", image);
     } catch (error) {
       send("error", errorBody(apiError(error)));
+    } finally {
+      clearInterval(beating);
     }
     write = () => {};
     await written;

@@ -112,6 +112,31 @@ describe("a job", () => {
     await there.close();
   });
 
+  it("and an answer that is a stream say in silence that they are there, and are not to be gathered by proxies", async () => {
+    const drawn = gate();
+    const there = await listening(testServer([models.tiny], { open: drawn.open, heartbeat: 30 }));
+    const { id } = await start({}, there);
+    const answers = await Promise.all([
+      fetch(`${there.url}/v1/jobs/${id}/events`),
+      fetch(`${there.url}/v1/images/generations`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ prompt: "dog", stream: true }),
+      }),
+    ]);
+    for (const { headers, body } of answers) {
+      expect(headers.get("x-accel-buffering")).toBe("no");
+      expect(headers.get("cache-control")).toBe("no-cache");
+      const reader = body!.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      while (!/(: still here\n\n){2}/.test(text)) text += (await reader.read()).value!;
+      drawn.go();
+      for (let next = await reader.read(); !next.done; next = await reader.read()) text += next.value;
+      expect(text).toMatch(/^event: (done|image_generation\.completed)$/m);
+    }
+    await there.close();
+  });
+
   it("shows its images on the way to those who look", async () => {
     const { id } = await start({ model: "slow", n: 1 });
     const told = await events(id, { enough: ({ event }) => event === "preview" });

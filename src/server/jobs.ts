@@ -156,7 +156,7 @@ function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
       if (over()) return;
       Object.assign(state, { status: "done", progress: 1, result });
       tell("done", { ...state });
-      end(result.data.reduce((sum, { b64_json }) => sum + b64_json.length, 0));
+      end(result.data.reduce((sum, { b64_json = "", url = "" }) => sum + b64_json.length + url.length, 0));
     } catch (error) {
       fail(error);
     }

@@ -62,12 +62,7 @@ export function serverMetrics({ version }: { version: string }): Metrics {
           "Jobs that are known, by status.",
           Object.entries(jobs).map(([status, count]) => [{ status }, count]),
         ),
-        metric(
-          "fractalgen_event_loop_delay_seconds",
-          "gauge",
-          "How late the event loop was, since the start.",
-          delays(loop),
-        ),
+        delays(loop),
         metric("process_resident_memory_bytes", "gauge", "Memory of the process.", [[{}, process.memoryUsage.rss()]]),
         metric("process_start_time_seconds", "gauge", "When the process started, in seconds since 1970.", [
           [{}, started],
@@ -77,13 +72,17 @@ export function serverMetrics({ version }: { version: string }): Metrics {
   };
 }
 
-function delays(loop: IntervalHistogram): Sample[] {
+function delays(loop: IntervalHistogram): string {
   const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - resolutionMs / 1e3);
-  if (loop.count === 0) return [];
-  return [
-    ...[0.5, 0.9, 0.99].map((quantile): Sample => [{ quantile }, late(loop.percentile(100 * quantile))]),
-    [{ quantile: 1 }, late(loop.max)],
+  const name = "fractalgen_event_loop_delay_seconds";
+  const { count } = loop;
+  const known = count === 0 ? [] : [0.5, 0.9, 0.99, 1]; // nothing was measured in the first moments
+  const lines = [
+    ...known.map((quantile) => line(name, [{ quantile }, late(loop.percentile(100 * quantile))])),
+    line(`${name}_sum`, [{}, count === 0 ? 0 : late(loop.mean) * count]),
+    line(`${name}_count`, [{}, count]),
   ];
+  return `# HELP ${name} How late the event loop was, since the start.\n# TYPE ${name} summary\n${lines.join("")}`;
 }
 
 function metric(name: string, type: string, help: string, samples: readonly Sample[]): string {

@@ -18,13 +18,20 @@ const text = (description: string, type: string) => ({
 });
 
 const wrong = answer("what is wrong, in one sentence", "Error");
-const mistakes = { 400: wrong, 403: wrong, 413: answer("the body is too large", "Error") };
+const mistakes = {
+  400: wrong,
+  403: answer("the host or the page's origin is not allowed", "Error"),
+  404: answer("there is no such model (model_not_found)", "Error"),
+  408: answer("the body came too slowly", "Error"),
+  413: answer("the body is too large", "Error"),
+  415: answer("the body has another Content-Encoding than gzip", "Error"),
+};
 const busy = {
   429: {
     ...answer("the queue is full", "Error"),
     headers: { "Retry-After": { description: "seconds, by the measured rate", schema: { type: "integer" } } },
   },
-  503: answer("the server is stopping", "Error"),
+  503: answer("the server is stopping, or other requests fill the room for bodies", "Error"),
 };
 const images = {
   description: "the images; with stream: true, events",
@@ -59,6 +66,14 @@ const paths = {
       operationId: "listModels",
       summary: "Models and their classes",
       responses: { 200: answer("all", "ModelList") },
+    },
+  },
+  "/v1/models/{model}": {
+    get: {
+      operationId: "getModel",
+      summary: "A model and its classes",
+      parameters: [{ name: "model", in: "path", required: true, schema: { type: "string" } }],
+      responses: { 200: answer("the model", "Model"), 404: answer("there is none of this name", "Error") },
     },
   },
   "/v1/jobs": {
@@ -110,7 +125,14 @@ const paths = {
   },
 };
 
-export function openApiDocument({ version, limits }: { version: string; limits: Limits }): Record<string, unknown> {
+interface DocumentOptions {
+  version: string;
+  limits: Limits;
+  /** Whether requests need a key. */
+  withKey?: boolean;
+}
+
+export function openApiDocument({ version, limits, withKey = false }: DocumentOptions): Record<string, unknown> {
   const registry = z.registry<{ id: string }>();
   for (const [name, schema] of Object.entries({ ...requestSchemas(limits), ...answerSchemas }))
     registry.add(schema, { id: name });
@@ -129,6 +151,7 @@ export function openApiDocument({ version, limits }: { version: string; limits: 
         "Images from fractal generative models. Images and models have the shape that OpenAI's clients expect.",
     },
     paths,
-    components: { schemas },
+    components: { schemas, ...(withKey ? { securitySchemes: { key: { type: "http", scheme: "bearer" } } } : {}) },
+    ...(withKey ? { security: [{ key: [] }] } : {}),
   };
 }

@@ -6,6 +6,7 @@
 import { type Known, startingImages } from "../sample/known.ts";
 import type { Sampler } from "../sample/sampler.ts";
 import type { SamplingSettings } from "../sample/settings.ts";
+import { ThreadError } from "../workers/failure.ts";
 import { ApiError, cancelled } from "./errors.ts";
 import type { ServedModel } from "./models.ts";
 
@@ -68,6 +69,8 @@ interface Drawing {
   order: Order;
   /** Equal for orders that can be drawn together. */
   key: string;
+  /** Its thread was lost: it is drawn by itself now. */
+  alone: boolean;
   images: Uint8Array;
   pieces: Piece[];
   onProgress?: (progress: Progress) => void;
@@ -105,6 +108,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
   /** Seconds that an image takes while all lanes draw; unknown until the first batch is done. */
   let pace: number | undefined;
   let whenIdle: (() => void)[] = [];
+  let alone = 0;
 
   function draw(order: Order, { signal, onProgress }: DrawOptions = {}): Promise<Uint8Array> {
     if (signal?.aborted) throw cancelled();
@@ -114,6 +118,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
       const drawing: Drawing = {
         order,
         key: JSON.stringify([model.name, order.settings, order.known !== undefined]),
+        alone: false,
         images: startingImages(model.config, { count: labels.length, known: order.known }),
         pieces: [],
         onProgress,
@@ -174,6 +179,20 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
     return [...taken];
   }
 
+  /** What a lost thread was drawing is drawn once more, each request by itself: one of them may have been its end. */
+  function again(pieces: readonly Piece[], error: Error): void {
+    for (const drawing of new Set(pieces.map(({ drawing }) => drawing))) {
+      if (drawing.over) continue;
+      if (drawing.alone) {
+        drawing.settle(error);
+        continue;
+      }
+      drawing.alone = true;
+      drawing.key = `${drawing.key} ${alone++}`;
+      waiting.unshift(...pieces.filter((piece) => piece.drawing === drawing));
+    }
+  }
+
   async function run(lane: Lane, pieces: Piece[]): Promise<void> {
     const controller = new AbortController();
     lane.batch = { pieces, controller };
@@ -193,7 +212,8 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
         // A thread that ended does not come back; the next batch opens another.
         await lane.samplers.get(model)?.dispose().catch(onFault);
         lane.samplers.delete(model);
-        for (const { drawing } of pieces) drawing.settle(error as Error);
+        if (error instanceof ThreadError && error.lost) again(pieces, error);
+        else for (const { drawing } of pieces) drawing.settle(error as Error);
       }
     }
     lane.batch = undefined;

@@ -1,15 +1,18 @@
 /** What is refused, by whom and why, with one sentence each; what the documents say of it. */
 
+import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
 import { samplingBytes } from "../sample/memory.ts";
 import type { FractalServer } from "./app.ts";
+import { bodyReader } from "./bodies.ts";
 import { capacity } from "./capacity.ts";
 import { listen } from "./listen.ts";
 import { servedModels } from "./models.ts";
-import { answerSchemas } from "./schemas.ts";
+import { readGeneration } from "./requests.ts";
+import { answerSchemas, defaultLimits, requestSchemas } from "./schemas.ts";
 import { listening } from "./test-client.ts";
 import { gate, type TestModels, testModels, testServer } from "./test-models.ts";
 
@@ -22,7 +25,7 @@ beforeAll(async () => {
     loopback: true,
     cors: ["https://friend.example"],
     open: drawn.open,
-    limits: { images: 8, body: 20_000 },
+    limits: { images: 8, body: 20_000, json: 20_000 },
     studio: join(models.folder, "web"),
     shareWeights: true,
   });
@@ -44,38 +47,77 @@ async function post(body: unknown, { path = "/v1/images/generations", headers = 
 describe("a bad request gets 400 and one sentence", () => {
   it.each([
     [{ prompt: "cot" }, "prompt", /no class "cot"; did you mean "cat"\?$/],
-    [{}, "prompt", /^prompt: expected string, received undefined$/],
-    [{ prompt: "" }, "prompt", /^prompt: /],
+    [{}, "prompt", /^prompt: expected names of classes, such as "heart" or "heart,face"$/],
+    [{ prompt: 3 }, "prompt", /^prompt: expected names of classes, such as/],
+    [{ prompt: "" }, "prompt", /^prompt: expected names of classes, .* such as cat,dog, got an empty text$/],
+    [{ prompt: " \t " }, "prompt", /^prompt: expected names of classes, .* got an empty text$/],
+    [{ prompt: "cat,,dog" }, "prompt", /got nothing between two commas or at an end of "cat,,dog"$/],
     [{ prompt: "cat", n: 9 }, "n", /^n: .*<=8$/],
     [{ prompt: "cat", n: 1e12 }, "n", /^n: /],
     [{ prompt: "cat", n: 0 }, "n", /^n: /],
     [{ prompt: Array(9).fill("cat").join() }, "prompt", /^prompt: it names 9 classes, .* 8 images of a request/],
     [{ prompt: "cat", n: "2" }, "n", /^n: expected number, received string$/],
-    [{ prompt: "cat", model: "../tiny" }, "model", /there is no model "\.\.\/tiny"; this server has tiny, slow/],
-    [{ prompt: "cat", model: "/etc/passwd" }, "model", /there is no model/],
-    [{ prompt: "cat", model: "tiny/../slow" }, "model", /there is no model/],
-    [{ prompt: "cat", model: "tiny\0" }, "model", /there is no model/],
-    [{ prompt: "cat", model: "__proto__" }, "model", /there is no model/],
-    [{ prompt: "cat", size: "1024x1024" }, "size", /the model tiny draws 8x8, got "1024x1024"; leave it out$/],
-    [{ prompt: "cat", response_format: "url" }, "response_format", /answered as b64_json/],
+    [
+      { prompt: "cat", size: "1000x1001" },
+      "size",
+      /^size: expected auto or one of 8x8, 16x16, .* 1024x1024, got "1000x1001"$/,
+    ],
+    [{ prompt: "cat", size: "1032x1032" }, "size", /^size: expected auto or one of 8x8/],
+    [{ prompt: "cat", size: "12x12" }, "size", /^size: expected auto or one of 8x8/],
+    [{ prompt: "cat", size: "0x0" }, "size", /^size: expected auto or one of 8x8/],
+    [{ prompt: "cat", size: "-8x-8" }, "size", /^size: expected auto or one of 8x8/],
+    [{ prompt: "cat", size: "1024x1024", model: "slow", n: 1, stream: 1 }, "stream", /^stream: /],
+    [{ prompt: "cat", size: 8 }, "size", /^size: /],
+    [{ prompt: "cat", response_format: "file" }, "response_format", /^response_format: /],
+    [{ prompt: "cat", output_format: "gif" }, "output_format", /^output_format: .*"png"\|"webp"\|"jpeg"/],
+    [{ prompt: "cat", output_compression: 101 }, "output_compression", /^output_compression: .*<=100/],
+    [{ prompt: "cat", input_fidelity: 3 }, "input_fidelity", /^input_fidelity: /],
     [{ prompt: "cat", stream: "yes" }, "stream", /^stream: /],
     [{ prompt: "cat", guidence: 2 }, null, /unknown key "guidence"; did you mean "guidance"\?$/],
     [{ prompt: "cat", guidance: -1 }, "guidance", /^guidance: /],
     [{ prompt: "cat", temperature: 0 }, "temperature", /^temperature: /],
     [{ prompt: "cat", iterations: [4] }, "iterations", /^iterations: expected 2 numbers, .* got 1$/],
     [{ prompt: "cat", iterations: [0, 4] }, "iterations", /^iterations\[0\]: /],
+    [{ prompt: "cat", filter_threshold: 2 }, "filter_threshold", /^filter_threshold: /],
+    [{ prompt: "cat", temperature: [1, 2] }, "temperature", /^temperature: expected one number, .* got 2$/],
+    [{ prompt: "cat", min_p: [[0, 1]] }, "min_p", /^min_p: expected one number or 3 for a level, .* got 2$/],
+    [{ prompt: "cat", top_p: 0 }, "top_p", /^top_p: /],
     [{ prompt: "cat", seed: 1.5 }, "seed", /^seed: expected int/],
     ["[1, 2]", null, /expected object/],
     ["null", null, /expected object/],
-    ['{"prompt": "cat"', null, /^the body is not JSON: /],
-    ["", null, /^the body is not JSON: /],
+    ['{"prompt": "cat"', null, /^the body is not JSON/],
+    ["", null, /^the body is not JSON/],
+    ["\u0007\u001b[31mx", null, /^the body is not JSON[ -~]*$/],
+    ['{"prompt": "cat", "n": 1e}', null, /^the body is not JSON: it goes wrong at character 25$/],
   ])("%j", async (body, param, sentence) => {
     const found = await post(body);
     expect(found).toMatchObject({ status: 400, type: "invalid_request_error", param });
     expect(found.message).toMatch(sentence);
     expect(found.message).not.toMatch(/\n/);
+    expect(found.message.length).toBeLessThan(1500);
     expect(drawn.asked).toEqual([]);
   });
+
+  it("in a short sentence, however long it is", async () => {
+    const told = async (prompt: string) => (await post({ prompt })).message;
+    expect(await told(",".repeat(9999))).toMatch(/^prompt: expected names of classes.{1,200}$/);
+    expect(await told("x".repeat(9999))).toMatch(/^prompt: the model has no class "x+…x+"; it has cat, dog/);
+    expect(await told("cat".repeat(5000))).toBe("prompt: expected at most 10000 characters");
+    const { message } = await post({ prompt: "cat", ["k".repeat(9000)]: 1 });
+    expect(message).toMatch(/^an unknown key "k+…k+"$/);
+  });
+
+  it.each(["../tiny", "/etc/passwd", "tiny/../slow", "tiny\0", "__proto__", "gpt-image-1", "", "x".repeat(120)])(
+    "and for the unknown model %j 404, as OpenAI has it",
+    async (model) => {
+      const found = await post({ prompt: "cat", model });
+      expect(found).toMatchObject({ status: 404, param: "model", code: "model_not_found" });
+      expect(found.message).toMatch(/^model: there is no model ".{0,90}"; this server has tiny, slow/);
+      const retrieved = await server.app.request(`/v1/models/${encodeURIComponent(model || " ")}`);
+      expect(retrieved.status).toBe(404);
+      expect(answerSchemas.Error.parse(await retrieved.json()).error.code).toBe("model_not_found");
+    },
+  );
 
   it("for bodies of another kind", async () => {
     const text = { "Content-Type": "text/plain" };
@@ -108,7 +150,21 @@ describe("a bad request gets 400 and one sentence", () => {
         ["image[]", file],
         ["prompt", "cat"],
       ]),
-    ).toMatch(/^image: expected one, got 2$/);
+    ).toMatch(/^image: this file is no PNG, JPEG or WebP$/);
+    expect(
+      await form([...Array.from({ length: 17 }, (): [string, Blob] => ["image[]", file]), ["prompt", "cat"]]),
+    ).toMatch(/^image: /);
+    expect(
+      await form([
+        ["image", file],
+        ["mask", file],
+        ["mask", file],
+        ["prompt", "cat"],
+      ]),
+    ).toMatch(/^mask: expected one, got 2$/);
+    expect(await form(Array.from({ length: 65 }, (_, i): [string, string] => [`f${i}`, "x"]))).toMatch(
+      /^the form has more than 64 fields$/,
+    );
     expect(
       await form([
         ["image", file],
@@ -126,7 +182,7 @@ describe("a bad request gets 400 and one sentence", () => {
 
   it("or 413 where it is too large, whether or not it says so beforehand", async () => {
     expect(await post({ prompt: "cat", user: "x".repeat(20_000) })).toMatchObject({ status: 413 });
-    const at = await listening(testServer([models.tiny], { open: drawn.open, limits: { body: 20_000 } }));
+    const at = await listening(testServer([models.tiny], { open: drawn.open, limits: { body: 20_000, json: 20_000 } }));
     const chunks = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.enqueue(new Uint8Array(10_000)),
     });
@@ -137,9 +193,28 @@ describe("a bad request gets 400 and one sentence", () => {
   });
 
   it("and what is not there 404", async () => {
-    for (const path of ["/v1/jobs/none", "/v1/jobs/..%2f..%2fetc/events", "/v1/none"])
+    for (const path of ["/v1/jobs/none", "/v1/jobs/..%2f..%2fetc/events", "/v1/none", "/v1/models/none", "/%00"])
       expect((await server.app.request(path)).status, path).toBe(404);
-    expect((await server.app.request("/v1/images/generations")).status).toBe(404);
+    for (const path of ["/v1/none", "/%E0%A4%A", "/..%2f..%2fpackage.json"])
+      expect((await server.app.request(path, { method: "POST" })).status, path).toBe(404);
+  });
+
+  it.each([
+    ["/v1/images/generations", "GET", "POST, OPTIONS"],
+    ["/v1/images/edits", "PUT", "POST, OPTIONS"],
+    ["/v1/models", "POST", "GET, HEAD, OPTIONS"],
+    ["/v1/models/tiny", "DELETE", "GET, HEAD, OPTIONS"],
+    ["/v1/jobs/1", "PATCH", "GET, HEAD, DELETE, OPTIONS"],
+    ["/v1/jobs/1/events", "POST", "GET, HEAD, OPTIONS"],
+    ["/metrics", "DELETE", "GET, HEAD, OPTIONS"],
+    ["/models.json", "PUT", "GET, HEAD, OPTIONS"],
+    ["/", "POST", "GET, HEAD, OPTIONS"],
+  ])("405 names what %s takes instead of %s", async (path, method, allowed) => {
+    const answer = await server.app.request(path, { method });
+    expect([answer.status, answer.headers.get("allow")]).toEqual([405, allowed]);
+    expect(answerSchemas.Error.parse(await answer.json()).error.code).toBe("method_not_allowed");
+    const options = await server.app.request(path, { method: "OPTIONS" });
+    expect([options.status, options.headers.get("allow")]).toEqual([204, allowed]);
   });
 });
 
@@ -259,7 +334,8 @@ describe("the OpenAPI document", () => {
     expect(GenerationRequest).toMatchObject({ type: "object", required: ["prompt"], additionalProperties: false });
     expect(GenerationRequest.properties.n.anyOf[0]).toMatchObject({ type: "integer", minimum: 1, maximum: 8 });
     expect(EditRequest.required.toSorted()).toEqual(["image", "prompt"]);
-    expect(EditRequest.properties.image).toMatchObject({ type: "string", format: "binary" });
+    expect(EditRequest.properties.image.anyOf[0]).toMatchObject({ type: "string", format: "binary" });
+    expect(EditRequest.properties.mask).toMatchObject({ type: "string", format: "binary" });
     expect(JSON.stringify(components)).not.toContain("$schema");
   });
 });
@@ -278,6 +354,18 @@ describe("metrics", () => {
       Number(lines.find((line) => line.includes(`_bucket{route="/v1/images/generations",le="${le}"`))!.split(" ")[1]);
     expect(bucket("10")).toBe(bucket("+Inf"));
   });
+
+  const hasPromtool = spawnSync("promtool", ["--version"]).status === 0;
+  it.skipIf(!hasPromtool)(`pass promtool${hasPromtool ? "" : " (skipped: Debian's prometheus has it)"}`, async () => {
+    const at = await listening(testServer([models.tiny], { open: drawn.open }));
+    await fetch(`${at.url}/v1/none"\\`);
+    await new Promise((resolve) => setTimeout(resolve, 100)); // the event loop's delay is measured by now
+    const input = await (await fetch(`${at.url}/metrics`)).text();
+    await at.close();
+    expect(input).toContain('fractalgen_event_loop_delay_seconds{quantile="0.99"}');
+    const { status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], { input, encoding: "utf8" });
+    expect([status, stdout, stderr]).toEqual([0, "", ""]);
+  });
 });
 
 describe("a server", () => {
@@ -290,23 +378,45 @@ describe("a server", () => {
       host: "127.0.0.1",
       port: Number(new URL(at.url).port),
     });
-    await expect(again).rejects.toThrow(/^--port: \d+ is taken at 127\.0\.0\.1/);
+    await expect(again).rejects.toThrow(/^port: \d+ is taken at 127\.0\.0\.1/);
     await at.close();
   });
 
-  it("takes as many threads and images at a time as memory has room for", () => {
+  it("takes as many threads and images at a time as memory has room for", async () => {
     const { slow } = models;
     const weightBytes = [...slow.folder.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
     const size = { guided: false, iterations: [256, 16], weightBytes };
-    const room = (memory: number) => {
-      const { lanes, batchOf } = capacity([slow], { threads: 4, memory, batch: 64 });
-      return { lanes, batch: batchOf(slow, { ...slow.config.sampling, iterations: [256, 16] }) };
+    const room = async (memory: number) => {
+      const { lanes, batchOf, dispose } = capacity([slow], { threads: 4, memory, batch: 64 });
+      const batch = await batchOf(slow, { ...slow.config.sampling, iterations: [256, 16] });
+      await dispose();
+      return { lanes, batch };
     };
     const bytes = (images: number, lanes: number) =>
       samplingBytes(slow.config, { ...size, batch: images * lanes, lanes });
-    expect(room(8e9)).toEqual({ lanes: 4, batch: 64 });
-    expect(room(bytes(33, 4))).toEqual({ lanes: 4, batch: 32 });
-    expect(room(bytes(1, 4))).toEqual({ lanes: 4, batch: 1 });
-    expect(room(bytes(1, 3)).lanes).toBe(3);
+    expect(await room(8e9)).toEqual({ lanes: 4, batch: 64 });
+    expect(await room(bytes(33, 4))).toEqual({ lanes: 4, batch: 32 });
+    expect(await room(bytes(1, 4))).toEqual({ lanes: 4, batch: 1 });
+    expect((await room(bytes(1, 3))).lanes).toBe(3);
   });
+});
+
+it("takes groups in a prompt, one image for each name, and the next class of a group each time", async () => {
+  const { config } = models.tiny;
+  const [first, second] = config.classes;
+  const grouped = { ...models.tiny, config: { ...config, groups: { both: [second, first] } } };
+  const context = {
+    models: [grouped],
+    schemas: requestSchemas({ images: 8 }),
+    batchOf: async () => 1,
+    bodies: bodyReader(defaultLimits),
+    limits: { ...defaultLimits, images: 8 },
+  };
+  const labels = async (body: object) => {
+    const request = new Request("http://test/", { method: "POST", headers: json, body: JSON.stringify(body) });
+    return (await readGeneration(request, context)).order.labels;
+  };
+  expect(await labels({ prompt: "both", n: 3 })).toEqual([1, 0, 1]);
+  expect(await labels({ prompt: `both, ${first}` })).toEqual([1, 0]);
+  await expect(labels({ prompt: "bath" })).rejects.toThrow(/did you mean "both"\?$/);
 });

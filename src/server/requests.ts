@@ -7,15 +7,22 @@ import { readSetting } from "../config/setting.ts";
 import { UserError } from "../core/errors.ts";
 import { snakeCase } from "../core/names.ts";
 import { settingsOf } from "../sample/settings.ts";
+import { type Bodies, joinedChunks } from "./bodies.ts";
 import type { Capacity } from "./capacity.ts";
 import { knownPictures, type MaskRule } from "./edits.ts";
+import type { Look } from "./encoding.ts";
+import { type FormParts, readForm } from "./forms.ts";
 import { modelNamed, type ServedModel } from "./models.ts";
 import type { Order } from "./queue.ts";
-import { type GenerationRequest, parsed, type Requests, samplingIn } from "./schemas.ts";
+import { type GenerationRequest, type Limits, parsed, type Requests, samplingIn } from "./schemas.ts";
+import { scaleFor } from "./sizes.ts";
 
 /** An order with what its answer tells beside the images. */
 export interface Asked {
   order: Order;
+  look: Look;
+  /** Whether images are data: URLs. */
+  asUrl: boolean;
   /** Whether the answer is a stream, and how often it shows unfinished images. */
   stream: boolean;
   partial: number;
@@ -26,14 +33,18 @@ export interface RequestContext {
   models: readonly ServedModel[];
   schemas: Requests;
   batchOf: Capacity["batchOf"];
-  /** The most images of a request. */
-  images: number;
+  bodies: Bodies;
+  limits: Pick<Limits, "images" | "body" | "json">;
 }
 
 const kindOf = (request: Request): string =>
   (request.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
 
-export const isForm = (request: Request): boolean => kindOf(request) === "multipart/form-data";
+const isForm = (request: Request): boolean => kindOf(request) === "multipart/form-data";
+
+/** An edit where it is a form, else a generation. */
+export const readEither = (request: Request, context: RequestContext): Promise<Asked> =>
+  (isForm(request) ? readEdit : readGeneration)(request, context);
 
 /** A generation, from JSON. */
 export async function readGeneration(request: Request, context: RequestContext): Promise<Asked> {
@@ -41,8 +52,9 @@ export async function readGeneration(request: Request, context: RequestContext):
     throw new UserError(
       `the body has to be JSON (Content-Type: application/json), got ${kindOf(request) || "no type"}`,
     );
-  const body = parsed(context.schemas.GenerationRequest, parseJson(await request.text()));
-  return { order: orderOf(body, context), ...streaming(body) };
+  const bytes = await context.bodies.read(request, context.limits.json, joinedChunks);
+  const body = parsed(context.schemas.GenerationRequest, parseJson(bytes));
+  return askedBy(body, await orderOf(body, context));
 }
 
 /** An edit, from a form with files. */
@@ -51,62 +63,77 @@ export async function readEdit(request: Request, context: RequestContext): Promi
     throw new UserError(
       `the body has to be a form with files (multipart/form-data), got ${kindOf(request) || "no type"}`,
     );
-  const form = await request.formData().catch(() => {
-    throw new UserError("the body is no form with files: it does not follow its own Content-Type");
+  const type = request.headers.get("content-type")!;
+  return context.bodies.read(request, context.limits.body, async (chunks) => {
+    const body = parsed(context.schemas.EditRequest, fieldsOf(await readForm(type, chunks)));
+    const pictures = [body.image].flat();
+    const order = await orderOf(body, context, pictures.length);
+    const { known, rule } = await knownPictures({ ...body, pictures }, order);
+    return { ...askedBy(body, { ...order, known }), maskRule: rule };
   });
-  const body = parsed(context.schemas.EditRequest, fieldsOf(form));
-  const order = orderOf(body, context);
-  const { known, rule } = await knownPictures(body, order);
-  return { order: { ...order, known }, maskRule: rule, ...streaming(body) };
 }
 
-const streaming = ({ stream, partial_images: partial }: GenerationRequest) => ({
-  stream: stream ?? false,
-  partial: partial ?? 0,
-});
+function askedBy(body: GenerationRequest, order: Order): Asked {
+  const look = {
+    format: body.output_format ?? "png",
+    quality: body.output_compression ?? 100,
+    scale: scaleFor(body.size, order.model.config.imageSize),
+  };
+  const asUrl = body.response_format === "url";
+  return { order, look, asUrl, stream: body.stream ?? false, partial: body.partial_images ?? 0 };
+}
 
-function parseJson(text: string): unknown {
+function parseJson(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new UserError(`the body is not JSON: ${(error as Error).message.replaceAll(/\s+/g, " ")}`);
+    // The rest of the message quotes the body.
+    const at = / at position (\d+)/.exec((error as Error).message)?.[1];
+    throw new UserError(`the body is not JSON${at === undefined ? "" : `: it goes wrong at character ${at}`}`);
   }
 }
 
-function orderOf(body: GenerationRequest, { models, batchOf, images }: RequestContext): Order {
+async function orderOf(
+  body: GenerationRequest,
+  { models, batchOf, limits }: RequestContext,
+  pictures = 1,
+): Promise<Order> {
   const model = modelNamed(models, body.model ?? undefined);
   const { config } = model;
-  const own = `${config.imageSize}x${config.imageSize}`;
-  if (body.size && body.size !== "auto" && body.size !== own)
-    throw new UserError(`size: the model ${model.name} draws ${own}, got ${JSON.stringify(body.size)}; leave it out`);
-  if (body.response_format === "url")
-    throw new UserError("response_format: images are answered as b64_json; no files are kept that a url could name");
-  const choices = parseClasses(body.prompt, config, { option: "prompt" });
-  const count = body.n ?? choices.length;
-  if (count > images)
-    throw new UserError(`prompt: it names ${count} classes, expected at most the ${images} images of a request, or n`);
+  const choices = parseClasses(body.prompt, config);
+  const count = body.n ?? Math.max(choices.length, pictures);
+  if (count > limits.images)
+    throw new UserError({
+      subject: { setting: "prompt" },
+      problem: `it names ${count} classes`,
+      expected: `at most the ${limits.images} images of a request, or n`,
+    });
   const settings = settingsOf(samplingIn(body), config);
   return {
     model,
     labels: labelsInTurn(choices, count),
     seed: body.seed ?? randomInt(2 ** 31),
     settings,
-    batch: batchOf(model, settings),
+    batch: await batchOf(model, settings),
   };
 }
 
-const numeric = new Set(["n", "ring", "partial_images", "seed"]);
+const numeric = new Set(["n", "ring", "partial_images", "seed", "output_compression"]);
 
 /** A form's fields as JSON would have them: numbers, lists (`iterations[]` or "32,16"), settings, files. */
-function fieldsOf(form: FormData): Record<string, unknown> {
-  const fields: Record<string, unknown> = {};
-  for (const key of new Set(form.keys())) {
+function fieldsOf(form: FormParts): Record<string, unknown> {
+  const parts = new Map<string, (string | Uint8Array)[]>();
+  for (const [key, values] of form) {
     const name = key.replace(/\[\d*\]$/, "");
-    const all = form.getAll(key);
+    parts.set(name, [...(parts.get(name) ?? []), ...values]);
+  }
+  const fields: Record<string, unknown> = {};
+  for (const [name, all] of parts) {
     const [first] = all;
     const setting = samplingNames.find((one) => snakeCase(one) === name);
     if (setting) fields[name] = settingIn(setting, all.map(String));
-    else if (all.length > 1) throw new UserError(`${name}: expected one, got ${all.length}`);
+    else if (name === "image") fields[name] = all.length === 1 ? first : all;
+    else if (all.length > 1) throw several(name, all);
     else if (typeof first !== "string") fields[name] = first;
     else if (numeric.has(name)) fields[name] = numberOf(first);
     else if (name === "stream") fields[name] = { true: true, false: false }[first] ?? first;
@@ -119,14 +146,22 @@ function fieldsOf(form: FormData): Record<string, unknown> {
 const numberOf = (text: string): number | string =>
   text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
 
+/** Characters of a setting in a form; none has a value as long. */
+const settingMost = 5000;
+
 /** Several texts are the parts of a list. The text itself where it is no value of the setting. */
 function settingIn(name: SamplingName, texts: readonly string[]): unknown {
   const setting = samplingSetting(name);
   const listed = setting.kind === "wholes" || setting.kind === "spread";
-  if (!listed && texts.length > 1) throw new UserError(`${name}: expected one, got ${texts.length}`);
+  if (texts.reduce((sum, text) => sum + text.length, 0) > settingMost)
+    throw new UserError({ subject: { setting: name }, expected: `at most ${settingMost} characters` });
+  if (!listed && texts.length > 1) throw several(name, texts);
   try {
     return readSetting(name, setting, texts.join());
   } catch {
     return setting.kind === "wholes" ? texts.flatMap((text) => text.split(",")).map(numberOf) : numberOf(texts.join());
   }
 }
+
+const several = (setting: string, { length }: ArrayLike<unknown>): UserError =>
+  new UserError({ subject: { setting }, expected: "one", got: String(length) });

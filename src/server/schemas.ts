@@ -1,25 +1,43 @@
 /** What requests and answers look like: the schemas that check requests and that the OpenAPI document is made from. */
 
 import { z } from "zod";
-import { explain } from "../config/model.ts";
+import { explain, problemOf } from "../config/model.ts";
 import { type SamplingFlags, samplingNames, samplingSetting } from "../config/sampling.ts";
 import { schemaOf } from "../config/setting.ts";
 import { UserError } from "../core/errors.ts";
 import { snakeCase } from "../core/names.ts";
+import type { BodyLimits } from "./bodies.ts";
+import { imageFormats } from "./encoding.ts";
 
-export interface Limits {
+/** How much requests may ask for. */
+export interface Limits extends BodyLimits {
   /** Images of one request. */
   images: number;
   /** Images that wait, of all requests together. */
   queue: number;
-  /** Bytes of a body. */
+  /** Bytes of a form with files, and of JSON, which has no pictures in it. */
   body: number;
+  json: number;
   /** Finished jobs that are kept, and for how many milliseconds. */
   jobs: number;
   jobsMs: number;
 }
 
-export const defaultLimits: Limits = { images: 64, queue: 128, body: 8e6, jobs: 100, jobsMs: 600_000 };
+export const defaultLimits: Limits = {
+  images: 64,
+  queue: 128,
+  body: 8e6,
+  json: 100_000,
+  bodies: 64e6,
+  silenceMs: 15_000,
+  bodyMs: 120_000,
+  roomMs: 30_000,
+  jobs: 100,
+  jobsMs: 600_000,
+};
+
+/** Pictures of one edit, as many as OpenAI takes. */
+export const picturesMost = 16;
 
 const ignored = (name: string) => z.string().nullish().describe(`taken, for OpenAI's clients send it, but ${name}`);
 
@@ -48,13 +66,28 @@ export const samplingIn = (body: object): SamplingFlags =>
 const settings = {
   model: z.string().nullish().describe("a name of GET /v1/models; the first of them by default"),
   prompt: z
-    .string()
-    .min(1)
-    .max(10_000)
+    .string({ error: 'expected names of classes, such as "heart" or "heart,face"' })
+    .max(10_000, { error: "expected at most 10000 characters" })
     .describe("names of classes or groups, or numbers, comma-separated; images take them in turn"),
-  size: z.string().max(20).nullish().describe('"auto" or the model\'s own, such as 32x32'),
-  response_format: z.enum(["b64_json", "url"]).nullish().describe("b64_json; url is refused: no files are kept"),
-  output_format: z.enum(["png"]).nullish(),
+  size: z
+    .string()
+    .max(100)
+    .nullish()
+    .describe(
+      '"auto" or the model\'s own, such as 32x32; or a whole multiple of it, such as 1024x1024, in which every pixel is repeated (nearest neighbour)',
+    ),
+  response_format: z
+    .enum(["b64_json", "url"])
+    .nullish()
+    .describe("b64_json, or url for data: URLs: no files are kept; streams always have b64_json"),
+  output_format: z.enum(imageFormats).nullish().describe("png and webp are lossless, jpeg is not; png by default"),
+  output_compression: z
+    .int()
+    .min(0)
+    .max(100)
+    .nullish()
+    .describe("the quality of webp and jpeg; 100 by default, at which webp is lossless; png is lossless at any"),
+  input_fidelity: ignored("what an edit keeps is kept to the byte"),
   user: ignored("nobody is told apart"),
   quality: ignored("iterations is what decides"),
   style: ignored("there is one only"),
@@ -68,20 +101,37 @@ const settings = {
   ...samplingFields,
 };
 
-const picture = (text: string) => z.file().describe(text).meta({ format: "binary" });
+const pictureExpected = "expected a file";
+
+/** The bytes of a file in a form. */
+const file = z
+  .any()
+  .refine((value) => value instanceof Uint8Array, { error: pictureExpected })
+  .meta({ type: "string", format: "binary" }) as z.ZodType<Uint8Array>;
 
 /** The schemas of requests, whose bounds are the server's own. */
 export function requestSchemas({ images }: Pick<Limits, "images">) {
-  const n = z.int().min(1).max(images).nullish().describe("how many images; one of each class by default");
+  const n = z
+    .int()
+    .min(1)
+    .max(images)
+    .nullish()
+    .describe("how many images; one of each class by default, and of each picture of an edit");
   const stream = z.boolean().nullish().describe("answers with server-sent events, as OpenAI's clients read them");
   const partial_images = z.int().min(0).max(3).nullish().describe("how often a stream shows unfinished images");
   return {
     GenerationRequest: z.strictObject({ ...settings, n, stream, partial_images }),
     EditRequest: z.strictObject({
-      image: picture("PNG, JPEG or WebP of the model's size; what is not masked stays to the byte"),
-      mask: picture(
-        "of the same size: transparent pixels are drawn anew or, where all are opaque, white ones; without a mask the image's own transparent pixels",
-      ).optional(),
+      image: z
+        .union([file, z.array(file).min(1).max(picturesMost)], { error: pictureExpected })
+        .describe(
+          "PNG, JPEG or WebP of the model's size; what is not masked stays to the byte. Of several (image[]), each is edited: images take them in turn, as they do classes",
+        ),
+      mask: file
+        .describe(
+          "of the same size: transparent pixels are drawn anew or, where all are opaque, white ones; without a mask the image's own transparent pixels",
+        )
+        .optional(),
       ring: z.int().min(0).max(4096).optional().describe("as many more patches around the mask, which hides seams"),
       ...settings,
       n,
@@ -95,7 +145,11 @@ export type Requests = ReturnType<typeof requestSchemas>;
 export type GenerationRequest = z.infer<Requests["GenerationRequest"]>;
 
 const image = z.strictObject({
-  b64_json: z.string().describe("a PNG with model, class, seed and options in its text chunks"),
+  b64_json: z
+    .string()
+    .optional()
+    .describe("a PNG with model, class, seed and options in its text chunks; WebP and JPEG have them in EXIF"),
+  url: z.string().optional().describe("the same as a data: URL, where response_format is url"),
   class: z.string(),
   seed: z.int(),
   index: z.int().describe("image number `index` of the seed"),
@@ -104,6 +158,8 @@ const image = z.strictObject({
 const images = z.strictObject({
   created: z.int().describe("seconds since 1970"),
   model: z.string(),
+  size: z.string(),
+  output_format: z.enum(imageFormats),
   mask_rule: z.enum(["transparent", "white"]).optional().describe("which pixels of the mask were drawn anew"),
   data: z.array(image),
 });
@@ -153,6 +209,7 @@ export const answerSchemas = {
     .describe(
       "server-sent events: progress {progress}, preview {images: base64 PNGs}, then one of done (a job), error {error}",
     ),
+  Model: model,
   ModelList: z.strictObject({ object: z.literal("list"), data: z.array(model) }),
   Health: z.strictObject({ status: z.enum(["ok", "stopping"]), waiting: z.int(), running: z.int() }),
   Error: z.strictObject({ error: failed }),
@@ -162,9 +219,16 @@ export type ImagesAnswer = z.infer<typeof images>;
 export type JobAnswer = z.infer<typeof job>;
 export type ModelAnswer = z.infer<typeof model>;
 
-/** A body as its schema says, without what is null; else a UserError that begins with the field. */
+/** A body as its schema says, without what is null; else a UserError about the field. */
 export function parsed<S extends z.ZodObject>(schema: S, value: unknown): z.infer<S> {
   const found = schema.safeParse(value);
-  if (!found.success) throw new UserError(explain(found.error.issues[0], Object.keys(schema.shape)));
+  if (!found.success) throw wrongField(found.error.issues[0], Object.keys(schema.shape));
   return found.data;
+}
+
+function wrongField(issue: z.core.$ZodIssue, known: readonly string[]): UserError {
+  const [field, ...rest] = issue.path;
+  if (field === undefined) return new UserError(explain(issue, known));
+  const at = rest.map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
+  return new UserError({ subject: { setting: String(field), at }, problem: problemOf(issue, known) });
 }

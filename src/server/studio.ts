@@ -1,11 +1,12 @@
 /** The studio's files, or a page that says how to build them; and the models that it can open in the browser. */
 
 import { createReadStream, existsSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, sep } from "node:path";
 import { Readable } from "node:stream";
 import { serveStatic } from "@hono/node-server/serve-static";
 import type { Context, Hono, MiddlewareHandler } from "hono";
 import { configName } from "../files/model.ts";
+import { shown } from "../core/text.ts";
 import { ApiError } from "./errors.ts";
 import type { ServedModel } from "./models.ts";
 
@@ -39,6 +40,18 @@ export function studio(folder: string | undefined): MiddlewareHandler {
   };
 }
 
+/** Whether a path is the page or a file of it. */
+export function isStudioFile(folder: string | undefined, path: string): boolean {
+  if (path === "/") return true;
+  if (folder === undefined || !URL.canParse(path, "http://localhost")) return false;
+  try {
+    const file = join(folder, decodeURIComponent(path));
+    return file.startsWith(folder + sep) && statSync(file, { throwIfNoEntry: false })?.isFile() === true;
+  } catch {
+    return false; // no UTF-8, or a zero byte
+  }
+}
+
 /** What a page can be expected to fetch and to keep the distributions of. */
 const most = { bytes: 200e6, imageSize: 64 };
 
@@ -56,8 +69,7 @@ export function offerModels(app: Hono, served: readonly ServedModel[]): void {
     const { model, file } = c.req.param();
     const folder = models.find(({ name }) => name === model)?.folder;
     const path = folder && [join(folder.folder, configName), folder.weights.path].find((one) => basename(one) === file);
-    if (!path)
-      throw new ApiError(404, `there is no model ${JSON.stringify(model)} with a file ${JSON.stringify(file)}`);
+    if (!path) throw new ApiError(404, `there is no model "${shown(model)}" with a file "${shown(file)}"`);
     return fileAnswer(c, path);
   });
 }

@@ -1,17 +1,13 @@
 /** What a training step draws beside its images: masks and dropout; all of it follows from (seed, step) alone. */
 
-import { derive, normal, permutation } from "../core/random.ts";
+import { derive, permutation } from "../core/random.ts";
 import { stepKey } from "../data/batches.ts";
+import { anyOrder, type MaskRate } from "../levels/order.ts";
 import type { Masks, Share } from "../model/plan.ts";
 
-export interface MaskRate {
-  maskRate: number;
-  maskRateDeviation: number;
-}
-
 /**
- * Training masks: a rate from a normal truncated to [0, 1] for each row, that share of its patches rounded up, in a
- * random order. The published normal has mean 1 and deviation 0.25.
+ * Training masks: of each row what its level's kind hides (`order.ts`), which follows from the row's image and place. The
+ * published rate has mean 1 and deviation 0.25.
  */
 export function trainingMasks(
   seed: number,
@@ -19,17 +15,11 @@ export function trainingMasks(
   { maskRate = 1, maskRateDeviation = 0.25 }: Partial<MaskRate> = {},
 ): Masks {
   const key = stepKey(seed, "masks", step);
-  // Around one end of [0, 1] a normal has the same shape inside and outside: both halves can be taken as the inner one.
-  const folded = (z: number) => (maskRate === 1 ? -Math.abs(z) : maskRate === 0 ? Math.abs(z) : z);
-  return (level, { image, place }, tokens) => {
+  return (level, { image, place }, tokens, order = anyOrder) => {
     const mask = new Uint8Array(image.length * tokens);
     for (let at = 0; at < image.length; at++) {
       const row = derive(derive(derive(key, level), image[at]), place[at]);
-      let rate = -1;
-      for (let n = 0; rate < 0 || rate > 1; n++)
-        rate = maskRate + maskRateDeviation * folded(normal(row, 1_000_000 + n));
-      const masked = Math.max(1, Math.ceil(tokens * rate));
-      for (const patch of permutation(row, tokens).subarray(0, masked)) mask[at * tokens + patch] = 1;
+      mask.set(order.trainingMask(row, tokens, { maskRate, maskRateDeviation }), at * tokens);
     }
     return mask;
   };

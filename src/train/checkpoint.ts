@@ -7,15 +7,19 @@ import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts"
 import type { Moments } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
 import { derive, seedKey } from "../core/random.ts";
+import { shown } from "../core/text.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { EmojiSet } from "../data/emoji-sets.ts";
 import { recoverFolder, replaceFolder } from "../files/atomic.ts";
+import { checkFinite } from "../files/finite.ts";
+import type { Ownership } from "../files/ownership.ts";
 import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readSafetensors, readTensor } from "../files/safetensors.ts";
 import { optimizerName, stateName, writeTrainingFiles } from "../files/training-state.ts";
 import { modelParameters, type Starts, startingValue } from "../model/parameters.ts";
 import { momentsOf } from "./optimizer.ts";
 
+/** Everything that changes while a model is trained. */
 export interface TrainingState {
   /** Steps done. */
   step: number;
@@ -55,6 +59,7 @@ export interface Opening {
   group?: string;
   /** Of emoji, the vendors. */
   sets?: readonly EmojiSet[];
+  skipSmall?: boolean;
 }
 
 /** What a run was trained on, so that a resumed one can open it again and tell whether it is still the same. */
@@ -67,6 +72,7 @@ export interface DataRecord extends Opening {
   heldOutCount?: number;
 }
 
+/** What a checkpoint keeps of a data set, so that a resumed run finds the same. */
 export const dataRecord = ({ source, fingerprint, train, heldOut }: Dataset, opening: Opening = {}): DataRecord => ({
   ...opening,
   source,
@@ -107,27 +113,34 @@ export function fineTunedState(
   return ema > 0 ? { ...state, average: copied(state.values) } : state;
 }
 
-/** Writes a checkpoint folder whole or not at all. `model.safetensors` in it is the average, ready to be sampled. */
-export async function saveCheckpoint(
-  folder: string,
-  {
-    model,
-    training,
-    dataset,
-    state,
-  }: { model: ModelConfig; training: TrainingConfig; dataset: DataRecord; state: TrainingState },
-): Promise<void> {
-  await replaceFolder(folder, async (temporary) => {
-    await writeModelFolder(temporary, model, state.average);
-    await writeTrainingFiles(temporary, model, {
-      step: state.step,
-      dataset,
-      training,
-      values: (part, name) => (part === "value" ? state.values.get(name)! : state.moments.get(name)![part]),
-    });
-  });
+/** What a checkpoint is written from. */
+export interface Saved {
+  model: ModelConfig;
+  training: TrainingConfig;
+  dataset: DataRecord;
+  state: TrainingState;
+  /** The caller's claim to the run; by default the folder is claimed while it is written. */
+  owned?: Ownership;
 }
 
+/** Writes a checkpoint folder whole or not at all. `model.safetensors` in it is the average, ready to be sampled. */
+export async function saveCheckpoint(folder: string, { model, training, dataset, state, owned }: Saved): Promise<void> {
+  await replaceFolder(
+    folder,
+    async (temporary) => {
+      await writeModelFolder(temporary, model, state.average);
+      await writeTrainingFiles(temporary, model, {
+        step: state.step,
+        dataset,
+        training,
+        values: (part, name) => (part === "value" ? state.values.get(name)! : state.moments.get(name)![part]),
+      });
+    },
+    { owned },
+  );
+}
+
+/** A checkpoint as it was saved. */
 export interface Resumed {
   model: ModelConfig;
   training: TrainingConfig;
@@ -139,16 +152,17 @@ export interface Resumed {
 export async function loadCheckpoint(folder: string): Promise<Resumed> {
   await recoverFolder(folder);
   if (!existsSync(join(folder, stateName)))
-    throw new UserError(
-      `there is no checkpoint to resume in ${folder}; give the folder that --out named, or start anew without --resume`,
-    );
+    throw new UserError({
+      problem: `there is no checkpoint to resume in ${folder}`,
+      hint: ["give the folder in which the run was started", "start a new run instead of resuming one"],
+    });
   const { config: model, weights } = readModelFolder(folder);
   const stateFile = join(folder, stateName);
   const { step, dataset, training } = (readJson(stateFile) ?? {}) as Partial<Resumed & { step: number }>;
   const data = typeof dataset === "string" ? { source: dataset as string } : dataset;
   if (typeof step !== "number" || !Number.isSafeInteger(step) || step < 0 || typeof data?.source !== "string")
     throw new UserError(
-      `${stateFile}: expected "step", "dataset" and "training", got ${step}, ${JSON.stringify(dataset)}; the checkpoint is damaged`,
+      `${stateFile}: expected "step", "dataset" and "training", got ${shown(step)}, ${shown(dataset)}; the checkpoint is damaged`,
     );
   const parsed = parseTrainingConfig(training, stateFile);
   const optimizer = readSafetensors(join(folder, optimizerName)).tensors;
@@ -163,6 +177,7 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
       throw new UserError(
         `${join(folder, optimizerName)}: ${kind}.${name} is ${found.dtype} [${found.shape}], expected float32 [${shapes.get(name)}]; the checkpoint is damaged`,
       );
+    checkFinite(found.data, { path: join(folder, optimizerName), name: `${kind}.${name}` });
     return found.data as Float32Array;
   };
   const values = new Map(names.map((name) => [name, part("value", name)]));

@@ -85,14 +85,14 @@ describe("the memory of training", () => {
     expect(settingsWithin(config, options, plain - 1)).toMatchObject({ checkpointing: true });
     expect(settingsWithin(config, { ...options, checkpointing: true }, 1e12)).toEqual({ microBatch: 8, checkpointing: true }); // prettier-ignore
     expect(() => settingsWithin(config, { ...options, ema: 0.9 }, parts)).toThrow(
-      /about \d\.\d\d GB even with one image at a time and checkpointing, but only .*--memory.*--ema 0 saves 745 MB/,
+      /about \d\.\d\d GB even with one image at a time and checkpointing, but only .*allow more memory.*keep no average of the weights, which saves 745 MB/,
     );
   });
 
   it("counts what does not fit in the sentence that refuses it", () => {
     const options = { batch: 2, lanes: 2, ema: 0 };
     expect(() => settingsWithin(tinyModel(), options, 1e6)).toThrow(
-      /^training this model takes about \d+ MB .*only 1\.0 MB are given; give more \(--memory\), fewer threads \(--threads 1\) or take/,
+      /^training this model takes about \d+ MB .*only 1\.0 MB are given; allow more memory, use one thread or take a smaller model$/,
     );
   });
 });

@@ -6,6 +6,7 @@ import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { peakBytes, sizeOf, type Sizes } from "../graph/cost.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { named, type Tree } from "../graph/tree.ts";
 import { lossGraph } from "../model/loss.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { type TrainingOptions, trainingParts } from "../model/training.ts";
@@ -18,6 +19,7 @@ const spare = 1.4;
 /** Each thread's own runtime, and onnxruntime's working memory beside the values that are counted. */
 const perLane = 60e6;
 
+/** The options of `settingsWithin`. */
 export interface MemoryOptions extends TrainingOptions {
   /** Images per step. */
   batch: number;
@@ -36,13 +38,13 @@ export function trainingBytes(
   const weights = weightBytes(model);
   const sizes = sizesFor(model, microBatch);
   const parts = trainingParts(model, options);
-  const outputs = parts.map(({ backward }) => bytesOf(gradientsIn(backward), sizes));
+  const outputs = parts.map(({ backward }) => bytesOf({ d: backward.d, dCheckpoint: backward.dCheckpoint }, sizes));
   const handedOut = Math.max(...outputs);
   // Weights, their average, two moments and gradients; of each lane its copy, its gradients and those shared with the main
   // thread, which shares the weights; and what a part hands out, as onnxruntime has it and as we get it.
   const state = (ema > 0 ? 5 : 4) * weights + (lanes > 1 ? lanes * (3 * weights + handedOut) + weights : 2 * handedOut);
   const kept = parts.reduce((sum, { forward }) => sum + bytesOf(forward, sizes), 0);
-  const values = Math.max(...parts.flatMap(({ forward, backward }) => [peakBytes(forward, sizes), peakBytes(backward, sizes)])); // prettier-ignore
+  const values = Math.max(...parts.flatMap(({ forward, backward }) => [peakBytes(named(forward), sizes), peakBytes(named(backward), sizes)])); // prettier-ignore
   const likelihood = peakBytes({ nats: lossGraph(model).nats }, sizes);
   return base + state + Math.max(lanes * (perLane + kept + spare * values), spare * likelihood);
 }
@@ -50,11 +52,11 @@ export function trainingBytes(
 const weightBytes = (model: ModelConfig): number =>
   4 * modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0);
 
-const gradientsIn = (backward: Record<string, Tensor>): Record<string, Tensor> =>
-  Object.fromEntries(Object.entries(backward).filter(([name]) => name.startsWith("d.")));
-
-const bytesOf = (tensors: Record<string, Tensor>, sizes: Sizes): number =>
-  Object.values(tensors).reduce((sum, { shape }) => sum + 4 * product(shape.map((dim) => sizeOf(dim, sizes))), 0);
+const bytesOf = (tensors: Tree<Tensor>, sizes: Sizes): number =>
+  Object.values(named(tensors)).reduce(
+    (sum, { shape }) => sum + 4 * product(shape.map((dim) => sizeOf(dim, sizes))),
+    0,
+  );
 
 /**
  * The largest micro-batch whose training stays within `bytes`; with checkpointing where that is asked for, and where
@@ -69,7 +71,7 @@ export function settingsWithin(
   const checkpointing = options.checkpointing || trainingBytes(model, 1, options) > bytes;
   const takes = (microBatch: number) => trainingBytes(model, microBatch, { ...options, checkpointing });
   const needed = takes(1);
-  if (needed > bytes) throw new UserError(refusal(model, options, { needed, bytes }));
+  if (needed > bytes) throw refusal(model, options, { needed, bytes });
   let [fits, fails] = [1, most + 1];
   while (fails - fits > 1) {
     const middle = Math.floor((fits + fails) / 2);
@@ -83,13 +85,24 @@ function refusal(
   model: ModelConfig,
   { lanes, ema = 1 }: MemoryOptions,
   { needed, bytes }: { needed: number; bytes: number },
-): string {
-  const ways = [
-    "give more (--memory)",
-    ...(lanes > 1 ? ["fewer threads (--threads 1)"] : []),
-    ...(ema > 0 ? [`no average of the weights (--ema 0 saves ${byteCount(weightBytes(model))})`] : []),
-  ];
-  return `training this model takes about ${byteCount(needed)} even with one image at a time and checkpointing, but only ${byteCount(bytes)} are given; ${ways.join(", ")} or take a smaller model`;
+): UserError {
+  return new UserError({
+    problem: `training this model takes about ${byteCount(needed)} even with one image at a time and checkpointing, but only ${byteCount(bytes)} are given`,
+    hint: [
+      { do: "allow more memory", setting: "memory" },
+      ...(lanes > 1 ? [{ do: "use one thread", setting: "threads", value: "1" }] : []),
+      ...(ema > 0
+        ? [
+            {
+              do: `keep no average of the weights, which saves ${byteCount(weightBytes(model))}`,
+              setting: "ema",
+              value: "0",
+            },
+          ]
+        : []),
+      "take a smaller model",
+    ],
+  });
 }
 
 /** The sizes that the graphs' symbols have when every patch of these images is predicted. */

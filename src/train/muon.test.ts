@@ -31,7 +31,15 @@ function orthogonal(matrix: Matrix): Matrix {
   return tall ? transposed(x) : x;
 }
 
-const parameter = (name: string, shape: number[]): Parameter => ({ name, shape, start: "xavier" });
+const parameter = (name: string, shape: number[]): Parameter => ({
+  name,
+  shape,
+  start: "xavier",
+  matrices: name.includes("qkv") ? 3 : 1,
+  block: true,
+  level: 0,
+  owner: "level",
+});
 const random = ({ shape }: Parameter, seed: number) =>
   Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => normal(seedKey(seed), i));
 

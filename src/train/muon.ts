@@ -10,7 +10,7 @@ import { add, div, input, matmul, mul, sqrt, sum, transpose } from "../graph/bui
 import { writeOnnx } from "../graph/onnx.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { decays, muonMatrices, type Parameter } from "../model/parameters.ts";
-import type { OptimizerState, OptimizerStep } from "./optimizer.ts";
+import type { OptimizerState, OptimizerStep } from "./optimizer-step.ts";
 
 /** The published coefficients: five rounds bring singular values in (0, 1] to about 1, between 0.7 and 1.2. */
 const [a, b, c] = [3.4445, -4.775, 2.0315];

@@ -6,19 +6,7 @@ import { adamw, type Moments } from "../core/adamw.ts";
 import type { Engine } from "../engine/engine.ts";
 import { decays, modelParameters, muonMatrices, type Parameter, rateGroup } from "../model/parameters.ts";
 import { openMuon } from "./muon.ts";
-
-export interface OptimizerState {
-  values: ReadonlyMap<string, Float32Array>;
-  moments: ReadonlyMap<string, Moments>;
-}
-
-export interface OptimizerStep {
-  /** Counts from 1. */
-  step: number;
-  learningRate: number;
-  /** Multiplies the gradients (clipping). */
-  scale: number;
-}
+import type { OptimizerState, OptimizerStep } from "./optimizer-step.ts";
 
 export interface Optimizer {
   /** One step, in place. */

@@ -6,6 +6,8 @@ import { float32, int32, product } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { named, runTree, type Tree } from "../graph/tree.ts";
+import type { ChannelWeights, TrainingFeeds } from "../model/feeds.ts";
 import { modelParameters } from "../model/parameters.ts";
 import {
   type Batch,
@@ -19,8 +21,9 @@ import {
   planFeeds,
   planPass,
 } from "../model/plan.ts";
-import { type TrainingOptions, trainingParts } from "../model/training.ts";
+import { type Nats, type TrainingOptions, trainingParts } from "../model/training.ts";
 
+/** Loss and gradients of a batch. */
 export interface StepResult {
   /** The training loss: the mean over predicted pixels, red weighted, guiding pixels added. */
   loss: number;
@@ -28,6 +31,7 @@ export interface StepResult {
   bits: number;
 }
 
+/** What one training step depends on beside its batch. */
 export interface StepOptions {
   masks: Masks;
   /** Which of the predicted patches go down; by default all. */
@@ -37,11 +41,13 @@ export interface StepOptions {
   microBatch?: number;
 }
 
+/** Computes the loss of a batch and its gradients. */
 export interface TrainingStep {
   /** The gradients of the last call, by parameter name; overwritten by the next. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
   /** Changed `values` are seen at the next call. */
   run(values: ReadonlyMap<string, Float32Array>, batch: Batch, options: StepOptions): Promise<StepResult>;
+  /** Frees its memory and threads. It cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 
@@ -83,30 +89,29 @@ export function groupSize(config: ModelConfig): number {
 export async function openLane(engine: Engine, config: ModelConfig, options: TrainingOptions = {}): Promise<Lane> {
   // Large sessions one after another must not each keep their memory.
   const keepMemory = !options.checkpointing;
-  const open = (graph: Record<string, Tensor>) => engine.session(writeOnnx(graph), { keepMemory });
+  const open = (graph: Tree<Tensor>) => engine.session(writeOnnx(named(graph)), { keepMemory });
   const parts = await Promise.all(
     trainingParts(config, options).map(async ({ forward, backward }, i, { length }) => ({
-      forward: i + 1 < length ? await open(forward) : undefined,
-      backward: await open(backward),
-      names: Object.keys(backward).flatMap((name) => parameterOf(name) ?? []),
+      forward: i + 1 < length ? { outputs: forward, session: await open(forward) } : undefined,
+      backward: { outputs: backward, session: await open(backward) },
     })),
   );
   const shapes = new Map(modelParameters(config).map(({ name, shape }) => [name, shape]));
   const gradients = new Map([...shapes].map(([name, shape]) => [name, new Float32Array(product(shape))]));
-  const outputsInto = (names: readonly string[]): Record<string, HostTensor> =>
-    Object.fromEntries(names.map((name) => [`d.${name}`, float32(gradients.get(name)!, shapes.get(name)!)]));
+  const tensorsOf = (data: ReadonlyMap<string, Float32Array>, names: Iterable<string>): Record<string, HostTensor> =>
+    Object.fromEntries([...names].map((name) => [name, float32(data.get(name)!, shapes.get(name)!)]));
 
   return {
     gradients,
     async dispose() {
       for (const { forward, backward } of parts) {
-        await forward?.dispose();
-        await backward.dispose();
+        await forward?.session.dispose();
+        await backward.session.dispose();
       }
     },
     async run(values, { batch, plan: whole, totals, before, seed, microBatch }) {
-      const constants: Record<string, HostTensor> = { seed: int32([seed], []), ...channelWeightsOf(config, totals) };
-      for (const [name, shape] of shapes) constants[name] = float32(values.get(name)!, shape);
+      const weights = channelWeightsOf(config, totals);
+      const parameters = tensorsOf(values, shapes.keys());
       const sums = { loss: 0, nats: 0 };
       const count = batch.labels.length;
       let first = before.slice(0, -1);
@@ -114,24 +119,29 @@ export async function openLane(engine: Engine, config: ModelConfig, options: Tra
         const to = Math.min(count, from + microBatch);
         const part = masksOfPart(config, whole, { from, to });
         const plan = planPass(config, to - from, part.masks, part.share);
-        const feeds: Record<string, HostTensor> = {
-          ...constants,
+        const feeds: Feeds = {
           ...planFeeds(config, partOf(batch, from, to)),
           ...inGroups(config, plan, groupSize(config)),
+          weights,
+          seed: int32([seed], []),
           first: int32(first, [first.length]),
+          checkpoint: [],
+          dCheckpoint: [],
         };
         first = first.map((at, l) => at + plan.rows[l]);
-        for (const { forward } of parts) if (forward) Object.assign(feeds, await forward.run(feeds));
-        for (const { backward, names } of parts.toReversed()) {
-          const results = await backward.run(feeds, from === 0 ? outputsInto(names) : {});
-          for (const name of names) {
-            if (from > 0) addInto(gradients.get(name)!, results[`d.${name}`].data as Float32Array);
-            delete results[`d.${name}`];
-          }
-          for (const [name, result] of Object.entries(results)) {
-            if (name.startsWith("d.")) feeds[name] = result;
-            else addNats(sums, name, { nats: result.data as Float32Array, constants });
-          }
+        for (const { forward } of parts) {
+          if (!forward) continue;
+          const { checkpoint } = await runTree(forward.session, forward.outputs, { ...parameters, ...feeds });
+          Object.assign(feeds.checkpoint, checkpoint);
+        }
+        for (const { backward } of parts.toReversed()) {
+          const { session, outputs } = backward;
+          const into = from === 0 ? { d: tensorsOf(gradients, Object.keys(outputs.d)) } : {};
+          const { d, dCheckpoint, ...nats } = await runTree(session, outputs, { ...parameters, ...feeds }, into);
+          if (from > 0)
+            for (const [name, { data }] of Object.entries(d)) addInto(gradients.get(name)!, data as Float32Array);
+          feeds.dCheckpoint = dCheckpoint;
+          addNats(sums, nats, weights);
         }
       }
       return sums;
@@ -139,17 +149,19 @@ export async function openLane(engine: Engine, config: ModelConfig, options: Tra
   };
 }
 
-/** The parameter whose gradient an output is. */
-const parameterOf = (output: string): string | undefined => /^d\.(?!checkpoint\.)(.*)$/.exec(output)?.[1];
+type Feeds = TrainingFeeds & Record<"checkpoint" | "dCheckpoint", (HostTensor | undefined)[]>;
 
 function addNats(
   sums: LaneResult,
-  name: string,
-  { nats, constants }: { nats: Float32Array; constants: Record<string, HostTensor> },
+  { guidingNats, nats, lastGuidingNats }: Nats<HostTensor>,
+  { pixels, guiding }: ChannelWeights<HostTensor>,
 ): void {
-  const { data } = constants[name === "nats" ? "weights.pixels" : name.replace("guidingNats", "weights.guiding")];
-  nats.forEach((n, c) => (sums.loss += n * Number(data[c])));
-  if (name === "nats") sums.nats += nats.reduce((a, b) => a + b, 0);
+  const add = (found?: HostTensor, weights?: HostTensor) =>
+    (found?.data as Float32Array | undefined)?.forEach((n, c) => (sums.loss += n * Number(weights!.data[c])));
+  guidingNats.forEach((found, l) => add(found, guiding[l]));
+  add(nats, pixels);
+  add(lastGuidingNats, guiding.at(-1));
+  if (nats) sums.nats += (nats.data as Float32Array).reduce((a, b) => a + b, 0);
 }
 
 /** The weights of channels and levels in the training loss. */

@@ -6,13 +6,14 @@ import { clipScale, globalNorm } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
 import { batchSource } from "../data/batches.ts";
 import { type Dataset, evenly, type Split } from "../data/dataset.ts";
-import type { Engine, Session } from "../engine/engine.ts";
-import { likelihoods, likelihoodSession } from "../evaluate/likelihood.ts";
+import type { Engine } from "../engine/engine.ts";
+import { likelihoods, type LikelihoodSession, likelihoodSession } from "../evaluate/likelihood.ts";
 import { dropoutSeed, trainingMasks, trainingShare } from "./batches.ts";
 import type { TrainingState } from "./checkpoint.ts";
 import { openOptimizer } from "./optimizer.ts";
 import { type TrainingStep, trainingStep } from "./step.ts";
 
+/** What happened in training. */
 export type TrainingRecord =
   | {
       kind: "step";
@@ -39,6 +40,7 @@ export type TrainingRecord =
       step: number;
     };
 
+/** What is trained, on what, and from where. */
 export interface TrainingRun {
   model: ModelConfig;
   training: TrainingConfig;
@@ -65,6 +67,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
   const optimizer = await openOptimizer(engine, model, training);
   let evaluated = performance.now();
   let saved = performance.now();
+  let kept = state.step > 0; // a run that goes on has a checkpoint
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
     const bits = await bitsOf(engine, run, { split, session });
     evaluated = performance.now();
@@ -83,7 +86,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       });
       const gradientNorm = globalNorm(step.gradients.values());
       if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
-        throw new UserError(notFinite(number + 1, loss, [state.values, step.gradients]));
+        throw new UserError(notFinite(number + 1, { loss, saved: kept, tensors: [state.values, step.gradients] }));
       const learningRate = learningRateAt(number, training);
       const scale = clipScale(gradientNorm, training.clip);
       await optimizer.update(state, step.gradients, { step: number + 1, learningRate, scale });
@@ -105,6 +108,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
         yield* evaluation(evenly(dataset.heldOut, training.evaluateImages));
       if (!due && !keep) continue;
       yield { kind: "checkpoint", step: state.step };
+      kept = true;
       saved = performance.now();
     }
     if (signal?.aborted) yield { kind: "checkpoint", step: state.step };
@@ -142,13 +146,22 @@ function follow({ values, average }: TrainingState, decay: number): void {
 }
 
 /** Weights are looked at first: one that is not finite makes every gradient so. */
-function notFinite(step: number, loss: number, tensors: readonly ReadonlyMap<string, Float32Array>[]): string {
+function notFinite(
+  step: number,
+  { loss, saved, tensors }: { loss: number; saved: boolean; tensors: readonly ReadonlyMap<string, Float32Array>[] },
+): string {
   const [weight, gradient] = tensors.map(
     (values) => [...values].find(([, value]) => !value.every(Number.isFinite))?.[0],
   );
   const where = weight ?? (gradient === undefined ? undefined : `the gradient of ${gradient}`);
-  return `training stopped at step ${step}: the loss is ${loss}${where === undefined ? "" : ` and ${where} is no longer finite`}; the last checkpoint is untouched, resume it with a lower learning rate`;
+  return `training stopped at step ${step}: the loss is ${loss}${where === undefined ? "" : ` and ${where} is no longer finite`}; ${afterNotFinite({ saved })}`;
 }
+
+/** What to do once a number is no longer finite. */
+export const afterNotFinite = ({ saved }: { saved: boolean }): string =>
+  saved
+    ? "the last checkpoint is untouched, resume it with a lower learning rate"
+    : "there is no checkpoint yet, start again with a lower learning rate";
 
 /**
  * Bits per dimension of the averaged weights: the mean of one published estimate of each image, with the null class.
@@ -157,7 +170,7 @@ function notFinite(step: number, loss: number, tensors: readonly ReadonlyMap<str
 async function bitsOf(
   engine: Engine,
   { model, training, state, signal }: TrainingRun,
-  { split, session }: { split: Split; session: Session },
+  { split, session }: { split: Split; session: LikelihoodSession },
 ): Promise<number | undefined> {
   const { seed, microBatch: batch } = training;
   const averaged = { config: model, values: state.average };

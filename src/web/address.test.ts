@@ -101,3 +101,9 @@ it.each([
 ])("%s is refused", (text, message) => {
   expect(() => readAddress(text, config)).toThrow(new UserError(message));
 });
+
+it("finds groups by their names, and draws all of their classes in turn", () => {
+  const grouped = { ...config, groups: { animals: ["golden retriever, dog", "cat"] } };
+  expect(readAddress("classes=a%26b%3Dc,Animals", grouped).classes).toEqual([2, 1, 0]);
+  expect(() => readAddress("classes=animal", grouped)).toThrow(/did you mean "animals"\?$/);
+});

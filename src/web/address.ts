@@ -11,7 +11,7 @@ import {
   type SamplingSettings,
 } from "../config/sampling.ts";
 import { readSetting, writeSetting } from "../config/setting.ts";
-import { UserError } from "../core/errors.ts";
+import { UserError, worded } from "../core/errors.ts";
 import { kebabCase } from "../core/names.ts";
 import { settingsOf } from "../sample/settings.ts";
 import type { DeviceWish, Edit } from "./protocol.ts";
@@ -109,7 +109,7 @@ export function readAddress(text: string, config: ModelConfig): Settings {
     const found = fields.get(key);
     return found === undefined
       ? otherwise
-      : inLink(key, found, () => readSetting(key, { kind: "whole", least, most }, found));
+      : inLink(key, () => readSetting(key, { kind: "whole", least, most }, found), found);
   };
   const count = number("n", 1, countMost, usual.count);
   const settings: Settings = {
@@ -142,7 +142,7 @@ export function decoded(field: string): string {
 const labelsIn = (text: string, config: ClassNames): number[] =>
   text
     .split(",")
-    .flatMap((name) => parseClasses(decoded(name), config, { option: "the link's classes" }))
+    .flatMap((name) => inLink("classes", () => parseClasses(decoded(name), config)))
     .flat();
 
 /** The sampling settings that a link gives, the model's own for the others. */
@@ -154,18 +154,23 @@ function samplingIn(fields: ReadonlyMap<string, string>, config: ModelConfig): S
     const [least, most] = sliderRange(name, config) ?? [];
     const narrowed = least === undefined ? setting : { ...setting, least, most };
     const read = () => settingsOf({ [name]: readSetting(name, narrowed, text) }, config)[name];
-    return [[name, inLink(key, text, read)]];
+    return [[name, inLink(key, read, text)]];
   });
   return settingsOf(Object.fromEntries(given), config);
 }
 
-/** A mistake in a link's field in the words of one who has a link and no form. */
-function inLink<T>(key: string, text: string, read: () => T): T {
+/** A mistake in a link's field in the words of one who has a link and no form; `text` is what the field says. */
+function inLink<T>(key: string, read: () => T, text?: string): T {
   try {
     return read();
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    throw new UserError(`the link's ${key} should be ${error.mistake.expected}, not "${text}"`);
+    const { expected } = error.mistake;
+    throw new UserError(
+      expected === undefined
+        ? worded(error.mistake, { setting: () => `the link's ${key}`, hint: (hint) => hint.do })
+        : `the link's ${key} should be ${expected}, not "${text}"`,
+    );
   }
 }
 

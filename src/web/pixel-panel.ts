@@ -1,6 +1,6 @@
 /** What the model expected of one pixel: a curve over the bytes of each channel, and the same in words. */
 
-import { channelLetters } from "../config/normalize.ts";
+import { channelLetters } from "../core/normalize.ts";
 import { byId, make } from "./elements.ts";
 import type { Distribution } from "./protocol.ts";
 

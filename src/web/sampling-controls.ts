@@ -1,6 +1,7 @@
 /** The form's controls of the declared sampling settings: one for each row of `config/sampling.ts`, by the kind of its value. */
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
+import { kindOf } from "../levels/table.ts";
 import { type SamplingName, samplingNames, samplingSetting, type SamplingSettings } from "../config/sampling.ts";
 import { type KindName, readSetting, writeSetting } from "../config/setting.ts";
 import { UserError, worded } from "../core/errors.ts";
@@ -121,9 +122,10 @@ function flag(name: SamplingName): Control {
 
 /** A whole number for each level above the pixels. */
 function perLevel(name: SamplingName, config: ModelConfig): Control {
-  const steps = placedLevels(config).map(({ tokens, kind }) => {
+  const steps = placedLevels(config).map((level) => {
+    const { tokens } = level;
     const field = make("input", { type: "number", min: "1", max: String(tokens), required: true });
-    field.disabled = kind === "ar"; // one step for each patch, whatever is asked for
+    field.disabled = kindOf(level).order.steps(tokens, 1) === tokens; // whatever is asked for
     return field;
   });
   const labels = steps.map((field, l) => make("label", {}, `Level ${l + 1}, of ${field.max} `, field));

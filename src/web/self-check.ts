@@ -26,9 +26,8 @@ export async function selfCheck(reference: Engine, other: Engine, model: Sampled
   try {
     const { imageSize: size, channels, levels } = model.config;
     const iterations = levels.slice(1).map(() => 1);
-    const [{ patch, kind }] = placedLevels(model.config);
-    // An AR level can only go on from what stands before, so its last patch is drawn.
-    const corner = kind === "ar" ? size - patch : 0;
+    const [{ patch }] = placedLevels(model.config);
+    const corner = size - patch; // the last patch, which levels in any order can draw given all others
     const mask = rectangleMask(size, { x: corner, y: corner, width: patch, height: patch });
     const frames = edit(sampler, new Uint8Array(size * size * channels), mask, { labels: [0], seed: 0, iterations });
     for (let next = await frames.next(); !next.done;) next = await frames.next();

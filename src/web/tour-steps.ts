@@ -1,7 +1,7 @@
 /** The guided tour's steps through a drawing, level by level, in words and moments. Knows no page. */
 
 import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.ts";
-import { channelLetters } from "../config/normalize.ts";
+import { channelLetters } from "../core/normalize.ts";
 import { type Recording } from "./recording.ts";
 import { chanceInWords, pathTo } from "./recursion.ts";
 import { plural } from "./words.ts";

@@ -6,7 +6,7 @@ import { externalModel } from "../files/external.ts";
 import { readModelFolder } from "../files/model.ts";
 import { createSampler, type Frame } from "../sample/sampler.ts";
 import type { SamplingAnswer, SamplingMessage, SamplingStart, SamplingTask } from "./sampling.ts";
-import { type Failure, failure } from "./thread.ts";
+import { type Failure, failure } from "./failure.ts";
 
 const { folder, threads } = workerData as SamplingStart;
 const port = parentPort!;

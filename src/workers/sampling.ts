@@ -43,7 +43,7 @@ export function parallelSampler(
   /** Lanes for so many images at a time, those that are open where their number fits. */
   async function lanesFor(images: number): Promise<Lane[]> {
     const count = Math.min(most, images);
-    if (lanes.length === count) return lanes;
+    if (lanes.length === count && !lanes.some((lane) => lane.isOver())) return lanes;
     await close();
     const each = Math.floor(threads / count);
     const opened = await Promise.allSettled(Array.from({ length: count }, () => openLane({ folder, threads: each })));

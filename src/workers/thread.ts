@@ -1,26 +1,16 @@
 /** A worker thread that answers with messages, from source as from the built package. */
 
-import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { UserError } from "../core/errors.ts";
 import { disableTelemetry } from "../engine/node.ts";
-
-/** What a worker says when it cannot go on. */
-export interface Failure {
-  error: string;
-  user: boolean;
-}
-
-export const failure = (error: unknown): Failure => ({
-  error: (error as Error).message,
-  user: error instanceof UserError,
-});
+import { type Failure, ThreadError, thrownBy } from "./failure.ts";
 
 export interface Thread<Message, Answer> {
   send(message: Message): void;
-  /** The next message that was not read yet; throws what the worker failed with. */
+  /** The next message that was not read yet; throws what the worker failed with, or that it is lost. */
   next(): Promise<Answer>;
-  /** Resolves when the worker has ended by itself, which it has to be told in its own words. */
+  /** Whether it has ended, be it that it was told to or that it died. */
+  isOver(): boolean;
+  /** Resolves when the worker has ended, which it has to be told in its own words. Never rejects. */
   ended(): Promise<void>;
 }
 
@@ -29,19 +19,28 @@ export function startThread<Message, Answer extends object>(module: URL, workerD
   disableTelemetry();
   const worker = start(module, workerData);
   const answers: (Answer | Failure)[] = [];
-  let over: Error | undefined;
+  let over: ThreadError | undefined;
   let wake: (() => void) | undefined;
   worker.on("message", (answer: Answer | Failure) => {
     answers.push(answer);
     wake?.();
   });
-  const end = (error: Error) => {
-    over ??= error;
+  const end = (cause: Error) => {
+    over ??= new ThreadError(cause, { lost: true });
     wake?.();
   };
   worker.on("error", (error) => end(error as Error));
-  worker.on("exit", (code) => end(new Error(`a thread ended with code ${code}`)));
-  const gone = once(worker, "exit");
+  // An answer that cannot be read is an answer that never comes.
+  worker.on("messageerror", (error) => {
+    end(error);
+    void worker.terminate();
+  });
+  const gone = new Promise<void>((resolve) => {
+    worker.on("exit", (code) => {
+      end(new Error(`its exit code is ${code}`));
+      resolve();
+    });
+  });
   return {
     send: (message) => worker.postMessage(message),
     async next() {
@@ -50,10 +49,11 @@ export function startThread<Message, Answer extends object>(module: URL, workerD
         await new Promise<void>((resolve) => (wake = resolve));
       }
       const answer = answers.shift()!;
-      if ("error" in answer) throw answer.user ? new UserError(answer.error) : new Error(answer.error);
+      if ("error" in answer) throw thrownBy(answer);
       return answer;
     },
-    ended: async () => void (await gone),
+    isOver: () => over !== undefined,
+    ended: () => gone,
   };
 }
 

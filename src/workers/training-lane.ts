@@ -5,7 +5,7 @@ import { product } from "../core/arrays.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { type LaneTask, openLane } from "../train/step.ts";
-import { type Failure, failure } from "./thread.ts";
+import { type Failure, failure } from "./failure.ts";
 import type { LaneAnswer, LaneStart } from "./training.ts";
 
 const { config, options, values, gradients } = workerData as LaneStart;

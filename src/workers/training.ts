@@ -20,6 +20,7 @@ export interface LaneStart {
 
 export type LaneAnswer = { done: LaneResult } | { ready: true };
 
+/** The options of `parallelTrainingStep`. */
 export interface ParallelOptions extends TrainingOptions {
   /** Cores to use, by default all. */
   threads?: number;

@@ -30,11 +30,11 @@ export const elementwise = {
     const da = div(dy, b);
     return [da, neg(mul(da, y))];
   }),
-  maximum: binary("Max", null),
+  maximum: binary("Max", "unwritten"),
   less: {
     shape: (inputs) => ({ shape: pair("less")(inputs).shape, dtype: "bool" }),
     onnx: plain("Less"),
-    gradient: null,
+    gradient: "zero",
   } satisfies Row<"less">,
 
   neg: unary("Neg", (_, dy) => [neg(dy)]),
@@ -50,18 +50,20 @@ export const elementwise = {
     const weighted = mul(mul(x, 1 / Math.sqrt(2 * Math.PI)), exp(mul(mul(x, x), -0.5)));
     return [mul(dy, add(distribution, weighted))];
   }),
-  round: unary("Round", null),
+  round: unary("Round", "zero"),
   clip: {
     shape: same,
     onnx: (emit, [x], { attributes: { low, high }, dtype }) =>
       emit.node("Clip", [x, emit.scalar(low, dtype), emit.scalar(high, dtype)]),
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"clip">,
+  // The value itself, so that nothing is written.
+  stopGradient: { shape: same, onnx: (_, [x]) => x, gradient: "zero" } satisfies Row<"stopGradient">,
   cast: {
     shape: ([x], { to }) => ({ shape: x.shape, dtype: to }),
     onnx: (emit, [x], { attributes: { to } }) => emit.node("Cast", [x], { to: { int: onnxType[to] } }),
     gradient: ({ inputs: [x], attributes: { to } }, dy) =>
-      to.startsWith("float") && x.dtype.startsWith("float") ? [cast(dy, x.dtype)] : [null],
+      to.startsWith("float") && x.dtype.startsWith("float") ? [cast(dy, x.dtype)] : ["zero"],
   } satisfies Row<"cast">,
   where: {
     shape: ([condition, a, b]) => {
@@ -70,7 +72,7 @@ export const elementwise = {
       return { shape: broadcast(condition.shape, value, "where"), dtype: a.dtype };
     },
     onnx: plain("Where"),
-    gradient: ({ inputs: [condition] }, dy) => [null, where(condition, dy, 0), where(condition, 0, dy)],
+    gradient: ({ inputs: [condition] }, dy) => ["zero", where(condition, dy, 0), where(condition, 0, dy)],
   } satisfies Row<"where">,
   dropoutMask: {
     shape: ([like, ...scalars]) => {
@@ -108,6 +110,6 @@ export const elementwise = {
       ]);
       return emit.node("Reshape", [flat, emit.node("Shape", [like])]);
     },
-    gradient: null,
+    gradient: "zero",
   } satisfies Row<"dropoutMask">,
 };

@@ -77,13 +77,13 @@ export const image = {
         output_padding: { ints: left },
       });
     },
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"convolutionBack">,
 
   maxPool: {
     shape: pooled("maxPool"),
     onnx: (emit, [x], { attributes }) => emit.node("MaxPool", [x], windowAttributes(attributes)),
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"maxPool">,
 
   averagePool: {
@@ -93,7 +93,7 @@ export const image = {
         ...windowAttributes(attributes),
         count_include_pad: { int: +attributes.countPadding },
       }),
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"averagePool">,
 
   resize: {
@@ -107,7 +107,7 @@ export const image = {
         mode: { string: "linear" },
         coordinate_transformation_mode: { string: "asymmetric" },
       }),
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"resize">,
 
   relu: {

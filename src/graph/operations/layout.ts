@@ -84,7 +84,7 @@ export const layout = {
   pickAt: {
     shape: ([x]) => ({ shape: x.shape.slice(1), dtype: x.dtype }),
     onnx: plain("Gather"),
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"pickAt">,
 
   rowsBetween: {
@@ -94,13 +94,13 @@ export const layout = {
       const at = (i: string) => emit.node("Unsqueeze", [emit.node("Gather", [bounds, i]), emit.ints([0])]);
       return emit.node("Slice", [x, at(index), at(next), emit.ints([0])]);
     },
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"rowsBetween">,
 
   expandLike: {
     shape: ([x, like]) => ({ shape: broadcast(x.shape, like.shape, "expandLike"), dtype: x.dtype }),
     onnx: (emit, [x, like]) => emit.node("Expand", [x, emit.node("Shape", [like])]),
-    gradient: (_, dy) => [dy, null],
+    gradient: (_, dy) => [dy, "zero"],
   } satisfies Row<"expandLike">,
 };
 

@@ -21,7 +21,7 @@ export const lookup = {
     // As a product, which has one fixed order of summing up and so the same bits every time.
     gradient: ({ inputs: [table, index] }, dy) => {
       const chosen = oneHot(reshape(index, [times(...index.shape)]), table.shape[0] as number);
-      return [matmul(chosen, flatten(dy), { transA: true }), null];
+      return [matmul(chosen, flatten(dy), { transA: true }), "zero"];
     },
   } satisfies Row<"embedding">,
 
@@ -40,7 +40,7 @@ export const lookup = {
     gradient: ({ inputs: [x, , inverse] }, dy) => {
       if (!inverse) throw new Error("gatherRows: no gradient without the inverse index");
       const fans = gatherRows(flatten(dy), inverse);
-      return [inverse.shape[1] === 1 ? reshape(fans, x.shape) : sum(fans, [1]), null, null];
+      return [inverse.shape[1] === 1 ? reshape(fans, x.shape) : sum(fans, [1]), "zero", "zero"];
     },
   } satisfies Row<"gatherRows">,
 
@@ -57,7 +57,7 @@ export const lookup = {
       const wide = emit.node("Cast", [column], { to: { int: onnxType.int64 } });
       return emit.node("GatherND", [x, wide], { batch_dims: { int: 1 } });
     },
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"gatherTokens">,
 
   rotary: {
@@ -80,9 +80,9 @@ export const lookup = {
     },
     gradient: ({ inputs: [, cos, sin, positions] }, dy) => [
       rotary(dy, { cos, sin: neg(sin), positions }),
-      null,
-      null,
-      null,
+      "zero",
+      "zero",
+      "zero",
     ],
   } satisfies Row<"rotary">,
 
@@ -95,6 +95,6 @@ export const lookup = {
       const wide = emit.node("Cast", [index], { to: { int: onnxType.int64 } });
       return emit.node("OneHot", [wide, emit.scalar(depth, "int64"), emit.constant(float32([0, 1], [2]))]);
     },
-    gradient: null,
+    gradient: "zero",
   } satisfies Row<"oneHot">,
 };

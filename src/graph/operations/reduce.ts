@@ -44,7 +44,7 @@ export const reduce = {
   max: {
     shape: ([x], { axis }) => ({ shape: reduced(x.shape, [axis], true), dtype: x.dtype }),
     onnx: (emit, [x], { attributes: { axis } }) => emit.node("ReduceMax", [x, emit.ints([axis])]),
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"max">,
 
   softmax: {
@@ -71,7 +71,7 @@ export const reduce = {
     },
     gradient: ({ inputs: [logits, target] }, dy) => {
       const excess = sub(softmax(logits), oneHot(target, logits.shape[1] as number));
-      return [mul(excess, reshape(dy, [dy.shape[0], 1])), null];
+      return [mul(excess, reshape(dy, [dy.shape[0], 1])), "zero"];
     },
   } satisfies Row<"crossEntropy">,
 
@@ -121,13 +121,13 @@ export const reduce = {
   layerNormStatistic: {
     shape: ([y]) => ({ shape: [...y.shape.slice(0, -1), 1], dtype: y.dtype }),
     onnx: (emit, _, { inputs: [y], attributes: { which } }) => emit.statistics(y)![which],
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"layerNormStatistic">,
 
   cumulativeSum: {
     shape: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
     onnx: (emit, [x]) => emit.node("CumSum", [x, emit.scalar(-1, "int32")]),
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"cumulativeSum">,
 
   descending: {
@@ -138,6 +138,6 @@ export const reduce = {
     },
     // Of ONNX's operators only this one sorts; the places that values came from are of no use here.
     onnx: (emit, [x], { shape }) => emit.node("TopK", [x, emit.ints([shape.at(-1) as number])], {}, { unused: 1 }),
-    gradient: null,
+    gradient: "unwritten",
   } satisfies Row<"descending">,
 };

@@ -9,9 +9,15 @@ export interface Row<K extends OpName> {
   shape(inputs: readonly Tensor[], attributes: Attributes[K]): { shape: Shape; dtype: DType };
   /** Writes the ONNX nodes; takes and gives names of values. */
   onnx(emit: Emitter, inputs: string[], node: Tensor<K>): string;
-  /** The loss's gradient for each input (null: none) from that for the result; null where nothing can flow back. */
-  gradient: ((node: Tensor<K>, dy: Tensor) => (Tensor | null)[]) | null;
+  /** The loss's gradient for each input, from its gradient for the result. */
+  gradient: ((node: Tensor<K>, dy: Tensor) => (Tensor | Zero)[]) | Zero | "unwritten" | "leaf";
 }
+
+/**
+ * A gradient that is zero: of an index, or of a result that is constant nearly everywhere. Two other words stand in a
+ * row without a formula: differentiating an "unwritten" one throws, and a "leaf" has no inputs to differentiate for.
+ */
+export type Zero = "zero";
 
 export type NodeAttribute = { int: number } | { ints: readonly number[] } | { float: number } | { string: string };
 

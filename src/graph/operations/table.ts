@@ -14,22 +14,22 @@ const given = (op: string) => (): never => {
 };
 
 export const operations: { [K in OpName]: Row<K> } = {
-  input: { shape: (_, { shape, dtype }) => ({ shape, dtype }), onnx: given("input"), gradient: null },
-  parameter: { shape: (_, { shape }) => ({ shape, dtype: "float32" }), onnx: given("parameter"), gradient: null },
+  input: { shape: (_, { shape, dtype }) => ({ shape, dtype }), onnx: given("input"), gradient: "leaf" },
+  parameter: { shape: (_, { shape }) => ({ shape, dtype: "float32" }), onnx: given("parameter"), gradient: "leaf" },
   constant: {
     shape: (_, { value }) => ({ shape: value.shape, dtype: value.dtype }),
     onnx: given("constant"),
-    gradient: null,
+    gradient: "leaf",
   },
-  loopIndex: { shape: () => ({ shape: [], dtype: "int64" }), onnx: given("loopIndex"), gradient: null },
-  loop: { shape: ([count]) => ({ shape: [], dtype: count.dtype }), onnx: given("loop"), gradient: null },
+  loopIndex: { shape: () => ({ shape: [], dtype: "int64" }), onnx: given("loopIndex"), gradient: "leaf" },
+  loop: { shape: ([count]) => ({ shape: [], dtype: count.dtype }), onnx: given("loop"), gradient: "unwritten" },
   loopResult: {
-    shape: ([node], { at }) => {
-      const { value, how } = (node as Tensor<"loop">).attributes.results[at];
+    shape: ([node], { name }) => {
+      const { value, how } = (node as Tensor<"loop">).attributes.results.find((result) => result.name === name)!;
       return { shape: how === "sum" ? value.shape : ["rounds", ...value.shape], dtype: value.dtype };
     },
     onnx: given("loopResult"),
-    gradient: null,
+    gradient: "unwritten",
   },
   ...elementwise,
   ...matrix,

@@ -17,25 +17,28 @@ import {
   slice,
   softmax,
   stack,
+  stopGradient,
   sub,
   sum,
 } from "../graph/build.ts";
 import { over } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
-import { dense, mlp, norm, normedProjection, type Training, type Weights } from "./layers.ts";
+import { dense, norm, normedProjection, type Training } from "./layers.ts";
+import { mlp, type VitBlock } from "./vit.ts";
 
 /**
  * A pre-norm ViT block for tokens each of which sees itself and those before it: x [T * K, D], token after token. Scores
  * are sums of products of whole arrays, for thousands of rows with three keys each make poor matrix products.
  */
 export function fewTokensBlock(
-  weights: Weights,
+  block: VitBlock,
   x: Tensor,
-  { tokens, heads, training }: { tokens: number; heads: number; training?: Training },
+  { tokens, training }: { tokens: number; training?: Training },
 ): Tensor {
+  const { heads } = block;
   const width = dim(x, 1) as number;
   const rows = over(dim(x, 0), tokens);
-  const { normed, ...qkv } = normedProjection(weights, ["norm1", "attn.qkv"], x, training);
+  const { normed, ...qkv } = normedProjection(block.norm1, block.qkv, x, training);
   const part = (i: number, t: Tensor) =>
     linear(t, slice(qkv.weight, 0, i * width, (i + 1) * width), slice(qkv.bias, 0, i * width, (i + 1) * width));
   const each = (t: Tensor, count: number) => {
@@ -52,15 +55,16 @@ export function fewTokensBlock(
     const scaled = mul(query, (width / heads) ** -0.5);
     const seen = i + 2;
     const scores = keys.slice(0, seen).map((key) => matmul(mul(scaled, key), sumHeads)); // each [K, H]
-    const highest = scores.reduce((a, b) => maximum(a, b));
+    // Subtracting any number from all scores changes no share.
+    const highest = stopGradient(scores.reduce((a, b) => maximum(a, b)));
     const powers = scores.map((score) => exp(sub(score, highest)));
     const total = powers.reduce((a, b) => add(a, b));
     return powers
       .map((power, j) => mul(matmul(div(power, total), sumHeads, { transB: true }), values[j]))
       .reduce((a, b) => add(a, b));
   });
-  const attended = add(x, dense(weights, "attn.proj", flatten(stack([values[0], ...mixed]))));
-  return add(attended, mlp(weights, attended, training));
+  const attended = add(x, dense(block.proj, flatten(stack([values[0], ...mixed]))));
+  return add(attended, mlp(block, attended, training));
 }
 
 /** [D, H]: 1 where a value belongs to a head. */
@@ -80,9 +84,10 @@ export interface FewPast {
  * A pre-norm ViT block for one more token of very few, x [N, D]: `past` grows by its key and value. Scores are products
  * of whole arrays, for thousands of rows with three keys each make poor matrix products.
  */
-export function vitBlockNext(weights: Weights, x: Tensor, { heads, past }: { heads: number; past: FewPast }): Tensor {
+export function vitBlockNext(block: VitBlock, x: Tensor, past: FewPast): Tensor {
+  const { heads } = block;
   const width = dim(x, 1) as number;
-  const qkv = reshape(dense(weights, "attn.qkv", norm(weights, "norm1", x)), [dim(x, 0), 3, heads, width / heads]);
+  const qkv = reshape(dense(block.qkv, norm(block.norm1, x)), [dim(x, 0), 3, heads, width / heads]);
   const [q, k, v] = [0, 1, 2].map((part) => pick(qkv, 1, part)); // [N, H, D/H]
   past.keys.push(k);
   past.values.push(v);
@@ -93,6 +98,6 @@ export function vitBlockNext(weights: Weights, x: Tensor, { heads, past }: { hea
   ); // [N, H, S]
   const shares = softmax(scores);
   const mixed = past.values.map((value, i) => mul(slice(shares, -1, i, i + 1), value)).reduce((a, b) => add(a, b));
-  const attended = add(x, dense(weights, "attn.proj", reshape(past.keys.length > 1 ? mixed : v, x.shape)));
-  return add(attended, mlp(weights, attended));
+  const attended = add(x, dense(block.proj, reshape(past.keys.length > 1 ? mixed : v, x.shape)));
+  return add(attended, mlp(block, attended));
 }

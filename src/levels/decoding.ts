@@ -1,10 +1,9 @@
 /** The order in which a MAR level's squares decode their patches, and which outputs a step needs. Runs nothing. */
 
-import { conditionsRead, type ModelConfig, type PlacedLevel, prefixTokens } from "../config/model.ts";
 import { type HostTensor, int32 } from "../core/arrays.ts";
-import { directionsRead, neighbour } from "../model/plan.ts";
-import type { Patches } from "./draws.ts";
-import { maskedAfter } from "./schedule.ts";
+import { directionsRead, neighbour } from "./grid.ts";
+import { type Patches, type Placed, prefixTokens } from "./kind.ts";
+import { maskedAfter } from "./order.ts";
 
 export interface DecodingStep {
   /** From 0, and how many there are in the square that takes most. */
@@ -20,7 +19,7 @@ export interface DecodingStep {
  * The steps in which squares decode what `mask` [R, N] says they lack, each square by a cosine schedule of its own, in at
  * most `iterations` steps; the last in its order first.
  */
-export function* decoding(
+export function* decodingSteps(
   orders: Int32Array,
   mask: Float32Array,
   { tokens, iterations }: { tokens: number; iterations: number },
@@ -60,24 +59,24 @@ export function* decoding(
  */
 export function readAndTake(
   { row, place }: Patches,
-  level: PlacedLevel,
-  { config, l, ways, count }: { config: ModelConfig; l: number; ways: number; count: number },
+  level: Placed,
+  { ways, rows }: { ways: number; rows: number },
 ): { read: HostTensor; take: HostTensor } {
   const { tokens, grid } = level;
   const before = prefixTokens(level);
-  const around = directionsRead(conditionsRead(config, l));
-  const taken = new Int32Array(count);
+  const around = directionsRead(level.conditionsRead);
+  const taken = new Int32Array(rows);
   const nth = row.map((own) => taken[own]++); // of its row's chosen ones
   const each = Math.max(...taken) * around.length;
   const all = each >= tokens;
   const length = all ? tokens : each;
-  const total = ways * count * length;
+  const total = ways * rows * length;
   const read = new Int32Array(total).fill(before);
   const take = new Int32Array(ways * place.length * around.length);
   if (all) for (let i = 0; i < read.length; i++) read[i] = before + (i % tokens);
   for (let way = 0; way < ways; way++)
     for (let i = 0; i < place.length; i++) {
-      const from = (way * count + row[i]) * length;
+      const from = (way * rows + row[i]) * length;
       for (let d = 0; d < around.length; d++) {
         const other = neighbour(place[i], grid, around[d]);
         const slot = all ? other : nth[i] * around.length + d;
@@ -85,5 +84,5 @@ export function readAndTake(
         take[(way * place.length + i) * around.length + d] = other < 0 ? total : from + slot;
       }
     }
-  return { read: int32(read, [ways * count, length]), take: int32(take, [ways * place.length, around.length]) };
+  return { read: int32(read, [ways * rows, length]), take: int32(take, [ways * place.length, around.length]) };
 }

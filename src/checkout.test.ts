@@ -1,0 +1,20 @@
+/** A checkout as people install it: what its scripts need is there, whatever NODE_ENV says. */
+
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+
+it("npm ci installs tsx and tsc with NODE_ENV=production, too", () => {
+  const folder = mkdtempSync(join(tmpdir(), "fractalgen-checkout-"));
+  for (const name of ["package.json", "package-lock.json", ".npmrc"]) cpSync(name, join(folder, name));
+  const { stdout } = spawnSync("npm", ["ci", "--dry-run", "--offline", "--no-audit", "--no-fund"], {
+    cwd: folder,
+    env: { ...process.env, NODE_ENV: "production" },
+    encoding: "utf8",
+  });
+  rmSync(folder, { recursive: true });
+  for (const name of ["tsx", "typescript", "onnxruntime-node"])
+    expect(stdout).toMatch(new RegExp(`^add ${name} \\d`, "m"));
+});

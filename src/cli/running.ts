@@ -1,0 +1,49 @@
+/** Long work of a command: its progress, its end by a signal, and what has to be closed after it. */
+
+import { type Interruption, interruptible } from "./interrupt.ts";
+import { type Progress, progressOn } from "./progress.ts";
+
+export interface Running extends Pick<Interruption, "signal" | "exitCode"> {
+  progress: Progress;
+  /** Calls `end` once the work is over, however that comes; what was opened last ends first. Gives `value` back. */
+  closing<T>(value: T, end: (value: T) => Promise<void> | void): T;
+}
+
+interface RunningOptions {
+  /** No progress. */
+  quiet?: boolean;
+  preview?: boolean;
+  /** What a stop leaves, as the end of a sentence (default: nothing was written). */
+  left?: string | (() => string);
+  onStop?: () => void;
+}
+
+/** Does the work with progress on the terminal. Undefined where a signal stopped it, which is said; other errors go on. */
+export async function withProgress<T>(
+  { quiet, preview, left, onStop }: RunningOptions,
+  work: (running: Running) => Promise<T>,
+): Promise<T | undefined> {
+  const progress = progressOn(process.stderr, { quiet, preview });
+  const { signal, exitCode, met, done } = interruptible({
+    onStop() {
+      progress.clear();
+      onStop?.();
+    },
+  });
+  const ends: (() => Promise<void> | void)[] = [];
+  const closing: Running["closing"] = (value, end) => {
+    ends.unshift(() => end(value));
+    return value;
+  };
+  try {
+    return await work({ progress, signal, exitCode, closing });
+  } catch (error) {
+    progress.clear();
+    met(error, typeof left === "function" ? left() : left);
+    return undefined;
+  } finally {
+    for (const end of ends) await end();
+    done();
+    progress.clear();
+  }
+}

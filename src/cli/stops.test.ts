@@ -1,0 +1,74 @@
+/** The ways in which a training is told to stop: each leaves a checkpoint, also through npm. */
+
+import { existsSync, mkdirSync } from "node:fs";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { loadCheckpoint } from "../train/checkpoint.ts";
+import { stopSignals } from "./interrupt.ts";
+import { started, type TestRuns, testRuns } from "./test-run.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+let runs: TestRuns;
+beforeAll(async () => {
+  runs = await testRuns();
+});
+afterAll(() => runs.remove());
+
+const stepOf = async (out: string) => (await loadCheckpoint(join(out, "last"))).state.step;
+
+it.each(stopSignals)("%s stops a training with a checkpoint and its own exit code", async (signal) => {
+  const out = runs.at(signal);
+  const run = runs.train(...runs.fresh(out, 1_000_000));
+  await run.says(/"step":3,/);
+  run.child.kill(signal);
+  const { code, err } = await run.ended;
+  expect(err).toMatch(/stopping after this step.*\nstopped after \d+ of 1000000 steps; go on with/);
+  expect(code).toBe(128 + constants.signals[signal]);
+  expect(await stepOf(out)).toBeGreaterThanOrEqual(3);
+});
+
+it("a second signal ends it at once, by that signal", async () => {
+  const run = runs.train(...runs.fresh(runs.at("twice"), 1_000_000), "--checkpoint-seconds", "1000");
+  await run.says(/"step":3,/);
+  run.child.kill("SIGSTOP"); // so that both arrive before it comes to its end
+  run.child.kill("SIGUSR1");
+  run.child.kill("SIGCONT");
+  await run.says(/stopping after this step/);
+  await run.ended;
+  const other = runs.train(...runs.fresh(runs.at("early"), 1_000_000));
+  other.child.kill("SIGUSR1"); // before it listens: no debugger, the end
+  expect((await other.ended).code).toBe(138);
+});
+
+/** What a shell has, outside of this test's own npm. */
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(npm_|INIT_CWD$|NODE_OPTIONS$)/i.test(name)),
+);
+
+it("npm passes SIGTERM on and waits for the checkpoint; paths begin where the command was typed", async () => {
+  mkdirSync(runs.at("typed"));
+  const args = ["--cache", runs.folder, "--threads", "1", "--no-samples", "--json", ...runs.fresh("run", 1_000_000)];
+  const npm = started("npm", ["--prefix", root, "run", "--silent", "fractalgen", "--", "train", ...args], {
+    cwd: runs.at("typed"),
+    env,
+  });
+  await npm.says(/"step":3,/);
+  npm.child.kill("SIGTERM");
+  const { code } = await npm.ended;
+  expect(code).toBe(143);
+  expect(await stepOf(runs.at("typed/run"))).toBeGreaterThanOrEqual(3);
+  expect(existsSync(runs.at("typed/run/.owner"))).toBe(false); // nobody is left behind
+}, 240_000);
+
+it("what ends npm alone stops the training, too", async () => {
+  const out = runs.at("orphan");
+  const args = ["--cache", runs.folder, "--threads", "1", "--no-samples", "--json", ...runs.fresh(out, 1_000_000)];
+  const npm = started("npm", ["--prefix", root, "run", "--silent", "fractalgen", "--", "train", ...args], { env });
+  await npm.says(/"step":3,/);
+  npm.child.kill("SIGHUP"); // npm does not hand it on
+  await npm.ended; // once nobody has its output open any more
+  expect(await stepOf(out)).toBeGreaterThanOrEqual(3);
+  expect(existsSync(join(out, ".owner"))).toBe(false);
+}, 240_000);

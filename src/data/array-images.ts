@@ -1,0 +1,133 @@
+/** Images in arrays, whatever the order and the kind of their values, to pixels. Knows nothing of files. */
+
+import { product } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import type { Pixels } from "./crop.ts";
+import { type NpyHeader, type NpyType, valuesFrom } from "./npy.ts";
+
+/** How an array of images is read. */
+export interface ArrayLayout {
+  count: number;
+  width: number;
+  height: number;
+  channels: number;
+  /** All of one channel, then all of the next. */
+  planar: boolean;
+  /** Values of one image. */
+  values: number;
+  /** What is unusual about the order, in words. */
+  note?: string;
+}
+
+/**
+ * [N, height, width], [N, height, width, C], [N, C, height, width], or flat as in CIFAR and ImageNet32: [N, C * side * side],
+ * channel after channel. A UserError, which `where` begins, for any other.
+ */
+export function layoutOf(shape: readonly number[], where: string): ArrayLayout {
+  const found = arranged(shape);
+  const sizes = `[${shape.join(", ")}]`;
+  if (!found)
+    throw new UserError(
+      `${where}: its shape is ${sizes}, expected [N, height, width], [N, height, width, 1 to 4 channels], or [N, 3 * side * side]`,
+    );
+  const values = product(shape.slice(1));
+  if (found.width * found.height > limits.pixels)
+    throw new UserError(
+      `${where}: its shape is ${sizes}, images of ${found.width}x${found.height} pixels, at most ${limits.pixels} are read`,
+    );
+  return { count: shape[0], values, ...found };
+}
+
+type Arranged = Pick<ArrayLayout, "width" | "height" | "channels" | "planar" | "note">;
+
+function arranged(shape: readonly number[]): Arranged | undefined {
+  const [, a, b, c] = shape;
+  const isChannels = (size: number) => size >= 1 && size <= 4;
+  if (shape.length === 3) return { height: a, width: b, channels: 1, planar: false };
+  if (shape.length === 4 && isChannels(c)) return { height: a, width: b, channels: c, planar: false };
+  if (shape.length === 4 && isChannels(a))
+    return { channels: a, height: b, width: c, planar: true, note: "channels first" };
+  if (shape.length !== 2) return undefined;
+  for (const channels of [3, 1]) {
+    const side = Math.sqrt(a / channels);
+    if (a > 0 && Number.isInteger(side))
+      return {
+        width: side,
+        height: side,
+        channels,
+        planar: true,
+        note: `flat rows of ${a}, read as ${side}x${side} ${channels === 3 ? "with red, green and blue one after another, as in CIFAR" : "in grey"}`,
+      };
+  }
+  return undefined;
+}
+
+/** How numbers become bytes. */
+export interface Scale {
+  /** In words, for the user; undefined where bytes are bytes. */
+  note?: string;
+  toByte: (value: number) => number;
+}
+
+const clamped = (value: number) => Math.min(255, Math.max(0, Math.round(value)));
+/** Computed values miss their bounds by some last bits. */
+const slack = 1e-3;
+
+/** What values from `least` to `most` are: a UserError where they cannot be brightness. */
+export function scaleOf(
+  { least, most, floats }: { least: number; most: number; floats: boolean },
+  where: string,
+): Scale {
+  const range = `${figure(least)} to ${figure(most)}`;
+  if (floats && least >= -slack && most <= 1 + slack)
+    return { note: "values from 0 to 1 are taken as black to white", toByte: (value) => clamped(255 * value) };
+  if (floats && least >= -1 - slack && most <= 1 + slack)
+    return { note: "values from -1 to 1 are taken as black to white", toByte: (value) => clamped(127.5 * (value + 1)) };
+  if (least >= -slack && most <= 255 + slack)
+    return { note: `values from ${range} are taken as they are, of 255`, toByte: clamped };
+  throw new UserError(
+    `${where}: its values go from ${range}, expected bytes (0 to 255), or floats from 0 to 1 or from -1 to 1; scale them`,
+  );
+}
+
+const figure = (value: number): string => (Number.isInteger(value) ? String(value) : value.toPrecision(4));
+
+export const isFloat = (type: NpyType): boolean => type.startsWith("f");
+
+/** The least and the largest of all values, which come piece by piece. A UserError where one is no number. */
+export async function rangeOf(
+  pieces: AsyncIterable<Uint8Array>,
+  header: NpyHeader,
+  where: string,
+): Promise<{ least: number; most: number; floats: boolean }> {
+  let least = Infinity;
+  let most = -Infinity;
+  for await (const piece of pieces)
+    for (const value of valuesFrom(piece, header)) {
+      if (!Number.isFinite(value))
+        throw new UserError(`${where}: it holds ${value}, expected numbers; remove such images`);
+      if (value < least) least = value;
+      if (value > most) most = value;
+    }
+  return { least, most, floats: isFloat(header.type) };
+}
+
+/** One image's pixels from its stored bytes. */
+export function pixelsOf(
+  bytes: Uint8Array,
+  { width, height, channels, planar }: ArrayLayout,
+  { header, scale }: { header: Pick<NpyHeader, "type" | "bigEndian">; scale?: Scale },
+): Pixels {
+  const data = scale ? Uint8Array.from(valuesFrom(bytes, header), scale.toByte) : bytes;
+  return { data: planar ? interleaved(data, channels) : data, width, height, channels };
+}
+
+function interleaved(data: Uint8Array, channels: number): Uint8Array {
+  if (channels === 1) return data;
+  const out = new Uint8Array(data.length);
+  const pixels = data.length / channels;
+  for (let channel = 0, from = 0; channel < channels; channel++)
+    for (let i = 0; i < pixels; i++) out[i * channels + channel] = data[from++];
+  return out;
+}

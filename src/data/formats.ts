@@ -1,0 +1,91 @@
+/** Every format that data sets come in, one row each, and which of them a path is. Decodes nothing. */
+
+import { stat } from "node:fs/promises";
+import { didYouMean, UserError } from "../core/errors.ts";
+import { checkFile, firstBytes, pathText, reading } from "../files/regular.ts";
+import { isTar } from "./archive.ts";
+import { findBatchFile, findBatchFolder, findTar } from "./cifar.ts";
+import { findImages } from "./folder.ts";
+import { findIdxFile, findIdxFolder } from "./idx.ts";
+import { findNpzFolder } from "./npz-folder.ts";
+import { findNpz } from "./npz-images.ts";
+import { findParquetFile, findParquetFolder } from "./parquet.ts";
+import type { Found } from "./source.ts";
+import { findTinyImagenet } from "./tiny-imagenet.ts";
+
+interface Options {
+  signal?: AbortSignal;
+}
+
+/** A format of folders: undefined where the folder is none of it. */
+type FolderFormat = (folder: string, options: Options) => Promise<Found | undefined>;
+/** A format of files: undefined where the file is none of it. */
+type FileFormat = (path: string, start: Start) => Promise<Found | undefined>;
+
+/** Whether a file begins with these bytes. */
+type Start = (...bytes: number[]) => boolean;
+
+/** The first that knows the folder takes it; images are last, which any folder may hold. */
+const folderFormats: Record<string, FolderFormat> = {
+  idx: findIdxFolder,
+  parquet: findParquetFolder,
+  batches: findBatchFolder,
+  npz: findNpzFolder,
+  tinyImagenet: findTinyImagenet,
+  images: findImages,
+};
+
+const fileFormats: Record<string, FileFormat> = {
+  parquet: async (path, is) => (is(0x50, 0x41, 0x52, 0x31) ? findParquetFile(path) : undefined), // PAR1
+  npz: async (path, is) => (is(0x50, 0x4b) ? findNpz(path) : undefined), // a zip
+  batches: findBatchFile,
+  tar: async (path) => ((await isTar(path)) ? findTar(path) : undefined),
+  idx: async (path, is) => (is(0x1f, 0x8b) || idxTypes.some((type) => is(0, 0, type)) ? findIdxFile(path) : undefined),
+};
+
+const packers: [start: number[], name: string][] = [
+  [[0x42, 0x5a, 0x68], "bzip2"],
+  [[0xfd, 0x37, 0x7a, 0x58, 0x5a], "xz"],
+  [[0x37, 0x7a, 0xbc, 0xaf], "7-Zip"],
+  [[0x52, 0x61, 0x72, 0x21], "RAR"],
+  [[0x28, 0xb5, 0x2f, 0xfd], "Zstandard"],
+];
+
+const idxTypes = [8, 9, 11, 12, 13, 14];
+
+/** What kind of source a path is: a folder by the names in it, a file by its first bytes. */
+export async function findSource(path: string, options: Options): Promise<Found> {
+  const entry = await reading(path, () => stat(path)).catch((error: unknown) => {
+    if (!(error instanceof UserError)) throw error;
+    const hint = /[\\/]/.test(path) ? "" : didYouMean(path, ["emoji"]);
+    throw new UserError(`${error.message.replace("no such file", "no such folder or file")}${hint}`, { cause: error });
+  });
+  return entry.isDirectory() ? findFolder(path, options) : findFile(path);
+}
+
+async function findFolder(path: string, options: Options): Promise<Found> {
+  for (const find of Object.values(folderFormats)) {
+    const found = await find(path, options);
+    if (found) return found;
+  }
+  throw new Error("a folder that is none of images");
+}
+
+async function findFile(path: string): Promise<Found> {
+  await checkFile(path);
+  const start = await firstBytes(path, 8);
+  const is: Start = (...bytes) => bytes.length <= start.length && bytes.every((byte, i) => start[i] === byte);
+  if (start.length === 0) throw new UserError(`${pathText(path)}: the file is empty; fetch it again`);
+  for (const find of Object.values(fileFormats)) {
+    const found = await find(path, is);
+    if (found) return found;
+  }
+  const packed = packers.find(([bytes]) => is(...bytes));
+  if (packed)
+    throw new UserError(
+      `${pathText(path)}: an archive packed by ${packed[1]}, which is not read; unpack it and give the folder`,
+    );
+  throw new UserError(
+    `${pathText(path)}: this is no data set; expected a folder of images, or a file of images: IDX (perhaps .gz), .npz, .parquet, or CIFAR's archive or batches`,
+  );
+}

@@ -1,0 +1,47 @@
+/** Opens a file of weights whatever wrote it: PyTorch's checkpoints and safetensors, by their first bytes. */
+
+import { product } from "../core/arrays.ts";
+import { openTorchCheckpoint } from "./pth.ts";
+import { firstBytes } from "./regular.ts";
+import { readSafetensorsHeader, readTensor, readTensorRange, type TensorEntry } from "./safetensors.ts";
+import { isSafetensorsStart } from "./safetensors-header.ts";
+import { type Checkpoint, pieceElements, TensorRef } from "./tensors.ts";
+
+export { type Checkpoint, isTensorRef, TensorRef } from "./tensors.ts";
+
+/** Reads the tree of a file of weights, no tensor values yet. Every fault of the file is a UserError; close it after use. */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  return isSafetensorsStart(await firstBytes(path, 10)) ? openSafetensors(path) : openTorchCheckpoint(path);
+}
+
+class NamedTensor extends TensorRef {
+  readonly name: string;
+  readonly dtype;
+  readonly shape;
+  constructor(name: string, { dtype, shape }: TensorEntry) {
+    super();
+    this.name = name;
+    this.dtype = dtype;
+    this.shape = shape;
+  }
+}
+
+function openSafetensors(path: string): Checkpoint {
+  const file = readSafetensorsHeader(path);
+  const own = (ref: TensorRef): NamedTensor => {
+    if (!(ref instanceof NamedTensor)) throw new Error("this is no tensor of a safetensors file");
+    return ref;
+  };
+  return {
+    path,
+    value: new Map([...file.tensors].map(([name, entry]) => [name, new NamedTensor(name, entry)])),
+    read: async (ref) => readTensor(file, own(ref).name),
+    async *pieces(ref) {
+      const { name, shape } = own(ref);
+      const count = product(shape);
+      for (let at = 0; at < count; at += pieceElements)
+        yield readTensorRange(file, name, { from: at, count: Math.min(pieceElements, count - at) });
+    },
+    close: async () => {},
+  };
+}

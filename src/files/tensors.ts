@@ -1,0 +1,25 @@
+/** What every file of weights gives: a tree with tensors in it, whose values are read when they are asked for. */
+
+import type { DType, HostTensor, TypedArray } from "../core/arrays.ts";
+
+/** A tensor of a checkpoint whose values are still in the file. `dtype` is what `read` gives. */
+export abstract class TensorRef {
+  abstract readonly dtype: DType;
+  abstract readonly shape: readonly number[];
+}
+
+export const isTensorRef = (value: unknown): value is TensorRef => value instanceof TensorRef;
+
+export interface Checkpoint {
+  path: string;
+  /** dict, OrderedDict and argparse.Namespace are Maps, list and tuple arrays, tensors TensorRefs, unknown objects Opaque. */
+  value: unknown;
+  /** The tensor's values, row-major; half and bfloat16 become float32. Reads only its range of the file. */
+  read: (ref: TensorRef) => Promise<HostTensor>;
+  /** The same values in pieces of a few megabytes. */
+  pieces: (ref: TensorRef) => AsyncGenerator<TypedArray>;
+  close: () => Promise<void>;
+}
+
+/** Elements of a piece. */
+export const pieceElements = 1 << 20;

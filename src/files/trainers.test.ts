@@ -1,0 +1,261 @@
+/** Checkpoints of other trainers: prefixes, moving averages, safetensors, other objects beside the weights, broken weights. */
+
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseModelConfig } from "../config/model.ts";
+import { product } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import { modelParameters } from "../model/parameters.ts";
+import { type ConversionOptions, openConversion } from "./convert.ts";
+import { checkWeights } from "./finite.ts";
+import { readModelFolder, writeModelFolder } from "./model.ts";
+import { readSafetensors } from "./safetensors.ts";
+import { checkpointBytes, global, int, reduce, type Stored, text } from "./test-torch.ts";
+
+const config = parseModelConfig(
+  {
+    imageSize: 4,
+    classes: ["one"],
+    levels: [
+      { kind: "ar", patch: 1, width: 4, depth: 1, heads: 1 },
+      { kind: "pixel", width: 4, depth: 1, heads: 1 },
+    ],
+  },
+  "the test",
+);
+const parameters = modelParameters(config);
+const embedding = "class_emb.weight";
+
+let dir: string;
+let path: string;
+let out: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "trainers-"));
+  path = join(dir, "x.pth");
+  out = join(dir, "out");
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const filled = (value: number, prefix = ""): Map<string, Stored> =>
+  new Map(
+    parameters.map(({ name, shape }) => [
+      prefix + name,
+      { shape, bytes: new Uint8Array(new Float32Array(product(shape)).fill(value).buffer) },
+    ]),
+  );
+
+/** Converts a file that is there: a value of the embedding, and what was said. */
+async function converted(options: ConversionOptions = {}): Promise<{ value: number; notes: string[] }> {
+  const conversion = await openConversion(path, config, options);
+  await conversion.write(out).finally(conversion.close);
+  const { weights } = readModelFolder(out);
+  const value = (readSafetensors(weights.path).tensors.get(embedding)!.data as Float32Array)[0];
+  return { value, notes: conversion.notes };
+}
+
+const convert = (tree: unknown, options?: ConversionOptions & { protocol?: number }) => {
+  writeFileSync(path, checkpointBytes(tree, options));
+  return converted(options);
+};
+
+const refused = async (tree: unknown, options?: ConversionOptions): Promise<string> => {
+  const error = await convert(tree, options).then(
+    () => new Error("it was converted"),
+    (reason: Error) => reason,
+  );
+  expect(error, error.message).toBeInstanceOf(UserError);
+  expect(existsSync(out)).toBe(false);
+  return error.message.replace(path, "FILE");
+};
+
+describe("names", () => {
+  it.each([
+    ["module.", { model: filled(3, "module.") }],
+    ["_orig_mod.", { model: filled(3, "_orig_mod.") }],
+    ["_orig_mod.module.", filled(3, "_orig_mod.module.")],
+    ["model.", { state_dict: filled(3, "model."), "pytorch-lightning_version": "2.1", epoch: 3 }],
+  ])("lose the prefix %s, which is said", async (prefix, tree) => {
+    expect(await convert(tree)).toEqual({ value: 3, notes: [`the prefix "${prefix}" was taken off the names`] });
+  });
+
+  it("of others beside those with the prefix are left out, and said", async () => {
+    const both = new Map([...filled(3, "model."), ["loss.weight", { shape: [1], bytes: new Uint8Array(4) }]] as const);
+    expect((await convert({ state_dict: both })).notes).toEqual([
+      'the prefix "model." was taken off the names',
+      "1 tensors without it were left out, such as loss.weight",
+    ]);
+  });
+
+  it.each(["model_state_dict", "module", "net"])("are found under %s", async (key) => {
+    expect((await convert({ [key]: filled(3), optimizer_state_dict: {} })).value).toBe(3);
+  });
+});
+
+describe("moving averages", () => {
+  const both = { model: filled(3), model_ema: filled(4, "module.") };
+  it("are named where there are other weights, and taken where asked for", async () => {
+    expect(await convert(both)).toEqual({
+      value: 3,
+      notes: [
+        'the weights are those under "model"; it also holds a moving average under "model_ema"; choose the weights "ema" for that',
+      ],
+    });
+    expect((await convert(both, { weights: "model" })).notes).toEqual([]);
+    rmSync(out, { recursive: true });
+    expect((await convert(both, { weights: "ema" })).value).toBe(4);
+  });
+
+  it("are taken where there is nothing else, and said", async () => {
+    expect(await convert({ ema: filled(5) })).toEqual({
+      value: 5,
+      notes: ['the weights are those under "ema", a moving average'],
+    });
+    rmSync(out, { recursive: true });
+    expect(await refused({ model: filled(3) }, { weights: "ema" })).toMatch(
+      /^FILE: no moving average of the weights found: expected tensors under "model_ema", "ema", .*, but its keys are model$/,
+    );
+  });
+});
+
+describe("what else is pickled", () => {
+  const numpyScalar = reduce(
+    global("numpy.core.multiarray", "scalar"),
+    reduce(global("numpy", "dtype"), text("f8")),
+    text("12345678"),
+  );
+  const others: [string, Buffer][] = [
+    ["a NumPy scalar", numpyScalar],
+    ["a path", reduce(global("pathlib", "PosixPath"), text("/"), text("x"))],
+    [
+      "a default dict",
+      Buffer.concat([
+        reduce(global("collections", "defaultdict"), global("builtins", "list")),
+        text("a"),
+        int(1),
+        Buffer.from("s"),
+      ]),
+    ],
+    ["a device", reduce(global("torch", "device"), text("cpu"))],
+    ["a dtype", global("torch", "float32")],
+    ["a date", reduce(global("datetime", "datetime"), Buffer.concat([Buffer.from("C\x0a"), Buffer.alloc(10)]))],
+    [
+      "an own object",
+      Buffer.concat([
+        global("__main__", "Options"),
+        Buffer.from(")\x81}", "latin1"),
+        text("a"),
+        int(1),
+        Buffer.from("sb"),
+      ]),
+    ],
+    [
+      "a storage of complex numbers",
+      reduce(
+        global("torch._utils", "_rebuild_tensor_v2"),
+        Buffer.concat([
+          Buffer.from("("),
+          text("storage"),
+          global("torch", "ComplexFloatStorage"),
+          text("9"),
+          text("cpu"),
+          int(1),
+          Buffer.from("tQ"),
+        ]),
+        int(0),
+        Buffer.from(")"),
+        Buffer.from(")"),
+      ),
+    ],
+  ];
+  it.each(others)("%s stays beside the weights, and nothing of it runs", async (_, other) => {
+    expect((await convert({ model: filled(3), args: new Map([["it", other]]) })).value).toBe(3);
+  });
+
+  it.each(others.filter(([name]) => name !== "a default dict"))(
+    "%s in the place of a weight is refused by its class",
+    async (_, other) => {
+      const model = new Map<string, unknown>(filled(3));
+      model.set(embedding, other);
+      expect(await refused({ model })).toMatch(
+        /^FILE: class_emb\.weight is an object of the class [\w.]+, which is not read, expected a tensor; save it as a plain one$/,
+      );
+    },
+  );
+
+  it("a whole module is refused with what to save instead", async () => {
+    const module = Buffer.concat([global("__main__", "Net"), Buffer.from(")\x81}b", "latin1")]);
+    expect(await refused(module)).toBe(
+      "FILE: it holds an object of the class __main__.Net, which is not read, expected a dict of tensors; save model.state_dict()",
+    );
+  });
+
+  it("protocol 5 is read", async () => {
+    expect((await convert({ model: filled(3) }, { protocol: 5 })).value).toBe(3);
+  });
+});
+
+/** A safetensors file of all parameters with one value each. */
+function safetensors(dtype: "F32" | "F16" | "BF16", bits: number): Buffer {
+  const bytes = dtype === "F32" ? 4 : 2;
+  let end = 0;
+  const header = parameters.map(({ name, shape }) => {
+    const start = end;
+    end += product(shape) * bytes;
+    return [name, { dtype, shape, data_offsets: [start, end] }];
+  });
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(header)));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  const values = bytes === 4 ? new Uint32Array(end / 4).fill(bits) : new Uint16Array(end / 2).fill(bits);
+  return Buffer.concat([length, json, new Uint8Array(values.buffer)]);
+}
+
+describe("safetensors", () => {
+  it.each([
+    ["F32", 0x40400000],
+    ["F16", 0x4200],
+    ["BF16", 0x4040],
+  ] as const)("%s is converted, whatever the file is called", async (dtype, bits) => {
+    writeFileSync(path, safetensors(dtype, bits));
+    expect(await converted()).toEqual({ value: 3, notes: [] });
+  });
+
+  it("in few bits a model folder says how to convert it", async () => {
+    await writeModelFolder(
+      out,
+      config,
+      new Map(parameters.map(({ name, shape }) => [name, new Float32Array(product(shape))])),
+    );
+    writeFileSync(join(out, "model.safetensors"), safetensors("BF16", 0x4040));
+    expect(() => readModelFolder(out)).toThrow(
+      /stores its weights as BF16, expected F32; convert .*model\.safetensors with config\.json as its configuration$/,
+    );
+  });
+});
+
+describe("weights that are no numbers", () => {
+  it.each([NaN, Infinity, -Infinity])("(%d) are refused by name, and nothing is written", async (value) => {
+    const model = filled(3);
+    const { shape } = model.get(embedding)!;
+    const values = new Float32Array(product(shape)).fill(1);
+    values[2] = value;
+    model.set(embedding, { shape, bytes: new Uint8Array(values.buffer) });
+    expect(await refused({ model })).toBe(
+      `FILE: class_emb.weight holds ${value}, expected numbers; the training broke down: take an earlier checkpoint`,
+    );
+    expect(readdirSync(dir)).toEqual(["x.pth"]);
+  });
+
+  it("are met in a model folder before anything is drawn", async () => {
+    const weights = new Map(parameters.map(({ name, shape }) => [name, new Float32Array(product(shape))]));
+    await writeModelFolder(out, config, weights);
+    expect(() => checkWeights(readModelFolder(out))).not.toThrow();
+    weights.get("fake_latent")![1] = NaN;
+    await writeModelFolder(out, config, weights);
+    expect(() => checkWeights(readModelFolder(out))).toThrow(
+      /model\.safetensors: fake_latent holds NaN, expected numbers/,
+    );
+  });
+});

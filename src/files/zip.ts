@@ -1,0 +1,147 @@
+/**
+ * Zip archives, read by range: PyTorch's checkpoints and NumPy's arrays. Every entry that is read is compared with its
+ * checksum, which yauzl does not do. Knows nothing of what the entries hold.
+ */
+
+import zlib from "node:zlib";
+import crc from "crc-32";
+import { type Entry, fromFdPromise, type ZipFile } from "yauzl";
+import { byteCount } from "../core/byte-count.ts";
+import { UserError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { shown } from "../core/text.ts";
+import { openRegularSync, pathText, refusal } from "./regular.ts";
+
+export type ZipEntry = Pick<Entry, "fileName" | "uncompressedSize" | "compressedSize" | "compressionMethod">;
+
+export interface ZipArchive {
+  path: string;
+  entries: ReadonlyMap<string, Entry>;
+  /** `length` bytes from `start`. A stored entry is read there, a compressed one from its start. */
+  read(entry: Entry, range: { start: number; length: number }): Promise<Uint8Array<ArrayBuffer>>;
+  /** All bytes, piece by piece; a wrong checksum is met at the end. */
+  stream(entry: Entry): AsyncGenerator<Uint8Array>;
+  close(): void;
+}
+
+/** Node's own is faster, but not every Node 20 has it. */
+const crc32: (bytes: Uint8Array, before: number) => number =
+  zlib.crc32 ?? ((bytes, before) => crc.buf(bytes, before | 0) >>> 0);
+
+/** Opens an archive and lists it. Every fault of the file is a UserError; close it after use. */
+export async function openZip(path: string): Promise<ZipArchive> {
+  const descriptor = openRegularSync(path);
+  const zip = await explained(path, () => fromFdPromise(descriptor, { autoClose: false, lazyEntries: true }));
+  try {
+    if (zip.entryCount > limits.archiveEntries)
+      throw new UserError(
+        `${pathText(path)}: the archive holds ${zip.entryCount} files, at most ${limits.archiveEntries} are read; unpack it, if it is yours`,
+      );
+    const entries = new Map<string, Entry>();
+    await explained(path, async () => {
+      for await (const entry of zip.eachEntry()) entries.set(entry.fileName, entry);
+    });
+    return archive(path, zip, entries);
+  } catch (error) {
+    zip.close();
+    throw error;
+  }
+}
+
+const isStored = ({ compressionMethod }: ZipEntry) => compressionMethod === 0;
+
+function archive(path: string, zip: ZipFile, entries: ReadonlyMap<string, Entry>): ZipArchive {
+  const verified = new Set<Entry>();
+
+  async function* stream(entry: Entry): AsyncGenerator<Uint8Array> {
+    checkSizes(path, entry);
+    let sum = 0;
+    const bytes = await explained(path, () => zip.openReadStreamPromise(entry));
+    const chunks = bytes[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+    try {
+      for (;;) {
+        const { done, value } = await explained(path, () => chunks.next());
+        if (done) break;
+        sum = crc32(value, sum);
+        yield value;
+      }
+    } finally {
+      await chunks.return?.();
+    }
+    // Some writers leave the checksum out and say 0, PyTorch where it is told to.
+    if (entry.crc32 !== 0 && sum !== entry.crc32)
+      throw new UserError(
+        `${pathText(path)}: ${shown(entry.fileName)} inside it is damaged, its checksum is not as recorded; fetch the file again`,
+      );
+    verified.add(entry);
+  }
+
+  /** A range alone has no checksum, so the first one of an entry reads it whole. */
+  async function verify(entry: Entry): Promise<void> {
+    if (verified.has(entry)) return;
+    for await (const _ of stream(entry));
+  }
+
+  return {
+    path,
+    entries,
+    stream,
+    async read(entry, { start, length }) {
+      if (length === 0) return new Uint8Array(0);
+      checkSizes(path, entry);
+      if (isStored(entry)) await verify(entry);
+      else if (entry.uncompressedSize > limits.unpackedBytes)
+        throw new UserError(
+          `${pathText(path)}: ${shown(entry.fileName)} inside it unpacks to ${byteCount(entry.uncompressedSize)}, at most ${byteCount(limits.unpackedBytes)} are read; store it without compression`,
+        );
+      const end = start + length;
+      if (end > entry.uncompressedSize) throw short(path, entry);
+      const bytes = new Uint8Array(length);
+      let position = isStored(entry) ? start : 0;
+      const pieces = isStored(entry)
+        ? ((await explained(path, () => zip.openReadStreamPromise(entry, { start, end }))) as AsyncIterable<Uint8Array>)
+        : stream(entry);
+      await explained(path, async () => {
+        for await (const piece of pieces) {
+          const from = Math.max(0, start - position);
+          const to = Math.min(piece.length, end - position);
+          if (from < to) bytes.set(piece.subarray(from, to), position + from - start);
+          position += piece.length;
+        }
+      });
+      if (position < end) throw short(path, entry);
+      return bytes;
+    },
+    close: () => zip.close(),
+  };
+}
+
+const short = (path: string, { fileName }: ZipEntry) =>
+  new UserError(
+    `${pathText(path)}: ${shown(fileName)} inside it ends early; the file is damaged or incomplete, fetch it again`,
+  );
+
+/** A larger claim would only make us set aside memory. */
+function checkSizes(path: string, entry: ZipEntry): void {
+  const { compressedSize, uncompressedSize } = entry;
+  const most = isStored(entry) ? compressedSize : limits.deflateRatio * compressedSize + 1024;
+  if (uncompressedSize > most)
+    throw new UserError(
+      `${pathText(path)}: ${shown(entry.fileName)} inside it claims more bytes than it can hold; the file is damaged or incomplete, fetch it again`,
+    );
+}
+
+/** What the zip reader or the system said, as a sentence about the file. */
+async function explained<T>(path: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    const known = refusal(path, error);
+    // Errors of yauzl are plain ones without a code; a fault of our own (TypeError, RangeError) keeps its stack.
+    if (known !== error || !(error instanceof Error) || error.constructor !== Error || "code" in error) throw known;
+    throw new UserError(
+      `${pathText(path)}: the archive is cut short or damaged (${shown(error.message)}); fetch it again`,
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Tensors in lists and records of any depth, named by their path: `{ take: [a, b] }` holds take.0 and take.1. The inputs
+ * and outputs of a graph, and the values for them, are such trees, so the compiler checks what names alone would not.
+ */
+
+import type { HostTensor } from "../core/arrays.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** Leaves in lists and records of any depth; undefined stands for a part that is not there. */
+export type Tree<T> = T | undefined | readonly Tree<T>[] | { readonly [key: string]: Tree<T> };
+
+/** The values of a tree of tensors. */
+export type Values<X> = X extends Tensor
+  ? HostTensor
+  : X extends undefined
+    ? undefined
+    : { [K in keyof X]: Values<X[K]> };
+
+/** The name of the tensor at a path. */
+export const nameAt = (...path: readonly (string | number)[]): string => path.join(".");
+
+const isLeaf = <T extends object>(tree: Tree<T>): tree is T => "dtype" in (tree as object);
+
+/** All tensors or values of a tree by name, in order. */
+export function named<T extends { dtype: unknown }>(
+  tree: Tree<T>,
+  path: readonly (string | number)[] = [],
+): Record<string, T> {
+  if (tree === undefined) return {};
+  if (isLeaf(tree)) return { [nameAt(...path)]: tree };
+  return Object.assign({}, ...Object.entries(tree).map(([key, part]) => named(part, [...path, key])));
+}
+
+/** The tree with something else in the place of each tensor. */
+export function mapped<T extends { dtype: unknown }, U>(
+  tree: Tree<T>,
+  to: (leaf: T, name: string) => U,
+  path: readonly (string | number)[] = [],
+): Tree<U> {
+  if (tree === undefined) return undefined;
+  if (isLeaf(tree)) return to(tree, nameAt(...path));
+  const inside = (part: Tree<T>, key: string | number): Tree<U> => mapped(part, to, [...path, key]);
+  return Array.isArray(tree)
+    ? tree.map(inside)
+    : Object.fromEntries(Object.entries(tree).map(([key, part]: [string, Tree<T>]) => [key, inside(part, key)]));
+}
+
+/** The tree with `values`, by name, in the place of its tensors. */
+export function valuesOf<X>(tree: X, values: Readonly<Record<string, HostTensor>>): Values<X> {
+  const found: unknown = mapped(tree as Tree<Tensor>, (_, name) => values[name]);
+  return found as Values<X>;
+}
+
+/** What runs a graph, as an engine's sessions do. */
+export interface Runs {
+  /** Outputs by name for inputs by name; `into` receives outputs in place. */
+  run(
+    feeds: Record<string, HostTensor>,
+    into?: Record<string, HostTensor>,
+  ): Promise<Readonly<Record<string, HostTensor>>>;
+}
+
+/** Runs a session whose graph has these outputs; returns their values in the same places. */
+export const runTree = async <X>(
+  session: Runs,
+  outputs: X,
+  feeds: Tree<HostTensor>,
+  into: Tree<HostTensor> = {},
+): Promise<Values<X>> => valuesOf(outputs, await session.run(named(feeds), named(into)));

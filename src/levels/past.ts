@@ -1,0 +1,67 @@
+/** Keys and values of an AR level's earlier positions, kept where they are and fed to every step. Knows no graphs. */
+
+import { float32, type HostTensor } from "../core/arrays.ts";
+
+export interface PastOptions {
+  /** Blocks of the level. */
+  depth: number;
+  rows: number;
+  heads: number;
+  headWidth: number;
+  /** Positions in all. */
+  tokens: number;
+}
+
+export interface PastPositions {
+  /** Of each block [rows, heads, L, headWidth], and `seen` [L]; L grows. */
+  feeds(): { keys: HostTensor[]; values: HostTensor[]; seen: HostTensor };
+  /** Takes those of the next position: of each block [rows, heads, headWidth]. */
+  add(next: { key: readonly HostTensor[]; value: readonly HostTensor[] }): void;
+}
+
+/** Room is made for this many positions at a time: what is fed is read whole, filled or not. */
+const piece = 32;
+
+export function pastOf({ depth, rows, heads, headWidth, tokens }: PastOptions): PastPositions {
+  const pairs = rows * heads;
+  // The system gives pages as they are filled.
+  const rooms = () => Array.from({ length: depth }, () => new Float32Array(pairs * tokens * headWidth));
+  const [keys, values] = [rooms(), rooms()];
+  let filled = 0;
+  let length = Math.min(tokens, piece);
+  let seen = unseen();
+
+  function unseen(): Float32Array {
+    return new Float32Array(length).fill(-1e30, filled);
+  }
+
+  /** Moves each pair's positions to where they stand with room for more, the last pair first. */
+  function grow(): void {
+    const longer = Math.min(tokens, length + piece);
+    const [from, to] = [length * headWidth, longer * headWidth];
+    for (const room of [...keys, ...values])
+      for (let pair = pairs - 1; pair > 0; pair--) room.copyWithin(pair * to, pair * from, (pair + 1) * from);
+    length = longer;
+    seen = unseen();
+  }
+
+  const used = (room: Float32Array) =>
+    float32(room.subarray(0, pairs * length * headWidth), [rows, heads, length, headWidth]);
+
+  /** Not by `set`: a view for each of thousands of pairs takes longer than their few values. */
+  function put(room: Float32Array, { data }: HostTensor): void {
+    const one = data as Float32Array;
+    for (let from = 0, to = filled * headWidth; from < one.length; to += length * headWidth)
+      for (const end = from + headWidth, shift = to - from; from < end; from++) room[from + shift] = one[from];
+  }
+
+  return {
+    feeds: () => ({ keys: keys.map(used), values: values.map(used), seen: float32(seen, [length]) }),
+    add({ key, value }) {
+      if (filled === length) grow();
+      keys.forEach((room, i) => put(room, key[i]));
+      values.forEach((room, i) => put(room, value[i]));
+      seen[filled++] = 0;
+    },
+  };
+}

@@ -1,0 +1,18 @@
+/** What the configurations of levels have in common. */
+
+import { z } from "zod";
+
+const whole = (low: number, high: number) => z.int().min(low).max(high);
+
+/** Side of a patch in pixels. */
+export const patchSide = whole(1, 4096);
+
+/** The size of a transformer. */
+export const transformer = {
+  width: whole(1, 65536),
+  depth: whole(1, 256),
+  heads: whole(1, 1024),
+};
+
+/** Queries and keys of each head are normalised (RMS) before attention, without weights of their own. */
+export const qkNorm = z.boolean().optional();

@@ -1,0 +1,50 @@
+/** Images as files: PNG, WebP or JPEG, enlarged, with what they were made of in their metadata. Knows no request. */
+
+import sharp from "sharp";
+import { imagePng, onWhite } from "../pictures/grid.ts";
+import { enlarged } from "./sizes.ts";
+
+export const imageFormats = ["png", "webp", "jpeg"] as const;
+export type ImageFormat = (typeof imageFormats)[number];
+
+/** How the images of an answer look: their format, and how many times each pixel is repeated. */
+export interface Look {
+  format: ImageFormat;
+  scale: number;
+  /** 0 to 100: below 100 WebP is lossy; JPEG always is; PNG never. */
+  quality: number;
+}
+
+export const plainLook: Look = { format: "png", scale: 1, quality: 100 };
+
+interface EncodeOptions {
+  /** Pixels per side, and channels, as the model draws it. */
+  side: number;
+  channels: number;
+  look?: Look;
+  /** Text chunks of a PNG; JSON in the EXIF description of other formats. */
+  text?: Record<string, string>;
+}
+
+export async function encodeImage(
+  image: Uint8Array,
+  { side, channels, look: { format, scale, quality } = plainLook, text = {} }: EncodeOptions,
+): Promise<Uint8Array> {
+  const pixels = enlarged(image, { side, channels, scale });
+  const size = side * scale;
+  if (format === "png") return imagePng(pixels, { size, channels, text });
+  const opaque = format === "jpeg" && channels % 2 === 0; // JPEG has no alpha
+  const data = opaque ? onWhite(pixels, channels) : pixels;
+  const picture = sharp(data, {
+    raw: { width: size, height: size, channels: opaque ? 3 : (channels as 1 | 2 | 3 | 4) },
+  })
+    .toColourspace(!opaque && channels < 3 ? "b-w" : "srgb")
+    .withExif({ IFD0: { ...(text["Software"] ? { Software: text["Software"] } : {}), ImageDescription: ascii(text) } });
+  if (format === "webp")
+    return picture.webp(quality === 100 ? { lossless: true, exact: true } : { quality }).toBuffer();
+  return picture.jpeg({ quality: Math.max(1, quality), chromaSubsampling: "4:4:4" }).toBuffer();
+}
+
+/** JSON in ASCII, which is all that EXIF's texts can hold. */
+const ascii = (text: Record<string, string>): string =>
+  JSON.stringify(text).replaceAll(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);

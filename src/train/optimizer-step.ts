@@ -1,0 +1,16 @@
+/** What a step of an optimiser is given. */
+
+import type { Moments } from "../core/adamw.ts";
+
+export interface OptimizerState {
+  values: ReadonlyMap<string, Float32Array>;
+  moments: ReadonlyMap<string, Moments>;
+}
+
+export interface OptimizerStep {
+  /** Counts from 1. */
+  step: number;
+  learningRate: number;
+  /** Multiplies the gradients (clipping). */
+  scale: number;
+}
