@@ -18,7 +18,7 @@ import { own, type Ownership } from "../files/ownership.ts";
 import { type WeightKind, weightKinds } from "../files/state-dict.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { helpOption } from "./engine.ts";
-import { defaultCache, inceptionName, inceptionPath } from "./cache.ts";
+import { defaultCache, inceptionName, inceptionPath } from "../files/cache.ts";
 import { checkFile, ownNew } from "./outputs.ts";
 import { type Progress } from "./progress.ts";
 import { withProgress } from "./running.ts";

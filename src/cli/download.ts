@@ -16,7 +16,7 @@ import type { WeightKind } from "../files/state-dict.ts";
 import { type Goal, goalOf, onProgress, weightsOption } from "./convert.ts";
 import { downloadTeller } from "./download-progress.ts";
 import { helpOption } from "./engine.ts";
-import { defaultCache, inceptionName } from "./cache.ts";
+import { defaultCache, inceptionName } from "../files/cache.ts";
 import { checkFolder } from "./outputs.ts";
 import { type Progress } from "./progress.ts";
 import { withProgress } from "./running.ts";

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
+import { freeMemory } from "../files/free-memory.ts";
 import { fractalServer } from "../server/app.ts";
 import { UserError } from "../core/errors.ts";
 import { hostName, isLoopback, originIn } from "../server/access.ts";
@@ -14,7 +15,6 @@ import { nameOf } from "./drawing.ts";
 import { helpOption, threadsOption } from "./engine.ts";
 import { interruptible } from "./interrupt.ts";
 import { findModel } from "./models.ts";
-import { freeMemory } from "./space.ts";
 import { bytes, filled, whole } from "./values.ts";
 import { version } from "./version.ts";
 

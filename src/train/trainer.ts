@@ -1,7 +1,7 @@
 /** The training loop as a stream of records. Prints nothing, and leaves saving to whoever reads the stream. */
 
 import type { ModelConfig } from "../config/model.ts";
-import { learningRateAt, type TrainingConfig } from "../config/training.ts";
+import { isLastStable, learningRateAt, type TrainingConfig } from "../config/training.ts";
 import { clipScale, globalNorm } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
 import { batchSource } from "../data/batches.ts";
@@ -54,8 +54,8 @@ export interface TrainingRun {
 
 /**
  * Trains until the steps are done or the signal stops it, from wherever `state` is. Whoever reads the records saves the
- * state at a `checkpoint`, which comes every `checkpointSeconds`, at the end and when the signal stops it; a held-out
- * likelihood comes before it but for that last case. A NaN ends it with an error.
+ * state at a `checkpoint`, which comes every `checkpointSeconds`, where wsd begins to decay, at the end and when the signal
+ * stops it; a held-out likelihood comes before it but for that last case. A NaN ends it with an error.
  */
 export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<TrainingRecord> {
   const { model, training, dataset, state, step: given, signal } = run;
@@ -101,7 +101,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       }
       const due = since(saved) >= training.checkpointSeconds;
       const every = (steps: number) => steps > 0 && state.step % steps === 0;
-      const keep = every(training.saveSteps) || every(training.kidSteps);
+      const keep = every(training.saveSteps) || every(training.kidSteps) || isLastStable(state.step, training);
       // With a checkpoint too, unless there has just been one.
       const late = due && since(evaluated) > training.checkpointSeconds / 2;
       if (every(training.evaluateSteps) || every(training.kidSteps) || late)
