@@ -3,18 +3,15 @@
 import { type Command, Option } from "commander";
 import { recordedSampling } from "../config/sampling.ts";
 import { UserError } from "../core/errors.ts";
-import { evenly } from "../data/dataset.ts";
 import type { Provider } from "../engine/engine.ts";
 import { likelihoodOf } from "../evaluate/likelihood.ts";
 import { type EditingTask, type Side, sides } from "../sample/masks.ts";
-import { type EditingRow, measuredTasks, measureEditing, plannedRows } from "../measures/editing.ts";
-import { checkDataset } from "../train/trainer.ts";
+import { editingImages, type EditingRow, measuredTasks, measureEditing, plannedRows } from "../measures/editing.ts";
 import { openSampler } from "../workers/sampler.ts";
 import { addDataOptions, type DataFlags, openFor } from "./data-options.ts";
-import { nameOf } from "./drawing.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { editingTable } from "./evaluate-editing-table.ts";
-import { findModel, modelOption } from "./models.ts";
+import { findModel, modelOption, nameOf } from "./models.ts";
 import { withProgress } from "./running.ts";
 import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";
 import { bytes, filled, oneOf, seeds, whole } from "./values.ts";
@@ -89,22 +86,17 @@ async function editing(flags: EditingFlags): Promise<void> {
   const rows = plannedRows({ ...flags, onLeftOut }, config);
   await withProgress({ quiet: flags.json }, async ({ progress, signal, closing }) => {
     const dataset = await openFor(config, flags, { progress, signal });
-    checkDataset({ ...config, classes: dataset.classes }, dataset);
-    if (dataset.heldOut.count < 2)
-      throw new UserError(
-        `${dataset.name} has ${dataset.heldOut.count} held-out images, at least 2 are needed; give --held-out`,
-      );
-    const withClasses = config.classes.join() === dataset.classes.join();
-    const split = evenly(dataset.heldOut, flags.images);
+    const { split, withClasses } = editingImages(config, dataset, flags.images);
     const settings = settingsOf(withClasses ? flags : { ...flags, guidance: 1 }, config);
     const engine = await openEngine(flags);
     const { sampler, batch } = openSampler(engine, model, { ...flags, ...settings, count: split.count });
     closing(sampler, () => sampler.dispose());
-    const context = { model, sampler, split, seed: flags.seed, settings, withClasses, batch, signal };
+    const { seed } = flags;
+    const context = { model, sampler, split, seed, settings, withClasses, batch, signal };
     const found: EditingRow[] = [];
     for (const planned of rows) {
-      const onProgress = (text: string) =>
-        progress.update(`${found.length} of ${rows.length} done; ${planned.task}: ${text}`);
+      const done = `${found.length} of ${rows.length} done; ${planned.task}`;
+      const onProgress = (text: string) => progress.update(`${done}: ${text}`);
       found.push(await measureEditing(engine, planned, { ...context, onProgress }));
     }
     progress.clear();
@@ -114,7 +106,7 @@ async function editing(flags: EditingFlags): Promise<void> {
       images: split.count,
       classes: withClasses,
       exact: likelihoodOf(config) === "exact",
-      seed: flags.seed,
+      seed,
       ...recordedSampling(settings),
     };
     console.log(flags.json ? JSON.stringify({ ...described, rows: found }) : editingTable(described, found));

@@ -6,7 +6,8 @@ import { writeFileAtomic } from "../files/atomic.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { openNetwork } from "../measures/feature-network.ts";
-import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
+import { findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
+import { addDrawing, addGenerated } from "./generated-options.ts";
 import { keptFeatures } from "../measures/kept-features.ts";
 import {
   checkHeldOut,

@@ -13,7 +13,7 @@ const namesOf = ({ kind }: FeatureNetwork) =>
     ? { frechetDistance: "fid", kernelDistance: "kid", score: "inceptionScore" }
     : { frechetDistance: "ownFrechetDistance", kernelDistance: "ownKernelDistance", score: "ownClassScore" };
 
-export function keyed({ images, frechetDistance, kernelDistance, score, ...others }: Quality, network: FeatureNetwork) {
+function keyed({ images, frechetDistance, kernelDistance, score, ...others }: Quality, network: FeatureNetwork) {
   const names = namesOf(network);
   return {
     images,
@@ -22,6 +22,16 @@ export function keyed({ images, frechetDistance, kernelDistance, score, ...other
     [names.score]: score,
     ...others,
   };
+}
+
+/** One line of JSON. */
+export function qualityRecord(
+  described: object,
+  columns: Record<string, Quality>,
+  { network, skipped }: { network: FeatureNetwork; skipped: readonly Skipped[] },
+): string {
+  const keys = Object.entries(columns).map(([name, one]) => [name, keyed(one, network)]);
+  return JSON.stringify({ ...described, skipped, ...Object.fromEntries(keys) });
 }
 
 const figure = (value: number): string => (value === 0 ? "0" : value.toPrecision(4));

@@ -8,11 +8,12 @@ import { readStatistics } from "../evaluate/statistics.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { openNetwork } from "../measures/feature-network.ts";
-import { addDrawing, addGenerated, findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
+import { findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
+import { addDrawing, addGenerated } from "./generated-options.ts";
 import { type DatasetPart, datasetParts } from "../measures/image-sets.ts";
 import { keptFeatures } from "../measures/kept-features.ts";
 import { checkNetwork, isStatistics, measureQuality, type QualityReference, usualPart } from "../measures/quality.ts";
-import { keyed, qualityTable } from "./evaluate-quality-table.ts";
+import { qualityRecord, qualityTable } from "./evaluate-quality-table.ts";
 import { checkFile } from "./outputs.ts";
 import { withProgress } from "./running.ts";
 import { filled, oneOf, whole } from "./values.ts";
@@ -107,10 +108,8 @@ async function quality(flags: QualityFlags): Promise<void> {
       features: { kind: network.kind, name: network.name, width: network.width },
     };
     const skipped = [...generated.skipped, ...(dataset?.skipped ?? [])];
-    if (flags.json) {
-      const keys = Object.entries(columns).map(([name, one]) => [name, keyed(one, network)]);
-      console.log(JSON.stringify({ ...described, skipped, ...Object.fromEntries(keys) }));
-    } else console.log(qualityTable(described, columns, { network, skipped }));
+    const print = flags.json ? qualityRecord : qualityTable;
+    console.log(print(described, columns, { network, skipped }));
   });
 }
 

@@ -2,7 +2,6 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Command } from "commander";
 import { recordedSampling } from "../config/sampling.ts";
 import { counted } from "../core/counted.ts";
 import { duration, rateOf } from "../core/duration.ts";
@@ -16,8 +15,7 @@ import { type ImageSet, sampleSet } from "../measures/image-sets.ts";
 import { findModel, shippedModels } from "./models.ts";
 import { checkFolder } from "./outputs.ts";
 import type { Progress } from "./progress.ts";
-import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";
-import { bytes, filled, seeds, whole } from "./values.ts";
+import { type SamplingFlags, settingsOf } from "./sampling-options.ts";
 
 export interface GeneratedFlags extends SamplingFlags {
   generated: string;
@@ -30,28 +28,6 @@ export interface GeneratedFlags extends SamplingFlags {
   memory?: number;
   threads?: number;
 }
-
-export const addGenerated = (command: Command): Command =>
-  command
-    .requiredOption("--generated <path|model>", "a folder or file of images, or a model to draw them", filled)
-    .option(
-      "--image-size <n>",
-      "pixels per side of images in files (default: their own)",
-      whole({ least: 1, most: 4096 }),
-    )
-    .option("--channels <n>", "of images in files and of the data (default: their own)", whole({ least: 1, most: 4 }));
-
-/** What a model draws, and how. */
-export const addDrawing = (command: Command, { count }: { count: number }): Command =>
-  addSamplingOptions(
-    command
-      .optionsGroup("What a model draws (default: as the model says):")
-      .option("-n, --count <n>", "how many images, of classes as often as in the data", whole({ least: 2 }), count)
-      .option("--seed <n>", "of all that is random", seeds, 0),
-  )
-    .option("--each <dir>", "keep the images, as PNG; an interrupted run goes on from there", filled)
-    .option("--batch <n>", "images at once; no result depends on it", whole({ least: 1, most: 4096 }), 32)
-    .option("--memory <size>", "most memory for drawing, such as 3GB (default: what is free)", bytes);
 
 /** What a stop leaves, as the end of a sentence. */
 export const leftOf = ({ each }: GeneratedFlags): string =>

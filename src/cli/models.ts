@@ -1,7 +1,7 @@
 /** Finds models: a folder, or the name of one that ships with the program. */
 
 import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Option } from "commander";
 import { isPublished, publishedNames } from "../config/published.ts";
@@ -52,4 +52,10 @@ async function foundModel(nameOrFolder: string, option: string): Promise<ModelFo
   throw new UserError(
     `${option}: there is no model "${nameOrFolder}": there is no such folder${ships}${didYouMean(nameOrFolder, [...names, ...publishedNames])}`,
   );
+}
+
+/** What a model without a name is called: its folder, or that of the run whose last checkpoint it is. */
+export function nameOf({ config, folder }: ModelFolder): string {
+  const path = resolve(folder);
+  return config.name ?? basename(basename(path) === "last" ? dirname(path) : path);
 }

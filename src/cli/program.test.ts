@@ -203,7 +203,7 @@ describe("what is said", () => {
       ["--resume", "run", "--config", "x.json"],
       /--config: a resumed run goes on in its own folder with its own settings; leave it out/,
     ],
-    ["two folders", ["--resume", "run", "--out", "other"], /leave --out out/],
+    ["two folders", ["--resume", "run", "--out", "other"], /--out: a resumed run .*leave it out/],
     [
       "a folder below a file",
       ["--data", "emoji", "--out", join(main, "run")],

@@ -3,7 +3,8 @@
 import type { ModelConfig } from "../config/model.ts";
 import type { SamplingSettings } from "../config/sampling.ts";
 import { UserError } from "../core/errors.ts";
-import { imagesBetween, type Split, splitOf } from "../data/dataset.ts";
+import { type Dataset, evenly, imagesBetween, type Split, splitOf } from "../data/dataset.ts";
+import { checkDataset } from "../data/fits.ts";
 import type { Engine } from "../engine/engine.ts";
 import { likelihoods } from "../evaluate/likelihood.ts";
 import { ratioOf, seamOf } from "../evaluate/seam.ts";
@@ -81,6 +82,22 @@ export function plannedRows(
       return [];
     }
   });
+}
+
+/** Held-out images to edit, evenly spaced, and whether their classes are the model's. UserError where they do not fit. */
+export function editingImages(
+  config: ModelConfig,
+  dataset: Dataset,
+  count: number,
+): { split: Split; withClasses: boolean } {
+  const { name, classes, heldOut } = dataset;
+  checkDataset({ ...config, classes }, dataset);
+  if (heldOut.count < 2)
+    throw new UserError({
+      problem: `${name} has ${heldOut.count} held-out images, at least 2 are needed`,
+      hint: { do: "hold out more", setting: "heldOut" },
+    });
+  return { split: evenly(heldOut, count), withClasses: config.classes.join() === classes.join() };
 }
 
 export interface EditingMeasure {

@@ -12,6 +12,7 @@ import {
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { checkDataset } from "../data/fits.ts";
 import { freeMemory } from "../files/free-memory.ts";
 import { modelParameters } from "../model/parameters.ts";
 import {
@@ -23,7 +24,6 @@ import {
   type TrainingState,
 } from "../train/checkpoint.ts";
 import { settingsWithin, trainingBytes } from "../train/memory.ts";
-import { checkDataset } from "../train/trainer.ts";
 import { lanesFor } from "../workers/training.ts";
 import { type Beginning, isPath } from "./begin.ts";
 import type { RunOptions } from "./options.ts";

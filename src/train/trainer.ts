@@ -6,6 +6,7 @@ import { clipScale, globalNorm } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
 import { batchSource } from "../data/batches.ts";
 import { type Dataset, evenly, type Split } from "../data/dataset.ts";
+import { checkDataset } from "../data/fits.ts";
 import type { Engine } from "../engine/engine.ts";
 import { likelihoods, type LikelihoodSession, likelihoodSession } from "../evaluate/likelihood.ts";
 import { dropoutSeed, trainingMasks, trainingShare } from "./batches.ts";
@@ -118,21 +119,6 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
     await session.dispose();
   }
 }
-
-/** A UserError where a model cannot be trained on these data. */
-export function checkDataset({ imageSize, channels, classes }: ModelConfig, dataset: Dataset): void {
-  if (dataset.size !== imageSize || dataset.channels !== channels)
-    throw new UserError(
-      `the images of ${dataset.name} are ${dataset.size}x${dataset.size} with ${dataset.channels} channels, but the model generates ${imageSize}x${imageSize} with ${channels}`,
-    );
-  if (dataset.classes.join() !== classes.join())
-    throw new UserError(
-      `the classes of ${dataset.name} (${few(dataset.classes)}) are not the model's (${few(classes)})`,
-    );
-}
-
-const few = (names: readonly string[]): string =>
-  names.length <= 10 ? names.join(", ") : `${names.slice(0, 5).join(", ")}, … ${names.length} in all`;
 
 /** Early steps weigh more, so that the average soon forgets the random start. */
 const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
