@@ -112,5 +112,5 @@ async function modelAt(nameOrPath: string): Promise<ModelFolder | undefined> {
   const isModel =
     shippedModels().includes(nameOrPath) ||
     [nameOrPath, join(nameOrPath, "last")].some((folder) => existsSync(join(folder, configName)));
-  return isModel || !existsSync(nameOrPath) ? findModel(nameOrPath, { option: "--generated" }) : undefined;
+  return isModel || !existsSync(nameOrPath) ? findModel(nameOrPath, { subject: { setting: "generated" } }) : undefined;
 }

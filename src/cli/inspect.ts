@@ -38,6 +38,6 @@ async function inspectedOf(name: string): Promise<Inspected> {
     const levels = complexity(config);
     return { config, levels, bytes: 4 * total(levels, "parameters") };
   }
-  const { config, folder, weights } = await findModel(name, { option: "<preset|dir>", checked: false });
+  const { config, folder, weights } = await findModel(name, { subject: "<preset|dir>", checked: false });
   return { config, folder, levels: complexity(config), bytes: statSync(weights.path).size };
 }

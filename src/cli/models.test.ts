@@ -53,7 +53,7 @@ describe("a model that is not there", () => {
   });
 
   it("has a near name, and the option that gave it", async () => {
-    await expect(findModel("fractalmar_in46", { option: "DIR" })).rejects.toThrow(
+    await expect(findModel("fractalmar_in46", { subject: "DIR" })).rejects.toThrow(
       /^DIR: there is no model "fractalmar_in46".*did you mean "fractalmar_in64"\?$/,
     );
     await expect(findModel("emoij")).rejects.toThrow(/did you mean "emoji"\?$/);

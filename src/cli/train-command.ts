@@ -32,7 +32,7 @@ export interface TrainFlags extends Omit<RunOptions, "initFrom"> {
 export async function runTraining({ initFrom, ...flags }: TrainFlags): Promise<void> {
   checkFolder(flags.cache, { option: "--cache" });
   if (flags.out !== undefined && flags.resume === undefined) checkFolder(flags.out, { option: "--out" });
-  const initial = initFrom === undefined ? undefined : await findModel(initFrom, { option: "--init-from" });
+  const initial = initFrom === undefined ? undefined : await findModel(initFrom, { subject: { setting: "initFrom" } });
   const options: RunOptions = { ...flags, initFrom: initial };
   const out = runFolder(options);
   let ready = false;
