@@ -5,7 +5,7 @@ import { publishedInception } from "../config/downloads.ts";
 import { inceptionName } from "../files/cache.ts";
 import { type Downloaded, type DownloadRecord, download } from "../files/download.ts";
 import { inceptionFile, localCheckpoint, torchCheckpoint } from "../files/local-checkpoint.ts";
-import { findSource } from "../files/sources.ts";
+import { findCheckpointSource } from "../files/sources.ts";
 import type { WeightKind } from "../files/state-dict.ts";
 import { type Goal, onProgress, roomFor } from "./conversion.ts";
 import { downloadTeller } from "./download-progress.ts";
@@ -39,7 +39,7 @@ export async function runDownload(text: string, out: string | undefined, flags: 
     ({ reached } = teller);
     checkFolder(flags.cache, { option: "--cache" });
     const isInception = text === inceptionName;
-    const source = await findSource(isInception ? publishedInception.url : text, {
+    const source = await findCheckpointSource(isInception ? publishedInception.url : text, {
       cache: join(flags.cache, "downloads"),
       file: flags.file,
       endpoint: variable("HF_ENDPOINT"),
