@@ -246,13 +246,26 @@ function renamed(value: unknown): unknown {
 /** The published `blr`: a learning rate for 256 images a step, scaled to the batch. */
 export const scaledLearningRate = (base: number, batch: number): number => (base * batch) / 256;
 
+/** How many steps are done when the learning rate begins to fall: the warm-up, and of wsd the steps before its decay. */
+export function decayBegins({ warmup, schedule, decayShare, steps }: TrainingConfig): number {
+  if (schedule === "constant") return Infinity;
+  return schedule === "wsd" ? Math.max(warmup, steps - decaySteps({ decayShare, steps }) + 1) : warmup;
+}
+
+/** Whether the next step is the first of wsd's decay: a longer run takes the same steps up to here. */
+export const isLastStable = (step: number, config: TrainingConfig): boolean =>
+  config.schedule === "wsd" && step === decayBegins(config) && step < config.steps;
+
+const decaySteps = ({ decayShare, steps }: Pick<TrainingConfig, "decayShare" | "steps">): number =>
+  Math.max(1, Math.round(decayShare * steps));
+
 /** The rate of a step counted from 0: a linear warm-up, then half a cosine down to the least rate, or constant. */
 export function learningRateAt(step: number, config: TrainingConfig): number {
   const { learningRate, minLearningRate, warmup, schedule, decayShare, steps } = config;
   if (step < warmup) return (learningRate * (step + 1)) / warmup;
   if (schedule === "constant") return learningRate;
   if (schedule === "wsd") {
-    const left = Math.min(1, (steps - step) / Math.max(1, Math.round(decayShare * steps)));
+    const left = Math.min(1, (steps - step) / decaySteps({ decayShare, steps }));
     return minLearningRate + (learningRate - minLearningRate) * left;
   }
   const done = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));

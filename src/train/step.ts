@@ -69,7 +69,7 @@ export interface LaneResult {
   nats: number;
 }
 
-export interface Lane {
+export interface TrainingLane {
   readonly gradients: ReadonlyMap<string, Float32Array>;
   run(values: ReadonlyMap<string, Float32Array>, task: LaneTask): Promise<LaneResult>;
   dispose(): Promise<void>;
@@ -86,7 +86,11 @@ export function groupSize(config: ModelConfig): number {
 }
 
 /** Compiles the graphs of loss and gradients. */
-export async function openLane(engine: Engine, config: ModelConfig, options: TrainingOptions = {}): Promise<Lane> {
+export async function openLane(
+  engine: Engine,
+  config: ModelConfig,
+  options: TrainingOptions = {},
+): Promise<TrainingLane> {
   // Large sessions one after another must not each keep their memory.
   const keepMemory = !options.checkpointing;
   const open = (graph: Tree<Tensor>) => engine.session(writeOnnx(named(graph)), { keepMemory });
