@@ -109,9 +109,9 @@ it("a size or channels other than the model's are refused before the data are op
   await expect(beginning(optionsOf({ config: given, imageSize: 14, data: "/nowhere" }))).rejects.toThrow(
     /^imageSize: 14 is asked for, but the model of .*sized\.json has 28; leave it out/,
   );
-  await expect(beginning(optionsOf({ initFrom: readModelFolder("models/emoji"), channels: 1, data: "/nowhere" }))).rejects.toThrow(
-    /^channels: 1 is asked for, but the model of .* has 3/,
-  );
+  await expect(
+    beginning(optionsOf({ initFrom: readModelFolder("models/emoji"), channels: 1, data: "/nowhere" })),
+  ).rejects.toThrow(/^channels: 1 is asked for, but the model of .* has 3/);
   const classes = config("classes.json", { model: { classes: ["a", "b"], levels: levels(7, 1) } });
   await expect(prepare({ config: classes })).rejects.toThrow(
     /the classes of of28 \(of28\) are not the model's \(a, b\)/,
@@ -135,7 +135,9 @@ it("a resumed run finds its held-out part from anywhere, and asks for what was m
     cpSync(at(name), at(`${name}-moved`), { recursive: true });
     rmSync(at(name), { recursive: true });
   }
-  await expect(resume()).rejects.toThrow(/^the data of this run, .*train, are not there any more.*say where they are now/);
+  await expect(resume()).rejects.toThrow(
+    /^the data of this run, .*train, are not there any more.*say where they are now/,
+  );
   await expect(resume({ data: at("train-moved") })).rejects.toThrow(
     /^the held-out part of this run, .*held, is not there any more.*say where it is now/,
   );

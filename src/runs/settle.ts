@@ -57,7 +57,11 @@ function settingsGiven(
 }
 
 /** Model, settings and state, now that the data are known. */
-export async function settle({ out, data, resumed, initial, given }: Beginning, dataset: Dataset, options: RunOptions): Promise<Prepared> {
+export async function settle(
+  { out, data, resumed, initial, given }: Beginning,
+  dataset: Dataset,
+  options: RunOptions,
+): Promise<Prepared> {
   const { imageSize: asked, channels: wanted, group, sets, skipSmall } = data;
   const source = data.source === "emoji" ? data.source : resolve(data.source);
   const heldOut = isPath(data.heldOut) ? resolve(data.heldOut) : data.heldOut;
