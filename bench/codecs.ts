@@ -1,4 +1,7 @@
-/** `npm run bench -- codecs`: what lossless image formats take of a data set's held-out images, JPEG XL too where cjxl is installed. */
+/**
+ * `npm run bench -- codecs`: bits per dimension of lossless image formats on held-out images; JPEG XL if cjxl is
+ * installed.
+ */
 
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
@@ -30,14 +33,12 @@ export async function benchCodecs({ data, cache, images, json }: CodecsBench): P
   );
   if (version) points.push({ name: "JPEG XL", bits: await jpegXlBits(some) });
   if (json) return console.log(JSON.stringify({ data, images: some.heldOut.count, jpegXl: version, points }));
-  console.log(
-    `${some.heldOut.count} held-out images of ${dataset.name}, each in a file of its own: bits per dimension`,
-  );
+  console.log(`${some.heldOut.count} held-out images of ${dataset.name}, one file each: bits per dimension`);
   for (const { name, bits } of points) console.log(`  ${name.padEnd(16)} ${bits.toFixed(4)}`);
-  console.log(version ? `  (${version}, lossless, effort 9)` : "  JPEG XL: skipped, for there is no cjxl (apt-get install libjxl-tools)"); // prettier-ignore
+  console.log(version ? `  (${version}, lossless, effort 9)` : "  JPEG XL: skipped, because cjxl is not installed (apt-get install libjxl-tools)"); // prettier-ignore
 }
 
-/** The mean size of a file of its own for each held-out image, headers included. */
+/** Bits per dimension with one file for each held-out image, including headers. */
 async function jpegXlBits({ heldOut, size, channels }: Dataset): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "fractalgen-codecs-"));
   try {

@@ -1,4 +1,6 @@
-/** `npm run bench -- counts`: operations and bytes that an image of each of the paper's models takes, counted without drawing it. */
+/**
+ * `npm run bench -- counts`: operations and bytes per image for each of the paper's models, counted without sampling.
+ */
 
 import { arrayOf, product } from "../src/core/arrays.ts";
 import { type ModelConfig, placedLevels } from "../src/config/model.ts";
@@ -22,7 +24,7 @@ export async function benchCounts({ batch: batches, json }: CountsBench): Promis
   const rows: object[] = [];
   if (!json)
     console.log(
-      `floors at a plain product's ${gigaflop.toFixed(0)} GFLOP/s and one core's plain copy of ${gigabytes.toFixed(1)} GB/s, guidance and iterations as published`,
+      `lower bounds at a plain product's ${gigaflop.toFixed(0)} GFLOP/s and one core's plain copy of ${gigabytes.toFixed(1)} GB/s, guidance and iterations as published`,
     );
   for (const preset of publishedNames)
     for (const dtype of ["float32", "q8"] as const)
@@ -33,13 +35,13 @@ export async function benchCounts({ batch: batches, json }: CountsBench): Promis
         rows.push({ preset, dtype, batch, operations, bytes, floor });
         if (!json)
           console.log(
-            `  ${preset.padEnd(22)} ${dtype.padEnd(8)} ${String(batch).padStart(3)} images: ${(operations / batch / 1e9).toFixed(0).padStart(7)} GFLOP and ${(bytes / batch / 1e9).toFixed(1).padStart(6)} GB an image; all in ${floor.toFixed(1)} s at least, bound by ${operations / gigaflop > bytes / gigabytes ? "operations" : "bytes"}`,
+            `  ${preset.padEnd(22)} ${dtype.padEnd(8)} ${String(batch).padStart(3)} images: ${(operations / batch / 1e9).toFixed(0).padStart(7)} GFLOP and ${(bytes / batch / 1e9).toFixed(1).padStart(6)} GB per image; at least ${floor.toFixed(1)} s in total, bound by ${operations / gigaflop > bytes / gigabytes ? "operations" : "bytes"}`,
           );
       }
   if (json) console.log(JSON.stringify({ gigaflopPerSecond: gigaflop, gigabytesPerSecond: gigabytes, rows }));
 }
 
-/** Of `batch` images together; values are zeros, which no count depends on. */
+/** Counts for a batch of images. All values are zeros, because the counts do not depend on them. */
 async function countsOf(
   config: ModelConfig,
   { dtype, batch }: { dtype: "float32" | "q8"; batch: number },
@@ -60,7 +62,7 @@ async function countsOf(
   return { operations: sum("operations"), bytes: sum("values") + sum("weights") };
 }
 
-/** Gives zeros in the shapes that the outputs have. */
+/** Returns zeros in the shapes of the outputs. */
 const dryEngine: Engine = {
   provider: "cpu",
   session: async ({ graph, inputs }) => ({

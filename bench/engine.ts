@@ -1,4 +1,7 @@
-/** An engine that measures: seconds, runs, operations and bytes of each session; and what a plain product and a plain copy reach. */
+/**
+ * An engine that measures seconds, runs, operations and bytes of each session, and the rates of plain products and
+ * copies.
+ */
 
 import { float32, type HostTensor } from "../src/core/arrays.ts";
 import type { Engine, Session } from "../src/engine/engine.ts";
@@ -10,20 +13,20 @@ export interface Measured {
   seconds: number;
   runs: number;
   operations: number;
-  /** Bytes of inputs and outputs, and of weights, each once a run. */
+  /** Bytes of inputs and outputs, and of weights, each counted once per run. */
   values: number;
   weights: number;
 }
 
-/** Sessions in the order in which they were made, so that `names` can tell them apart. */
+/** An engine that records measurements per session, in the order of their creation. */
 export interface MeasuringEngine extends Engine {
   measured: Measured[];
-  /** What it took to open sessions. */
+  /** Time spent opening sessions. */
   opening: { seconds: number };
   reset(): void;
 }
 
-/** `weightBytes` says how large a weight is in its file; without it they count as inputs. */
+/** `weightBytes` returns the size of a weight in its file; without it, weights count as inputs. */
 export function measuring(engine: Engine, weightBytes: (name: string) => number = () => 0): MeasuringEngine {
   const measured: Measured[] = [];
   const opening = { seconds: 0 };
@@ -40,7 +43,7 @@ export function measuring(engine: Engine, weightBytes: (name: string) => number 
       const session = await engine.session(model, options);
       opening.seconds += (performance.now() - opened) / 1000;
       const entry = nothing();
-      const costs = new Map<string, Pick<Measured, "operations" | "values" | "weights">>(); // of runs with inputs of the same shapes
+      const costs = new Map<string, Pick<Measured, "operations" | "values" | "weights">>(); // by input shapes
       measured.push(entry);
       return {
         ...session,
@@ -69,7 +72,7 @@ export function measuring(engine: Engine, weightBytes: (name: string) => number 
 
 const nothing = (): Measured => ({ seconds: 0, runs: 0, operations: 0, values: 0, weights: 0 });
 
-/** GFLOP/s of a plain 1024 x 1024 x 1024 product: the best of a few. */
+/** Returns a function that measures GFLOP/s of a plain 1024 x 1024 x 1024 product, the best of a few. */
 export async function plainProduct(engine: Engine): Promise<() => Promise<number>> {
   const n = 1024;
   const session = await engine.session(
@@ -89,13 +92,13 @@ export async function plainProduct(engine: Engine): Promise<() => Promise<number
   };
 }
 
-/** GFLOP/s of products of so few rows with 128 MB of weights, which no cache holds: what steps of AR levels are made of. */
+/** GFLOP/s of products of few rows with 128 MB of weights, which exceed all caches, as in the steps of AR levels. */
 export async function thinProduct(engine: Engine, rows: number): Promise<number> {
   const [inner, width, count] = [1024, 4096, 8];
   const x = input("x", "float32", [rows, inner]);
   const layers = Object.fromEntries(
     Array.from({ length: count }, (_, i) => {
-      const weight = float32(new Float32Array(width * inner).fill(i), [width, inner]); // no two alike, or they are one
+      const weight = float32(new Float32Array(width * inner).fill(i), [width, inner]); // all different, because equal ones would be merged
       return [`y${i}`, linear(x, constant(weight))];
     }),
   );
@@ -111,7 +114,7 @@ export async function thinProduct(engine: Engine, rows: number): Promise<number>
   return (2 * rows * inner * width * count) / best / 1e6;
 }
 
-/** GB/s, read and written, of plain copies of 128 MB, which no cache holds. */
+/** Returns a function that measures GB/s (read plus written) of plain copies that exceed all caches. */
 export function plainCopy(): () => number {
   return () => {
     const from = new Float32Array(16e6).fill(1);
@@ -126,6 +129,6 @@ export function plainCopy(): () => number {
   };
 }
 
-/** The middle value. */
+/** The median; for an even count, the upper of the two middle values. */
 export const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];

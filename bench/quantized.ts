@@ -1,4 +1,7 @@
-/** `npm run bench -- quantized`: what eight and four bits cost in likelihood, and how often the likeliest byte is the same. */
+/**
+ * `npm run bench -- quantized`: the cost of 8-bit and 4-bit weights in likelihood, and how often the likeliest byte
+ * agrees.
+ */
 
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -34,7 +37,7 @@ export async function benchQuantized({ model, data, cache, images, batch, json }
   const engine = await nodeEngine();
   const folder = mkdtempSync(join(tmpdir(), "fractalgen-bench-"));
 
-  /** Bits per dimension by the published estimate, null class, and the likeliest byte of every value that it predicts. */
+  /** Bits per dimension by the published estimate (null class), and the likeliest byte of every predicted value. */
   async function measure(one: ModelFolder) {
     const external = externalModel(one);
     const { each, logits } = lossGraph(one.config);
@@ -74,7 +77,7 @@ export async function benchQuantized({ model, data, cache, images, batch, json }
     console.log(`${model} on ${count} held-out images of ${data}, ${full.best.length} values`);
     for (const { dtype, megabytes: size, bits, agreement } of rows)
       console.log(
-        `  ${dtype.padEnd(8)} ${size.toFixed(1).padStart(7)} MB  ${bits.toFixed(4)} bits/dim  ${(100 * agreement).toFixed(2)}% the same likeliest byte`,
+        `  ${dtype.padEnd(8)} ${size.toFixed(1).padStart(7)} MB  ${bits.toFixed(4)} bits/dim  ${(100 * agreement).toFixed(2)}% same likeliest byte`,
       );
   }
 }

@@ -1,4 +1,4 @@
-/** A thread of the sampling benchmark: does what it is told, and says what it measured. */
+/** A worker thread of the sampling benchmark: executes commands and reports measurements. */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { nodeEngine } from "../src/engine/node.ts";
@@ -18,7 +18,7 @@ export type LaneMessage = "product" | "copy" | "close" | { rows: number } | { sa
 export interface LaneAnswer {
   /** GFLOP/s or GB/s. */
   rate?: number;
-  /** Without the time that it took to open sessions. */
+  /** Without the time to open sessions. */
   seconds?: number;
   /** Sessions in the order of their first use. */
   parts?: Measured[];

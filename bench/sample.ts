@@ -1,4 +1,7 @@
-/** `npm run bench -- sample`: images per second, and how far each part is from a plain product's and a plain copy's rate. */
+/**
+ * `npm run bench -- sample`: images per second, and each part's rate relative to a plain matrix product and a plain
+ * copy.
+ */
 
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -46,7 +49,7 @@ export async function benchSample({
   const { guidance = config.sampling.guidance } = options;
   const iterations = options.iterations ?? config.sampling.iterations ?? levels.map(({ tokens }) => tokens);
 
-  // As fractalgen sample does: a thread for each core, with images of its own.
+  // Like fractalgen sample: a thread for each core, each with its own images.
   const count = Math.min(threads, batch);
   const lanes = Array.from({ length: count }, () =>
     startThread<LaneMessage, LaneAnswer>(new URL("./sample-lane", import.meta.url), {
@@ -81,7 +84,7 @@ export async function benchSample({
       })),
     );
   }
-  // Steps of AR levels are products of as few rows as there are images.
+  // Steps of AR levels are products with as few rows as there are images.
   const rows = (guidance === 1 ? 1 : 2) * Math.ceil(batch / count);
   const isAr = levels.some(({ kind }) => kind === "ar");
   const thin = isAr ? (await all(() => ({ rows }))).reduce((sum, { rate }) => sum + rate!, 0) : undefined;
@@ -107,15 +110,15 @@ export async function benchSample({
     seconds,
     imagesPerSecond: batch / seconds,
     gigaflopPerImage: total("operations") / batch / 1e9,
-    /** With weights read once for all images, whichever thread draws them. */
+    /** If weights are read once for all images and threads. */
     gigabytesPerImage: total("least") / batch / 1e9,
     plainProduct: product,
     plainCopy: copy,
-    /** Of as few rows as an AR step has, with weights that no cache holds. */
+    /** With as few rows as an AR step has, and weights that exceed all caches. */
     thinProduct: thin,
-    /** The larger of the times that operations and bytes take at the plain rates. */
+    /** The larger of the times for operations and for bytes at the plain rates. */
     floor: Math.max(total("operations") / product, total("least") / copy) / 1e9,
-    /** Bytes resident at most, and what is counted beforehand. */
+    /** Peak resident bytes, and the estimate made in advance. */
     memory: process.resourceUsage().maxRSS * 1024,
     memoryCounted: samplingBytes(config, { batch, lanes: count, guided: guidance !== 1, iterations, weightBytes }),
     parts: parts.map(({ name, runs, seconds, operations, bytes }) => ({
@@ -138,22 +141,22 @@ export async function benchSample({
     );
   };
   console.log(
-    `${result.model}, ${result.dtype}: ${batch} images side by side in ${count} x ${Math.floor(threads / count)} threads, guidance ${guidance}, iterations ${iterations.join(",")}`,
+    `${result.model}, ${result.dtype}: ${batch} images per batch in ${count} x ${Math.floor(threads / count)} threads, guidance ${guidance}, iterations ${iterations.join(",")}`,
   );
   console.log(
-    `  ${result.imagesPerSecond.toPrecision(3)} images/s; ${result.gigaflopPerImage.toPrecision(3)} GFLOP and ${result.gigabytesPerImage.toPrecision(3)} GB an image`,
+    `  ${result.imagesPerSecond.toPrecision(3)} images/s; ${result.gigaflopPerImage.toPrecision(3)} GFLOP and ${result.gigabytesPerImage.toPrecision(3)} GB per image`,
   );
   console.log(
-    `  a plain product: ${product.toFixed(0)} GFLOP/s, a plain copy: ${copy.toFixed(1)} GB/s; floor ${result.floor.toFixed(2)} s, at ${(seconds / result.floor).toFixed(2)} times of it`,
+    `  a plain product: ${product.toFixed(0)} GFLOP/s, a plain copy: ${copy.toFixed(1)} GB/s; floor ${result.floor.toFixed(2)} s, measured ${(seconds / result.floor).toFixed(2)} times the floor`,
   );
-  if (thin) console.log(`  a product of an AR step's ${rows} rows in each thread: ${thin.toFixed(0)} GFLOP/s`);
-  console.log(`  ${byteCount(result.memory)} of memory at most, counted ${byteCount(result.memoryCounted)}`);
+  if (thin) console.log(`  a product with an AR step's ${rows} rows in each thread: ${thin.toFixed(0)} GFLOP/s`);
+  console.log(`  peak memory ${byteCount(result.memory)}, estimated ${byteCount(result.memoryCounted)}`);
   rate("all", seconds, total("operations"), total("bytes"));
   for (const { name, runs, seconds: time, operations, bytes } of parts)
     rate(name, time, operations, bytes, `  ${runs} runs`);
   const inside = parts.reduce((sum, part) => sum + part.seconds, 0);
   console.log(
-    `  ${"outside of graphs".padEnd(18)} ${Math.max(0, seconds - inside)
+    `  ${"outside graphs".padEnd(18)} ${Math.max(0, seconds - inside)
       .toFixed(2)
       .padStart(7)} s`,
   );
@@ -161,12 +164,12 @@ export async function benchSample({
 
 interface Part extends Pick<Measured, "seconds" | "runs" | "operations"> {
   name: string;
-  /** Read and written, and what would be if threads shared their weights. */
+  /** Bytes read and written, and the same if threads shared their weights. */
   bytes: number;
   least: number;
 }
 
-/** Operations and bytes of all lanes together, and the seconds and runs of one on average. */
+/** Total operations and bytes of all lanes, and average seconds and runs per lane. */
 function partsOf(answers: LaneAnswer[], names: string[]): Part[] {
   return names.map((name, i) => {
     const all = answers.map(({ parts }) => parts![i]);
@@ -183,7 +186,7 @@ function partsOf(answers: LaneAnswer[], names: string[]): Part[] {
   });
 }
 
-/** Sessions are made in the order of first use: down the levels, each beginning before it steps. */
+/** Sessions are created in the order of first use: from the first level down, `begin` before `step`. */
 const sessionNames = (config: ModelConfig): string[] => [
   ...placedLevels(config).flatMap((level, l) => [
     ...(level.kind === "mar" && level.guidingPixel ? [`level ${l + 1} guiding`] : []),
@@ -193,7 +196,7 @@ const sessionNames = (config: ModelConfig): string[] => [
   "pixels",
 ];
 
-/** A preset's architecture with random weights, made once. */
+/** A preset's architecture with random weights, created once and cached. */
 async function randomModel(
   name: string,
   { size, kind, dtype, cache }: Pick<SampleBench, "size" | "kind" | "dtype" | "cache">,
@@ -205,7 +208,7 @@ async function randomModel(
   const plain = join(cache, "random", name);
   const wanted = dtype === "float32" ? plain : `${plain}-${dtype}`;
   if (!existsSync(wanted)) {
-    console.error(`making random weights in ${wanted}`);
+    console.error(`writing random weights to ${wanted}`);
     if (!existsSync(plain)) await writeRandomModel(plain, config, { seed: 0 });
     if (dtype !== "float32") await quantizeFolder(readModelFolder(plain), wanted, { dtype });
   }

@@ -1,4 +1,6 @@
-/** `npm run bench -- serve`: many clients at once against a server of its own; what is lost, memory, event-loop delay. */
+/**
+ * `npm run bench -- serve`: load-tests a server with many clients; measures lost requests, memory and event-loop delay.
+ */
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,9 +21,9 @@ export interface ServeBench {
 interface Tally {
   images: number;
   refused: number;
-  /** Answers of another kind, or none, by what they said. */
+  /** Counts of other answers, or of no answer, by reason. */
   lost: Record<string, number>;
-  /** Of images, in milliseconds. */
+  /** Response times of images in milliseconds. */
   waits: number[];
 }
 
@@ -32,10 +34,10 @@ interface Sample {
   waiting: number;
 }
 
-/** Clients that got 429 ask again after this, or sooner where the server says so: the server is to stay full. */
+/** Clients that got 429 retry after this, or sooner if the server says so, to keep the server's queue full. */
 const pauseMs = 1000;
 const samplesMost = 12;
-/** An answer that takes longer counts as lost. */
+/** A request that takes longer than this counts as lost. */
 const answerMs = 300_000;
 
 export async function benchServe({ clients, seconds, json, ...options }: ServeBench): Promise<void> {
@@ -75,7 +77,7 @@ export async function benchServe({ clients, seconds, json, ...options }: ServeBe
   }
 }
 
-/** Asks again and again until the end; every answer is an image, a 429, or lost. */
+/** Sends requests until the end; counts every answer as an image, a 429, or lost. */
 async function client(
   url: string,
   { body, end, tally }: { body: () => string; end: number; tally: Tally },
@@ -100,7 +102,7 @@ async function client(
   }
 }
 
-/** Reads the whole answer: of an image it has to be a PNG. */
+/** Sends a request and reads the whole answer; an image must be a PNG. */
 async function ask(url: string, body: string): Promise<Response> {
   const answer = await fetch(`${url}/v1/images/generations`, {
     method: "POST",
@@ -135,7 +137,7 @@ async function sampleEvery(
   }
 }
 
-/** `fractalgen serve` in a process of its own, on loopback, at a port that is free. */
+/** Starts `fractalgen serve` in a separate process, on loopback and a free port. */
 async function startServer({
   model,
   queue,
@@ -153,7 +155,7 @@ async function startServer({
     };
     return { url, stop };
   }
-  throw new Error("the server ended before it listened; what it said is above");
+  throw new Error("the server ended before it was listening; its output is above");
 }
 
 interface Result extends Record<"clients" | "seconds" | "images" | "imagesPerSecond" | "imagesPerBatch", number> {
@@ -171,7 +173,7 @@ function print({ clients, seconds, waitMs: wait, eventLoopDelayMs: delay, sample
     ["seconds", seconds.toFixed(1)],
     [
       "images",
-      `${result.images}, ${result.imagesPerSecond.toFixed(1)} a second, ${result.imagesPerBatch.toFixed(1)} a batch`,
+      `${result.images}, ${result.imagesPerSecond.toFixed(1)} per second, ${result.imagesPerBatch.toFixed(1)} per batch`,
     ],
     ["answered 429", String(result.refused)],
     ["lost", `${result.lost}${result.lost > 0 ? ` (${JSON.stringify(result.reasons)})` : ""}`],

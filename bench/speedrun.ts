@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- speedrun`: trains one small model on fixed data to a fixed held-out likelihood, and says how long that
- * took. docs/speedrun.md keeps the records.
+ * `npm run bench -- speedrun`: trains one small model on fixed data to a fixed held-out likelihood, and reports how
+ * long that took. docs/speedrun.md lists the records.
  */
 
 import { readFileSync } from "node:fs";
@@ -39,13 +39,16 @@ export interface SpeedrunBench {
 /** Pixels per side of the emoji. */
 const imageSize = 32;
 
-/** What a run takes besides its recipe: its steps, which decide the learning rate's schedule, and a learning rate. */
+/**
+ * Settings of a run besides its recipe: the number of steps, which determines the learning rate schedule, and the
+ * learning rate.
+ */
 const runs: Record<RecipeName, { steps: Record<Kind, number>; learningRate: number }> = {
   published: { steps: { ar: 1950, mar: 1950 }, learningRate: 0.006 },
   default: { steps: { ar: 600, mar: 600 }, learningRate: 0.008 },
 };
 
-/** 0.9M parameters: two levels of transformers over the patches, and the pixels. */
+/** 0.9M parameters: two transformer levels over patches, and the pixel level. */
 function speedrunModel(kind: Kind, { classes, channels }: Dataset, given: object): ModelConfig {
   const patchLevel = (patch: number, width: number, depth: number, heads: number) => ({
     kind,
@@ -114,7 +117,7 @@ export async function benchSpeedrun(options: SpeedrunBench): Promise<void> {
     steps,
     bits,
     ...(target === undefined ? {} : { target, reached: bits <= target }),
-    // Held-out likelihoods are not part of the training that is timed.
+    // Time spent on held-out likelihoods is excluded.
     seconds: (performance.now() - started - evaluating) / 1000,
     secondsPerStep: median(seconds),
     images: steps * training.batch,
@@ -129,7 +132,7 @@ export async function benchSpeedrun(options: SpeedrunBench): Promise<void> {
   if (result.reached === false) process.exitCode = 1;
 }
 
-/** Floating-point operations of one step's loss and gradients: the mean of a few steps, whose masks differ. */
+/** Floating-point operations of one step's loss and gradients: the mean over a few steps with different masks. */
 function operationsOf(model: ModelConfig, { seed, batch, innerShare, ...training }: TrainingConfig): number {
   const graph = named(trainingGraph(model));
   const counted = [0, 1, 2].map((step) => {

@@ -1,4 +1,6 @@
-/** `npm run bench -- studio`: the studio in this machine's Chromium against Node on the same processor, same images. */
+/**
+ * `npm run bench -- studio`: compares the studio in this machine's Chromium with Node on the same processor and images.
+ */
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -84,7 +86,7 @@ export async function benchStudio({ model: asked, images, iterations, rounds, js
     if (json) return console.log(JSON.stringify(result));
     const line = (device: string, seconds: number, ratio: number) =>
       `  ${device.padEnd(20)} ${seconds.toFixed(2).padStart(7)} s  ${(images / seconds).toFixed(2).padStart(6)} images/s  ${ratio.toFixed(2)} of Node's time`;
-    console.log(`${asked}: ${images} images at once, iterations ${iterations}, median of ${rounds}`);
+    console.log(`${asked}: ${images} images per batch, iterations ${iterations}, median of ${rounds}`);
     console.log(line(`Node, ${threads} thread${threads > 1 ? "s" : ""}`, node, 1));
     for (const { device, seconds, ratio } of found) console.log(line(device, seconds, ratio));
   } finally {
@@ -94,7 +96,7 @@ export async function benchStudio({ model: asked, images, iterations, rounds, js
   }
 }
 
-// What runs in the page is text: the browser's types are known in src/web alone.
+// Code for the page is a string, because only src/web has the browser's types.
 const drawn = (page: Page) =>
   page.waitForFunction(`(() => {
     const complaint = document.querySelector("#error").textContent;
@@ -102,7 +104,7 @@ const drawn = (page: Page) =>
     return document.querySelector("#status").textContent.startsWith("Drew");
   })()`);
 
-/** Seconds from the click to the last step, as the page has them. */
+/** Seconds from the click to the last step, measured in the page. */
 const drawing = (seed: number) => `new Promise((resolve, reject) => {
   document.querySelector("#seed").value = "${seed}";
   const status = document.querySelector("#status");
@@ -136,7 +138,7 @@ async function inNode({
   const seconds: number[] = [];
   for (let round = 0; round <= rounds; round++) {
     const started = performance.now();
-    // The page has the probabilities computed too.
+    // The page computes the probabilities, too.
     const frames = sampler.sample({ labels, seed: round + 1, iterations, batch: images, watch: () => {} });
     for (let next = await frames.next(); !next.done;) next = await frames.next();
     if (round > 0) seconds.push((performance.now() - started) / 1000);

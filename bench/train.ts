@@ -1,4 +1,4 @@
-/** `npm run bench -- train`: seconds a step, how far from a plain product's rate, memory, and where the time goes. */
+/** `npm run bench -- train`: seconds per step, the rate relative to a plain matrix product, memory, and a profile. */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -101,10 +101,10 @@ async function benchSteps({
       `training: ${(result.parameters / 1e6).toFixed(2)}M parameters, batch ${images} in micro-batches of ${micro}`,
     );
     console.log(
-      `  ${time.toFixed(2)} s a step (median of ${rounds}), ${result.imagesPerSecond.toFixed(1)} images/s, peak memory ${result.peakMemoryGB.toFixed(2)} GB`,
+      `  ${time.toFixed(2)} s per step (median of ${rounds}), ${result.imagesPerSecond.toFixed(1)} images/s, peak memory ${result.peakMemoryGB.toFixed(2)} GB`,
     );
     console.log(
-      `  ${result.gigaflopPerStep.toFixed(0)} GFLOP a step, ${result.gigaflopPerSecond.toFixed(0)} GFLOP/s, ${(100 * result.share).toFixed(0)}% of a plain product's ${plain.toFixed(0)} in the same run`,
+      `  ${result.gigaflopPerStep.toFixed(0)} GFLOP per step, ${result.gigaflopPerSecond.toFixed(0)} GFLOP/s, ${(100 * result.share).toFixed(0)}% of a plain product's ${plain.toFixed(0)} in the same run`,
     );
     for (const { operation, share } of shares.slice(0, 15))
       console.log(`  ${operation.padEnd(20)} ${(100 * share).toFixed(1).padStart(5)}%`);
@@ -112,7 +112,7 @@ async function benchSteps({
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** Bytes of no meaning: the time does not depend on them. */
+/** Arbitrary bytes: the time does not depend on them. */
 function noise({ imageSize, channels, classes }: ModelConfig, images: number): Batch {
   const bytes = imageSize ** 2 * channels;
   return {
@@ -121,7 +121,7 @@ function noise({ imageSize, channels, classes }: ModelConfig, images: number): B
   };
 }
 
-/** Whole steps with the optimiser's, and a held-out likelihood at the end, of a model that hardly fits in memory. */
+/** Complete steps with the optimiser, and a held-out likelihood at the end, for a model that barely fits in memory. */
 async function benchPublished(
   preset: string,
   { checkpointing = false, batch = 1, microBatch = 1, threads, rounds, json }: Omit<TrainBench, "preset">,
@@ -160,14 +160,14 @@ async function benchPublished(
     `training ${preset}: ${(parameters / 1e6).toFixed(0)}M parameters, batch ${batch} in micro-batches of ${microBatch}${checkpointing ? ", checkpointing" : ""}`,
   );
   console.log(
-    `  ${seconds.map((s) => s.toFixed(1)).join(", ")} s a step; held-out likelihood ${evaluation.toFixed(1)} s an image`,
+    `  ${seconds.map((s) => s.toFixed(1)).join(", ")} s per step; held-out likelihood ${evaluation.toFixed(1)} s per image`,
   );
   console.log(
-    `  peak memory ${memory.afterSteps.toFixed(2)} GB in steps, ${memory.atTheEnd.toFixed(2)} GB with the likelihood, ${counted.toFixed(2)} GB counted beforehand`,
+    `  peak memory ${memory.afterSteps.toFixed(2)} GB in steps, ${memory.atTheEnd.toFixed(2)} GB with the likelihood, ${counted.toFixed(2)} GB estimated in advance`,
   );
 }
 
-/** Floating-point operations of a step whose masks are these. */
+/** Floating-point operations of a step with these masks. */
 function stepOperations(model: ModelConfig, images: number, masks: Masks): number {
   const graph = named(trainingGraph(model));
   const plan = planPass(model, images, masks);
@@ -185,7 +185,7 @@ interface ProfileEvent {
   args?: { op_name?: string };
 }
 
-/** Shares of the time by operation, from onnxruntime's own profile of two steps in one thread. */
+/** Share of time by operation, from onnxruntime's profile of two single-threaded steps. */
 async function profileOf(
   model: ModelConfig,
   values: ReadonlyMap<string, Float32Array>,
@@ -199,7 +199,7 @@ async function profileOf(
   for (const file of readdirSync(folder).filter((name) => name.startsWith("profile")))
     for (const { cat, name, dur, args } of JSON.parse(readFileSync(join(folder, file), "utf8")) as ProfileEvent[])
       if (cat === "Node" && name.endsWith("_kernel_time") && args?.op_name && args.op_name !== "Loop")
-        // its body counts
+        // the nodes in its body are counted
         totals.set(args.op_name, (totals.get(args.op_name) ?? 0) + dur);
   const all = [...totals.values()].reduce((a, b) => a + b, 0);
   return [...totals].toSorted((x, y) => y[1] - x[1]).map(([operation, time]) => ({ operation, share: time / all }));
