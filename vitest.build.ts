@@ -1,6 +1,6 @@
 /**
- * Builds the program before the tests, which run it as a user of the package does, into a folder of this run's own.
- * Types are checked by `npm run types`.
+ * Builds the program into a temporary folder before the tests, which run it as a user of the package would. Types are
+ * checked by `npm run types`.
  */
 
 import { execFileSync } from "node:child_process";
