@@ -130,17 +130,17 @@ describe("a mistake is one sentence and leaves nothing:", () => {
     [
       "no zip",
       (path) => (writeFileSync(path, "hello, world"), [path, out, "--config", caseFile]),
-      /no checkpoint: a zip written by torch\.save, or a safetensors file, is expected/,
+      /not a checkpoint; expected a zip written by torch\.save or a safetensors file/,
     ],
     [
       "a truncated checkpoint",
       (path) => (writeFileSync(path, readFileSync(last).subarray(0, 500_000)), [path, out, "--config", caseFile]),
-      /the archive is cut short or damaged .*; fetch it again$/,
+      /the archive is truncated or damaged .*; download it again$/,
     ],
     [
       "a pickle that would run a command",
       (path) => (writeFileSync(path, bomb), [path, out, "--config", caseFile]),
-      /holds an object of the class os\.system, which is not read, expected a dict of tensors; save model\.state_dict\(\)$/,
+      /holds an object of the class os\.system, which cannot be read; expected a dict of tensors, as saved by torch\.save\(model\.state_dict\(\), \.\.\.\)$/,
     ],
     [
       "a configuration that is none",

@@ -55,7 +55,7 @@ it("draws a row of images for each class, and no more than there are", async () 
 
 it.each<[string[], RegExp]>([
   [["--sheet", "sheet.jpg"], /--sheet: expected a file name that ends in \.png/],
-  [["--sets", "noto"], /sets: only the emoji data are made of sets/],
+  [["--sets", "noto"], /sets: only the emoji data have sets/],
   [["--sets", "notto"], /--sets: there is no set "notto"; did you mean "noto"\?/],
   [["--per-class", "0"], /--per-class/],
 ])("%j is refused in one sentence", async (more, message) => {

@@ -124,9 +124,7 @@ describe("fractalgen download", () => {
     sent[300_000] ^= 1;
     const forged = await fractalgen(["org/name", join(folder, "forged"), "--config", config, "--force"]);
     expect([forged.code, forged.stdout]).toEqual([2, ""]);
-    expect(lastLine(forged)).toMatch(
-      /^error: checkpoint-last\.pth of org\/name: what came is not the file expected: its SHA-256/,
-    );
+    expect(lastLine(forged)).toMatch(/^error: checkpoint-last\.pth of org\/name: the downloaded file has the SHA-256/);
     expect(existsSync(join(folder, "forged"))).toBe(false);
     const offline = await fractalgen(["org/name", "--no-convert", "--json"], { env: { HF_HUB_OFFLINE: "1" } });
     expect(JSON.parse(offline.stdout)).toMatchObject({ sha256, cached: true });
@@ -150,7 +148,7 @@ describe("fractalgen download", () => {
     const ended = await fractalgen([address(), "--no-convert"]);
     expect(ended.code).toBe(2);
     expect(lastLine(ended)).toMatch(
-      /mine\.pth: what came is not a PyTorch checkpoint or a safetensors file: the file: .*cut short/,
+      /mine\.pth: the downloaded file is not a PyTorch checkpoint or a safetensors file: the file: .*truncated/,
     );
     const kept = readdirSync(folder, { recursive: true, encoding: "utf8" });
     expect(kept.filter((name) => name.includes("mine"))).toEqual([]);

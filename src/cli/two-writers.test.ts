@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => runs.remove());
 
 const inUse = (path: string) =>
-  new RegExp(`^error: ${path} is in use by process \\d+ on ${hostname()} since .* UTC; wait until it ends.*\\n$`);
+  new RegExp(`^error: ${path} is in use by process \\d+ on ${hostname()} since .* UTC; wait until it finishes.*\\n$`);
 
 /** One has to have worked, and the other to have been refused; or, on a busy machine, to have come when all was done. */
 function onlyOne(both: readonly Ended[], refused: RegExp, late: RegExp): void {

@@ -1,4 +1,6 @@
-/** Data sets as they are published: Tiny ImageNet's folder, CIFAR's and ImageNet32's batches, in archives and unpacked. */
+/**
+ * Data sets as they are published: Tiny ImageNet's folder, CIFAR's and ImageNet32's batches, in archives and unpacked.
+ */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -33,7 +35,7 @@ const text = (value: string) => {
 };
 const int = (value: number) => Buffer.concat([Buffer.from("J"), Buffer.from(Int32Array.of(value).buffer)]);
 
-/** A dict as Python 2 or 3 pickles it: an array of bytes, and a list of labels. */
+/** A dict as pickled by Python 2 or 3: an array of bytes, and a list of labels. */
 function pickledBatch(key: string, labels: readonly number[], { python = 3, from = 0 } = {}): Buffer {
   const images = Buffer.concat(labels.map((_, i) => planes(from + i)));
   const length = Buffer.alloc(4);
@@ -186,28 +188,28 @@ describe("batches of 32x32 images", () => {
     expect(notes).toEqual([]);
   });
 
-  it("say what else is in the folder, and which labels of CIFAR-100 are taken", async () => {
+  it("report other files in the folder, and which labels of CIFAR-100 are used", async () => {
     const folder = newFolder();
     for (const [file, content] of Object.entries(published["cifar-10-batches-bin"].files))
       put(join(folder, file), content);
     expect((await open(folder)).report!.leftOut).toEqual([
-      { why: "no batch of images", count: 1, names: ["readme.html"] },
+      { why: "not a batch of images", count: 1, names: ["readme.html"] },
     ]);
     const fine = newFolder();
     for (const [file, content] of Object.entries(published["cifar-100-binary"].files)) put(join(fine, file), content);
-    expect((await open(fine)).notes).toEqual(["the fine labels are taken, not the coarse ones"]);
+    expect((await open(fine)).notes).toEqual(["the fine labels are used, not the coarse ones"]);
   });
 
   it.each<[string, Record<string, Buffer>, RegExp]>([
     [
-      "a cut binary batch",
+      "a truncated binary batch",
       { "data_batch_1.bin": binaryBatch([[1]]).subarray(1) },
-      /data_batch_1\.bin: it has 3072 bytes, expected 3073/,
+      /data_batch_1\.bin: it has 3072 bytes, expected a multiple of 3073/,
     ],
     [
-      "a cut pickle",
+      "a truncated pickle",
       { data_batch_1: pickledBatch("labels", [1]).subarray(0, 2000) },
-      /data_batch_1: its pickle is cut short/,
+      /data_batch_1: its pickle is truncated/,
     ],
     ["fewer labels", { data_batch_1: pickledBatch("labels", [1, 1]).subarray(0, -8) }, /data_batch_1: /],
     [
@@ -227,15 +229,15 @@ describe("batches of 32x32 images", () => {
     await expect(open(folder)).rejects.toThrow(message);
   });
 
-  it("name an archive that is cut, is something else, or unpacks without end", async () => {
+  it("report an archive that is truncated, is something else, or unpacks endlessly", async () => {
     const folder = newFolder();
     const tar = await tarOf({ "a/notes.txt": Buffer.from("x") });
     put(join(folder, "other.tar.gz"), gzipSync(tar));
     await expect(open(join(folder, "other.tar.gz"))).rejects.toThrow(
-      /an archive of 1 files \(notes\.txt\), and none of .*; unpack it and give/,
+      /this archive of 1 files \(notes\.txt\) is not CIFAR-10 or CIFAR-100.*; unpack it and give/,
     );
     put(join(folder, "cut.tar.gz"), gzipSync(await tarOf(published["cifar-10-batches-bin"].files)).subarray(0, -30));
-    await expect(open(join(folder, "cut.tar.gz"))).rejects.toThrow(/cut\.tar\.gz: .*(cut short|damaged)/);
+    await expect(open(join(folder, "cut.tar.gz"))).rejects.toThrow(/cut\.tar\.gz: .*(truncated|damaged)/);
     const header = tar.subarray(0, 512);
     put(
       join(folder, "bomb.tar.gz"),
@@ -245,7 +247,7 @@ describe("batches of 32x32 images", () => {
   });
 });
 
-it("Tiny ImageNet works as it is unpacked, with names from words.txt", async () => {
+it("Tiny ImageNet works as unpacked, with names from words.txt", async () => {
   const folder = newFolder();
   const image = (i: number) =>
     plain([i * 9, 255 - i, 40], { width: 64 })
@@ -274,9 +276,9 @@ it("Tiny ImageNet works as it is unpacked, with names from words.txt", async () 
     ["val/images/val_0.JPEG", "val/images/val_1.JPEG"],
     [classes[1], classes[0]],
   ]);
-  expect(notes).toEqual(["the part test is left aside: its 1 images have no labels"]);
+  expect(notes).toEqual(["the part test is not used: its 1 images have no labels"]);
   expect(report!.leftOut).toEqual([
     { why: "hidden", count: 1, names: [".DS_Store"] },
-    { why: "without a class in val_annotations.txt", count: 1, names: ["val/images/val_9.JPEG"] },
+    { why: "no class in val_annotations.txt", count: 1, names: ["val/images/val_9.JPEG"] },
   ]);
 });

@@ -126,8 +126,8 @@ describe("weights", () => {
     writeFileSync(file("other.pth"), checkpointBytes(wrong));
     await expect(convert("other.pth", "other.safetensors")).rejects.toThrow(
       `${file("other.pth")} does not hold the weights of FID's Inception-v3: 1 missing (Mixed_7c.branch_pool.conv.weight); ` +
-        "1 unexpected (AuxLogits.fc.bias); 1 of another shape (fc.weight [1000, 2048] for [1008, 2048]); " +
-        "1 of another type than float32 (fc.bias int32); give weights-inception-2015-12-05-6726825d.pth",
+        "1 unexpected (AuxLogits.fc.bias); 1 with the wrong shape (fc.weight [1000, 2048] instead of [1008, 2048]); " +
+        "1 with a type other than float32 (fc.bias int32); give weights-inception-2015-12-05-6726825d.pth",
     );
   });
 

@@ -191,7 +191,7 @@ describe("files", () => {
     );
     await expect(open(inConfig({ width: 3 }))).rejects.toThrow(/config\.json: .*width.*did you mean "widths"\?/);
     await expect(open(inConfig({ widths: [3, 5] }))).rejects.toThrow(
-      /model\.safetensors does not hold the weights of own features of letters .*: 5 of another shape \(1\.halve\.weight \[4, 12\] for \[5, 12\], .*; give another folder or train a network$/,
+      /model\.safetensors does not hold the weights of own features of letters .*: 5 with the wrong shape \(1\.halve\.weight \[4, 12\] instead of \[5, 12\], .*; give another folder or train a network$/,
     );
     const empty = newFolder();
     mkdirSync(empty);

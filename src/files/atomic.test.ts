@@ -1,4 +1,4 @@
-/** The tests of atomic writing, on folders in the system's temporary folder. */
+/** Atomic writing, tested in the system's temporary folder. */
 
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -58,8 +58,8 @@ describe("writeFileAtomic", () => {
   test.each([
     ["ENOSPC", "the disk is full (wrote 3.0 MB of 22 MB); free some space and run again"],
     ["EDQUOT", "your disk quota is used up (wrote 3.0 MB of 22 MB); free some space and run again"],
-    ["EACCES", `no permission to write in DIR; choose another place or change its permissions`],
-    ["EROFS", `DIR is on a disk mounted read-only; choose another place`],
+    ["EACCES", `no permission to write in DIR; choose another folder or change its permissions`],
+    ["EROFS", `DIR is on a disk mounted read-only; choose another folder`],
   ])("%s is one sentence", async (code, reason) => {
     const path = join(dir, "file");
     const writing = () =>
@@ -79,28 +79,28 @@ describe("writeFileAtomic", () => {
     expect(text("file")).toBe("old");
   });
 
-  test("a file in place of a folder and a folder in place of a file are told apart", async () => {
+  test("distinguishes a file where a folder is needed from a folder where a file is needed", async () => {
     writeFileSync(join(dir, "file"), "");
     mkdirSync(join(dir, "folder/inner"), { recursive: true });
     for (const path of ["file/x", "file/x/y"])
       await expect(writeFileAtomic(join(dir, path), "x")).rejects.toThrow(
-        /cannot write .*: a part of this path is a file where a folder/,
+        /cannot write .*: part of this path is a file, but a folder is needed/,
       );
     const onFolder = writeFileAtomic(join(dir, "folder"), "x");
     await expect(onFolder).rejects.toThrow(
-      /cannot write .*folder: there is a folder of this name where a file should go/,
+      /cannot write .*folder: a folder of this name exists, but a file must be written there/,
     );
     await expect(onFolder).rejects.toBeInstanceOf(UserError);
     expect(readdirSync(dir)).toEqual(["file", "folder"]);
   });
 
-  test("removes what a killed process left, but not what a living one is writing", async () => {
+  test("removes what a killed process left, but not what a running one is writing", async () => {
     const dead = spawnSync(process.execPath, ["--version"]).pid;
     const own = basename(temporaryName(join(dir, "file")));
     const of = (pid: number) => own.replace(`.${process.pid}-`, `.${pid}-`);
     const elsewhere = (name: string) =>
       name.replace(/-([0-9a-f]{4})/, (_, place: string) => (place === "0000" ? "-0001" : "-0000"));
-    // The last two are of another container that shares the disk: silence is all that tells.
+    // The last two belong to another container that shares the disk: only their age can tell.
     const left = [of(dead), own, of(process.ppid), ".file.notes.partial", elsewhere(of(dead)), elsewhere(own)];
     for (const name of left) writeFileSync(join(dir, name), "x");
     utimesSync(join(dir, left[5]), 1e9, 1e9);
@@ -108,7 +108,7 @@ describe("writeFileAtomic", () => {
     expect(readdirSync(dir).sort()).toEqual([...left.slice(1, 5), "file"].sort());
   });
 
-  // A 64 kB disk in a mount namespace of its own, which ends with the child; needs Linux with user namespaces.
+  // A 64 kB disk in a separate mount namespace that ends with the child; needs Linux with user namespaces.
   const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
   test.skipIf(!canMount)(
     "a disk that is really full (skipped where no small disk can be mounted)",
@@ -133,12 +133,12 @@ describe("writeFileAtomic", () => {
 });
 
 describe("replaceFolder", () => {
-  test("never takes the place of the folder that one is in, or of one around it", async () => {
+  test("never replaces the current folder or one of its parents", async () => {
     for (const name of ["", " ", ".", "..", "/", process.cwd(), "src/.."])
       await expect(
         replaceFolder(name, async () => {}),
         name,
-      ).rejects.toThrow(/the folder you are in, or one around it/);
+      ).rejects.toThrow(/the current folder or one of its parents/);
     expect(existsSync("package.json")).toBe(true);
   });
 
@@ -147,7 +147,7 @@ describe("replaceFolder", () => {
     await writeFileAtomic(join(folder, "b"), content);
   };
 
-  test("makes a folder, then replaces all of it", async () => {
+  test("creates a folder, then replaces all of it", async () => {
     const target = join(dir, "deep/model");
     await replaceFolder(target, (folder) => writeFileAtomic(join(folder, "only-at-first"), "x"));
     await replaceFolder(target, fillWith("2"));
@@ -155,7 +155,7 @@ describe("replaceFolder", () => {
     expect(readdirSync(join(dir, "deep"))).toEqual(["model"]);
   });
 
-  test("a filling that fails leaves the old folder; a full disk is a sentence", async () => {
+  test("keeps the old folder if filling fails, and reports a full disk in one sentence", async () => {
     const target = join(dir, "model");
     await replaceFolder(target, fillWith("1"));
     const failing = replaceFolder(target, async (folder) => {
@@ -173,7 +173,7 @@ describe("replaceFolder", () => {
 
   test("will not replace a file", async () => {
     writeFileSync(join(dir, "model"), "precious");
-    await expect(replaceFolder(join(dir, "model"), fillWith("1"))).rejects.toThrow(/a file where a folder is needed/);
+    await expect(replaceFolder(join(dir, "model"), fillWith("1"))).rejects.toThrow(/a file, but a folder is needed/);
     expect(text("model")).toBe("precious");
   });
 
@@ -189,7 +189,7 @@ describe("replaceFolder", () => {
     expect(await recoverFolder(join(dir, "nothing"))).toBe(false);
   });
 
-  test("killed at any moment, a complete folder is found", async () => {
+  test("leaves a complete folder when killed at any moment", async () => {
     const target = join(dir, "model");
     const code = `
       import { writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** Writing files and folders so that a reader never meets half of one; knows nothing of what is in them. */
+/** Atomic writing of files and folders: a reader never sees an incomplete one. Knows nothing of their contents. */
 
 import { appendFile, mkdir, open, rename, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
@@ -11,9 +11,9 @@ import { changedMs, isAbandoned, temporaries, temporaryName } from "./temporary.
 export type Write = (bytes: Uint8Array) => Promise<void>;
 
 /**
- * Writes `content` (bytes, a text, or a function that hands over piece after piece) under a temporary name beside
- * `path`, then renames it into place. On an error `path` stays as it was and nothing is left behind; a full disk, a
- * missing permission or a folder in the way is a UserError. `totalBytes`, where known, goes into that sentence.
+ * Writes `content` (bytes, text, or a function that passes one piece after another to `write`) under a temporary name
+ * next to `path`, then renames it into place. On an error `path` is unchanged and nothing is left behind. A full disk,
+ * a missing permission or a folder in the way is a UserError; `totalBytes`, if known, is mentioned in its message.
  */
 export async function writeFileAtomic(
   path: string,
@@ -34,7 +34,7 @@ export async function writeFileAtomic(
     handle = await open(temporary, "wx");
     const file = handle;
     await writer(async (piece) => {
-      // One call may take fewer bytes than asked, on a nearly full disk and above 2 GB.
+      // A single call may write fewer bytes than requested, for example on a nearly full disk or above 2 GB.
       for (let at = 0; at < piece.length;) {
         const { bytesWritten } = await file.write(piece, at, Math.min(piece.length - at, 1 << 28));
         at += bytesWritten;
@@ -53,7 +53,10 @@ export async function writeFileAtomic(
   }
 }
 
-/** Adds a line to a log; what keeps it from that is a UserError. A kill may leave half a line, never less than was there. */
+/**
+ * Appends a line to a log; throws a UserError if it cannot. A kill may leave an incomplete line, but loses no earlier
+ * one.
+ */
 export async function appendLine(path: string, line: string): Promise<void> {
   await appendFile(path, `${line}\n`).catch((error: unknown) => {
     throw explained(error, { path });
@@ -61,15 +64,15 @@ export async function appendLine(path: string, line: string): Promise<void> {
 }
 
 export interface Replacing {
-  /** The caller's own claim to the folder. By default one is made for as long as this takes. */
+  /** The caller's own claim to the folder. By default the folder is claimed for the duration of the call. */
   owned?: Ownership;
 }
 
 /**
- * Fills a temporary folder beside `dir`, then puts it in the place of `dir`: `dir` gets another temporary name, the new one
- * becomes `dir`, the old one is removed. A kill at any moment, or a power cut, leaves a complete folder at `dir` or, between
- * the two renames, at the temporary name, from where `recoverFolder(dir)` gets it; readers therefore call that first. Of two
- * processes that write the same folder the second gets a UserError that names the first.
+ * Fills a temporary folder next to `dir`, then swaps it in: `dir` is renamed to another temporary name, the new folder
+ * is renamed to `dir`, and the old one is removed. A kill or power failure at any moment leaves a complete folder at
+ * `dir` or, between the two renames, at the temporary name, from which `recoverFolder(dir)` restores it; readers
+ * therefore call that first. If two processes write the same folder, the second gets a UserError that names the first.
  */
 export async function replaceFolder(
   dir: string,
@@ -78,7 +81,7 @@ export async function replaceFolder(
 ): Promise<void> {
   const target = resolve(dir);
   if (dir.trim() === "" || `${process.cwd()}${sep}`.startsWith(target.endsWith(sep) ? target : `${target}${sep}`))
-    throw new UserError(`"${dir}" is the folder you are in, or one around it; give the name of a folder to write`);
+    throw new UserError(`"${dir}" is the current folder or one of its parents; choose another folder to write`);
   const ownership = owned ?? (await own(dir));
   const temporary = temporaryName(target);
   try {
@@ -95,7 +98,7 @@ export async function replaceFolder(
   } catch (error) {
     await rm(temporary, { recursive: true, force: true }).catch(() => {});
     await recoverFolder(target);
-    // A file's own complaint names the temporary folder, of which the user knows nothing.
+    // The error of a file inside names the temporary folder, which means nothing to the user.
     const inside = error instanceof UserError && error.message.includes(temporary) && error.cause ? error.cause : error;
     throw explained(inside, { path: dir, previous: (await isFolder(target)) ? "folder" : undefined });
   } finally {
@@ -104,8 +107,8 @@ export async function replaceFolder(
 }
 
 /**
- * The recovery rule of `replaceFolder`: where `dir` is missing and what was there has a temporary name, renames it back. True
- * when it did. Never removes anything, so it is safe to call before every reading.
+ * Completes an interrupted `replaceFolder`: if `dir` is missing and its old version has a temporary name, renames that
+ * back. Returns true if it did. Never removes anything, so it is safe to call before every read.
  */
 export async function recoverFolder(dir: string): Promise<boolean> {
   const target = resolve(dir);
@@ -115,15 +118,18 @@ export async function recoverFolder(dir: string): Promise<boolean> {
     if (of !== basename(target) || kind !== "old") continue;
     found.push({ path, made: (await changedMs(path)) ?? 0 });
   }
-  // Several kills may have left several.
+  // Several kills may have left several old folders.
   const latest = found.toSorted((a, b) => b.made - a.made)[0];
-  // A writer that is between its two renames is as fast, or nothing can be written here.
+  // The rename fails if a writer completed its second rename first, or if the disk is read-only.
   if (!latest || !(await renamed(latest.path, target))) return false;
   await syncFolder(dirname(target));
   return true;
 }
 
-/** The two renames; again from the start when a reader's recovery put the old folder back between them. Gives the old one. */
+/**
+ * Does the two renames, and starts over if a reader's recovery restored the old folder in between. Returns the old
+ * folder.
+ */
 async function swapIn(temporary: string, target: string): Promise<string | undefined> {
   for (let attempt = 0; ; attempt++) {
     const old = (await isFolder(target)) ? temporaryName(target, "old") : undefined;
@@ -138,8 +144,9 @@ async function swapIn(temporary: string, target: string): Promise<string | undef
 }
 
 /**
- * Removes what ended processes left in a folder under temporary names, or puts it back where it is all there is. For the
- * owner of `of` everything of that goes; for the owner of the folder, what `previous` left.
+ * Removes temporary files that dead processes left in a folder, or restores an old version if no other exists. With
+ * `of`, whose owner the caller must be, removes everything that belongs to that name; with `previous`, what that
+ * process left.
  */
 export async function removeStrays(
   folder: string,

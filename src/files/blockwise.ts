@@ -1,13 +1,13 @@
-/** Many tensors' names in few words, for a sentence. Knows nothing of what they name. */
+/** Abbreviates long lists of tensor names for messages. Knows nothing of what they name. */
 
 const mostNamed = 4;
 
 /**
- * What is the same for several blocks, said once: "generator.blocks.2-5.norm1.weight", or how many of each block. The
- * first few of these, and how many names are left: " and 3 more".
+ * Merges names that differ only in their block number: "generator.blocks.2-5.norm1.weight", or a count per block if
+ * there are many. Lists the first few and counts the rest: " and 3 more".
  */
 export function blockwise(items: readonly string[]): string {
-  const blocks = new Map<string, number[]>(); // by what stands before and after the block's number
+  const blocks = new Map<string, number[]>(); // keyed by the text before and after the block's number
   for (const item of items) {
     const [, before, number, after] = /^(\S*\bblocks\.)(\d+)\.(.*)$/.exec(item) ?? [];
     const key = number === undefined ? item : `${before}\n${after}`;

@@ -1,4 +1,4 @@
-/** Opens a file of weights whatever wrote it: PyTorch's checkpoints and safetensors, by their first bytes. */
+/** Opens a weight file of either format, PyTorch checkpoint or safetensors, recognised by its first bytes. */
 
 import { product } from "../core/arrays.ts";
 import { openTorchCheckpoint } from "./pth.ts";
@@ -9,7 +9,10 @@ import { type Checkpoint, pieceElements, TensorRef } from "./tensors.ts";
 
 export { type Checkpoint, isTensorRef, TensorRef } from "./tensors.ts";
 
-/** Reads the tree of a file of weights, no tensor values yet. Every fault of the file is a UserError; close it after use. */
+/**
+ * Reads the structure of a weight file, but no tensor values. Throws a UserError for any fault of the file. Close the
+ * checkpoint after use.
+ */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   return isSafetensorsStart(await firstBytes(path, 10)) ? openSafetensors(path) : openTorchCheckpoint(path);
 }
@@ -29,7 +32,7 @@ class NamedTensor extends TensorRef {
 function openSafetensors(path: string): Checkpoint {
   const file = readSafetensorsHeader(path);
   const own = (ref: TensorRef): NamedTensor => {
-    if (!(ref instanceof NamedTensor)) throw new Error("this is no tensor of a safetensors file");
+    if (!(ref instanceof NamedTensor)) throw new Error("this tensor does not belong to a safetensors file");
     return ref;
   };
   return {

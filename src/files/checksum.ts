@@ -1,4 +1,4 @@
-/** SHA-256 of files, and its record beside a file in the form that `sha256sum --check` reads. */
+/** SHA-256 of files, recorded next to each file in the format that `sha256sum --check` reads. */
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { writeFileAtomic } from "./atomic.ts";
 
-/** Yields how many bytes have been read so far; returns 64 hexadecimal digits. */
+/** Yields the number of bytes read so far; returns 64 hexadecimal digits. */
 export async function* sha256Of(
   path: string,
   { signal }: { signal?: AbortSignal } = {},
@@ -24,17 +24,17 @@ export async function* sha256Of(
 /** Where the checksum of a file is recorded. */
 export const recordOf = (path: string): string => `${path}.sha256`;
 
-/** The recorded checksum of a file; undefined where there is none, or none that can be read. */
+/** The recorded checksum of a file; undefined if there is no readable record. */
 export async function recordedSha256(path: string): Promise<string | undefined> {
   const text = await readFile(recordOf(path), "latin1").catch(() => "");
   return /^([0-9a-f]{64})(\s|$)/i.exec(text)?.[1].toLowerCase();
 }
 
-/** Records it, in one step. */
+/** Records a file's checksum atomically. */
 export const recordSha256 = (path: string, sha256: string): Promise<void> =>
   writeFileAtomic(recordOf(path), `${sha256}  ${basename(path)}\n`);
 
-/** The same without progress. */
+/** `sha256Of` without progress. */
 export async function checksum(path: string, options: { signal?: AbortSignal } = {}): Promise<string> {
   const hashing = sha256Of(path, options);
   for (;;) {

@@ -1,4 +1,4 @@
-/** Conversion of checkpoints: what PyTorch wrote comes out value by value, and what does not fit is told at once. */
+/** Conversion of checkpoints: values survive exactly, and all mismatches are reported together. */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -59,7 +59,7 @@ describe("checkpoints that PyTorch wrote", () => {
 
   // By hand, from python3: entry 1 of the optimiser's state is the second parameter without weight decay, entry 77 the
   // second with it, after 76 without.
-  it("AdamW's moments go to their parameters, step and settings come along", async () => {
+  it("assigns AdamW's moments to their parameters and keeps step and settings", async () => {
     const path = join(fixtures, "mar-3level", "checkpoint-after-step0.pth");
     const config = caseConfig("mar-3level");
     const { bytes, parameters, step } = await convert(path, config);
@@ -80,7 +80,7 @@ describe("checkpoints that PyTorch wrote", () => {
     await checkpoint.close();
   });
 
-  it("the optimiser's state can be left behind", async () => {
+  it("can leave out the optimiser's state", async () => {
     await convert(join(fixtures, "ar-3level", "checkpoint-after-step0.pth"), caseConfig("ar-3level"), {
       optimizer: false,
     });
@@ -125,7 +125,7 @@ const embedding = "class_emb.weight";
 const zeros = (shape: readonly number[]): Stored => ({ shape, bytes: new Uint8Array(4 * product(shape)) });
 const smallModel = (): Map<string, Stored> => new Map(parameters.map(({ name, shape }) => [name, zeros(shape)]));
 
-/** The state of AdamW as PyTorch keeps it: first the parameters without weight decay, then those with it. */
+/** AdamW's state as PyTorch stores it: first the parameters without weight decay, then those with it. */
 function smallOptimizer({ steps = 3 } = {}) {
   const groups = [parameters.filter((one) => !decays(one)), parameters.filter(decays)];
   const state = new Map<number, Record<string, unknown>>();
@@ -142,7 +142,7 @@ function smallOptimizer({ steps = 3 } = {}) {
   return { state, param_groups };
 }
 
-/** Writes a checkpoint and converts it; the sentence where it is refused. */
+/** Writes a checkpoint and converts it; returns the error message if it is rejected. */
 async function refusal(tree: unknown, config = small): Promise<string> {
   const path = join(dir, "x.pth");
   writeFileSync(path, checkpointBytes(tree));
@@ -170,7 +170,7 @@ describe("checkpoints written by hand", () => {
     expect([...data]).toEqual([1, -2, type === "Half" ? 65504 : 65280, 2 ** -24]);
   });
 
-  it("everything that does not fit is in one sentence", async () => {
+  it("reports all mismatches in one sentence", async () => {
     const model = smallModel();
     model.delete("fake_latent");
     model.delete("generator.blocks.0.attention_norm.weight");
@@ -179,40 +179,40 @@ describe("checkpoints written by hand", () => {
     model.set("next_fractal.r_mlm.bias", zeros([256]));
     model.set(embedding, { type: "Long", shape: [1, 4], bytes: new Uint8Array(32) });
     expect(await refusal({ model })).toBe(
-      "FILE does not fit the architecture: 3 missing (fake_latent, generator.blocks.0-1.attention_norm.weight); 1 unexpected (generator.extra); 1 of another shape (next_fractal.r_mlm.bias [256] for [1, 256]); 1 of another type than float32 (class_emb.weight int64); give the configuration that it was trained with",
+      "FILE does not fit the architecture: 3 missing (fake_latent, generator.blocks.0-1.attention_norm.weight); 1 unexpected (generator.extra); 1 with the wrong shape (next_fractal.r_mlm.bias [256] instead of [1, 256]); 1 with a type other than float32 (class_emb.weight int64); use the configuration that it was trained with",
     );
   });
 
-  it("of another depth, a checkpoint lacks whole blocks", async () => {
+  it("reports whole missing blocks for a different depth", async () => {
     const [first, pixel] = small.levels;
     const deeper = { ...small, levels: [{ ...first, depth: 5 }, pixel] };
     expect(await refusal({ model: smallModel() }, deeper)).toMatch(
-      /: 21 missing \(7 each of generator\.blocks\.2-4 such as attention\.wqkv\.weight\); give/,
+      /: 21 missing \(7 each of generator\.blocks\.2-4 such as attention\.wqkv\.weight\); use/,
     );
   });
 
-  it("an optimiser that does not fit is told of too", async () => {
+  it("reports a mismatched optimiser, too", async () => {
     const model = smallModel();
     const other = smallOptimizer();
     other.param_groups = [{ ...other.param_groups[0], params: [...other.state.keys()] }];
     expect(await refusal({ model, optimizer: other })).toMatch(
-      /: its optimiser has 49 parameters in its groups, expected 26 without weight decay and 23 with it; give/,
+      /: its optimiser has 49 parameters in its groups, expected 26 without weight decay and 23 with it; use/,
     );
     const misshapen = smallOptimizer();
     misshapen.state.get(0)!["exp_avg_sq"] = zeros([3]);
     delete misshapen.state.get(1)!["step"];
     const [none, alsoNone] = parameters.filter((one) => !decays(one)).map(({ name }) => name);
     expect(await refusal({ model, optimizer: misshapen })).toContain(
-      `its optimiser has no step and two moments that fit for 2 (${none}, ${alsoNone})`,
+      `its optimiser state lacks a step and two matching moments for 2 parameters (${none}, ${alsoNone})`,
     );
     const uneven = smallOptimizer();
     uneven.state.get(2)!["step"] = 4;
     expect(await refusal({ model, optimizer: uneven })).toBe(
-      "FILE: its optimiser has taken 3 and 4 steps, expected the same whole number for all parameters; convert the weights without it",
+      "FILE: its optimiser has taken 3 and 4 steps, expected the same whole number for all parameters; convert the weights without the optimiser",
     );
   });
 
-  it("the published trainer's arguments become settings, its epochs steps", async () => {
+  it("converts the published trainer's arguments to settings and its epochs to steps", async () => {
     const args = {
       epochs: 8,
       warmup_epochs: 2,
@@ -254,9 +254,9 @@ describe("checkpoints written by hand", () => {
     });
   });
 
-  it("a configuration in few bits is refused", async () => {
+  it("rejects a quantised configuration", async () => {
     expect(await refusal({ model: smallModel() }, { ...small, dtype: "q8" })).toMatch(
-      /FILE can only be converted to float32, and the configuration says q8/,
+      /FILE can only be converted to float32, but the configuration says q8/,
     );
   });
 });

@@ -1,4 +1,4 @@
-/** A PyTorch checkpoint of the published code as a model folder, or as a checkpoint of training. A few megabytes of it
+/** Converts a PyTorch checkpoint of the published code to a model folder or a training checkpoint. Only a few megabytes
  *  are in memory at a time. Knows nothing of the command line. */
 
 import { join } from "node:path";
@@ -17,16 +17,16 @@ import { type TensorPieces, writeSafetensors } from "./safetensors.ts";
 import { torchOptimizer, trainingData, trainingSettings } from "./torch-optimizer.ts";
 import { writeTrainingFiles } from "./training-state.ts";
 
-/** A checkpoint that fits its configuration, about to be converted; close it after use. */
+/** A checkpoint that matches its configuration, ready to be converted. Close it after use. */
 export interface Conversion {
   parameters: number;
-  /** What `write` puts into the folder, but for some kilobytes. */
+  /** Size of the files that `write` creates, to within some kilobytes. */
   bytes: number;
-  /** What the user should know of how the weights were found, a sentence each. */
+  /** Notes for the user on how the weights were found, one sentence each. */
   notes: string[];
-  /** Optimiser steps done, where the optimiser's state is there and carried over. */
+  /** Optimiser steps done, if the optimiser's state is present and converted. */
   step?: number;
-  /** Writes the folder (of a network, the file) whole or not at all; what an aborted signal stops leaves nothing behind. */
+  /** Writes the folder (for a network: the file) completely or not at all; an abort leaves nothing behind. */
   write: (out: string, options?: WriteOptions) => Promise<void>;
   close: () => Promise<void>;
 }
@@ -36,15 +36,15 @@ export interface ConversionOptions extends Pick<StateDictOptions, "weights"> {
 }
 
 export interface WriteOptions extends Replacing {
-  /** Bytes done, of `bytes`. */
+  /** Called with the bytes written so far and `bytes`. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
 /**
- * Opens a checkpoint and compares it with the configuration, by its tensors' names, shapes and types; all that does not
- * fit is one UserError. Half and bfloat16 become float32. `optimizer: false` leaves the optimiser's state behind, and
- * `weights` says which of the weights are meant where there are several.
+ * Opens a checkpoint and compares its tensors' names, shapes and types with the configuration; throws one UserError
+ * that lists all mismatches. Half and bfloat16 become float32. `optimizer: false` leaves out the optimiser's state;
+ * `weights` chooses between trained weights and their moving average.
  */
 export async function openConversion(
   path: string,
@@ -53,7 +53,7 @@ export async function openConversion(
 ): Promise<Conversion> {
   if (config.dtype !== undefined && config.dtype !== "float32")
     throw new UserError(
-      `${path} can only be converted to float32, and the configuration says ${config.dtype}; leave "dtype" out, and quantise the result`,
+      `${path} can only be converted to float32, but the configuration says ${config.dtype}; leave out "dtype" and quantise the result`,
     );
   const checkpoint = await openCheckpoint(path);
   try {
@@ -73,7 +73,7 @@ async function fitted(
   const wanted = new Set(parameters.map(({ name }) => name));
   const { tensors, notes } = stateDict(checkpoint, { wanted, weights: kind });
   const problems = misfits(tensors, parameters);
-  // The optimiser's state belongs to the weights that were trained, not to their average.
+  // The optimiser's state belongs to the trained weights, not to their average.
   const state = optimizer && kind !== "ema" ? torchOptimizer(checkpoint.value, parameters, problems) : undefined;
   refuse(checkpoint.path, problems);
   const step = state && (await stepsDone(checkpoint, state.steps));
@@ -122,7 +122,7 @@ async function fitted(
   };
 }
 
-/** A checkpoint's weights by name, every one checked; all that does not fit is one UserError. */
+/** Returns a checkpoint's weights by name. Throws one UserError that lists all mismatches with the configuration. */
 export function checkedTensors(checkpoint: Checkpoint, config: ModelConfig): Map<string, TensorRef> {
   const parameters = modelParameters(config);
   const { tensors } = stateDict(checkpoint, { wanted: new Set(parameters.map(({ name }) => name)) });
@@ -133,7 +133,7 @@ export function checkedTensors(checkpoint: Checkpoint, config: ModelConfig): Map
 function refuse(path: string, problems: readonly string[]): void {
   if (problems.length === 0) return;
   throw new UserError(
-    `${path} does not fit the architecture: ${problems.join("; ")}; give the configuration that it was trained with`,
+    `${path} does not fit the architecture: ${problems.join("; ")}; use the configuration that it was trained with`,
   );
 }
 
@@ -143,7 +143,7 @@ async function stepsDone({ path, read }: Checkpoint, kept: (number | TensorRef)[
   const [step] = steps;
   if (steps.size !== 1 || !Number.isSafeInteger(step) || step < 1)
     throw new UserError(
-      `${path}: its optimiser has taken ${[...steps].slice(0, 4).join(" and ")} steps, expected the same whole number for all parameters; convert the weights without it`,
+      `${path}: its optimiser has taken ${[...steps].slice(0, 4).join(" and ")} steps, expected the same whole number for all parameters; convert the weights without the optimiser`,
     );
   return step;
 }

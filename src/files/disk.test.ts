@@ -1,4 +1,4 @@
-/** Folders where none can be made, and links that lead nowhere. */
+/** Folders that cannot be created, and dangling links. */
 
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ let dir = "";
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), "fractalgen-disk-"))));
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-it("makes a folder and those above it, several times and at the same time", async () => {
+it("creates a folder and its parents, repeatedly and concurrently", async () => {
   const path = join(dir, "a/b/c");
   await Promise.all([makeFolder(path), makeFolder(path), makeFolder(join(dir, "a/d"))]);
   await makeFolder(path);
@@ -24,11 +24,11 @@ it.skipIf(!existsSync("/proc/self"))("says so where a disk makes no folders, ins
   for (const path of ["/proc/cache", "/proc/cache/deeper/still", "/proc/self/cache"]) {
     const making = makeFolder(path);
     await expect(making).rejects.toBeInstanceOf(UserError);
-    await expect(making).rejects.toThrow(new RegExp(`^cannot write ${path}: .*choose another place`));
+    await expect(making).rejects.toThrow(new RegExp(`^cannot write ${path}: .*choose another folder`));
   }
 });
 
-it("names the link that leads nowhere, wherever in the path it is", async () => {
+it("names a dangling link anywhere in the path", async () => {
   symlinkSync("/nowhere/runs", join(dir, "gone"));
   symlinkSync(join(dir, "gone"), join(dir, "twice"));
   symlinkSync("loop", join(dir, "loop"));
@@ -41,7 +41,7 @@ it("names the link that leads nowhere, wherever in the path it is", async () => 
     for (const path of [name, `${name}/run`, `${name}/a/b`]) {
       expect(danglingLink(join(dir, path))?.link).toBe(join(dir, name));
       await expect(makeFolder(join(dir, path))).rejects.toThrow(
-        new RegExp(`${dir}/${name} is a link to \\S+, which is not there; mount that disk, or choose another path$`),
+        new RegExp(`${dir}/${name} is a link to \\S+, which does not exist; mount that disk, or choose another path$`),
       );
     }
   await expect(writeFileAtomic(join(dir, "gone/a.png"), "x")).rejects.toThrow(/is a link to \/nowhere\/runs, which/);
@@ -61,7 +61,7 @@ it.each([
   const args = words.map((word) => (/^(gone|run)/.test(word) ? join(dir, word) : word));
   expect(await run(args)).toBe(2);
   expect(said.mock.calls.flat()).toEqual([
-    expect.stringMatching(/^error: .*gone is a link to \/nowhere, which is not/),
+    expect.stringMatching(/^error: .*gone is a link to \/nowhere, which does not exist/),
   ]);
   expect(readdirSync(dir)).toEqual(["gone"]);
   said.mockRestore();

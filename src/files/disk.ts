@@ -1,11 +1,11 @@
-/** Folders on a disk, and what a disk refuses as one sentence. Knows nothing of what is written. */
+/** Folders on a disk, and file system errors as messages for users. Knows nothing of what is written. */
 
 import { lstatSync, readlinkSync, statSync } from "node:fs";
 import { mkdir, open, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { UserError } from "../core/errors.ts";
 
-/** Makes a folder and the missing ones above it. A UserError says what prevents it. */
+/** Creates a folder and its missing parents. Throws a UserError if it cannot. */
 export async function makeFolder(path: string): Promise<void> {
   try {
     await makeMissing(resolve(path));
@@ -14,7 +14,7 @@ export async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** Not mkdir's own `recursive`: in Node 20 it never returns where a file system such as /proc makes no folders. */
+/** mkdir's own `recursive` never returns in Node 20 on a file system, such as /proc, that allows no new folders. */
 async function makeMissing(path: string, { again = true } = {}): Promise<void> {
   try {
     await mkdir(path);
@@ -24,33 +24,33 @@ async function makeMissing(path: string, { again = true } = {}): Promise<void> {
     if (codeOf(error) !== "ENOENT" || above === path) throw error;
     if ((await isFolder(above)) === undefined) await makeMissing(above);
     else if (!again) throw error;
-    // Once more, for another process may have made the one above just now.
+    // Try once more, because another process may have just created the parent.
     await makeMissing(path, { again: false });
   }
 }
 
-/** True for a folder, false for anything else that is there, undefined for nothing. */
+/** True for a folder, false for anything else that exists, undefined if nothing does. */
 export const isFolder = (path: string): Promise<boolean | undefined> =>
   stat(path).then(
     (entry) => entry.isDirectory(),
     () => undefined,
   );
 
-/** Makes the renames in a folder durable. Not every platform can open a folder, so a refusal is no failure. */
+/** Makes renames in a folder durable. Errors are ignored, because not every platform can open a folder. */
 export async function syncFolder(dir: string): Promise<void> {
   const handle = await open(dir, "r").catch(() => undefined);
   await handle?.sync().catch(() => {});
   await handle?.close();
 }
 
-/** Makes what was appended to a file durable; a file that is not there has nothing to lose. */
+/** Flushes a file to the disk; does nothing if the file does not exist. */
 export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, "r+").catch(() => undefined);
   await handle?.sync();
   await handle?.close();
 }
 
-/** The first part of a path that is a link to nothing, and where it leads: usually a disk that is not mounted. */
+/** The first dangling link in a path and its target, usually on a disk that is not mounted. */
 export function danglingLink(path: string): { link: string; to: string } | undefined {
   const parts: string[] = [];
   for (let at = resolve(path); ; at = dirname(at)) {
@@ -65,7 +65,7 @@ export function danglingLink(path: string): { link: string; to: string } | undef
   return undefined;
 }
 
-/** Undefined for what is missing, below something that is no folder, or a loop of links. */
+/** Undefined if the path is missing, is below something that is not a folder, or is a loop of links. */
 function attempt<T>(look: () => T): T | undefined {
   try {
     return look();
@@ -75,12 +75,12 @@ function attempt<T>(look: () => T): T | undefined {
 }
 
 export const danglingReason = ({ link, to }: { link: string; to: string }): string =>
-  `${link} is a link to ${to}, which is not there; mount that disk, or choose another path`;
+  `${link} is a link to ${to}, which does not exist; mount that disk, or choose another path`;
 
 export const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 
-/** A system error as the one sentence a user needs; any other error as it is. */
+/** Turns a known system error into a UserError; returns any other error unchanged. */
 export function explained(error: unknown, at: { path: string; progress?: string; previous?: string }): unknown {
   const code = codeOf(error) ?? "";
   if (error instanceof UserError || !code) return error;
@@ -92,19 +92,19 @@ export function explained(error: unknown, at: { path: string; progress?: string;
 }
 
 function reasonOf(code: string, { path, progress }: { path: string; progress?: string }): string | undefined {
-  const file = "a part of this path is a file where a folder is needed; move it away or choose another path";
-  const permission = `no permission to write in ${dirname(path)}; choose another place or change its permissions`;
+  const file = "part of this path is a file, but a folder is needed; move the file away or choose another path";
+  const permission = `no permission to write in ${dirname(path)}; choose another folder or change its permissions`;
   const reasons: Record<string, string> = {
     ENOSPC: `the disk is full${progress ? ` (${progress})` : ""}; free some space and run again`,
     EDQUOT: `your disk quota is used up${progress ? ` (${progress})` : ""}; free some space and run again`,
-    EFBIG: `a file may not become as large there${progress ? ` (${progress})` : ""}; raise the limit or choose another place`,
+    EFBIG: `the file exceeds the size limit there${progress ? ` (${progress})` : ""}; raise the limit or choose another folder`,
     EACCES: permission,
     EPERM: permission,
-    EROFS: `${dirname(path)} is on a disk mounted read-only; choose another place`,
-    ENOENT: `no files or folders can be made there; choose another place`,
+    EROFS: `${dirname(path)} is on a disk mounted read-only; choose another folder`,
+    ENOENT: `no files or folders can be created there; choose another folder`,
     ENOTDIR: file,
     EEXIST: file,
-    EISDIR: `there is a folder of this name where a file should go; move it away or choose another path`,
+    EISDIR: `a folder of this name exists, but a file must be written there; move it away or choose another path`,
     ENAMETOOLONG: `the name is too long for this disk; choose a shorter one`,
   };
   return reasons[code];

@@ -1,4 +1,4 @@
-/** Downloads from a server that lies or refuses: the right bytes or one sentence, never a wrong file. */
+/** Downloads from a server that lies or refuses: the right bytes or one error sentence, never a wrong file. */
 
 import { randomBytes } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
@@ -19,7 +19,7 @@ describe("a server that lies", () => {
     ["another range", { contentRange: `bytes 0-${file.length - 1}/${file.length}` }],
     ["another total", { contentRange: `bytes ${150_000 - 65_536}-${file.length}/${file.length + 1}` }],
     ["nonsense", { contentRange: "bytes of some kind" }],
-  ])("about ranges (%s) is asked for the whole file", async (_, lie) => {
+  ])("about ranges (%s) receives a request for the whole file", async (_, lie) => {
     await begun();
     server.answer = (request) => serve(request, request.attempt === 0 ? lie : {});
     await downloaded();
@@ -27,12 +27,12 @@ describe("a server that lies", () => {
     await expectInPlace();
   });
 
-  it("always about ranges ends in a sentence or the file", async () => {
+  it("about ranges every time leads to an error or the right file", async () => {
     server.answer = (request) => serve(request, { contentRange: "bytes 0-1/2", cutAfter: 150_000 });
     expect(await refusal()).toMatch(/times in a row; (\d+ kB are kept|try again)/);
   });
 
-  it("and continues with another file's bytes under the same tag, or without any, is found out", async () => {
+  it("and continues with another file's bytes, with the same tag or none, is detected", async () => {
     for (const etag of ['"one"', null]) {
       await begun();
       server.answer = (request) => serve(request, { bytes: other, etag });
@@ -43,7 +43,7 @@ describe("a server that lies", () => {
     }
   });
 
-  it("and changes the file between two attempts gives the new one, whole", async () => {
+  it("and changes the file between two attempts delivers all of the new one", async () => {
     for (const changed of [
       { etag: '"two"' },
       { etag: null, lastModified: "Tue, 02 Jan 2024 00:00:00 GMT" },
@@ -69,7 +69,7 @@ describe("a server that lies", () => {
       { etag: null, lastModified: "Tue, 02 Jan 2024 00:00:00 GMT" },
     ],
   ])("and sends a part of a changed file unasked is found out by its %s", async (_, before, after) => {
-    // Only the end differs, so that the bytes around the cut tell nothing.
+    // Only the end differs, so the bytes around the cut reveal nothing.
     const changed = Buffer.concat([file.subarray(0, 300_000), other.subarray(300_000)]);
     server.answer = (request) =>
       serve(
@@ -85,16 +85,16 @@ describe("a server that lies", () => {
     await expectInPlace(changed);
   });
 
-  it("and changes it at every attempt ends in a sentence", async () => {
+  it("and changes the file at every attempt leads to an error", async () => {
     server.answer = (request) => serve(request, { etag: `"${request.attempt}"`, cutAfter: 150_000 });
     expect(await refusal()).toMatch(/6 times in a row/);
   });
 
-  it("and sends more than it said, or an answer to a question that was not asked", async () => {
+  it("and sends more bytes than announced, or an unrequested range", async () => {
     server.answer = (request) => {
       if (request.attempt === 0) serve(request, { cutAfter: 150_000 });
       else if (request.attempt === 1) {
-        // Chunked, so that nothing but the total tells.
+        // Chunked, so that only the total reveals it.
         const rest = Buffer.concat([file.subarray(request.from), Buffer.from("and more")]);
         const range = `bytes ${request.from}-${file.length - 1}/${file.length}`;
         request.response.writeHead(206, { etag: '"one"', "content-range": range }).end(rest);
@@ -105,16 +105,16 @@ describe("a server that lies", () => {
     const { records } = await downloaded();
     expect(records.flatMap((record) => (record.kind === "retry" ? [record.reason] : []))).toEqual([
       expect.stringMatching(/cut/),
-      "the server sent more than the file has",
-      expect.stringMatching(/206 where nothing but the whole file/),
+      "the server sent more bytes than it announced",
+      expect.stringMatching(/206 to a request for the whole file/),
     ]);
     await expectInPlace();
   });
 
-  it("and sends wrong bytes is told from the checksum, and nothing is kept", async () => {
+  it("and sends wrong bytes is detected by the checksum, and nothing is kept", async () => {
     server.answer = (request) => serve(request, { bytes: other });
     expect(await refusal({ sha256: sha256(file) })).toMatch(
-      new RegExp(`its SHA-256 is ${sha256(other)}, expected ${sha256(file)}; nothing is kept`),
+      new RegExp(`the SHA-256 ${sha256(other)}, expected ${sha256(file)}; it was discarded`),
     );
     expect(await readdir(dirname(path)).catch(() => [])).toEqual([]); // the folder goes too where it was made for it
   });
@@ -135,29 +135,29 @@ describe("a server that lies", () => {
     expect(server.requests.length).toBe(1);
   });
 
-  it("and sends a page where any file would do is refused too, and a file is not", async () => {
+  it("and sends a web page is detected even if any kind of file is accepted", async () => {
     server.answer = ({ response }) => response.end("<!-- --><html>");
     expect(await refusal({ kind: undefined })).toMatch(/expected a file, but the server sent a web page/);
     server.answer = ({ response }) => response.end("some text");
     expect((await downloaded({ kind: undefined })).result.bytes).toBe(9);
   });
 
-  it("and sends what fails the kind's own check leaves nothing", async () => {
+  it("and sends a file that fails the kind's own check leaves nothing behind", async () => {
     server.answer = (request) => serve(request, { bytes: file.subarray(0, 300_000) });
     const check = async (path: string) => {
       throw new UserError(`${path}: the zip is cut short`);
     };
     expect(await refusal({ kind: { ...kind, check } })).toMatch(
-      /model\.pth: what came is not a PyTorch checkpoint: the file: the zip is cut short$/,
+      /model\.pth: the downloaded file is not a PyTorch checkpoint: the file: the zip is cut short$/,
     );
     expect(await readdir(dirname(path)).catch(() => [])).toEqual([]); // the folder goes too where it was made for it
   });
 
-  it("and speaks no HTTP, packs unasked or leads in circles ends in a sentence", async () => {
+  it("and does not speak HTTP, compresses unasked or redirects in circles leads to an error", async () => {
     server.answer = ({ request }) => request.socket.end("nonsense\r\n\r\n");
-    expect(await refusal({ attempts: 2 })).toMatch(/the connection was cut .* 2 times in a row; try again$/);
+    expect(await refusal({ attempts: 2 })).toMatch(/the connection was lost .* 2 times in a row; try again$/);
     server.answer = ({ response }) => response.writeHead(200, { "content-encoding": "zstd" }).end("x");
-    expect(await refusal()).toMatch(/packed as "zstd", which was not asked for/);
+    expect(await refusal()).toMatch(/content encoding "zstd", which is not supported/);
     server.answer = ({ response }) => response.writeHead(302, { location: "/model.pth" }).end();
     expect(await refusal()).toMatch(/the connection failed: redirect count exceeded; check the address/);
   });
@@ -165,16 +165,16 @@ describe("a server that lies", () => {
 
 describe("a server that refuses", () => {
   it.each([
-    [404, /the server answers 404 \(not found\); check the address$/],
-    [403, /the server answers 403 \(not allowed\)/],
-    [401, /401 \(needs a login\)/],
+    [404, /the server answered 404 \(not found\); check the address$/],
+    [403, /the server answered 403 \(forbidden\)/],
+    [401, /401 \(login required\)/],
   ])("with %i is asked once", async (status, sentence) => {
     server.answer = ({ response }) => response.writeHead(status).end("no");
     expect(await refusal()).toMatch(sentence);
     expect(server.requests.length).toBe(1);
   });
 
-  it("with 500 is asked again, and with 429 after the time it wants", async () => {
+  it("with 500 is retried, and with 429 after the requested time", async () => {
     server.answer = (request) => {
       if (request.attempt === 0) request.response.writeHead(500).end("oops");
       else if (request.attempt === 1) request.response.writeHead(429, { "retry-after": "1" }).end();
@@ -182,28 +182,28 @@ describe("a server that refuses", () => {
     };
     const { records } = await downloaded();
     expect(records.filter((record) => record.kind === "retry")).toEqual([
-      { kind: "retry", reason: "the server answers 500 (a fault of its own)", seconds: 0.001 },
-      { kind: "retry", reason: "the server answers 429 (too many requests)", seconds: 1 },
+      { kind: "retry", reason: "the server answered 500 (internal error)", seconds: 0.001 },
+      { kind: "retry", reason: "the server answered 429 (too many requests)", seconds: 1 },
     ]);
     await expectInPlace();
   });
 
-  it("for longer than one waits, or always, ends in a sentence", async () => {
+  it("for too long, or always, leads to an error", async () => {
     server.answer = ({ response }) => response.writeHead(503, { "retry-after": "1200" }).end();
-    expect(await refusal()).toMatch(/503 \(overloaded\) and asks to wait 20 min; run the same command after that$/);
+    expect(await refusal()).toMatch(/503 \(unavailable\) and asks to wait 20 min; run the same command after that$/);
     server.answer = ({ response }) => response.writeHead(502).end();
-    expect(await refusal()).toMatch(/the server answers 502, 6 times in a row; try again$/);
+    expect(await refusal()).toMatch(/the server answered 502, 6 times in a row; try again$/);
   });
 
-  it("or is not there is told at once", async () => {
+  it("or is unreachable is reported at once", async () => {
     const gone = await testServer();
     await gone.close();
     const started = performance.now();
     expect(await refusal({ backoffMs: 10_000 }, { url: `${gone.origin}/x.pth` })).toMatch(
-      /the host 127\.0\.0\.1:\d+ takes no connections \(ECONNREFUSED\); try again$/,
+      /the host 127\.0\.0\.1:\d+ accepts no connections \(ECONNREFUSED\); try again$/,
     );
     expect(await refusal({ backoffMs: 10_000 }, { url: "http://nowhere.invalid/x.pth" })).toMatch(
-      /there is no way to the host nowhere\.invalid \((ENOTFOUND|EAI_AGAIN)\)/,
+      /the host nowhere\.invalid could not be found \((ENOTFOUND|EAI_AGAIN)\)/,
     );
     expect(performance.now() - started).toBeLessThan(9000);
   });

@@ -1,4 +1,4 @@
-/** Downloads over connections that are cut, by processes that are stopped or killed, and the cache they go into. */
+/** Downloads over broken connections and by processes that are stopped or killed, and their cache. */
 
 import { mkdir, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -27,8 +27,8 @@ const keptBytes = async () => (await stat(`${path}.partial/data`)).size;
 
 const kinds = (records: DownloadRecord[]) => [...new Set(records.map((record) => record.kind))];
 
-describe("a server as it should be", () => {
-  it("gives the file; the total is known first, and a second call asks no server", async () => {
+describe("a correct server", () => {
+  it("delivers the file; the total is known first, and a second call makes no request", async () => {
     server.answer = (request) => serve(request);
     const { result, records } = await downloaded({ sha256: sha256(file).toUpperCase() });
     expect(result).toEqual({ path, bytes: file.length, sha256: sha256(file), cached: false });
@@ -51,7 +51,7 @@ describe("a server as it should be", () => {
     await expectInPlace(other);
   });
 
-  it("may send without a length, through redirects, packed, or no bytes too few", async () => {
+  it("may send without a length, through redirects, compressed, or an empty file", async () => {
     server.answer = (request) => serve(request, { chunked: true });
     expect((await downloaded()).records[0]).toEqual({ kind: "begin", have: 0, total: undefined });
     await expectInPlace();
@@ -69,7 +69,7 @@ describe("a server as it should be", () => {
     await expectInPlace();
   });
 
-  it("of another host gets no access token that was meant for the first", async () => {
+  it("that is redirected to does not get the first host's access token", async () => {
     const second = await testServer();
     server.answer = ({ response }) => response.writeHead(302, { location: `${second.origin}/model.pth` }).end();
     second.answer = (request) => serve(request);
@@ -80,8 +80,8 @@ describe("a server as it should be", () => {
   });
 });
 
-describe("a connection that is cut", () => {
-  it.each([1, 2, 3])("at random places goes on where it ended (%i)", async (seed) => {
+describe("a broken connection", () => {
+  it.each([1, 2, 3])("at random places is resumed (%i)", async (seed) => {
     let state = seed * 7919;
     const random = () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
     server.answer = (request) => serve(request, { cutAfter: Math.floor(random() * 120_000) });
@@ -93,10 +93,10 @@ describe("a connection that is cut", () => {
     expect(continued.every(({ ifRange }) => ifRange === '"one"')).toBe(true);
   });
 
-  it("in each of three calls goes on in the next one, and says what is kept", async () => {
+  it("in each of three calls is resumed by the next, and the error says what is kept", async () => {
     server.answer = (request) => serve(request, { cutAfter: request.attempt === 0 ? 150_000 : 0 });
     expect(await refusal({ attempts: 2 })).toMatch(
-      /^http.*model\.pth: .*, 2 times in a row; 1\d\d kB are kept, and the same command goes on from there$/,
+      /^http.*model\.pth: .*, 2 times in a row; 1\d\d kB are kept; run the same command to resume$/,
     );
     expect(await readdir(dirname(path))).toEqual(["model.pth.partial"]);
     const have = await keptBytes();
@@ -107,7 +107,7 @@ describe("a connection that is cut", () => {
     await expectInPlace();
   });
 
-  it("without a length, or with a body shorter than its length, is no end of the file", async () => {
+  it("before the announced or unknown end is not taken for the end of the file", async () => {
     server.answer = (request) => serve(request, { chunked: true, cutAfter: request.attempt < 3 ? 100_000 : undefined });
     await downloaded();
     await expectInPlace();
@@ -118,7 +118,7 @@ describe("a connection that is cut", () => {
     expect(server.requests.length).toBe(4);
   });
 
-  it("and a server without ranges begin again, but not for ever", async () => {
+  it("to a server without ranges restarts the download, but not forever", async () => {
     server.answer = (request) => serve(request, { ranges: false, cutAfter: request.attempt < 2 ? 200_000 : undefined });
     await downloaded();
     await expectInPlace();
@@ -127,7 +127,7 @@ describe("a connection that is cut", () => {
     expect(await refusal({ attempts: 4 })).toMatch(/4 times in a row; \d+ kB are kept/);
   });
 
-  it("that says nothing for too long is given up, before and after the first byte", async () => {
+  it("that is silent for too long is closed, before and after the first byte", async () => {
     server.answer = (request) => {
       if (request.attempt === 0) return; // no answer at all
       if (request.attempt > 1) return serve(request);
@@ -136,11 +136,11 @@ describe("a connection that is cut", () => {
     };
     const { records } = await downloaded();
     const reasons = records.flatMap((record) => (record.kind === "retry" ? [record.reason] : []));
-    expect(reasons).toEqual(["nothing came for 0.3 s", "nothing came for 0.3 s"]);
+    expect(reasons).toEqual(["the server sent nothing for 0.3 s", "the server sent nothing for 0.3 s"]);
     await expectInPlace();
   });
 
-  it("a consumer that takes its time is no stall", async () => {
+  it("is not assumed when the consumer is slow", async () => {
     server.answer = (request) => serve(request);
     const running = download(address, path, { ...quick, stallMs: 100 });
     for (let pauses = 0; ;) {
@@ -154,15 +154,15 @@ describe("a connection that is cut", () => {
 });
 
 describe("this machine", () => {
-  it("without room for the file is told before the bytes come", async () => {
+  it("without enough disk space is reported before the transfer", async () => {
     server.answer = ({ response }) => {
       response.writeHead(200, { "content-length": 1e15 });
       response.write(magic);
     };
-    expect(await refusal()).toMatch(/takes 1000000\.00 GB more, and .*cache has .* free; free some space/);
+    expect(await refusal()).toMatch(/needs 1000000\.00 GB more, but only .* are free in .*cache; free some space/);
   });
 
-  it("offline says what is missing, and that a cached file is damaged", async () => {
+  it("offline reports a missing file and a damaged cached file", async () => {
     server.answer = (request) => serve(request);
     expect(await refusal({ offline: true, subject: "big" })).toMatch(
       /^big is not in the cache \(.*model\.pth\) and downloading is switched off; /,
@@ -170,7 +170,7 @@ describe("this machine", () => {
     await downloaded();
     await writeFile(path, other);
     await expect(downloaded({ offline: true })).rejects.toThrow(
-      /is not the file it should be: its SHA-256 is .*; it has to be downloaded again, and downloading is switched off/,
+      /is damaged: its SHA-256 is .*; downloading is switched off/,
     );
     expect(server.requests.length).toBe(1);
     const { records } = await downloaded();
@@ -178,16 +178,18 @@ describe("this machine", () => {
     await expectInPlace();
   });
 
-  it("takes a file that was put there by hand, and keeps an intact one that is not the one expected", async () => {
+  it("accepts a file that the user put there, and keeps an intact file with an unexpected checksum", async () => {
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, file);
     expect((await downloaded({ offline: true })).result.cached).toBe(true);
     await expectInPlace();
-    await expect(downloaded({ sha256: sha256(other) })).rejects.toThrow(/is as it was downloaded, but its SHA-256 is/);
+    await expect(downloaded({ sha256: sha256(other) })).rejects.toThrow(
+      /is unchanged since it was downloaded, but its SHA-256 is/,
+    );
     await expectInPlace();
   });
 
-  it("stops at an abort and goes on after it", async () => {
+  it("stops on abort and resumes later", async () => {
     server.answer = (request) => {
       if (request.attempt > 0) return serve(request);
       request.response.writeHead(200, { "content-length": file.length, etag: '"one"' });
@@ -206,14 +208,14 @@ describe("this machine", () => {
     await expectInPlace();
   });
 
-  it("goes on with what a killed process left, and takes another address for another file", async () => {
+  it("resumes after a killed process, and starts over for a different address", async () => {
     server.answer = (request) => serve(request, { cutAfter: request.attempt === 0 ? 150_000 : 0 });
     await refusal({ attempts: 1 });
     const have = await keptBytes();
     expect(have).toBeGreaterThan(65_536);
     const owned = join(dirname(path), ".model.pth.partial.owner");
     const owner = { id: "1", since: new Date().toISOString(), path: owned, inode: "0" };
-    // No process has this number: Linux gives at most 2^22.
+    // No process has this ID: Linux assigns at most 2^22.
     await writeFile(owned, JSON.stringify({ ...thisProcess(), pid: 99_999_999, ...owner }));
     server.answer = (request) => serve(request);
     expect((await downloaded()).records[0]).toMatchObject({ have });
@@ -229,7 +231,7 @@ describe("this machine", () => {
     await sleep(300);
     await utimes(owned, new Date(), new Date()); // a sign of life
     expect((await first).value).toMatchObject({ kind: "waiting", owner: { pid: 99_999_999, host: "elsewhere" } });
-    // Nothing has been heard from there for an hour.
+    // The last heartbeat was an hour ago.
     const before = new Date(Date.now() - 3_600_000);
     await utimes(owned, before, before);
     expect((await downloaded({}, { url: `${address}?other` })).records[0]).toMatchObject({ have: 0 });
@@ -237,7 +239,7 @@ describe("this machine", () => {
     await waiting.return(undefined as never);
   });
 
-  it("downloads a file once that is asked for three times at the same time", async () => {
+  it("downloads a file only once for three concurrent calls", async () => {
     server.answer = (request) => serve(request, { cutAfter: request.attempt < 4 ? 100_000 : undefined });
     const all = await Promise.all([1, 2, 3].map(() => downloaded()));
     for (const { result } of all) expect(result.sha256).toBe(sha256(file));
@@ -245,9 +247,9 @@ describe("this machine", () => {
     await expectInPlace();
   });
 
-  it("has a folder where the file should go", async () => {
+  it("rejects a folder at the path of the file", async () => {
     server.answer = (request) => serve(request);
     await mkdir(path, { recursive: true });
-    await expect(downloaded()).rejects.toThrow(/is a folder where a file should go; move it away/);
+    await expect(downloaded()).rejects.toThrow(/is a folder, but a file must be written there; move it away/);
   });
 });

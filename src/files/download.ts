@@ -1,9 +1,9 @@
-/** Files from the web, as a stream of what happens: gone on with after a break, checked, and only then put in place.
- *  Knows nothing of models, presets or the command line.
+/** Downloads files as a stream of progress records: resumed after an interruption, verified, and only then moved into
+ *  place. Knows nothing of models, presets or the command line.
  *
- *  A server is believed in nothing: bytes go on where the last ones ended only where validators, the total and the last
- *  64 KiB agree; the size has to be right, the first bytes those of the kind of file expected, and the whole has to pass
- *  the kind's own check and the SHA-256, where one is known. */
+ *  Nothing the server sends is trusted. A download resumes only if the validators, the total size and the last 64 KiB
+ *  agree. The size must be right, the first bytes must match the expected kind of file, and the complete file must pass
+ *  the kind's own check and match the SHA-256, if one is known. */
 
 import { rm, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -16,57 +16,57 @@ import { claimPartial, type PartialFile } from "./partial.ts";
 import { type Answer, Interrupted, requestFrom } from "./ranged.ts";
 
 export interface FileKind {
-  /** As in "expected ...": "a PyTorch checkpoint". */
+  /** With its article, as it follows "expected": "a PyTorch checkpoint". */
   name: string;
-  /** Whether the first bytes are those of the kind. */
+  /** Whether a file of this kind can begin with these bytes. */
   begins: (head: Buffer) => boolean;
-  /** A last look at the complete file; throws a UserError where it is none of the kind, or cut short. */
+  /** Final check of the complete file; throws a UserError if it is another kind of file or is truncated. */
   check?: (path: string) => Promise<void>;
 }
 
 export interface DownloadOptions {
   kind?: FileKind;
-  /** In hexadecimal digits, where it is known. */
+  /** In hexadecimal digits, if known. */
   sha256?: string;
-  /** Download again even where the file is there. */
+  /** Download again even if the file exists. */
   force?: boolean;
-  /** Ask no server: give what is there, or say what is missing. */
+  /** Contact no server: use the cached file, or throw a UserError if there is none. */
   offline?: boolean;
-  /** Sent with every request; `authorization` goes to the first host only, not where that leads on to. */
+  /** Sent with every request; `authorization` goes only to the first host, never to the target of a redirect. */
   headers?: Record<string, string>;
-  /** What is downloaded, in the words of whoever asked for it (default: the address). */
+  /** How messages name the download (default: its address). */
   subject?: string;
-  /** What to do where the server refuses. */
+  /** What the user can do if the server refuses. */
   hint?: string;
-  /** How many times in a row nothing new may come. */
+  /** Give up after this many consecutive attempts without progress. */
   attempts?: number;
-  /** How long a server may be silent. */
+  /** How long the server may send nothing. */
   stallMs?: number;
-  /** Before the second attempt; twice as long before each further one that gained nothing. */
+  /** Delay before the second attempt; doubled after each further attempt without progress. */
   backoffMs?: number;
   signal?: AbortSignal;
 }
 
 export type DownloadRecord =
-  /** Another process downloads the same file; what it gets is used. */
+  /** Another process is downloading the same file; its result will be used. */
   | { kind: "waiting"; owner: Owner }
-  /** `have` bytes are there already. */
+  /** `have` bytes were downloaded earlier. */
   | { kind: "begin"; have: number; total?: number }
   | { kind: "bytes"; done: number; total?: number }
   | { kind: "retry"; reason: string; seconds: number }
   | { kind: "checking"; done: number; total: number }
-  /** What was there was damaged and is gone; it is downloaded again. */
+  /** The cached file was damaged and has been deleted; it is downloaded again. */
   | { kind: "damaged"; reason: string };
 
 export interface Downloaded {
   path: string;
   bytes: number;
   sha256: string;
-  /** It was there before. */
+  /** Whether the file was already there. */
   cached: boolean;
 }
 
-/** Compared with what the server sends when a download goes on. */
+/** Bytes requested again when a download resumes, to compare them with those already stored. */
 const overlapBytes = 1 << 16;
 /** Enough to recognise a web page. */
 const headBytes = 512;
@@ -74,9 +74,9 @@ const longestBackoffMs = 60_000;
 const pollMs = 500;
 
 /**
- * Downloads `url` to `path`, whose checksum is recorded in `path.sha256`; a file that is there and agrees with its record
- * is not downloaded again. Bytes are kept in `path.partial` until the file is complete, so that after an error, an abort
- * or a kill the same call goes on. Calls for the same path in several processes are safe.
+ * Downloads `url` to `path` and records its checksum in `path.sha256`. An existing file that matches its record is not
+ * downloaded again. Bytes are kept in `path.partial` until the file is complete, so the same call resumes after an
+ * error, an abort or a kill. Several processes may safely download to the same path.
  */
 export async function* download(
   url: string,
@@ -90,17 +90,17 @@ export async function* download(
     if (kept) return kept;
     if (options.offline)
       throw new UserError(
-        `${subject} is not in the cache (${path}) and downloading is switched off; run the command once while online, or put the file there`,
+        `${subject} is not in the cache (${path}) and downloading is switched off; run the command once while online, or put the file there yourself`,
       );
     const partial = await claimPartial(path, { signal });
     if ("owner" in partial) {
       yield { kind: "waiting", owner: partial.owner };
-      // Not all at the same time, or those that make way for each other do so again and again.
+      // Jittered, so that waiting processes do not keep colliding with each other.
       await sleep(pollMs * (0.5 + Math.random()), undefined, { signal });
       continue;
     }
     try {
-      // Another process may have finished between the look and the claim.
+      // Another process may have finished between the check and the claim.
       const arrived = options.force ? undefined : yield* cached(path, options);
       if (arrived) return arrived;
       yield* fill(partial, url, options);
@@ -111,7 +111,7 @@ export async function* download(
   }
 }
 
-/** The file that is there, if it is what it was when it was recorded. */
+/** The existing file, if it still matches its recorded checksum. */
 async function* cached(path: string, options: DownloadOptions): AsyncGenerator<DownloadRecord, Downloaded | undefined> {
   const bytes = await sizeOf(path);
   if (bytes === undefined) return undefined;
@@ -120,17 +120,20 @@ async function* cached(path: string, options: DownloadOptions): AsyncGenerator<D
   const expected = options.sha256?.toLowerCase() ?? recorded;
   if (recorded === sha256 && expected !== sha256)
     throw new UserError({
-      problem: `${path} is as it was downloaded, but its SHA-256 is ${sha256}, expected ${expected}`,
-      hint: { do: "if that is right, the file has changed at its source: download it again", setting: "force" },
+      problem: `${path} is unchanged since it was downloaded, but its SHA-256 is ${sha256}, expected ${expected}`,
+      hint: {
+        do: "if the expected value is right, the file has changed at its source: download it again",
+        setting: "force",
+      },
     });
   if (expected === undefined) {
-    // Put there by hand.
+    // The user put it there.
     await options.kind?.check?.(path);
     await recordSha256(path, sha256);
   } else if (sha256 !== expected) {
-    const reason = `${path} is not the file it should be: its SHA-256 is ${sha256}, expected ${expected}`;
+    const reason = `${path} is damaged: its SHA-256 is ${sha256}, expected ${expected}`;
     if (options.offline)
-      throw new UserError(`${reason}; it has to be downloaded again, and downloading is switched off`);
+      throw new UserError(`${reason}; downloading is switched off, so run the command once while online to replace it`);
     await rm(path, { force: true });
     await rm(recordOf(path), { force: true });
     yield { kind: "damaged", reason };
@@ -139,7 +142,7 @@ async function* cached(path: string, options: DownloadOptions): AsyncGenerator<D
   return { path, bytes, sha256, cached: true };
 }
 
-/** Attempt after attempt until all bytes are there. */
+/** Retries until all bytes have arrived. */
 async function* fill(partial: PartialFile, url: string, options: DownloadOptions): AsyncGenerator<DownloadRecord> {
   const { subject = url, attempts = 6, backoffMs = 1000, signal } = options;
   const size = async () => (partial.state?.url === url ? (await partial.handle.stat()).size : 0);
@@ -161,7 +164,7 @@ async function* fill(partial: PartialFile, url: string, options: DownloadOptions
       failures = have > best ? 1 : failures + 1;
       best = Math.max(best, have);
       if (failures >= attempts || (error.unreachable && !reached)) {
-        const keeps = have > 0 ? `${byteCount(have)} are kept, and the same command goes on from there` : "try again";
+        const keeps = have > 0 ? `${byteCount(have)} are kept; run the same command to resume` : "try again";
         const times = failures > 1 ? `, ${failures} times in a row` : "";
         throw new UserError(`${subject}: ${error.message}${times}; ${keeps}`, { cause: error });
       }
@@ -174,7 +177,7 @@ async function* fill(partial: PartialFile, url: string, options: DownloadOptions
   }
 }
 
-/** Writes the body of an answer behind what is there. */
+/** Appends the body of an answer to the stored bytes. */
 async function* receive(
   { from, state, body }: Answer,
   partial: PartialFile,
@@ -194,11 +197,11 @@ async function* receive(
   let head = have > 0 ? undefined : Buffer.alloc(0);
   for await (const piece of body) {
     if (total !== undefined && position + piece.length > total)
-      throw new Interrupted("the server sent more than the file has", { startOver: true });
+      throw new Interrupted("the server sent more bytes than it announced", { startOver: true });
     const old = Math.min(piece.length, Math.max(0, have - position));
     const before = known.subarray(position - from, position - from + old);
     if (!before.equals(piece.subarray(0, old)))
-      throw new Interrupted("the server sent a part of another file", { startOver: true });
+      throw new Interrupted("the server sent bytes of a different file", { startOver: true });
     await writeAt(partial, piece.subarray(old), position + old);
     position += piece.length;
     if (head && head.length < headBytes) {
@@ -207,25 +210,26 @@ async function* receive(
     }
     if (position > have) yield { kind: "bytes", done: position, total };
   }
-  if (position < Math.max(have, total ?? 0)) throw new Interrupted("the server ended before the file did");
+  if (position < Math.max(have, total ?? 0))
+    throw new Interrupted("the server ended the connection before the file was complete");
   if (head && head.length < headBytes) await refuseOthers(head, partial, options);
 }
 
 async function writeAt({ handle }: PartialFile, piece: Uint8Array, position: number): Promise<void> {
-  // One call may take fewer bytes than asked, on a nearly full disk.
+  // A single call may write fewer bytes than requested, for example on a nearly full disk.
   for (let at = 0; at < piece.length;)
     at += (await handle.write(piece, at, piece.length - at, position + at)).bytesWritten;
 }
 
-/** A login or quota page is sent as if all were well; so are files of other kinds. */
+/** Rejects files of the wrong kind: servers send login and quota pages with status 200, too. */
 async function refuseOthers(head: Buffer, partial: PartialFile, options: DownloadOptions): Promise<void> {
   const { kind, subject = partial.state?.url } = options;
   const page = /^\s*(<!doctype html|<html|<head|<\?xml|<!--)/i.test(head.toString("latin1").replace(/^ï»¿/, ""));
   if (kind ? kind.begins(head) : !page) return;
   await partial.restart();
-  const came = page ? "a web page" : head.length === 0 ? "an empty file" : "something else";
+  const received = page ? "a web page" : head.length === 0 ? "an empty file" : "something else";
   throw new UserError(
-    `${subject}: expected ${kind?.name ?? "a file"}, but the server sent ${came}; ${page ? "open the address in a browser to see what it wants, such as a login" : "check the address"}`,
+    `${subject}: expected ${kind?.name ?? "a file"}, but the server sent ${received}; ${page ? "open the address in a browser to see whether it needs a login" : "check the address"}`,
   );
 }
 
@@ -237,11 +241,11 @@ async function checkSpace(
   const free = bavail * bsize;
   if (missing > free)
     throw new UserError(
-      `${options.subject ?? "the file"} takes ${byteCount(missing)} more, and ${dirname(dirname(path))} has ${byteCount(free)} free; free some space or choose another place`,
+      `${options.subject ?? "the file"} needs ${byteCount(missing)} more, but only ${byteCount(free)} are free in ${dirname(dirname(path))}; free some space or choose another folder`,
     );
 }
 
-/** Checks what has come, records its checksum and puts it in place. */
+/** Verifies the downloaded bytes, records their checksum and moves the file into place. */
 async function* settle(
   partial: PartialFile,
   path: string,
@@ -254,7 +258,7 @@ async function* settle(
   if (options.sha256 && sha256 !== options.sha256.toLowerCase()) {
     await partial.restart();
     throw new UserError(
-      `${subject}: what came is not the file expected: its SHA-256 is ${sha256}, expected ${options.sha256}; nothing is kept, try again or use another source`,
+      `${subject}: the downloaded file has the SHA-256 ${sha256}, expected ${options.sha256}; it was discarded; try again or use another source`,
     );
   }
   try {
@@ -263,17 +267,17 @@ async function* settle(
     if (!(error instanceof UserError)) throw error;
     await partial.restart();
     throw new UserError(
-      `${subject}: what came is not ${kind!.name}: ${error.message.replaceAll(partial.data, "the file")}`,
+      `${subject}: the downloaded file is not ${kind!.name}: ${error.message.replaceAll(partial.data, "the file")}`,
       { cause: error },
     );
   }
-  // The record comes first: a file without one would later pass unchecked.
+  // Record first: a file without a record would later be accepted unverified.
   await recordSha256(path, sha256);
   await partial.moveTo(path);
   return { path, bytes, sha256, cached: false };
 }
 
-/** The SHA-256 of a file, with records of how far it is. */
+/** Computes the SHA-256 of a file and yields progress records. */
 export async function* checksumOf(
   path: string,
   { signal }: { signal?: AbortSignal } = {},
@@ -287,19 +291,18 @@ export async function* checksumOf(
   }
 }
 
-/** The size of a file; undefined where there is none. */
+/** The size of a file; undefined if it does not exist. */
 async function sizeOf(path: string): Promise<number | undefined> {
   const entry = await stat(path).catch(() => undefined);
-  if (entry?.isDirectory()) throw new UserError(`${path} is a folder where a file should go; move it away`);
+  if (entry?.isDirectory()) throw new UserError(`${path} is a folder, but a file must be written there; move it away`);
   return entry?.size;
 }
 
-/** A disk that fills up on the way; all else as it is. */
+/** Turns a full disk into a UserError; returns any other error unchanged. */
 function full(error: unknown, subject: string): unknown {
   const code = error instanceof Error && "code" in error ? error.code : "";
   if (code !== "ENOSPC" && code !== "EDQUOT") return error;
-  return new UserError(
-    `${subject}: the disk is full; free some space, and the same command goes on where this one stopped`,
-    { cause: error },
-  );
+  return new UserError(`${subject}: the disk is full; free some space, then run the same command to resume`, {
+    cause: error,
+  });
 }

@@ -1,19 +1,21 @@
-/** Where a model folder's weights lie, as graphs name them: no second copy of them is made. Runs in browsers too. */
+/**
+ * Refers to weights inside a model folder's file, so that graphs can use them without a copy. Runs in browsers, too.
+ */
 
 import type { ModelConfig } from "../config/model.ts";
 import type { WeightData } from "../graph/onnx.ts";
 import { scaleName } from "../model/quantize.ts";
 import type { SafetensorsFile } from "./safetensors-header.ts";
 
-/** A model whose weights are read from a file by the engine. */
+/** A model whose weights the engine reads from a file. */
 export interface ExternalModel {
   config: ModelConfig;
   folder: string;
-  /** Where a parameter lies in the file, by its name. */
+  /** Returns a parameter's location in the file. */
   weights: (name: string) => WeightData;
 }
 
-/** The model of a folder whose weights stay in their file: what `createSampler` and `likelihoods` take. */
+/** The model of a folder, with its weights left in their file, for `createSampler` and `likelihoods`. */
 export function externalModel({
   folder,
   config,

@@ -1,4 +1,4 @@
-/** Fetches a model folder's two files and says where its weights lie. Knows nothing of what runs them. */
+/** Fetches a model folder's two files into memory. Knows nothing of what runs them. */
 
 import { joined } from "../core/arrays.ts";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
@@ -8,13 +8,13 @@ import { safetensorsHeader } from "./safetensors-header.ts";
 
 const weightsName = "model.safetensors";
 
-/** A model folder that was fetched into memory. */
+/** A model folder in memory. */
 export interface FetchedModel extends ExternalModel {
-  /** The bytes of the files that weights lie in, by name. */
+  /** The bytes of the weight files, by name. */
   files: Record<string, Uint8Array>;
 }
 
-/** `folder` is an address that ends in a slash; `progress` gets the share of the weights that has come. */
+/** `folder` is an address that ends in a slash; `progress` is called with the fraction of the weights received. */
 export async function fetchModel(folder: string, progress: (share: number) => void): Promise<FetchedModel> {
   const config = await fetchConfig(`${folder}config.json`);
   const response = await found(`${folder}${weightsName}`);
@@ -24,7 +24,10 @@ export async function fetchModel(folder: string, progress: (share: number) => vo
   return { ...externalModel({ folder: "", config, weights }), files: { [weightsName]: bytes } };
 }
 
-/** The configuration of a model from the address of its `config.json`. Throws a `UserError` where it cannot be fetched or is not one. */
+/**
+ * Fetches a model's configuration from the address of its `config.json`. Throws a `UserError` if it cannot be fetched
+ * or is invalid.
+ */
 export const fetchConfig = async (url: string): Promise<ModelConfig> =>
   parseModelConfig(await (await found(url)).json(), "config.json");
 
@@ -41,7 +44,7 @@ async function found(url: string): Promise<Response> {
 }
 
 async function bytesOf(response: Response, progress: (share: number) => void): Promise<Uint8Array<ArrayBuffer>> {
-  const total = Number(response.headers.get("content-length")); // of a compressed answer less than what comes
+  const total = Number(response.headers.get("content-length")); // for a compressed response, less than the decoded length
   const parts: Uint8Array[] = [];
   let length = 0;
   const reader = response.body!.getReader();

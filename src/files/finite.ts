@@ -1,4 +1,4 @@
-/** Weights that are numbers: a training that broke down leaves NaN or infinity, and images of such weights are blank. */
+/** Checks that weights are finite: a diverged training leaves NaN or infinity, and images made with them are blank. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { product, type TypedArray } from "../core/arrays.ts";
@@ -9,19 +9,19 @@ import { pathText } from "./regular.ts";
 import { readTensorRange, type SafetensorsFile } from "./safetensors.ts";
 import { pieceElements } from "./tensors.ts";
 
-/** A UserError that names the tensor where one of its values is no number. */
+/** Throws a UserError that names the tensor if one of its values is not finite. */
 export function checkFinite(values: TypedArray, { path, name }: { path: string; name: string }): void {
   if (!(values instanceof Float32Array)) return;
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  // The exponents of infinity and NaN are all ones.
+  // All exponent bits of infinity and NaN are ones.
   for (let i = 0; i < bits.length; i++)
     if ((bits[i] & 0x7f800000) === 0x7f800000)
       throw new UserError(
-        `${pathText(path)}: ${shown(name)} holds ${values[i]}, expected numbers; the training broke down: take an earlier checkpoint`,
+        `${pathText(path)}: ${shown(name)} contains ${values[i]}, expected finite numbers; the training diverged, so use an earlier checkpoint`,
       );
 }
 
-/** The same of every weight of a model, a few megabytes at a time. */
+/** Checks every weight of a model, a few megabytes at a time. */
 export function checkWeights({ config, weights }: { config: ModelConfig; weights: SafetensorsFile }): void {
   for (const { name, dtype, shape } of storedTensors(config)) {
     if (dtype !== "float32") continue;

@@ -1,16 +1,18 @@
-/** Signs of life in files, by a thread of their own: the main one is inside onnxruntime for minutes at a time. */
+/** Heartbeats in files, written by a separate thread because onnxruntime can block the main one for minutes. */
 
 import { Worker } from "node:worker_threads";
 
-/** Between two signs of life. */
+/** Milliseconds between two heartbeats. */
 export const beatMs = 5000;
-/** What takes less time than this needs none. */
+/** Tasks shorter than this need no heartbeat. */
 const quietMs = 1000;
 
 let worker: Worker | undefined;
 let next = 0;
 
-/** Writes the file's own text into it every few seconds, for as long as that is still its text, until the end is called. */
+/**
+ * Rewrites the file's own text every few seconds, if the file still has that text. Call the returned function to stop.
+ */
 export function heartbeat(path: string, text: string): () => void {
   const id = next++;
   let beating: Worker | undefined;
@@ -28,13 +30,13 @@ export function heartbeat(path: string, text: string): () => void {
 function start(): Worker {
   const started = new Worker(code, { eval: true, execArgv: [], workerData: { beatMs } });
   started.unref();
-  started.on("error", () => (worker = undefined)); // a process that gives no signs is taken for a dead one, as it would be
+  started.on("error", () => (worker = undefined)); // without heartbeats this process counts as dead, as documented
   return started;
 }
 
 /**
- * Writing gives a file the time of the disk's own clock, and its changes to all who share the disk once it is synced. The
- * file is opened once: after its name has gone to another owner, what is written reaches nobody.
+ * Writing sets the file's time by the disk's own clock, and syncing makes the change visible to everyone who shares the
+ * disk. The file is opened only once: after another owner replaces it, these writes affect no one.
  */
 const code = `
   const { openSync, readFileSync, writeSync, fsyncSync, closeSync } = require("node:fs");

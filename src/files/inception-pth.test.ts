@@ -1,4 +1,6 @@
-/** Both of PyTorch's formats, read by one function: values, strides, types, and files that are damaged or not trusted. */
+/**
+ * Both of PyTorch's formats, read by one function: values, strides, types, and damaged or untrusted files.
+ */
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,7 +33,7 @@ async function values(bytes: Uint8Array): Promise<Record<string, unknown>> {
   return found;
 }
 
-/** The sentence that a file is refused with, without its path. */
+/** The error message for a file, without its path. */
 async function refusal(bytes: Uint8Array): Promise<string> {
   const error = await values(bytes).then(
     () => new Error("it was read"),
@@ -52,7 +54,7 @@ describe("weights", () => {
     });
   });
 
-  it("are put in order where they lie across, or in the middle of a storage", async () => {
+  it("are reordered if strided or in the middle of a storage", async () => {
     const bytes = oldCheckpointBytes({
       across: { shape: [2, 3], stride: [1, 2], bytes: floats(1, 4, 2, 5, 3, 6) },
       middle: { shape: [2], offset: 3, bytes: floats(0, 0, 0, 8, 9, 0) },
@@ -64,15 +66,15 @@ describe("weights", () => {
   });
 });
 
-describe("of the old format are refused", () => {
+describe("of the old format are rejected", () => {
   const good = oldCheckpointBytes(weights);
 
-  it("at every length that is cut short", async () => {
+  it("if truncated at any length", async () => {
     for (let length = 21; length < good.length; length += 7)
-      expect(await refusal(good.subarray(0, length))).toMatch(/^FILE: .*(cut short|damaged)/);
+      expect(await refusal(good.subarray(0, length))).toMatch(/^FILE: .*(truncated|damaged)/);
   });
 
-  it("when a tensor reaches past its storage, or repeats it", async () => {
+  it("if a tensor reaches past its storage or repeats it", async () => {
     for (const wrong of [
       { shape: [3], bytes: floats(1, 2) },
       { shape: [2], offset: 1, bytes: floats(1, 2) },
@@ -83,8 +85,8 @@ describe("of the old format are refused", () => {
       );
   });
 
-  it("where a weight is made by a class that is not known, which never runs", async () => {
+  it("if a weight is made by an unknown class, whose code never runs", async () => {
     const evil = Buffer.from(good.toString("latin1").replace("torch._utils", "posix.system"), "latin1");
-    expect(await refusal(evil)).toMatch(/^FILE: a is an object of the class posix\.system\.\S+, which is not read/);
+    expect(await refusal(evil)).toMatch(/^FILE: a is an object of the class posix\.system\.\S+, which cannot be read/);
   });
 });

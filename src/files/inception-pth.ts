@@ -1,9 +1,9 @@
 /**
- * Weights in a PyTorch file of either format, by name: the zip of torch.save since 1.6, and what stood before it, in
- * which the Inception weights of 2019 are published. Knows nothing of networks.
+ * Reads weights by name from a PyTorch file of either format: the zip of torch.save since 1.6, and the format before
+ * it, in which the Inception weights of 2019 are published. Knows nothing of networks.
  *
- * The old format is pickles one after another, a number that marks it, its version, facts about the machine, the state dict,
- * and the keys of the storages; then for each key, in that order, the count (int64) and the values.
+ * The old format is a sequence of pickles: a magic number, its version, facts about the machine, the state dict, and
+ * the keys of the storages. Then follow, for each key in that order, the count (int64) and the values.
  */
 
 import type { FileHandle } from "node:fs/promises";
@@ -23,10 +23,13 @@ export interface TorchWeights {
   close: () => Promise<void>;
 }
 
-/** What every file of the old format begins with: the pickles of the number 0x1950a86a20f9469cfc6c and of the version 1001. */
+/**
+ * The first bytes of every file in the old format: the pickles of the number 0x1950a86a20f9469cfc6c and the version
+ * 1001.
+ */
 export const oldStart = Buffer.from("80028a0a6cfc9c46f9206aa850192e80024de9032e", "hex");
 
-/** Opens either format and reads what tensors there are. Every fault of the file is a UserError; close it after use. */
+/** Opens either format and lists its tensors. Throws a UserError for any fault of the file. Close it after use. */
 export async function openTorchWeights(path: string): Promise<TorchWeights> {
   const handle = await openRegular(path);
   try {
@@ -47,17 +50,17 @@ export async function openTorchWeights(path: string): Promise<TorchWeights> {
   }
 }
 
-/** All pickles together; a state dict takes about 200 bytes a tensor. */
+/** The most bytes for all pickles together; a state dict takes about 200 bytes per tensor. */
 const mostPickled = 4_000_000;
 const damaged = new PickleError(
-  "its pickles are not those of a state dict of PyTorch; the file is damaged, fetch it again",
+  "its pickles do not hold a PyTorch state dict; the file is damaged, so download it again",
 );
 
 async function openOld(path: string, handle: FileHandle): Promise<TorchWeights> {
   const { size } = await handle.stat();
   const head = Buffer.alloc(Math.min(size, mostPickled));
   await handle.read(head, 0, head.length, 0);
-  /** By key: the bytes of its values. */
+  /** Sizes by storage key. */
   const storages = new Map<string, { elements: number; bytes: number }>();
   const persistent = (id: unknown) => {
     const found = storageOf(id, (key) => key);
@@ -67,7 +70,7 @@ async function openOld(path: string, handle: FileHandle): Promise<TorchWeights> 
     }
     return found;
   };
-  // A pickle reads itself to its end; the next begins where one ends and the two bytes of a beginning follow.
+  // A pickle marks its own end. The next one begins where an end is followed by the two bytes of a beginning.
   const next = (from: number): Buffer => {
     const at = head.indexOf(Buffer.from("2e8002", "hex"), from);
     if (at < 0) throw damaged;
@@ -87,7 +90,7 @@ async function openOld(path: string, handle: FileHandle): Promise<TorchWeights> 
   for (const [name, value] of state)
     if (value instanceof Opaque)
       throw new UserError(
-        `${pathText(path)}: ${shown(name)} is an object of the class ${value.name}, which is not read, expected a tensor`,
+        `${pathText(path)}: ${shown(name)} is an object of the class ${value.name}, which cannot be read; expected a tensor`,
       );
 
   const places = new Map<string, number>();
@@ -122,5 +125,5 @@ async function openOld(path: string, handle: FileHandle): Promise<TorchWeights> 
 
 const cutShort = (path: string) =>
   new UserError(
-    `${pathText(path)}: its tensors' values are not where they should be; the file is cut short or damaged, fetch it again`,
+    `${pathText(path)}: its tensor values are not where they should be; the file is truncated or damaged, so download it again`,
   );

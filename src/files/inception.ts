@@ -1,4 +1,6 @@
-/** Weights of a network that measures images: from PyTorch's file into a safetensors file, checked. Knows no network. */
+/**
+ * Converts a feature network's weights from a PyTorch file to a checked safetensors file. Knows no particular network.
+ */
 
 import { basename, dirname } from "node:path";
 import { type DType, product } from "../core/arrays.ts";
@@ -10,20 +12,20 @@ import { openTorchWeights } from "./inception-pth.ts";
 import { misfits } from "./misfits.ts";
 import { readSafetensorsHeader, type TensorPieces, writeSafetensors } from "./safetensors.ts";
 
-/** A network by its weights, all float32; `source` says what to do where a file does not hold them. */
+/** A network described by its weights, all float32; `source` tells the user what to do if a file does not hold them. */
 export interface Network {
   name: string;
   source: readonly Hint[];
   parameters: readonly { name: string; shape: readonly number[] }[];
 }
 
-/** Where a network's weights lie, as `writeOnnx` and an engine take it. */
+/** The location of a network's weights, as `writeOnnx` and an engine expect it. */
 export interface NetworkWeights {
   folder: string;
   weights: (name: string) => ExternalData;
 }
 
-/** Opens a PyTorch file of a network, to write its weights as safetensors. All that does not fit is one UserError. */
+/** Opens a network's PyTorch file for conversion to safetensors. Throws one UserError that lists all mismatches. */
 export async function openNetworkConversion(network: Network, path: string): Promise<Conversion> {
   const file = await openTorchWeights(path);
   try {
@@ -56,7 +58,7 @@ export async function openNetworkConversion(network: Network, path: string): Pro
   };
 }
 
-/** Finds a network's weights in a safetensors file; they stay there. All that does not fit is one UserError. */
+/** Locates a network's weights in a safetensors file. Throws one UserError that lists all mismatches. */
 export function openNetwork(network: Network, path: string): NetworkWeights {
   const { tensors } = readSafetensorsHeader(path);
   check(network, path, tensors);
@@ -69,7 +71,7 @@ export function openNetwork(network: Network, path: string): NetworkWeights {
   };
 }
 
-/** Counts of batches that a normalisation has seen in training: not part of what is computed, and in few of the files. */
+/** Batch counters of normalisation layers: not used for inference, and missing from most files. */
 export const isCount = (name: string): boolean => name.endsWith(".num_batches_tracked");
 
 function check(

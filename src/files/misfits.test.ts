@@ -1,4 +1,4 @@
-/** Every kind of misfit in its own words, and none where all fits. */
+/** Every kind of mismatch is described, and none if everything matches. */
 
 import { expect, it } from "vitest";
 import type { DType } from "../core/arrays.ts";
@@ -17,32 +17,32 @@ const found = (change: Record<string, { dtype?: DType; shape?: number[] } | unde
   return all;
 };
 
-it("has nothing to say of tensors that fit, in any order", () => {
+it("reports nothing for matching tensors in any order", () => {
   expect(misfits(found(), wanted)).toEqual([]);
   expect(misfits(found(), wanted.toReversed())).toEqual([]);
   expect(misfits(new Map(), [])).toEqual([]);
 });
 
-it("tells of what is missing, unexpected, or of another shape or type", () => {
+it("reports missing and unexpected tensors, wrong shapes and wrong types", () => {
   expect(misfits(found({ a: undefined, c: undefined }), wanted)).toEqual(["2 missing (a, c)"]);
   expect(misfits(found({ d: {}, e: { dtype: "int64" } }), wanted)).toEqual(["2 unexpected (d, e)"]);
   expect(misfits(found({ a: { shape: [3, 2] }, c: { shape: [1] } }), wanted)).toEqual([
-    "2 of another shape (a [3, 2] for [2, 3], c [1] for [])",
+    "2 with the wrong shape (a [3, 2] instead of [2, 3], c [1] instead of [])",
   ]);
-  expect(misfits(found({ b: { dtype: "float64" } }), wanted)).toEqual(["1 of another type than float32 (b float64)"]);
+  expect(misfits(found({ b: { dtype: "float64" } }), wanted)).toEqual(["1 with a type other than float32 (b float64)"]);
 });
 
-it("tells of all kinds at once, a tensor in each that is its own", () => {
+it("reports all kinds together, and every kind that applies to a tensor", () => {
   const change = { a: { shape: [6], dtype: "int8" as const }, b: undefined, x: {} };
   expect(misfits(found(change), wanted)).toEqual([
     "1 missing (b)",
     "1 unexpected (x)",
-    "1 of another shape (a [6] for [2, 3])",
-    "1 of another type than float32 (a int8)",
+    "1 with the wrong shape (a [6] instead of [2, 3])",
+    "1 with a type other than float32 (a int8)",
   ]);
 });
 
-it("puts many into few words", () => {
+it("abbreviates long lists", () => {
   const blocks = [0, 1, 2].flatMap((i) => [`blocks.${i}.w`, `blocks.${i}.b`]).map((name) => ({ name, shape: [1] }));
   expect(misfits(new Map(), [...wanted, ...blocks])).toEqual(["9 missing (a, b, c and 6 more)"]);
   expect(misfits(found(), [...wanted, ...blocks])).toEqual(["6 missing (blocks.0-2.w, blocks.0-2.b)"]);

@@ -1,10 +1,13 @@
-/** What keeps the tensors of a file from being those that are wanted. Knows nothing of models and file formats. */
+/** Compares the tensors of a file with the expected ones. Knows nothing of models and file formats. */
 
 import type { DType } from "../core/arrays.ts";
 import { shown } from "../core/text.ts";
 import { blockwise } from "./blockwise.ts";
 
-/** By name, shape and type, which has to be float32: each kind of misfit in a few words, for a sentence; none where all fit. */
+/**
+ * Compares names, shapes and types (float32). Returns a phrase for each kind of mismatch, to be joined into a message;
+ * none if everything matches.
+ */
 export function misfits(
   found: ReadonlyMap<string, { dtype: DType; shape: readonly number[] }>,
   wanted: readonly { name: string; shape: readonly number[] }[],
@@ -19,11 +22,11 @@ export function misfits(
     ["missing", [...names].filter((name) => !found.has(name))],
     ["unexpected", [...found.keys()].filter((name) => !names.has(name)).map((name) => shown(name))],
     [
-      "of another shape",
-      shared.filter((at) => at.shape !== at.found).map((at) => `${at.name} ${at.found} for ${at.shape}`),
+      "with the wrong shape",
+      shared.filter((at) => at.shape !== at.found).map((at) => `${at.name} ${at.found} instead of ${at.shape}`),
     ],
     [
-      "of another type than float32",
+      "with a type other than float32",
       shared.filter(({ dtype }) => dtype !== "float32").map(({ name, dtype }) => `${name} ${dtype}`),
     ],
   ];

@@ -1,4 +1,4 @@
-/** Model folders: `config.json` and `model.safetensors`, everything checked before anything runs. */
+/** Model folders: `config.json` and `model.safetensors`, checked completely before anything runs. */
 
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -16,24 +16,26 @@ import { readSafetensorsHeader, type SafetensorsFile, writeSafetensors } from ".
 export const configName = "config.json";
 export const weightsName = "model.safetensors";
 
-/** A model folder whose files were checked against each other. */
+/** A model folder whose files have been checked against each other. */
 export interface ModelFolder {
   folder: string;
   config: ModelConfig;
   weights: SafetensorsFile;
 }
 
-/** Reads a model folder, or the `last` checkpoint in a folder of training; the weights stay in their file. */
+/** Reads a model folder, or the `last` checkpoint of a training folder. The weights stay in their file. */
 export function readModelFolder(path: string): ModelFolder {
   const folder =
     !existsSync(join(path, configName)) && existsSync(join(path, "last", configName)) ? join(path, "last") : path;
   if (!existsSync(folder))
-    throw new UserError(`there is no model folder ${path}; give one with ${configName} and ${weightsName}`);
+    throw new UserError(
+      `there is no model folder ${path}; expected a folder with ${configName} and ${weightsName}; check the path`,
+    );
   if (!statSync(folder).isDirectory())
     throw new UserError(`${path} is a file, expected a model folder with ${configName} and ${weightsName}`);
   if (!existsSync(join(folder, configName)))
     throw new UserError(
-      `${path} is no model folder: it has no ${configName}; expected one with ${configName} and ${weightsName}`,
+      `${path} is not a model folder: it has no ${configName}; expected a folder with ${configName} and ${weightsName}`,
     );
   const config = readConfigFile(join(folder, configName));
   const weights = readSafetensorsHeader(join(folder, weightsName));
@@ -59,27 +61,27 @@ export function readModelFolder(path: string): ModelFolder {
   return { folder, config, weights };
 }
 
-/** A model's configuration from a JSON file. */
+/** Reads a model's configuration from a JSON file. */
 export function readConfigFile(path: string): ModelConfig {
   return parseModelConfig(readJson(path), path);
 }
 
-/** A JSON file in UTF-8, with or without a byte order mark. */
+/** Reads a JSON file in UTF-8, with or without a byte order mark. */
 export function readJson(path: string): unknown {
-  const bytes = readRegularSync(path, { most: limits.jsonBytes, what: "a file of JSON" });
+  const bytes = readRegularSync(path, { most: limits.jsonBytes, what: "a JSON file" });
   if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff))
     throw new UserError(`${pathText(path)} is in UTF-16, expected UTF-8; save it as UTF-8`);
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)); // which takes the mark off
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)); // decoding removes the mark
   } catch (error) {
     const { message } = error as Error;
     throw new UserError(
-      `${pathText(path)} is not JSON: ${error instanceof SyntaxError ? shown(message.replaceAll(/\s+/g, " "), 200) : "it is no text in UTF-8"}`,
+      `${pathText(path)} is not JSON: ${error instanceof SyntaxError ? shown(message.replaceAll(/\s+/g, " "), 200) : "it is not UTF-8 text"}`,
     );
   }
 }
 
-/** Writes the two files; for a folder that must never be half new, call it inside `replaceFolder`. */
+/** Writes the two files. To replace a folder atomically, call it inside `replaceFolder`. */
 export async function writeModelFolder(
   folder: string,
   config: ModelConfig,

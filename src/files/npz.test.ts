@@ -1,4 +1,4 @@
-/** Archives as this project's reader, and so NumPy, takes them. */
+/** Archives are read back by this project's reader, which follows NumPy. */
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,7 +19,7 @@ const arrays: Record<string, HostTensor> = {
   part: uint8(Uint8Array.of(0, 1, 2, 3, 4, 5).subarray(2, 5), [3, 1]),
 };
 
-it("writes arrays of any shape and type that are read back", async () => {
+it("writes readable arrays of any shape and type", async () => {
   const path = join(temporary, "all.npz");
   await writeNpz(path, arrays);
   const npz = await openNpz(path);
@@ -32,7 +32,7 @@ it("writes arrays of any shape and type that are read back", async () => {
   npz.close();
 });
 
-it("writes the same bytes each time, values at multiples of 64 in an array", async () => {
+it("writes the same bytes each time, with values at multiples of 64 in an array", async () => {
   const [a, b] = ["a.npz", "b.npz"].map((name) => join(temporary, name));
   await writeNpz(a, arrays);
   await writeNpz(b, arrays);
@@ -42,6 +42,6 @@ it("writes the same bytes each time, values at multiples of 64 in an array", asy
   expect((10 + bytes.readUInt16LE(start + 8)) % 64).toBe(0);
 });
 
-it("says what keeps it from writing", async () => {
+it("reports why it cannot write", async () => {
   await expect(writeNpz(join(temporary, "all.npz", "x.npz"), arrays)).rejects.toThrow("cannot write");
 });

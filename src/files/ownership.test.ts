@@ -1,4 +1,4 @@
-/** Who owns a path, when several processes want it, when some are killed, and when some are out of reach. */
+/** Ownership of a path with several competing processes, killed ones, and remote ones. */
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -33,7 +33,7 @@ afterEach(() => {
 const rounds = process.env["CI"] ? 20 : 4;
 const ownerFile = () => join(dir, "run/.owner");
 
-/** A process that owns `run` until it is killed, or says who does. */
+/** A process that owns `run` until it is killed, or reports the owner. */
 async function holder(prefix: string[] = []): Promise<{ child: ChildProcess; says: string }> {
   const code = `
     import { claim } from ${JSON.stringify(builtUrl("files/ownership"))};
@@ -53,10 +53,10 @@ async function killed({ child }: { child: ChildProcess }): Promise<void> {
 }
 
 describe("on this machine", () => {
-  it("the second is told who the first is, and gets it when that gives it back", async () => {
+  it("the second process learns who the owner is, and can take over after the release", async () => {
     const first = await own(join(dir, "model"));
     const sentence = new RegExp(
-      `^${dir}/model is in use by process ${process.pid} on ${hostname()} since \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d UTC; wait until it ends`,
+      `^${dir}/model is in use by process ${process.pid} on ${hostname()} since \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d UTC; wait until it finishes`,
     );
     await expect(own(join(dir, "model"))).rejects.toThrow(sentence);
     await first.release();
@@ -64,7 +64,7 @@ describe("on this machine", () => {
     expect(readdirSync(dir)).toEqual([]);
   });
 
-  it("a killed owner is gone at once, and its successor knows who it was", async () => {
+  it("a killed owner is detected at once, and its successor knows who it was", async () => {
     const first = await holder();
     expect(first.says).toBe("owns");
     expect(await claim(join(dir, "run"), { inside: true })).toMatchObject({ owner: { pid: first.child.pid } });
@@ -75,14 +75,14 @@ describe("on this machine", () => {
     expect(readdirSync(join(dir, "run"))).toEqual([]); // made by the one that was killed
   });
 
-  it("leaves no folder that it made and nobody filled", async () => {
+  it("removes folders that it created if they are empty", async () => {
     const owned = await own(join(dir, "a/b/run"), { inside: true });
     writeFileSync(join(dir, "a/kept"), "");
     await owned.release();
     expect(readdirSync(dir, { recursive: true }).sort()).toEqual(["a", "a/kept"]);
   });
 
-  it("a process that got the number of a dead one is not taken for it", async () => {
+  it("a process with the reused ID of a dead one is not mistaken for it", async () => {
     await own(join(dir, "run"), { inside: true });
     const record = JSON.parse(readFileSync(ownerFile(), "utf8")) as Record<string, string>;
     writeFileSync(ownerFile(), JSON.stringify({ ...record, id: "1", started: "1" }));
@@ -90,7 +90,7 @@ describe("on this machine", () => {
     if (record["boot"] !== undefined) await own(join(dir, "run"), { inside: true });
   });
 
-  it("a copy of a folder that is in use is free", async () => {
+  it("a copy of a folder in use has no owner", async () => {
     await own(join(dir, "run"), { inside: true });
     cpSync(join(dir, "run"), join(dir, "copy"), { recursive: true });
     await own(join(dir, "copy"), { inside: true });
@@ -107,17 +107,19 @@ describe("on this machine", () => {
     expect(stateOf(other)).toBe("ended");
   });
 
-  it("says so where it was taken over or removed", async () => {
+  it("reports a takeover or a removed owner file", async () => {
     const owned = await own(join(dir, "run"), { inside: true });
     await owned.check();
     rmSync(ownerFile());
     const other = await own(join(dir, "run"), { inside: true });
-    await expect(owned.check()).rejects.toThrow(/run was taken over by process \d+ on .* it writes no more/);
+    await expect(owned.check()).rejects.toThrow(
+      /run was taken over by process \d+ on .* this process has stopped writing to it/,
+    );
     await owned.release();
     await other.check(); // untouched by the release of the other
     rmSync(ownerFile());
     await expect(other.check()).rejects.toThrow(
-      /owner was removed while this process was suspended; it writes no more/,
+      /owner was removed while this process was suspended; this process has stopped writing to it/,
     );
   });
 
@@ -139,7 +141,7 @@ describe("on this machine", () => {
   );
 });
 
-describe("out of reach", () => {
+describe("on another machine", () => {
   const elsewhere = { id: "1", pid: 7, host: hostname(), boot: "another", since: "2026-01-01T00:00:00.000Z" };
   const left = (text = JSON.stringify({ ...elsewhere, path: "/there/.owner", inode: "1" })) => {
     mkdirSync(join(dir, "run"), { recursive: true });
@@ -147,7 +149,7 @@ describe("out of reach", () => {
   };
   const silentFor = (ms: number) => utimesSync(ownerFile(), new Date(), new Date(Date.now() - ms));
 
-  it("an owner lives as long as it gives signs of life, whatever its clock says", async () => {
+  it("an owner is alive as long as it sends heartbeats, whatever its clock says", async () => {
     left();
     silentFor(-3_600_000); // its machine is an hour ahead
     const asked = claim(join(dir, "run"), { inside: true });
@@ -155,7 +157,7 @@ describe("out of reach", () => {
     expect(await asked).toEqual({ owner: expect.objectContaining({ pid: 7, host: hostname() }) });
   });
 
-  it("an owner is gone after a minute of silence", async () => {
+  it("an owner counts as dead after a minute of silence", async () => {
     left();
     silentFor(59_000);
     const asked = performance.now();
@@ -163,13 +165,13 @@ describe("out of reach", () => {
     expect(performance.now() - asked).toBeGreaterThan(500);
   });
 
-  it("a file that a power cut left empty belongs to nobody after that minute", async () => {
+  it("an owner file left empty by a power failure expires after that minute", async () => {
     left("");
     silentFor(61_000);
     await own(join(dir, "run"), { inside: true });
   });
 
-  it("waiting for a sign of life can be stopped", async () => {
+  it("waiting for a heartbeat can be aborted", async () => {
     left();
     const stop = new AbortController();
     setTimeout(() => stop.abort(), 100);

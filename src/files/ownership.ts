@@ -1,10 +1,10 @@
 /**
- * One writer at a time for everything that is written over time: runs, converted folders, kept images, downloads.
+ * Ensures a single writer for everything that takes time to write: runs, converted folders, saved images, downloads.
  *
- * An owner has a file, `.owner` in the folder or `.NAME.owner` beside what it writes, that says which process it is. Nobody
- * has to remove it after a kill: of a process on this machine it is known whether it still runs. Others, on another machine
- * that shares the disk or in another container, give signs of life in the file, and are gone when none has come for a
- * minute. Times are compared by the disk's clock alone. Knows nothing of what is written.
+ * An owner keeps a file, `.owner` in the folder or `.NAME.owner` next to its target, that identifies its process.
+ * Nobody has to remove it after a kill: whether a process on this machine is still running can be checked directly.
+ * Processes on another machine that shares the disk, or in another container, update the file as a heartbeat and count
+ * as dead after a minute without one. Only the disk's clock is used to compare times. Knows nothing of what is written.
  */
 
 import { randomBytes } from "node:crypto";
@@ -18,7 +18,7 @@ import { heartbeat } from "./heartbeat.ts";
 import { stateOf, thisProcess } from "./process.ts";
 import { temporaryName } from "./temporary.ts";
 
-/** An owner out of reach that has given no sign of life for this long is gone. */
+/** An owner on another machine or in another container counts as dead after this long without a heartbeat. */
 export const silentMs = 60_000;
 const lookMs = 200;
 
@@ -30,41 +30,45 @@ const recordSchema = z.object({
   namespace: z.string().optional(),
   started: z.string().optional(),
   since: z.string(),
-  /** Where the file is: a copy of a folder that is in use belongs to nobody. */
+  /** The file's own path, so that a copy of a folder in use counts as unowned. */
   path: z.string(),
   inode: z.string(),
 });
 
 type Owned = z.infer<typeof recordSchema>;
 
-/** Who is writing: process number, host, and since when. */
+/** The writing process: its ID, its host and its start of ownership. */
 export type Owner = Pick<Owned, "pid" | "host" | "since">;
 
-/** A claim to write somewhere, which no other process has until it is released. */
+/** An exclusive claim to write to a path, held until it is released. */
 export interface Ownership {
-  /** The owner before, where it ended without a word: what it left half done can be removed. */
+  /** The previous owner, if it ended without releasing its claim; its unfinished files can be removed. */
   previous?: Owner;
-  /** A UserError where another process took over, as after this one was suspended for long. */
+  /** Throws a UserError if another process has taken over, for example while this one was suspended. */
   check(): Promise<void>;
-  /** Gives it back, and removes folders that were made for it and are empty. Safe to call twice. */
+  /** Releases the claim and removes empty folders that were created for it. Safe to call twice. */
   release(): Promise<void>;
 }
 
 interface ClaimOptions {
-  /** The owner's file goes into the folder `path`, which is made, and not beside it. */
+  /** Put the owner file inside the folder `path` (created if missing) instead of next to it. */
   inside?: boolean;
   signal?: AbortSignal;
 }
 
-/** Makes this process the owner of `path`; a UserError that names the owner where there is one. */
+/** Makes this process the owner of `path`. Throws a UserError that names the current owner, if there is one. */
 export async function own(path: string, options: ClaimOptions = {}): Promise<Ownership> {
   const claimed = await claim(path, options);
   if ("owner" in claimed)
-    throw new UserError(`${path} is in use by ${described(claimed.owner)}; wait until it ends, or choose another name`);
+    throw new UserError(
+      `${path} is in use by ${described(claimed.owner)}; wait until it finishes, or choose another name`,
+    );
   return claimed;
 }
 
-/** Makes this process the owner of `path`, or says who is. Whether an owner out of reach still lives takes seconds. */
+/**
+ * Makes this process the owner of `path`, or returns the current owner. Checking a remote owner takes seconds or more.
+ */
 export async function claim(
   path: string,
   { inside = false, signal }: ClaimOptions = {},
@@ -89,7 +93,7 @@ export async function claim(
 
 type Acquired = { text: string; previous?: Owner };
 
-/** Makes the file that says who owns something, or tells whose it is. */
+/** Creates the owner file, or returns the owner that an existing one names. */
 async function acquire(
   file: string,
   mine: Omit<Owned, "path" | "inode">,
@@ -113,8 +117,9 @@ async function acquire(
 }
 
 /**
- * Removes a dead owner's file. Of those who saw it dead, one at a time may look again and remove it, or else a slow one would
- * remove the file of the owner after. That right is owned as everything is; this process may be killed here, too.
+ * Removes a dead owner's file. Processes that found it dead take turns to check again and remove it; otherwise a slow
+ * one could remove the next owner's file. The right to do so is itself claimed with an owner file, so a kill here is
+ * safe.
  */
 async function removed(
   file: string,
@@ -133,16 +138,16 @@ async function removed(
   }
 }
 
-/** What kills left of rights to remove earlier owners' files: those are gone. */
+/** Removes leftover files of the rights to remove earlier owners, left by killed processes. */
 async function removeRights(file: string): Promise<void> {
   for (const name of await readdir(dirname(file)))
     if (name.startsWith(`${basename(file)}-`)) await rm(join(dirname(file), name), { force: true });
 }
 
-/** What the owner's file of something of this name is called. */
+/** The name of the owner file for a target of this name. */
 export const ownerName = (name: string): string => `.${name}.owner`;
 
-/** An owner in the words of a message. */
+/** Describes an owner for a message. */
 export const described = ({ pid, host, since }: Owner): string =>
   `${host === "" ? "another process" : `process ${pid} on ${host}`} since ${since.slice(0, 19).replace("T", " ")} UTC`;
 
@@ -163,7 +168,9 @@ function ownership({ path, file, missing, previous, text, id }: Held): Ownership
       const found = await read(file);
       if (found?.record?.id === id) return;
       const who = found?.record ? `taken over by ${described(found.record)}` : `given up: ${file} was removed`;
-      throw new UserError(`${path} was ${who} while this process was suspended; it writes no more`);
+      throw new UserError(
+        `${path} was ${who} while this process was suspended; this process has stopped writing to it`,
+      );
     },
     async release() {
       if (!end) return;
@@ -175,7 +182,7 @@ function ownership({ path, file, missing, previous, text, id }: Held): Ownership
   };
 }
 
-/** Makes the owner's file with all that is in it, or nothing where there is one; gives its text. */
+/** Creates the owner file atomically and returns its text; returns undefined if the file exists. */
 async function created(file: string, mine: Omit<Owned, "inode">): Promise<string | undefined> {
   const temporary = temporaryName(file);
   try {
@@ -191,7 +198,7 @@ async function created(file: string, mine: Omit<Owned, "inode">): Promise<string
     }
     return (await linked(temporary, file, text)) ? text : undefined;
   } catch (error) {
-    // A folder that was empty may have been removed by the owner before; it is made again.
+    // The previous owner may have removed the folder because it was empty; the caller creates it again.
     if (codeOf(error) === "ENOENT" && (await isFolder(dirname(file))) === undefined) return undefined;
     throw error;
   } finally {
@@ -199,17 +206,17 @@ async function created(file: string, mine: Omit<Owned, "inode">): Promise<string
   }
 }
 
-/** True where `file` is now ours, false where it was there before. */
+/** True if `file` is now ours, false if it already existed. */
 async function linked(temporary: string, file: string, text: string): Promise<boolean> {
   try {
     await link(temporary, file);
     return true;
   } catch (error) {
     if (codeOf(error) === "ENOENT") throw error;
-    // On a network the answer to a link that was made may get lost, and the question asked again.
+    // On a network file system the reply to a successful link may be lost and the request repeated.
     if (codeOf(error) === "EEXIST") return (await stat(temporary)).nlink === 2;
   }
-  // Disks without links, as some sticks and shares.
+  // Some removable disks and network shares do not support links.
   return writeFile(file, text, { flag: "wx" }).then(
     () => true,
     (error: unknown) => {
@@ -220,14 +227,14 @@ async function linked(temporary: string, file: string, text: string): Promise<bo
 }
 
 interface Found {
-  /** Undefined where the file is damaged, as by a power cut. */
+  /** Undefined if the file is damaged, for example by a power failure. */
   record?: Owned;
   inode: string;
-  /** By the clock of the disk. */
+  /** Modification time by the disk's clock, in milliseconds. */
   changed: number;
 }
 
-/** By opening it: what is known of a file's times may be old on a network's disk, but not once it is opened. */
+/** Opens the file first: a network file system may report stale times for a file that is not open. */
 async function read(file: string): Promise<Found | undefined> {
   const handle = await open(file, "r").catch((error: unknown) => {
     if (codeOf(error) === "ENOENT") return undefined;
@@ -251,7 +258,7 @@ function recordOf(text: string): Owned | undefined {
   }
 }
 
-/** Whether the owner that was found lives; "changed" where the file is gone or another's by now. */
+/** Whether the owner is alive; "changed" if the file has been removed or has a new owner. */
 async function lifeOf(
   file: string,
   { record, inode, changed }: Found,
@@ -260,7 +267,7 @@ async function lifeOf(
   if (record) {
     const state = stateOf(record);
     if (state === "ended") return "dead";
-    // A copy differs in both; either alone may differ for one and the same file, seen from two places.
+    // A copy differs in both. The same file reached by two routes may differ in one of them.
     if (state === "running") return record.path === file || record.inode === inode ? "alive" : "dead";
   }
   const silent = (await diskTime(file)) - changed;
@@ -274,7 +281,7 @@ async function lifeOf(
   return "dead";
 }
 
-/** What the clock of the disk says now: another machine's clock may be anywhere. */
+/** The current time by the disk's clock; the clocks of other machines may be off. */
 async function diskTime(file: string): Promise<number> {
   const probe = temporaryName(file);
   try {
@@ -285,7 +292,7 @@ async function diskTime(file: string): Promise<number> {
   }
 }
 
-/** The folders that have to be made for `folder`, the innermost first. */
+/** The folders that must be created for `folder`, innermost first. */
 async function missingFolders(folder: string): Promise<string[]> {
   const missing: string[] = [];
   for (let at = folder; (await isFolder(at)) === undefined && dirname(at) !== at; at = dirname(at)) missing.push(at);

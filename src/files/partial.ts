@@ -1,5 +1,5 @@
-/** What has come of a download so far: a folder, `FILE.partial`, with the bytes and what is known of them. Only its owner
- *  may write into it. Knows nothing of HTTP. */
+/** An unfinished download: a folder, `FILE.partial`, with the bytes received so far and a description of their source.
+ *  Only its owner may write to it. Knows nothing of HTTP. */
 
 import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -10,30 +10,30 @@ import { claim, type Owner, type Ownership } from "./ownership.ts";
 
 const stateSchema = z.strictObject({
   url: z.string(),
-  /** Bytes of the whole file, where the server told. */
+  /** Size of the whole file in bytes, if the server reported it. */
   total: z.int().nonnegative().optional(),
   etag: z.string().optional(),
   lastModified: z.string().optional(),
 });
 
-/** What the bytes are a part of; another answer of the server has to agree with it to be their continuation. */
+/** The file that the bytes belong to; a later answer must agree with it to be accepted as their continuation. */
 export type PartialState = z.infer<typeof stateSchema>;
 
 export interface PartialFile {
   /** The path of the bytes. */
   data: string;
   handle: FileHandle;
-  /** Undefined where nothing that can be gone on with is there; the bytes are then of no use. */
+  /** Undefined if nothing can be resumed; the bytes are then useless. */
   state: PartialState | undefined;
-  /** Throws the bytes away and notes what the next ones are a part of, if anything. */
+  /** Discards the bytes and records which file the next ones belong to, if any. */
   restart(state?: PartialState): Promise<void>;
-  /** Puts the bytes where they belong and ends the partial file. */
+  /** Moves the bytes to `path` and removes the partial file. */
   moveTo(path: string): Promise<void>;
-  /** Leaves the bytes to whoever wants to go on; nothing more may be written. Safe to call after `moveTo`. */
+  /** Gives up ownership and keeps the bytes for a later download. Safe to call after `moveTo`. */
   release(): Promise<void>;
 }
 
-/** The partial file of `path`, begun before or new; or who has it. */
+/** Opens the partial file of `path`, existing or new; if another process owns it, returns its owner. */
 export async function claimPartial(
   path: string,
   options: { signal?: AbortSignal } = {},
@@ -53,7 +53,7 @@ export async function claimPartial(
 async function openPartial(folder: string, ownership: Ownership): Promise<PartialFile> {
   const [data, stateFile] = [join(folder, "data"), join(folder, "state.json")];
   const handle = await open(data, "r+").catch(() => open(data, "w+"));
-  // A handle that is closed already closes again without complaint.
+  // Closing a handle twice is harmless.
   const close = () => handle.close();
   let gone = false;
   const partial: PartialFile = {
@@ -61,7 +61,7 @@ async function openPartial(folder: string, ownership: Ownership): Promise<Partia
     handle,
     state: await readState(stateFile),
     async restart(state) {
-      // In this order: bytes never stand beside a state that is not theirs.
+      // In this order, the stored bytes never carry the state of another file.
       await handle.truncate(0);
       await rm(stateFile, { force: true });
       if (state) await writeFileAtomic(stateFile, `${JSON.stringify(state)}\n`);
@@ -89,6 +89,6 @@ async function readState(path: string): Promise<PartialState | undefined> {
   try {
     return stateSchema.parse(JSON.parse(await readFile(path, "utf8")));
   } catch {
-    return undefined; // missing, or cut off by a kill
+    return undefined; // missing, or truncated by a kill
   }
 }

@@ -1,10 +1,10 @@
 /**
- * Reads a pickle (protocols 2 to 5, the binary opcodes) as data; knows nothing of PyTorch and never runs anything but
- * the constructors it is given. Time and memory are bounded whatever the bytes.
+ * Reads a pickle (protocols 2 to 5, the binary opcodes) as data. Knows nothing of PyTorch and never calls anything
+ * except the constructors it is given. Time and memory are bounded for any input.
  *
- * Why not the package pickleparser: on BUILD it assigns to whatever lies on the stack, so 41 bytes that set the
- * `length` of a list to 4294967295 and then call with it end the whole process out of memory, which no option of it
- * can prevent; it also reads negative longs as positive and prints to the console.
+ * Why not the package pickleparser: on BUILD it assigns to whatever is on the stack, so 41 bytes that set the `length`
+ * of a list to 4294967295 and then pass it to a call crash the whole process with an out-of-memory error. None of its
+ * options prevents that. It also reads negative longs as positive and prints to the console.
  * Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
  */
 
@@ -20,7 +20,7 @@ export class PickleError extends Error {
   }
 }
 
-/** A class or function that a pickle may name. `make` gets the arguments and must check them. */
+/** A class or function that a pickle may name. `make` receives the arguments and must validate them. */
 export class PickleGlobal {
   readonly name: string;
   readonly make: (args: readonly unknown[]) => unknown;
@@ -30,7 +30,7 @@ export class PickleGlobal {
   }
 }
 
-/** An object or a class that is not known here: its name is kept, and whatever a pickle does with it is passed over. */
+/** An object or class that is not known here. Only its name is kept; everything a pickle does with it is ignored. */
 export class Opaque {
   readonly name: string;
   constructor(name: string) {
@@ -38,35 +38,34 @@ export class Opaque {
   }
 }
 
-/** An object whose state a pickle may set, after it was made. */
+/** An object whose state a pickle may set after creating it. */
 export abstract class Stateful {
-  /** Must check what it gets. */
+  /** Must validate the state. */
   abstract setState(state: unknown): void;
 }
 
-/** An object with attributes, such as `argparse.Namespace`. The one kind whose attributes a pickle may set. */
+/** An object with attributes, such as `argparse.Namespace`. The only kind whose attributes a pickle may set. */
 export class Namespace extends Map<string, unknown> {}
 
 export interface PickleRules {
-  /** The class of this full name, such as `collections.OrderedDict`; opaque where it is not known. */
+  /** Returns the class with this full name, such as `collections.OrderedDict`; opaque if it is not known. */
   resolve: (name: string) => PickleGlobal | Opaque;
-  /** The object that a persistent id stands for; throws for an id it does not know. */
+  /** Returns the object that a persistent ID refers to; throws for an unknown ID. */
   persistent: (id: unknown) => unknown;
-  /** Instructions, plus values handed to constructors, plus what takes more memory than others. */
+  /** The most steps to spend: one per instruction and constructor argument, more for collections. */
   maxSteps?: number;
-  /** What to keep of a long run of bytes in place of a copy; `start` counts from the start of the pickle. */
+  /** What to store for a byte string instead of a copy; `start` is its offset in the pickle. */
   bytes?: (start: number, bytes: Uint8Array) => unknown;
 }
 
-/** What a dict or a set costs in steps: an empty one takes some 200 bytes. */
+/** The cost of a dict or set in steps: even an empty one takes about 200 bytes of memory. */
 const collectionSteps = 8;
 
-/** `None` is null, dict and OrderedDict are Map, list and tuple are arrays, int is a number or, where inexact, a bigint. */
+/** `None` becomes null, dict and OrderedDict a Map, list and tuple an array, int a number or, if inexact, a bigint. */
 export const unpickle = (bytes: Uint8Array, rules: PickleRules): unknown =>
   stoppable(() => interpret(bytes, rules), {
     ms: limits.pickleMs,
-    late: () =>
-      new PickleError("its pickle takes longer to read than any checkpoint's; the file is damaged or an attack"),
+    late: () => new PickleError("its pickle takes too long to read for a checkpoint; the file is damaged or malicious"),
   });
 
 function interpret(
@@ -83,11 +82,11 @@ function interpret(
 
   const spend = (count: number) => {
     if ((steps += count) > maxSteps)
-      throw new PickleError(`its pickle is larger than ${maxSteps} steps, far above a checkpoint's`);
+      throw new PickleError(`its pickle needs more than ${maxSteps} steps to read, far more than any checkpoint's`);
   };
   const take = (count: number): number => {
     const start = at;
-    if (count > bytes.length - at) throw new PickleError("its pickle is cut short");
+    if (count > bytes.length - at) throw new PickleError("its pickle is truncated");
     at += count;
     return start;
   };
@@ -105,22 +104,22 @@ function interpret(
   const text = (count: number) => utf8.decode(slice(count));
   const line = () => {
     const end = bytes.indexOf(0x0a, at);
-    if (end < 0) throw new PickleError("its pickle is cut short");
+    if (end < 0) throw new PickleError("its pickle is truncated");
     const result = text(end - at);
     at++;
     return result;
   };
   const pop = () => {
-    if (stack.length <= (marks.at(-1) ?? 0)) throw malformed("takes from an empty stack");
+    if (stack.length <= (marks.at(-1) ?? 0)) throw malformed("pops from an empty stack");
     return stack.pop();
   };
   const top = () => {
-    if (stack.length <= (marks.at(-1) ?? 0)) throw malformed("takes from an empty stack");
+    if (stack.length <= (marks.at(-1) ?? 0)) throw malformed("pops from an empty stack");
     return stack[stack.length - 1];
   };
   const popMark = () => {
     const mark = marks.pop();
-    if (mark === undefined) throw malformed("closes a group that it never opened");
+    if (mark === undefined) throw malformed("ends a group that it never began");
     return stack.splice(mark);
   };
   const remember = (index: number) => memo.set(index, top());
@@ -130,31 +129,32 @@ function interpret(
   };
   const call = (target: unknown, args: unknown) => {
     if (target instanceof Opaque) return void stack.push(new Opaque(target.name));
-    if (!(target instanceof PickleGlobal) || !Array.isArray(args)) throw malformed("calls something that is no class");
+    if (!(target instanceof PickleGlobal) || !Array.isArray(args))
+      throw malformed("calls something that is not a class");
     for (const arg of args) spend(1 + (Array.isArray(arg) ? arg.length : 0));
     stack.push(target.make(args));
   };
   const append = (items: unknown[]) => {
     const list = top();
     if (list instanceof Opaque) return;
-    if (!Array.isArray(list)) throw malformed("appends to something that is no list");
+    if (!Array.isArray(list)) throw malformed("appends to something that is not a list");
     for (const item of items) list.push(item);
   };
   const assign = (items: unknown[]) => {
     const dict = top();
     if (dict instanceof Opaque) return;
-    if (!(dict instanceof Map) || items.length % 2) throw malformed("sets a key of something that is no dict");
+    if (!(dict instanceof Map) || items.length % 2) throw malformed("sets a key of something that is not a dict");
     for (let i = 0; i < items.length; i += 2) dict.set(key(items[i]), items[i + 1]);
   };
   const add = (items: unknown[]) => {
     const set = top();
     if (set instanceof Opaque) return;
-    if (!(set instanceof Set)) throw malformed("adds to something that is no set");
+    if (!(set instanceof Set)) throw malformed("adds to something that is not a set");
     for (const item of items) set.add(key(item));
   };
   const named = (module: unknown, name: unknown) => {
     if (typeof module !== "string" || typeof name !== "string")
-      throw malformed("names a class by something that is no text");
+      throw malformed("names a class with something that is not a string");
     stack.push(resolve(`${module}.${name}`));
   };
   const build = (state: unknown) => {
@@ -165,7 +165,7 @@ function interpret(
       spend(state.size);
       for (const [name, value] of state) if (typeof name === "string") target.set(name, value);
     } else if (!(target instanceof Map)) throw malformed("sets attributes of something that has none");
-    // An OrderedDict's attributes (`_metadata` of a state dict) carry nothing a reader needs.
+    // Attributes of an OrderedDict (such as `_metadata` of a state dict) are ignored; readers do not need them.
   };
 
   for (;;) {
@@ -176,7 +176,7 @@ function interpret(
         // PROTO
         const protocol = u8();
         if (protocol < 2 || protocol > 5)
-          throw new PickleError(`its pickle has protocol ${protocol}; readable are 2 to 5`);
+          throw new PickleError(`its pickle uses protocol ${protocol}, expected 2 to 5`);
         break;
       }
       case 0x95:
@@ -332,7 +332,7 @@ function interpret(
         break;
       }
       case 0x92: {
-        // NEWOBJ_EX: also with arguments by name, which nothing here takes
+        // NEWOBJ_EX: also has keyword arguments, which nothing here accepts
         pop();
         const args = pop();
         call(pop(), args);
@@ -352,7 +352,9 @@ function interpret(
 
 const malformed = (what: string): PickleError => new PickleError(`its pickle ${what}; the file is damaged`);
 
-/** Numbers beyond 2^53 have few hashes: as many of them as keys would take for ever. */
+/**
+ * Large bigints have few distinct hashes, so many of them as keys would take forever; strings do not have this problem.
+ */
 const key = (value: unknown): unknown => (typeof value === "bigint" ? String(value) : value);
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");

@@ -1,27 +1,27 @@
-/** Which process this is, and whether another one still runs. Knows nothing of what they do. */
+/** Identifies processes and tells whether another one is still running. Knows nothing of what they do. */
 
 import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 
 /**
- * A process, told apart from every other. Numbers of processes are given out again and are the same in several containers;
- * so are host names. On Linux the start of the machine, the namespace of the number and the start of the process are known.
+ * Identifies a process uniquely. Process IDs are reused and repeat across containers, and so do host names. On Linux
+ * the boot ID, the PID namespace and the start time of the process tell them apart.
  */
 export interface ProcessId {
   pid: number;
   host: string;
-  /** Of the machine's start: another one after a restart, and on every other machine. */
+  /** The boot ID: changes with every restart and differs on every machine. */
   boot?: string;
-  /** What the number holds in: each container has its own. */
+  /** The PID namespace: each container has its own. */
   namespace?: string;
-  /** When it started, in ticks since the machine did. */
+  /** Its start time, in clock ticks since boot. */
   started?: string;
 }
 
 /** This process. */
 export function thisProcess(): ProcessId {
   const status = statusOf("self");
-  const readable = status?.pid === process.pid; // /proc may be that of another namespace
+  const readable = status?.pid === process.pid; // /proc may belong to another namespace
   return {
     pid: process.pid,
     host: hostname(),
@@ -34,8 +34,8 @@ export function thisProcess(): ProcessId {
 }
 
 /**
- * Whether a process still runs. "unknown" for one on another machine or in another container, and where there is a process
- * of its number but nothing to tell whether it is the same one.
+ * Whether a process is still running. "unknown" for one on another machine or in another container, and if a process
+ * with its ID exists but cannot be identified as the same one.
  */
 export function stateOf(other: ProcessId): "running" | "ended" | "unknown" {
   const own = thisProcess();
@@ -48,7 +48,7 @@ export function stateOf(other: ProcessId): "running" | "ended" | "unknown" {
   return status?.started === other.started && !status.over ? "running" : "ended";
 }
 
-/** Whether this machine, or this container, has a process of this number. */
+/** Whether a process with this ID exists on this machine or in this container. */
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -58,12 +58,12 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-/** From Linux's /proc/PID/stat: "PID (name) state …", where the 22nd field is the start. */
+/** Parses Linux's /proc/PID/stat: "PID (name) state …"; the 22nd field is the start time. */
 function statusOf(pid: number | "self"): { pid: number; over: boolean; started: string } | undefined {
   const text = attempt(() => readFileSync(`/proc/${pid}/stat`, "latin1"));
   if (text === undefined) return undefined;
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  // A killed process that its parent has not asked about is still listed, as a zombie.
+  // A killed process that its parent has not waited for is still listed, as a zombie.
   return { pid: Number.parseInt(text, 10), over: /^[ZX]/.test(fields[0]), started: fields[19] };
 }
 

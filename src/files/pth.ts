@@ -1,4 +1,4 @@
-/** PyTorch checkpoints (`torch.save`: a zip with a pickle and raw storages), read without running any of their code.
+/** PyTorch checkpoints (`torch.save`: a zip with a pickle and raw storages), read without executing any of their code.
  *  Knows nothing of models. */
 
 import type { Entry } from "yauzl";
@@ -17,7 +17,10 @@ import { openZip, type ZipArchive } from "./zip.ts";
 
 type Tensor = StoredTensor<Entry>;
 
-/** Opens a checkpoint and reads its tree, no tensor values yet. Every fault of the file is a UserError; close it after use. */
+/**
+ * Opens a checkpoint and reads its structure, but no tensor values. Throws a UserError for any fault of the file. Close
+ * the checkpoint after use.
+ */
 export async function openTorchCheckpoint(path: string): Promise<Checkpoint> {
   checkStart(path, await firstBytes(path, 4));
   const zip = await openZip(path);
@@ -25,14 +28,14 @@ export async function openTorchCheckpoint(path: string): Promise<Checkpoint> {
     const pickle = [...zip.entries.keys()].find((name) => /^([^/]+\/)?data\.pkl$/.test(name));
     if (pickle === undefined)
       throw new UserError(
-        `${pathText(path)}: a zip, but with no data.pkl inside; a checkpoint written by torch.save is expected`,
+        `${pathText(path)}: this zip contains no data.pkl; expected a checkpoint written by torch.save`,
       );
     const folder = pickle.slice(0, -"data.pkl".length);
     await checkByteOrder(zip, zip.entries.get(`${folder}byteorder`));
     const entry = zip.entries.get(pickle)!;
     if (entry.uncompressedSize > limits.pickleBytes)
       throw new UserError(
-        `${pathText(path)}: its data.pkl has ${byteCount(entry.uncompressedSize)}, at most ${byteCount(limits.pickleBytes)} are read; this is no checkpoint of a model`,
+        `${pathText(path)}: its data.pkl has ${byteCount(entry.uncompressedSize)}, expected at most ${byteCount(limits.pickleBytes)}; this is not a model checkpoint`,
       );
     const bytes = await zip.read(entry, { start: 0, length: entry.uncompressedSize });
     const value = unpickle(bytes, { resolve: torchClass, persistent: (id) => storageOf(id, finder(zip, folder)) });
@@ -51,14 +54,14 @@ export async function openTorchCheckpoint(path: string): Promise<Checkpoint> {
 
 function checkStart(path: string, start: Buffer): void {
   if (start[0] === 0x50 && start[1] === 0x4b) return;
-  if (start.length === 0) throw new UserError(`${pathText(path)}: the file is empty; fetch it again`);
+  if (start.length === 0) throw new UserError(`${pathText(path)}: the file is empty; download it again`);
   // Before PyTorch 1.6 a checkpoint was a bare pickle (protocol 2) with the storages after it.
   if (start[0] === 0x80 && start[1] >= 2 && start[1] <= 5)
     throw new UserError(
-      `${pathText(path)}: a checkpoint of the old PyTorch format (before 1.6), which is not read; load it with PyTorch and save it again with torch.save`,
+      `${pathText(path)}: a checkpoint in the old PyTorch format (before 1.6), which is not supported; load it with PyTorch and save it again with torch.save`,
     );
   throw new UserError(
-    `${pathText(path)}: no checkpoint: a zip written by torch.save, or a safetensors file, is expected; check the path`,
+    `${pathText(path)}: not a checkpoint; expected a zip written by torch.save or a safetensors file; check the path`,
   );
 }
 
@@ -66,11 +69,11 @@ async function checkByteOrder(zip: ZipArchive, entry: Entry | undefined): Promis
   const bytes = entry && (await zip.read(entry, { start: 0, length: Math.min(16, entry.uncompressedSize) }));
   if (bytes && new TextDecoder().decode(bytes) === "big")
     throw new UserError(
-      `${pathText(zip.path)}: written on a big-endian machine, which is not read; save it again on a usual machine`,
+      `${pathText(zip.path)}: written on a big-endian machine, which is not supported; save it again on a little-endian machine`,
     );
 }
 
-/** A storage's values are the entry `data/key`. */
+/** A storage's values are in the entry `data/key`. */
 const finder =
   ({ entries }: ZipArchive, folder: string) =>
   (key: string, bytes: number): Entry => {
@@ -79,7 +82,7 @@ const finder =
     if (!entry) throw new PickleError(`the tensor values in ${shown(name)} are missing; ${damaged}`);
     if (entry.uncompressedSize < bytes)
       throw new PickleError(
-        `the tensor values in ${shown(name)} should have ${bytes} bytes but have ${entry.uncompressedSize}; ${damaged}`,
+        `the tensor values in ${shown(name)} take ${entry.uncompressedSize} bytes, expected ${bytes}; ${damaged}`,
       );
     return entry;
   };
@@ -88,7 +91,7 @@ async function readTensor(zip: ZipArchive, ref: TensorRef): Promise<HostTensor> 
   const { storage, offset, shape, stride, dtype } = ownTensor(ref);
   if (spansTooMuch(ref as Tensor))
     throw new UserError(
-      `${pathText(zip.path)}: a tensor ${shown(shape)} is scattered over ${spanOf(shape, stride)} values of ${shown(storage.place.fileName)}; save it with .contiguous()`,
+      `${pathText(zip.path)}: a tensor of shape ${shown(shape)} is scattered over ${spanOf(shape, stride)} values of ${shown(storage.place.fileName)}; save it with .contiguous()`,
     );
   const { bytes, decode } = storage.type;
   const range = { start: offset * bytes, length: spanOf(shape, stride) * bytes };
@@ -96,7 +99,7 @@ async function readTensor(zip: ZipArchive, ref: TensorRef): Promise<HostTensor> 
   return { dtype, shape, data: isContiguous(shape, stride) ? values : gather(values, { shape, stride }) };
 }
 
-/** Only a stored entry can be read from its middle; any other tensor is one piece. */
+/** Only a contiguous tensor in an uncompressed entry can be read in pieces; any other tensor is one piece. */
 async function* piecesOf(zip: ZipArchive, ref: TensorRef): AsyncGenerator<TypedArray> {
   const { storage, offset, shape, stride } = ownTensor(ref);
   const count = product(shape);
@@ -109,6 +112,6 @@ async function* piecesOf(zip: ZipArchive, ref: TensorRef): AsyncGenerator<TypedA
 }
 
 function ownTensor(ref: TensorRef): Tensor {
-  if (!(ref instanceof StoredTensor)) throw new Error("this is no tensor of a PyTorch checkpoint");
+  if (!(ref instanceof StoredTensor)) throw new Error("this tensor does not belong to a PyTorch checkpoint");
   return ref as Tensor;
 }

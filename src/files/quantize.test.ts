@@ -1,4 +1,4 @@
-/** Models in few bits: the arithmetic against plain loops, folders that are sampled from, and what is refused. */
+/** Quantised models: arithmetic checked against plain loops, sampling from folders, and rejected input. */
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -36,7 +36,7 @@ describe("a linear layer", () => {
   const x = draws(2, [rows, inputs]);
   x.fill(0, 2 * inputs, 3 * inputs); // a row of zeros
 
-  /** The layer, and its rows 8 to 24 alone on x as three dimensions, with the weight stored in few bits. */
+  /** The layer, and only its rows 8 to 24 applied to a three-dimensional x, with a quantised weight. */
   async function run(dtype: "q8" | "q4", given: Float32Array) {
     const { data, scale } = quantize(weight, [outputs, inputs], dtype);
     const path = at(`${dtype}.safetensors`);
@@ -59,7 +59,7 @@ describe("a linear layer", () => {
     return { data, scale, y: results.y.data as Float32Array, part: results.part.data as Float32Array };
   }
 
-  it("in eight bits multiplies whole numbers exactly, each row scaled by its own largest value", async () => {
+  it("in eight bits multiplies integers exactly, each row scaled by its own largest value", async () => {
     const { data, scale, y, part } = await run("q8", x);
     const halfToEven = (v: number) => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
     for (let row = 0; row < rows; row++) {
@@ -71,7 +71,7 @@ describe("a linear layer", () => {
         if (most > 0)
           values.forEach((v, e) => (sum += halfToEven(Math.fround(v / byRow)) * Number(data.data[e * outputs + d])));
         const expected = Math.fround(Math.fround(sum * Number(scale.data[d])) * byRow);
-        // 0 + y: a row of zeros gives 0 of either sign
+        // 0 + y: a row of zeros may give 0 of either sign
         expect(0 + y[row * outputs + d]).toBe(0 + expected);
         if (d >= 8) expect(0 + part[row * 16 + d - 8]).toBe(0 + expected);
       }
@@ -140,9 +140,9 @@ describe.each(["mar", "ar"] as const)("a %s model", (kind) => {
   );
 });
 
-it("refuses what is quantised already, and what does not fit its configuration", async () => {
+it("rejects a quantised model, and one that does not fit its configuration", async () => {
   await expect(quantizeFolder(readModelFolder(at("mar-q8")), at("twice"), { dtype: "q8" })).rejects.toThrow(
-    /is q8 already; quantise the float32 model/,
+    /is already q8; quantise the original float32 model/,
   );
   expect(existsSync(at("twice"))).toBe(false);
   const config = JSON.parse(readFileSync(at("mar-q8/config.json"), "utf8"));

@@ -1,4 +1,4 @@
-/** Quantises a model folder into another one. Knows nothing of the command line. */
+/** Writes a quantised copy of a model folder. Knows nothing of the command line. */
 
 import { join } from "node:path";
 import type { HostTensor } from "../core/arrays.ts";
@@ -9,7 +9,7 @@ import { type Replacing, replaceFolder, writeFileAtomic } from "./atomic.ts";
 import { configName, type ModelFolder, weightsName } from "./model.ts";
 import { readTensor, writeSafetensors } from "./safetensors.ts";
 
-/** Writes the model in `dtype` to `out`, whole or not at all; `onProgress` counts parameters. */
+/** Writes the model in `dtype` to `out`, completely or not at all; `onProgress` counts parameters. */
 export async function quantizeFolder(
   { folder, config, weights }: ModelFolder,
   out: string,
@@ -21,7 +21,7 @@ export async function quantizeFolder(
   }: { dtype: Quantized; onProgress?: (done: number, total: number) => void; signal?: AbortSignal } & Replacing,
 ): Promise<void> {
   if (config.dtype !== undefined && config.dtype !== "float32")
-    throw new UserError(`${folder} is ${config.dtype} already; quantise the float32 model that it came from`);
+    throw new UserError(`${folder} is already ${config.dtype}; quantise the original float32 model`);
   const parameters = modelParameters(config);
   const tensors = parameters.flatMap((parameter, i): [string, HostTensor][] => {
     const { name, shape } = parameter;
@@ -35,7 +35,7 @@ export async function quantizeFolder(
     ];
   });
   if (!tensors.some(([name]) => name.endsWith(".scale")))
-    throw new UserError(`${folder}: none of its layers is wide enough to be quantised; leave it as it is`);
+    throw new UserError(`${folder}: none of its layers is wide enough to quantise; use the model as it is`);
   await replaceFolder(
     out,
     async (temporary) => {

@@ -1,16 +1,16 @@
-/** One request for a file from some byte on, and whether the answer is what was asked for. Knows nothing of the disk. */
+/** Requests a file from a given byte on and validates the answer. Knows nothing of the disk. */
 
 import { UserError } from "../core/errors.ts";
 import type { PartialState } from "./partial.ts";
 
-/** An answer that may be another at the next attempt. */
+/** A failure that another attempt may resolve. */
 export class Interrupted extends Error {
   override name = "Interrupted";
-  /** How long the server wants to be left alone. */
+  /** How long the server asks to wait, in milliseconds. */
   readonly waitMs: number | undefined;
-  /** What has come so far is no part of what the server has now. */
+  /** The bytes received so far do not belong to the server's current file. */
   readonly startOver: boolean;
-  /** No connection came about, for a reason that seldom mends itself within seconds. */
+  /** No connection could be made, for a reason that rarely goes away within seconds. */
   readonly unreachable: boolean;
   constructor(reason: string, { waitMs, startOver = false, unreachable = false }: Partial<Interrupted> = {}) {
     super(reason);
@@ -21,31 +21,31 @@ export class Interrupted extends Error {
 }
 
 export interface Answer {
-  /** The byte of the file that the body begins with: the one asked for, or 0. */
+  /** The offset in the file of the body's first byte: the requested one, or 0. */
   from: number;
   state: PartialState;
-  /** Throws an Interrupted where the connection ends before the body does, or nothing comes for too long. */
+  /** Throws Interrupted if the connection ends early or nothing arrives for too long. */
   body: AsyncIterable<Uint8Array>;
-  /** Ends the connection, whether or not the body has been read. */
+  /** Closes the connection, whether or not the body has been read. */
   close(): void;
 }
 
 export interface RangeOptions {
-  /** The first byte wanted; above 0 only with the state of what has come before. */
+  /** The first byte to request; above 0 only together with the state of the earlier bytes. */
   from: number;
   state?: PartialState;
   headers?: Record<string, string>;
-  /** Begins the sentences about what the server refuses, and ends them. */
+  /** `subject` begins the messages about a refusal, `hint` ends them. */
   subject?: string;
   hint?: string;
   stallMs: number;
   signal?: AbortSignal;
 }
 
-/** Longer than this, the user decides whether to wait. */
+/** For a longer wait, stop and let the user decide. */
 const longestWaitMs = 120_000;
 
-/** A UserError where the server refuses for good, an Interrupted where another attempt may help. */
+/** Throws a UserError if the server refuses permanently, and Interrupted if another attempt may help. */
 export async function requestFrom(
   url: string,
   { from, state, headers, subject = url, hint = "check the address", stallMs, signal }: RangeOptions,
@@ -59,14 +59,16 @@ export async function requestFrom(
   const stopped = (error: unknown) => {
     watch.stop();
     signal?.throwIfAborted();
-    return stall.signal.aborted ? new Interrupted(`nothing came for ${stallMs / 1000} s`) : unconnected(url, error);
+    return stall.signal.aborted
+      ? new Interrupted(`the server sent nothing for ${stallMs / 1000} s`)
+      : unconnected(url, error);
   };
-  // Dates serve as If-Range too, and weak entity tags don't (RFC 9110, 13.1.5).
+  // If-Range accepts dates, but not weak entity tags (RFC 9110, 13.1.5).
   const condition = state?.etag?.startsWith('"') ? state.etag : state?.lastModified;
   const response = await fetch(url, {
     headers: {
       "user-agent": "fractalgen",
-      // Ranges count the bytes as they are sent, so they must not be compressed.
+      // Ranges count bytes as sent, so the answer must not be compressed.
       "accept-encoding": "identity",
       ...headers,
       ...(from > 0 && { range: `bytes=${from}-` }),
@@ -98,7 +100,7 @@ async function* watched(
       const next = await reader?.read().catch((error: unknown) => {
         throw stopped(error);
       });
-      // Whoever takes the bytes may be slow; only the server is timed.
+      // The consumer may be slow; only the server is timed.
       watch.stop();
       if (!next || next.done) return;
       yield next.value;
@@ -123,33 +125,33 @@ function watchdog(controller: AbortController, ms: number) {
 function refuse({ status, headers, url: reached }: Response, at: { url: string; subject: string; hint: string }): void {
   if (at.url.startsWith("https:") && !reached.startsWith("https:"))
     throw new UserError(
-      `${at.subject}: the server leads on to ${reached}, where nothing is encrypted; use another source`,
+      `${at.subject}: the server redirects to the unencrypted address ${reached}; use another source`,
     );
   if (status === 200 || status === 206 || status === 416) return;
   if (status === 408 || status === 425 || status === 429 || status >= 500) {
     const waitMs = retryAfter(headers.get("retry-after"));
     if (waitMs !== undefined && waitMs > longestWaitMs)
       throw new UserError(
-        `${at.subject}: the server answers ${described(status)} and asks to wait ${Math.ceil(waitMs / 60_000)} min; run the same command after that`,
+        `${at.subject}: the server answered ${described(status)} and asks to wait ${Math.ceil(waitMs / 60_000)} min; run the same command after that`,
       );
-    throw new Interrupted(`the server answers ${described(status)}`, { waitMs });
+    throw new Interrupted(`the server answered ${described(status)}`, { waitMs });
   }
-  throw new UserError(`${at.subject}: the server answers ${described(status)}; ${at.hint}`);
+  throw new UserError(`${at.subject}: the server answered ${described(status)}; ${at.hint}`);
 }
 
 const meanings: Record<number, string> = {
-  401: "needs a login",
-  403: "not allowed",
+  401: "login required",
+  403: "forbidden",
   404: "not found",
-  410: "no longer there",
+  410: "gone",
   429: "too many requests",
-  500: "a fault of its own",
-  503: "overloaded",
+  500: "internal error",
+  503: "unavailable",
 };
 
 const described = (status: number): string => (meanings[status] ? `${status} (${meanings[status]})` : `${status}`);
 
-/** Seconds or a date, in milliseconds from now. */
+/** Converts seconds or a date to milliseconds from now. */
 function retryAfter(text: string | null): number | undefined {
   if (text === null) return undefined;
   const ms = /^\s*\d+\s*$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
@@ -158,23 +160,23 @@ function retryAfter(text: string | null): number | undefined {
 
 function beginning(response: Response, url: string): Pick<Answer, "from" | "state"> {
   if (response.status !== 200)
-    throw new Interrupted(`the server answers ${response.status} where nothing but the whole file was asked for`);
+    throw new Interrupted(`the server answered ${response.status} to a request for the whole file, expected 200`);
   return { from: 0, state: stateOf(response, url) };
 }
 
-/** The rest, if it is a rest of the same file; else the whole file, if that is what came. */
+/** The rest of the file, if it belongs to the same file, or the whole file if the server sent that. */
 function continuation(
   response: Response,
   { url, from, state }: { url: string; from: number; state?: PartialState },
 ): Pick<Answer, "from" | "state"> {
   if (response.status === 200) return beginning(response, url);
   const startOver = (reason: string) => new Interrupted(reason, { startOver: true });
-  if (response.status === 416) throw startOver("the server has no bytes where the rest should be");
+  if (response.status === 416) throw startOver("the server has no bytes after those already downloaded");
   const now = stateOf(response, url);
   const [, first, size] = /^bytes (\d+)-\d+\/(\d+|\*)$/i.exec(response.headers.get("content-range") ?? "") ?? [];
   const total = size === undefined || size === "*" ? state?.total : Number(size);
   if (Number(first) !== from || encodingOf(response))
-    throw startOver("the server sent another part than the one asked for");
+    throw startOver("the server sent a different part than the one requested");
   const differs = <T>(before?: T, after?: T) => before !== undefined && after !== undefined && before !== after;
   if (
     differs(state?.total, total) ||
@@ -188,9 +190,11 @@ function continuation(
 function stateOf(response: Response, url: string): PartialState {
   const { headers } = response;
   const encoding = encodingOf(response);
-  // What fetch unpacks on its own accord; the length is then that of the packed bytes.
+  // These are the encodings that fetch decodes automatically; content-length then counts the compressed bytes.
   if (encoding && !["gzip", "x-gzip", "deflate", "br"].includes(encoding))
-    throw new UserError(`${url}: the server sends the file packed as "${encoding}", which was not asked for`);
+    throw new UserError(
+      `${url}: the server sent the file with the content encoding "${encoding}", which is not supported; use another source`,
+    );
   const length = headers.get("content-length");
   const whole = response.status === 200 && !encoding && length !== null && /^\d+$/.test(length);
   return {
@@ -206,7 +210,7 @@ function encodingOf({ headers }: Response): string | undefined {
   return encoding === "identity" ? undefined : encoding || undefined;
 }
 
-/** fetch says only "fetch failed" or "terminated"; its cause has the reason. */
+/** fetch reports only "fetch failed" or "terminated"; the reason is in its cause. */
 function unconnected(url: string, error: unknown): Error {
   if (!(error instanceof Error)) return new Interrupted(String(error));
   const { cause } = error;
@@ -214,10 +218,10 @@ function unconnected(url: string, error: unknown): Error {
   const detail = cause instanceof Error && cause.message ? cause.message : error.message;
   const { host } = new URL(url);
   if (/^(ENOTFOUND|EAI_AGAIN)$/.test(code))
-    return new Interrupted(`there is no way to the host ${host} (${code})`, { unreachable: true });
+    return new Interrupted(`the host ${host} could not be found (${code})`, { unreachable: true });
   if (/^(ECONNREFUSED|ENETUNREACH|EHOSTUNREACH)$/.test(code))
-    return new Interrupted(`the host ${host} takes no connections (${code})`, { unreachable: true });
+    return new Interrupted(`the host ${host} accepts no connections (${code})`, { unreachable: true });
   if (/CERT|TLS|SSL|SIGNED|redirect|scheme|bad port|credentials/i.test(`${code} ${detail}`))
     return new UserError(`${url}: the connection failed: ${detail}; check the address`, { cause: error });
-  return new Interrupted(`the connection was cut (${code || detail})`);
+  return new Interrupted(`the connection was lost (${code || detail})`);
 }

@@ -1,6 +1,6 @@
 /**
- * Opening and reading files that come from anywhere: regular files alone, never more than they are worth, and what the
- * system says as a sentence. Everything that reads a user's file goes through here.
+ * Opens and reads untrusted files: only regular files, with a size limit, and with system errors turned into messages
+ * for users. Everything that reads a user's file goes through here.
  */
 
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from "node:fs";
@@ -9,19 +9,19 @@ import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
 
-/** A path; as bytes where its name is no UTF-8. */
+/** A path; as bytes if its name is not valid UTF-8. */
 export type FilePath = string | Buffer;
 
 /** Without the second flag, opening a named pipe waits for a writer. */
 const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
-/** A path in a message. */
+/** Formats a path for a message. */
 export const pathText = (path: FilePath): string =>
   shown(typeof path === "string" ? path : path.toString("latin1"), 200);
 
 const kinds: [is: (entry: Stats) => boolean, what: string][] = [
   [(entry) => entry.isDirectory(), "this is a folder, not a file; name the file itself"],
-  [(entry) => entry.isFIFO(), "this is a named pipe, not a file; write what comes through it to a file first"],
+  [(entry) => entry.isFIFO(), "this is a named pipe, not a file; save its data to a file first"],
   [(entry) => entry.isSocket(), "this is a socket, not a file; check the path"],
 ];
 
@@ -31,7 +31,7 @@ function checkRegular(path: FilePath, entry: Stats): void {
   throw new UserError(`${pathText(path)}: ${known?.[1] ?? "this is a device, not a file; check the path"}`);
 }
 
-/** Opens a regular file for reading; anything else is a UserError. */
+/** Opens a regular file for reading; throws a UserError for anything else. */
 export async function openRegular(path: FilePath): Promise<FileHandle> {
   let handle: FileHandle | undefined;
   try {
@@ -44,7 +44,7 @@ export async function openRegular(path: FilePath): Promise<FileHandle> {
   }
 }
 
-/** The same as a descriptor, to be closed by the caller. */
+/** Synchronous `openRegular`; returns a descriptor that the caller must close. */
 export function openRegularSync(path: FilePath): number {
   let descriptor: number | undefined;
   try {
@@ -57,12 +57,12 @@ export function openRegularSync(path: FilePath): number {
   }
 }
 
-/** A UserError where the path names no regular file. */
+/** Throws a UserError unless the path is a regular file. */
 export async function checkFile(path: FilePath): Promise<void> {
   await (await openRegular(path)).close();
 }
 
-/** All bytes of a regular file that has at most `most`; `what` says in an error what such a file is. */
+/** Reads a regular file of at most `most` bytes; `what` names the kind of file in an error. */
 export function readRegularSync(path: FilePath, { most, what }: { most: number; what: string }): Buffer {
   const descriptor = openRegularSync(path);
   try {
@@ -75,7 +75,7 @@ export function readRegularSync(path: FilePath, { most, what }: { most: number; 
   }
 }
 
-/** The same without blocking. */
+/** Asynchronous `readRegularSync`. */
 export async function readRegular(path: FilePath, { most, what }: { most: number; what: string }): Promise<Buffer> {
   const handle = await openRegular(path);
   try {
@@ -91,11 +91,11 @@ export async function readRegular(path: FilePath, { most, what }: { most: number
 function checkSize(path: FilePath, bytes: number, { most, what }: { most: number; what: string }): void {
   if (bytes > most)
     throw new UserError(
-      `${pathText(path)}: it has ${byteCount(bytes)}, but ${what} has at most ${byteCount(most)}; is it another file?`,
+      `${pathText(path)}: it has ${byteCount(bytes)}, but ${what} has at most ${byteCount(most)}; check the path`,
     );
 }
 
-/** The first bytes of a regular file; fewer where it is shorter. */
+/** Reads the first `count` bytes of a regular file, or fewer if it is shorter. */
 export async function firstBytes(path: FilePath, count: number): Promise<Buffer> {
   const handle = await openRegular(path);
   try {
@@ -116,27 +116,27 @@ const refusals: Record<string, string> = {
   EACCES: "no permission to read it; change its permissions",
   EPERM: "no permission to read it; change its permissions",
   ELOOP: "it is a link that leads back to itself; remove it",
-  ENAMETOOLONG: "the path is longer than the system takes; check it",
-  ENODEV: "the device behind it is not there; check the path",
-  ESTALE: "the disk that it is on is not reachable any more; mount it again",
-  ENOTCONN: "the disk that it is on is not reachable any more; mount it again",
-  EIO: "the disk cannot read it; check the disk, and fetch the file again",
-  ERR_INVALID_ARG_VALUE: "a path cannot hold a zero byte; check it",
+  ENAMETOOLONG: "the path is too long for the system; check it",
+  ENODEV: "its device does not exist; check the path",
+  ESTALE: "its disk is no longer reachable; mount it again",
+  ENOTCONN: "its disk is no longer reachable; mount it again",
+  EIO: "the disk cannot read it; check the disk and restore the file",
+  ERR_INVALID_ARG_VALUE: "a path cannot contain a zero byte; check it",
 };
 
-/** What the system said on reading `path`, as a UserError where it is known; any other error as it is. */
+/** Turns a known system error on reading `path` into a UserError; returns any other error unchanged. */
 export function refusal(path: FilePath, error: unknown): unknown {
   if (error instanceof UserError || !(error instanceof Error)) return error;
   const code = "code" in error ? String(error.code) : "";
   if (Object.hasOwn(refusals, code)) return new UserError(`${pathText(path)}: ${refusals[code]}`, { cause: error });
   if (code.startsWith("Z_"))
-    return new UserError(`${pathText(path)}: it is cut short or damaged (${shown(error.message)}); fetch it again`, {
+    return new UserError(`${pathText(path)}: it is truncated or damaged (${shown(error.message)}); download it again`, {
       cause: error,
     });
   return error;
 }
 
-/** Runs what reads `path`, and says in a sentence what the system or the unpacker said. */
+/** Runs `read` and turns known errors of the system or the decompressor into a UserError about `path`. */
 export async function reading<T>(path: FilePath, read: () => Promise<T>): Promise<T> {
   try {
     return await read();

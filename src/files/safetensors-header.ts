@@ -1,23 +1,23 @@
-/** The header of a safetensors file, checked, from wherever its bytes are. Knows nothing of files or models. */
+/** Parses and checks the header of a safetensors file, wherever its bytes are. Knows nothing of files or models. */
 
 import { bytesPerElement, type DType, product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { shown } from "../core/text.ts";
 
-/** Where one tensor's values lie; `offset` counts from the start of the file. */
+/** Where one tensor's values are; `offset` counts from the start of the file. */
 export interface TensorEntry {
-  /** What reading gives: half and bfloat16 become float32. */
+  /** The type after reading: half and bfloat16 become float32. */
   dtype: DType;
   shape: number[];
   offset: number;
-  /** In the file. */
+  /** Size in the file. */
   bytes: number;
-  /** How the file stores what becomes float32; such values cannot be used where they lie. */
+  /** The 16-bit type in the file, if there is one; such values cannot be used in place. */
   packed?: "F16" | "BF16";
 }
 
-/** What the header of a safetensors file says. */
+/** The parsed header of a safetensors file. */
 export interface SafetensorsFile {
   path: string;
   tensors: Map<string, TensorEntry>;
@@ -35,7 +35,7 @@ const dtypes = {
   BOOL: "bool",
 } as const satisfies Record<string, DType>;
 
-/** The format's names of element types. */
+/** The format's names for element types. */
 export const nameOf = Object.fromEntries(Object.entries(dtypes).map(([name, dtype]) => [dtype, name])) as Record<
   DType,
   string
@@ -44,14 +44,14 @@ export const nameOf = Object.fromEntries(Object.entries(dtypes).map(([name, dtyp
 const packedTypes = ["F16", "BF16"] as const;
 const readable = [...Object.keys(dtypes), ...packedTypes];
 
-/** A header of a sane length, which begins as JSON does. */
+/** Whether the bytes begin with a plausible header length and JSON. */
 export function isSafetensorsStart(start: Uint8Array): boolean {
   if (start.length < 9 || start[8] !== 0x7b) return false;
   const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
   return length <= limits.safetensorsHeaderBytes;
 }
 
-export const again = "fetch or write the file again";
+export const again = "download or write the file again";
 
 /** Bytes that can be read by range. */
 export interface ReadableBytes {
@@ -59,14 +59,14 @@ export interface ReadableBytes {
   read(offset: number, length: number): Uint8Array<ArrayBuffer>;
 }
 
-/** Where each tensor lies. Throws a UserError, which `path` begins, for what is cut short or not consistent. */
+/** Finds where each tensor is. Throws a UserError that begins with `path` if the file is truncated or inconsistent. */
 export function safetensorsHeader(path: string, { bytes: fileBytes, read }: ReadableBytes): SafetensorsFile {
   if (fileBytes < 8)
     throw new UserError(`${path}: a safetensors file has at least 8 bytes, this one has ${fileBytes}; ${again}`);
   const headerBytes = new DataView(read(0, 8).buffer).getBigUint64(0, true);
   if (headerBytes > limits.safetensorsHeaderBytes || Number(headerBytes) > fileBytes - 8)
     throw new UserError(
-      `${path}: its header should have ${headerBytes} bytes but only ${fileBytes - 8} follow; the file is cut short or no safetensors file; ${again}`,
+      `${path}: its header claims ${headerBytes} bytes but only ${fileBytes - 8} follow; the file is truncated or not a safetensors file; ${again}`,
     );
   const dataStart = 8 + Number(headerBytes);
   const { __metadata__: metadata, ...entries } = parseHeader(path, read(8, Number(headerBytes)));
@@ -82,9 +82,11 @@ function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
     const header: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
     if (isRecord(header)) return header;
   } catch {
-    // The sentence below covers both: no JSON at all, and JSON of another kind.
+    // The error below covers both invalid JSON and JSON that is not an object.
   }
-  throw new UserError(`${path}: its header is no JSON object; the file is damaged or no safetensors file; ${again}`);
+  throw new UserError(
+    `${path}: its header is not a JSON object; the file is damaged or not a safetensors file; ${again}`,
+  );
 }
 
 function checkedEntry(
@@ -95,7 +97,7 @@ function checkedEntry(
   const packed = packedTypes.find((name) => name === dtypeName);
   if (typeof dtypeName !== "string" || !(packed || Object.hasOwn(dtypes, dtypeName)))
     throw new UserError(
-      `${where} has the dtype "${shown(dtypeName)}"; readable are ${readable.join(", ")}; convert the file to one of these`,
+      `${where} has the dtype "${shown(dtypeName)}", expected one of ${readable.join(", ")}; convert the file to one of these`,
     );
   const dtype = packed ? "float32" : dtypes[dtypeName as keyof typeof dtypes];
   if (!isSizes(shape))
@@ -110,7 +112,7 @@ function checkedEntry(
     );
   if (dataStart + end > fileBytes)
     throw new UserError(
-      `${where} ends at byte ${dataStart + end}, the file at ${fileBytes}; it is cut short, ${again}`,
+      `${where} ends at byte ${dataStart + end}, but the file ends at byte ${fileBytes}; it is truncated, ${again}`,
     );
   return { dtype, shape, offset: dataStart + start, bytes: needed, ...(packed && { packed }) };
 }
@@ -130,7 +132,7 @@ function checkedMetadata(path: string, metadata: unknown): Record<string, string
   if (metadata === undefined) return {};
   if (isRecord(metadata) && Object.values(metadata).every((value) => typeof value === "string"))
     return metadata as Record<string, string>;
-  throw new UserError(`${path}: its __metadata__ should hold texts by name; the file is damaged, ${again}`);
+  throw new UserError(`${path}: its __metadata__ must map names to strings; the file is damaged, ${again}`);
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

@@ -31,7 +31,7 @@ const all: [string, HostTensor][] = [
   ["unsigned", { dtype: "uint32", shape: [1, 1], data: new Uint32Array([4294967295]) }],
 ];
 
-/** A file of this header (any JSON value, or raw text) and `dataBytes` zeros. */
+/** A file with this header (any JSON value, or raw text) and `dataBytes` zeros. */
 function craft(header: unknown, dataBytes = 0): string {
   const json = new TextEncoder().encode(typeof header === "string" ? header : JSON.stringify(header));
   const bytes = new Uint8Array(8 + json.length + dataBytes);
@@ -62,7 +62,7 @@ describe("round trip", () => {
     expect(readdirSync(dir)).toEqual(["x.safetensors"]);
   });
 
-  test("values start at a multiple of 64, without holes, each aligned for its element, order else kept", async () => {
+  test("values start at a multiple of 64 without gaps, aligned to their element size, otherwise in order", async () => {
     for (let length = 0; length < 70; length++) {
       await writeSafetensors(path, all, { metadata: { pad: "x".repeat(length) } });
       const bytes = readFileSync(path);
@@ -80,17 +80,19 @@ describe("round trip", () => {
     expect(names).toEqual(["doubles", "longs", "floats", "scalar", "nothing", "unsigned", "bytes", "flags"]);
   });
 
-  test("refuses what it could not read back", async () => {
+  test("refuses to write what it could not read back", async () => {
     const one = float32([1], [1]);
     await expect(
       writeSafetensors(path, [
         ["a", one],
         ["a", one],
       ]),
-    ).rejects.toThrow(/"a" is taken/);
-    await expect(writeSafetensors(path, [["__metadata__", one]])).rejects.toThrow(/is taken/);
+    ).rejects.toThrow(/duplicate tensor name "a"/);
+    await expect(writeSafetensors(path, [["__metadata__", one]])).rejects.toThrow(
+      /duplicate tensor name "__metadata__"/,
+    );
     await expect(writeSafetensors(path, [["a", { ...one, shape: [2] }]])).rejects.toThrow(
-      /1 values are no float32 \[2\]/,
+      /1 values do not fit float32 \[2\]/,
     );
     await expect(writeSafetensors(path, [["a", { ...one, dtype: "float64" }]])).rejects.toThrow(/no float64/);
   });
@@ -112,67 +114,67 @@ describe("faults of a file", () => {
       "no JSON",
       "{oops",
       0,
-      "FILE: its header is no JSON object; the file is damaged or no safetensors file; fetch or write the file again",
+      "FILE: its header is not a JSON object; the file is damaged or not a safetensors file; download or write the file again",
     ],
     [
       "a list",
       [],
       0,
-      "FILE: its header is no JSON object; the file is damaged or no safetensors file; fetch or write the file again",
+      "FILE: its header is not a JSON object; the file is damaged or not a safetensors file; download or write the file again",
     ],
     [
       "metadata",
       { __metadata__: { a: 1 } },
       0,
-      "FILE: its __metadata__ should hold texts by name; the file is damaged, fetch or write the file again",
+      "FILE: its __metadata__ must map names to strings; the file is damaged, download or write the file again",
     ],
     [
       "dtype",
       { a: { ...entry, dtype: "F8_E4M3" } },
       8,
-      'FILE: tensor "a" has the dtype "F8_E4M3"; readable are F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
+      'FILE: tensor "a" has the dtype "F8_E4M3", expected one of F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
     ],
     [
       "a dtype from the prototype",
       { a: { ...entry, dtype: "toString" } },
       8,
-      'FILE: tensor "a" has the dtype "toString"; readable are F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
+      'FILE: tensor "a" has the dtype "toString", expected one of F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
     ],
     [
       "no entry",
       { a: 3 },
       8,
-      'FILE: tensor "a" has the dtype "undefined"; readable are F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
+      'FILE: tensor "a" has the dtype "undefined", expected one of F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
     ],
     [
       "shape",
       { a: { ...entry, shape: [-2] } },
       8,
-      'FILE: tensor "a" has the shape [-2], not a list of sizes; the file is damaged, fetch or write the file again',
+      'FILE: tensor "a" has the shape [-2], not a list of sizes; the file is damaged, download or write the file again',
     ],
     [
       "range",
       { a: { ...entry, data_offsets: [8, 0] } },
       8,
-      'FILE: tensor "a" has the range [8, 0], not [start, end]; the file is damaged, fetch or write the file again',
+      'FILE: tensor "a" has the range [8, 0], not [start, end]; the file is damaged, download or write the file again',
     ],
     [
       "size",
       { a: { ...entry, shape: [2, 2] } },
       8,
-      'FILE: tensor "a": F32 [2, 2] needs 16 bytes, its range has 8; the file is damaged, fetch or write the file again',
+      'FILE: tensor "a": F32 [2, 2] needs 16 bytes, its range has 8; the file is damaged, download or write the file again',
     ],
     [
       "overlap",
       { a: entry, b: { ...entry, data_offsets: [4, 12] } },
       12,
-      'FILE: tensors "a" and "b" share bytes; the file is damaged, fetch or write the file again',
+      'FILE: tensors "a" and "b" share bytes; the file is damaged, download or write the file again',
     ],
     [
       "cut",
       { a: entry },
       7,
-      'FILE: tensor "a" ends at byte 70, the file at 69; it is cut short, fetch or write the file again',
+      'FILE: tensor "a" ends at byte 70, but the file ends at byte 69; it is truncated, download or write the file again',
     ],
   ])("%s", (_, header, dataBytes, expected) => {
     expect(sentence(() => readSafetensorsHeader(craft(header, dataBytes)))).toBe(expected);
@@ -183,22 +185,22 @@ describe("faults of a file", () => {
     expect(sentence(() => readSafetensorsHeader(dir))).toMatch(/this is a folder, not a file; name the file itself$/);
     writeFileSync(path, "abc");
     expect(sentence(() => readSafetensorsHeader(path))).toBe(
-      "FILE: a safetensors file has at least 8 bytes, this one has 3; fetch or write the file again",
+      "FILE: a safetensors file has at least 8 bytes, this one has 3; download or write the file again",
     );
     writeFileSync(path, "<!DOCTYPE html>");
     expect(sentence(() => readSafetensorsHeader(path))).toBe(
-      "FILE: its header should have 5789751444030890300 bytes but only 7 follow; the file is cut short or no safetensors file; fetch or write the file again",
+      "FILE: its header claims 5789751444030890300 bytes but only 7 follow; the file is truncated or not a safetensors file; download or write the file again",
     );
   });
 
-  test("an unknown tensor names those there are", async () => {
+  test("the error for an unknown tensor lists the existing ones", async () => {
     await writeSafetensors(path, all.slice(0, 2));
     expect(sentence(() => readTensor(readSafetensorsHeader(path), "weight"))).toBe(
       'FILE: it has no tensor "weight"; it has bytes, flags',
     );
   });
 
-  test("cut at any byte, a file is refused", async () => {
+  test("a file truncated at any byte is rejected", async () => {
     await writeSafetensors(path, all);
     const whole = readFileSync(path);
     for (let length = 0; length < whole.length; length += 5) {

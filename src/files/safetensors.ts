@@ -13,20 +13,20 @@ import { again, nameOf, type SafetensorsFile, safetensorsHeader, type TensorEntr
 
 export type { SafetensorsFile, TensorEntry } from "./safetensors-header.ts";
 
-/** Reads and checks the header alone. Throws a UserError for a file that is missing, cut short or not consistent. */
+/** Reads and checks only the header. Throws a UserError for a file that is missing, truncated or inconsistent. */
 export function readSafetensorsHeader(path: string): SafetensorsFile {
   return withFile(path, (descriptor, bytes) =>
     safetensorsHeader(pathText(path), { bytes, read: (offset, length) => readRange(descriptor, offset, length) }),
   );
 }
 
-/** One tensor, reading only its range of the file. An unknown name is a UserError. */
+/** Reads one tensor, and only its range of the file. Throws a UserError for an unknown name. */
 export function readTensor(file: SafetensorsFile, name: string): HostTensor {
   const { dtype, shape } = entryOf(file, name);
   return { dtype, shape, data: readTensorRange(file, name, { from: 0, count: product(shape) }) };
 }
 
-/** `count` values of a tensor, row-major from value `from` on. */
+/** Reads `count` values of a tensor, starting at the row-major index `from`. */
 export function readTensorRange(
   file: SafetensorsFile,
   name: string,
@@ -43,7 +43,7 @@ function entryOf({ path, tensors }: SafetensorsFile, name: string): TensorEntry 
   return entry;
 }
 
-/** Every tensor of the file, in the order of its header. */
+/** Reads every tensor of the file, in the order of its header. */
 export function readSafetensors(path: string): { tensors: Map<string, HostTensor>; metadata: Record<string, string> } {
   const file = readSafetensorsHeader(path);
   const tensors = withFile(path, (descriptor) =>
@@ -56,7 +56,7 @@ export function readSafetensors(path: string): { tensors: Map<string, HostTensor
   return { tensors: new Map(tensors), metadata: file.metadata };
 }
 
-/** A tensor whose bytes are made while they are written, for more of them than fit in memory. */
+/** A tensor whose bytes are produced while the file is written, for tensors too large for memory. */
 export interface TensorPieces {
   dtype: DType;
   shape: readonly number[];
@@ -64,8 +64,9 @@ export interface TensorPieces {
 }
 
 /**
- * Writes the file in one atomic step (see `writeFileAtomic`), tensor after tensor without a second copy in memory. The
- * values start at a multiple of 64 bytes; larger elements come first, so every tensor is aligned for its element.
+ * Writes the file atomically (see `writeFileAtomic`), one tensor after another without a second copy in memory. The
+ * values start at a multiple of 64 bytes and larger elements come first, so every tensor is aligned to its element
+ * size.
  */
 export async function writeSafetensors(
   path: string,
@@ -79,9 +80,9 @@ export async function writeSafetensors(
   for (const [name, tensor] of sorted) {
     const { dtype, shape } = tensor;
     const data = "data" in tensor ? tensor.data : undefined;
-    if (seen.has(name)) throw new Error(`writeSafetensors: the name "${name}" is taken; every tensor needs its own`);
+    if (seen.has(name)) throw new Error(`writeSafetensors: duplicate tensor name "${name}"`);
     if (data && (data.length !== product(shape) || data.BYTES_PER_ELEMENT !== bytesPerElement(dtype)))
-      throw new Error(`writeSafetensors: "${name}": ${data.length} values are no ${dtype} [${shape.join(", ")}]`);
+      throw new Error(`writeSafetensors: "${name}": ${data.length} values do not fit ${dtype} [${shape.join(", ")}]`);
     seen.add(name);
     const start = end;
     end += product(shape) * bytesPerElement(dtype);
@@ -100,7 +101,8 @@ export async function writeSafetensors(
         await piece(bytes);
         left -= bytes.length;
       }
-      if (left !== 0) throw new Error(`writeSafetensors: "${name}": its pieces are ${left} bytes short of its shape`);
+      if (left !== 0)
+        throw new Error(`writeSafetensors: "${name}": its pieces have ${left} bytes fewer than its shape needs`);
     }
   };
   await writeFileAtomic(path, write, { totalBytes: dataStart + end });
@@ -108,7 +110,7 @@ export async function writeSafetensors(
 
 const bytesOf = ({ data }: HostTensor): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
-/** Values are taken as the machine's own byte order; every platform Node supports with it here is little-endian. */
+/** Values are read in the machine's byte order; every supported platform is little-endian. */
 function readValues(
   path: string,
   descriptor: number,
@@ -127,7 +129,7 @@ function readValues(
 const unpackHalves = (halves: Uint16Array, packed: "F16" | "BF16"): Float32Array =>
   packed === "F16" ? fromHalf(halves) : fromBfloat16(halves);
 
-/** A fresh array of the bytes at `offset`; shorter where the file ends. */
+/** Reads the bytes at `offset` into a new array, which is shorter if the file ends early. */
 function readRange(descriptor: number, offset: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);
   let filled = 0;

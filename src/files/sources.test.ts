@@ -1,4 +1,4 @@
-/** Which file a name means, and where the cache keeps it. */
+/** Which file a name refers to, and where the cache keeps it. */
 
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -43,7 +43,7 @@ const lists = (names: string[]) => {
 };
 
 describe("a published model", () => {
-  it.each(publishedNames)("%s has an address of a file, of its own", async (name) => {
+  it.each(publishedNames)("%s has its own address of a file", async (name) => {
     const { url, path, preset } = await find(name);
     expect(url).toMatch(/^https:\/\/www\.dropbox\.com\/scl\/fi\/\w+\/checkpoint-last\.pth\?rlkey=\w+&st=\w+&dl=1$/);
     expect(relative(cache, path)).toBe(join(name, "checkpoint-last.pth"));
@@ -52,7 +52,7 @@ describe("a published model", () => {
     expect(others.map((one) => one.url)).not.toContain(url);
   });
 
-  it("with a typo is told from those that there are", async () => {
+  it("with a typo gets a suggestion", async () => {
     expect(await refusal("fractalmar_in65")).toBe(
       'there is no model or file "fractalmar_in65"; did you mean "fractalmar_in64"?',
     );
@@ -61,7 +61,7 @@ describe("a published model", () => {
 });
 
 describe("a file", () => {
-  it("comes first, by its path or address; a folder and a missing file are told", async () => {
+  it("takes precedence, by its path or address; a folder and a missing file are reported", async () => {
     const path = join(cache, "mine.pth");
     await writeFile(path, "x");
     expect(await find(path)).toEqual({ name: "mine", path });
@@ -74,7 +74,7 @@ describe("a file", () => {
 });
 
 describe("an address", () => {
-  it("is kept in the cache under a name of its own, which stays inside", async () => {
+  it("is cached under its own name, which stays inside the cache", async () => {
     const first = await find("https://host/a/model.pth?key=secret#part");
     expect(first).toMatchObject({
       url: "https://host/a/model.pth?key=secret",
@@ -90,7 +90,7 @@ describe("an address", () => {
   it.each([
     ["ftp://host/x.pth", /expected an address that begins with https:\/\/ or http:\/\//],
     ["https://", /expected an address/],
-    ["https://name:word@host/x.pth", /^host: an address with a name and password in it is not supported/],
+    ["https://name:word@host/x.pth", /^host: an address that contains a user name or password is not supported/],
   ])("%s is none", async (text, sentence) => {
     expect(await refusal(text)).toMatch(sentence);
   });
@@ -101,7 +101,7 @@ describe("an address", () => {
 });
 
 describe("a Hugging Face model", () => {
-  it("gives its checkpoint, with the checksum that the Hub tells", async () => {
+  it("provides its checkpoint with the checksum from the Hub", async () => {
     lists(["README.md", "config.json", "weights/checkpoint-last.pth", "weights/other.pth"]);
     expect(await find("org/name@v1.0", { token: "secret" })).toMatchObject({
       name: "name",
@@ -117,7 +117,7 @@ describe("a Hugging Face model", () => {
 
   it.each<[string, string[], Partial<SourceOptions>, RegExp]>([
     ["several", ["a.pth", "b.pt"], {}, /has several checkpoints: a\.pth, b\.pt; pick one of them$/],
-    ["none", ["model.gguf"], {}, /no checkpoint \(\.pth, \.pt, \.ckpt, \.bin or \.safetensors\) is there$/],
+    ["none", ["model.gguf"], {}, /no checkpoint \(\.pth, \.pt, \.ckpt, \.bin or \.safetensors\) was found$/],
     ["several of one kind", ["a.safetensors", "b.safetensors"], {}, /has several checkpoints: a\.safetensors, b\./],
     ["another", ["a.pth"], { file: "b.pth" }, /^file: org\/name has no file "b\.pth"; did you mean "a\.pth"\?/],
     ["one outside", ["a.pth"], { file: "../../a.pth" }, /^file: expected the name of a file of org\/name/],
@@ -127,34 +127,36 @@ describe("a Hugging Face model", () => {
     expect(await refusal("org/name", options)).toMatch(sentence);
   });
 
-  it("gives its .safetensors where there is nothing else, and not where there is", async () => {
+  it("provides its .safetensors only if there is no other checkpoint", async () => {
     lists(["README.md", "model.safetensors"]);
     expect((await find("org/name")).path).toMatch(/model\.safetensors$/);
     lists(["model.safetensors", "pytorch_model.bin"]);
     expect((await find("org/name")).path).toMatch(/pytorch_model\.bin$/);
   });
 
-  it("that does not exist, or a server that is no Hub, is a sentence", async () => {
+  it("that does not exist, or a server that is not a Hub, is reported in one sentence", async () => {
     server.answer = ({ response }) => response.writeHead(401).end();
     expect(await refusal("org/nmae")).toMatch(
       /^org\/nmae on 127\.0\.0\.1:\d+: there is no such model or revision, or it is private \(401\)/,
     );
     server.answer = ({ response }) => response.end("<html>");
-    expect(await refusal("org/name")).toMatch(/cannot list the model's files \(the answer is not as expected\); try/);
+    expect(await refusal("org/name")).toMatch(
+      /cannot list the model's files \(the server sent an unexpected answer\); try/,
+    );
     server.answer = ({ response }) => response.end('{"siblings": 3}');
-    expect(await refusal("org/name")).toMatch(/the answer is not as expected/);
+    expect(await refusal("org/name")).toMatch(/the server sent an unexpected answer/);
     server.answer = ({ request }) => request.socket.destroy();
     expect(await refusal("org/name")).toMatch(/cannot list the model's files \(.*\); try again or name one of them/);
     expect(await refusal("org/name", { endpoint: "mirror" })).toMatch(/^HF_ENDPOINT: expected an address/);
   });
 
-  it("of a mirror that lists nothing is still found by its file's name", async () => {
+  it("on a mirror without listings is found by its file name", async () => {
     server.answer = ({ response }) => response.writeHead(404).end();
     const { url, sha256 } = await find("org/name", { file: "a.pth" });
     expect([url, sha256]).toEqual([`${server.origin}/org/name/resolve/main/a.pth`, undefined]);
   });
 
-  it("offline is what has been downloaded", async () => {
+  it("offline is limited to downloaded files", async () => {
     expect(await refusal("org/name", { offline: true })).toMatch(/is in the cache, and downloading is switched off$/);
     const path = join(cache, "huggingface/org/name/main/x/a.pth");
     await mkdir(dirname(path), { recursive: true });
@@ -165,7 +167,7 @@ describe("a Hugging Face model", () => {
     expect(server.requests).toEqual([]);
   });
 
-  it("is no way out of the cache", async () => {
+  it("cannot escape from the cache", async () => {
     for (const text of ["../..", "../name", "org/.."]) expect(await refusal(text)).toMatch(/folder|no model or file/);
   });
 });

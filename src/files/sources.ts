@@ -1,5 +1,5 @@
-/** Where a checkpoint comes from: a published model, an address, a Hugging Face model, or a file that is there already.
- *  Knows which file is meant and where the cache keeps it; the downloading itself is elsewhere. */
+/** Where a checkpoint comes from: a published model, an address, a Hugging Face model, or a local file. Works out which
+ *  file is meant and where the cache keeps it; download.ts downloads it. */
 
 import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
@@ -12,21 +12,21 @@ import { didYouMean, UserError } from "../core/errors.ts";
 import type { DownloadOptions } from "./download.ts";
 
 export interface Source extends Pick<DownloadOptions, "sha256" | "subject" | "hint" | "headers"> {
-  /** What a folder for it may be called. */
+  /** A suitable name for a folder made from it. */
   name: string;
-  /** Where the file is, or goes to. */
+  /** Where the file is, or will be downloaded to. */
   path: string;
-  /** Where it comes from; undefined for a file of this machine. */
+  /** The address to download from; undefined for a local file. */
   url?: string;
   preset?: PublishedName;
 }
 
 export interface SourceOptions {
-  /** The folder that downloads are kept in. */
+  /** The folder for downloads. */
   cache: string;
-  /** Of a Hugging Face model: which of its files. */
+  /** Which file of a Hugging Face model. */
   file?: string;
-  /** Of Hugging Face, or a mirror of it. */
+  /** The address of Hugging Face or of a mirror. */
   endpoint?: string;
   /** For private and gated models on Hugging Face. */
   token?: string;
@@ -37,7 +37,10 @@ export interface SourceOptions {
 const endings = /\.(pth|pt|ckpt|bin|safetensors)$/i;
 const usualName = "checkpoint-last.pth";
 
-/** What `text` names. A file that is there comes first, then a published model; a UserError says what was expected. */
+/**
+ * Finds what `text` names. An existing file takes precedence over a published model. Throws a UserError if nothing
+ * fits.
+ */
 export async function findCheckpointSource(text: string, options: SourceOptions): Promise<Source> {
   if (text.startsWith("file:")) return localFile(pathOf(text));
   const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
@@ -46,14 +49,14 @@ export async function findCheckpointSource(text: string, options: SourceOptions)
   if (options.file !== undefined && (isUrl || isThere || !isModel))
     throw new UserError({
       subject: { setting: "file" },
-      problem: `it picks a file of a Hugging Face model, and ${text} is none`,
+      problem: `it picks a file of a Hugging Face model, but ${text} is not one`,
       hint: "leave it out",
     });
   if (isThere) return localFile(text);
   if (isUrl) return address(text, options);
   if (isPublished(text)) {
     const { url, file, sha256 } = publishedCheckpoints[text];
-    const hint = "the published link may have moved: give its new address, or the file itself, in place of the name";
+    const hint = "the published file may have moved: give its new address, or a local copy, instead of the name";
     return { name: text, preset: text, url, sha256, subject: text, hint, path: join(options.cache, text, file) };
   }
   if (isModel && !endings.test(text)) return huggingFace(text, options);
@@ -83,18 +86,20 @@ function address(text: string, { cache }: SourceOptions): Source {
   if (!url || !["http:", "https:"].includes(url.protocol))
     throw new UserError(`${text}: expected an address that begins with https:// or http://`);
   if (url.username || url.password)
-    throw new UserError(`${url.host}: an address with a name and password in it is not supported; download it by hand`);
+    throw new UserError(
+      `${url.host}: an address that contains a user name or password is not supported; download the file yourself`,
+    );
   url.hash = "";
   const id = createHash("sha256").update(url.href).digest("hex").slice(0, 16);
   const file = safeName(url.pathname.split("/").at(-1)!) || "checkpoint";
-  // Without the query, where access keys are.
+  // Without the query, which may contain access keys.
   const subject = `${url.origin}${url.pathname}`;
   return { name: nameOf(file), url: url.href, path: join(cache, "addresses", id, file), subject };
 }
 
 const nameOf = (path: string): string => path.split(/[/\\]/).at(-1)!.replace(endings, "");
 
-/** A name that stays in its folder and that every disk takes. */
+/** A file name without path separators that is valid on every file system. */
 function safeName(text: string): string {
   let name = text;
   try {
@@ -108,7 +113,7 @@ function safeName(text: string): string {
     .slice(-100);
 }
 
-/** What the Hub's interface for models tells of a repository, as far as it is needed here. */
+/** The part of the Hub's model API response that is used here. */
 const repositorySchema = z.object({
   siblings: z.array(
     z.object({
@@ -149,7 +154,7 @@ async function huggingFace(text: string, options: SourceOptions): Promise<Source
 
 interface RemoteFile {
   name: string;
-  /** Known of files in the Hub's large-file storage, where checkpoints are. */
+  /** Known for files in the Hub's large-file storage, which holds the checkpoints. */
   sha256?: string;
 }
 
@@ -169,16 +174,16 @@ async function filesOf(
       const { siblings } = repositorySchema.parse(await response.json());
       return siblings.map(({ rfilename, lfs }) => ({ name: rfilename, sha256: lfs?.sha256 }));
     }
-    // The Hub gives 401 for what does not exist, too, so as not to tell which private models there are.
+    // The Hub also answers 401 for models that do not exist, so as not to reveal private ones.
     if (file === undefined && [401, 403, 404].includes(response.status))
       throw new UserError(
-        `${subject}: there is no such model or revision, or it is private (${response.status}); check the name, and for private and gated models set an access token in HF_TOKEN`,
+        `${subject}: there is no such model or revision, or it is private (${response.status}); check the name, or set an access token in HF_TOKEN for a private or gated model`,
       );
-    throw new Error(`the server answers ${response.status}`);
+    throw new Error(`the server answered ${response.status}`);
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof UserError) throw error;
-    // A mirror without this interface still has the files.
+    // A mirror without this API still has the files.
     if (file !== undefined) return [];
     const { message, cause } = error as Error;
     const unexpected = error instanceof z.ZodError || error instanceof SyntaxError;
@@ -186,7 +191,7 @@ async function filesOf(
     throw new UserError(
       {
         subject,
-        problem: `cannot list the model's files (${unexpected ? "the answer is not as expected" : detail})`,
+        problem: `cannot list the model's files (${unexpected ? "the server sent an unexpected answer" : detail})`,
         hint: ["try again", { do: "name one of them", setting: "file" }],
       },
       { cause: error },
@@ -194,17 +199,17 @@ async function filesOf(
   }
 }
 
-/** Those whose download was finished, which have a record of their checksum. */
+/** Files whose download is complete; these have a recorded checksum. */
 async function downloadedIn(folder: string): Promise<RemoteFile[]> {
   const names = await readdir(folder, { recursive: true }).catch((): string[] => []);
   return names.filter((name) => names.includes(`${name}.sha256`)).map((name) => ({ name: name.replaceAll("\\", "/") }));
 }
 
-/** Names come from a server, become paths and are shown in a terminal. */
+/** Names come from a server, are used as paths and are printed in a terminal. */
 const isHarmless = (name: string): boolean =>
   /^[\x20-\x7e]+$/.test(name) && name.split(/[/\\]/).every((part) => part !== "" && !part.startsWith("."));
 
-/** The file asked for, the usual one, or the only one that can be meant. */
+/** The requested file, otherwise the one with the usual name, otherwise the only candidate. */
 function pick(names: string[], { text, file, offline }: { text: string; file?: string; offline?: boolean }): string {
   const usable = names.filter(isHarmless);
   if (file !== undefined) {
@@ -216,13 +221,14 @@ function pick(names: string[], { text, file, offline }: { text: string; file?: s
   }
   const candidates = usable.filter((name) => endings.test(name));
   const usual = candidates.filter((name) => name.split("/").at(-1) === usualName);
-  // The same weights are often there as .safetensors too.
+  // The same weights are often published as .safetensors, too.
   const torch = candidates.filter((name) => !/\.safetensors$/i.test(name));
   const only = [usual, candidates, torch].find((names) => names.length === 1);
   if (only && (usual.length < 2 || only === usual)) return only[0];
-  const where = offline ? "in the cache, and downloading is switched off" : "there";
-  if (candidates.length === 0)
-    throw new UserError(`${text}: no checkpoint (.pth, .pt, .ckpt, .bin or .safetensors) is ${where}`);
+  if (candidates.length === 0) {
+    const where = offline ? "is in the cache, and downloading is switched off" : "was found";
+    throw new UserError(`${text}: no checkpoint (.pth, .pt, .ckpt, .bin or .safetensors) ${where}`);
+  }
   const some = `${candidates.slice(0, 10).join(", ")}${candidates.length > 10 ? ", …" : ""}`;
   throw new UserError({
     problem: `${text} has several checkpoints: ${some}`,

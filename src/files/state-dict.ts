@@ -1,4 +1,4 @@
-/** Which tensors of a checkpoint are the model's weights, whoever trained it. Knows nothing of file formats. */
+/** Finds the model's weights in a checkpoint of any common trainer. Knows nothing of file formats. */
 
 import { UserError } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
@@ -10,31 +10,31 @@ export const weightKinds = ["model", "ema"] as const;
 /** The weights that were trained, or their moving average. */
 export type WeightKind = (typeof weightKinds)[number];
 
-/** Where trainers put them: the published one, Lightning, timm, and what is usual beside these. */
+/** The keys under which trainers store them: the published trainer, Lightning, timm, and other common ones. */
 const places: Record<WeightKind, readonly string[]> = {
   model: ["model", "state_dict", "model_state_dict", "module", "net"],
   ema: ["model_ema", "ema", "ema_model", "state_dict_ema", "ema_state_dict", "model_ema_state_dict"],
 };
 
-/** What wrappers put before every name: DistributedDataParallel, torch.compile, Lightning, averaging. */
+/** Prefixes that wrappers add to every name: DistributedDataParallel, torch.compile, Lightning, averaging. */
 const wrappers = ["module.", "_orig_mod.", "model.", "ema_model.", "net."];
 
 export interface StateDict {
   tensors: Map<string, TensorRef>;
-  /** What the user should know of how they were found, a sentence each. */
+  /** Notes for the user on how the weights were found, one sentence each. */
   notes: string[];
 }
 
 export interface StateDictOptions {
-  /** Names that are looked for; decides between prefixes, and which opaque values stand in the way. */
+  /** The expected names. They decide between prefixes, and which opaque values are errors. */
   wanted?: ReadonlySet<string>;
-  /** By default the weights that were trained, or the average where there are no others. */
+  /** Default: the trained weights, or the moving average if there are no others. */
   weights?: WeightKind;
 }
 
 /**
- * The weights by their published names. Values that are no tensors are left out, and prefixes of wrappers taken off. A
- * UserError where there are none, or where an object of another program stands in the place of one.
+ * Returns the weights by their published names. Values that are not tensors are left out, and prefixes of wrappers are
+ * removed. Throws a UserError if there are no weights, or if an unknown object takes the place of one.
  */
 export function stateDict(
   { path, value }: Pick<Checkpoint, "path" | "value">,
@@ -42,7 +42,7 @@ export function stateDict(
 ): StateDict {
   if (value instanceof Opaque)
     throw new UserError(
-      `${pathText(path)}: it holds an object of the class ${value.name}, which is not read, expected a dict of tensors; save model.state_dict()`,
+      `${pathText(path)}: it holds an object of the class ${value.name}, which cannot be read; expected a dict of tensors, as saved by torch.save(model.state_dict(), ...)`,
     );
   const root = value instanceof Map ? value : new Map<unknown, unknown>();
   const found = {
@@ -53,18 +53,18 @@ export function stateDict(
   const chosen = found[kind];
   if (!chosen) throw new UserError(`${pathText(path)}: ${none(root, weights)}`);
   const notes: string[] = [];
-  if (!found.model && !weights) notes.push(`the weights are those under "${chosen.at}", a moving average`);
+  if (!found.model && !weights) notes.push(`used the weights under "${chosen.at}", a moving average`);
   if (found.model && found.ema && !weights)
     notes.push(
-      `the weights are those ${chosen.at ? `under "${chosen.at}"` : "at the root"}; it also holds a moving average under "${found.ema.at}"; choose the weights "ema" for that`,
+      `used the weights ${chosen.at ? `under "${chosen.at}"` : "at the root"}; for the moving average under "${found.ema.at}", choose the weights "ema"`,
     );
   const { tensors, prefix, left } = unwrapped(path, chosen.dict, wanted);
-  if (prefix) notes.push(`the prefix "${shown(prefix)}" was taken off the names`);
-  if (left.length > 0) notes.push(`${left.length} tensors without it were left out, such as ${shown(left[0])}`);
+  if (prefix) notes.push(`removed the prefix "${shown(prefix)}" from the names`);
+  if (left.length > 0) notes.push(`left out ${left.length} tensors without the prefix, such as ${shown(left[0])}`);
   return { tensors, notes };
 }
 
-/** The same as names and tensors alone. */
+/** The tensors of `stateDict`, without the notes. */
 export const modelTensors = (checkpoint: Pick<Checkpoint, "path" | "value">): Map<string, TensorRef> =>
   stateDict(checkpoint).tensors;
 
@@ -94,7 +94,7 @@ function unwrapped(
     const own = name.startsWith(prefix) ? name.slice(prefix.length) : undefined;
     if (value instanceof Opaque && own !== undefined && (!wanted || wanted.has(own)))
       throw new UserError(
-        `${pathText(path)}: ${shown(name)} is an object of the class ${value.name}, which is not read, expected a tensor; save it as a plain one`,
+        `${pathText(path)}: ${shown(name)} is an object of the class ${value.name}, which cannot be read; expected a plain tensor`,
       );
     if (!isTensorRef(value)) continue;
     if (own === undefined) left.push(name);
@@ -103,7 +103,10 @@ function unwrapped(
   return { tensors, prefix, left };
 }
 
-/** The prefix, of one wrapper in another, under which most of the names that are wanted are found; else what all have. */
+/**
+ * The prefix (of nested wrappers) under which most of the expected names are found; otherwise the prefix that most
+ * names share.
+ */
 function prefixOf(names: readonly string[], wanted: ReadonlySet<string> | undefined): string {
   const score = (prefix: string) =>
     names.filter((name) => name.startsWith(prefix) && (wanted?.has(name.slice(prefix.length)) ?? true)).length;
@@ -113,7 +116,7 @@ function prefixOf(names: readonly string[], wanted: ReadonlySet<string> | undefi
       const longer = prefix + wrapper;
       if (longer.length < 64 && names.some((name) => name.startsWith(longer))) candidates.push(longer);
     }
-  // Of equal ones the longest: a name that all wrappers were put before has them all.
+  // On a tie the longest wins, so that the prefixes of all nested wrappers are removed.
   return candidates.reduce((best, one) => (score(one) >= score(best) && score(one) > 0 ? one : best));
 }
 
@@ -124,13 +127,13 @@ function none(root: Dict, weights: WeightKind | undefined): string {
           .slice(0, 8)
           .map((key) => shown(key, 40))
           .join(", ")}`
-      : "it is no dict";
+      : "it is not a dict";
   const asked = weights === "ema" ? "no moving average of the weights" : "no model weights";
   const at = weights ? places[weights] : [...places.model.slice(0, 3), places.ema[0]];
-  // Objects of unknown classes are never made, so weights that are kept in one cannot be read.
+  // Objects of unknown classes are never constructed, so weights inside one cannot be read.
   const held = at.find((one) => root.get(one) instanceof Opaque);
   if (held !== undefined)
-    return `"${held}" is an object of the class ${(root.get(held) as Opaque).name}, which is not read, expected a dict of tensors; save its state_dict()`;
+    return `"${held}" is an object of the class ${(root.get(held) as Opaque).name}, which cannot be read; expected a dict of tensors; save its state_dict()`;
   const orAtRoot = weights === "ema" ? "" : " or at the root";
   return `${asked} found: expected tensors under ${at.map((one) => `"${one}"`).join(", ")}${orAtRoot}, but ${keys}`;
 }

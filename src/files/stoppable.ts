@@ -1,4 +1,6 @@
-/** Runs work that foreign bytes decide the length of, and stops it where it takes too long. Knows nothing of the work. */
+/**
+ * Runs work whose duration depends on untrusted input, and stops it if it takes too long. Knows nothing of the work.
+ */
 
 import { createContext, Script } from "node:vm";
 
@@ -6,22 +8,25 @@ const script = new Script("work()");
 const context: { work: () => unknown } = { work: () => undefined };
 createContext(context);
 
-/** Milliseconds that the process has computed since `before`: a busy machine makes work wait, which is no fault of the work. */
+/**
+ * Processor time of this process since `before`, in milliseconds. Unlike elapsed time, it does not grow while a busy
+ * machine makes the work wait.
+ */
 export const computedSince = (before: NodeJS.CpuUsage): number => {
   const { user, system } = process.cpuUsage(before);
   return (user + system) / 1000;
 };
 
 /**
- * The result of `work`, which must not wait for anything and may be begun again. After `ms` of computing it is stopped
- * wherever it is, and `late` is thrown.
+ * Runs `work`, which must be synchronous and safe to restart, and returns its result. After `ms` of processor time it
+ * is stopped and the error made by `late` is thrown.
  */
 export function stoppable<T>(work: () => T, { ms, late }: { ms: number; late: () => Error }): T {
-  // The clock is the wall's, so work that hardly had a turn gets another, longer one.
+  // The timeout is wall-clock time, so work that got little processor time is restarted with a longer timeout.
   for (let timeout = ms; ; timeout *= 2) {
     const before = process.cpuUsage();
     try {
-      // The functions stay those of this realm: the context only lends its clock.
+      // `work` still runs in this realm; the context only provides the timeout.
       context.work = work;
       return script.runInContext(context, { timeout }) as T;
     } catch (error) {

@@ -1,27 +1,27 @@
-/** Names of what is not finished, and whether anyone is still writing it. */
+/** Names of unfinished files and folders, and whether anyone is still writing them. */
 
 import { createHash, randomBytes } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isRunning, thisProcess } from "./process.ts";
 
-/** What was written so far, or what was there before and is about to go. */
+/** A new version being written, or the previous one about to be removed. */
 type Kind = "partial" | "old";
 
 export interface Temporary {
   path: string;
-  /** The name that it was to get, or had. */
+  /** Its final name, or the name it had. */
   of: string;
   pid: number;
-  /** Stands for the machine and the namespace that the process number holds in. */
+  /** Identifies the machine and the namespace of the process ID. */
   place: string;
   kind: Kind;
 }
 
-/** Silence after which a writer that cannot be asked is gone. */
+/** A writer on another machine counts as dead after this long without a write. */
 const silentMs = 600_000;
 
-/** A hidden name beside `path` that no other process and no other call gives. */
+/** Returns a unique hidden name next to `path`. */
 export const temporaryName = (path: string, kind: Kind = "partial"): string =>
   join(dirname(path), `.${basename(path)}.${process.pid}-${place()}${randomBytes(4).toString("hex")}.${kind}`);
 
@@ -35,13 +35,13 @@ export async function temporaries(folder: string): Promise<Temporary[]> {
   });
 }
 
-/** Whether its process is gone or, where it ran out of reach, has not written for long. */
+/** Whether its process has ended or, if it ran on another machine or in another container, has not written for long. */
 export async function isAbandoned({ path, pid, place: other }: Temporary): Promise<boolean> {
   if (other === place()) return pid !== process.pid && !isRunning(pid);
   return Date.now() - ((await changedMs(path)) ?? Infinity) > silentMs;
 }
 
-/** When a file or a folder was last written to; undefined where there is none. */
+/** When a file or folder was last written to, in milliseconds; undefined if it does not exist. */
 export const changedMs = (path: string): Promise<number | undefined> =>
   stat(path).then(
     ({ mtimeMs }) => mtimeMs,

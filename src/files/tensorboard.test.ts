@@ -1,4 +1,4 @@
-/** Event files are read back by a reader of the test's own and, where it is installed, by TensorBoard's. */
+/** Event files are read back by the test's own reader and, if it is installed, by TensorBoard's. */
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -35,7 +35,7 @@ function unmasked(checksum: number): number {
   return ((turned << 15) | (turned >>> 17)) >>> 0;
 }
 
-/** The contents of the whole records, every checksum compared, and how many bytes of a cut one follow. */
+/** The contents of all complete records, with checksums verified, and the number of bytes of a truncated one. */
 function readRecords(file: Buffer): { contents: Buffer[]; cut: number } {
   const contents: Buffer[] = [];
   let at = 0;
@@ -51,7 +51,7 @@ function readRecords(file: Buffer): { contents: Buffer[]; cut: number } {
   return { contents, cut: file.length - at };
 }
 
-/** The fields of a protobuf message in their order: numbers of varints, bytes of everything else. */
+/** The fields of a protobuf message in order: varints as numbers, everything else as bytes. */
 function fields(message: Buffer): { field: number; number: number; bytes: Buffer }[] {
   const found = [];
   let at = 0;
@@ -76,7 +76,7 @@ function fields(message: Buffer): { field: number; number: number; bytes: Buffer
 
 const part = (message: Buffer, field: number) => fields(message).find((one) => one.field === field);
 
-/** What an event says, as plain values. */
+/** The content of an event as plain values. */
 function event(content: Buffer): Record<string, unknown> {
   const base = { time: part(content, 1)!.bytes.readDoubleLE(), step: part(content, 2)!.number };
   const version = part(content, 3);
@@ -103,7 +103,7 @@ describe("the test's own checksum", () => {
 });
 
 describe("an event file", () => {
-  it("holds version, start, scalars and pictures, with all checksums right", async () => {
+  it("contains version, start, scalars and images with correct checksums", async () => {
     let time = 1_700_000_000.5;
     const log = await openEvents(dir, { wallTime: () => time++ });
     const [red, clear] = [await picture(3), await picture(4)];
@@ -137,7 +137,7 @@ describe("an event file", () => {
     ]);
   });
 
-  it("holds what is no number, and what a 32-bit float cannot hold as infinity", async () => {
+  it("stores NaN, and values beyond 32-bit floats as infinity", async () => {
     const log = await openEvents(dir);
     await log.scalars(1, { a: Number.NaN, b: Infinity, c: -Infinity, d: 1e39, e: -0 });
     await log.close();
@@ -150,7 +150,7 @@ describe("an event file", () => {
     ]);
   });
 
-  it("keeps the order of calls that nobody waits for", async () => {
+  it("keeps the order of calls that are not awaited", async () => {
     const log = await openEvents(dir);
     const png = await picture(3);
     const calls = Array.from({ length: 200 }, (_, step) =>
@@ -165,7 +165,7 @@ describe("an event file", () => {
     ).toEqual(calls.map((_, step) => step));
   });
 
-  it("is whole up to the last call when the process is killed", () => {
+  it("is complete up to the last call when the process is killed", () => {
     const code = `
       const { openEvents } = await import(${JSON.stringify(builtUrl("files/tensorboard"))});
       const log = await openEvents(${JSON.stringify(dir)});
@@ -178,7 +178,7 @@ describe("an event file", () => {
     expect(cut).toBe(0);
   });
 
-  it("cut anywhere in its last record is read up to the one before", async () => {
+  it("is read up to the last complete record when truncated", async () => {
     const log = await openEvents(dir);
     await log.scalars(1, { bits: 8 });
     const whole = readFileSync(log.path).length;
@@ -222,7 +222,7 @@ describe("an event file", () => {
 });
 
 describe("a resumed run", () => {
-  it("begins a later file with a START of the step after the checkpoint's", async () => {
+  it("begins a new file with a START at the step after the checkpoint", async () => {
     const wallTime = () => 1_700_000_000;
     const first = await openEvents(dir, { wallTime });
     await first.close();
@@ -241,8 +241,8 @@ describe("a resumed run", () => {
   });
 });
 
-describe("what cannot be written", () => {
-  it("is told", async () => {
+describe("a failed write", () => {
+  it("is reported", async () => {
     const log = await openEvents(join(dir, "made/for/it"));
     await expect(log.image(1, "samples", new Uint8Array(100))).rejects.toThrow("not a PNG file");
     await expect(log.scalars(1.5, { bits: 1 })).rejects.toThrow(RangeError);

@@ -1,6 +1,6 @@
 /**
- * TensorBoard event files: scalars and pictures by step, appended record by record. Knows nothing of what tags mean.
- * Fields are those of TensorFlow's event.proto and summary.proto.
+ * TensorBoard event files: scalars and images by step, appended record by record. Knows nothing of what tags mean. The
+ * field numbers come from TensorFlow's event.proto and summary.proto.
  */
 
 import { open, readdir } from "node:fs/promises";
@@ -12,28 +12,28 @@ import { UserError } from "../core/errors.ts";
 import { makeFolder } from "./disk.ts";
 
 export interface EventLog {
-  /** The file that is written. */
+  /** The path of the event file. */
   readonly path: string;
-  /** Values of one step by tag, kept as 32-bit floats; TensorBoard groups tags by what stands before their slash. */
+  /** Writes one step's values by tag, as 32-bit floats. TensorBoard groups tags by the part before the slash. */
   scalars(step: number, values: Readonly<Record<string, number>>): Promise<void>;
-  /** A PNG file, stored as it is. */
+  /** Writes a PNG file unchanged. */
   image(step: number, tag: string, png: Uint8Array): Promise<void>;
-  /** Waits for what was written before and brings it to the disk. */
+  /** Waits for pending writes and flushes them to the disk. */
   close(): Promise<void>;
 }
 
 export interface EventOptions {
-  /** Steps done by the checkpoint that a run goes on from; a new run has none. */
+  /** Steps done by the checkpoint that a run resumes from; undefined for a new run. */
   step?: number;
   /** Seconds since 1970. */
   wallTime?: () => number;
 }
 
 /**
- * Begins a new event file in `folder`. What earlier files of the folder say of steps after `step` vanishes from
- * TensorBoard, as those steps come again; for a new run that is all of them. Every record is appended whole and in the
- * order of the calls, awaited or not: a kill leaves at most one cut record at the end, which TensorBoard passes over.
- * What keeps it from writing is a UserError.
+ * Begins a new event file in `folder`. TensorBoard then drops the steps after `step` in earlier files, because they
+ * will be written again; for a new run it drops all of them. Records are appended whole and in the order of the calls,
+ * awaited or not. A kill leaves at most one truncated record at the end, which TensorBoard ignores. Throws a UserError
+ * if it cannot write.
  */
 export async function openEvents(
   folder: string,
@@ -44,14 +44,14 @@ export async function openEvents(
   let length = 0;
   let last: Promise<void> = Promise.resolve();
 
-  /** One after the other: two writes at a time may mix their bytes. */
+  /** Serialises writes: concurrent ones could interleave their bytes. */
   async function write(before: Promise<void>, records: Uint8Array): Promise<void> {
     await before;
     try {
       await file.appendFile(records);
       length += records.length;
     } catch (error) {
-      // Half a record in the middle would hide all that comes after it.
+      // A truncated record in the middle would hide everything after it.
       await file.truncate(length).catch(() => {});
       throw cannotWrite(path, error);
     }
@@ -65,8 +65,8 @@ export async function openEvents(
   const event = (step: number, what: Uint8Array) =>
     record(Buffer.concat([double(1, wallTime()), integer(2, step), what]));
   try {
-    // A START drops what earlier files say of its own step and of later ones. TensorBoard's faster reader ignores it: there
-    // a tag's first new value drops that tag's old ones from its step on.
+    // A START event drops its own and later steps of earlier files. TensorBoard's faster reader ignores it: there, a
+    // tag's first new value drops that tag's old values from its step on.
     const again = step === undefined ? 0 : step + 1;
     await append(event(0, text(3, "brain.Event:2")), event(again, message(7, integer(1, sessionStart))));
   } catch (error) {
@@ -77,7 +77,7 @@ export async function openEvents(
   return {
     path,
     async scalars(step, values) {
-      // simple_value: of the two forms for a number the older one, which every reader knows.
+      // simple_value is the older of the two encodings of a number; every reader supports it.
       const entries = Object.entries(values).map(([tag, value]) => message(1, text(1, tag), float(2, value)));
       await append(event(step, message(5, ...entries)));
     },
@@ -102,7 +102,7 @@ export async function openEvents(
 /** SessionLog.SessionStatus.START */
 const sessionStart = 1;
 
-// One field of a protobuf message each; a message inside, and bytes, are their length and content.
+// Each encodes one field of a protobuf message. Nested messages and bytes are encoded as length and content.
 const integer = (field: number, value: number) => new BinaryWriter().tag(field, WireType.Varint).int64(value).finish();
 const double = (field: number, value: number) => new BinaryWriter().tag(field, WireType.Bit64).double(value).finish();
 const float = (field: number, value: number) =>
@@ -112,8 +112,8 @@ const message = (field: number, ...parts: Uint8Array[]): Uint8Array =>
   new BinaryWriter().tag(field, WireType.LengthDelimited).bytes(Buffer.concat(parts)).finish();
 
 /**
- * TensorBoard reads a folder's files by name, so a new one is named a later second than all that are there, whatever
- * the clock says. In the place of the machine's name, which is nobody's business, stands the program's.
+ * TensorBoard reads a folder's files in the order of their names, so a new file is named after a later second than all
+ * existing ones, whatever the clock says. The program's name replaces the usual host name, for privacy.
  */
 async function create(folder: string, now: number): Promise<{ path: string; file: FileHandle }> {
   try {
@@ -128,7 +128,7 @@ async function create(folder: string, now: number): Promise<{ path: string; file
   }
 }
 
-/** Length, its checksum, the bytes, their checksum: a TFRecord. */
+/** A TFRecord: length, its checksum, the bytes, their checksum. */
 function record(bytes: Uint8Array): Uint8Array {
   const framed = Buffer.alloc(bytes.length + 16);
   framed.writeBigUInt64LE(BigInt(bytes.length));
@@ -138,13 +138,13 @@ function record(bytes: Uint8Array): Uint8Array {
   return framed;
 }
 
-/** The CRC of data that holds CRCs itself is weak, so the format turns it by 15 bits and adds a constant. */
+/** A CRC over data that itself contains CRCs is weak, so the format rotates it by 15 bits and adds a constant. */
 function maskedChecksum(bytes: Uint8Array): number {
   const crc = crc32c.buf(bytes); // signed
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 }
 
-/** Summary.Image.colorspace by PNG's colour type: grey, RGB, palette (of RGB), grey with alpha, RGB with alpha. */
+/** Summary.Image.colorspace by PNG colour type: grey, RGB, palette (of RGB), grey with alpha, RGB with alpha. */
 const colorspaces: Readonly<Record<number, number>> = { 0: 1, 2: 3, 3: 3, 4: 2, 6: 4 };
 
 function pngHeader(png: Uint8Array): { width: number; height: number; colorspace: number } {

@@ -1,8 +1,8 @@
-/** What every file of weights gives: a tree with tensors in it, whose values are read when they are asked for. */
+/** The common interface of weight files: a tree of tensors whose values are read on demand. */
 
 import type { DType, HostTensor, TypedArray } from "../core/arrays.ts";
 
-/** A tensor of a checkpoint whose values are still in the file. `dtype` is what `read` gives. */
+/** A tensor of a checkpoint whose values are still in the file. `dtype` is the type that `read` returns. */
 export abstract class TensorRef {
   abstract readonly dtype: DType;
   abstract readonly shape: readonly number[];
@@ -12,7 +12,10 @@ export const isTensorRef = (value: unknown): value is TensorRef => value instanc
 
 export interface Checkpoint {
   path: string;
-  /** dict, OrderedDict and argparse.Namespace are Maps, list and tuple arrays, tensors TensorRefs, unknown objects Opaque. */
+  /**
+   * dict, OrderedDict and argparse.Namespace become Maps, list and tuple arrays, tensors TensorRefs, unknown objects
+   * Opaque.
+   */
   value: unknown;
   /** The tensor's values, row-major; half and bfloat16 become float32. Reads only its range of the file. */
   read: (ref: TensorRef) => Promise<HostTensor>;
@@ -21,5 +24,5 @@ export interface Checkpoint {
   close: () => Promise<void>;
 }
 
-/** Elements of a piece. */
+/** Elements per piece. */
 export const pieceElements = 1 << 20;

@@ -1,4 +1,4 @@
-/** What tests of downloads share: a server that a test tells what to answer, a folder, and what should be in it. */
+/** Shared parts of download tests: a scripted server, a folder, and its expected content. */
 
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -51,7 +51,7 @@ export async function downloaded(
   }
 }
 
-/** The sentence of a download that fails; nothing is in place then. */
+/** The error message of a failing download; checks that no file is in place. */
 export async function refusal(options: DownloadOptions = {}, at?: { url?: string; to?: string }): Promise<string> {
   const error = await downloaded(options, at).then(
     () => undefined,
@@ -64,7 +64,7 @@ export async function refusal(options: DownloadOptions = {}, at?: { url?: string
   return message;
 }
 
-/** The right file, its record beside it, and nothing else. */
+/** Checks for the right file, its record next to it, and nothing else. */
 export async function expectInPlace(bytes = file): Promise<void> {
   expect((await readFile(path)).equals(bytes)).toBe(true);
   expect(await readFile(`${path}.sha256`, "utf8")).toBe(`${sha256(bytes)}  model.pth\n`);

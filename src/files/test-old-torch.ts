@@ -1,8 +1,8 @@
-/** Checkpoints as torch.save wrote them before PyTorch 1.6, for tests. */
+/** Makes checkpoints in the format of torch.save before PyTorch 1.6, for tests. */
 
 import { dict, int, pickle, type Stored, tensor, text, tuple } from "./test-torch.ts";
 
-/** As a tensor of other strides or of a place in its storage; contiguous and from the start where nothing is said. */
+/** Optional strides and offset in the storage; by default contiguous and from the start. */
 export interface OldStored extends Stored {
   offset?: number;
   stride?: number[];
@@ -10,7 +10,7 @@ export interface OldStored extends Stored {
 
 const elementBytes: Record<string, number> = { Float: 4, Int: 4, Long: 8 };
 
-/** A state dict; every tensor has a storage of its own. */
+/** A state dict; every tensor has its own storage. */
 export function oldCheckpointBytes(tensors: Record<string, OldStored>): Buffer {
   const all = Object.entries(tensors).map(([name, { type = "Float", shape, bytes, offset = 0, stride }], i) => {
     const contiguous = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));

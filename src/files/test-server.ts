@@ -1,5 +1,5 @@
-/** A web server for tests, on this machine, that sends what it is told to: as it should be, cut short, or wrong.
- *  Knows nothing of what asks it. */
+/** A local web server for tests that answers as scripted: correctly, truncated, or wrongly. Knows nothing of its
+ *  clients. */
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -7,18 +7,18 @@ import type { AddressInfo } from "node:net";
 export interface TestRequest {
   request: IncomingMessage;
   response: ServerResponse;
-  /** How many came before it. */
+  /** The number of earlier requests. */
   attempt: number;
-  /** The first byte asked for. */
+  /** The first byte requested. */
   from: number;
 }
 
 export interface TestServer {
   /** "http://127.0.0.1:1234" */
   origin: string;
-  /** What it does; a test sets it. */
+  /** The handler; set by a test. */
   answer: (request: TestRequest) => void;
-  /** Headers of the requests so far; a test empties it to begin a new count of attempts. */
+  /** Headers of all requests so far; a test clears it to restart the count. */
   requests: { range?: string; ifRange?: string; encoding?: string; authorization?: string }[];
   close(): Promise<void>;
 }
@@ -52,19 +52,19 @@ export async function testServer(): Promise<TestServer> {
 export interface Serving {
   etag?: string | null;
   lastModified?: string;
-  /** Sends only so many bytes of the body, then cuts the connection. */
+  /** Sends only this many bytes of the body, then closes the connection. */
   cutAfter?: number;
   ranges?: boolean;
-  /** False: sends a range of the file even where the request's If-Range says not to. */
+  /** False: sends a range of the file even if the request's If-Range does not match. */
   conditions?: boolean;
   chunked?: boolean;
   contentRange?: string;
 }
 
-/** What a receiver has not yet read when a connection is cut is lost, so it is given a moment. */
+/** Gives the receiver time to read, because unread data are lost when the connection is closed. */
 const cutMs = 60;
 
-/** Sends `bytes` as servers do it: 206 where a range is asked for and its condition holds, unless told otherwise. */
+/** Sends `bytes` like a real server: 206 if a range is requested and its condition holds, unless scripted otherwise. */
 export function serve(
   { request, response, from }: TestRequest,
   bytes: Buffer,

@@ -1,4 +1,4 @@
-/** Small checkpoints as torch.save writes them, byte by byte, for tests. */
+/** Makes small checkpoints in the format of torch.save, byte by byte, for tests. */
 
 import { deflateRawSync } from "node:zlib";
 import crc32 from "crc-32";
@@ -68,14 +68,14 @@ export const tensor = ({ type = "Float", key = "0", elements, offset = 0, shape,
     reduce(global("collections", "OrderedDict")),
   );
 
-/** One tensor of a checkpoint to write; its values as they lie in the file. */
+/** One tensor of a checkpoint to write, with its values as stored in the file. */
 export interface Stored {
   type?: string;
   shape: readonly number[];
   bytes: Uint8Array;
 }
 
-/** The pickle and the storages of a tree of dicts, lists, numbers, texts and tensors. */
+/** The pickle and storages of a tree of dicts, lists, numbers, strings and tensors. */
 export function checkpointBytes(tree: unknown, { protocol = 2 } = {}): Buffer {
   const storages: Record<string, Uint8Array> = {};
   const written = (value: unknown): Buffer => {
@@ -109,7 +109,7 @@ function bigEndian(value: number): Buffer {
   return bytes;
 }
 
-/** A zip's bytes without checksums (0 stands for none), in place: for files that a test changed on purpose. */
+/** Clears the checksums of a zip in place (0 means none), for files that a test changed on purpose. */
 export function withoutChecksums(bytes: Uint8Array): Uint8Array {
   const zip = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const record = Buffer.from("PK\x01\x02", "latin1"); // of the central directory

@@ -1,4 +1,7 @@
-/** What a checkpoint of PyTorch may name in its pickle, and what becomes of it: data only. Knows nothing of files. */
+/**
+ * The classes and functions that a PyTorch checkpoint may name in its pickle, and the plain data made from them. Knows
+ * nothing of files.
+ */
 
 import { product, type DType } from "../core/arrays.ts";
 import { limits } from "../core/limits.ts";
@@ -7,16 +10,16 @@ import { Namespace, Opaque, PickleError, PickleGlobal } from "./pickle.ts";
 import { TensorRef } from "./tensors.ts";
 import { spanOf, type StorageType, storageTypes } from "./torch-storage.ts";
 
-export const damaged = "the file is damaged or incomplete, fetch it again";
+export const damaged = "the file is damaged or incomplete, so download it again";
 
-/** Values that several tensors may share; `Place` is where they lie. */
+/** Values that several tensors may share; `Place` says where they are stored. */
 export interface Storage<Place> {
   place: Place;
   type: StorageType;
   elements: number;
 }
 
-/** Storages that the pickle refers to; a class of its own, so that no list in a pickle can pass for one. */
+/** A storage that the pickle refers to. It is a class so that no list in a pickle can pass for one. */
 export class StorageRef<Place> {
   readonly storage: Storage<Place>;
   constructor(storage: Storage<Place>) {
@@ -42,15 +45,15 @@ export class StoredTensor<Place = unknown> extends TensorRef {
 }
 
 /**
- * The storage that a persistent id stands for: ("storage", type, key, device, elements). `find` gives the place of a key;
- * a type that is not known makes an opaque value.
+ * Returns the storage that a persistent ID refers to: ("storage", type, key, device, elements). `find` returns the
+ * place of a key. An unknown type becomes an opaque value.
  */
 export function storageOf<Place>(id: unknown, find: (key: string, bytes: number) => Place): StorageRef<Place> | Opaque {
   const [kind, global, key, , elements] = Array.isArray(id) ? id : [];
   if (kind === "storage" && global instanceof Opaque) return global;
   const type = global instanceof PickleGlobal ? storageTypes.get(global.name) : undefined;
   if (kind !== "storage" || !type || typeof key !== "string" || !isSize(elements))
-    throw new PickleError(`its pickle refers to a storage in a way that PyTorch does not; ${damaged}`);
+    throw new PickleError(`its pickle has a storage reference that PyTorch does not write; ${damaged}`);
   return new StorageRef({ place: find(key, elements * type.bytes), type, elements });
 }
 
@@ -63,24 +66,26 @@ function rebuildTensor([ref, offset, shape, stride]: readonly unknown[]): Stored
     !isSizes(stride) ||
     shape.length !== stride.length
   )
-    throw new PickleError(`its pickle describes a tensor in a way that PyTorch does not; ${damaged}`);
+    throw new PickleError(`its pickle has a tensor description that PyTorch does not write; ${damaged}`);
   const { storage } = ref;
-  const sizes = `a tensor ${shown(shape)}`;
+  const sizes = `a tensor of shape ${shown(shape)}`;
   if (offset + spanOf(shape, stride) > storage.elements)
     throw new PickleError(`${sizes} reaches past the ${storage.elements} values of its storage; ${damaged}`);
-  // An expanded tensor (stride 0) may be larger than what is stored, but not so large that reading it is an attack.
+  // An expanded tensor (stride 0) may be larger than its storage, but not so large that reading it exhausts memory.
   if (product(shape) > Math.max(storage.elements, 1 << 24))
-    throw new PickleError(`${sizes} repeats its ${storage.elements} values too often for a checkpoint; it is not read`);
+    throw new PickleError(
+      `${sizes} repeats its ${storage.elements} stored values too often for a checkpoint; save it with .contiguous()`,
+    );
   return new StoredTensor(storage, { offset, shape: [...shape], stride: [...stride] });
 }
 
 const orderedDict = new PickleGlobal("collections.OrderedDict", ([items = []]) => {
   if (!Array.isArray(items) || !items.every((item) => Array.isArray(item) && item.length === 2))
-    throw new PickleError(`its pickle has an OrderedDict that is no list of pairs; ${damaged}`);
+    throw new PickleError(`its pickle has an OrderedDict that is not a list of pairs; ${damaged}`);
   return new Map(items as [unknown, unknown][]);
 });
 const set = (name: string) => new PickleGlobal(name, ([items]) => new Set(Array.isArray(items) ? items : []));
-/** A subclass of a tensor, or one with attributes: the function that makes the tensor, and its arguments. */
+/** A tensor subclass, or a tensor with attributes: the function that makes the tensor, and its arguments. */
 const fromType = new PickleGlobal("torch._tensor._rebuild_from_type_v2", ([make, , args]) =>
   make instanceof PickleGlobal && Array.isArray(args) ? make.make(args) : new Opaque("torch.Tensor"),
 );
@@ -100,13 +105,13 @@ const known: ReadonlyMap<string, PickleGlobal> = new Map(
     ...[...storageTypes.keys()].map(
       (name) =>
         new PickleGlobal(name, () => {
-          throw new PickleError(`its pickle makes a ${name} of its own; ${damaged}`);
+          throw new PickleError(`its pickle constructs a ${name}, which PyTorch never writes; ${damaged}`);
         }),
     ),
   ].map((item) => [item.name, item]),
 );
 
-/** The class of a name; all that is not listed here is an opaque value, and nothing of it ever runs. */
+/** The class with this name. Anything not listed here becomes an opaque value, and none of its code ever runs. */
 export const torchClass = (name: string): PickleGlobal | Opaque => known.get(name) ?? new Opaque(shown(name));
 
 export const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -114,6 +119,6 @@ export const isSize = (value: unknown): value is number => Number.isSafeInteger(
 export const isSizes = (value: unknown): value is number[] =>
   Array.isArray(value) && value.length <= limits.dimensions && value.every(isSize);
 
-/** A view that spans far more than it has values would take the memory of all that lies between. */
+/** Whether a view spans far more values than it has; reading it would load everything in between. */
 export const spansTooMuch = ({ shape, stride }: StoredTensor): boolean =>
   spanOf(shape, stride) > Math.max(1 << 24, 64 * product(shape));

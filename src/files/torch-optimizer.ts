@@ -1,4 +1,4 @@
-/** AdamW's state in a checkpoint of the published trainer, and the settings beside it. Knows no files. */
+/** AdamW's state and settings in a checkpoint of the published trainer. Knows nothing of files. */
 
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
 import { product } from "../core/arrays.ts";
@@ -7,17 +7,17 @@ import { blockwise } from "./blockwise.ts";
 import { isTensorRef, type TensorRef } from "./tensors.ts";
 
 export interface TorchOptimizer {
-  /** Where the steps done are kept: a number or a tensor of one for each parameter, all alike. */
+  /** The number of steps taken, stored per parameter as a number or a one-element tensor; all are equal. */
   steps: (number | TensorRef)[];
   moments: Map<string, { first: TensorRef; second: TensorRef }>;
-  /** The last group's, which is the one with weight decay. */
+  /** The settings of the last group, the one with weight decay. */
   settings: Map<unknown, unknown>;
 }
 
 /**
- * The optimiser's state, undefined where there is none. It counts parameters by number: first those without weight
- * decay, then those with it, each group in the order of the model (`add_weight_decay` of the published code). What does
- * not fit is added to `problems`.
+ * Returns the optimiser's state, or undefined if there is none. It refers to parameters by number: first those without
+ * weight decay, then those with it, each group in the order of the model (`add_weight_decay` of the published code).
+ * Mismatches are added to `problems`.
  */
 export function torchOptimizer(
   root: unknown,
@@ -53,7 +53,9 @@ export function torchOptimizer(
     }),
   );
   if (unfit.length > 0)
-    problems.push(`its optimiser has no step and two moments that fit for ${unfit.length} (${blockwise(unfit)})`);
+    problems.push(
+      `its optimiser state lacks a step and two matching moments for ${unfit.length} parameters (${blockwise(unfit)})`,
+    );
   return found;
 }
 
@@ -61,9 +63,9 @@ const isStep = (step: unknown): step is number | TensorRef =>
   typeof step === "number" || (isTensorRef(step) && step.dtype === "float32" && product(step.shape) === 1);
 
 /**
- * Settings to go on with: the optimiser's own and, where the checkpoint has the published trainer's arguments, those.
- * That trainer counts in epochs; `step` steps were `epoch` + 1 of them. Without arguments the rate stays as it is, and
- * how many steps are to follow is left to whoever resumes.
+ * Settings for resuming the training: the optimiser's own and, if the checkpoint has them, the published trainer's
+ * arguments. That trainer counts in epochs; `step` steps correspond to `epoch` + 1 of them. Without arguments the
+ * learning rate stays constant, and whoever resumes decides on the number of further steps.
  */
 export function trainingSettings(
   root: unknown,
@@ -100,7 +102,7 @@ export function trainingSettings(
     projectionDropout: number(args, "proj_dropout"),
     seed: number(args, "seed"),
     ema: 0,
-    // The published trainer always flips; a checkpoint of anything else tells nothing of it.
+    // The published trainer always flips. A checkpoint of another trainer does not say.
     augment: planned === undefined ? [] : ["flip"],
   };
   return parseTrainingConfig(
@@ -109,7 +111,7 @@ export function trainingSettings(
   );
 }
 
-/** Where the published trainer read its images; whoever resumes says where they are now. */
+/** Where the published trainer read its images. Whoever resumes says where they are now. */
 export function trainingData(root: unknown): string {
   const path = mapAt(root, "args")?.get("data_path");
   return typeof path === "string" ? path : "unknown";

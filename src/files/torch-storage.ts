@@ -1,15 +1,18 @@
-/** PyTorch's storages and strided tensors: which types there are, and values from bytes. Knows nothing of files. */
+/** PyTorch's storages and strided tensors: the supported types, and how to decode them. Knows nothing of files. */
 
 import type { DType, TypedArray } from "../core/arrays.ts";
 
-/** One storage type: its bytes per element in the file, and what it becomes here. */
+/** One storage type: its bytes per element in the file, and the type it is decoded to. */
 export interface StorageType {
   bytes: number;
   dtype: DType;
   decode: (bytes: Uint8Array<ArrayBuffer>) => TypedArray;
 }
 
-/** By the name that a checkpoint uses. Half and bfloat16 become float32, 8 and 16 bit integers int32: all exact. */
+/**
+ * Keyed by the name that a checkpoint uses. Half and bfloat16 become float32, 8- and 16-bit integers int32; all
+ * exactly.
+ */
 export const storageTypes: ReadonlyMap<string, StorageType> = new Map<string, StorageType>([
   ["torch.FloatStorage", { bytes: 4, dtype: "float32", decode: ({ buffer }) => new Float32Array(buffer) }],
   ["torch.DoubleStorage", { bytes: 8, dtype: "float64", decode: ({ buffer }) => new Float64Array(buffer) }],
@@ -42,7 +45,7 @@ export function fromHalf(halves: Uint16Array): Float32Array {
 export const fromBfloat16 = (halves: Uint16Array): Float32Array =>
   new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
 
-/** The elements from the first to the last that a strided tensor touches; 0 where it is empty. */
+/** The number of elements from the first to the last that a strided tensor touches; 0 if it is empty. */
 export const spanOf = (shape: readonly number[], stride: readonly number[]): number =>
   shape.includes(0) ? 0 : shape.reduce((span, size, axis) => span + (size - 1) * stride[axis], 1);
 

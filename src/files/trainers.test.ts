@@ -1,4 +1,7 @@
-/** Checkpoints of other trainers: prefixes, moving averages, safetensors, other objects beside the weights, broken weights. */
+/**
+ * Checkpoints of other trainers: prefixes, moving averages, safetensors, other objects besides the weights, broken
+ * weights.
+ */
 
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -46,7 +49,7 @@ const filled = (value: number, prefix = ""): Map<string, Stored> =>
     ]),
   );
 
-/** Converts a file that is there: a value of the embedding, and what was said. */
+/** Converts an existing file; returns a value of the embedding and the notes. */
 async function converted(options: ConversionOptions = {}): Promise<{ value: number; notes: string[] }> {
   const conversion = await openConversion(path, config, options);
   await conversion.write(out).finally(conversion.close);
@@ -77,14 +80,14 @@ describe("names", () => {
     ["_orig_mod.module.", filled(3, "_orig_mod.module.")],
     ["model.", { state_dict: filled(3, "model."), "pytorch-lightning_version": "2.1", epoch: 3 }],
   ])("lose the prefix %s, which is said", async (prefix, tree) => {
-    expect(await convert(tree)).toEqual({ value: 3, notes: [`the prefix "${prefix}" was taken off the names`] });
+    expect(await convert(tree)).toEqual({ value: 3, notes: [`removed the prefix "${prefix}" from the names`] });
   });
 
-  it("of others beside those with the prefix are left out, and said", async () => {
+  it("without the common prefix are left out and reported", async () => {
     const both = new Map([...filled(3, "model."), ["loss.weight", { shape: [1], bytes: new Uint8Array(4) }]] as const);
     expect((await convert({ state_dict: both })).notes).toEqual([
-      'the prefix "model." was taken off the names',
-      "1 tensors without it were left out, such as loss.weight",
+      'removed the prefix "model." from the names',
+      "left out 1 tensors without the prefix, such as loss.weight",
     ]);
   });
 
@@ -95,22 +98,20 @@ describe("names", () => {
 
 describe("moving averages", () => {
   const both = { model: filled(3), model_ema: filled(4, "module.") };
-  it("are named where there are other weights, and taken where asked for", async () => {
+  it("are mentioned if there are other weights, and used on request", async () => {
     expect(await convert(both)).toEqual({
       value: 3,
-      notes: [
-        'the weights are those under "model"; it also holds a moving average under "model_ema"; choose the weights "ema" for that',
-      ],
+      notes: ['used the weights under "model"; for the moving average under "model_ema", choose the weights "ema"'],
     });
     expect((await convert(both, { weights: "model" })).notes).toEqual([]);
     rmSync(out, { recursive: true });
     expect((await convert(both, { weights: "ema" })).value).toBe(4);
   });
 
-  it("are taken where there is nothing else, and said", async () => {
+  it("are used and reported if there is nothing else", async () => {
     expect(await convert({ ema: filled(5) })).toEqual({
       value: 5,
-      notes: ['the weights are those under "ema", a moving average'],
+      notes: ['used the weights under "ema", a moving average'],
     });
     rmSync(out, { recursive: true });
     expect(await refused({ model: filled(3) }, { weights: "ema" })).toMatch(
@@ -119,7 +120,7 @@ describe("moving averages", () => {
   });
 });
 
-describe("what else is pickled", () => {
+describe("other pickled objects", () => {
   const numpyScalar = reduce(
     global("numpy.core.multiarray", "scalar"),
     reduce(global("numpy", "dtype"), text("f8")),
@@ -169,7 +170,7 @@ describe("what else is pickled", () => {
       ),
     ],
   ];
-  it.each(others)("%s stays beside the weights, and nothing of it runs", async (_, other) => {
+  it.each(others)("%s is accepted next to the weights, and none of its code runs", async (_, other) => {
     expect((await convert({ model: filled(3), args: new Map([["it", other]]) })).value).toBe(3);
   });
 
@@ -179,15 +180,15 @@ describe("what else is pickled", () => {
       const model = new Map<string, unknown>(filled(3));
       model.set(embedding, other);
       expect(await refused({ model })).toMatch(
-        /^FILE: class_emb\.weight is an object of the class [\w.]+, which is not read, expected a tensor; save it as a plain one$/,
+        /^FILE: class_emb\.weight is an object of the class [\w.]+, which cannot be read; expected a plain tensor$/,
       );
     },
   );
 
-  it("a whole module is refused with what to save instead", async () => {
+  it("a pickled module is rejected with advice on what to save", async () => {
     const module = Buffer.concat([global("__main__", "Net"), Buffer.from(")\x81}b", "latin1")]);
     expect(await refused(module)).toBe(
-      "FILE: it holds an object of the class __main__.Net, which is not read, expected a dict of tensors; save model.state_dict()",
+      "FILE: it holds an object of the class __main__.Net, which cannot be read; expected a dict of tensors, as saved by torch.save(model.state_dict(), ...)",
     );
   });
 
@@ -222,7 +223,7 @@ describe("safetensors", () => {
     expect(await converted()).toEqual({ value: 3, notes: [] });
   });
 
-  it("in few bits a model folder says how to convert it", async () => {
+  it("with 16-bit weights in a model folder leads to advice on how to convert them", async () => {
     await writeModelFolder(
       out,
       config,
@@ -235,27 +236,27 @@ describe("safetensors", () => {
   });
 });
 
-describe("weights that are no numbers", () => {
-  it.each([NaN, Infinity, -Infinity])("(%d) are refused by name, and nothing is written", async (value) => {
+describe("weights that are not finite", () => {
+  it.each([NaN, Infinity, -Infinity])("(%d) are rejected by name, and nothing is written", async (value) => {
     const model = filled(3);
     const { shape } = model.get(embedding)!;
     const values = new Float32Array(product(shape)).fill(1);
     values[2] = value;
     model.set(embedding, { shape, bytes: new Uint8Array(values.buffer) });
     expect(await refused({ model })).toBe(
-      `FILE: class_emb.weight holds ${value}, expected numbers; the training broke down: take an earlier checkpoint`,
+      `FILE: class_emb.weight contains ${value}, expected finite numbers; the training diverged, so use an earlier checkpoint`,
     );
     expect(readdirSync(dir)).toEqual(["x.pth"]);
   });
 
-  it("are met in a model folder before anything is drawn", async () => {
+  it("are detected in a model folder before sampling", async () => {
     const weights = new Map(parameters.map(({ name, shape }) => [name, new Float32Array(product(shape))]));
     await writeModelFolder(out, config, weights);
     expect(() => checkWeights(readModelFolder(out))).not.toThrow();
     weights.get("fake_latent")![1] = NaN;
     await writeModelFolder(out, config, weights);
     expect(() => checkWeights(readModelFolder(out))).toThrow(
-      /model\.safetensors: fake_latent holds NaN, expected numbers/,
+      /model\.safetensors: fake_latent contains NaN, expected finite numbers/,
     );
   });
 });

@@ -1,4 +1,4 @@
-/** The two files that make a model folder a checkpoint of training. Knows no optimiser and no graphs. */
+/** The two files that turn a model folder into a training checkpoint. Knows nothing of optimisers and graphs. */
 
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
@@ -11,7 +11,9 @@ import { type TensorPieces, writeSafetensors } from "./safetensors.ts";
 export const optimizerName = "optimizer.safetensors";
 export const stateName = "state.json";
 
-/** What is kept of each parameter: itself (the model's weights may be an average) and the optimiser's moments. */
+/**
+ * The stored parts of each parameter: its value (the model's weights may be an average) and the optimiser's moments.
+ */
 const parts = ["value", "first", "second"] as const;
 export type TrainingPart = (typeof parts)[number];
 
@@ -20,11 +22,11 @@ export interface TrainingFiles {
   step: number;
   dataset: { source: string };
   training: TrainingConfig;
-  /** Nothing for a second moment that the optimiser does not have. */
+  /** Returns undefined for a second moment that the optimiser does not have. */
   values: (part: TrainingPart, name: string) => Float32Array | TensorPieces["pieces"] | undefined;
 }
 
-/** Adds the files to the folder; for one that must never be half new, call it inside `replaceFolder`. */
+/** Adds the files to the folder. To replace a folder atomically, call it inside `replaceFolder`. */
 export async function writeTrainingFiles(
   folder: string,
   model: ModelConfig,

@@ -1,6 +1,6 @@
 /**
- * Zip archives, read by range: PyTorch's checkpoints and NumPy's arrays. Every entry that is read is compared with its
- * checksum, which yauzl does not do. Knows nothing of what the entries hold.
+ * Zip archives, read by range: PyTorch checkpoints and NumPy arrays. Every entry that is read is verified against its
+ * checksum, which yauzl does not do. Knows nothing of the entries' contents.
  */
 
 import zlib from "node:zlib";
@@ -17,25 +17,27 @@ export type ZipEntry = Pick<Entry, "fileName" | "uncompressedSize" | "compressed
 export interface ZipArchive {
   path: string;
   entries: ReadonlyMap<string, Entry>;
-  /** `length` bytes from `start`. A stored entry is read there, a compressed one from its start. */
+  /** Reads `length` bytes from `start`. A stored entry is read by range, a compressed one from its beginning. */
   read(entry: Entry, range: { start: number; length: number }): Promise<Uint8Array<ArrayBuffer>>;
-  /** All bytes, piece by piece; a wrong checksum is met at the end. */
+  /** Streams all bytes; a wrong checksum is detected at the end. */
   stream(entry: Entry): AsyncGenerator<Uint8Array>;
   close(): void;
 }
 
-/** Node's own is faster, but not every Node 20 has it. */
+/** Node's own implementation is faster, but not every Node 20 has it. */
 const crc32: (bytes: Uint8Array, before: number) => number =
   zlib.crc32 ?? ((bytes, before) => crc.buf(bytes, before | 0) >>> 0);
 
-/** Opens an archive and lists it. Every fault of the file is a UserError; close it after use. */
+/**
+ * Opens an archive and lists its entries. Throws a UserError for any fault of the file. Close the archive after use.
+ */
 export async function openZip(path: string): Promise<ZipArchive> {
   const descriptor = openRegularSync(path);
   const zip = await explained(path, () => fromFdPromise(descriptor, { autoClose: false, lazyEntries: true }));
   try {
     if (zip.entryCount > limits.archiveEntries)
       throw new UserError(
-        `${pathText(path)}: the archive holds ${zip.entryCount} files, at most ${limits.archiveEntries} are read; unpack it, if it is yours`,
+        `${pathText(path)}: the archive holds ${zip.entryCount} files, expected at most ${limits.archiveEntries}; unpack it yourself if you trust it`,
       );
     const entries = new Map<string, Entry>();
     await explained(path, async () => {
@@ -68,15 +70,15 @@ function archive(path: string, zip: ZipFile, entries: ReadonlyMap<string, Entry>
     } finally {
       await chunks.return?.();
     }
-    // Some writers leave the checksum out and say 0, PyTorch where it is told to.
+    // Some writers, including PyTorch with the right setting, omit the checksum and write 0.
     if (entry.crc32 !== 0 && sum !== entry.crc32)
       throw new UserError(
-        `${pathText(path)}: ${shown(entry.fileName)} inside it is damaged, its checksum is not as recorded; fetch the file again`,
+        `${pathText(path)}: ${shown(entry.fileName)} inside it is damaged: its checksum does not match; download the file again`,
       );
     verified.add(entry);
   }
 
-  /** A range alone has no checksum, so the first one of an entry reads it whole. */
+  /** A range has no checksum of its own, so the first read of an entry verifies the whole entry. */
   async function verify(entry: Entry): Promise<void> {
     if (verified.has(entry)) return;
     for await (const _ of stream(entry));
@@ -92,7 +94,7 @@ function archive(path: string, zip: ZipFile, entries: ReadonlyMap<string, Entry>
       if (isStored(entry)) await verify(entry);
       else if (entry.uncompressedSize > limits.unpackedBytes)
         throw new UserError(
-          `${pathText(path)}: ${shown(entry.fileName)} inside it unpacks to ${byteCount(entry.uncompressedSize)}, at most ${byteCount(limits.unpackedBytes)} are read; store it without compression`,
+          `${pathText(path)}: ${shown(entry.fileName)} inside it unpacks to ${byteCount(entry.uncompressedSize)}, expected at most ${byteCount(limits.unpackedBytes)}; store it without compression`,
         );
       const end = start + length;
       if (end > entry.uncompressedSize) throw short(path, entry);
@@ -118,29 +120,29 @@ function archive(path: string, zip: ZipFile, entries: ReadonlyMap<string, Entry>
 
 const short = (path: string, { fileName }: ZipEntry) =>
   new UserError(
-    `${pathText(path)}: ${shown(fileName)} inside it ends early; the file is damaged or incomplete, fetch it again`,
+    `${pathText(path)}: ${shown(fileName)} inside it ends early; the file is damaged or incomplete, so download it again`,
   );
 
-/** A larger claim would only make us set aside memory. */
+/** Rejects sizes that cannot be true before memory is allocated for them. */
 function checkSizes(path: string, entry: ZipEntry): void {
   const { compressedSize, uncompressedSize } = entry;
   const most = isStored(entry) ? compressedSize : limits.deflateRatio * compressedSize + 1024;
   if (uncompressedSize > most)
     throw new UserError(
-      `${pathText(path)}: ${shown(entry.fileName)} inside it claims more bytes than it can hold; the file is damaged or incomplete, fetch it again`,
+      `${pathText(path)}: ${shown(entry.fileName)} inside it claims more bytes than it can hold; the file is damaged or incomplete, so download it again`,
     );
 }
 
-/** What the zip reader or the system said, as a sentence about the file. */
+/** Turns errors of the zip reader or the system into a message about the file. */
 async function explained<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {
     const known = refusal(path, error);
-    // Errors of yauzl are plain ones without a code; a fault of our own (TypeError, RangeError) keeps its stack.
+    // yauzl throws plain Errors without a code. Bugs of our own (TypeError, RangeError) keep their stack.
     if (known !== error || !(error instanceof Error) || error.constructor !== Error || "code" in error) throw known;
     throw new UserError(
-      `${pathText(path)}: the archive is cut short or damaged (${shown(error.message)}); fetch it again`,
+      `${pathText(path)}: the archive is truncated or damaged (${shown(error.message)}); download it again`,
       { cause: error },
     );
   }

@@ -1,4 +1,4 @@
-/** `npm run parity` tells the kinds of folders apart; of what is not as it should be it says one sentence. */
+/** `npm run parity` recognises the kinds of folders and reports mistakes in one sentence. */
 
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -28,12 +28,12 @@ const inCase = (change: object) =>
   write("case.json", JSON.stringify({ ...JSON.parse(String(bytes("case.json"))), ...change }));
 const pth = "checkpoint-last.pth";
 
-describe("a mistake in a folder is one sentence:", () => {
+describe("a mistake in a folder is reported in one sentence:", () => {
   const spoils: [what: string, spoil: () => void, sentence: RegExp][] = [
     [
       "no case.json",
       () => rmSync(join(folder, "case.json")),
-      /case: there is neither a case\.json nor any of inception\.safetensors, .*; give a folder laid out as in fixtures\/parity, or as fixtures\/metrics$/,
+      /case: it contains neither case\.json nor any of inception\.safetensors, .*; give a folder laid out like those in fixtures\/parity, or like fixtures\/metrics$/,
     ],
     ["no folder", () => rmSync(folder, { recursive: true }), /case: there is no such folder; check the path$/],
     ["a case.json that is no JSON", () => write("case.json", "[\n1,\n"), /case\.json is not JSON: .*/],
@@ -48,9 +48,10 @@ describe("a mistake in a folder is one sentence:", () => {
     [
       "a truncated checkpoint",
       () => write(pth, bytes(pth).subarray(0, 50_000)),
-      /checkpoint-last\.pth: the archive is cut short or damaged .*; fetch it again$/,
+      /checkpoint-last\.pth: the archive is truncated or damaged .*; download it again$/,
     ],
-    // Its stored pickle names collections.OrderedDict; here it names another class, as an attack would: it is not made.
+    // Its stored pickle names collections.OrderedDict; here it names another class, as an attack would, which is never
+    // made.
     [
       "a checkpoint with a foreign class",
       () =>
@@ -63,7 +64,7 @@ describe("a mistake in a folder is one sentence:", () => {
             ),
           ),
         ),
-      /checkpoint-last\.pth: "model" is an object of the class collections\.OrderedPlot, which is not read/,
+      /checkpoint-last\.pth: "model" is an object of the class collections\.OrderedPlot, which cannot be read/,
     ],
     [
       "a checkpoint of another architecture",
@@ -73,7 +74,7 @@ describe("a mistake in a folder is one sentence:", () => {
     [
       "truncated results",
       () => write("expected.safetensors", bytes("expected.safetensors").subarray(0, 9000)),
-      /expected\.safetensors: .*(cut short|fetch)/,
+      /expected\.safetensors: .*(truncated|download)/,
     ],
   ];
   it.each(spoils)("%s", async (_, spoil, sentence) => {
@@ -85,7 +86,7 @@ describe("a mistake in a folder is one sentence:", () => {
   });
 });
 
-/** What the program prints and exits with. */
+/** The output and exit code of the program. */
 function parity(...folders: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [built("parity/main"), ...folders], {
     encoding: "utf8",
@@ -94,14 +95,14 @@ function parity(...folders: string[]) {
 }
 
 describe("the program", () => {
-  it("says it without a stack and exits with 2", () => {
+  it("prints it without a stack trace and exits with 2", () => {
     write(pth, bytes(pth).subarray(0, 50_000));
     const { status, stdout, stderr } = parity(folder);
-    expect(stderr).toMatch(/^error: .*checkpoint-last\.pth: the archive is cut short.*\n$/);
+    expect(stderr).toMatch(/^error: .*checkpoint-last\.pth: the archive is truncated.*\n$/);
     expect([status, stdout]).toEqual([2, ""]);
   });
 
-  it("compares a folder of metrics as it does a case, and exits with 1 where something differs", () => {
+  it("compares a folder of metrics like a case, and exits with 1 if something differs", () => {
     rmSync(folder, { recursive: true });
     mkdirSync(folder);
     for (const name of ["metrics/metrics.safetensors", "metrics/stats.npz", "crop/crop.safetensors"])
@@ -114,13 +115,13 @@ describe("the program", () => {
     expect([status, stderr]).toEqual([1, ""]);
   });
 
-  it("says so where there is nothing to compare", async () => {
+  it("reports that there is nothing to compare", async () => {
     rmSync(folder, { recursive: true });
     mkdirSync(folder);
     await writeSafetensors(join(folder, "crop.safetensors"), []);
     const { status, stdout, stderr } = parity(folder);
     expect([status, stdout]).toEqual([2, "case:\n"]);
-    expect(stderr).toMatch(/^error: .*case: its files hold no results to compare with\n$/);
+    expect(stderr).toMatch(/^error: .*case: its files contain no results to compare with; check the path\n$/);
   });
 });
 
@@ -128,7 +129,7 @@ describe("a folder", () => {
   const kinds = async (path: string) => (await openFolder(path)).comparisons.map(({ what }) => what);
   const ofCase = ["compareEvaluation", "compareTraining", "compareResumed", "compareSamples"];
 
-  it("is compared in all that its files are for", async () => {
+  it("is compared in everything that its files allow", async () => {
     expect(await kinds(fixtures("metrics"))).toEqual([
       "compareFeatures",
       "compareMetrics",
@@ -141,7 +142,7 @@ describe("a folder", () => {
     expect(await kinds(folder)).toEqual([...ofCase, "compareCrops"]);
   });
 
-  it("of which a file is missing is told of where it is read", async () => {
+  it("with a missing file is reported when the file is read", async () => {
     rmSync(folder, { recursive: true });
     mkdirSync(folder);
     for (const [name, lacks] of [
@@ -156,7 +157,7 @@ describe("a folder", () => {
     }
   });
 
-  it("of which something cannot be computed differs, and the rest is compared", async () => {
+  it("with something that cannot be computed counts as a difference, and the rest is compared", async () => {
     const named = (name: string) => ({ name, error: 0, tolerance: 0, ok: true });
     const comparisons = [
       { what: "one", run: async () => [named("a"), named("b")] },
