@@ -1,4 +1,4 @@
-/** The files of a data set by their names, in a folder or packed in a tar archive. Knows nothing of what they hold. */
+/** The files of a data set by name, in a folder or in a tar archive. Knows nothing of their contents. */
 
 import { basename, resolve } from "node:path";
 import { extract, type Extract } from "tar-stream";
@@ -11,17 +11,17 @@ import type { LeftOut, SourceFile } from "./source.ts";
 
 export interface NamedFiles {
   name: string;
-  /** How errors call a file. */
+  /** The name of a file in errors. */
   where: (name: string) => string;
   names: string[];
-  /** All bytes; they may be kept in memory. */
+  /** Reads all bytes, possibly from memory. */
   read: (name: string) => Promise<Uint8Array>;
-  /** What the data set is made of on the disk. */
+  /** The files on disk that make up the data set. */
   files: SourceFile[];
   leftOut: LeftOut[];
 }
 
-/** The files directly in a folder. */
+/** Opens the files directly in a folder. */
 export async function filesOfFolder(folder: string): Promise<NamedFiles> {
   const { files, leftOut } = await listFolder(folder);
   const byName = new Map(files.map((file) => [file.name, file]));
@@ -35,7 +35,7 @@ export async function filesOfFolder(folder: string): Promise<NamedFiles> {
   };
 }
 
-/** Whether a file, unpacked where it is gzip, begins as a tar archive does. */
+/** Whether a file, decompressed if it is gzip, begins like a tar archive. */
 export async function isTar(path: string): Promise<boolean> {
   const bytes = await openBytes(path);
   try {
@@ -46,7 +46,7 @@ export async function isTar(path: string): Promise<boolean> {
   }
 }
 
-/** Archives before 1988 have no word in their header, but its sum. */
+/** Archives from before 1988 have no magic word in their header, only a checksum. */
 function hasTarSum(header: Buffer): boolean {
   if (header.length < 512) return false;
   const stated = Number.parseInt(header.toString("latin1", 148, 156).replace(/\0.*$/, ""), 8);
@@ -54,14 +54,14 @@ function hasTarSum(header: Buffer): boolean {
   return sum === stated;
 }
 
-/** Until it takes more, or is gone. */
+/** Resolves when the unpacker accepts more data or has been closed. */
 const flowing = (unpacker: Extract) =>
   new Promise<void>((go) => {
     unpacker.once("drain", go);
     unpacker.once("close", go);
   });
 
-/** The files in a tar archive, packed or not, by their names without folders; all are unpacked into memory. */
+/** Unpacks a tar archive, compressed or not, into memory; files are known by their names without folders. */
 export async function filesOfTar(path: string): Promise<NamedFiles> {
   const found = new Map<string, Uint8Array>();
   const unpacker = extract();
@@ -94,9 +94,12 @@ export async function filesOfTar(path: string): Promise<NamedFiles> {
     });
   } catch (error) {
     if (error instanceof UserError || !(error instanceof Error)) throw error;
-    throw new UserError(`${pathText(path)}: the archive is cut short or damaged (${error.message}); fetch it again`, {
-      cause: error,
-    });
+    throw new UserError(
+      `${pathText(path)}: the archive is truncated or damaged (${error.message}); download it again`,
+      {
+        cause: error,
+      },
+    );
   } finally {
     unpacker.destroy();
     await feeding;

@@ -1,4 +1,4 @@
-/** Images in arrays, whatever the order and the kind of their values, to pixels. Knows nothing of files. */
+/** Converts images in arrays of any layout and value type to pixels. Knows nothing of files. */
 
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
@@ -6,23 +6,23 @@ import { limits } from "../core/limits.ts";
 import type { Pixels } from "./crop.ts";
 import { type NpyHeader, type NpyType, valuesFrom } from "./npy.ts";
 
-/** How an array of images is read. */
+/** The layout of an array of images. */
 export interface ArrayLayout {
   count: number;
   width: number;
   height: number;
   channels: number;
-  /** All of one channel, then all of the next. */
+  /** Channel after channel, instead of interleaved. */
   planar: boolean;
-  /** Values of one image. */
+  /** The number of values per image. */
   values: number;
-  /** What is unusual about the order, in words. */
+  /** Describes an unusual layout, for the user. */
   note?: string;
 }
 
 /**
- * [N, height, width], [N, height, width, C], [N, C, height, width], or flat as in CIFAR and ImageNet32: [N, C * side * side],
- * channel after channel. A UserError, which `where` begins, for any other.
+ * Recognises [N, height, width], [N, height, width, C], [N, C, height, width], or flat rows as in CIFAR and ImageNet32:
+ * [N, C * side * side], channel after channel. Throws a UserError that begins with `where` for any other shape.
  */
 export function layoutOf(shape: readonly number[], where: string): ArrayLayout {
   const found = arranged(shape);
@@ -34,7 +34,7 @@ export function layoutOf(shape: readonly number[], where: string): ArrayLayout {
   const values = product(shape.slice(1));
   if (found.width * found.height > limits.pixels)
     throw new UserError(
-      `${where}: its shape is ${sizes}, images of ${found.width}x${found.height} pixels, at most ${limits.pixels} are read`,
+      `${where}: its shape is ${sizes}, images of ${found.width}x${found.height} pixels, expected at most ${limits.pixels} pixels`,
     );
   return { count: shape[0], values, ...found };
 }
@@ -57,37 +57,40 @@ function arranged(shape: readonly number[]): Arranged | undefined {
         height: side,
         channels,
         planar: true,
-        note: `flat rows of ${a}, read as ${side}x${side} ${channels === 3 ? "with red, green and blue one after another, as in CIFAR" : "in grey"}`,
+        note: `flat rows of ${a}, read as ${side}x${side} ${channels === 3 ? "with separate red, green and blue planes, as in CIFAR" : "in grey"}`,
       };
   }
   return undefined;
 }
 
-/** How numbers become bytes. */
+/** How numbers are converted to bytes. */
 export interface Scale {
-  /** In words, for the user; undefined where bytes are bytes. */
+  /** A description for the user; undefined if the values are already bytes. */
   note?: string;
   toByte: (value: number) => number;
 }
 
 const clamped = (value: number) => Math.min(255, Math.max(0, Math.round(value)));
-/** Computed values miss their bounds by some last bits. */
+/** Tolerance for rounding errors at the bounds. */
 const slack = 1e-3;
 
-/** What values from `least` to `most` are: a UserError where they cannot be brightness. */
+/** Chooses the scale for values from `least` to `most`. Throws a UserError if they cannot be brightness values. */
 export function scaleOf(
   { least, most, floats }: { least: number; most: number; floats: boolean },
   where: string,
 ): Scale {
   const range = `${figure(least)} to ${figure(most)}`;
   if (floats && least >= -slack && most <= 1 + slack)
-    return { note: "values from 0 to 1 are taken as black to white", toByte: (value) => clamped(255 * value) };
+    return { note: "values from 0 to 1 are scaled from black to white", toByte: (value) => clamped(255 * value) };
   if (floats && least >= -1 - slack && most <= 1 + slack)
-    return { note: "values from -1 to 1 are taken as black to white", toByte: (value) => clamped(127.5 * (value + 1)) };
+    return {
+      note: "values from -1 to 1 are scaled from black to white",
+      toByte: (value) => clamped(127.5 * (value + 1)),
+    };
   if (least >= -slack && most <= 255 + slack)
-    return { note: `values from ${range} are taken as they are, of 255`, toByte: clamped };
+    return { note: `values from ${range} are used unchanged, on a scale of 0 to 255`, toByte: clamped };
   throw new UserError(
-    `${where}: its values go from ${range}, expected bytes (0 to 255), or floats from 0 to 1 or from -1 to 1; scale them`,
+    `${where}: its values range from ${range}, expected bytes (0 to 255), or floats from 0 to 1 or from -1 to 1; rescale them`,
   );
 }
 
@@ -95,7 +98,7 @@ const figure = (value: number): string => (Number.isInteger(value) ? String(valu
 
 export const isFloat = (type: NpyType): boolean => type.startsWith("f");
 
-/** The least and the largest of all values, which come piece by piece. A UserError where one is no number. */
+/** Finds the smallest and largest of all values, read piece by piece. Throws a UserError if one is not finite. */
 export async function rangeOf(
   pieces: AsyncIterable<Uint8Array>,
   header: NpyHeader,
@@ -106,14 +109,14 @@ export async function rangeOf(
   for await (const piece of pieces)
     for (const value of valuesFrom(piece, header)) {
       if (!Number.isFinite(value))
-        throw new UserError(`${where}: it holds ${value}, expected numbers; remove such images`);
+        throw new UserError(`${where}: it contains ${value}, expected finite numbers; remove such images`);
       if (value < least) least = value;
       if (value > most) most = value;
     }
   return { least, most, floats: isFloat(header.type) };
 }
 
-/** One image's pixels from its stored bytes. */
+/** Converts one image's stored bytes to pixels. */
 export function pixelsOf(
   bytes: Uint8Array,
   { width, height, channels, planar }: ArrayLayout,

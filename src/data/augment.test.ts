@@ -1,4 +1,4 @@
-/** What each way to augment does to pixels, which classes it spares, and what its draws depend on. */
+/** The effect of each augmentation on pixels, the classes it excludes, and what its draws depend on. */
 
 import { describe, expect, it } from "vitest";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
@@ -25,7 +25,7 @@ describe("an image", () => {
     expect([...picture]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
   });
 
-  it("keeps white, grey, black and opacity when its hue turns, and about its luma", () => {
+  it("keeps white, grey, black and opacity, and roughly its luma, when its hue is rotated", () => {
     const colours = Uint8Array.of(255, 255, 255, 9, 128, 128, 128, 7, 0, 0, 0, 255, 200, 60, 40, 99);
     const turned = changed(colours, { ...still, hue: 0.17 }, { size: 2, channels: 4 });
     expect([...turned.subarray(0, 12)]).toEqual([...colours.subarray(0, 12)]);
@@ -41,7 +41,7 @@ describe("an image", () => {
 const size = 4;
 const channels = 3;
 const count = 6;
-/** Images that any change shows in; of classes 0, 1, 2 in turn, of which 1 must not be flipped and 2 not turned. */
+/** Images in which any change is visible, of classes 0, 1, 2 in turn; 1 must not be flipped, 2 must keep its hue. */
 const dataset: Dataset = {
   name: "test",
   source: "test",
@@ -63,7 +63,7 @@ const dataset: Dataset = {
 const settings = (given: Partial<TrainingConfig>) =>
   parseTrainingConfig({ batch: count, labelDrop: 0, ...given }, "the test");
 
-/** For each step and class which of the originals, mirror images and shifts come. */
+/** For each step and class, which of the originals, mirror images and shifts occur. */
 function seen(augment: TrainingConfig["augment"]) {
   const draw = batchSource(dataset, settings({ augment }));
   const plain = new Set(Array.from({ length: count }, (_, i) => dataset.train.image(i).join()));
@@ -76,8 +76,8 @@ function seen(augment: TrainingConfig["augment"]) {
   return different.map((changes) => changes / (60 * 2));
 }
 
-describe("a way to augment", () => {
-  it("is left to the classes that allow it", () => {
+describe("an augmentation", () => {
+  it("is applied only to classes that allow it", () => {
     const [flips, hues, shifts] = [seen(["flip"]), seen(["hue"]), seen(["shift"])];
     expect(seen([])).toEqual([0, 0, 0]);
     expect(flips[1]).toBe(0);
@@ -87,7 +87,7 @@ describe("a way to augment", () => {
     for (const share of shifts) expect(Math.abs(share - 8 / 9)).toBeLessThan(0.15);
   });
 
-  it("depends on seed, step and place alone: not on what was drawn before, nor on the other ways", () => {
+  it("depends only on seed, step and position, not on earlier draws or other augmentations", () => {
     const all = settings({ augment: ["shift", "flip", "hue"], seed: 3 });
     const whole = batchSource(dataset, all);
     const before = [0, 1, 2, 3].map((step) => whole(step));
@@ -107,6 +107,6 @@ describe("earlier versions' flip", () => {
     [{ flip: true, augment: ["shift"] }, ["shift", "flip"]],
     [{}, []],
   ])("%j is read", (given, augment) => expect(parseTrainingConfig(given, "state.json").augment).toEqual(augment));
-  it("is refused where it is no yes or no", () =>
+  it("is rejected if it is not a boolean", () =>
     expect(() => parseTrainingConfig({ flip: 1 }, "state.json")).toThrow(/unknown key "flip"/));
 });

@@ -1,24 +1,24 @@
-/** Random changes to training images that leave what they show: shifts, mirror images, turned hues. Draws nothing. */
+/** Random changes to training images that preserve their content: shifts, horizontal flips, hue rotations. */
 
 import type { Augmentation } from "../config/training.ts";
 import { type Key, uniform } from "../core/random.ts";
 
-/** What happens to one image. */
+/** The changes to one image. */
 export interface Change {
   /** Pixels to the right and down. */
   shift: readonly [right: number, down: number];
   mirror: boolean;
-  /** Radians on the colour circle. */
+  /** Rotation on the colour circle in radians. */
   hue: number;
 }
 
-/** The most that a hue is turned, either way. */
+/** The largest hue rotation in either direction. */
 const hueMost = (10 / 180) * Math.PI;
 
-/** A stream of draws for each way to augment, so that none depends on another. */
+/** One random stream for each augmentation, so that none depends on another. */
 export type AugmentationKeys = Record<Augmentation, Key>;
 
-/** What happens to the `index`-th image of a step: of the given ways, those that `allowed` does not rule out. */
+/** Draws the changes to the `index`-th image of a step, using those `ways` that `allowed` permits. */
 export function changeOf(
   ways: readonly Augmentation[],
   keys: AugmentationKeys,
@@ -33,7 +33,10 @@ export function changeOf(
   };
 }
 
-/** An image [size, size, channels] as changed; itself where nothing is. Pixels that a shift uncovers repeat the edge. */
+/**
+ * Applies a change to an image [size, size, channels]; returns the same array if nothing changes. A shift repeats the
+ * edge.
+ */
 export function changed(
   image: Uint8Array,
   { shift: [right, down], mirror, hue }: Change,
@@ -57,8 +60,8 @@ export function changed(
 const within = (place: number, size: number): number => Math.min(size - 1, Math.max(0, place));
 
 /**
- * Turns colours around the grey axis with their luma kept, as SVG's `hueRotate` does: every row sums to one, so white,
- * grey and black stay as they are. A fourth channel is opacity and stays too.
+ * Rotates colours around the grey axis at constant luma, like SVG's `hueRotate`: every row sums to one, so white, grey
+ * and black are unchanged. A fourth channel is alpha and is unchanged, too.
  */
 function turnHue(image: Uint8Array, angle: number, channels: number): void {
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)];

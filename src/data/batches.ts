@@ -1,11 +1,14 @@
-/** Which images make up a training step, and how they are augmented; it follows from (seed, step) alone, as everything that a step draws. */
+/**
+ * Chooses and augments the images of a training step. Like everything random in a step, this depends only on (seed,
+ * step).
+ */
 
 import type { Augmentation, TrainingConfig } from "../config/training.ts";
 import { derive, type Key, seedKey, uniform } from "../core/random.ts";
 import { changed, changeOf } from "./augment.ts";
 import { type Dataset, epochOrder, type Split } from "./dataset.ts";
 
-/** What the steps of a training draw, whoever draws it: one stream each, so that none depends on another. */
+/** The random streams of a training step: one for each purpose, so that none depends on another. */
 const streams = {
   labels: 2,
   masks: 3,
@@ -23,8 +26,8 @@ export const stepKey = (seed: number, stream: keyof typeof streams, step: number
   derive(derive(seedKey(seed), streams[stream]), step);
 
 /**
- * Draws a step's images, bytes [B, S, S, C], with their labels [B], where the number of classes stands for a label that is
- * dropped: epoch after epoch in a new order each, or by class weight where `balance` asks for it.
+ * Draws a step's images, bytes [B, S, S, C], and their labels [B]; a dropped label is the number of classes. Each epoch
+ * visits the images in a new order; with `balance`, images are drawn by class weight instead.
  */
 export function batchSource(
   { train, classes, size, channels, augmentable }: Dataset,

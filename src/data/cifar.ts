@@ -1,6 +1,6 @@
 /**
- * CIFAR-10, CIFAR-100 and ImageNet32 as they are published: batches of 32x32 images, binary or pickled, in a folder or in
- * the archive itself. Knows nothing of what is done with the images.
+ * CIFAR-10, CIFAR-100 and ImageNet32 as published: batches of 32x32 images, binary or pickled, in a folder or in the
+ * original archive. Knows nothing of how the images are used.
  * Formats: https://www.cs.toronto.edu/~kriz/cifar.html, https://patrykchrabaszcz.github.io/Imagenet32/
  */
 
@@ -16,7 +16,7 @@ import { type Found, leavingOut, listed, type Source } from "./source.ts";
 interface Batch {
   layout: ArrayLayout;
   labels: ArrayLike<number>;
-  /** Bytes of all images, one after another. */
+  /** The bytes of all images, concatenated. */
   data: Uint8Array;
 }
 
@@ -24,7 +24,7 @@ interface Layout {
   name: string;
   train: RegExp;
   heldOut: RegExp;
-  /** The file of class names, and what is in it. */
+  /** The file of class names, and how to read it. */
   names?: { file: string; read: (bytes: Uint8Array, where: string) => string[] | undefined };
   note?: string;
   read: (bytes: Uint8Array, where: string) => Batch;
@@ -40,9 +40,9 @@ const pickledNames = (file: string, key: string): Layout["names"] => ({
   file,
   read: (bytes, where) => textsIn(readBatch(bytes, where), key),
 });
-const ofFine = "the fine labels are taken, not the coarse ones";
+const ofFine = "the fine labels are used, not the coarse ones";
 
-/** One row for each published form. */
+/** One row for each published format. */
 const layouts: readonly Layout[] = [
   {
     name: "CIFAR-10's binary batches",
@@ -88,7 +88,7 @@ function binary(bytes: Uint8Array, where: string, { labels: count, label }: { la
   const record = count + recordImage;
   if (bytes.length === 0 || bytes.length % record !== 0)
     throw new UserError(
-      `${where}: it has ${bytes.length} bytes, expected ${record} for each image; fetch the file again`,
+      `${where}: it has ${bytes.length} bytes, expected a multiple of ${record}; download the file again`,
     );
   const images = bytes.length / record;
   const data = new Uint8Array(images * recordImage);
@@ -105,16 +105,16 @@ function pickled(bytes: Uint8Array, where: string, keys: readonly string[]): Bat
   const { header, bytes: data } = arrayIn(batch, "data", where);
   if (header.type !== "u1" || header.fortranOrder)
     throw new UserError(
-      `${where}: its data are ${header.type}${header.fortranOrder ? " in Fortran order" : ""}, expected bytes row by row`,
+      `${where}: its data are ${header.type}${header.fortranOrder ? " in Fortran order" : ""}, expected bytes (u1) in row-major order`,
     );
   const layout = layoutOf(header.shape, where);
   const labels = numbersIn(batch, keys, where);
   if (labels.length !== layout.count)
-    throw new UserError(`${where}: ${labels.length} labels, but ${layout.count} images; fetch the file again`);
+    throw new UserError(`${where}: ${labels.length} labels, but ${layout.count} images; download the file again`);
   return { layout, labels, data };
 }
 
-/** The layout whose files these are: some to train on and, unless that is told by the name alone, others that go with them. */
+/** The layout that matches these files: training batches and, if their name is ambiguous, other files of the layout. */
 function layoutFor(names: readonly string[]): Layout | undefined {
   return layouts.find(
     ({ train, heldOut, names: known }) =>
@@ -123,7 +123,7 @@ function layoutFor(names: readonly string[]): Layout | undefined {
   );
 }
 
-/** Batches in a folder, or in the only folder in it, as archives unpack; undefined when there are none. */
+/** Finds batches in a folder or, as archives unpack, in its only subfolder; undefined if there are none. */
 export async function findBatchFolder(folder: string): Promise<Found | undefined> {
   const { files, folders } = await listFolder(folder);
   const layout = layoutFor(files.map(({ name }) => name));
@@ -137,7 +137,7 @@ export async function findBatchFolder(folder: string): Promise<Found | undefined
   return files.length === 0 && folders.length === 1 ? findBatchFolder(folders[0].path) : undefined;
 }
 
-/** The published archive itself. */
+/** Opens the published archive. */
 export async function findTar(path: string): Promise<Found> {
   return {
     files: [await fileAt(path)],
@@ -146,14 +146,14 @@ export async function findTar(path: string): Promise<Found> {
       const layout = layoutFor(found.names);
       if (!layout)
         throw new UserError(
-          `${pathText(path)}: an archive of ${found.names.length} files (${listed(found.names)}), and none of the data sets that are read packed (CIFAR-10 and CIFAR-100); unpack it and give the folder`,
+          `${pathText(path)}: this archive of ${found.names.length} files (${listed(found.names)}) is not CIFAR-10 or CIFAR-100, the only data sets read from an archive; unpack it and give the folder`,
         );
       return openBatches(found, layout);
     },
   };
 }
 
-/** One batch as a file of its own; undefined where its name is none of a batch's. */
+/** Opens a single batch file; undefined if it does not have the name of a batch. */
 export async function findBatchFile(path: string): Promise<Found | undefined> {
   const file = await fileAt(path);
   const layout = layouts.find(({ train, heldOut }) => train.test(file.name) || heldOut.test(file.name));
@@ -194,7 +194,7 @@ async function openBatches(found: NamedFiles, layout: Layout): Promise<Source> {
     named,
   );
   const leaveOut = leavingOut();
-  for (const name of names) if (!all.includes(name) && name !== file) leaveOut.add(name, "no batch of images");
+  for (const name of names) if (!all.includes(name) && name !== file) leaveOut.add(name, "not a batch of images");
   const count = (from: number, to: number) => parts.slice(from, to).reduce((sum, part) => sum + part.layout.count, 0);
   const shapes = new Set(parts.map(({ layout: { width, height, channels } }) => [width, height, channels].join()));
   const { width, height, channels } = parts[0].layout;

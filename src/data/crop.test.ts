@@ -1,4 +1,4 @@
-/** The centre crop with other channels than Pillow's recorded crops have (`parity/crops.test.ts` compares those). */
+/** The centre crop with numbers of channels that Pillow's recorded crops (see `parity/crops.test.ts`) do not cover. */
 
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -15,14 +15,14 @@ const filled = (width: number, height: number, values: number[]): Pixels => ({
 });
 
 describe("the centre crop", () => {
-  it.each(cases)("treats a channel alike however many there are: $name", ({ image, size, expected }) => {
+  it.each(cases)("treats a channel the same for any number of channels: $name", ({ image, size, expected }) => {
     const green = image.data.filter((_, i) => i % 3 === 1);
     const crop = centerCrop({ ...image, data: green, channels: 1 }, size);
     expect([crop.width, crop.height, crop.channels]).toEqual([size, size, 1]);
     expect(crop.data).toEqual(expected.filter((_, i) => i % 3 === 1));
   });
 
-  it("gives an opaque image with alpha the colours it has without", () => {
+  it("gives an opaque image the same colours with and without alpha", () => {
     const { image, size, expected } = cases.find(({ name }) => name === "2.size64.u8")!;
     const data = new Uint8Array((image.data.length / 3) * 4).fill(255);
     image.data.forEach((value, i) => (data[Math.floor(i / 3) * 4 + (i % 3)] = value));
@@ -31,14 +31,14 @@ describe("the centre crop", () => {
     expect(crop.data.filter((_, i) => i % 4 === 3).every((alpha) => alpha === 255)).toBe(true);
   });
 
-  it("keeps the colour of transparent pixels out of their neighbours", () => {
+  it("does not bleed colours of transparent pixels into their neighbours", () => {
     const image = filled(64, 64, [200, 10, 10, 255]);
     for (let at = 0; at < image.data.length; at += 4) if ((at / 4) % 64 < 33) image.data.set([0, 255, 0, 0], at); // transparent, and green if one were to look
     for (let at = 0, { data } = centerCrop(image, 16); at < data.length; at += 4)
       if (data[at + 3] > 0) expect(data[at + 1]).toBeLessThan(30);
   });
 
-  it("leaves an image of the size as it is, and refuses a smaller one", () => {
+  it("leaves an image of the right size unchanged, and rejects a smaller one", () => {
     const image = filled(8, 8, [1, 2, 3]);
     expect(centerCrop(image, 8)).toBe(image);
     expect(() => centerCrop(image, 9)).toThrow("8x8 is smaller than 9");

@@ -1,10 +1,10 @@
 /**
- * The centre crop of ADM, byte for byte as Pillow computes it. Knows nothing of files or colours, only of channels.
- * Resampling with fixed-point coefficients as in Pillow's Resample.c: a horizontal pass, then a vertical one, each
+ * ADM's centre crop, byte for byte as Pillow computes it. Knows nothing of files or colours, only of channels.
+ * Resamples with fixed-point coefficients like Pillow's Resample.c: a horizontal pass, then a vertical one, each
  * rounded to bytes.
  */
 
-/** [height, width, channels] bytes; an even number of channels ends with alpha. */
+/** [height, width, channels] bytes; with an even number of channels, the last is alpha. */
 export interface Pixels {
   data: Uint8Array;
   width: number;
@@ -13,8 +13,8 @@ export interface Pixels {
 }
 
 /**
- * The largest square in the middle, `size` pixels a side: halved with a box filter while that leaves at least `size`,
- * then a bicubic step to the size itself. An image that has the size already stays as it is.
+ * Crops the largest centred square to `size` pixels per side: halves with a box filter while the result has at least
+ * `size` pixels, then resizes bicubically to `size`. An image that already has the size is returned unchanged.
  */
 export function centerCrop(image: Pixels, size: number): Pixels {
   const shorter = Math.min(image.width, image.height);
@@ -24,7 +24,8 @@ export function centerCrop(image: Pixels, size: number): Pixels {
   let scaled = image;
   const resize = (to: Size, filter: Filter) => {
     if (to.width === scaled.width && to.height === scaled.height) return;
-    // Colours are weighted by their alpha, so that what a transparent pixel would show does not bleed into its neighbours.
+    // Colours are premultiplied by alpha, so that hidden colours of transparent pixels do not bleed into their
+    // neighbours.
     scaled = opaque ? resample(scaled, to, filter) : divided(resample(multiplied(scaled), to, filter));
   };
   while (Math.min(scaled.width, scaled.height) >= 2 * size)
@@ -56,10 +57,10 @@ const bicubic: Filter = {
   },
 };
 
-/** Fraction bits of a coefficient: 32 less the 8 of a byte and 2 for sums below 0 and above 255. */
+/** Fraction bits of a coefficient: 32 minus 8 for a byte and 2 for sums below 0 and above 255. */
 const precision = 22;
 
-/** For each output position: where its taps begin, how many there are, and their coefficients, `stride` apart. */
+/** For each output position: its first tap, the number of taps, and their coefficients, `stride` apart. */
 interface Taps {
   first: Int32Array;
   count: Int32Array;
@@ -75,7 +76,7 @@ function taps(from: number, to: number, { support, weight }: Filter): Taps {
   const first = new Int32Array(to);
   const count = new Int32Array(to);
   const coefficients = new Int32Array(to * stride);
-  // Divided once and multiplied often, as in the original: the last bit of a weight can decide a coefficient.
+  // Multiplies by the inverse like the original: the last bit of a weight can change a coefficient.
   const inverse = 1 / filterScale;
   for (let i = 0; i < to; i++) {
     const center = (i + 0.5) * scale;
@@ -137,7 +138,7 @@ function cut({ data, width, height, channels }: Pixels, size: number): Pixels {
   return { data: out, width: size, height: size, channels };
 }
 
-/** a b / 255, rounded, in whole numbers. */
+/** a b / 255, rounded, in integer arithmetic. */
 export function timesByte(a: number, b: number): number {
   const product = a * b + 128;
   return ((product >> 8) + product) >> 8;
@@ -160,7 +161,7 @@ function withAlpha(image: Pixels, change: (value: number, alpha: number) => numb
   return { ...image, data };
 }
 
-/** Halves to the even neighbour, as Python rounds. */
+/** Rounds halves to the even neighbour, like Python. */
 function roundHalfEven(value: number): number {
   const floor = Math.floor(value);
   if (value - floor !== 0.5) return Math.round(value);

@@ -1,6 +1,6 @@
 /**
- * A decoded data set as one file: the images, then what is known of them, so that images are written as they come and
- * memory stays flat. Images are read by position when they are asked for. Knows nothing of where they come from.
+ * A decoded data set as one file: the images, then their metadata, so that images are written as they arrive and memory
+ * use stays constant. Images are read by position on demand. Knows nothing of where they come from.
  *
  * images | places and labels of train, then of held-out (int32) | JSON | SHA-256 of the two before, counts, "FRACDAT2"
  */
@@ -16,13 +16,13 @@ export const datasetFormat = 2;
 const magic = `FRACDAT${datasetFormat}`;
 const trailerBytes = 56;
 
-/** A data set but for its bytes, which lie in the file. */
+/** A data set without its image bytes, which are in the file. */
 export type DatasetContent = Omit<Dataset, "train" | "heldOut" | "fingerprint"> & {
   train: WrittenSplit;
   heldOut: WrittenSplit;
 };
 
-/** A split of a file: its n-th image is the `places[n]`-th that was written. */
+/** A split of a file: its n-th image is the `places[n]`-th image in the file. */
 export interface WrittenSplit extends Pick<Split, "labels" | "names"> {
   places: Int32Array;
 }
@@ -30,7 +30,7 @@ export interface WrittenSplit extends Pick<Split, "labels" | "names"> {
 export interface ImageWriter {
   /** Writes the next image. */
   append(image: Uint8Array): Promise<void>;
-  /** A hash of every image so far: equal for equal images. */
+  /** The hash of every image written so far. */
   digests: readonly string[];
 }
 
@@ -41,8 +41,8 @@ interface Header extends Omit<DatasetContent, "train" | "heldOut"> {
 }
 
 /**
- * Writes the images that `fill` appends, and then the content it returns. Under a temporary name first, then renamed,
- * so that a reader never sees half a file and several processes may write the same one; makes the folder.
+ * Writes the images that `fill` appends, then the content it returns. The file is written atomically, so a reader never
+ * sees an incomplete one and several processes may write the same file. Creates the folder.
  */
 export async function writeImages(path: string, fill: (writer: ImageWriter) => Promise<DatasetContent>): Promise<void> {
   await writeFileAtomic(path, async (write) => {
@@ -67,7 +67,7 @@ export async function writeImages(path: string, fill: (writer: ImageWriter) => P
   });
 }
 
-/** Writes a data set that is in memory; its fingerprint is made anew. */
+/** Writes a data set held in memory; its fingerprint is recomputed. */
 export async function writeDatasetFile(path: string, dataset: Dataset): Promise<void> {
   await writeImages(path, async ({ append, digests }) => {
     const part = async (split: Split): Promise<WrittenSplit> => {
@@ -80,18 +80,21 @@ export async function writeDatasetFile(path: string, dataset: Dataset): Promise<
   });
 }
 
-/** Opens a file that `writeImages` wrote; it stays open while the data set is in use. A UserError when damaged. */
+/**
+ * Opens a file written by `writeImages`; it stays open while the data set is in use. Throws a UserError if it is
+ * damaged.
+ */
 export function readDatasetFile(path: string): Dataset {
   const file = new OpenFile(path);
   const trailer = file.read(Math.max(0, file.bytes - trailerBytes), trailerBytes);
   if (trailer.toString("latin1", trailerBytes - 8) !== magic)
-    throw damaged(path, "is cut short or no decoded data set");
+    throw damaged(path, "is truncated or not a decoded data set");
   const [train, heldOut, jsonBytes] = [32, 36, 40].map((at) => trailer.readUInt32LE(at));
   const numberBytes = 8 * (train + heldOut);
   const footerBytes = numberBytes + jsonBytes;
   const footer = file.read(Math.max(0, file.bytes - trailerBytes - footerBytes), footerBytes);
   if (!createHash("sha256").update(footer).digest().equals(trailer.subarray(0, 32)))
-    throw damaged(path, "was changed or is damaged");
+    throw damaged(path, "has been changed or is damaged");
   const header = JSON.parse(footer.toString("utf8", numberBytes)) as Header;
   const imageBytes = header.size * header.size * header.channels;
 
@@ -105,7 +108,7 @@ export function readDatasetFile(path: string): Dataset {
   return { ...header, train: split(header.train, 0), heldOut: split(header.heldOut, 8 * train) };
 }
 
-/** A file that closes itself when nothing refers to it any more: a data set has no end at which to close it. */
+/** A file that closes itself when it is garbage-collected, because data sets have no explicit end of use. */
 class OpenFile {
   static readonly #closing = new FinalizationRegistry<number>((descriptor) => closeSync(descriptor));
   readonly #descriptor: number;
@@ -122,18 +125,19 @@ class OpenFile {
     const bytes = Buffer.allocUnsafe(length);
     for (let filled = 0; filled < length;) {
       const count = readSync(this.#descriptor, bytes, filled, Math.min(length - filled, 1 << 28), position + filled);
-      if (count === 0) throw damaged(this.#path, "is cut short");
+      if (count === 0) throw damaged(this.#path, "is truncated");
       filled += count;
     }
     return bytes;
   }
 }
 
-const damaged = (path: string, what: string) => new UserError(`${path} ${what}; remove it and it will be made again`);
+const damaged = (path: string, what: string) =>
+  new UserError(`${path} ${what}; delete it, and it will be created again`);
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Int32Array) => new Uint8Array(buffer, byteOffset, byteLength);
 
-/** A copy, since an array of int32 must start at a multiple of four. */
+/** Copies the bytes, because an int32 array must be aligned to four bytes. */
 const int32s = (bytes: Uint8Array) => new Int32Array(Uint8Array.from(bytes).buffer);
 
 function fingerprintOf(

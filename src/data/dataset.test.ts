@@ -1,14 +1,14 @@
 import { expect, test } from "vitest";
 import { epochOrder, imagesBetween, shuffled, splitOf } from "./dataset.ts";
 
-test("shuffled is a permutation that depends on the seed alone", () => {
+test("shuffled is a permutation that depends only on the seed", () => {
   expect([...shuffled(100, 7)].sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index));
   expect(shuffled(100, 7)).toEqual(shuffled(100, 7));
   expect(shuffled(100, 7)).not.toEqual(shuffled(100, 8));
   expect([shuffled(0, 1).length, shuffled(1, 1)[0]]).toEqual([0, 0]);
 });
 
-test("shuffled puts every value everywhere about equally often", () => {
+test("shuffled puts every value at every position about equally often", () => {
   const counts = new Float64Array(9);
   for (let seed = 0; seed < 9000; seed++) {
     const order = shuffled(3, seed);

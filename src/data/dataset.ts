@@ -1,45 +1,45 @@
-/** What a labelled image data set is, and deterministic orders over one. Knows nothing of where the images come from. */
+/** Labelled image data sets, and deterministic orders over them. Knows nothing of where the images come from. */
 
 import type { LeftOut } from "./source.ts";
 import { derive, permutation, seedKey } from "../core/random.ts";
 
-/** Labelled images of one size in two splits. */
+/** Labelled images of one size, in two splits. */
 export interface Dataset {
   name: string;
-  /** What was opened: `emoji`, or the path of a folder or file. */
+  /** The argument of `openDataset`: `emoji`, or the path of a folder or file. */
   source: string;
   classes: string[];
-  /** Broader names, each for several of the classes, where the data have such. */
+  /** Named groups of classes, if the data define any. */
   groups?: Record<string, string[]>;
-  /** For each class whether its images may be flipped, and their hue turned; where this is missing, all may. */
+  /** For each class, whether its images may be flipped and whether their hue may be rotated; if undefined, all may. */
   augmentable?: { flip: boolean[]; hue: boolean[] };
   /** Pixels per side. */
   size: number;
   channels: number;
   train: Split;
   heldOut: Split;
-  /** Images of the source that are in neither split. */
+  /** Images of the source in neither split. */
   skipped: Skipped[];
-  /** How the source was understood; data that the program brings itself need none. */
+  /** How the source was read; undefined for built-in data. */
   report?: DataReport;
-  /** What the user should know of these data, a sentence each. */
+  /** Notes for the user on these data, one sentence each. */
   notes: string[];
   /**
-   * A hash of size, classes, and every image and label of both splits: equal for equal data, wherever they came from. An
-   * only class goes without its name, which is that of a folder and changes with it.
+   * A hash of the size, the classes, and every image and label of both splits: equal for equal data from any source.
+   * The name of a single class is not included, because it is the name of the folder.
    */
   fingerprint: string;
 }
 
 /** How a source was read. */
 export interface DataReport {
-  /** What the source was taken for, such as "a folder of images". */
+  /** The recognised format, such as "a folder of images". */
   format: string;
-  /** Which folders, files, columns or arrays are read for what, a few words each. */
+  /** Which folders, files, columns or arrays are used for what, a few words each. */
   taken: string[];
-  /** What is not used, and why. */
+  /** What is not used, with reasons. */
   leftOut: LeftOut[];
-  /** Images that had another shape than the data set's, and so were cropped or scaled down. */
+  /** The number of images with a different shape, which were cropped or scaled down. */
   resized: number;
 }
 
@@ -56,7 +56,7 @@ export interface Split {
   labels: Int32Array;
   /** One per image, such as `noto/2764` or `cats/1.png`. */
   names: string[];
-  /** The bytes of one image, [size, size, channels]; perhaps shared with other callers, so not to be written to. */
+  /** The bytes of one image, [size, size, channels]. They may be shared with other callers, so do not modify them. */
   image(index: number): Uint8Array;
 }
 
@@ -67,7 +67,7 @@ export function splitOf({ images, labels, names }: { images: Uint8Array } & Pick
   return { count, labels, names, image: (index) => images.subarray(index * bytes, (index + 1) * bytes) };
 }
 
-/** Images `from` to `to - 1` one after another: [to - from, size, size, channels]. */
+/** Images `from` to `to - 1`, concatenated: [to - from, size, size, channels]. */
 export function imagesBetween(split: Split, { from, to }: { from: number; to: number }): Uint8Array {
   const first = split.image(from);
   const images = new Uint8Array((to - from) * first.length);
@@ -87,7 +87,7 @@ export function evenly(split: Split, most: number): Split {
   };
 }
 
-/** A permutation of 0 … count - 1 that depends on nothing but its arguments. */
+/** A permutation of 0 … count - 1 that depends only on its arguments. */
 export const shuffled = (count: number, seed: number): Int32Array => permutation(seedKey(seed), count);
 
 /** The order in which epoch `epoch` visits `count` images; each epoch has its own. */

@@ -1,4 +1,4 @@
-/** A source's images, decoded once into a data set's file, and which of them are held out. Knows no kind of source. */
+/** Decodes a source's images into a data set file and splits off the held-out set. Knows nothing of kinds of source. */
 
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
@@ -11,17 +11,19 @@ import { listed, type Source, type SourceImage } from "./source.ts";
 import { chooseHeldOut, type HeldOutShare } from "./split.ts";
 import { type Target, targetOf, type TargetOptions } from "./target.ts";
 
-// Raise this whenever the code gives other images, labels or splits for the same source.
+// Raise this whenever the code produces different images, labels or splits for the same source.
 export const recipe = 2;
 
 export interface DecodeOptions extends TargetOptions {
-  /** What to hold out; without it, what the source itself holds out. */
+  /** The share to hold out. Default: the source's own held-out part. */
   share?: HeldOutShare;
   onProgress?: (done: number, total: number) => void;
   onSkipped?: (name: string, reason: string) => void;
 }
 
-/** Writes the data set's file. Images that do not decode are skipped and named; UserErrors leave no file behind. */
+/**
+ * Writes the data set file. Images that cannot be decoded are skipped and reported; a UserError leaves no file behind.
+ */
 export async function decodeSource(source: Source, path: string, options: DecodeOptions): Promise<void> {
   const target = await targetOf(source, options);
   await writeImages(path, async (writer): Promise<DatasetContent> => {
@@ -39,27 +41,27 @@ export async function decodeSource(source: Source, path: string, options: Decode
   });
 }
 
-/** What is known of the images in the file, one entry for each. */
+/** Metadata of the decoded images, one entry per image. */
 interface Decoded {
   names: string[];
   labels: number[];
   heldOut: boolean[];
-  /** How many had another shape than the target. */
+  /** The number of images with a shape other than the target. */
   resized: number;
-  /** The largest byte of all. */
+  /** The largest byte of all images. */
   largest: number;
-  /** How many held floats, by how these were read. */
+  /** The number of images of floats, by how the floats were converted. */
   floats: Map<string, number>;
 }
 
-/** No picture is meant to be as dark as this. */
+/** If no byte exceeds this, the data are probably wrong. */
 const darkest = 2;
 
 function valueNotes({ names, largest, floats }: Decoded): string[] {
   const notes = [...floats].map(([how, count]) => `${counted(count, "image")} of floats: ${how}`);
   if (names.length > 0 && largest <= darkest)
     notes.push(
-      `no value of any image is above ${largest} of 255, so all are as good as black; where floats from 0 to 1 were cast to uint8, save them as they are, or as (255 * x).round().astype("uint8")`,
+      `no value in any image is above ${largest} of 255, so all images are almost black; if floats from 0 to 1 were cast to uint8, save the floats themselves, or (255 * x).round().astype("uint8")`,
     );
   return notes;
 }
@@ -90,18 +92,18 @@ async function decodeAll(source: Source, { target, writer, skip, onProgress, sig
 }
 
 export interface DecodedImage {
-  /** Without its picture, which may be large and is not needed any more. */
+  /** Without its picture, which may be large and is no longer needed. */
   image: Omit<SourceImage, "picture">;
-  /** Bytes [size, size, channels]; without them `reason` says why. */
+  /** Bytes [size, size, channels]; if undefined, `reason` says why. */
   data?: Uint8Array;
   reason?: string;
-  /** It had another shape, and was cropped or scaled down. */
+  /** Whether it had a different shape and was cropped or scaled down. */
   resized?: boolean;
-  /** It held floats, and how these were read. */
+  /** How floats were converted, if it held any. */
   floats?: string;
 }
 
-/** All images of a source in its order, decoded and cropped. */
+/** Decodes and crops all images of a source, in its order. */
 export async function* decodedImages(
   source: Source,
   { size, channels }: Target,
@@ -112,7 +114,7 @@ export async function* decodedImages(
     async ({ picture, ...image }): Promise<DecodedImage> => {
       if (image.unusable !== undefined) return { image, reason: image.unusable };
       const cropped = (pixels: DecodedPicture) => {
-        // Its header said otherwise: files can change, and some formats hold several images.
+        // This can differ from the header: files can change, and some formats hold several images.
         if (Math.min(pixels.width, pixels.height) < size) throw new PictureError(tooSmall(pixels, size));
         const { width, height, floats } = pixels;
         const resized = width !== size || height !== size;
@@ -132,30 +134,33 @@ interface Splitting extends Pick<DecodeOptions, "where" | "share"> {
   skip: (name: string, reason: string) => void;
 }
 
-/** Both parts. No image is in both: an equal of one that is trained on would tell nothing of how new images fare. */
+/**
+ * Makes both splits. Held-out images that equal a training image are dropped, because they would not measure
+ * generalisation.
+ */
 function split(
   images: Decoded,
   { where, share, digests, skip }: Splitting,
 ): { train: WrittenSplit; heldOut: WrittenSplit } {
-  if (images.names.length === 0) throw new UserError(`${where}: none of its images can be decoded`);
+  if (images.names.length === 0) throw new UserError(`${where}: none of its images can be decoded; check the files`);
   const held = share ? chooseHeldOut(namesToSplit(images, { share, digests }), share) : images.heldOut;
   const all = Array.from(held.keys());
   const train = all.filter((index) => !held[index]);
   const asked = all.filter((index) => held[index]);
   if (train.length === 0 || asked.length === 0)
     throw new UserError(
-      `${where}: of the ${asked.length ? "training" : "held-out"} images none can be decoded; put others in their place`,
+      `${where}: none of the ${asked.length ? "training" : "held-out"} images can be decoded; replace them`,
     );
   const trained = new Map<string, string>(asked.map((index) => [digests[index], ""]));
   for (const index of train) if (trained.has(digests[index])) trained.set(digests[index], images.names[index]);
   const heldOut = asked.filter((index) => {
     const same = trained.get(digests[index]);
-    if (same) skip(images.names[index], `is the same image as ${same}, which is trained on, and so is not held out`);
+    if (same) skip(images.names[index], `is identical to the training image ${same}, so it is not held out`);
     return !same;
   });
   if (heldOut.length === 0)
     throw new UserError(
-      `${where}: every held-out image is also a training image (${images.names[asked[0]]} is ${trained.get(digests[asked[0]])}); hold out others`,
+      `${where}: every held-out image is also a training image (${images.names[asked[0]]} is identical to ${trained.get(digests[asked[0]])}); hold out other images`,
     );
   const part = (indices: number[]): WrittenSplit => ({
     places: Int32Array.from(indices),
@@ -165,12 +170,12 @@ function split(
   return { train: part(train), heldOut: part(heldOut) };
 }
 
-/** The names by which a share is held out: equal images go by the first one's, so that they stay together. */
+/** The names that decide the split: identical images use the first one's name, so that they stay together. */
 function namesToSplit(
   { names }: Decoded,
   { share, digests }: { share: HeldOutShare; digests: readonly string[] },
 ): string[] {
-  // Groups must stay whole, and one blank image in each would tie them all together.
+  // Groups must stay whole, and a blank image in each would merge them all.
   if (share.group) return names;
   const first = new Map<string, string>();
   return names.map((name, index) => {
@@ -181,8 +186,8 @@ function namesToSplit(
 }
 
 function classNotes({ classes }: Source, { labels }: WrittenSplit): string[] {
-  if (classes.length === 1) return ["there is one class only, so that samples cannot be asked for by class"];
+  if (classes.length === 1) return ["there is only one class, so samples cannot be requested by class"];
   const trained = new Set(labels);
   const untrained = classes.filter((_, label) => !trained.has(label));
-  return untrained.length ? [`no training image is of ${listed(untrained)}: all are held out or skipped`] : [];
+  return untrained.length ? [`${listed(untrained)}: no training images, because all are held out or skipped`] : [];
 }

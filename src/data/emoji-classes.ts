@@ -1,17 +1,17 @@
-/** The classes of emoji, their groups, and which emoji are held out. Works on code points; knows nothing of pictures. */
+/** The emoji classes, their groups, and the held-out emoji. Works on code points; knows nothing of pictures. */
 
-/** A class of emoji: one or more of CLDR's subgroups, and single emoji that are drawn like those. */
+/** A class of emoji: one or more of CLDR's subgroups, plus single emoji that look like them. */
 export interface EmojiClass {
   name: string;
   /** The broader class it belongs to. */
   group: string;
-  /** As emoji-datasource names them. */
+  /** CLDR subgroups, as named in emoji-datasource. */
   subgroups?: readonly string[];
   /** Code points of emoji that CLDR files elsewhere, separated by spaces. */
   codes?: string;
-  /** False where a mirrored picture no longer shows the class: writing, digits, directions with a meaning. */
+  /** False if a mirrored picture would no longer show the class: writing, digits, meaningful directions. */
   flip?: false;
-  /** False where the colour carries the meaning. */
+  /** False if the colour carries the meaning. */
   hue?: false;
 }
 
@@ -57,7 +57,7 @@ export const emojiClassTable: readonly EmojiClass[] = [
   { name: "boat", group: "vehicle", subgroups: ["transport-water"] },
   { name: "aircraft", group: "vehicle", subgroups: ["transport-air"] },
 
-  // The hoist side is the left one, and colours tell flags apart.
+  // A flag's hoist side is on the left, and its colours identify it.
   { name: "country flag", group: "flag", subgroups: ["country-flag", "subdivision-flag"], flip: false, hue: false },
   { name: "other flag", group: "flag", subgroups: ["flag"], flip: false, hue: false },
 
@@ -153,14 +153,14 @@ export const emojiClassTable: readonly EmojiClass[] = [
 
 export const emojiClasses: readonly string[] = emojiClassTable.map(({ name }) => name);
 
-/** The classes of each group, but for groups that are one class of the same name. */
+/** The classes of each group, except groups that consist of one class of the same name. */
 export const emojiGroups: Readonly<Record<string, string[]>> = Object.fromEntries(
   [...new Set(emojiClassTable.map(({ group }) => group))]
     .map((group) => [group, emojiClassTable.filter((row) => row.group === group).map(({ name }) => name)] as const)
     .filter(([group, names]) => names.length > 1 || names[0] !== group),
 );
 
-/** The part of a row of emoji-datasource's `emoji.json` that is read here. */
+/** The used part of a row of emoji-datasource's `emoji.json`. */
 export interface EmojiRow {
   name: string;
   short_names: string[];
@@ -170,7 +170,7 @@ export interface EmojiRow {
   subcategory: string;
 }
 
-/** Code points in lower case without FE0F (which only asks for the coloured form), such as `2764-200d-1f525`. */
+/** Code points in lower case without FE0F (which only requests the coloured form), such as `2764-200d-1f525`. */
 export const normalCodePoints = (codePoints: string): string =>
   codePoints
     .toLowerCase()
@@ -183,7 +183,7 @@ const hasSkinTone = (code: string) => /1f3f[b-f]/.test(code);
 const byCode = new Map(emojiClassTable.flatMap((row) => (row.codes?.split(" ") ?? []).map((code) => [code, row])));
 const bySubgroup = new Map(emojiClassTable.flatMap((row) => (row.subgroups ?? []).map((name) => [name, row])));
 
-/** The class of each known emoji by its normalised code points, without the variants of skin tone. */
+/** The class of each known emoji by its normalised code points, without skin tone variants. */
 export function classOfEmoji(rows: readonly EmojiRow[]): Map<string, EmojiClass> {
   const classes = new Map<string, EmojiClass>();
   for (const { unified, category, subcategory } of rows) {
@@ -196,7 +196,7 @@ export function classOfEmoji(rows: readonly EmojiRow[]): Map<string, EmojiClass>
   return classes;
 }
 
-// Territories that fly the flag of another state, and so have the same picture.
+// Territories that use another state's flag and therefore have the same picture.
 const sameFlag: Record<string, string> = {
   BV: "NO",
   SJ: "NO",
@@ -209,8 +209,8 @@ const sameFlag: Record<string, string> = {
 };
 
 /**
- * Emoji with the same key are drawn alike and stay in the same split: people who differ only in gender, age or the
- * direction they face, and territories that share a flag.
+ * Emoji with the same key look alike and stay in the same split: people who differ only in gender, age or facing
+ * direction, and territories that share a flag.
  */
 export function drawnAlikeKey(code: string): string {
   const points = code.split("-").map((point) => parseInt(point, 16));
@@ -226,9 +226,9 @@ export function drawnAlikeKey(code: string): string {
 }
 
 /**
- * The code points held out: of each group the sixteenth (rounded up) of the keys above whose hash is smallest, and of a
- * class with none among them its own smallest. It depends on the list of known emoji alone, so any choice of sets and
- * any size gives the same split.
+ * The held-out code points: in each group, the sixteenth (rounded up) of the keys above with the smallest hashes, and
+ * for a class with none among them, its own smallest. This depends only on the list of known emoji, so the split is the
+ * same for any choice of sets and any size.
  */
 export function heldOutEmoji(classes: ReadonlyMap<string, EmojiClass>): Set<string> {
   const classOfKey = new Map<string, EmojiClass>();
@@ -246,7 +246,7 @@ export function heldOutEmoji(classes: ReadonlyMap<string, EmojiClass>): Set<stri
   return new Set([...classes.keys()].filter((code) => heldOut.has(drawnAlikeKey(code))));
 }
 
-/** FNV-1a, 32 bits, with murmur3's finish: the plain hash keeps short keys that differ in one letter in order. */
+/** 32-bit FNV-1a with murmur3's finaliser: without it, short keys that differ in one letter would stay in order. */
 function fnv1a(text: string): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);

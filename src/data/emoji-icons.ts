@@ -1,4 +1,4 @@
-/** Finds the emoji pictures in the installed packages and which emoji each one shows. Knows nothing of pixels. */
+/** Finds the emoji pictures in the installed packages, and the emoji that each one shows. Knows nothing of pixels. */
 
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -26,7 +26,7 @@ const require = createRequire(import.meta.url);
 const readJson = <T>(path: string): T => JSON.parse(readFileSync(path, "utf8")) as T;
 const packageOf = (set: EmojiSet): string => emojiSources[set].package;
 
-/** The folder of an installed package; a UserError when it is missing. */
+/** The folder of an installed package; throws a UserError if it is not installed. */
 function packageFolder(name: string): string {
   try {
     return join(require.resolve(`${name}/package.json`), "..");
@@ -37,10 +37,10 @@ function packageFolder(name: string): string {
   }
 }
 
-// Two sets with tables of code points name the icons of the sets without one.
+// Two sets with code point tables provide the icon names for the sets without one.
 const namingSets = ["noto", "fluent-emoji-flat"] as const;
 
-/** `package@version` of everything that the data set of `sets` is made from. */
+/** `package@version` of every package used for the data set of `sets`. */
 export function emojiPackages(sets: readonly EmojiSet[]): string[] {
   const names = ["emoji-datasource", ...namingSets.map(packageOf), ...sets.map(packageOf)];
   return [...new Set(names)].map((name) => {
@@ -53,8 +53,8 @@ export function emojiPackages(sets: readonly EmojiSet[]): string[] {
 export const emojiRows = (): EmojiRow[] => readJson(join(packageFolder("emoji-datasource"), "emoji.json"));
 
 /**
- * Every icon of the sets that shows a known emoji without a skin tone, set after set and sorted by code points within
- * a set; at most one icon an emoji and set.
+ * Every icon of the sets that shows a known emoji without a skin tone, set by set and sorted by code points within a
+ * set; at most one icon per emoji and set.
  */
 export function emojiIcons(sets: readonly EmojiSet[], rows: readonly EmojiRow[]): EmojiIcon[] {
   const known = classOfEmoji(rows);
@@ -93,7 +93,7 @@ function vectorIcons(
 
 const iconSet = (set: EmojiSet) => readJson<IconifySet>(join(packageFolder(packageOf(set)), "icons.json"));
 
-/** From an icon's name to code points as the set itself says; undefined where the set brings no such table. */
+/** The set's own map from icon names to code points; undefined if it has none. */
 function ownCodes(set: EmojiSet): Map<string, string> | undefined {
   const path = join(packageFolder(packageOf(set)), "chars.json");
   const chars = Object.entries(existsSync(path) ? readJson<Record<string, string>>(path) : {});
@@ -112,7 +112,7 @@ const otherNames: Record<string, string> = {
   heartribbon: "1f49d",
 };
 
-/** From an icon's name (its letters and digits) to code points; the first source that knows a name wins. */
+/** Maps icon names (letters and digits only) to code points; the first source that knows a name wins. */
 function codesByName(rows: readonly EmojiRow[]): Map<string, string> {
   const codes = new Map<string, string>(Object.entries(otherNames));
   const add = (name: string, code: string) => {

@@ -1,4 +1,4 @@
-/** Emoji pictures that are left out of the data set, with the reason; found by looking at contact sheets. */
+/** Emoji pictures that are left out of the data set, with reasons; found by inspecting contact sheets. */
 
 // Every family of men, women, boys and girls.
 const families = [
@@ -12,7 +12,7 @@ const families = [
   "1f469-200d-1f469*",
 ];
 
-/** For each reason, the icons as `set/code points`; a star at the end stands for any further code points. */
+/** For each reason, the icons as `set/code points`; a trailing star matches any further code points. */
 export const leftOutList: readonly (readonly [reason: string, icons: readonly string[]])[] = [
   ["its name means water, not a waving hand", ["fxemoji/1f44b"]],
   ["its name means a ribbon, not a bowing person", ["fxemoji/1f647"]],
@@ -42,6 +42,6 @@ for (const [reason, icons] of leftOutList)
     if (icon.endsWith("*")) beginnings.push([icon.slice(0, -1), reason]);
     else exact.set(icon, reason);
 
-/** Why an icon is left out; undefined for one that is not. */
+/** Why an icon is left out; undefined if it is not. */
 export const reasonLeftOut = (name: string): string | undefined =>
   exact.get(name) ?? beginnings.find(([start]) => name.startsWith(start))?.[1];

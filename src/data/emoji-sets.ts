@@ -1,4 +1,4 @@
-/** The vendors whose emoji pictures can be drawn on, with their packages and licences. Reads no pictures. */
+/** The vendors of emoji pictures, with their packages and licences. Reads no pictures. */
 
 import { didYouMean, UserError } from "../core/errors.ts";
 
@@ -6,9 +6,9 @@ interface EmojiSource {
   /** The npm package that holds the pictures. */
   package: string;
   title: string;
-  /** SPDX identifier, as the package's own info.json states it. */
+  /** SPDX identifier, as stated in the package's info.json. */
   license: string;
-  /** Share-alike licences would extend to whatever ships, so those sets are taken only when they are named. */
+  /** A share-alike licence would extend to anything shipped, so such sets are used only on request. */
   shareAlike?: true;
 }
 
@@ -18,7 +18,10 @@ const iconify = (name: string, title: string, license: string): EmojiSource => (
   license,
 });
 
-/** Sets of vector icons, then the flags, which exist as 64-pixel PNG. Of equal pictures the first set's is kept. */
+/**
+ * Sets of vector icons, then the flags, which exist only as 64-pixel PNGs. Of identical pictures the first set's is
+ * kept.
+ */
 export const emojiSources = {
   noto: iconify("noto", "Noto Emoji", "Apache-2.0"),
   "noto-v1": iconify("noto-v1", "Noto Emoji, first version", "Apache-2.0"),
@@ -37,14 +40,17 @@ export const emojiSets = Object.keys(emojiSources) as EmojiSet[];
 
 const sourceOf = (set: EmojiSet): EmojiSource => emojiSources[set];
 
-/** The sets that are taken unless others are named: all but the share-alike ones. */
+/** The default sets: all except the share-alike ones. */
 export const defaultSets: readonly EmojiSet[] = emojiSets.filter((set) => !sourceOf(set).shareAlike);
 
 /** "noto (Apache-2.0), …" for help and errors. */
 export const setsWithLicences = (sets: readonly EmojiSet[] = emojiSets): string =>
   sets.map((set) => `${set} (${emojiSources[set].license})`).join(", ");
 
-/** "noto,openmoji" as sets in the order of the table, each once. A UserError about the setting `sets` for a name that is none. */
+/**
+ * Parses "noto,openmoji" to sets in the order of the table, each once. Throws a UserError about the setting `sets` for
+ * an unknown name.
+ */
 export function parseSets(text: string): EmojiSet[] {
   const names = text.split(",").map((name) => name.trim());
   for (const name of names)

@@ -49,7 +49,7 @@ test("has the expected images, labels and names", () => {
 
 test("every class is in both splits and no emoji is in both", () => {
   expect(dataset.classes).toEqual(emojiClasses);
-  // Flags, Noto's first version and Firefox OS have no old emoji of a few classes.
+  // Flags, Noto's first version and Firefox OS lack a few classes.
   expect(new Set(dataset.train.labels).size).toBe(emojiClasses.length);
   expect(new Set(dataset.heldOut.labels).size).toBeGreaterThan(0.8 * emojiClasses.length);
   const train = codesOf(dataset.train.names);
@@ -68,7 +68,7 @@ test("a red heart is red on white", () => {
     for (const value of image.subarray(corner * 3, corner * 3 + 3)) expect(value).toBeGreaterThan(225);
 });
 
-test("the file gives the same data set, and so does making it again", async () => {
+test("reading the file and making it again both give the same data set", async () => {
   expect(readdirSync(cache).length).toBe(1);
   const read = await emojiDataset({ size, cache, sets, onProgress: () => expect.unreachable() });
   const all = ({ train, heldOut, ...rest }: Dataset) => ({
@@ -83,7 +83,7 @@ test("the file gives the same data set, and so does making it again", async () =
   expect(readFileSync(join(other, file)).equals(readFileSync(join(one, file)))).toBe(true);
 });
 
-test("a damaged file is a user's error that names it", async () => {
+test("a damaged file is a UserError that names it", async () => {
   const damaged = join(temporary, "damaged");
   await emojiDataset({ size, cache: damaged, sets: ["flags"] });
   const path = join(damaged, readdirSync(damaged)[0]);
@@ -96,14 +96,14 @@ test("a damaged file is a user's error that names it", async () => {
   }
 });
 
-test("stops when told to and leaves no file", async () => {
+test("stops on abort and leaves no file", async () => {
   const stopped = join(temporary, "stopped");
   const attempt = emojiDataset({ size, cache: stopped, sets: ["flags"], signal: AbortSignal.abort() });
   await expect(attempt).rejects.toThrow("aborted");
   expect(existsSync(stopped)).toBe(false);
 });
 
-test("classes follow what is drawn", () => {
+test("classes match the pictures", () => {
   const classes = classOfEmoji(emojiRows());
   const expected = {
     "1f600": ["smiling face", "face"],
@@ -128,7 +128,7 @@ test("classes follow what is drawn", () => {
   expect(classes.has("1f44d-1f3fb")).toBe(false);
 });
 
-test("emoji that are drawn alike stay together", () => {
+test("emoji that look alike stay together", () => {
   expect(drawnAlikeKey("1f468-200d-1f33e")).toBe(drawnAlikeKey("1f9d1-200d-1f33e"));
   expect(drawnAlikeKey("1f3c3-200d-2640-200d-27a1")).toBe(drawnAlikeKey("1f3c3"));
   expect(drawnAlikeKey("1f1e7-1f1fb")).toBe(drawnAlikeKey("1f1f3-1f1f4")); // Bouvet Island flies Norway's flag
@@ -136,7 +136,7 @@ test("emoji that are drawn alike stay together", () => {
   expect(heldOut.has("1f468-200d-1f33e")).toBe(heldOut.has("1f469-200d-1f33e"));
 });
 
-test("every class holds emoji, and every group's name finds its classes", () => {
+test("every class has emoji, and every group name finds its classes", () => {
   const used = new Set([...classOfEmoji(emojiRows()).values()].map(({ name }) => name));
   expect(emojiClasses.filter((name) => !used.has(name))).toEqual([]);
   expect(emojiClasses.length).toBeGreaterThanOrEqual(60);
@@ -151,7 +151,7 @@ test("every class holds emoji, and every group's name finds its classes", () => 
   }
 });
 
-test("every class has emoji on both sides of the split", () => {
+test("every class has emoji in both splits", () => {
   const classes = classOfEmoji(emojiRows());
   const heldOut = heldOutEmoji(classes);
   for (const side of [true, false]) {
@@ -160,7 +160,7 @@ test("every class has emoji on both sides of the split", () => {
   }
 });
 
-test("finds all 270 flags and about 10,000 icons of the vendors that are taken by default", () => {
+test("finds all 270 flags and about 10,000 icons of the default vendors", () => {
   const icons = emojiIcons(emojiSets, emojiRows());
   const taken = icons.filter(({ name }) => defaultSets.some((set) => name.startsWith(`${set}/`)));
   expect(taken.length).toBeGreaterThan(9500);
@@ -175,7 +175,7 @@ test("no icon needs a font, which would make pictures differ between machines", 
     if ("svgBody" in picture && /<text|<image|<foreignObject/.test(picture.svgBody)) expect(name).toBe("without text");
 });
 
-test("licences are those of the packages, and no share-alike one is taken by default", () => {
+test("licences match the packages, and no share-alike set is used by default", () => {
   const { resolve } = createRequire(import.meta.url);
   for (const set of emojiSets.filter((name) => name !== "flags")) {
     const info = JSON.parse(readFileSync(resolve(`${emojiSources[set].package}/info.json`), "utf8"));
@@ -186,13 +186,13 @@ test("licences are those of the packages, and no share-alike one is taken by def
   );
 });
 
-test("sets are named, each once, in the table's order", () => {
+test("sets are listed once each, in the order of the table", () => {
   expect(parseSets("openmoji, noto,noto")).toEqual(["noto", "openmoji"]);
   expect(() => parseSets("notto")).toThrow(/^sets: there is no set "notto"; did you mean "noto"\?; the sets are /);
   expect(() => parseSets("")).toThrow(/openmoji \(CC-BY-SA-4\.0\)/);
 });
 
-test("what is left out is there to be left out, and is told with its reason", () => {
+test("every left-out icon exists and is reported with its reason", () => {
   const names = emojiIcons(emojiSets, emojiRows()).map(({ name }) => name);
   const left = names.filter((name) => reasonLeftOut(name) !== undefined);
   for (const [reason, icons] of leftOutList)
@@ -207,7 +207,7 @@ test("no picture is blank", () => {
     for (let i = 0; i < count; i++) expect(image(i).filter((value) => value < 240).length, names[i]).toBeGreaterThan(3);
 });
 
-test("another choice of sets, or a set that share-alike holds back, is another file", () => {
+test("another choice of sets, including a share-alike set, is another file", () => {
   const sizes = [emojiFileName({ size }), emojiFileName({ size, sets: ["noto"] }), emojiFileName({ size: 16 })];
   expect(new Set(sizes.concat(emojiFileName({ size, sets: [...defaultSets, "openmoji"] }))).size).toBe(4);
 });

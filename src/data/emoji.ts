@@ -18,29 +18,31 @@ import { emojiIcons, emojiPackages, emojiRows, type EmojiIcon } from "./emoji-ic
 import { leftOutList, reasonLeftOut } from "./emoji-left-out.ts";
 import { defaultSets, type EmojiSet, emojiSets } from "./emoji-sets.ts";
 
-// Raise this whenever the code of the recipe gives other images or splits; the tables are hashed as they are.
+// Raise this whenever the code produces different images or splits; changes of the tables are detected by their hash.
 const recipe = 2;
 const lanes = 3;
-// Vector icons are drawn at this multiple of the size and reduced with Lanczos, which is sharper than drawing small.
+// Vector icons are drawn at this multiple of the size and reduced with Lanczos, which is sharper than drawing them
+// small.
 const oversampling = 4;
 
 /** How the emoji data set is made. */
 export interface EmojiOptions {
   /** Pixels per side. */
   size?: number;
-  /** The folder of decoded data sets; made when missing. */
+  /** The folder for decoded data sets; created if missing. */
   cache: string;
-  /** The sets to take, by default all but those with a share-alike licence. */
+  /** The sets to use. Default: all except those with a share-alike licence. */
   sets?: readonly EmojiSet[];
-  /** Called after each picture that was rendered. */
+  /** Called after each rendered picture. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
 /**
- * Emoji as RGB bytes in the classes of `emojiClassTable`; rendered the first time, then read from `cache`. The splits
- * share no emoji: what is held out is chosen by code point (see `heldOutEmoji`), since vendors draw the same emoji alike.
- * Of pictures that are equal byte for byte only the first is kept. UserError when a package is not installed.
+ * Opens the emoji as RGB bytes in the classes of `emojiClassTable`; they are rendered the first time, then read from
+ * `cache`. The splits share no emoji: the held-out set is chosen by code point (see `heldOutEmoji`), because vendors
+ * draw the same emoji alike. Of identical pictures only the first is kept. Throws a UserError if a package is not
+ * installed.
  */
 export async function emojiDataset({
   size = 32,
@@ -65,7 +67,9 @@ export async function emojiDataset({
   return readDatasetFile(path);
 }
 
-/** The name of the decoded data set in its cache; another recipe, list or version of a package gives another one. */
+/**
+ * The cache file name of the decoded data set; it depends on the recipe, the tables and the versions of the packages.
+ */
 export function emojiFileName({ size, sets = defaultSets }: { size: number; sets?: readonly EmojiSet[] }): string {
   const recipes = [recipe, oversampling, emojiClassTable, leftOutList];
   const sources = JSON.stringify([datasetFormat, recipes, emojiPackages(sets), sets]);
@@ -109,11 +113,11 @@ function splitByEmoji(
     heldOut: split(parts.heldOut),
     skipped,
     notes: [],
-    fingerprint: "", // made when it is written
+    fingerprint: "", // computed when it is written
   };
 }
 
-/** Every icon as [size, size, 3] bytes, in order, a few at a time. */
+/** Renders every icon to [size, size, 3] bytes, in order, a few at a time. */
 async function renderAll(
   icons: readonly EmojiIcon[],
   {

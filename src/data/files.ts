@@ -1,4 +1,4 @@
-/** Listing the files of a folder in a fixed order, and reading their bytes in pieces. Knows nothing of formats. */
+/** Lists the files of a folder in a fixed order, and reads their bytes in pieces. Knows nothing of formats. */
 
 import { readdir, readlink, realpath, stat } from "node:fs/promises";
 import { basename, join, sep } from "node:path";
@@ -10,14 +10,14 @@ import { type FilePath, firstBytes, openRegular, pathText, reading } from "../fi
 import { byName, type LeftOut, leavingOut, type SourceFile } from "./source.ts";
 
 export interface Listing {
-  /** A link to nowhere is listed too, with no bytes: whoever reads it will say that it is missing. */
+  /** Includes dangling links, with 0 bytes, so that reading them reports them as missing. */
   files: SourceFile[];
   folders: Folder[];
-  /** What is there and in neither list. */
+  /** Entries in neither list. */
   leftOut: LeftOut[];
-  /** Names that are no UTF-8 and were read as Latin-1. */
+  /** Names that are not valid UTF-8 and were read as Latin-1. */
   latin1: string[];
-  /** Links to nowhere, which may have led to a folder. */
+  /** Dangling links, which may have pointed to a folder. */
   dangling: { name: string; to: string }[];
 }
 
@@ -25,18 +25,18 @@ interface Folder {
   name: string;
   path: string;
   raw?: Buffer;
-  /** It is a link. */
+  /** Whether it is a link. */
   linked: boolean;
 }
 
-/** What a system puts into folders by itself, or hides. */
+/** Files that operating systems hide or create automatically. */
 const hidden = /^\./;
 const kept =
   /^(__MACOSX|@eaDir|#recycle|#snapshot|@Recycle|\$RECYCLE\.BIN|RECYCLER|System Volume Information|lost\+found|Thumbs\.db|ehthumbs\.db|desktop\.ini)$/i;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** A name as text; one that is no UTF-8 as Latin-1, which old archives use. */
+/** Decodes a name; one that is not valid UTF-8 is read as Latin-1, which old archives use. */
 function nameOf(bytes: Buffer): { text: string; isUtf8: boolean } {
   try {
     return { text: utf8.decode(bytes), isUtf8: true };
@@ -65,10 +65,10 @@ async function listOne(
   const named = entries.map((entry) => ({ entry, ...nameOf(entry.name) })).sort((a, b) => byName(a.text, b.text));
   for (const { entry, text, isUtf8 } of named) {
     const shortName = text.normalize("NFC");
-    // The same name can be stored composed or decomposed; it should not depend on the disk.
+    // A disk may store the same name composed or decomposed; normalise it so that the result does not depend on that.
     const name = prefix + shortName;
     if (hidden.test(text)) leaveOut.add(name, "hidden");
-    else if (kept.test(text)) leaveOut.add(name, "kept by the system");
+    else if (kept.test(text)) leaveOut.add(name, "a system file");
     if (hidden.test(text) || kept.test(text)) continue;
     if (!isUtf8) latin1.push(name);
     const raw = isUtf8 && !folder.raw ? undefined : pathIn(from, entry.name);
@@ -88,7 +88,7 @@ const target = (path: FilePath): Promise<string> => readlink(path, "utf8").catch
 
 const newWalk = (): Walk => ({ leaveOut: leavingOut(), latin1: [], dangling: [] });
 
-/** The files directly in a folder; links are followed, hidden files left out, names in a fixed order. */
+/** Lists the files directly in a folder, in a fixed order; follows links and leaves out hidden files. */
 export async function listFolder(folder: string, { prefix = "" } = {}): Promise<Listing> {
   const walk = newWalk();
   const found = await listOne({ path: folder }, prefix, walk);
@@ -96,8 +96,8 @@ export async function listFolder(folder: string, { prefix = "" } = {}): Promise<
 }
 
 /**
- * A folder and all folders below it, sorted by name. Every folder is listed once, however many links lead to it: under its
- * own name where that is below, else under the first link's.
+ * Lists a folder and all folders below it, sorted by name. Every folder is listed once, however many links point to it:
+ * under its own name if that is below `folder`, otherwise under the first link's name.
  */
 export async function listTree(folder: string, { signal }: { signal?: AbortSignal } = {}): Promise<Listing> {
   const walk = newWalk();
@@ -111,7 +111,7 @@ export async function listTree(folder: string, { signal }: { signal?: AbortSigna
   const seen = new Map<string, string>();
   const links: Folder[] = [];
   const own: Folder[] = [{ name: "", path: folder, linked: false }];
-  // Links come last, so that a folder keeps the name it has itself.
+  // Links are visited last, so that a folder is listed under its own name.
   for (let at: Folder | undefined; (at = own.pop() ?? links.shift());) {
     signal?.throwIfAborted();
     const path = at.raw ?? at.path;
@@ -120,7 +120,7 @@ export async function listTree(folder: string, { signal }: { signal?: AbortSigna
     if (same !== undefined) {
       walk.leaveOut.add(
         at.name,
-        same === "" ? "a link to the folder itself" : "a link to a folder that is read already",
+        same === "" ? "a link to the folder itself" : "a link to a folder that is already included",
       );
       continue;
     }
@@ -128,13 +128,13 @@ export async function listTree(folder: string, { signal }: { signal?: AbortSigna
     if (at.name !== "") all.folders.push(at);
     if (at.name.split("/").length > limits.folderDepth)
       throw new UserError(
-        `${pathText(folder)}: its folders are more than ${limits.folderDepth} deep (${at.name.slice(0, 80)}…); give the folder of the images itself`,
+        `${pathText(folder)}: its folders are nested more than ${limits.folderDepth} deep (${at.name.slice(0, 80)}…); give the folder that contains the images`,
       );
     const { files, folders } = await listOne(at, at.name === "" ? "" : `${at.name}/`, walk);
     for (const file of files) all.files.push(file);
     if (all.files.length > limits.folderFiles)
       throw new UserError(
-        `${pathText(folder)}: it holds more than ${limits.folderFiles} files; give one of its folders`,
+        `${pathText(folder)}: it contains more than ${limits.folderFiles} files; give one of its subfolders`,
       );
     for (const inside of folders.reverse()) (inside.linked ? links : own).push(inside);
   }
@@ -143,13 +143,13 @@ export async function listTree(folder: string, { signal }: { signal?: AbortSigna
   return all;
 }
 
-/** One file as a source of its own. */
+/** A single file as a source. */
 export async function fileAt(path: string): Promise<SourceFile> {
   const { size, mtimeMs } = await reading(path, () => stat(path));
   return { name: basename(path), path, bytes: size, modified: mtimeMs };
 }
 
-/** Takes bytes from a stream in pieces of the lengths asked for; a piece is shorter where the stream ends. */
+/** Reads pieces of requested lengths from a stream; a piece is shorter at the end of the stream. */
 export interface ByteReader {
   take(length: number): Promise<Buffer>;
   close(): Promise<void>;
@@ -160,7 +160,7 @@ export function byteReader(stream: AsyncIterable<Uint8Array>): ByteReader {
   let rest: Uint8Array = new Uint8Array();
   return {
     async take(length) {
-      // Collected, not set aside beforehand: a damaged header may ask for more than the machine has.
+      // Not allocated up front: a damaged header may ask for more memory than the machine has.
       const parts: Uint8Array[] = [];
       for (let missing = length; missing > 0;) {
         if (rest.length === 0) {
@@ -181,16 +181,16 @@ export function byteReader(stream: AsyncIterable<Uint8Array>): ByteReader {
   };
 }
 
-/** The bytes of a file, unpacked when they are gzip, whatever the file's name says. */
+/** Reads a file, decompressed if its content is gzip, whatever its name. */
 export async function openBytes(path: string): Promise<ByteReader> {
   return byteReader(await openStream(path));
 }
 
-/** The same as a stream. */
+/** `openBytes` as a stream. */
 export async function openStream(path: string): Promise<AsyncIterable<Uint8Array>> {
   const magic = await firstBytes(path, 2);
   const handle = await openRegular(path);
   const plain = handle.createReadStream({ highWaterMark: 1 << 18 });
   if (magic[0] !== 0x1f || magic[1] !== 0x8b) return plain;
-  return pipeline(plain, createGunzip(), () => {}); // the iteration tells of errors
+  return pipeline(plain, createGunzip(), () => {}); // iterating reports errors
 }

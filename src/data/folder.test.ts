@@ -1,4 +1,4 @@
-/** Folders of images, opened whole: classes, parts, sizes, skipping, and what is said when something is wrong. */
+/** Folders of images as data sets: classes, parts, sizes, skipped images, and error messages. */
 
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ const root = mkdtempSync(join(tmpdir(), "fractalgen-folder-"));
 afterAll(() => rmSync(root, { recursive: true }));
 let made = 0;
 
-/** A new folder with a picture at each path, in a colour of its own; other contents as they are. */
+/** A new folder with a picture at each path, each in its own colour; other contents are written unchanged. */
 async function folderOf(files: Record<string, Parameters<typeof plain>[1] | string>): Promise<string> {
   const folder = join(root, `set${made++}`);
   for (const [index, [name, content = {}]] of Object.entries(files).entries())
@@ -34,7 +34,7 @@ const open = (folder: string, options: Partial<DataOptions> = {}) =>
 const all = pictures("cats/1.png", "cats/2.png", "dogs/1.png", "dogs/deep/er/2.jpg");
 
 describe("classes", () => {
-  it("are the folders, in the order of code units, with all that is below them", async () => {
+  it("are the folders, in the order of code units, with everything below them", async () => {
     const { classes, train, heldOut, size, channels, name, source } = await open(
       await folderOf({ ...all, "Zebras/1.png": {} }),
     );
@@ -48,15 +48,15 @@ describe("classes", () => {
     expect(train.names).toEqual(train.names.toSorted());
   });
 
-  it("are one, by the folder's name, where there are no folders; empty ones do not matter then", async () => {
+  it("are a single one named after the folder if there are no class folders; empty ones are ignored then", async () => {
     const folder = await folderOf(pictures("a.png", "b.png"));
     mkdirSync(join(folder, "notes"));
     const { classes, name, notes } = await open(folder);
     expect(classes).toEqual([name]);
-    expect(notes).toEqual([expect.stringMatching(/^there is one class only/)]);
+    expect(notes).toEqual([expect.stringMatching(/^there is only one class/)]);
   });
 
-  it("leave out what is hidden or no image, and follow links but not in circles", async () => {
+  it("leave out hidden files and other files, and follow links, but not in circles", async () => {
     const outside = await folderOf(pictures("x.png"));
     const folder = await folderOf({
       ...all,
@@ -75,18 +75,18 @@ describe("classes", () => {
     expect(skipped).toEqual([]);
   });
 
-  it("give a note where one has no training image", async () => {
+  it("give a note if one has no training image", async () => {
     const { notes, heldOut } = await open(await folderOf(all), { heldOut: 0.3, group: "^[^/]*" });
     expect(new Set(heldOut.labels).size).toBe(1);
     expect(notes).toEqual([
-      expect.stringMatching(/^no training image is of (cats|dogs): all are held out or skipped$/),
+      expect.stringMatching(/^(cats|dogs): no training images, because all are held out or skipped$/),
     ]);
   });
 });
 
 describe("parts", () => {
   const split = pictures("train/cats/1.png", "train/dogs/1.png", "Test/cats/2.png", "Test/dogs/2.png");
-  it("are train/ and test/ where they are there", async () => {
+  it("are train/ and test/ if these exist", async () => {
     const { classes, train, heldOut, notes } = await open(await folderOf(split));
     expect(classes).toEqual(["cats", "dogs"]);
     expect([train.names, heldOut.names]).toEqual([
@@ -96,29 +96,29 @@ describe("parts", () => {
     expect([[...train.labels], [...heldOut.labels], notes]).toEqual([[0, 1], [0, 1], []]);
   });
 
-  it("hold out validation rather than test, and say so", async () => {
+  it("hold out validation rather than test, and report it", async () => {
     const { heldOut, notes, classes } = await open(await folderOf(pictures("train/1.png", "test/2.png", "val/3.png")));
     expect(heldOut.names).toEqual(["val/3.png"]);
-    expect(notes[0]).toBe("the part test is left aside");
+    expect(notes[0]).toBe("the part test is not used");
     expect(classes.length).toBe(1);
   });
 
-  it("may be a train/ alone", async () => {
+  it("may be only train/", async () => {
     expect((await open(await folderOf(pictures("train/a/1.png", "train/b/1.png")))).classes).toEqual(["a", "b"]);
   });
 
-  it("give way to a fraction or another folder", async () => {
+  it("are overridden by a fraction or another folder", async () => {
     const folder = await folderOf(split);
     const fraction = await open(folder, { heldOut: "0.5" });
     expect([...fraction.train.names, ...fraction.heldOut.names].toSorted()).toEqual([
       "train/cats/1.png",
       "train/dogs/1.png",
     ]);
-    expect(fraction.notes[0]).toBe("the part Test/ is left aside");
+    expect(fraction.notes[0]).toBe("the part Test/ is not used");
     const other = await folderOf({ ...pictures("dogs/5.png", "dogs/6.png"), "dogs/7.png": { width: 30, height: 20 } });
     const { train, heldOut } = await open(folder, { heldOut: other, imageSize: 8 });
     expect(train.count).toBe(2);
-    // The other folder's colours begin anew, so its first image is one that is trained on.
+    // The other folder's colours start over, so its first image equals a training image.
     expect(heldOut.names).toEqual(["dogs/7.png"]);
     expect([...heldOut.labels]).toEqual([1]);
   });
@@ -134,7 +134,7 @@ describe("parts", () => {
 });
 
 describe("sizes and channels", () => {
-  it("are those of the images where they are small squares alike, else 32 and RGB", async () => {
+  it("are the images' own if they are small squares of one size, otherwise 32 and RGB", async () => {
     const sizes = async (...sides: number[]) => {
       const files = sides.map((width, i) => [`${i}.png`, { width, height: width + (width > 100 ? 1 : 0) }] as const);
       return (await open(await folderOf(Object.fromEntries(files)))).size;
@@ -144,7 +144,7 @@ describe("sizes and channels", () => {
     ]);
   });
 
-  it("are grey where every image is", async () => {
+  it("are grey if every image is", async () => {
     const folder = await folderOf({});
     put(join(folder, "a.png"), await plain([10]).png().toBuffer());
     put(join(folder, "b.jpg"), await plain([200]).jpeg().toBuffer());
@@ -159,7 +159,7 @@ describe("sizes and channels", () => {
   });
 });
 
-it("skips what does not decode, by name", async () => {
+it("skips images that do not decode, by name", async () => {
   const folder = await folderOf({ ...all, "cats/broken.jpeg": "no image", "dogs/photo.HEIC": "nor this" });
   const said: string[] = [];
   const { skipped, train, heldOut } = await open(folder, {
@@ -171,7 +171,7 @@ it("skips what does not decode, by name", async () => {
   expect(train.count + heldOut.count).toBe(4);
 });
 
-it("holds out no image that is trained on, nor half a group", async () => {
+it("holds out neither training images nor parts of a group", async () => {
   const folder = await folderOf({});
   // Images 2 i and 2 i + 1 are equal.
   for (let i = 0; i < 40; i++)
@@ -187,27 +187,28 @@ it("holds out no image that is trained on, nor half a group", async () => {
     for (let i = 0; i < heldOut.count; i++) expect(trained.has(heldOut.image(i)[0])).toBe(false);
     expect(train.count + heldOut.count + skipped.length).toBe(40);
     if (group)
-      for (const { reason } of skipped) expect(reason).toMatch(/^is the same image as \d+\.png, which is trained on/);
+      for (const { reason } of skipped)
+        expect(reason).toMatch(/^is identical to the training image \d+\.png, so it is not held out$/);
     else expect(skipped).toEqual([]);
   }
 });
 
-describe("mistakes are one sentence", () => {
+describe("mistakes are reported in one sentence", () => {
   it.each<[string, Record<string, object | string>, RegExp, Partial<DataOptions>?]>([
     [
       "a folder without files",
       { "x/y.txt": "" },
-      /: it holds no images \(PNG, .*\), only 1 other file \(\.txt\); check the path$/,
+      /: it contains no images \(PNG, .*\), only 1 other file \(\.txt\); check the path$/,
     ],
     [
-      "images beside classes",
+      "images next to class folders",
       { ...all, "a.png": {} },
-      /: 1 image \(a\.png\) beside the class folders cats, dogs; move every/,
+      /: 1 image \(a\.png\) next to the class folders cats, dogs; move every/,
     ],
     [
-      "images beside the parts",
+      "images next to the parts",
       { ...pictures("train/1.png", "test/1.png", "a.png") },
-      /a\.png lies beside train\/ and test\//,
+      /a\.png is next to train\/ and test\//,
     ],
     [
       "a class only in test",
@@ -215,13 +216,13 @@ describe("mistakes are one sentence", () => {
       /test\/b is a class that train\/ does not have \(it has a\)/,
     ],
     ["classes only in train", pictures("train/a/1.png", "test/1.png"), /train\/ has class folders and test\/ has none/],
-    ["an empty part", { "train/a.png": {}, "test/a.txt": "" }, /test: it holds no images; add some/],
+    ["an empty part", { "train/a.png": {}, "test/a.txt": "" }, /test: it contains no images; add some/],
     [
-      "nothing that decodes",
+      "no decodable image",
       { "a.png": "no", "b.png": "no" },
       /none of its 2 images can be decoded: a\.png does not decode/,
     ],
-    ["one image", pictures("a.png"), /nothing can be held out: there is one image only, "a\.png"/],
+    ["one image", pictures("a.png"), /nothing can be held out: there is only one image, "a\.png"/],
     [
       "small images",
       { "a.png": { width: 40 }, "b.png": { width: 20, height: 64 }, "c.png": { width: 30 } },
@@ -233,20 +234,20 @@ describe("mistakes are one sentence", () => {
       /: 4 images of 4 are smaller than the image size 16: cats\/1\.png \(8x8\); choose an image size of 8/,
       { imageSize: 16 },
     ],
-    ["a size that is none", all, /^image size: expected a whole number from 1 to 4096, got 2\.5$/, { imageSize: 2.5 }],
-    ["channels that are none", all, /^channels: expected 1 \(grey\).*, got 5$/, { channels: 5 }],
+    ["an invalid size", all, /^image size: expected a whole number from 1 to 4096, got 2\.5$/, { imageSize: 2.5 }],
+    ["invalid channels", all, /^channels: expected 1 \(grey\).*, got 5$/, { channels: 5 }],
     [
       "a fraction of 1",
       all,
       /^held-out part: expected a fraction above 0 and below 1 or a path, got 1$/,
       { heldOut: "1" },
     ],
-    ["a held-out folder that is not there", all, /nowhere: there is no such folder or file/, { heldOut: "/nowhere" }],
-    ["no regular expression", all, /^group: "\(" is no regular expression/, { group: "(" }],
+    ["a missing held-out folder", all, /nowhere: there is no such folder or file/, { heldOut: "/nowhere" }],
+    ["an invalid regular expression", all, /^group: "\(" is not a regular expression/, { group: "(" }],
     [
       "a group and a part",
       pictures("train/1.png", "test/2.png"),
-      /^group: test\/ of .* is held out, so nothing is chosen by group/,
+      /^group: test\/ of .* is held out, so groups are not used/,
       { group: "." },
     ],
   ])("%s", async (_, files, message, options) => {
@@ -259,7 +260,7 @@ describe("mistakes are one sentence", () => {
     const folder = await folderOf(all);
     mkdirSync(join(folder, "birds"));
     await expect(open(folder)).rejects.toThrow(
-      /the class folder birds holds no images; add some, or remove the folder$/,
+      /the class folder birds contains no images; add some, or remove the folder$/,
     );
   });
 
@@ -268,7 +269,7 @@ describe("mistakes are one sentence", () => {
     await expect(open(folder, { heldOut: folder })).rejects.toThrow(/every held-out image is also a training image/);
   });
 
-  it("another folder with another class, or parts of its own", async () => {
+  it("another folder with another class, or with its own parts", async () => {
     const folder = await folderOf(all);
     const birds = await folderOf(pictures("birds/1.png", "cats/1.png"));
     await expect(open(folder, { heldOut: birds })).rejects.toThrow(/have no class "birds" \(they have cats, dogs\)/);
@@ -276,26 +277,26 @@ describe("mistakes are one sentence", () => {
     await expect(open(folder, { heldOut: parts })).rejects.toThrow(/has a held-out part of its own \(test\/\)/);
   });
 
-  it("a path that is not there, with the name that may be meant", async () => {
+  it("a missing path, with a suggestion", async () => {
     await expect(open("emoij")).rejects.toThrow(
       /^emoij: there is no such folder or file; check the path; did you mean "emoji"\?$/,
     );
     put(join(root, "text.txt"), "text");
     await expect(open(join(root, "text.txt"))).rejects.toThrow(
-      /text\.txt: this is no data set; expected a folder of images/,
+      /text\.txt: not a data set; expected a folder of images/,
     );
   });
 
-  it("options that emoji do not take", async () => {
+  it("options that do not apply to emoji", async () => {
     await expect(open("emoji", { heldOut: 0.1 })).rejects.toThrow(
-      /^emoji: what is held out is fixed.*leave out the held-out part$/,
+      /^emoji: the held-out set is fixed.*leave out the held-out part$/,
     );
     await expect(open("emoji", { group: "a" })).rejects.toThrow(/leave out the group$/);
-    await expect(open("emoji", { channels: 1 })).rejects.toThrow(/^emoji: they are drawn in RGB, 3 channels, not 1/);
+    await expect(open("emoji", { channels: 1 })).rejects.toThrow(/^emoji: expected 3 channels \(RGB\), got 1/);
   });
 });
 
-it("does not depend on where the folder lies, but on its images", async () => {
+it("depends on the images, not on the location of the folder", async () => {
   const folder = await folderOf(all);
   const one = await open(folder);
   renameSync(folder, `${folder}-moved`);

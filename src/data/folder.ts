@@ -1,4 +1,4 @@
-/** A folder of images: which files count, what their classes are, which part they belong to. Knows nothing of pixels. */
+/** Folders of images: finds the image files, their classes and their parts. Knows nothing of pixels. */
 
 import { basename, resolve } from "node:path";
 import { counted } from "../core/counted.ts";
@@ -18,25 +18,28 @@ import {
   type SourceFile,
 } from "./source.ts";
 
-// The last six kinds are not decoded: better to name each among the skipped images than to pass over them.
+// The last six kinds are not decoded, but it is better to report each as a skipped image than to ignore it.
 const imageName = /\.(png|jpe?g|jpe|jfif|webp|gif|avif|tiff?|bmp|heic|heif|jxl|jp2|ppm)$/i;
 
 export const isImage = ({ name }: SourceFile): boolean => imageName.test(name);
 
-/** The images below a folder or below one of its parts, each with its class by name. */
+/** The images below a folder or one of its parts. */
 interface FolderPart {
-  /** `""` or the part's folder with a slash. */
+  /** `""`, or the part's folder with a trailing slash. */
   prefix: string;
   images: SourceFile[];
-  /** In order; undefined where there are no class folders. */
+  /** Sorted; undefined if there are no class folders. */
   classes?: string[];
   notes: string[];
 }
 
-/** Where the bytes of an image file are. */
+/** An image file as a `Picture`. */
 export const fileOf = ({ path, raw }: SourceFile) => ({ file: raw ?? path });
 
-/** One folder for each class, or none; or `train/` and a held-out part, each like that. */
+/**
+ * Finds images in class folders or directly in the folder; or in `train/` and a held-out part, each organised like
+ * that.
+ */
 export async function findImages(folder: string, { signal }: { signal?: AbortSignal } = {}): Promise<Found> {
   const tree = await listTree(folder, { signal });
   const images = tree.files.filter(isImage);
@@ -79,13 +82,12 @@ export async function findImages(folder: string, { signal }: { signal?: AbortSig
 
 const classOf = (name: string, prefix: string) => name.slice(prefix.length, name.indexOf("/", prefix.length));
 
-/** Everything that is no image, by the ending. */
+/** The files that are not images, judged by their extension. */
 export function otherFiles({ files, dangling }: Pick<Listing, "files" | "dangling">): LeftOut[] {
   const leaveOut = leavingOut();
   const links = new Map(dangling.map(({ name, to }) => [name, to]));
   for (const file of files)
-    if (!isImage(file))
-      leaveOut.add(file.name, links.has(file.name) ? "a link to something that is not there" : "no image");
+    if (!isImage(file)) leaveOut.add(file.name, links.has(file.name) ? "a dangling link" : "not an image");
   return leaveOut.list;
 }
 
@@ -93,17 +95,17 @@ export const latin1Notes = ({ latin1 }: Pick<Listing, "latin1">): string[] =>
   latin1.length === 0
     ? []
     : [
-        `${counted(latin1.length, "name")} that ${latin1.length === 1 ? "is" : "are"} no UTF-8 ${latin1.length === 1 ? "was" : "were"} read as Latin-1: ${listed(latin1)}`,
+        `${counted(latin1.length, "name")} ${latin1.length === 1 ? "is" : "are"} not valid UTF-8 and ${latin1.length === 1 ? "was" : "were"} read as Latin-1: ${listed(latin1)}`,
       ];
 
-/** The folders of the training images and of those to hold out; `""` is the whole folder. */
+/** Finds the folders of the training and held-out images; `""` is the whole folder. */
 function partsOf(
   where: string,
   { files, folders }: Listing,
 ): { train: string; heldOut: string | undefined; notes: string[] } {
   const whole = { train: "", heldOut: undefined, notes: [] };
   const tops = folders.map(({ name }) => name).filter((name) => !name.includes("/"));
-  // Archives are often unpacked into a folder of their own name.
+  // Archives are often unpacked into a folder with the archive's name.
   const [only] = tops;
   const beside = files.some(({ name }) => !name.includes("/"));
   const inner = tops.length === 1 && !beside && partNamed(only) === undefined ? `${only}/` : "";
@@ -119,12 +121,12 @@ function partsOf(
   if (train === undefined || (part === undefined && named.length > 1)) return whole;
   if (twice)
     throw new UserError(
-      `${where}: ${listed(named.filter(({ part }) => part === twice.part).map(({ folder }) => folder))} all stand for the part ${twice.part}; keep one of them`,
+      `${where}: ${listed(named.filter(({ part }) => part === twice.part).map(({ folder }) => folder))} all name the part ${twice.part}; keep one of them`,
     );
   const stray = files.find(({ name }) => partNamed(name.slice(inner.length).split("/")[0]) === undefined);
   if (stray)
     throw new UserError(
-      `${where}: ${shown(stray.name)} lies beside ${train}${part ? ` and ${foldersOf.get(part)}` : ""}, and so belongs to no part; move it into one or away`,
+      `${where}: ${shown(stray.name)} is next to ${train}${part ? ` and ${foldersOf.get(part)}` : ""}, so it belongs to no part; move it into one of them or out of the folder`,
     );
   return { train, heldOut: part && foldersOf.get(part), notes };
 }
@@ -142,7 +144,7 @@ function partAt(folder: string, from: string, { files, folders }: Listing): Fold
         .map((name) => name.slice(prefix.length)),
     ),
   ];
-  // Some archives hold a part in a folder of its own name again.
+  // Some archives nest a part in another folder of the same name.
   for (let [only, ...others] = inside(); only && others.length === 0; [only, ...others] = inside()) {
     const same = prefix !== "" && partNamed(only) === partNamed(prefix.split("/").at(-2)!);
     if (!same || files.some(({ name }) => isDirect(name))) break;
@@ -150,39 +152,41 @@ function partAt(folder: string, from: string, { files, folders }: Listing): Fold
     images = files.filter(({ name }) => name.startsWith(prefix));
   }
   const where = `${folder}${prefix && `/${shown(prefix.slice(0, -1))}`}`;
-  if (images.length === 0) throw new UserError(`${where}: it holds no images; add some, or remove the folder`);
+  if (images.length === 0) throw new UserError(`${where}: it contains no images; add some, or remove the folder`);
   const classes = inside();
   const same = folders.filter(({ name }) => isDirect(name)).map(({ name }) => name.slice(prefix.length));
   const merged = classes.filter((name) => same.indexOf(name) !== same.lastIndexOf(name));
   if (merged.length > 0)
     notes.push(
-      `${listed(merged)}: several folders have this name, stored in different ways (composed, decomposed or not UTF-8), and are one class`,
+      `${listed(merged)}: several folders have this name in different encodings (composed, decomposed or not UTF-8); they are treated as one class`,
     );
   const beside = images.filter(({ name }) => isDirect(name));
   const used = new Set(images.map(({ name }) => classOf(name, prefix)));
   if (beside.length === images.length) return { prefix, images, notes };
   if (beside.length)
     throw new UserError(
-      `${where}: ${counted(beside.length, "image")} (${listed(beside.map(({ name }) => name))}) beside the class folders ${listed(classes)}; move every image into the folder of its class`,
+      `${where}: ${counted(beside.length, "image")} (${listed(beside.map(({ name }) => name))}) next to the class folders ${listed(classes)}; move every image into the folder of its class`,
     );
   const empty = classes.find((name) => !used.has(name));
   if (empty !== undefined)
-    throw new UserError(`${where}: the class folder ${shown(empty)} holds no images; add some, or remove the folder`);
+    throw new UserError(
+      `${where}: the class folder ${shown(empty)} contains no images; add some, or remove the folder`,
+    );
   if (classes.length > limits.classes)
     throw new UserError(
-      `${where}: it has ${classes.length} class folders, at most ${limits.classes} are told apart; is it the right folder?`,
+      `${where}: it has ${classes.length} class folders, expected at most ${limits.classes}; check that this is the right folder`,
     );
   return { prefix, images, notes, classes: classes.sort(byName) };
 }
 
-/** A class folder on a disk that is not mounted would otherwise be missing without a word. */
+/** Throws if a class folder is a dangling link; otherwise a class on an unmounted disk would be missing silently. */
 function checkLinks(where: string, { dangling }: Listing, ...parts: (FolderPart | undefined)[]): void {
   for (const part of parts)
     for (const { name, to } of part?.classes ? dangling : []) {
       const own = name.slice(part!.prefix.length);
       if (name.startsWith(part!.prefix) && !/[/.]/.test(own))
         throw new UserError(
-          `${where}: ${shown(name)} is a link to ${shown(to)}, which is not there; mount the disk that it is on, or remove the link`,
+          `${where}: ${shown(name)} is a link to ${shown(to)}, which does not exist; mount its disk, or remove the link`,
         );
     }
 }
@@ -191,7 +195,7 @@ function checkClasses(folder: string, train: FolderPart, heldOut: FolderPart): v
   const [of, other] = [train.prefix, heldOut.prefix];
   if (!train.classes !== !heldOut.classes)
     throw new UserError(
-      `${folder}: ${train.classes ? of : other} has class folders and ${train.classes ? other : of} has none; both need the same, or name ${folder}/${of.slice(0, -1)} alone`,
+      `${folder}: ${train.classes ? of : other} has class folders and ${train.classes ? other : of} has none; both need the same classes; or give only ${folder}/${of.slice(0, -1)}`,
     );
   const unknown = heldOut.classes?.find((name) => !train.classes!.includes(name));
   if (unknown !== undefined)
@@ -201,9 +205,9 @@ function checkClasses(folder: string, train: FolderPart, heldOut: FolderPart): v
 }
 
 function nothing({ files, leftOut }: Listing): string {
-  const kinds = [...new Set(files.map(({ name }) => /\.[^./]+$/.exec(name)?.[0] ?? "files without an ending"))];
+  const kinds = [...new Set(files.map(({ name }) => /\.[^./]+$/.exec(name)?.[0] ?? "files without an extension"))];
   const instead = files.length ? `, only ${counted(files.length, "other file")} (${listed(kinds)})` : "";
   const links =
     leftOut.length > 0 ? `; left out: ${leftOut.map(({ count, why }) => `${count} ${why}`).join(", ")}` : "";
-  return `it holds no images (PNG, JPEG, WebP, GIF, AVIF or TIFF)${instead}${links}; check the path`;
+  return `it contains no images (PNG, JPEG, WebP, GIF, AVIF or TIFF)${instead}${links}; check the path`;
 }

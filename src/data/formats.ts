@@ -1,4 +1,4 @@
-/** Every format that data sets come in, one row each, and which of them a path is. Decodes nothing. */
+/** All supported data set formats, one row each, and detection of a path's format. Decodes nothing. */
 
 import { stat } from "node:fs/promises";
 import { didYouMean, UserError } from "../core/errors.ts";
@@ -17,15 +17,15 @@ interface Options {
   signal?: AbortSignal;
 }
 
-/** A format of folders: undefined where the folder is none of it. */
+/** Detects a folder format; returns undefined if the folder does not have it. */
 type FolderFormat = (folder: string, options: Options) => Promise<Found | undefined>;
-/** A format of files: undefined where the file is none of it. */
+/** Detects a file format; returns undefined if the file does not have it. */
 type FileFormat = (path: string, start: Start) => Promise<Found | undefined>;
 
 /** Whether a file begins with these bytes. */
 type Start = (...bytes: number[]) => boolean;
 
-/** The first that knows the folder takes it; images are last, which any folder may hold. */
+/** The first match wins. Images come last, because any folder may contain some. */
 const folderFormats: Record<string, FolderFormat> = {
   idx: findIdxFolder,
   parquet: findParquetFolder,
@@ -53,7 +53,7 @@ const packers: [start: number[], name: string][] = [
 
 const idxTypes = [8, 9, 11, 12, 13, 14];
 
-/** What kind of source a path is: a folder by the names in it, a file by its first bytes. */
+/** Detects what kind of source a path is: a folder by the names in it, a file by its first bytes. */
 export async function findSource(path: string, options: Options): Promise<Found> {
   const entry = await reading(path, () => stat(path)).catch((error: unknown) => {
     if (!(error instanceof UserError)) throw error;
@@ -68,14 +68,14 @@ async function findFolder(path: string, options: Options): Promise<Found> {
     const found = await find(path, options);
     if (found) return found;
   }
-  throw new Error("a folder that is none of images");
+  throw new Error("no folder format matched");
 }
 
 async function findFile(path: string): Promise<Found> {
   await checkFile(path);
   const start = await firstBytes(path, 8);
   const is: Start = (...bytes) => bytes.length <= start.length && bytes.every((byte, i) => start[i] === byte);
-  if (start.length === 0) throw new UserError(`${pathText(path)}: the file is empty; fetch it again`);
+  if (start.length === 0) throw new UserError(`${pathText(path)}: the file is empty; download it again`);
   for (const find of Object.values(fileFormats)) {
     const found = await find(path, is);
     if (found) return found;
@@ -83,9 +83,9 @@ async function findFile(path: string): Promise<Found> {
   const packed = packers.find(([bytes]) => is(...bytes));
   if (packed)
     throw new UserError(
-      `${pathText(path)}: an archive packed by ${packed[1]}, which is not read; unpack it and give the folder`,
+      `${pathText(path)}: an archive compressed with ${packed[1]}, which is not supported; unpack it and give the folder`,
     );
   throw new UserError(
-    `${pathText(path)}: this is no data set; expected a folder of images, or a file of images: IDX (perhaps .gz), .npz, .parquet, or CIFAR's archive or batches`,
+    `${pathText(path)}: not a data set; expected a folder of images, or one file: IDX (possibly .gz), .npz, .parquet, or CIFAR's archive or batches`,
   );
 }

@@ -1,4 +1,4 @@
-/** IDX files, opened whole, and what is said when something is wrong. */
+/** IDX files as data sets, and error messages. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -28,7 +28,7 @@ const refused = async (path: string, message: RegExp, options?: Partial<DataOpti
   await expect(open(path, options)).rejects.toThrow(message);
 };
 
-/** `count` images of the given sizes; image i begins with byte `from` + i. */
+/** `count` images of the given shape; image i begins with byte `from` + i. */
 const counting = (count: number, [height, width, channels = 1]: number[], { from = 0 } = {}) => {
   const each = height * width * channels;
   return Uint8Array.from({ length: count * each }, (_, i) => (i % each === 0 ? from + i / each : i % 251));
@@ -69,7 +69,7 @@ describe("IDX", () => {
     expect(train.image(1)).toEqual(Buffer.from(counting(4, [5, 5]).subarray(25, 50)));
   });
 
-  it("is read from one file, with its labels beside it or without, in colour too", async () => {
+  it("is read from one file, with or without labels next to it, in colour, too", async () => {
     const folder = folderOf({ ...mnist, "more.idx": idx([3, 5, 5, 3], counting(3, [5, 5, 3])) });
     const one = await open(join(folder, "train-images-idx3-ubyte"));
     expect(firsts(one.train).concat(firsts(one.heldOut)).toSorted()).toEqual([0, 1, 2, 3]);
@@ -82,7 +82,7 @@ describe("IDX", () => {
     expect(labelNames(apart.heldOut, apart.classes)).toEqual(["9", "3"]);
   });
 
-  it("is cropped where asked", async () => {
+  it("is cropped on request", async () => {
     const folder = folderOf({ "images-idx3-ubyte": idx([3, 4, 6], counting(3, [4, 6])) });
     const { size, train } = await open(join(folder, "images-idx3-ubyte"), { imageSize: 2 });
     expect([size, train.image(0).length]).toEqual([2, 4]);
@@ -92,17 +92,17 @@ describe("IDX", () => {
   const cut = images(4).subarray(0, -1);
   it.each<[string, Record<string, Uint8Array>, RegExp]>([
     [
-      "a cut file",
+      "a truncated file",
       { ...mnist, "train-images-idx3-ubyte": cut },
-      /train-images-idx3-ubyte: it ends in image 3 of 4; fetch it again$/,
+      /train-images-idx3-ubyte: it ends in image 3 of 4; download it again$/,
     ],
     [
-      "a cut packed file",
+      "a truncated compressed file",
       {
         ...renamed((name) => `${name}.gz`, gzipSync),
         "train-images-idx3-ubyte.gz": gzipSync(images(4)).subarray(0, -12),
       },
-      /train-images-idx3-ubyte\.gz: it is cut short or damaged/,
+      /train-images-idx3-ubyte\.gz: it is truncated or damaged/,
     ],
     [
       "a header that claims too much",
@@ -117,20 +117,24 @@ describe("IDX", () => {
     [
       "images of a gigabyte",
       { "train-images-idx3-ubyte.gz": gzipSync(Buffer.concat([idx([1, 40_000, 30_000], []), Buffer.alloc(1e6)])) },
-      /its images have 30000x40000 pixels, at most 67108864 are read/,
+      /its images have 30000x40000 pixels, expected at most 67108864/,
     ],
     ["images without pixels", { "train-images-idx3-ubyte": idx([3, 0, 5], []) }, /its images have no pixels/],
     [
       "more bytes than images",
       { ...mnist, "train-images-idx3-ubyte": Buffer.concat([images(4), Buffer.of(1)]) },
-      /bytes follow after its 4 images/,
+      /it has extra bytes after its 4 images/,
     ],
     [
       "labels of another count",
       { ...mnist, "train-labels-idx1-ubyte": labels(1, 2) },
       /train-labels-idx1-ubyte: 2 labels, but train-images-idx3-ubyte has 4 images/,
     ],
-    ["cut labels", { ...mnist, "t10k-labels-idx1-ubyte": labels(1, 2).subarray(0, -1) }, /it ends after 1 of 2 labels/],
+    [
+      "truncated labels",
+      { ...mnist, "t10k-labels-idx1-ubyte": labels(1, 2).subarray(0, -1) },
+      /it ends after 1 of 2 labels/,
+    ],
     [
       "floats",
       { ...mnist, "train-images-idx3-ubyte": idx([1, 5, 5], [], { type: 13 }) },
@@ -141,17 +145,17 @@ describe("IDX", () => {
       { ...mnist, "train-images-idx3-ubyte": labels(1) },
       /it has 1 sizes, but a file of images has 3 or 4/,
     ],
-    ["no IDX file", { ...mnist, "train-images-idx3-ubyte": Buffer.from("hello") }, /this is no IDX file/],
+    ["another kind of file", { ...mnist, "train-images-idx3-ubyte": Buffer.from("hello") }, /not an IDX file/],
     [
       "labels of one part only",
       Object.fromEntries(Object.entries(mnist).slice(0, 3)),
-      /t10k-images-idx3-ubyte: there is no file of labels beside it/,
+      /t10k-images-idx3-ubyte: it has no file of labels next to it/,
     ],
     [
       "a test part only",
       Object.fromEntries(Object.entries(mnist).slice(2)),
-      /holds t10k-images-idx3-ubyte but no train-images-idx3-ubyte/,
+      /contains t10k-images-idx3-ubyte but no train-images-idx3-ubyte/,
     ],
-    ["several sets", { ...mnist, "other-train-images-idx3-ubyte": images(2) }, /it holds several data sets/],
+    ["several sets", { ...mnist, "other-train-images-idx3-ubyte": images(2) }, /it contains several data sets/],
   ])("names %s", async (_, files, message) => refused(folderOf(files), message));
 });

@@ -1,4 +1,6 @@
-/** IDX files, as MNIST and its relatives come: images and labels in a file each. Knows nothing of what is done with them. */
+/**
+ * IDX files, the format of MNIST and its relatives: one file of images and one of labels. Knows nothing of their use.
+ */
 
 import { basename, dirname, resolve } from "node:path";
 import { product } from "../core/arrays.ts";
@@ -9,24 +11,24 @@ import { type ByteReader, fileAt, listFolder, openBytes } from "./files.ts";
 import { classesOf } from "./labels.ts";
 import { type Found, heldOutParts, type Source, type SourceFile } from "./source.ts";
 
-/** `train-images-idx3-ubyte`, `.idx3-ubyte`, packed or not, perhaps with a name before it as in EMNIST. */
+/** `train-images-idx3-ubyte` or `.idx3-ubyte`, compressed or not, possibly with a name in front as in EMNIST. */
 const imagesName = /^(?<set>.*?)(?<part>train|t10k|test)-images[-.]idx[34]-ubyte(\.gz)?$/;
 
-/** The images of one part and its labels, where there are any. */
+/** The images of one part and its labels, if there are any. */
 interface IdxPart {
   images: SourceFile;
   labels?: SourceFile;
   heldOut: boolean;
 }
 
-/** A folder with `train-images…` and perhaps `t10k-images…`; undefined when it holds no such file. */
+/** Finds `train-images…` and possibly `t10k-images…` in a folder; undefined if it contains no such file. */
 export async function findIdxFolder(folder: string): Promise<Found | undefined> {
   const { files } = await listFolder(folder);
   const parts = new Map<string, IdxPart>();
   const sets = new Set<string>();
   for (const images of files) {
     const match = imagesName.exec(images.name)?.groups;
-    // Sorted by name, the unpacked file comes before the packed one.
+    // Sorted by name, the uncompressed file comes before the compressed one.
     if (!match || parts.has(match.set + match.part)) continue;
     sets.add(match.set);
     const heldOut = heldOutParts.some((name) => name === match.part);
@@ -36,16 +38,16 @@ export async function findIdxFolder(folder: string): Promise<Found | undefined> 
   const all = [...parts.values()];
   if (sets.size > 1 || all.filter(({ heldOut }) => heldOut).length > 1)
     throw new UserError(
-      `${folder}: it holds several data sets (${all.map(({ images }) => images.name).join(", ")}); name the file of training images itself`,
+      `${folder}: it contains several data sets (${all.map(({ images }) => images.name).join(", ")}); give the path of one file of training images`,
     );
   if (!all.some(({ heldOut }) => !heldOut))
     throw new UserError(
-      `${folder}: it holds ${all[0].images.name} but no train-images-idx3-ubyte; add it, or name a file of images itself`,
+      `${folder}: it contains ${all[0].images.name} but no train-images-idx3-ubyte; add it, or give the path of one file of images`,
     );
   return found(basename(resolve(folder)), all);
 }
 
-/** One file of images, with the labels file of the same name beside it. */
+/** Finds one file of images and the matching file of labels next to it. */
 export async function findIdxFile(path: string): Promise<Found> {
   const images = await fileAt(path);
   const { files } = await listFolder(dirname(path));
@@ -76,7 +78,7 @@ async function openIdx(name: string, parts: readonly IdxPart[]): Promise<Source>
   return {
     name,
     classes,
-    format: "IDX files, as MNIST's",
+    format: "IDX files, like MNIST's",
     taken: opened.map(
       ({ images, labels, heldOut }) =>
         `${images.name}: images to ${heldOut ? "hold out" : "train on"}${labels ? `, labels from ${labels.name}` : ", without labels"}`,
@@ -109,11 +111,11 @@ async function* imagesOf(path: string) {
     for (let index = 0; index < count; index++) {
       const data = await reading(path, () => bytes.take(product(each)));
       if (data.length < product(each))
-        throw new UserError(`${path}: it ends in image ${index} of ${count}; fetch it again`);
+        throw new UserError(`${path}: it ends in image ${index} of ${count}; download it again`);
       yield { data, index, shape: each };
     }
     if ((await reading(path, () => bytes.take(1))).length)
-      throw new UserError(`${path}: bytes follow after its ${count} images; fetch it again`);
+      throw new UserError(`${path}: it has extra bytes after its ${count} images; download it again`);
   } finally {
     await bytes.close();
   }
@@ -133,16 +135,16 @@ async function readAllLabels(
 
 async function readLabels({ images, labels, shape: [count] }: Opened): Promise<Uint8Array> {
   if (!labels)
-    throw new UserError(`${images.path}: there is no file of labels beside it, as the other part has; add it`);
+    throw new UserError(`${images.path}: it has no file of labels next to it, but the other part has one; add it`);
   const { bytes, shape } = await openIdxFile(labels.path, { kind: "labels" });
   try {
     if (shape[0] !== count)
       throw new UserError(
-        `${labels.path}: ${shape[0]} labels, but ${images.name} has ${count} images; fetch both again`,
+        `${labels.path}: ${shape[0]} labels, but ${images.name} has ${count} images; download both again`,
       );
     const values = await reading(labels.path, () => bytes.take(count));
     if (values.length < count)
-      throw new UserError(`${labels.path}: it ends after ${values.length} of ${count} labels; fetch it again`);
+      throw new UserError(`${labels.path}: it ends after ${values.length} of ${count} labels; download it again`);
     return values;
   } finally {
     await bytes.close();
@@ -157,22 +159,22 @@ async function readShape(path: string): Promise<number[]> {
   return shape;
 }
 
-/** The header: two zeros, the type of the values, the number of sizes, the sizes (big-endian). Then come the values. */
+/** Reads the header: two zeros, the value type, the number of dimensions, the sizes (big-endian). The values follow. */
 async function openIdxFile(path: string, { kind }: { kind: Kind }): Promise<{ bytes: ByteReader; shape: number[] }> {
   const bytes = await openBytes(path);
   try {
     const [zero, alsoZero, type, sizes] = await reading(path, () => bytes.take(4));
     if (zero !== 0 || alsoZero !== 0 || !(sizes > 0))
-      throw new UserError(`${path}: this is no IDX file, which begins with two zero bytes; fetch it again`);
+      throw new UserError(`${path}: not an IDX file, which begins with two zero bytes; check the path`);
     if (type !== 8)
       throw new UserError(`${path}: its values are ${types[type] ?? `of type ${type}`}, expected unsigned bytes (8)`);
     const expected = kind === "images" ? [3, 4] : [1];
     if (!expected.includes(sizes))
       throw new UserError(
-        `${path}: it has ${sizes} sizes, but a file of ${kind} has ${expected.join(" or ")}; is it another file?`,
+        `${path}: it has ${sizes} dimensions, but a file of ${kind} has ${expected.join(" or ")}; check the path`,
       );
     const header = await reading(path, () => bytes.take(4 * sizes));
-    if (header.length < 4 * sizes) throw new UserError(`${path}: it ends in its header; fetch it again`);
+    if (header.length < 4 * sizes) throw new UserError(`${path}: it ends in its header; download it again`);
     const shape = Array.from({ length: sizes }, (_, i) => header.readUInt32BE(4 * i));
     if (sizes === 4 && !(shape[3] >= 1 && shape[3] <= 4))
       throw new UserError(
@@ -180,11 +182,11 @@ async function openIdxFile(path: string, { kind }: { kind: Kind }): Promise<{ by
       );
     if (kind === "images" && shape[1] * shape[2] > limits.pixels)
       throw new UserError(
-        `${path}: its images have ${shape[2]}x${shape[1]} pixels, at most ${limits.pixels} are read; is it another file?`,
+        `${path}: its images have ${shape[2]}x${shape[1]} pixels, expected at most ${limits.pixels}; check the path`,
       );
     if (kind === "labels" && shape[0] > limits.arrayBytes)
       throw new UserError(
-        `${path}: it claims ${shape[0]} labels, at most ${limits.arrayBytes} are read; fetch it again`,
+        `${path}: it claims ${shape[0]} labels, expected at most ${limits.arrayBytes}; download it again`,
       );
     return { bytes, shape };
   } catch (error) {

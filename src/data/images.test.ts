@@ -1,4 +1,4 @@
-/** Streams of images: all of a folder or file, in order and again; what does not decode is told of. */
+/** Streams of images: all of a folder or file, in order, repeatable; images that do not decode are reported. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ const root = mkdtempSync(join(tmpdir(), "fractalgen-images-"));
 afterAll(() => rmSync(root, { recursive: true }));
 let made = 0;
 
-/** A new folder with these pictures, each of one colour; text as it is. */
+/** A new folder with these pictures, each of one colour; text is written unchanged. */
 async function folderOf(files: Record<string, readonly number[] | string>, width = 8): Promise<string> {
   const folder = join(root, `set${made++}`);
   for (const [name, content] of Object.entries(files))
@@ -30,7 +30,7 @@ async function all({ images }: ImageStream): Promise<[name: string, ...bytes: nu
 const [red, blue, green] = [[255, 0, 0], [0, 0, 255], [0, 255, 0]]; // prettier-ignore
 
 describe("a stream of images", () => {
-  it("has all of a folder, parts and classes alike, in the order of names, as often as it is asked", async () => {
+  it("has all images of a folder, across parts and classes, in order of names, every time", async () => {
     const folder = await folderOf({ "train/b.png": red, "train/a.png": green, "test/c.png": blue });
     const stream = await openImages(folder, {});
     expect(stream).toMatchObject({ size: 8, channels: 3, count: 3, skipped: [] });
@@ -47,7 +47,7 @@ describe("a stream of images", () => {
     expect(await all(stream)).toEqual(found);
   });
 
-  it("has their own size and channels, or those asked for", async () => {
+  it("has the images' own size and channels, or the requested ones", async () => {
     const grey = await folderOf({ "a.png": [100], "b.png": [200] }, 6);
     expect(await openImages(grey, {})).toMatchObject({ size: 6, channels: 1 });
     const stream = await openImages(grey, { imageSize: 2, channels: 3 });
@@ -58,8 +58,8 @@ describe("a stream of images", () => {
     await expect(openImages(grey, { imageSize: 7 })).rejects.toThrow(/2 images of 2 are smaller than the image size 7/);
   });
 
-  it("keeps a large size to the pixel, and says how many images are cropped or scaled down", async () => {
-    // A checkerboard of single pixels, which nothing smaller shows.
+  it("keeps a large size exactly, and reports how many images are cropped or scaled down", async () => {
+    // A checkerboard of single pixels, which no smaller image could show.
     const checkered = Uint8Array.from({ length: 100 * 100 }, (_, i) => ((i + Math.floor(i / 100)) % 2) * 255);
     const folder = await folderOf({});
     const image = sharp(checkered, { raw: { width: 100, height: 100, channels: 1 } }).toColourspace("b-w");
@@ -77,16 +77,16 @@ describe("a stream of images", () => {
     expect(small.resized).toBe(2);
   });
 
-  it("asks for a size where the images' own differ", async () => {
+  it("asks for a size if the images differ in size", async () => {
     const folder = await folderOf({ "a.png": red }, 8);
     put(join(folder, "b.png"), await plain(blue, { width: 300, height: 256 }).png().toBuffer());
     await expect(openImages(folder, {})).rejects.toThrow(
-      /: its images have different sizes, such as a\.png \(8x8\), b\.png \(300x256\); give the size to measure them in, such as 8$/,
+      /: its images have different sizes, such as a\.png \(8x8\), b\.png \(300x256\); choose one size for all, such as 8$/,
     );
     expect((await openImages(folder, { imageSize: 8 })).size).toBe(8);
   });
 
-  it("names what does not decode, anew each time, and goes on", async () => {
+  it("reports images that do not decode, on every pass, and continues", async () => {
     const stream = await openImages(await folderOf({ "a.png": red, "b.png": "no picture", "c.png": blue }), {});
     expect(stream.count).toBe(3);
     for (const _ of [1, 2]) {
@@ -95,7 +95,7 @@ describe("a stream of images", () => {
     }
   });
 
-  it("comes from a file of arrays too", async () => {
+  it("can come from a file of arrays, too", async () => {
     const values = Uint8Array.from({ length: 2 * 2 * 2 * 3 }, (_, i) => i);
     const path = join(root, "samples.npz");
     put(path, npz({ arr_0: npy("|u1", [2, 2, 2, 3], { values }) }));
@@ -104,14 +104,14 @@ describe("a stream of images", () => {
     expect((await all(stream)).flatMap(([, ...bytes]) => bytes)).toEqual([...values]);
   });
 
-  it("is refused where there are none, in one sentence", async () => {
+  it("is rejected in one sentence if there are no images", async () => {
     await expect(openImages(join(root, "none"), {})).rejects.toThrow(/none: there is no such folder or file/);
     await expect(openImages(await folderOf({ "notes.txt": "text" }), {})).rejects.toBeInstanceOf(UserError);
     const broken = await folderOf({ "a.png": "no picture", "b.png": "none either" });
     await expect(openImages(broken, {})).rejects.toThrow(/none of its 2 images can be decoded: a\.png does not decode/);
   });
 
-  it("can be called off", async () => {
+  it("can be aborted", async () => {
     const folder = await folderOf({ "a.png": red, "b.png": blue });
     await expect(openImages(folder, { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
     const controller = new AbortController();
@@ -121,7 +121,7 @@ describe("a stream of images", () => {
   });
 });
 
-it("an image whose header reads and whose pixels do not is told of when all are", async () => {
+it("reports an image with a valid header but damaged pixels", async () => {
   const folder = await folderOf({});
   const noise = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 2654435761) >>> 24);
   const png = await sharp(noise, { raw: { width: 64, height: 64, channels: 3 } })

@@ -1,4 +1,4 @@
-/** All images of a folder or file as a stream, such as a model's samples: no part is held out, and nothing is cached. */
+/** Streams all images of a folder or file, such as a model's samples. Nothing is held out, and nothing is cached. */
 
 import { UserError } from "../core/errors.ts";
 import { decodedImages } from "./decode.ts";
@@ -7,19 +7,19 @@ import { findSource } from "./formats.ts";
 import { type Target, targetOf, type TargetOptions } from "./target.ts";
 
 export interface ImageStream extends Target {
-  /** How many there are, those included that will turn out not to decode. */
+  /** The total number, including images that may turn out not to decode. */
   count: number;
-  /** How many had another size or shape and were cropped or scaled down, so far. */
+  /** The number of images so far that had a different size or shape and were cropped or scaled down. */
   readonly resized: number;
   /** Images that did not decode, so far. */
   skipped: readonly Skipped[];
-  /** Bytes [size, size, channels], cropped as for training. A UserError where none decodes. */
+  /** Yields bytes [size, size, channels], cropped as for training. Throws a UserError if no image decodes. */
   images(): AsyncGenerator<{ name: string; data: Uint8Array }>;
 }
 
 /**
- * Takes the paths that `openDataset` takes, and reads headers alone; size and channels are the images' own unless given. A
- * UserError says what is wrong with them.
+ * Accepts the same paths as `openDataset` and reads only headers. Size and channels are the images' own unless given.
+ * Throws a UserError if something is wrong with the images.
  */
 export async function openImages(path: string, options: Omit<TargetOptions, "where">): Promise<ImageStream> {
   const source = await (await findSource(path, options)).open();
@@ -43,7 +43,7 @@ export async function openImages(path: string, options: Omit<TargetOptions, "whe
         if (data) decoded++;
         if (resized) changed++;
       }
-      if (decoded === 0) throw new UserError(`${path}: none of its images can be decoded`);
+      if (decoded === 0) throw new UserError(`${path}: none of its images can be decoded; check the files`);
     },
   };
 }

@@ -1,4 +1,4 @@
-/** Several at a time, in order, and nothing left running. */
+/** Several items at a time, in order, and nothing left running. */
 
 import { setTimeout } from "node:timers/promises";
 import { expect, it } from "vitest";
@@ -10,7 +10,7 @@ const collect = async <T>(stream: AsyncIterable<T>) => {
   return all;
 };
 
-it("gives results in order, however long each takes, and begins no more than it may", async () => {
+it("yields results in order, however long each takes, and starts no more than allowed", async () => {
   let running = 0;
   let most = 0;
   const work = async (item: number) => {
@@ -24,7 +24,7 @@ it("gives results in order, however long each takes, and begins no more than it 
   expect(most).toBe(4);
 });
 
-it("throws what the work throws, after what has begun is over", async () => {
+it("throws the error of the work after running work has finished", async () => {
   let running = 0;
   const work = async (item: number) => {
     running++;
@@ -37,7 +37,7 @@ it("throws what the work throws, after what has begun is over", async () => {
   expect(running).toBe(0);
 });
 
-it("stops when told to", async () => {
+it("stops on abort", async () => {
   const controller = new AbortController();
   const seen: number[] = [];
   const run = async () => {

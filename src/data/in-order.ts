@@ -1,6 +1,9 @@
-/** Work on the items of a stream, several at a time, with the results in order. Knows nothing of the work. */
+/** Processes the items of a stream, several at a time, and yields the results in order. */
 
-/** Runs `work` on up to `ahead` items at once. When it ends early, what has begun is waited for, so that nothing goes on behind. */
+/**
+ * Runs `work` on up to `ahead` items at a time. If iteration ends early, waits for work in progress, so that none
+ * continues in the background.
+ */
 export async function* inOrder<Item, Result>(
   items: AsyncIterable<Item> | Iterable<Item>,
   work: (item: Item) => Promise<Result>,
@@ -11,7 +14,7 @@ export async function* inOrder<Item, Result>(
     for await (const item of items) {
       signal?.throwIfAborted();
       const result = work(item);
-      result.catch(() => {}); // it is met when its turn comes
+      result.catch(() => {}); // reported when its turn comes
       begun.push(result);
       if (begun.length >= ahead) yield await begun.shift()!;
     }

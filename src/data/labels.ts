@@ -1,4 +1,4 @@
-/** Labels as numbers in a file to indices into classes. Knows nothing of file formats. */
+/** Maps numeric labels in a file to class indices. Knows nothing of file formats. */
 
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
@@ -6,16 +6,17 @@ import { shown } from "../core/text.ts";
 
 /** The labels of one part of a source and where they come from. */
 export interface RawLabels {
-  /** `null` where an image has none. */
+  /** `null` for an image without a label. */
   values: ArrayLike<number | bigint | null>;
   where: string;
 }
 
 /**
- * The numbers that occur in any of the parts are the classes, in their order; gives each part's indices, and `unlabelled`
- * for null. With `names` the numbers are indices already. A UserError for a label that is no whole number from 0 on.
+ * The numbers that occur in any part are the classes, in ascending order. Returns each part's class indices, with
+ * `unlabelled` for null. With `names`, the numbers are already indices. Throws a UserError for a label that is not a
+ * whole number from 0 on.
  */
-/** A label that is no label: such an image is left out. */
+/** Marks an image without a label, which is left out. */
 export const unlabelled = -1;
 
 export function classesOf(
@@ -29,7 +30,7 @@ export function classesOf(
     .sort((a, b) => a - b);
   if (distinct.length > limits.classes)
     throw new UserError(
-      `${parts[0].where}: it has ${distinct.length} different labels, at most ${limits.classes} are told apart; is it a label?`,
+      `${parts[0].where}: it has ${distinct.length} different labels, expected at most ${limits.classes}; check that these are class labels`,
     );
   const index = new Map(distinct.map((value, i) => [value, i]));
   return {

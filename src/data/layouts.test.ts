@@ -1,4 +1,6 @@
-/** Folders as people have them: other names of parts, what systems leave there, links, odd names; nothing vanishes unsaid. */
+/**
+ * Folders in the wild: other names of parts, system files, links, odd names; nothing is ignored silently.
+ */
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -40,7 +42,7 @@ it.each([
   expect(found.report!.taken).toEqual([`${train}/: images to train on`, `${test}/: images to hold out`]);
 });
 
-it("parts may lie in a folder of the archive's name, and in one of their own name again", async () => {
+it("parts may be inside a folder with the archive's name, and nested in a folder of their own name", async () => {
   const found = await open(
     await folderOf(
       "pets/training_set/training_set/cats/1.png",
@@ -51,12 +53,12 @@ it("parts may lie in a folder of the archive's name, and in one of their own nam
   expect([found.classes, found.train.count, found.heldOut.count]).toEqual([["cats", "dogs"], 2, 1]);
 });
 
-it("two folders for one part are refused", async () => {
+it("two folders for one part are rejected", async () => {
   const folder = await folderOf("train/a/1.png", "training/a/2.png", "test/a/3.png");
-  await expect(open(folder)).rejects.toThrow(/train\/, training\/ all stand for the part train; keep one of them$/);
+  await expect(open(folder)).rejects.toThrow(/train\/, training\/ all name the part train; keep one of them$/);
 });
 
-it("what systems and other programs leave in folders is left out, and said", async () => {
+it("files of systems and other programs are left out and reported", async () => {
   const folder = await folderOf(
     "cats/1.png",
     "cats/2.png",
@@ -72,16 +74,16 @@ it("what systems and other programs leave in folders is left out, and said", asy
   const dataset = await open(folder);
   expect(dataset.classes).toEqual(["cats", "dogs"]);
   expect(dataset.report!.leftOut).toEqual([
-    { why: "kept by the system", count: 7, names: ["#recycle", "$RECYCLE.BIN", "System Volume Information"] },
+    { why: "a system file", count: 7, names: ["#recycle", "$RECYCLE.BIN", "System Volume Information"] },
     { why: "hidden", count: 2, names: [".DS_Store", "cats/.ipynb_checkpoints"] },
-    { why: "no image", count: 1, names: ["labels.csv"] },
+    { why: "not an image", count: 1, names: ["labels.csv"] },
   ]);
   expect(reportLines(dataset)).toContain(
-    "left out: #recycle, $RECYCLE.BIN, System Volume Information and 4 more (kept by the system)",
+    "left out: #recycle, $RECYCLE.BIN, System Volume Information and 4 more (a system file)",
   );
 });
 
-it("forms of one name are one class with the images of both", async () => {
+it("different encodings of one name are one class with the images of both", async () => {
   const { classes, train, heldOut, notes } = await open(
     await folderOf("caf\u00e9/1.png", "cafe\u0301/2.png", "tea/1.png"),
   );
@@ -92,7 +94,7 @@ it("forms of one name are one class with the images of both", async () => {
 });
 
 it.skipIf(process.platform === "darwin")(
-  "names that are no UTF-8 are read as Latin-1 (skipped where disks refuse them)",
+  "names that are not UTF-8 are read as Latin-1 (skipped on disks that reject them)",
   async () => {
     const folder = await folderOf("tea/1.png");
     const odd = Buffer.concat([Buffer.from(folder), Buffer.from("/caf\xe9", "latin1")]);
@@ -101,20 +103,20 @@ it.skipIf(process.platform === "darwin")(
       writeFileSync(Buffer.concat([odd, Buffer.from(`/${name}`, "latin1")]), await picture());
     const { classes, train, heldOut, notes, skipped } = await open(folder);
     expect([classes, train.count + heldOut.count, skipped]).toEqual([["caf\u00e9", "tea"], 3, []]);
-    expect(notes[0]).toBe("2 names that are no UTF-8 were read as Latin-1: caf\u00e9, caf\u00e9/th\u00e9.png");
+    expect(notes[0]).toBe("2 names are not valid UTF-8 and were read as Latin-1: caf\u00e9, caf\u00e9/th\u00e9.png");
   },
 );
 
-it("a class folder that is a link to nowhere is an error; such an image is skipped, another file left out", async () => {
+it("a dangling class folder is an error; a dangling image is skipped, any other file left out", async () => {
   const folder = await folderOf("cats/1.png", "cats/2.png", "dogs/1.png");
   symlinkSync("/mnt/gone/3.png", join(folder, "cats", "3.png"));
   symlinkSync("/mnt/gone/notes.txt", join(folder, "notes.txt"));
   const { skipped, report } = await open(folder);
   expect(skipped.map(({ name }) => name)).toEqual(["cats/3.png"]);
-  expect(report!.leftOut).toEqual([{ why: "a link to something that is not there", count: 1, names: ["notes.txt"] }]);
+  expect(report!.leftOut).toEqual([{ why: "a dangling link", count: 1, names: ["notes.txt"] }]);
   symlinkSync("/mnt/gone/birds", join(folder, "birds"));
   await expect(open(folder)).rejects.toThrow(
-    /birds is a link to \/mnt\/gone\/birds, which is not there; mount the disk that it is on, or remove the link$/,
+    /birds is a link to \/mnt\/gone\/birds, which does not exist; mount its disk, or remove the link$/,
   );
 });
 
@@ -125,11 +127,11 @@ it("fifty folders that link to each other are each read once", async () => {
   const started = performance.now();
   const { classes, train, heldOut, report } = await open(folder);
   expect([classes.length, train.count + heldOut.count]).toEqual([50, 50]);
-  expect(report!.leftOut).toMatchObject([{ why: "a link to a folder that is read already", count: 50 * 49 }]);
+  expect(report!.leftOut).toMatchObject([{ why: "a link to a folder that is already included", count: 50 * 49 }]);
   expect(performance.now() - started).toBeLessThan(30_000); // for ever, where each way is walked
 });
 
-it("named pipes are not waited for", async () => {
+it("does not wait for named pipes", async () => {
   const folder = await folderOf("a.png", "b.png");
   execFileSync("mkfifo", [join(folder, "c.png")]);
   expect((await open(folder)).report!.leftOut).toEqual([
@@ -140,7 +142,7 @@ it("named pipes are not waited for", async () => {
   await expect(open("/dev/zero")).rejects.toThrow(/^\/dev\/zero: this is a device, not a file; check the path$/);
 });
 
-it("small images are named, and left out where that is asked for", async () => {
+it("small images are reported, and left out on request", async () => {
   const folder = await folderOf();
   for (const [i, [width, height]] of [
     [40, 40],

@@ -50,7 +50,7 @@ describe("an array", () => {
     expect(big).toEqual({ type, shape: [3], data });
   });
 
-  it("gives row-major values of a Fortran array", async () => {
+  it("converts a Fortran-order array to row-major", async () => {
     // Of shape [2, 3, 2] with value 100 i + 10 j + k: the first index varies fastest in the file.
     const values: number[] = [];
     for (let k = 0; k < 2; k++)
@@ -64,7 +64,7 @@ describe("an array", () => {
     expect((await readNpy(npy("<f2", [3], { values }), "it")).data).toEqual(Float32Array.of(1, -2, 0.5));
   });
 
-  it("reads a number without sizes", async () => {
+  it("reads a scalar", async () => {
     const { shape, data } = await readNpy(npy("<f8", [], { values: bytesOf(Float64Array.of(7)) }), "it");
     expect([shape, [...data]]).toEqual([[], [7]]);
   });
@@ -82,13 +82,13 @@ describe("an array", () => {
     ],
     ["text", npy("<U5", [1], { values: new Uint8Array(20) }), /type <U5/],
     ["a name that an object has", npy("<constructor", [1], { values: new Uint8Array(20) }), /type <constructor/],
-    ["no array", Buffer.from("hello world"), /^it: this is no NumPy array/],
+    ["no array", Buffer.from("hello world"), /^it: not a NumPy array/],
     [
       "a header that claims gigabytes",
       Buffer.from([0x93, ...Buffer.from("NUMPY"), 2, 0, 0xff, 0xff, 0xff, 0xaf, 0x7b]),
-      /^it: its header claims 2\.95 GB, at most 66 kB are read/,
+      /^it: its header claims 2\.95 GB, expected at most 66 kB/,
     ],
-    ["more sizes than arrays have", npy("<f4", Array(40).fill(1), { values: new Uint8Array(4) }), /which no array has/],
+    ["more sizes than arrays have", npy("<f4", Array(40).fill(1), { values: new Uint8Array(4) }), /which is not valid/],
     ["a cut header", npy("<f4", [3], { values: new Uint8Array(12) }).subarray(0, 40), /^it: it ends in its header/],
   ])("refuses %s", async (_, bytes, message) => {
     await expect(readNpy(bytes, "it")).rejects.toThrow(UserError);
@@ -115,7 +115,7 @@ describe("openNpz", () => {
     file.close();
   });
 
-  it("says that an archive is damaged, wherever it is", async () => {
+  it("reports a damaged archive, wherever the damage is", async () => {
     const whole = npz({ two }, { deflate: true });
     const changed = Buffer.from(whole);
     changed.fill(0xff, 45, 60); // inside the packed values

@@ -10,9 +10,9 @@ import { limits } from "../core/limits.ts";
 import { shown } from "../core/text.ts";
 import { fromHalf } from "../files/torch-storage.ts";
 
-/** The types that are read, by NumPy's short names. */
+/** The supported types, by NumPy's short names. */
 const arrays = {
-  f2: Uint16Array, // which JavaScript has no array for: values are read by `valuesFrom`
+  f2: Uint16Array, // JavaScript has no array for these; `valuesFrom` decodes them
   f4: Float32Array,
   f8: Float64Array,
   u1: Uint8Array,
@@ -33,33 +33,33 @@ export interface NpyHeader {
   type: NpyType;
   shape: number[];
   bigEndian: boolean;
-  /** The first size varies fastest, not the last. */
+  /** The first axis varies fastest instead of the last. */
   fortranOrder: boolean;
 }
 
 export interface NpyArray {
   type: NpyType;
   shape: number[];
-  /** Row-major, whatever the order in the file. */
+  /** Always row-major, regardless of the order in the file. */
   data: NpyData;
 }
 
-/** Bytes in front of the values: `take` hands over the next so many. `where` names the array in errors. */
+/** Reads the header; `take` returns the next bytes. `where` names the array in errors. */
 export async function readNpyHeader(
   take: (length: number) => Promise<Uint8Array> | Uint8Array,
   where: string,
 ): Promise<NpyHeader> {
   const start = Buffer.from(await take(8));
   if (start.length < 8 || start.toString("latin1", 0, 6) !== "\x93NUMPY")
-    throw new UserError(`${where}: this is no NumPy array; save it with numpy.save or numpy.savez`);
+    throw new UserError(`${where}: not a NumPy array; save it with numpy.save or numpy.savez`);
   const wide = start[6] >= 2;
   const size = Buffer.from(await take(wide ? 4 : 2));
-  const cut = () => new UserError(`${where}: it ends in its header; fetch it again`);
+  const cut = () => new UserError(`${where}: it ends in its header; save or download it again`);
   if (size.length < (wide ? 4 : 2)) throw cut();
   const length = wide ? size.readUInt32LE() : size.readUInt16LE();
   if (length > limits.npyHeaderBytes)
     throw new UserError(
-      `${where}: its header claims ${byteCount(length)}, at most ${byteCount(limits.npyHeaderBytes)} are read; the file is damaged, fetch it again`,
+      `${where}: its header claims ${byteCount(length)}, expected at most ${byteCount(limits.npyHeaderBytes)}; the file is damaged, so save or download it again`,
     );
   const header = Buffer.from(await take(length));
   if (header.length < length) throw cut();
@@ -71,7 +71,9 @@ function parseHeader(header: string, where: string): NpyHeader {
   const fortran = /'fortran_order':\s*(True|False)/.exec(header)?.[1];
   const sizes = /'shape':\s*\(([\d\s,L]*)\)/.exec(header)?.[1];
   if (fortran === undefined || sizes === undefined)
-    throw new UserError(`${where}: its header is not as NumPy writes it: ${shown(header.trim(), 100)}`);
+    throw new UserError(
+      `${where}: its header is not in NumPy's format: ${shown(header.trim(), 100)}; save it with numpy.save or numpy.savez`,
+    );
   const [, order, type] = /^([<>|=])(\w+)$/.exec(descr ?? "") ?? [];
   if (!Object.hasOwn(arrays, type ?? ""))
     throw new UserError(
@@ -79,55 +81,57 @@ function parseHeader(header: string, where: string): NpyHeader {
     );
   const shape = (sizes.match(/\d+/g) ?? []).map(Number);
   if (shape.length > limits.dimensions || !shape.every(Number.isSafeInteger))
-    throw new UserError(`${where}: its header has the shape (${shown(sizes)}), which no array has; fetch it again`);
+    throw new UserError(
+      `${where}: its header has the shape (${shown(sizes)}), which is not valid; save or download it again`,
+    );
   return { type: type as NpyType, shape, bigEndian: order === ">", fortranOrder: fortran === "True" };
 }
 
-/** Bytes of an array's values. */
+/** The size of an array's values in bytes. */
 export const valueBytes = ({ type, shape }: Pick<NpyHeader, "type" | "shape">): number =>
   product(shape) * arrays[type].BYTES_PER_ELEMENT;
 
-/** A whole array whose header was read, from the bytes of its values. `where` names it in errors. */
+/** Decodes a whole array from its header and the bytes of its values. `where` names it in errors. */
 export function arrayOf(header: NpyHeader, bytes: Uint8Array, where: string): NpyArray {
   const { type, shape } = header;
   const expected = valueBytes(header);
   if (bytes.length !== expected)
     throw new UserError(
-      `${where}: ${bytes.length} bytes of values, but ${type} [${shape.join(", ")}] has ${expected}; fetch it again`,
+      `${where}: it has ${bytes.length} bytes of values, but ${type} [${shape.join(", ")}] needs ${expected}; save or download it again`,
     );
-  const values = Uint8Array.from(bytes); // a copy, which is aligned
+  const values = Uint8Array.from(bytes); // an aligned copy
   if (header.bigEndian) swapBytes(values, arrays[type].BYTES_PER_ELEMENT);
   const data =
     type === "f2" ? Float32Array.from(fromHalf(new Uint16Array(values.buffer))) : new arrays[type](values.buffer);
   return { type, shape, data: header.fortranOrder ? rowMajor(data, shape) : data };
 }
 
-/** Values of any type as numbers, from a whole number of them in the file's bytes. */
+/** Decodes values of any type to numbers; `bytes` must hold a whole number of values. */
 export function valuesFrom(
   bytes: Uint8Array,
   { type, bigEndian }: Pick<NpyHeader, "type" | "bigEndian">,
 ): ArrayLike<number> & Iterable<number> {
   if (type === "u1" || type === "b1") return bytes;
-  const copy = Uint8Array.from(bytes); // which is aligned
+  const copy = Uint8Array.from(bytes); // aligned
   if (bigEndian) swapBytes(copy, arrays[type].BYTES_PER_ELEMENT);
   if (type === "f2") return fromHalf(new Uint16Array(copy.buffer));
   const values = new arrays[type](copy.buffer);
   return typeof values[0] === "bigint" ? Float64Array.from(values as BigInt64Array, Number) : (values as Float64Array);
 }
 
-/** Bytes of one value. */
+/** The size of one value in bytes. */
 export const itemBytes = (type: NpyType): number => arrays[type].BYTES_PER_ELEMENT;
 
 function swapBytes(values: Uint8Array, size: number): void {
   for (let at = 0; at < values.length; at += size) values.subarray(at, at + size).reverse();
 }
 
-/** The same array with its last size varying fastest. */
+/** Converts from Fortran order to row-major. */
 function rowMajor(data: NpyData, shape: readonly number[]): NpyData {
   const out = data.slice();
   const place = shape.map(() => 0);
   for (let at = 0; at < data.length; at++) {
-    // Where the value at `place` stands when the first size varies fastest.
+    // The position of the value at `place` if the first axis varies fastest.
     let from = 0;
     for (let axis = shape.length - 1; axis >= 0; axis--) from = from * shape[axis] + place[axis];
     out[at] = data[from];

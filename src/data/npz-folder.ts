@@ -1,4 +1,4 @@
-/** Several NumPy archives in a folder, as ImageNet32 is published: one for each batch. Knows nothing of what is in them. */
+/** Folders of NumPy archives, one per batch, as ImageNet32 is published. Knows nothing of the archives' contents. */
 
 import { basename, resolve } from "node:path";
 import { UserError } from "../core/errors.ts";
@@ -9,7 +9,7 @@ import { byName, chosenPart, type Found, leavingOut, listed, partNamed, type Sou
 
 const numeric = (a: string, b: string): number => a.localeCompare(b, "en", { numeric: true }) || byName(a, b);
 
-/** A folder of archives alone; undefined where there is none, or where there are other folders. */
+/** Finds a folder of archives; undefined if it contains no archive, or if it has subfolders. */
 export async function findNpzFolder(folder: string): Promise<Found | undefined> {
   const { files, folders, leftOut } = await listFolder(folder);
   const archives = files.filter(({ name }) => /\.npz$/i.test(name)).sort((a, b) => numeric(a.name, b.name));
@@ -19,10 +19,10 @@ export async function findNpzFolder(folder: string): Promise<Found | undefined> 
   const used = archives.filter(({ name }) => partOf(name) === "train" || partOf(name) === part);
   if (used.every(({ name }) => partOf(name) !== "train"))
     throw new UserError(
-      `${pathText(folder)}: it has archives to hold out (${listed(used.map(({ name }) => name))}), but none to train on; add them, or name one file itself`,
+      `${pathText(folder)}: it has archives to hold out (${listed(used.map(({ name }) => name))}), but none to train on; add them, or give the path of one file`,
     );
   const leaveOut = leavingOut();
-  for (const file of files) if (!archives.includes(file)) leaveOut.add(file.name, "no NumPy archive");
+  for (const file of files) if (!archives.includes(file)) leaveOut.add(file.name, "not a NumPy archive");
   return {
     files: used,
     async open() {

@@ -1,4 +1,4 @@
-/** NumPy archives of images, opened whole, and what is said when something is wrong. */
+/** NumPy archives of images as data sets, and error messages. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -27,7 +27,7 @@ const refused = async (path: string, message: RegExp, options?: Partial<DataOpti
   await expect(open(path, options)).rejects.toThrow(message);
 };
 
-/** `count` images of the given sizes; image i begins with byte `from` + i. */
+/** `count` images of the given shape; image i begins with byte `from` + i. */
 const counting = (count: number, [height, width, channels = 1]: number[], { from = 0 } = {}) => {
   const each = height * width * channels;
   return Uint8Array.from({ length: count * each }, (_, i) => (i % each === 0 ? from + i / each : i % 251));
@@ -67,7 +67,7 @@ describe("NumPy archives", () => {
     }
   });
 
-  it("bring their own held-out part, grey as it is", async () => {
+  it("may have their own held-out part, and stay grey", async () => {
     const { train, heldOut, classes, channels, notes } = await open(
       archive({
         x_train: u1([4, 3, 3]),
@@ -80,24 +80,28 @@ describe("NumPy archives", () => {
     expect([labelNames(heldOut, classes), notes]).toEqual([["1", "1"], []]);
   });
 
-  it("hold out MedMNIST's validation part and need no labels", async () => {
+  it("hold out MedMNIST's validation part, and need no labels", async () => {
     const parts = { train_images: u1([4, 3, 3]), val_images: u1([2, 3, 3], 50), test_images: u1([2, 3, 3], 100) };
     const { heldOut, classes, notes } = await open(archive(parts));
-    expect([firsts(heldOut), classes, notes[0]]).toEqual([[50, 51], ["set"], "the part test is left aside"]);
+    expect([firsts(heldOut), classes, notes[0]]).toEqual([[50, 51], ["set"], "the part test is not used"]);
   });
 
   it.each<[string, Record<string, Buffer>, RegExp]>([
     [
       "values that are no brightness",
       { images: npy("<f4", [1, 1, 2], { values: bytesOf(Float32Array.of(-7, 300)) }) },
-      /set\.npz: images: its values go from -7 to 300, expected bytes \(0 to 255\), or floats from 0 to 1 or from -1 to 1; scale/,
+      /set\.npz: images: its values range from -7 to 300, expected bytes \(0 to 255\), or floats from 0 to 1 or from -1 to 1; rescale them/,
     ],
     [
       "values that are no numbers",
       { images: npy("<f4", [1, 1, 2], { values: bytesOf(Float32Array.of(0, NaN)) }) },
-      /set\.npz: images: it holds NaN, expected numbers/,
+      /set\.npz: images: it contains NaN, expected finite numbers/,
     ],
-    ["flat images of no square", { images: u1([2, 63]) }, /its shape is \[2, 63\], expected \[N, height, width\]/],
+    [
+      "flat images that are not square",
+      { images: u1([2, 63]) },
+      /its shape is \[2, 63\], expected \[N, height, width\]/,
+    ],
     [
       "images of a gigabyte",
       { images: npy("|u1", [1, 20_000, 20_000, 3], { values: new Uint8Array(9) }) },
@@ -126,16 +130,16 @@ describe("NumPy archives", () => {
     ],
     ["no images", { mu: u1([2]), sigma: u1([2, 2]) }, /expected images as arr_0, .* but its arrays are mu, sigma/],
     [
-      "two that may be the images",
+      "two candidates for the images",
       { before: u1([2, 3, 3]), after: u1([2, 3, 3]) },
       /expected images as arr_0, .* but its arrays are before, after/,
     ],
-    ["other files in a zip", {}, /this is a zip without NumPy arrays; .* unpack it and give the folder$/],
-    ["no image", { images: u1([0, 3, 3]) }, /: it holds no images$/],
+    ["other files in a zip", {}, /this zip contains no NumPy arrays; .* unpack it and give the folder$/],
+    ["no image", { images: u1([0, 3, 3]) }, /: it contains no images; check the path$/],
     [
       "too few values",
       { images: u1([4, 3, 3]).subarray(0, -5) },
-      /set\.npz: images ends in image 3 of 4; fetch the file again$/,
+      /set\.npz: images ends in image 3 of 4; save or download the file again$/,
     ],
     [
       "labels of one part only",
@@ -147,26 +151,36 @@ describe("NumPy archives", () => {
   const floats = (...values: number[]) =>
     npy("<f4", [values.length, 1, 1], { values: bytesOf(Float32Array.from(values)) });
   it.each<[string, Buffer, number[], RegExp]>([
-    ["0 to 1", floats(0, 0.5, 1, 64 / 255), [0, 128, 255, 64], /from 0 to 1 are taken as black to white/],
-    ["-1 to 1", floats(-1, 0, 1, 0.5), [0, 128, 255, 191], /from -1 to 1 are taken as black to white/],
-    ["0 to 255", floats(0, 1.2, 254.7, 7), [0, 1, 255, 7], /values from 0 to 254\.7 are taken as they are, of 255/],
+    ["0 to 1", floats(0, 0.5, 1, 64 / 255), [0, 128, 255, 64], /from 0 to 1 are scaled from black to white/],
+    ["-1 to 1", floats(-1, 0, 1, 0.5), [0, 128, 255, 191], /from -1 to 1 are scaled from black to white/],
+    [
+      "0 to 255",
+      floats(0, 1.2, 254.7, 7),
+      [0, 1, 255, 7],
+      /values from 0 to 254\.7 are used unchanged, on a scale of 0 to 255/,
+    ],
     ["halves", npy("<f2", [2, 1, 1], { values: bytesOf(Uint16Array.of(0, 0x3c00)) }), [0, 255], /from 0 to 1/],
-    ["int64", npy("<i8", [2, 1, 1], { values: bytesOf(BigInt64Array.of(3n, 200n)) }), [3, 200], /as they are, of 255/],
-    ["truth", npy("|b1", [2, 1, 1], { values: Uint8Array.of(0, 1) }), [0, 255], /true as white/],
-  ])("are bytes where they hold %s, and say so", async (_, images, expected, said) => {
+    [
+      "int64",
+      npy("<i8", [2, 1, 1], { values: bytesOf(BigInt64Array.of(3n, 200n)) }),
+      [3, 200],
+      /used unchanged, on a scale of 0 to 255/,
+    ],
+    ["booleans", npy("|b1", [2, 1, 1], { values: Uint8Array.of(0, 1) }), [0, 255], /true is white/],
+  ])("are converted to bytes from %s, and report it", async (_, images, expected, said) => {
     const { train, heldOut, report } = await open(archive({ images }));
     const seen = [train, heldOut].flatMap((split) => split.names.map((name, i) => [name, split.image(i)[0]] as const));
     expect(new Map(seen)).toEqual(new Map(expected.map((byte, i) => [`train/${i}`, byte])));
     expect(report!.taken[0]).toMatch(said);
   });
 
-  it("say where all is as good as black, as after a cast of floats from 0 to 1", async () => {
+  it("report that all images are almost black, as after a cast of floats from 0 to 1", async () => {
     const cast = npy("|u1", [3, 2, 2], { values: Uint8Array.of(0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0) });
     const { notes } = await open(archive({ images: cast }));
-    expect(notes[0]).toMatch(/^no value of any image is above 1 of 255.*\(255 \* x\)\.round\(\)\.astype\("uint8"\)$/);
+    expect(notes[0]).toMatch(/^no value in any image is above 1 of 255.*\(255 \* x\)\.round\(\)\.astype\("uint8"\)$/);
   });
 
-  it("are taken with channels first, and flat as ImageNet32", async () => {
+  it("are read with channels first, and flat as in ImageNet32", async () => {
     // Two images of 2x2 pixels: all red, all green, all blue.
     const planar = Uint8Array.of(
       1,
@@ -196,7 +210,7 @@ describe("NumPy archives", () => {
     );
     for (const [shape, said] of [
       [[2, 3, 6, 6], /channels first/],
-      [[2, 12], /flat rows of 12, read as 2x2 with red, green and blue one after another/],
+      [[2, 12], /flat rows of 12, read as 2x2 with separate red, green and blue planes/],
     ] as const) {
       const values = shape.length === 2 ? planar : Uint8Array.from({ length: 216 }, (_, i) => i);
       const { train, heldOut, channels, report, size } = await open(archive({ data: npy("|u1", shape, { values }) }));
@@ -223,10 +237,10 @@ describe("NumPy archives", () => {
     );
     expect(classes).toEqual(["2", "4"]);
     expect(report!.taken).toEqual([`${images}: images to train on, labels from ${labels}`]);
-    expect(report!.leftOut).toEqual([{ why: "an array of another name", count: 1, names: ["mean"] }]);
+    expect(report!.leftOut).toEqual([{ why: "an unused array", count: 1, names: ["mean"] }]);
   });
 
-  it("are read together from a folder, as ImageNet32's, and other archives are told to be unpacked", async () => {
+  it("are read together from a folder, as in ImageNet32; other archives must be unpacked", async () => {
     const batch = (from: number, ...labels: number[]) =>
       npz({
         data: npy("|u1", [labels.length, 12], { values: counting(labels.length, [1, 12], { from }) }),
@@ -249,22 +263,25 @@ describe("NumPy archives", () => {
       [100, 101],
       ["7", "2"],
     ]);
-    expect(report!.leftOut).toEqual([{ why: "no NumPy archive", count: 1, names: ["map_clsloc.txt"] }]);
+    expect(report!.leftOut).toEqual([{ why: "not a NumPy archive", count: 1, names: ["map_clsloc.txt"] }]);
     const packed = folderOf({ "a.tar.bz2": Buffer.from("BZh91AY") });
-    await refused(join(packed, "a.tar.bz2"), /packed by bzip2, which is not read; unpack it and give the folder$/);
+    await refused(
+      join(packed, "a.tar.bz2"),
+      /compressed with bzip2, which is not supported; unpack it and give the folder$/,
+    );
   });
 
-  it("name an array whose checksum is wrong", async () => {
+  it("report an array with a wrong checksum", async () => {
     const whole = npz({ images: u1([4, 3, 3]) });
     whole[whole.indexOf(Buffer.of(1, 2, 3, 4, 5, 6, 7, 8)) + 3] ^= 1;
-    await refused(join(folderOf({ "a.npz": whole }), "a.npz"), /images\.npy inside it is damaged, its checksum/);
+    await refused(join(folderOf({ "a.npz": whole }), "a.npz"), /images\.npy inside it is damaged: its checksum/);
   });
 
-  it("name a cut file", async () => {
+  it("report a truncated file", async () => {
     const whole = npz({ images: u1([4, 3, 3]) });
     await refused(
       join(folderOf({ "cut.npz": whole.subarray(0, -40) }), "cut.npz"),
-      /cut\.npz: the archive is cut short or damaged/,
+      /cut\.npz: the archive is truncated or damaged/,
     );
   });
 });

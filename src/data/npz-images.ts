@@ -1,4 +1,4 @@
-/** Images and labels in a NumPy archive, under the names that are in use. Knows nothing of zip or of what is done with them. */
+/** Finds images and labels in a NumPy archive by their usual names. Knows nothing of zip or of how they are used. */
 
 import { parse } from "node:path";
 import { product } from "../core/arrays.ts";
@@ -13,7 +13,7 @@ import { itemBytes, type NpyHeader, valueBytes } from "./npy.ts";
 import { type Npz, openNpz } from "./npz.ts";
 import { chosenPart, type Found, leavingOut, listed, type Source } from "./source.ts";
 
-/** Names of images by part: ADM's samples, plain ones, CIFAR's and ImageNet32's, Keras's, MedMNIST's. */
+/** Names of image arrays by part: ADM's samples, common ones, CIFAR's and ImageNet32's, Keras's, MedMNIST's. */
 const layouts: Record<string, string>[] = [
   ...["arr_0", "images", "image", "imgs", "x", "X", "data", "samples"].map((train) => ({ train })),
   { train: "x_train", test: "x_test", val: "x_val" },
@@ -21,7 +21,7 @@ const layouts: Record<string, string>[] = [
   { train: "train_images", test: "test_images", val: "val_images" },
 ];
 
-/** Names of labels, beside images of any name; those of a part have its name before or after. */
+/** Names of label arrays, for images of any name; those for one part have its name as a prefix or suffix. */
 const labelNames = "arr_1 labels label y Y targets target classes class cls fine_labels".split(" ");
 const labelsOfPart: Record<string, string[]> = Object.fromEntries(
   ["train", "test", "val"].map((part) => [
@@ -36,7 +36,7 @@ interface ArrayPart {
   images: string;
   header: NpyHeader;
   layout: ArrayLayout;
-  /** How values become bytes, where they are none. */
+  /** How values are converted to bytes, if they are not bytes. */
   scale?: Scale;
   labels?: string;
 }
@@ -55,7 +55,7 @@ export async function openNpzImages(path: string): Promise<Source> {
     const labelled = raw.every(Boolean);
     if (!labelled && raw.some(Boolean))
       throw new UserError(
-        `${where}: only one of its parts (${parts.map(({ images }) => images).join(", ")}) has labels; save them with both`,
+        `${where}: only one of its parts (${parts.map(({ images }) => images).join(", ")}) has labels; save labels for both`,
       );
     const { name } = parse(path);
     const { classes, labels } = labelled
@@ -101,7 +101,7 @@ function unused({ names }: Npz, parts: readonly ArrayPart[]) {
   const leaveOut = leavingOut();
   for (const name of names)
     if (!parts.some(({ images, labels }) => images === name || labels === name))
-      leaveOut.add(shown(name), "an array of another name");
+      leaveOut.add(shown(name), "an unused array");
   return leaveOut.list;
 }
 
@@ -110,7 +110,7 @@ async function partsOf(npz: Npz): Promise<{ parts: ArrayPart[]; notes: string[] 
   const where = pathText(path);
   if (names.length === 0)
     throw new UserError(
-      `${where}: this is a zip without NumPy arrays; if it holds images or files of another kind, unpack it and give the folder`,
+      `${where}: this zip contains no NumPy arrays; if it contains images or other files, unpack it and give the folder`,
     );
   const headers = new Map<string, NpyHeader>();
   for (const name of names.slice(0, 64)) headers.set(name, await npz.header(name));
@@ -128,7 +128,7 @@ async function partsOf(npz: Npz): Promise<{ parts: ArrayPart[]; notes: string[] 
     const at = `${where}: ${shown(images)}`;
     if (header.fortranOrder)
       throw new UserError(
-        `${at}: it is in Fortran order, which is not read for images; save it with numpy.ascontiguousarray`,
+        `${at}: it is in Fortran order, which is not supported for images; save it with numpy.ascontiguousarray`,
       );
     const arranged = layoutOf(header.shape, at);
     const scale = header.type === "u1" ? undefined : await scaled(npz, images, header);
@@ -138,7 +138,7 @@ async function partsOf(npz: Npz): Promise<{ parts: ArrayPart[]; notes: string[] 
   return { parts, notes };
 }
 
-/** The only array that can be images, whatever its name. */
+/** The only array that could be images, whatever its name. */
 function onlyImages(headers: ReadonlyMap<string, NpyHeader>): Record<string, string> | undefined {
   const shaped = [...headers].filter(
     ([, { shape, type }]) => (shape.length === 4 || (shape.length === 3 && type === "u1")) && shape[0] > 0,
@@ -146,7 +146,7 @@ function onlyImages(headers: ReadonlyMap<string, NpyHeader>): Record<string, str
   return shaped.length === 1 ? { train: shaped[0][0] } : undefined;
 }
 
-/** Labels by a usual name, else the only array of whole numbers that has one for each image. */
+/** Labels by a usual name, otherwise the only integer array with one value per image. */
 function labelsFor(
   { name, several, count }: { name: string; several: boolean; count: number },
   headers: ReadonlyMap<string, NpyHeader>,
@@ -161,9 +161,9 @@ function labelsFor(
   return fitting.length === 1 ? fitting[0][0] : undefined;
 }
 
-/** Values that are no bytes are read once, to know from where to where they go. */
+/** Reads all values once to find their range, if they are not bytes. */
 async function scaled(npz: Npz, name: string, header: NpyHeader): Promise<Scale> {
-  if (header.type === "b1") return { note: "false is taken as black, true as white", toByte: (value) => 255 * value };
+  if (header.type === "b1") return { note: "false is black, true is white", toByte: (value) => 255 * value };
   const where = `${pathText(npz.path)}: ${shown(name)}`;
   const { bytes } = await npz.values(name);
   const total = valueBytes(header);
@@ -189,7 +189,7 @@ async function readLabels(
     throw new UserError(`${where}: its values are ${type}, expected whole numbers (int64 or another int)`);
   if (shape[0] !== count)
     throw new UserError(
-      `${where}: ${counted(shape[0] ?? 0, "label")}, but ${images} has ${counted(count, "image")}; save one label for each`,
+      `${where}: ${counted(shape[0] ?? 0, "label")}, but ${images} has ${counted(count, "image")}; save one label for each image`,
     );
   if (product(shape) !== count)
     throw new UserError(`${where}: its shape is [${shape.join(", ")}], expected [${count}], one number for each image`);
@@ -206,14 +206,14 @@ async function* imagesOf(path: string, { images, layout: { count, values }, head
         const image = await bytes.take(each);
         if (image.length < each)
           throw new UserError(
-            `${pathText(path)}: ${shown(images)} ends in image ${index} of ${count}; fetch the file again`,
+            `${pathText(path)}: ${shown(images)} ends in image ${index} of ${count}; save or download the file again`,
           );
         yield { bytes: image, index };
       }
-      // At the end the checksum is compared.
+      // The checksum is verified at the end.
       if ((await bytes.take(1)).length > 0)
         throw new UserError(
-          `${pathText(path)}: bytes follow after the ${count} images of ${shown(images)}; fetch it again`,
+          `${pathText(path)}: ${shown(images)} has extra bytes after its ${count} images; save or download the file again`,
         );
     } finally {
       await bytes.close();

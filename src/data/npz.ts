@@ -1,4 +1,4 @@
-/** NumPy's archives: a zip of arrays, each read when it is asked for. Knows nothing of what the arrays mean. */
+/** NumPy archives: a zip of arrays, each read on demand. Knows nothing of what the arrays mean. */
 
 import type { Entry } from "yauzl";
 import { byteCount } from "../core/byte-count.ts";
@@ -12,17 +12,17 @@ import { arrayOf, type NpyArray, type NpyHeader, readNpyHeader, valueBytes } fro
 
 export interface Npz {
   path: string;
-  /** The arrays' names, as they were given to `numpy.savez`. */
+  /** The arrays' names, as given to `numpy.savez`. */
   names: string[];
   header(name: string): Promise<NpyHeader>;
-  /** A whole array, of at most 64 MB. */
+  /** Reads a whole array of at most 64 MB. */
   read(name: string): Promise<NpyArray>;
-  /** The values of an array as they are stored, for those too large to hold; close the reader after use. */
+  /** Streams the stored values of an array too large for memory; close the reader after use. */
   values(name: string): Promise<{ header: NpyHeader; bytes: ByteReader }>;
   close(): void;
 }
 
-/** Opens an archive, stored or deflated; close it after use. Every fault of the file is a UserError that names it. */
+/** Opens an archive, compressed or not. Throws a UserError for any fault of the file. Close it after use. */
 export async function openNpz(path: string): Promise<Npz> {
   const zip = await openZip(path);
   const entries = [...zip.entries].filter(([name]) => name.endsWith(".npy"));
@@ -46,7 +46,7 @@ function npzOf(zip: ZipArchive, entries: ReadonlyMap<string, Entry>): Npz {
       const expected = valueBytes(header);
       if (expected > entry.uncompressedSize)
         throw new UserError(
-          `${where(name)}: its header claims ${byteCount(expected)} of values, but it has ${byteCount(entry.uncompressedSize)}; fetch the file again`,
+          `${where(name)}: its header claims ${byteCount(expected)} of values, but it has ${byteCount(entry.uncompressedSize)}; save or download the file again`,
         );
       return { header, bytes };
     } catch (error) {
@@ -69,9 +69,9 @@ function npzOf(zip: ZipArchive, entries: ReadonlyMap<string, Entry>): Npz {
         const expected = valueBytes(header);
         if (expected > limits.arrayBytes)
           throw new UserError(
-            `${where(name)}: it has ${byteCount(expected)} of values, at most ${byteCount(limits.arrayBytes)} are read; is it another array?`,
+            `${where(name)}: it has ${byteCount(expected)} of values, expected at most ${byteCount(limits.arrayBytes)}; check that this is the right array`,
           );
-        // One byte more tells where others follow, and where the checksum is wrong.
+        // Reading one extra byte detects excess bytes and triggers the checksum test.
         return arrayOf(header, await bytes.take(expected + 1), where(name));
       } finally {
         await bytes.close();

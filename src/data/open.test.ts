@@ -1,4 +1,4 @@
-/** The cache: made once, by anyone, whole or not at all; found again while nothing changes; flat in memory. */
+/** The cache: made once by any process, completely or not at all; reused while nothing changes; constant memory use. */
 
 import { execFile } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
@@ -59,7 +59,7 @@ it("is made once, with progress, and read again without", async () => {
   expect(again.fingerprint).toMatch(/^[0-9a-f]{32}$/);
 });
 
-it("holds the images that the crop gives, whatever the order in which they were decoded", async () => {
+it("contains the cropped images, whatever the order of decoding", async () => {
   const { train, heldOut } = await openDataset(folder, { cache: newCache(), imageSize });
   for (const { names, image } of [train, heldOut])
     names.forEach((name, index) => {
@@ -69,7 +69,7 @@ it("holds the images that the crop gives, whatever the order in which they were 
     });
 });
 
-it("is another one for other options and other files", async () => {
+it("differs for other options and other files", async () => {
   const cache = newCache();
   const fingerprints = new Set<string>();
   const open = async (options: Partial<DataOptions> = {}) => {
@@ -89,7 +89,7 @@ it("is another one for other options and other files", async () => {
   expect(fingerprints.size).toBe(5); // touched, but the same images
 });
 
-it("is not left half made when it is stopped or fails", async () => {
+it("is not left incomplete after an abort or a failure", async () => {
   const cache = newCache();
   const controller = new AbortController();
   const stopped = openDataset(folder, {
@@ -107,7 +107,7 @@ it("is not left half made when it is stopped or fails", async () => {
   await expect(openDataset(folder, { cache, signal: AbortSignal.abort() })).rejects.toThrow("aborted");
 });
 
-it("is made by several processes at once, each in full", async () => {
+it("can be made by several processes at once, completely by each", async () => {
   const cache = newCache();
   const script = `import { openDataset } from ${JSON.stringify(builtUrl("data/open"))};
     const { fingerprint } = await openDataset(${JSON.stringify(folder)}, { cache: ${JSON.stringify(cache)}, imageSize: 8 });
@@ -120,7 +120,7 @@ it("is made by several processes at once, each in full", async () => {
   expect(readdirSync(cache).length).toBe(1);
 });
 
-it("is refused, with its name, when it was damaged or cut", async () => {
+it("is rejected by name if it is damaged or truncated", async () => {
   const cache = newCache();
   const { train } = await openDataset(folder, { cache, imageSize });
   const path = join(cache, readdirSync(cache)[0]);
@@ -138,22 +138,22 @@ it("is refused, with its name, when it was damaged or cut", async () => {
     const attempt = openDataset(folder, { cache, imageSize });
     await expect(attempt).rejects.toThrow(UserError);
     await expect(attempt).rejects.toThrow(`${path} `);
-    await expect(attempt).rejects.toThrow(/; remove it and it will be made again$/);
+    await expect(attempt).rejects.toThrow(/; delete it, and it will be created again$/);
   }
-  // What was opened before and is cut now says so too, where it is read.
+  // A file that is truncated after opening is reported when it is read.
   writeFileSync(path, "");
   expect(() => train.image(0)).toThrow(UserError);
 });
 
-it("cannot be made where a file stands in the way, and says so", async () => {
+it("reports a file in the way of the folder", async () => {
   const cache = join(root, "a-file");
   writeFileSync(cache, "");
   await expect(openDataset(folder, { cache, imageSize })).rejects.toThrow(
-    /^cannot write .*a part of this path is a file/,
+    /^cannot write .*part of this path is a file/,
   );
 });
 
-it("takes no more memory for more images", async () => {
+it("needs no more memory for more images", async () => {
   const [count, side] = [6000, 100];
   const path = join(root, "many-images.idx3-ubyte");
   const each = side * side;

@@ -1,4 +1,4 @@
-/** Opens any data set by its name or path, decoding it into the cache first where need be. Knows nothing of models. */
+/** Opens any data set by its name or path, and decodes it into the cache first if needed. Knows nothing of models. */
 
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -15,25 +15,30 @@ import type { HeldOutShare } from "./split.ts";
 
 /** How data are read and split. */
 export interface DataOptions {
-  /** Pixels per side; by default the images' own size where all are squares alike and small or in an array, else 32. */
+  /**
+   * Pixels per side. Default: the images' own size if all are equal squares that are small or in an array, otherwise
+   * 32.
+   */
   imageSize?: number;
-  /** 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; by default 1 where every image is grey, else 3. */
+  /** 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA. Default: 1 if every image is grey, otherwise 3. */
   channels?: number;
-  /** A fraction, or the path of what to hold out; by default the source's own part for that, else 0.05. */
+  /** A fraction, or the path of the held-out images. Default: the source's own held-out part, otherwise 0.05. */
   heldOut?: string | number;
-  /** A regular expression on an image's name: images of the same first capture group (or match) stay on one side. */
+  /** A regular expression for image names: images with the same first capture group (or match) stay in one split. */
   group?: string;
-  /** Of emoji, the vendors to take; by default all but those with a share-alike licence. */
+  /** For emoji: the vendors to use. Default: all except those with a share-alike licence. */
   sets?: readonly EmojiSet[];
-  /** Leave out images that are smaller than the image size, rather than refuse the data. */
+  /** Leave out images smaller than the image size instead of rejecting the data. */
   skipSmall?: boolean;
-  /** The folder of decoded data sets; made when missing. */
+  /** The folder for decoded data sets; created if missing. */
   cache: string;
-  /** Images whose size was read, of how many; not called for arrays, where one size holds for all. */
+  /**
+   * Called with the number of images measured so far and the total; not called for arrays, whose images share one size.
+   */
   onMeasure?: (done: number, total: number) => void;
-  /** Images decoded, of how many; then comes the data set. */
+  /** Called with the number of images decoded so far and the total. */
   onProgress?: (done: number, total: number) => void;
-  /** Called for each image left out while decoding; `skipped` of the data set has them all at any time. */
+  /** Called for each image skipped while decoding; `Dataset.skipped` lists them all later. */
   onSkipped?: (name: string, reason: string) => void;
   signal?: AbortSignal;
 }
@@ -41,14 +46,15 @@ export interface DataOptions {
 const usualFraction = 0.05;
 
 /**
- * `emoji`; or the path of a folder or file in one of the formats of `formats.ts`: images in folders, IDX, Parquet, `.npz`,
- * CIFAR's and ImageNet32's batches, Tiny ImageNet. Decoded once into `cache`, then read from there.
- * Images are cropped as ADM does and never enlarged. A UserError says in a sentence what is wrong with the data.
+ * Opens `emoji`, or a folder or file in one of the formats of `formats.ts`: folders of images, IDX, Parquet, `.npz`,
+ * CIFAR and ImageNet32 batches, Tiny ImageNet. The data are decoded once into `cache`, then read from there. Images are
+ * cropped like ADM does and never enlarged. Throws a UserError if something is wrong with the data.
  */
 export async function openDataset(source: string, options: DataOptions): Promise<Dataset> {
   checkOptions(options);
   if (source === "emoji") return openEmoji(options);
-  if (options.sets) throw new UserError(`sets: only the emoji data are made of sets, ${source} is not; leave them out`);
+  if (options.sets)
+    throw new UserError(`sets: only the emoji data have sets, ${source} has none; leave the option out`);
   const { cache, signal } = options;
   signal?.throwIfAborted();
   const heldOut = heldOutOf(options);
@@ -85,14 +91,14 @@ function openEmoji({
 }: DataOptions): Promise<Dataset> {
   if (heldOut !== undefined || group !== undefined)
     throw new UserError(
-      `emoji: what is held out is fixed, by code point, for all vendors' pictures of an emoji must stay together; leave out ${heldOut === undefined ? "the group" : "the held-out part"}`,
+      `emoji: the held-out set is fixed by code point, because all vendors' pictures of an emoji must stay together; leave out ${heldOut === undefined ? "the group" : "the held-out part"}`,
     );
   if (channels !== undefined && channels !== 3)
-    throw new UserError(`emoji: they are drawn in RGB, 3 channels, not ${channels}; leave out the channels`);
+    throw new UserError(`emoji: expected 3 channels (RGB), got ${channels}; leave out the channels`);
   return emojiDataset({ size: imageSize, sets, cache, onProgress, signal });
 }
 
-/** A fraction, a path, or what the source or the usual fraction gives. */
+/** A fraction, a path, or undefined for the default. */
 function heldOutOf({ heldOut }: DataOptions): string | number | undefined {
   if (heldOut === undefined || heldOut === "") return undefined;
   const fraction = Number(heldOut);
@@ -106,7 +112,7 @@ function groupOf({ group }: DataOptions): RegExp | undefined {
     return group === undefined ? undefined : new RegExp(group);
   } catch (error) {
     throw new UserError(
-      `group: "${group}" is no regular expression (${(error as Error).message}); expected one such as "^(.*)_\\d+"`,
+      `group: "${group}" is not a regular expression (${(error as Error).message}); expected one such as "^(.*)_\\d+"`,
     );
   }
 }
@@ -118,7 +124,7 @@ interface Opening {
   group?: RegExp;
 }
 
-/** The source with the part to hold out settled: its own, another source's, or a share by name. */
+/** Opens the source and settles the held-out set: its own part, another source, or a share chosen by name. */
 async function openParts(
   where: string,
   { found, other, heldOut, group }: Opening,
@@ -127,14 +133,14 @@ async function openParts(
   const own = source.heldOutName;
   if (group && (other || (own !== undefined && heldOut === undefined)))
     throw new UserError(
-      `group: ${other ? String(heldOut) : `${own} of ${where}`} is held out, so nothing is chosen by group; leave out the group, or hold out a fraction instead`,
+      `group: ${other ? String(heldOut) : `${own} of ${where}`} is held out, so groups are not used; leave out the group, or hold out a fraction instead`,
     );
   if (other) return { source: withHeldOut(source, await other.open(), String(heldOut)) };
   if (own !== undefined && heldOut === undefined) return { source };
   return { source: trainOnly(source), share: { fraction: Number(heldOut ?? usualFraction), group } };
 }
 
-/** Another source, another of its files, another option that matters: another name. */
+/** The cache file name; it depends on the source, its files and every relevant option. */
 function fileName(
   source: string,
   { found, other, imageSize, channels, heldOut, group, skipSmall }: DataOptions & { found: Found; other?: Found },

@@ -1,6 +1,6 @@
 /**
- * Decodes Parquet in a thread of its own, which `parquet-thread.ts` starts and stops: damaged bytes can send the decoder
- * round without end. Knows nothing of images.
+ * Decodes Parquet in a separate thread, which `parquet-thread.ts` starts and stops, because damaged bytes can make the
+ * decoder loop forever. Knows nothing of images.
  */
 
 import { fstatSync, readSync } from "node:fs";
@@ -17,17 +17,17 @@ import { byteCount } from "../core/byte-count.ts";
 import { limits } from "../core/limits.ts";
 import type { ParquetAnswer, ParquetQuestion } from "./parquet-thread.ts";
 
-/** A message of ours about the file, to be told as it is. */
+/** An error of our own about the file, shown unchanged. */
 const tooMuch = (what: string, bytes: number, most: number) =>
-  new Error(`${what} claims ${byteCount(bytes)}, at most ${byteCount(most)} are read`);
+  new Error(`${what} claims ${byteCount(bytes)}, expected at most ${byteCount(most)}`);
 
-/** Every codec, with what a page claims to unpack to compared first. */
+/** Every codec, with a check of the size that a page claims to decompress to. */
 const compressors: Compressors = Object.fromEntries(
   Object.entries(all).map(([codec, unpack]) => [
     codec,
     (input: Uint8Array, length: number) => {
       if (length > limits.parquetPageBytes) throw tooMuch("a page", length, limits.parquetPageBytes);
-      // Arrow writes an empty page as the LZ4 block 00, which hyparquet-compressors 1.1.1 takes for damage.
+      // Arrow writes an empty page as the LZ4 block 00, which hyparquet-compressors 1.1.1 rejects as damaged.
       return length === 0 ? new Uint8Array(0) : unpack!(input, length);
     },
   ]),
@@ -43,7 +43,7 @@ function bufferOf(descriptor: number): AsyncBuffer {
       const bytes = new Uint8Array(end - start);
       for (let filled = 0; filled < bytes.length;) {
         const count = readSync(descriptor, bytes, filled, Math.min(bytes.length - filled, 1 << 28), start + filled);
-        if (count === 0) throw new Error("it became shorter while it was read");
+        if (count === 0) throw new Error("it shrank while it was being read");
         filled += count;
       }
       return bytes.buffer;
@@ -74,7 +74,7 @@ async function answer(question: ParquetQuestion): Promise<unknown> {
   return parquetReadObjects({ file: bufferOf(descriptor), metadata, ...options, compressors });
 }
 
-/** The memory behind all bytes of rows, so that it is handed over and not copied. */
+/** The buffers of all byte values in the rows, to be transferred instead of copied. */
 function buffersIn(rows: unknown): ArrayBuffer[] {
   const found = new Set<ArrayBuffer>();
   const look = (value: unknown, depth: number): void => {

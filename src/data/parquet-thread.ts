@@ -1,4 +1,4 @@
-/** Asks the thread that decodes Parquet, and ends it where an answer takes longer than the bytes are worth. */
+/** Client of the thread that decodes Parquet; stops the thread if an answer takes too long for the amount of data. */
 
 import { fstatSync, closeSync } from "node:fs";
 import { Worker } from "node:worker_threads";
@@ -9,7 +9,7 @@ import { shown } from "../core/text.ts";
 import { openRegularSync, pathText } from "../files/regular.ts";
 import { computedSince } from "../files/stoppable.ts";
 
-/** Rows of some columns; without `utf8`, bytes that are not said to be text stay bytes. */
+/** A range of rows of some columns; without `utf8`, byte arrays not declared as text stay bytes. */
 export interface RowsWanted {
   columns: string[];
   rowStart?: number;
@@ -25,18 +25,18 @@ export type ParquetAnswer = { id: number; value: unknown } | { id: number; error
 
 export interface ParquetFile {
   metadata: FileMetaData;
-  /** `bytes` is about how many the answer is read from. */
+  /** `bytes` is roughly how much of the file the rows take; it scales the time limit. */
   rows(wanted: RowsWanted, bytes: number): Promise<Record<string, unknown>[]>;
   close(): Promise<void>;
 }
 
 export interface ParquetDecoder {
-  /** Every fault of the file is a UserError; close it after use. */
+  /** Throws a UserError for any fault of the file. Close the file after use. */
   open(path: string): Promise<ParquetFile>;
   end(): Promise<void>;
 }
 
-/** Values on the thread's own heap; the bytes of pages are not there. */
+/** Limits the thread's own heap, which does not hold the bytes of pages. */
 const heapMegabytes = 512;
 
 interface Waiting {
@@ -46,9 +46,9 @@ interface Waiting {
 }
 
 const damaged = (path: string, why: string) =>
-  new UserError(`${pathText(path)}: the Parquet file is cut short or damaged (${shown(why, 200)}); fetch it again`);
+  new UserError(`${pathText(path)}: the Parquet file is truncated or damaged (${shown(why, 200)}); download it again`);
 
-/** Starts a thread that decodes the files of a data set; end it after use. */
+/** Starts a thread that decodes the files of a data set. End it after use. */
 export function startParquetDecoder(): ParquetDecoder {
   const worker = start(new URL("./parquet-decoder", import.meta.url));
   const waiting = new Map<number, Waiting>();
@@ -69,7 +69,7 @@ export function startParquetDecoder(): ParquetDecoder {
     if ("error" in message) reject(damaged(path, message.error));
     else resolve(message.value);
   });
-  // Out of memory, or an error that the decoder threw where nobody waited for it.
+  // Out of memory, or an unhandled error of the decoder.
   worker.on("error", (error) => stop(error instanceof Error ? error.message : String(error)));
   worker.on("exit", () => stop("its decoder ended"));
 
@@ -80,7 +80,8 @@ export function startParquetDecoder(): ParquetDecoder {
     const id = next++;
     const answer = new Promise<unknown>((resolve, reject) => waiting.set(id, { path, resolve, reject }));
     const [begun, before] = [performance.now(), process.cpuUsage()];
-    // Other threads compute meanwhile, so the process may compute for twice as long; one that waits for ever computes nothing.
+    // Processor time includes other threads, so twice the limit is allowed; the wall-clock limit catches endless
+    // waiting.
     const timer = setInterval(() => {
       const wall = performance.now() - begun;
       if (wall < ms || (computedSince(before) < 2 * ms && wall < 100 * ms)) return;
@@ -116,9 +117,9 @@ export function startParquetDecoder(): ParquetDecoder {
   };
 }
 
-/** A worker that runs from source needs the loader of TypeScript first. */
+/** A worker that runs from source needs the TypeScript loader first. */
 function start({ href }: URL): Worker {
-  // Options of Node that began the process are not for a thread.
+  // The Node options of the main process do not apply to a thread.
   const options = { resourceLimits: { maxOldGenerationSizeMb: heapMegabytes }, execArgv: [] };
   if (!import.meta.url.endsWith(".ts")) return new Worker(new URL(`${href}.js`), options);
   const tsx = import.meta.resolve("tsx/esm/api");

@@ -1,4 +1,4 @@
-/** Images in Parquet files, opened whole, and what is said when something is wrong. */
+/** Images in Parquet files as data sets, and error messages. */
 
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -55,7 +55,7 @@ describe("Parquet", () => {
     expect([...train.image(3).subarray(0, 3)]).toEqual([30, 225, 128]);
   });
 
-  it("is read from one file, whatever its columns are called", async () => {
+  it("is read from one file, whatever the names of its columns", async () => {
     const { train, heldOut, classes, notes } = await open(join(fixtures, "unnamed.parquet"), {
       heldOut: 0.5,
       imageSize: 4,
@@ -67,15 +67,15 @@ describe("Parquet", () => {
       split.names.forEach((name, i) =>
         expect(labelNames(split, classes)[i]).toBe(String(Number(/\d+/.exec(name)![0]) % 3)),
       );
-    expect(notes.every((note) => note.startsWith("no training image is of"))).toBe(true);
+    expect(notes.every((note) => note.endsWith("no training images, because all are held out or skipped"))).toBe(true);
   });
 
-  it("can be held out by another file", async () => {
+  it("can have a held-out set from another file", async () => {
     const { train, heldOut } = await open(join(fixtures, first), { heldOut: join(fixtures, test) });
     expect([train.count, reds(heldOut)]).toEqual([6, [12, 13, 14]]);
   });
 
-  it("is not mistaken for a folder of images, nor the other way round", async () => {
+  it("is not mistaken for a folder of images, nor vice versa", async () => {
     const folder = folderOf({});
     mkdirSync(join(folder, "train", "a"), { recursive: true });
     for (const i of [1, 2, 3]) put(join(folder, "train", "a", `${i}.png`), await plain([i]).png().toBuffer());
@@ -91,7 +91,7 @@ describe("Parquet", () => {
     for (const split of [train, heldOut]) expect(firsts(split).map((first) => first % 3)).toEqual([...split.labels]);
   });
 
-  it("does not take equal paths for equal images", async () => {
+  it("does not treat equal paths as equal images", async () => {
     const { train, heldOut } = await open(field("same-path.parquet"), { heldOut: 0.4 });
     expect(train.count + heldOut.count).toBe(6);
     const names = [...train.names, ...heldOut.names];
@@ -103,7 +103,7 @@ describe("Parquet", () => {
     expect(train.count + heldOut.count).toBe(6);
   });
 
-  it("finds WebDataset's columns, prefers what is called a picture, and says what it took", async () => {
+  it("finds WebDataset's columns, prefers a column named like an image, and reports its choice", async () => {
     const shards = await open(field("wds.parquet"), { heldOut: 0.4 });
     expect([shards.classes, shards.report!.taken]).toEqual([
       ["0", "1", "2"],
@@ -112,17 +112,17 @@ describe("Parquet", () => {
     const { report, classes } = await open(field("two-columns.parquet"), { heldOut: 0.4 });
     expect(classes).toEqual(["bird", "cat", "dog"]);
     expect(report!.taken).toEqual(["images from column picture, labels from column class_name"]);
-    expect(report!.leftOut).toEqual([{ why: "a column of another name", count: 1, names: ["mask"] }]);
+    expect(report!.leftOut).toEqual([{ why: "an unused column", count: 1, names: ["mask"] }]);
   });
 
-  it("says that paths are no images", async () => {
+  it("reports that paths are not images", async () => {
     await refused(
       field("paths-only.parquet"),
       /none of its 6 images can be decoded: x\/0\.png is a path without bytes/,
     );
   });
 
-  it("ends a decoder that goes round without end, and leaves none behind", async () => {
+  it("stops a decoder in an endless loop, and leaves none running", async () => {
     const whole = readFileSync(join(fixtures, first));
     let refusals = 0;
     for (let at = whole.length - 600; at < whole.length - 8; at += 131) {
@@ -138,18 +138,18 @@ describe("Parquet", () => {
     expect(refusals).toBeGreaterThan(1);
   });
 
-  it("names what is wrong", async () => {
+  it("reports faults", async () => {
     const cut = folderOf({ "a.parquet": read(first).subarray(0, -20) });
-    await refused(cut, /a\.parquet: the Parquet file is cut short or damaged/);
+    await refused(cut, /a\.parquet: the Parquet file is truncated or damaged/);
     const damaged = Buffer.from(read(first));
     damaged.fill(0xff, 4, 400);
-    await refused(folderOf({ "a.parquet": damaged }), /set\d+.*(cut short or damaged|can be decoded)/);
+    await refused(folderOf({ "a.parquet": damaged }), /set\d+.*(truncated or damaged|can be decoded)/);
     const mixed = folderOf({ "train-0.parquet": read(first), "train-1.parquet": read("unnamed.parquet") });
     await refused(
       mixed,
       /train-1\.parquet: its columns of images and labels are img, fine_label, but those of train-0\.parquet are image, label/,
     );
-    await refused(folderOf({ "test-0.parquet": read(test) }), /it has Parquet files of test, but none of train/);
+    await refused(folderOf({ "test-0.parquet": read(test) }), /it has Parquet files for test, but none for train/);
     cpSync(join(fixtures, first), join(mixed, "train-1.parquet"));
     expect((await open(mixed, { heldOut: 0.4 })).classes.length).toBe(3);
   });

@@ -1,4 +1,4 @@
-/** Images in Parquet files as Hugging Face stores them, a row group at a time. Knows nothing of what is done with them. */
+/** Images in Parquet files as Hugging Face stores them, read one row group at a time. Knows nothing of their use. */
 
 import { basename, resolve } from "node:path";
 import type { FileMetaData } from "hyparquet";
@@ -16,7 +16,7 @@ import type { Source, SourceFile } from "./source.ts";
 
 const isParquet = ({ name }: SourceFile) => /\.parquet$/i.test(name);
 
-/** A folder with Parquet files in it, or in the folders that Hugging Face puts them in; undefined when there is none. */
+/** Finds Parquet files in a folder or in Hugging Face's usual subfolders; undefined if there are none. */
 export async function findParquetFolder(folder: string): Promise<Found | undefined> {
   if (!(await holdsParquet(folder, 2))) return undefined;
   const tree = await listTree(folder);
@@ -25,16 +25,16 @@ export async function findParquetFolder(folder: string): Promise<Found | undefin
   const filesOf = (part: string) => found.filter((_, i) => parts[i] === part);
   const { part, notes } = chosenPart(parts);
   const leaveOut = leavingOut();
-  for (const file of tree.files) if (!isParquet(file)) leaveOut.add(file.name, "no Parquet file");
+  for (const file of tree.files) if (!isParquet(file)) leaveOut.add(file.name, "not a Parquet file");
   const leftOut = [...tree.leftOut, ...leaveOut.list];
   const main = parts.includes("train") ? "train" : "";
   const train = filesOf(main);
   if (train.length === 0)
     throw new UserError(
-      `${pathText(folder)}: it has Parquet files of ${listed([...new Set(parts)])}, but none of train; add them, or name one file itself`,
+      `${pathText(folder)}: it has Parquet files for ${listed([...new Set(parts)])}, but none for train; add them, or give the path of one file`,
     );
   if (main === "train" && parts.includes(""))
-    notes.push(`${filesOf("")[0].name} names no part and so is not used, nor are others like it`);
+    notes.push(`files whose names contain no part, such as ${filesOf("")[0].name}, are not used`);
   const heldOut = part === undefined ? [] : filesOf(part);
   return {
     files: [...train, ...heldOut],
@@ -42,7 +42,7 @@ export async function findParquetFolder(folder: string): Promise<Found | undefin
   };
 }
 
-/** Looks only where such files usually are: a folder of a million images should not be walked for them. */
+/** Looks only in the usual places, so that a folder of a million images is not searched. */
 async function holdsParquet(folder: string, depth: number): Promise<boolean> {
   const { files, folders } = await listFolder(folder);
   if (files.some(isParquet)) return true;
@@ -57,7 +57,10 @@ export async function findParquetFile(path: string): Promise<Found> {
   return { files: [file], open: () => openParquet({ name, notes: [], leftOut: [], train: [file], heldOut: [] }) };
 }
 
-/** The part that a file's name or the folders around it begin with: `test-00000-of-00001.parquet`, `test/0000.parquet`. */
+/**
+ * The part named at the start of a file's name or of a parent's name: `test-00000-of-00001.parquet`,
+ * `test/0000.parquet`.
+ */
 function partOf(name: string): string | undefined {
   const words = name
     .split("/")
@@ -85,7 +88,7 @@ async function openParquet({ name, notes, leftOut, train, heldOut, heldOutName }
   const sum = (counts: number[]) => counts.reduce((a, b) => a + b, 0);
   const named = columns.label === undefined ? "no labels" : `labels from column ${shown(columns.label)}`;
   const leaveOut = leavingOut();
-  for (const column of columns.others) leaveOut.add(column, "a column of another name");
+  for (const column of columns.others) leaveOut.add(column, "an unused column");
   return {
     name,
     format: "Parquet",
@@ -100,7 +103,7 @@ async function openParquet({ name, notes, leftOut, train, heldOut, heldOutName }
       for await (const { at, row, value } of imageRows(files, columns.image)) {
         const { path, ...found } = pictureOf(value);
         const place = `${files[at].name}/${row}`;
-        // Some writers give all rows of a shard the same path.
+        // Some writers store the same path for all rows of a shard.
         const name = path === undefined ? place : seen.has(path) ? `${path} (${place})` : path;
         if (path !== undefined) seen.add(path);
         const label = labels[at][row];
@@ -113,7 +116,7 @@ async function openParquet({ name, notes, leftOut, train, heldOut, heldOutName }
 
 interface LabelColumns {
   columns: Columns;
-  /** Of each file. */
+  /** The number of rows in each file. */
   rows: number[];
   raw: unknown[][];
 }
@@ -130,7 +133,7 @@ async function labelsOf(files: readonly SourceFile[]): Promise<LabelColumns> {
       columns ??= own;
       if (own.image !== columns.image || own.label !== columns.label)
         throw new UserError(
-          `${pathText(path)}: its columns of images and labels are ${shown(own.image)}, ${shown(own.label)}, but those of ${files[0].name} are ${shown(columns.image)}, ${shown(columns.label)}; the files of a data set must agree`,
+          `${pathText(path)}: its columns of images and labels are ${shown(own.image)}, ${shown(own.label)}, but those of ${files[0].name} are ${shown(columns.image)}, ${shown(columns.label)}; all files of a data set must have the same columns`,
         );
       rows.push(Number(file.metadata.num_rows));
       if (columns.label !== undefined) raw.push(await column(file, columns.label));
@@ -142,13 +145,13 @@ async function labelsOf(files: readonly SourceFile[]): Promise<LabelColumns> {
   }
 }
 
-/** The rows' values of a small column. */
+/** Reads all values of a small column. */
 async function column(file: ParquetFile, name: string): Promise<unknown[]> {
   const bytes = bytesOf(file.metadata.row_groups, name);
   return (await file.rows({ columns: [name] }, bytes)).map((row) => row[name]);
 }
 
-/** What a column takes in the file. */
+/** The compressed size of a column in the file. */
 const bytesOf = (groups: FileMetaData["row_groups"], name: string): number =>
   groups
     .flatMap(({ columns }) => columns)
@@ -162,7 +165,7 @@ function classesOfColumn(
   if (columns.label === undefined) return undefined;
   const where = (file: number) => `${pathText(files[file].path)}: column ${shown(columns.label)}`;
   const given = raw.flatMap((values) => values.filter((value) => value !== null && value !== undefined));
-  if (given.length === 0) throw new UserError(`${where(0)}: every label is null; leave the column out, or give labels`);
+  if (given.length === 0) throw new UserError(`${where(0)}: every label is null; remove the column, or add labels`);
   if (!given.every((value) => typeof value === "string"))
     return classesOf(
       raw.map((values, i) => ({ values: values as number[], where: where(i) })),
@@ -171,7 +174,7 @@ function classesOfColumn(
   const classes = [...new Set(given as string[])].sort(byName);
   if (classes.length > limits.classes)
     throw new UserError(
-      `${where(0)}: it has ${classes.length} different texts, at most ${limits.classes} are told apart; is it a label?`,
+      `${where(0)}: it has ${classes.length} different labels, expected at most ${limits.classes}; check that these are class labels`,
     );
   const index = new Map(classes.map((name, i) => [name, i]));
   return {
@@ -180,7 +183,7 @@ function classesOfColumn(
   };
 }
 
-/** One row group in memory at a time, so that the files' size does not matter. */
+/** Keeps one row group in memory at a time, so that the size of the files does not matter. */
 async function* imageRows(
   files: readonly SourceFile[],
   image: string,

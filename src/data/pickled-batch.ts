@@ -1,6 +1,6 @@
 /**
- * Batches of images as Python pickles them: a dict with `data`, a NumPy array of bytes with a row for each image, and a list of
- * labels (CIFAR, ImageNet32). Read without running any of their code. Knows nothing of files.
+ * Pickled batches of images: a dict with `data`, a NumPy array of bytes with one row per image, and a list of labels
+ * (CIFAR, ImageNet32). Read without executing any of their code. Knows nothing of files.
  */
 
 import { UserError } from "../core/errors.ts";
@@ -9,7 +9,7 @@ import { shown } from "../core/text.ts";
 import { Opaque, PickleError, PickleGlobal, Stateful, unpickle } from "../files/pickle.ts";
 import { type NpyHeader, type NpyType, valueBytes, valuesFrom } from "./npy.ts";
 
-/** An array of a batch, its bytes as they lie in the pickle. */
+/** An array of a batch, with its bytes as stored in the pickle. */
 export interface PickledArray {
   header: NpyHeader;
   bytes: Uint8Array;
@@ -32,7 +32,7 @@ class DType extends Stateful {
 
 class NumpyArray extends Stateful {
   array?: PickledArray;
-  /** (version, shape, dtype, is it in Fortran order, bytes) */
+  /** (version, shape, dtype, Fortran order?, bytes) */
   setState(state: unknown): void {
     const [, shape, dtype, fortranOrder, bytes] = Array.isArray(state) ? state : [];
     this.array = arrayOf({ shape, dtype, fortranOrder: fortranOrder === true, bytes });
@@ -41,7 +41,7 @@ class NumpyArray extends Stateful {
 
 const types: ReadonlySet<string> = new Set(["f2", "f4", "f8", "u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "b1"]);
 
-/** Undefined where it holds something other than numbers. */
+/** Undefined if the array does not hold numbers. */
 function arrayOf(given: {
   shape: unknown;
   dtype: unknown;
@@ -60,7 +60,7 @@ function arrayOf(given: {
   const header = { type: type as NpyType, shape: [...shape], bigEndian: dtype.bigEndian, fortranOrder };
   if (valueBytes(header) !== raw.length)
     throw new PickleError(
-      `an array ${shown(shape)} of ${type} has ${raw.length} bytes; the file is damaged, fetch it again`,
+      `an array ${shown(shape)} of ${type} has ${raw.length} bytes; the file is damaged, so download it again`,
     );
   return { header, bytes: raw };
 }
@@ -84,7 +84,7 @@ const known = new Map(
   }).map(([name, make]) => [name, new PickleGlobal(name, make)]),
 );
 
-/** The dict of a batch by its keys. A UserError, which `where` begins, for anything else. */
+/** Reads the dict of a batch. Throws a UserError that begins with `where` for anything else. */
 export function readBatch(bytes: Uint8Array, where: string): Batch {
   const refused = (what: string) => new UserError(`${where}: ${what}`);
   let value: unknown;
@@ -97,13 +97,13 @@ export function readBatch(bytes: Uint8Array, where: string): Batch {
     throw error instanceof PickleError ? refused(error.message) : error;
   }
   if (!(value instanceof Map))
-    throw refused("it is pickled, but no batch of images: expected a dict with data and labels");
-  // Python 2's text is bytes for Python 3.
+    throw refused("this pickle is not a batch of images; expected a dict with data and labels");
+  // Python 2 strings are bytes in Python 3.
   const text = (key: unknown) => (key instanceof Uint8Array ? Buffer.from(key).toString("latin1") : key);
   return new Map([...value].map(([key, item]) => [shown(text(key)), item]));
 }
 
-/** The array under a key. */
+/** Returns the array under a key. */
 export function arrayIn(batch: Batch, key: string, where: string): PickledArray {
   const value = batch.get(key);
   if (value instanceof NumpyArray && value.array) return value.array;
@@ -112,7 +112,7 @@ export function arrayIn(batch: Batch, key: string, where: string): PickledArray 
   );
 }
 
-/** Whole numbers under the first of the keys that is there, from a list or an array. */
+/** Returns the integers under the first of the keys that exists, from a list or an array. */
 export function numbersIn(batch: Batch, keys: readonly string[], where: string): ArrayLike<number> {
   const key = keys.find((one) => batch.has(one));
   const value = key === undefined ? undefined : batch.get(key);
@@ -122,7 +122,7 @@ export function numbersIn(batch: Batch, keys: readonly string[], where: string):
   throw new UserError(`${where}: expected a list of whole numbers under ${keys.map((one) => `"${one}"`).join(" or ")}`);
 }
 
-/** Texts under a key; undefined where there are none. */
+/** Returns the strings under a key; undefined if there are none. */
 export function textsIn(batch: Batch, key: string): string[] | undefined {
   const value = batch.get(key);
   if (!Array.isArray(value)) return undefined;

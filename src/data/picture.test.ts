@@ -1,4 +1,4 @@
-/** Decoding of every kind of picture that people have, and changes of channels. */
+/** Decoding of all common kinds of pictures, and conversion of channels. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -60,8 +60,8 @@ describe("decode", () => {
     expect((await measure({ bytes: await plain(colour).png().toBuffer() })).channels).toBe(channels);
   });
 
-  it("turns a photo as its EXIF orientation says", async () => {
-    // Black on the left, white on the right; orientation 6 turns it clockwise, so that black comes to the top.
+  it("rotates a photo according to its EXIF orientation", async () => {
+    // Black on the left, white on the right; orientation 6 rotates clockwise, so black moves to the top.
     const data = Uint8Array.from({ length: 16 * 8 }, (_, i) => (i % 16 < 8 ? 0 : 255));
     const image = sharp(data, { raw: { width: 16, height: 8, channels: 1 } });
     const bytes = await image.withMetadata({ orientation: 6 }).jpeg({ quality: 100 }).toBuffer();
@@ -71,7 +71,7 @@ describe("decode", () => {
     expect([turned.width, turned.height, turned.data[0], turned.data.at(-1)]).toEqual([8, 16, 0, 255]);
   });
 
-  it("takes the first frame of an animation", async () => {
+  it("uses the first frame of an animation", async () => {
     const frames = Buffer.concat(
       await Promise.all([plain([255, 0, 0]), plain([0, 0, 255])].map((f) => f.raw().toBuffer())),
     );
@@ -82,7 +82,7 @@ describe("decode", () => {
     expect([pixels.height, first(pixels)]).toEqual([8, [255, 0, 0, 255]]);
   });
 
-  it("says why a picture does not decode", async () => {
+  it("reports why a picture does not decode", async () => {
     const noise = Uint8Array.from({ length: 100 * 100 * 3 }, (_, i) => (i * i) % 251);
     const jpeg = await sharp(noise, { raw: { width: 100, height: 100, channels: 3 } })
       .jpeg()
@@ -97,7 +97,7 @@ describe("decode", () => {
     expect(await Promise.all(reasons)).toEqual([
       expect.stringMatching(/^does not decode \(.*premature end/),
       "is empty",
-      "does not decode (it is no PNG, JPEG, WebP, GIF, AVIF, TIFF)",
+      "does not decode (expected PNG, JPEG, WebP, GIF, AVIF, TIFF)",
       "does not decode (there is no such file; check the path)",
     ]);
   });
@@ -128,7 +128,7 @@ describe("toChannels", () => {
   ])("%j to %i channels is %j", (from, channels, expected) => {
     expect(toChannels(pixel(...from), channels)).toEqual(pixel(...expected));
   });
-  it("treats every pixel, and leaves what fits alone", () => {
+  it("converts every pixel, and returns a fitting picture unchanged", () => {
     const two = { data: Uint8Array.of(1, 2, 3, 4, 5, 6), width: 2, height: 1, channels: 3 };
     expect(toChannels(two, 4).data).toEqual(Uint8Array.of(1, 2, 3, 255, 4, 5, 6, 255));
     expect(toChannels(two, 3)).toBe(two);
@@ -138,7 +138,7 @@ describe("toChannels", () => {
 describe("pictures that other readers get wrong", () => {
   const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/data/field/${name}`, import.meta.url));
 
-  it("CMYK is what Pillow makes of it, in every byte", async () => {
+  it("CMYK matches Pillow in every byte", async () => {
     const pillow =
       "BQgBJExhIC1DBwYIRgNsIiQXGx8WRKZEtae8PzAbk5cBBhwODAcI2eyeE4kJECcejc9NAg80wbF2HTcaIQYsXFNRS2hRSRaOBDE0qqOQAQABXUUIeAVRdnxzMjReJ2shTHBNAQIAHS8LJgYFFTs2QFJCW1dyBwMGDA9ZWWamJA4bG0vLGQgWRzoT0B+RbDS+gykUQajXZsClBCAbAAQDbF5VGCIAAggDGhkKFgNTc04CF2ItX4ifA3NmmiGNhKZ4";
     const { data, channels } = await decode({ file: fixture("cmyk.jpg") });
@@ -146,30 +146,30 @@ describe("pictures that other readers get wrong", () => {
   });
 
   it.each([
-    ["float.tif", "values from 0 to 1 are taken as black to white"],
-    ["signed.tif", "values from -1 to 1 are taken as black to white"],
-  ])("floats of %s are not black, and are said", async (name, said) => {
+    ["float.tif", "values from 0 to 1 are scaled from black to white"],
+    ["signed.tif", "values from -1 to 1 are scaled from black to white"],
+  ])("floats of %s are not black, and are reported", async (name, said) => {
     const { data, channels, floats } = await decode({ file: fixture(name) });
     expect([channels, floats]).toEqual([1, said]);
     expect([...data]).toEqual(Array.from({ length: 64 }, (_, i) => Math.round((255 * i) / 63)));
   });
 });
 
-describe("pictures that would cost too much", () => {
-  it("are told by their first bytes: an SVG is none, whatever its name", async () => {
+describe("pictures that are too expensive", () => {
+  it("are detected by their first bytes: an SVG is rejected, whatever its name", async () => {
     const file = join(folder, "drawing.png");
     put(file, '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>');
-    const reason = "does not decode (it is no PNG, JPEG, WebP, GIF, AVIF, TIFF)";
+    const reason = "does not decode (expected PNG, JPEG, WebP, GIF, AVIF, TIFF)";
     expect(await measure({ file }).catch(reasonOf)).toBe(reason);
     expect(await decode({ file }).catch(reasonOf)).toBe(reason);
   });
 
-  it("are refused by the size in their header", async () => {
+  it("are rejected by the size in their header", async () => {
     const bytes = Buffer.from(await plain([1, 2, 3]).png().toBuffer());
     bytes.writeUInt32BE(16_000, 16);
     bytes.writeUInt32BE(16_000, 20);
     bytes.writeInt32BE(crc32.buf(bytes.subarray(12, 29)), 29);
-    const reason = "has 16000x16000 pixels, at most 67108864 are decoded; scale it down";
+    const reason = "has 16000x16000 pixels, expected at most 67108864; scale it down";
     expect(await measure({ bytes }).catch(reasonOf)).toBe(reason);
     expect(await decode({ bytes }).catch(reasonOf)).toBe(reason);
   });
@@ -180,11 +180,11 @@ describe("pictures that would cost too much", () => {
     bytes.writeUInt32BE(8000, 20);
     bytes.writeInt32BE(crc32.buf(bytes.subarray(12, 29)), 29);
     expect(await decode({ bytes }).catch(reasonOf)).toBe(
-      "has 8000x8000 pixels, at most 50331648 are decoded; scale it down",
+      "has 8000x8000 pixels, expected at most 50331648; scale it down",
     );
   });
 
-  it("wait for each other: no more pixels are decoded at once than of the largest", async () => {
+  it("wait for each other: concurrent decodings never exceed the size of the largest picture", async () => {
     const room = sharedRoom(10);
     let [now, most] = [0, 0];
     const work = (size: number) =>
@@ -198,7 +198,7 @@ describe("pictures that would cost too much", () => {
   });
 });
 
-it("every picture gets its own reason, however many are decoded at once", async () => {
+it("every picture gets its own reason, even with concurrent decoding", async () => {
   const noise = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 7919) % 251);
   const image = sharp(noise, { raw: { width: 64, height: 64, channels: 3 } });
   const jpeg = await image.clone().jpeg().toBuffer();

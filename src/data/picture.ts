@@ -1,4 +1,4 @@
-/** One picture to raw bytes: its size, its pixels, its channels. Knows nothing of data sets. */
+/** Decodes one picture: its size, its pixels, its channels. Knows nothing of data sets. */
 
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { byteCount } from "../core/byte-count.ts";
@@ -10,22 +10,24 @@ import { scaleOf } from "./array-images.ts";
 import { type Pixels, timesByte } from "./crop.ts";
 import { sharedRoom } from "./room.ts";
 
-/** A picture where it lies: a file, the bytes of one, or pixels that need no decoding. */
+/** A picture as a file, as the bytes of a file, or as pixels that need no decoding. */
 export type Picture = { file: FilePath } | { bytes: Uint8Array } | { pixels: Pixels };
 
 export type Shape = Omit<Pixels, "data">;
 
 type Encoded = Exclude<Picture, { pixels: Pixels }>;
 
-/** Pixels, and in words how floats became bytes where there were some. */
+/** Pixels, and a description of how floats were converted to bytes, if there were any. */
 export type Decoded = Pixels & { floats?: string };
 
-/** What keeps a picture from being used, to go after its name. */
+/** Why a picture cannot be used, phrased to follow its name. */
 export class PictureError extends Error {
   override name = "PictureError";
 }
 
-/** The formats that are decoded, by their first bytes; others have loaders that read files, run scripts or draw without bounds. */
+/**
+ * The accepted formats by their first bytes. The loaders of others can read files, run scripts or draw without bounds.
+ */
 const formats: Record<string, RegExp> = {
   PNG: /^\x89PNG\r\n\x1a\n/,
   JPEG: /^\xff\xd8\xff/,
@@ -42,16 +44,16 @@ export function pictureFormat(start: Uint8Array): string | undefined {
   return Object.keys(formats).find((name) => formats[name].test(text));
 }
 
-// Warnings (odd metadata, say) leave an image whole; errors and early ends do not. Colour profiles are left aside, as in
-// the published preparation, and animations give their first frame.
+// Warnings (odd metadata, say) leave an image whole; errors and early ends do not. Colour profiles are left aside, as
+// in the published preparation, and animations give their first frame.
 const options = { failOn: "error", ignoreIcc: true, limitInputPixels: limits.pixels } as const;
 
-/** What is decoded at the same time shares the room of the largest picture. */
+/** Concurrent decodings share the memory budget of the largest picture. */
 const room = sharedRoom(limits.pixels);
 
 /**
- * Runs a decoder, and where it fails once more while no other runs: what went wrong lies in one place for all of them, so
- * that the reasons of two get mixed up.
+ * Runs a decoder; if it fails, runs it again while no other is active. libvips keeps error messages in one shared
+ * place, so those of concurrent decoders can get mixed up.
  */
 async function decoding<T>(pixels: number, run: () => Promise<T>): Promise<T> {
   try {
@@ -62,12 +64,12 @@ async function decoding<T>(pixels: number, run: () => Promise<T>): Promise<T> {
   }
 }
 
-/** What sharp opens, after a look at the first bytes and the size. */
+/** Checks the first bytes and the size; returns the input for sharp. */
 async function checked(picture: Encoded): Promise<Uint8Array | string> {
   const start = "bytes" in picture ? picture.bytes.subarray(0, startBytes) : await startOf(picture.file);
   if (start.length === 0) throw new PictureError("is empty");
   if (pictureFormat(start) === undefined)
-    throw new PictureError(`does not decode (it is no ${Object.keys(formats).join(", ")})`);
+    throw new PictureError(`does not decode (expected ${Object.keys(formats).join(", ")})`);
   if ("bytes" in picture) return picture.bytes;
   if (typeof picture.file === "string") return picture.file;
   return readRegular(picture.file, { most: limits.pictureBytes, what: "a picture" });
@@ -78,7 +80,7 @@ async function startOf(file: FilePath): Promise<Uint8Array> {
   try {
     const { size } = await handle.stat();
     if (size > limits.pictureBytes)
-      throw new PictureError(`has ${byteCount(size)}, at most ${byteCount(limits.pictureBytes)} are read`);
+      throw new PictureError(`has ${byteCount(size)}, expected at most ${byteCount(limits.pictureBytes)}`);
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(startBytes), 0, startBytes, 0);
     return buffer.subarray(0, bytesRead);
   } finally {
@@ -93,7 +95,7 @@ async function headerOf(picture: Encoded): Promise<{ input: Uint8Array | string;
   return { input, header };
 }
 
-/** What is decoded of a pixel takes a byte for each channel, and floats are held beside the bytes that they become. */
+/** A decoded pixel takes one byte per channel; floats are kept in memory together with the bytes made from them. */
 function mostPixels({ channels, depth }: Metadata): number {
   const bytes = Math.max(3, channels) * (depth === "uchar" || depth === "ushort" ? 1 : 8);
   return Math.floor((3 * limits.pixels) / bytes);
@@ -101,7 +103,7 @@ function mostPixels({ channels, depth }: Metadata): number {
 
 function checkPixels({ width, height }: { width: number; height: number }, most: number): void {
   if (width * height > most)
-    throw new PictureError(`has ${width}x${height} pixels, at most ${most} are decoded; scale it down`);
+    throw new PictureError(`has ${width}x${height} pixels, expected at most ${most}; scale it down`);
 }
 
 /** Width and height as shown (EXIF orientation applied), and 1 to 4 channels: grey, grey and alpha, RGB, RGBA. */
@@ -112,15 +114,15 @@ export async function measure(picture: Picture): Promise<Shape> {
 }
 
 /**
- * Decodes to 8 bits a channel: 16 bits are reduced, floats scaled, CMYK becomes RGB as Pillow computes it, palettes are
- * resolved. Throws what the decoder says, and where there are more than `most` pixels.
+ * Decodes to 8 bits per channel: 16 bits are reduced, floats scaled, CMYK becomes RGB like in Pillow, palettes are
+ * resolved. Throws the decoder's error, or a PictureError for more than `most` pixels.
  */
 export const decode = (picture: Picture, { most }: { most?: number } = {}): Promise<Decoded> =>
   decodeInto(picture, (pixels) => pixels, { most });
 
 /**
- * The same, and what `use` makes of the pixels before others are decoded: as long as it runs, their room is taken. `use` may
- * be called again where it throws.
+ * Decodes and passes the pixels to `use` while their share of the memory budget is still held. If `use` throws, it may
+ * be called again.
  */
 export async function decodeInto<T>(
   picture: Picture,
@@ -132,7 +134,7 @@ export async function decodeInto<T>(
   const { width, height, space, hasAlpha, depth } = header;
   checkPixels(header, most);
   const image = sharp(input, options).timeout({ seconds: limits.pictureSeconds }).autoOrient();
-  // Written out as grey, an image would lose its alpha.
+  // Converting to grey would drop the alpha channel.
   const to = isGrey(space) && !hasAlpha ? "b-w" : "srgb";
   const pixels = async (): Promise<Decoded> => {
     if (space === "cmyk") return cmykToRgb(await raw(image.clone().pipelineColourspace("cmyk").toColourspace("cmyk")));
@@ -147,13 +149,13 @@ async function raw(image: Sharp, depth: "uchar" | "float" = "uchar"): Promise<Pi
   return { data, width: info.width, height: info.height, channels: info.channels };
 }
 
-/** Pixels of floats, or of whole numbers beyond 16 bits: bytes by the range of their values. */
+/** Converts floats, or integers wider than 16 bits, to bytes according to their range. */
 function fromNumbers({ data, ...shape }: Pixels): Decoded {
   const aligned = data.byteOffset % 4 === 0 ? data : Uint8Array.from(data);
   const values = new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
   let [least, largest] = [Infinity, -Infinity];
   for (const value of values) {
-    if (!Number.isFinite(value)) throw new PictureError(`holds ${value} in place of a brightness`);
+    if (!Number.isFinite(value)) throw new PictureError(`contains ${value} as a pixel value`);
     if (value < least) least = value;
     if (value > largest) largest = value;
   }
@@ -171,7 +173,7 @@ function inPicture<T>(run: () => T): T {
   }
 }
 
-/** As Pillow's convert("RGB"): each ink takes from what black leaves. */
+/** Like Pillow's convert("RGB"): each ink absorbs from the light that black leaves. */
 function cmykToRgb({ data, width, height, channels }: Pixels): Pixels {
   const out = new Uint8Array(width * height * 3);
   for (let from = 0, to = 0; to < out.length; from += channels, to += 3) {
@@ -184,8 +186,8 @@ function cmykToRgb({ data, width, height, channels }: Pixels): Pixels {
 const isGrey = (space: string) => space === "b-w" || space === "grey16";
 
 /**
- * The same picture with 1 to 4 channels. Alpha that is not asked for is laid onto white; grey is ITU-R 601 luma in
- * Pillow's fixed point.
+ * Converts to 1 to 4 channels. If alpha is dropped, the picture is composited onto white; grey is ITU-R 601 luma in
+ * Pillow's fixed-point arithmetic.
  */
 export function toChannels(image: Pixels, channels: number): Pixels {
   const { data, channels: from } = image;
@@ -207,7 +209,7 @@ export function toChannels(image: Pixels, channels: number): Pixels {
   return { ...image, data: out, channels };
 }
 
-/** Why a picture could not be decoded, to go after its name. */
+/** Why a picture could not be decoded, phrased to follow its name. */
 export function reasonOf(error: unknown): string {
   if (error instanceof PictureError) return shown(error.message, 200);
   const [said] = (error instanceof Error ? error.message : String(error)).split("\n");

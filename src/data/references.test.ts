@@ -1,4 +1,4 @@
-/** Reference points against what is known of the images: constant ones, noise, and the files' own sizes. */
+/** Reference points checked against known results: constant images, noise, and file sizes. */
 
 import { describe, expect, it } from "vitest";
 import sharp from "sharp";
@@ -7,7 +7,7 @@ import { type Dataset, splitOf } from "./dataset.ts";
 import { referencePoints } from "./references.ts";
 
 const size = 16;
-/** 20 training and 6 held-out images; `value` gives the byte at a place of an image. */
+/** 20 training and 6 held-out images; `value` returns the byte at a position of an image. */
 function datasetOf(channels: number, value: (image: number, i: number) => number): Dataset {
   const bytes = size * size * channels;
   const split = (count: number, from: number) =>
@@ -38,8 +38,8 @@ describe("reference points", () => {
     },
   );
 
-  it("of a histogram are its cross-entropy, channel by channel, each count one higher", async () => {
-    // Red is 5 in all, green 9 in the training images and 8 in those held out, blue is even or odd at a time.
+  it("of a histogram are its cross-entropy, per channel, with add-one smoothing", async () => {
+    // Red is always 5, green is 9 in training and 8 in held-out images, blue is even or odd.
     const dataset = datasetOf(3, (image, i) => [5, image < 20 ? 9 : 8, (i / 3) & 1][i % 3]);
     const n = 20 * size * size;
     const expected =
@@ -74,7 +74,7 @@ describe("reference points", () => {
     expect(await points(dataset)).toEqual(found);
   });
 
-  it("encode fewer of large images, tell how far they are, and stop in between", async () => {
+  it("encode fewer large images, report progress, and can be aborted", async () => {
     const dataset = datasetOf(3, () => 7);
     const image = new Uint8Array(128 * 128 * 3);
     const split = { ...dataset.heldOut, count: 1000, image: () => image };
@@ -92,7 +92,7 @@ describe("reference points", () => {
     expect(seen).toEqual(["1 of 124"]);
   });
 
-  it("take a limit, evenly spaced, and stop when told to", async () => {
+  it("accept a limit, evenly spaced, and stop on abort", async () => {
     // Of six held-out images the first and fourth are flat, the rest noise.
     const dataset = datasetOf(3, (image, i) => ((image - 20) % 3 === 0 ? 7 : noise(image, i)));
     expect((await points(dataset, { limit: 2 })).PNG).toBeLessThan(1.5);

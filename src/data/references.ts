@@ -1,10 +1,10 @@
-/** What simple methods reach on a data set, in bits per dimension: what a model's likelihood is to be compared with. */
+/** Bits per dimension of simple methods on a data set, as reference points for a model's likelihood. */
 
 import sharp, { type Sharp } from "sharp";
 import type { Dataset, Split } from "./dataset.ts";
 import { inOrder } from "./in-order.ts";
 
-/** Bits per dimension that another method takes of the same images. */
+/** The result of another method on the same images. */
 export interface ReferencePoint {
   name: string;
   /** Bits per dimension (per byte of an image). */
@@ -13,22 +13,22 @@ export interface ReferencePoint {
 
 /** How reference points are computed. */
 export interface ReferenceOptions {
-  /** The most held-out images that are looked at, evenly spaced. */
+  /** Use at most this many held-out images, evenly spaced. */
   limit?: number;
-  /** Files made, of how many. */
+  /** Called with the number of images encoded so far and the total. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
 const trainLimit = 5000;
-/** Of large images fewer are encoded: at the highest effort one of 256x256 takes seconds. */
+/** Fewer large images are encoded: at the highest effort, a 256x256 image takes seconds. */
 const encodedPixels = 1000 * 32 ** 2;
 const leastEncoded = 16;
 
 /**
- * "uniform": every byte alike. "histogram": each channel's bytes as often as in the training images (every count one
- * higher, so that no byte is impossible). "PNG" and "lossless WebP": the mean size of a held-out image's file, at the
- * highest effort, its header included.
+ * "uniform": every byte equally likely. "histogram": each channel's byte frequencies in the training images (with
+ * add-one smoothing, so that no byte is impossible). "PNG" and "lossless WebP": the mean file size of a held-out image
+ * at the highest effort, including the header.
  */
 export async function referencePoints(
   { train, heldOut, size, channels }: Dataset,
@@ -42,7 +42,7 @@ export async function referencePoints(
   let done = 0;
   const encoded = async (encode: (image: Sharp) => Promise<number>) => {
     let bytes = 0;
-    // Few at once: what has begun cannot be stopped.
+    // Only a few at a time, because an encoding cannot be interrupted.
     for await (const length of inOrder(some, (image) => encode(sharp(image(), { raw })), { ahead: 4, signal })) {
       bytes += length;
       onProgress?.(++done, 2 * some.length);
@@ -57,7 +57,7 @@ export async function referencePoints(
   ];
 }
 
-/** At most `limit` images of a split, evenly spaced, each read when it is called for. */
+/** At most `limit` images of a split, evenly spaced, each read on demand. */
 const evenly = ({ count, image }: Split, limit: number): (() => Uint8Array)[] => {
   const length = Math.min(count, limit);
   return Array.from({ length }, (_, i) => () => image(Math.floor((i * count) / length)));
@@ -92,7 +92,7 @@ function crossEntropy(
   return bits / values;
 }
 
-/** The smaller of PNG without row filters and with: images of few colours do better without. */
+/** The smaller of two PNGs, with and without row filters; images with few colours compress better without. */
 async function pngBytes(image: Sharp, channels: number): Promise<number> {
   // `effort` would turn on a palette, which is lossy.
   const lengths = [true, false].map(async (adaptiveFiltering) => {
@@ -102,7 +102,7 @@ async function pngBytes(image: Sharp, channels: number): Promise<number> {
   return Math.min(...(await Promise.all(lengths)));
 }
 
-/** WebP has no grey: it is stored as RGB, which costs next to nothing. */
+/** WebP has no grey format; grey stored as RGB costs almost nothing. */
 async function webpBytes(image: Sharp): Promise<number> {
   return (await image.toColourspace("srgb").webp({ lossless: true, effort: 6, quality: 100, exact: true }).toBuffer())
     .length;

@@ -1,4 +1,4 @@
-/** How a data set was understood, in lines for people: what was taken, how many of what, what was left out and why. */
+/** Reports how a data set was read: what was used, how many of each, what was left out and why. */
 
 import { counted } from "../core/counted.ts";
 import { shown } from "../core/text.ts";
@@ -7,7 +7,7 @@ import type { Dataset, Skipped } from "./dataset.ts";
 const mostClasses = 12;
 const mostSkipped = 3;
 
-/** A sentence or two a line. Everything that is not used is named, at least by its number and its reason. */
+/** The report as lines of text. Everything unused is mentioned, at least with its number and reason. */
 export function reportLines(dataset: Dataset): string[] {
   const { name, train, heldOut, classes, size, channels, skipped, notes } = dataset;
   const shape = `${size}x${size}, ${counted(channels, "channel")}`;
@@ -21,7 +21,7 @@ export function reportLines(dataset: Dataset): string[] {
   ];
 }
 
-/** What the source was taken for, which parts of it are read, and how many images were changed to fit. */
+/** The recognised format, the parts that are used, and how many images were resized. */
 export function takenLines({ report }: Dataset): string[] {
   if (!report) return [];
   const { format, taken, resized } = report;
@@ -30,20 +30,22 @@ export function takenLines({ report }: Dataset): string[] {
     `read as ${format}; ${taken.map((part) => shown(part, 300)).join("; ")}`,
     ...(resized > 0
       ? [
-          `${counted(resized, "image")} had another size or shape and ${one ? "was" : "were"} cropped to a square or scaled down`,
+          `${counted(resized, "image")} had a different size or shape and ${one ? "was" : "were"} cropped to a square or scaled down`,
         ]
       : []),
   ];
 }
 
-/** Files, columns and arrays that are not read, a line for each reason. */
+/** Unused files, columns and arrays, one line per reason. */
 export const unusedLines = ({ report }: Dataset): string[] =>
   (report?.leftOut ?? []).map(({ why, count, names }) => {
     const more = count > names.length ? ` and ${count - names.length} more` : "";
     return `left out: ${names.map((one) => shown(one)).join(", ")}${more} (${why})`;
   });
 
-/** Each class with its images to train on and, after a plus, those held out; the largest and the smallest of many. */
+/**
+ * Each class with its training and held-out images as "train+held out"; only the largest and smallest of many classes.
+ */
 function classCounts({ classes, train, heldOut }: Dataset): string {
   const counts = classes.map((name) => ({ name, train: 0, heldOut: 0 }));
   for (const label of train.labels) counts[label].train++;
@@ -55,7 +57,7 @@ function classCounts({ classes, train, heldOut }: Dataset): string {
   return `${sorted
     .slice(0, mostClasses / 2)
     .map(told)
-    .join(", ")}, … ${told(sorted.at(-1)!)} (images to train on + held out; the largest and the smallest)`;
+    .join(", ")}, … ${told(sorted.at(-1)!)} (images to train on + held out; largest and smallest classes)`;
 }
 
 function skippedLine(skipped: readonly Skipped[]): string[] {

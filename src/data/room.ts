@@ -1,7 +1,7 @@
-/** Room that works which run at the same time share: whoever does not fit waits, in the order of coming. Knows no work. */
+/** A weighted semaphore: concurrent tasks share a capacity, and those that do not fit wait in order of arrival. */
 
 export interface Room {
-  /** Runs the work as soon as `size` is free; what is larger than the room takes all of it, and so runs alone. */
+  /** Runs the task as soon as `size` is free. A task larger than the capacity takes all of it and runs alone. */
   with<T>(size: number, run: () => Promise<T>): Promise<T>;
 }
 
@@ -17,7 +17,7 @@ export function sharedRoom(whole: number): Room {
   };
   return {
     async with(asked, run) {
-      // Even the smallest takes some, or it would run beside one that has to be alone.
+      // Even the smallest task takes some capacity, otherwise it could run next to one that must run alone.
       const size = Math.min(whole, Math.max(1, asked));
       await new Promise<void>((go) => {
         waiting.push({ size, go });

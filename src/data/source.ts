@@ -1,12 +1,12 @@
-/** What every kind of source gives: images one after another, with names and labels. Knows nothing of any one kind. */
+/** The common interface of all sources: a stream of images with names and labels. Knows nothing of any one kind. */
 
 import { UserError } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
 import type { Picture, Shape } from "./picture.ts";
 
-/** A recognised source; its files are listed, but none is read yet. */
+/** A recognised source; its files have been listed but not read. */
 export interface Found {
-  /** Everything it is made of: when none of these changes, nor do the images. */
+  /** All its files: as long as none of them changes, neither do the images. */
   files: SourceFile[];
   open: () => Promise<Source>;
 }
@@ -15,14 +15,14 @@ export interface SourceFile {
   /** Relative to the source, with `/` on every system. */
   name: string;
   path: string;
-  /** The path's bytes, where its name is no UTF-8 and no text can name it. */
+  /** The path's bytes, if its name is not valid UTF-8 and cannot be written as text. */
   raw?: Buffer;
   bytes: number;
   /** Milliseconds. */
   modified: number;
 }
 
-/** Something of a source that is not used, and why; `names` are the first few. */
+/** Unused items of a source and the reason; `names` are the first few. */
 export interface LeftOut {
   why: string;
   count: number;
@@ -31,7 +31,7 @@ export interface LeftOut {
 
 const namedAtMost = 3;
 
-/** Collects what is left out, by the reason. */
+/** Collects unused items by reason. */
 export function leavingOut(): { list: LeftOut[]; add(name: string, why: string): void } {
   const byReason = new Map<string, LeftOut>();
   const list: LeftOut[] = [];
@@ -47,45 +47,45 @@ export function leavingOut(): { list: LeftOut[]; add(name: string, why: string):
 }
 
 export interface Source {
-  /** What a user would call it, for a data set's name. */
+  /** A name that a user would recognise, used as the data set's name. */
   name: string;
-  /** What it was taken for, such as "a folder of images". */
+  /** The recognised format, such as "a folder of images". */
   format: string;
-  /** Which folders, files, columns or arrays are read for what, a few words each. */
+  /** Which folders, files, columns or arrays are used for what, a few words each. */
   taken: string[];
   leftOut: LeftOut[];
   classes: string[];
   notes: string[];
-  /** How many images it says it has in each part; without a part of its own to hold out, that is 0. */
+  /** The number of images it claims to have in each part; `heldOut` is 0 if it has no held-out part of its own. */
   count: { train: number; heldOut: number };
-  /** What its held-out images are called there, such as `test/`. */
+  /** The source's name for its held-out part, such as `test/`. */
   heldOutName?: string;
-  /** The shape of all images, where one is known without looking at each. */
+  /** The shape of all images, if it is known without examining each. */
   shape?: Shape;
-  /** In an order that is the same on every machine. May be called several times. */
+  /** Streams the images in an order that is the same on every machine. May be called several times. */
   images: () => AsyncIterable<SourceImage>;
 }
 
 export interface SourceImage {
-  /** Unique in most sources; decides, with nothing else, on which side of the split an image falls. */
+  /** Unique in most sources; it alone decides in which split an image falls. */
   name: string;
   label: number;
   heldOut: boolean;
   picture: Picture;
-  /** Why it cannot be used, to go after its name; then the label means nothing. */
+  /** Why it cannot be used, phrased to follow its name; the label is then meaningless. */
   unusable?: string;
 }
 
-/** Sorting by code units: unlike the order of a locale it is the same on every machine. */
+/** Compares by code units: unlike a locale's order, it is the same on every machine. */
 export const byName = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
-/** `train` without what it holds out itself, and with all of `heldOut` as the part held out; classes go by name. */
+/** Combines the training images of `train` with all of `heldOut` as the held-out set; classes are matched by name. */
 export function withHeldOut(train: Source, heldOut: Source, where: string): Source {
   if (heldOut.count.heldOut)
     throw new UserError(
-      `${where}: it has a held-out part of its own (${heldOut.heldOutName}); name the part to hold out itself`,
+      `${where}: it has a held-out part of its own (${heldOut.heldOutName}); give the path of the part to hold out instead`,
     );
-  // A folder without classes is one class by the folder's name, which is another one for each part.
+  // A folder without classes is a single class named after the folder, so its name differs between the parts.
   const unlabelled = train.classes.length === 1 && heldOut.classes.length === 1;
   const labels = heldOut.classes.map((name) => (unlabelled ? 0 : train.classes.indexOf(name)));
   const unknown = heldOut.classes.filter((_, label) => labels[label] < 0);
@@ -109,10 +109,10 @@ export function withHeldOut(train: Source, heldOut: Source, where: string): Sour
   };
 }
 
-/** The source without what it holds out itself. */
+/** The source without its own held-out part. */
 export const trainOnly = ({ heldOutName, ...source }: Source): Source => ({
   ...source,
-  notes: heldOutName === undefined ? source.notes : [...source.notes, `the part ${heldOutName} is left aside`],
+  notes: heldOutName === undefined ? source.notes : [...source.notes, `the part ${heldOutName} is not used`],
   count: { train: source.count.train, heldOut: 0 },
   async *images() {
     for await (const image of source.images()) if (!image.heldOut) yield image;
@@ -122,7 +122,7 @@ export const trainOnly = ({ heldOutName, ...source }: Source): Source => ({
 const sameShape = (a: Shape | undefined, b: Shape | undefined) =>
   a?.width === b?.width && a?.height === b?.height && a?.channels === b?.channels;
 
-/** The parts that published data sets are cut into. `validation` comes first, so that a test set stays untouched. */
+/** The usual held-out parts of published data sets. `validation` comes first, so that a test set stays untouched. */
 export const heldOutParts = ["validation", "valid", "val", "dev", "test", "t10k", "testing"] as const;
 
 const partPattern = new RegExp(
@@ -130,20 +130,20 @@ const partPattern = new RegExp(
   "i",
 );
 
-/** The part that a folder's or a file's name stands for: `training_set` is "train". */
+/** The part that a folder's or file's name refers to: `training_set` is "train". */
 export function partNamed(name: string): string | undefined {
   const part = partPattern.exec(name)?.[1].toLowerCase();
   return part === "training" ? "train" : part;
 }
 
-/** Of the names of parts that are there, the one to hold out, and a note on those that are then not used. */
+/** Chooses the part to hold out from the names of the existing parts, with a note on each unused one. */
 export function chosenPart(there: readonly string[]): { part: string | undefined; notes: string[] } {
   const [part, ...unused] = heldOutParts.filter((name) => there.includes(name));
-  const notes = unused.map((name) => `the part ${name} is left aside`);
+  const notes = unused.map((name) => `the part ${name} is not used`);
   return { part, notes };
 }
 
-/** Names in a sentence; a long list is cut. */
+/** Formats a list of names for a message; a long list is shortened. */
 export const listed = (names: readonly string[]): string => {
   const some = (names.length > 8 ? names.slice(0, 6) : names).map((name) => shown(name, 60)).join(", ");
   return names.length > 8 ? `${some} and ${names.length - 6} more` : some;

@@ -1,4 +1,4 @@
-/** What is held out: by name alone, never by order, never half a group. */
+/** The held-out set depends only on names, never on order, and never splits a group. */
 
 import { describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
@@ -16,13 +16,13 @@ describe("chooseHeldOut", () => {
     expect(Math.abs(share - fraction)).toBeLessThan(4 * Math.sqrt((fraction * (1 - fraction)) / names.length));
   });
 
-  it("moves no image when others come or go, or in another order", () => {
+  it("moves no image when others are added or removed, or in another order", () => {
     const all = heldOut(names, { fraction: 0.1 });
     const some = names.filter((_, i) => i % 3 !== 0).reverse();
     expect(heldOut(some, { fraction: 0.1 })).toEqual(new Set(some.filter((name) => all.has(name))));
   });
 
-  it("keeps groups together: by the first capture group, by the whole match, and alone without one", () => {
+  it("keeps groups together by the first capture group or the whole match; other names stand alone", () => {
     for (const group of [/\/(\d+)_/, /\d+_/]) {
       const held = heldOut(names, { fraction: 0.2, group });
       expect(held.size / names.length).toBeGreaterThan(0.14);

@@ -1,32 +1,32 @@
-/** Which images are held out, by their names alone, so that more images move none from one side to the other. */
+/** Chooses held-out images by name only, so that adding images moves none between the splits. */
 
 import { createHash } from "node:crypto";
 import { UserError } from "../core/errors.ts";
 
-/** What is held out of data that bring no held-out part of their own. */
+/** The share to hold out of data without a held-out part of their own. */
 export interface HeldOutShare {
   /** Above 0, below 1. */
   fraction: number;
-  /** Images whose names give the same first capture group (or the same match) stay together. */
+  /** Images whose names have the same first capture group (or the same match) stay together. */
   group?: RegExp;
 }
 
-/** For each name whether it is held out: about the fraction asked for, but always some and never all. */
+/** For each name, whether it is held out: about the requested fraction, but always some and never all. */
 export function chooseHeldOut(names: readonly string[], { fraction, group }: HeldOutShare): boolean[] {
   const groups = group ? groupsOf(names, group) : names;
   const places = new Map(groups.map((name) => [name, 0]));
   if (places.size < 2)
     throw new UserError(
-      `nothing can be held out: ${group ? `the group pattern puts all ${names.length} images into one group, "${groups[0]}"` : names.length === 1 ? `there is one image only, "${names[0]}"` : `all images are the same, "${names[0]}"`}; at least 2 are needed`,
+      `nothing can be held out: ${group ? `the group pattern puts all ${names.length} images into one group, "${groups[0]}"` : names.length === 1 ? `there is only one image, "${names[0]}"` : `all images are the same, "${names[0]}"`}; at least 2 are needed`,
     );
   for (const name of places.keys()) places.set(name, placeOf(name));
   const sorted = [...places.values()].sort((a, b) => a - b);
-  // Where chance holds out none or all, the first or all but the last.
+  // If chance selects none or all, hold out the first, or all except the last.
   const limit = Math.min(Math.max(fraction, sorted[0] + Number.EPSILON), sorted.at(-1)!);
   return groups.map((name) => places.get(name)! < limit);
 }
 
-/** Uniform in [0, 1), from the name alone. */
+/** Uniform in [0, 1), computed from the name. */
 const placeOf = (name: string): number => createHash("sha256").update(name).digest().readUIntBE(0, 6) / 2 ** 48;
 
 function groupsOf(names: readonly string[], pattern: RegExp): string[] {
@@ -34,7 +34,7 @@ function groupsOf(names: readonly string[], pattern: RegExp): string[] {
   const groups = names.map((name) => {
     const match = pattern.exec(name);
     matched ||= match !== null;
-    // A name without a match is a group of its own.
+    // A name without a match forms a group of its own.
     return match?.[1] ?? match?.[0] ?? name;
   });
   if (matched) return groups;

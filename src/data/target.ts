@@ -1,4 +1,4 @@
-/** The size and channels that a source's images are brought to, from their headers. Decodes no pixels. */
+/** Chooses the size and channels for a source's images from their headers. Decodes no pixels. */
 
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
@@ -14,35 +14,37 @@ export interface Target {
 }
 
 export interface TargetOptions {
-  /** What the source is called in errors. */
+  /** The source's name in errors. */
   where: string;
   imageSize?: number;
   channels?: number;
-  /** Leave out images that are smaller than the size, rather than refuse. */
+  /** Leave out images smaller than the size instead of rejecting the data. */
   skipSmall?: boolean;
-  /** Keep the images' own size, whatever it is; a UserError asks for one where it differs. */
+  /** Keep the images' own size; throws a UserError if the images differ in size and none is given. */
   ownSize?: boolean;
   onMeasure?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
-/** Of pictures in files, squares of one size are taken as they are up to this size, and others brought to `usualSize`. */
+/** Image files that are all squares of one size up to this keep their size; others are scaled to `usualSize`. */
 const smallSize = 64;
 const usualSize = 32;
 
-/** What is asked for, or what suits all images. A UserError when images are smaller than that: none is ever enlarged. */
+/**
+ * The requested size and channels, or suitable ones. Throws a UserError if images are smaller: none is ever enlarged.
+ */
 export async function targetOf(source: Source, options: TargetOptions): Promise<Target> {
   const { where, imageSize, channels, skipSmall, ownSize } = options;
   const { sides, largestSide, mostChannels } = await sidesOf(source, options);
   const smallest = Math.min(...sides.keys());
-  if (smallest === 0) throw new UserError(`${where}: its images have no pixels; fetch it again`);
+  if (smallest === 0) throw new UserError(`${where}: its images have no pixels; check the path`);
   const alike = smallest === largestSide;
-  // Arrays were brought to their size on purpose, even to a large one.
+  // The size of images in arrays was chosen on purpose, even if it is large.
   if (ownSize && imageSize === undefined && sides.size > 1)
     throw new UserError({
       subject: where,
       problem: `its images have different sizes, such as ${examples(sides)}`,
-      hint: { do: `give the size to measure them in, such as ${smallest}`, setting: "imageSize" },
+      hint: { do: `choose one size for all, such as ${smallest}`, setting: "imageSize" },
     });
   const own = ownSize || (alike && (source.shape || smallest <= smallSize));
   const size = imageSize ?? (own ? smallest : usualSize);
@@ -61,7 +63,7 @@ export async function targetOf(source: Source, options: TargetOptions): Promise<
   return { size, channels: channels ?? (mostChannels < 3 ? 1 : 3) };
 }
 
-/** The first image of some sizes, the smallest first. */
+/** Examples of a few sizes, smallest first. */
 function examples(sides: Sides["sides"]): string {
   const sorted = [...sides].sort(([a], [b]) => a - b).map(([, seen]) => seen);
   const some = sorted.slice(0, 3).map(({ name, shape }) => `${shown(name)} (${shape.width}x${shape.height})`);
@@ -69,13 +71,13 @@ function examples(sides: Sides["sides"]): string {
 }
 
 interface Sides {
-  /** By the length of the shorter side: how many images, and the first of them. */
+  /** Keyed by the length of the shorter side: the number of images, and the first one. */
   sides: Map<number, { count: number; name: string; shape: Shape }>;
   largestSide: number;
   mostChannels: number;
 }
 
-/** Images that have no readable header are passed over; whoever decodes them will name them. */
+/** Ignores images without a readable header; they are reported when decoded. */
 async function sidesOf(source: Source, { where, onMeasure, signal }: TargetOptions): Promise<Sides> {
   const all: Sides = { sides: new Map(), largestSide: 0, mostChannels: 0 };
   const count = source.count.train + source.count.heldOut;
@@ -99,7 +101,7 @@ async function sidesOf(source: Source, { where, onMeasure, signal }: TargetOptio
       return { name, reason: reasonOf(error) };
     }
   };
-  if (count === 0) throw new UserError(`${where}: it holds no images`);
+  if (count === 0) throw new UserError(`${where}: it contains no images; check the path`);
   if (source.shape) add(source.shape, { name: "like all others", count });
   let done = 0;
   for await (const seen of source.shape ? [] : inOrder(source.images(), look, { signal })) {

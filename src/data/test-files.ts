@@ -1,4 +1,4 @@
-/** Image files, IDX files and NumPy archives as other programs write them, made for tests. Knows nothing of what reads them. */
+/** Makes image files, IDX files and NumPy archives like other programs do, for tests. */
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -6,7 +6,7 @@ import { deflateRawSync } from "node:zlib";
 import crc32 from "crc-32";
 import sharp, { type Sharp } from "sharp";
 
-/** A picture of one colour, with 1 to 4 channels. */
+/** A single-colour picture with 1 to 4 channels. */
 export function plain(
   colour: readonly number[],
   { width = 8, height = width }: { width?: number; height?: number } = {},
@@ -22,7 +22,7 @@ export function put(path: string, content: Uint8Array | string): void {
   writeFileSync(path, content);
 }
 
-/** `values` must fit a byte; `type` is IDX's number for what they are said to be. */
+/** An IDX file. `values` must fit a byte; `type` is the IDX type code to declare. */
 export function idx(shape: readonly number[], values: ArrayLike<number>, { type = 8 } = {}): Buffer {
   const header = Buffer.alloc(4 + 4 * shape.length);
   header.set([0, 0, type, shape.length]);
@@ -30,7 +30,7 @@ export function idx(shape: readonly number[], values: ArrayLike<number>, { type 
   return Buffer.concat([header, Uint8Array.from(values)]);
 }
 
-/** An array as `numpy.save` writes it; `descr` is NumPy's name of the type, such as `<i8`. */
+/** An array in the format of `numpy.save`; `descr` is NumPy's type name, such as `<i8`. */
 export function npy(
   descr: string,
   shape: readonly number[],
@@ -43,7 +43,7 @@ export function npy(
   return Buffer.concat([start, header, values]);
 }
 
-/** A zip of arrays, as `numpy.savez` writes it, or `numpy.savez_compressed`. */
+/** A zip of arrays, like `numpy.savez` or `numpy.savez_compressed` writes. */
 export function npz(arrays: Record<string, Buffer>, { deflate = false } = {}): Buffer {
   const pieces: Buffer[] = [];
   const directory: Buffer[] = [];

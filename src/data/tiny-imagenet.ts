@@ -1,6 +1,6 @@
 /**
- * Tiny ImageNet as published: `train/CLASS/images/`, and `val/images/` with the classes in `val_annotations.txt`. Names of
- * the classes come from `words.txt`. Knows nothing of pixels.
+ * Tiny ImageNet as published: `train/CLASS/images/`, and `val/images/` with the classes in `val_annotations.txt`. Class
+ * names come from `words.txt`. Knows nothing of pixels.
  */
 
 import { basename, join, resolve } from "node:path";
@@ -13,7 +13,7 @@ import { byName, type Found, leavingOut, type SourceFile } from "./source.ts";
 
 const annotations = "val/val_annotations.txt";
 
-/** The data set in a folder of that layout; undefined for any other. */
+/** Finds the data set in a folder of that layout; undefined for any other folder. */
 export async function findTinyImagenet(
   folder: string,
   { signal }: { signal?: AbortSignal } = {},
@@ -25,16 +25,16 @@ export async function findTinyImagenet(
   const where = pathText(folder);
   const lists = tree.files.filter(({ name }) => name === annotations || name === "words.txt");
   const annotated = tree.files.find(({ name }) => name === annotations);
-  if (!annotated) throw new UserError(`${where}: ${annotations} is missing, which names the classes of val/; add it`);
+  if (!annotated) throw new UserError(`${where}: ${annotations}, which lists the classes of val/, is missing; add it`);
   const train = tree.files.filter((file) => isImage(file) && /^train\/[^/]+\/./.test(file.name));
   const val = tree.files.filter((file) => isImage(file) && file.name.startsWith("val/"));
   const ids = [...new Set(train.map(idOf))].sort(byName);
-  if (ids.length === 0) throw new UserError(`${where}: train/ holds no images; unpack the archive again`);
+  if (ids.length === 0) throw new UserError(`${where}: train/ contains no images; unpack the archive again`);
   const idOfVal = await tableOf(annotated);
   const leaveOut = leavingOut();
   const heldOut = val.filter(({ name }) => {
     const known = ids.includes(idOfVal.get(basename(name)) ?? "");
-    if (!known) leaveOut.add(name, "without a class in val_annotations.txt");
+    if (!known) leaveOut.add(name, "no class in val_annotations.txt");
     return known;
   });
   const classes = await classNames(folder, ids);
@@ -53,7 +53,7 @@ export async function findTinyImagenet(
       ],
       leftOut: [...tree.leftOut, ...leaveOut.list, ...otherFiles(texts)],
       classes,
-      notes: test.length > 0 ? [`the part test is left aside: its ${test.length} images have no labels`] : [],
+      notes: test.length > 0 ? [`the part test is not used: its ${test.length} images have no labels`] : [],
       count: { train: train.length, heldOut: heldOut.length },
       heldOutName: heldOut.length > 0 ? "val/" : undefined,
       async *images() {
@@ -73,12 +73,12 @@ export async function findTinyImagenet(
 
 const idOf = ({ name }: SourceFile): string => name.split("/")[1];
 
-/** Texts that belong to the layout. */
+/** Text files that belong to the layout. */
 const known = /(^|\/)(wnids\.txt|words\.txt|val_annotations\.txt|n\d+_boxes\.txt)$/;
 
-/** The first two columns of a text, parted by tabs. */
+/** Reads the first two tab-separated columns of a text file. */
 async function tableOf({ path, name }: { path: string; name: string }): Promise<Map<string, string>> {
-  const text = await readRegular(path, { most: limits.textBytes, what: `a text such as ${name}` });
+  const text = await readRegular(path, { most: limits.textBytes, what: `a text file such as ${name}` });
   const rows = text
     .toString("utf8")
     .replace(/^\ufeff/, "")
@@ -86,7 +86,7 @@ async function tableOf({ path, name }: { path: string; name: string }): Promise<
   return new Map(rows.filter((row) => row.includes("\t")).map((row) => row.split("\t", 2) as [string, string]));
 }
 
-/** ImageNet's names for the classes, as `words.txt` has them; the number where there is none, or where two are alike. */
+/** Class names from `words.txt`; falls back to the ID if there is none, and appends the ID to duplicate names. */
 async function classNames(folder: string, ids: readonly string[]): Promise<string[]> {
   const path = join(folder, "words.txt");
   const words = await tableOf({ path, name: "words.txt" }).catch(() => new Map<string, string>());

@@ -1,4 +1,6 @@
-/** A folder of what the published implementation computed: its architecture, checkpoint, inputs, draws and results. */
+/**
+ * A folder of recorded results of the published implementation: architecture, checkpoint, inputs, draws and results.
+ */
 
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -45,13 +47,13 @@ export interface ParityCase {
   has(key: string): boolean;
   /** A recorded array of expected.safetensors. */
   expected(key: string): HostTensor;
-  /** The checkpoint after the first of the two recorded steps, with the optimiser's state, where there is one. */
+  /** The checkpoint after the first of the two recorded steps, with the optimiser's state, if there is one. */
   afterFirstStep?: string;
   /** The names of all recorded arrays. */
   keys: string[];
 }
 
-/** Every fault of the folder or of a file in it is a UserError. */
+/** Reads a case. Throws a UserError for any fault of the folder or its files. */
 export async function readCase(folder: string): Promise<ParityCase> {
   const caseFile = join(folder, "case.json");
   const json = readJson(caseFile);
@@ -74,7 +76,7 @@ export async function readCase(folder: string): Promise<ParityCase> {
   };
 }
 
-/** A checkpoint's weights, every one checked by name and shape; all problems are listed at once. */
+/** Reads a checkpoint's weights, all checked by name and shape; throws one UserError that lists all problems. */
 export async function readWeights(path: string, config: ModelConfig): Promise<Map<string, Float32Array>> {
   const checkpoint = await openCheckpoint(path);
   try {

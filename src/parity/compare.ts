@@ -1,4 +1,4 @@
-/** A comparison with a recorded result: its worst error against what is allowed. */
+/** A comparison with a recorded result: the worst error and its tolerance. */
 
 export interface Comparison {
   name: string;
@@ -11,7 +11,7 @@ const verdict = (name: string, error: number, tolerance: number): Comparison => 
   name,
   error,
   tolerance,
-  ok: error <= tolerance, // a NaN is not
+  ok: error <= tolerance, // false for NaN
 });
 
 type Values = ArrayLike<number>;
@@ -31,7 +31,7 @@ function worst(a: Values, b: Values, size: (i: number) => number = () => 1): num
 export const within = (name: string, got: Values, expected: Values, tolerance: number): Comparison =>
   verdict(name, worst(got, expected), tolerance);
 
-/** Error of a number relative to the recorded one. */
+/** Error relative to the recorded number. */
 export const relative = (name: string, got: number, expected: number, tolerance: number): Comparison =>
   verdict(name, worst([got], [expected]) / Math.max(Math.abs(expected), 1e-30), tolerance);
 

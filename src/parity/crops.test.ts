@@ -1,4 +1,4 @@
-/** Centre crops are Pillow's to the byte; a byte that is off is noticed, and files of another kind are told of. */
+/** Centre crops match Pillow's byte for byte; a wrong byte is detected, and unexpected files are reported. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ it("agree, all five, in every byte", async () => {
   );
 });
 
-it("of which one byte is off by one are noticed", async () => {
+it("with one byte off by one are detected", async () => {
   const { tensors } = readSafetensors(join(fixtures, "crop.safetensors"));
   const { data } = tensors.get("2.size64.u8") as HostTensor<Uint8Array>;
   data[5000] ^= 1;
@@ -32,7 +32,7 @@ it("of which one byte is off by one are noticed", async () => {
   expect(failed).toEqual([{ name: "2.size64.u8", error: 1, tolerance: 0, ok: false }]);
 });
 
-it("may be several of one image, of any number of channels", async () => {
+it("may be several per image, with any number of channels", async () => {
   const grey = uint8(new Uint8Array(8 * 9).fill(7), [8, 9, 1]);
   const crop = (size: number) => uint8(new Uint8Array(size * size).fill(7), [size, size, 1]);
   await writeSafetensors(path, [["one.input.u8", grey], ["one.size8.u8", crop(8)], ["one.size4.u8", crop(4)]]); // prettier-ignore
@@ -40,14 +40,14 @@ it("may be several of one image, of any number of channels", async () => {
   expect((await compareCrops(engine, temporary)).every(({ ok }) => ok)).toBe(true);
 });
 
-it("cannot be read from files of another kind, which are told of in one sentence", async () => {
+it("cannot be read from other files, which are reported in one sentence", async () => {
   const read = async (...tensors: [string, HostTensor][]) => {
     await writeSafetensors(path, tensors);
     return () => readCrops(path);
   };
   const crop: [string, HostTensor] = ["0.size2.u8", uint8(new Uint8Array(12), [2, 2, 3])];
   expect(await read(["0.crop.u8", crop[1]])).toThrow(
-    'crop.safetensors: it has a tensor "0.crop.u8"; expected N.input.u8 and N.sizeS.u8 alone',
+    'crop.safetensors: unexpected tensor "0.crop.u8"; expected only N.input.u8 and N.sizeS.u8',
   );
   expect(await read(crop)).toThrow('it has no tensor "0.input.u8"');
   expect(await read(["0.input.u8", float32(new Float32Array(12), [2, 2, 3])], crop)).toThrow(

@@ -1,4 +1,4 @@
-/** Compares centre crops with those that Pillow made of the same images: every byte has to agree. */
+/** Compares centre crops with Pillow's crops of the same images; every byte must match. */
 
 import { join } from "node:path";
 import { UserError } from "../core/errors.ts";
@@ -15,14 +15,16 @@ export interface RecordedCrop {
   expected: Uint8Array;
 }
 
-/** The crops of a file: `N.input.u8` [H, W, C] bytes, and `N.sizeS.u8` [S, S, C] for any sizes S of any images N. */
+/**
+ * Reads the crops of a file: `N.input.u8` [H, W, C] bytes, and `N.sizeS.u8` [S, S, C] for any sizes S of any images N.
+ */
 export function readCrops(path: string): RecordedCrop[] {
   const file = readSafetensorsHeader(path);
   const results = [...file.tensors.keys()].filter((name) => !name.endsWith(".input.u8"));
   return results.map((name) => {
     const [, image, size] = /^(.+)\.size(\d+)\.u8$/.exec(name) ?? [];
     if (image === undefined)
-      throw new UserError(`${path}: it has a tensor "${name}"; expected N.input.u8 and N.sizeS.u8 alone`);
+      throw new UserError(`${path}: unexpected tensor "${name}"; expected only N.input.u8 and N.sizeS.u8`);
     const { dtype, shape, data } = readTensor(file, `${image}.input.u8`);
     if (dtype !== "uint8" || shape.length !== 3)
       throw new UserError(`${path}: ${image}.input.u8 is ${dtype} [${shape.join(", ")}], expected uint8 [H, W, C]`);
@@ -35,7 +37,7 @@ export function readCrops(path: string): RecordedCrop[] {
   });
 }
 
-/** Every crop of the folder's crop.safetensors. */
+/** Compares every crop in the folder's crop.safetensors. */
 export const compareCrops = async (_: Engine, folder: string): Promise<Comparison[]> =>
   readCrops(join(folder, "crop.safetensors")).map(({ name, image, size, expected }) =>
     within(name, centerCrop(image, size).data, expected, 0),

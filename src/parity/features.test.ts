@@ -1,4 +1,4 @@
-/** Inception-v3's features are torch-fidelity's; another value is noticed, and files of another kind are told of. */
+/** Inception-v3 features match torch-fidelity's; a wrong value is detected, and unexpected files are reported. */
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ const weights = join(temporary, "weights.safetensors");
 beforeAll(() => writeSynthetic(weights, readParameters(join(fixtures, "inception-parameters.json"))));
 afterAll(() => rmSync(temporary, { recursive: true }));
 
-it("agree, all of them, a hundred times better than they have to", async () => {
+it("all agree, a hundred times better than required", async () => {
   const comparisons = await compareFeatures(engine, fixtures);
   const features = ["64", "192", "768", "2048", "logits_unbiased", "logits"];
   expect(comparisons.map(({ name }) => name)).toEqual(
@@ -30,7 +30,7 @@ it("agree, all of them, a hundred times better than they have to", async () => {
   }
 });
 
-it("of which one value is off are noticed, and those that were not recorded are not asked for", async () => {
+it("with one wrong value are detected, and features that were not recorded are not required", async () => {
   const { images, features, tag } = readFeatures(recordedFile).find((one) => one.tag === "b32")!;
   const { shape, data } = features["768"]!;
   const spoilt = data.slice();
@@ -43,7 +43,7 @@ it("of which one value is off are noticed, and those that were not recorded are 
   ]);
 });
 
-it("cannot be read from files of another kind, which are told of in one sentence", async () => {
+it("cannot be read from other files, which are reported in one sentence", async () => {
   const path = join(temporary, "other.safetensors");
   const read = async (tensors: Record<string, HostTensor>) => {
     await writeSafetensors(path, Object.entries(tensors));
@@ -51,9 +51,9 @@ it("cannot be read from files of another kind, which are told of in one sentence
   };
   const images = uint8(new Uint8Array(12), [1, 2, 2, 3]);
   expect(await read({ "x.images.u8": images, "x.65": float32([1], [1, 1]) })).toThrow(
-    /other\.safetensors: it has a tensor "x\.65"; expected TAG\.images\.u8, and for the same tags TAG\.64, /,
+    /other\.safetensors: unexpected tensor "x\.65"; expected TAG\.images\.u8 and, for the same tags, TAG\.64, /,
   );
-  expect(await read({ "x.images.u8": images, "y.64": float32([1], [1, 1]) })).toThrow('it has a tensor "y.64"');
+  expect(await read({ "x.images.u8": images, "y.64": float32([1], [1, 1]) })).toThrow('unexpected tensor "y.64"');
   expect(await read({ "x.images.u8": uint8(new Uint8Array(12), [1, 3, 2, 2]) })).toThrow(
     "x.images.u8 is uint8 [1, 3, 2, 2], expected uint8 [B, H, W, 3]",
   );

@@ -1,4 +1,4 @@
-/** What a folder asks to be compared, by the files that it holds. */
+/** Determines the comparisons for a folder from the files in it. */
 
 import { existsSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
@@ -14,13 +14,13 @@ import { compareEvaluation, compareResumed, compareTraining } from "./teacher.ts
 
 export interface ParityFolder {
   name: string;
-  /** To be run one after another; `what` says what each compares. */
+  /** To be run one after another; `what` names each comparison. */
   comparisons: { what: string; run: (engine: Engine) => Promise<Comparison[]> }[];
 }
 
 const ofCase = [compareEvaluation, compareTraining, compareResumed, compareSamples];
 
-/** What compares the results of each file; the reader of one says where another that it needs is missing. */
+/** The comparison for each file; it reports any other file that it needs and does not find. */
 const ofFiles = {
   "inception.safetensors": compareFeatures,
   "metrics.json": compareMetrics,
@@ -29,7 +29,9 @@ const ofFiles = {
   "crop.safetensors": compareCrops,
 };
 
-/** Takes a folder laid out as in fixtures/parity, or as fixtures/metrics and fixtures/crop. A UserError where it is neither. */
+/**
+ * Opens a folder laid out like fixtures/parity/*, fixtures/metrics or fixtures/crop; throws a UserError for any other.
+ */
 export async function openFolder(folder: string): Promise<ParityFolder> {
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory())
     throw new UserError(`${folder}: there is no such folder; check the path`);
@@ -43,12 +45,15 @@ export async function openFolder(folder: string): Promise<ParityFolder> {
       comparisons.push({ what: compare.name, run: (engine) => compare(engine, folder) });
   if (comparisons.length === 0)
     throw new UserError(
-      `${folder}: there is neither a case.json nor any of ${Object.keys(ofFiles).join(", ")}; give a folder laid out as in fixtures/parity, or as fixtures/metrics`,
+      `${folder}: it contains neither case.json nor any of ${Object.keys(ofFiles).join(", ")}; give a folder laid out like those in fixtures/parity, or like fixtures/metrics`,
     );
   return { name: basename(resolve(folder)), comparisons };
 }
 
-/** All comparisons of a folder. What cannot even be computed (draws in another order, say) differs too. */
+/**
+ * Runs all comparisons of a folder. One that fails (for example because draws come in a different order) counts as a
+ * difference.
+ */
 export async function* compareFolder(engine: Engine, { comparisons }: ParityFolder): AsyncGenerator<Comparison> {
   for (const { what, run } of comparisons) {
     try {

@@ -1,4 +1,4 @@
-/** `npm run parity -- DIR ...`: compares everything recorded in each folder; exit 1 where anything differs. */
+/** `npm run parity -- DIR ...`: compares everything recorded in each folder; exits with 1 if anything differs. */
 
 import { endsOnClosedPipe, reported } from "../cli/mistakes.ts";
 import { UserError } from "../core/errors.ts";
@@ -8,15 +8,15 @@ import { compareFolder, openFolder } from "./folder.ts";
 
 const usage = `Usage: npm run parity -- DIR ...
 
-Compares this program with the published implementations. A DIR is one of two kinds:
+Compares this program with the published implementations. DIR is one of two kinds:
 
-- laid out as in fixtures/parity (its README says how): case.json, checkpoint-last.pth and expected.safetensors of a
-  fractal model, and perhaps checkpoint-after-step0.pth, from which training then has to resume;
-- laid out as fixtures/metrics and fixtures/crop: any of inception.safetensors with inception-parameters.json (features
+- laid out like the folders in fixtures/parity (see its README): case.json, checkpoint-last.pth and
+  expected.safetensors of a fractal model, and optionally checkpoint-after-step0.pth to test resuming of training;
+- laid out like fixtures/metrics and fixtures/crop: any of inception.safetensors with inception-parameters.json (features
   of FID's network), metrics.safetensors with metrics.json (FID, Inception Score, KID, precision and recall) and with
   stats.npz (mean and covariance), and crop.safetensors (centre crops).
 
-Prints a line per comparison: ok or FAIL, worst error, tolerance, name. Metrics and features have relative errors.
+Prints one line per comparison: ok or FAIL, worst error, tolerance, name. Errors of metrics and features are relative.
 
 Example: npm run parity -- fixtures/parity/* fixtures/metrics fixtures/crop`;
 
@@ -31,7 +31,7 @@ async function main(folders: string[]): Promise<number> {
   const engine = await nodeEngine();
   let agree = 0;
   let differ = 0;
-  // The example's glob takes in the README beside the folders.
+  // The example's glob also matches the README next to the folders.
   for (const path of folders.filter((path) => !path.endsWith(".md"))) {
     const folder = await openFolder(path);
     console.log(`${folder.name}:`);
@@ -41,7 +41,8 @@ async function main(folders: string[]): Promise<number> {
       if (result.ok) agree++;
       else differ++;
     }
-    if (agree + differ === before) throw new UserError(`${path}: its files hold no results to compare with`);
+    if (agree + differ === before)
+      throw new UserError(`${path}: its files contain no results to compare with; check the path`);
   }
   console.log(`${agree} agree, ${differ} differ`);
   return differ > 0 ? 1 : 0;

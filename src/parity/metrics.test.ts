@@ -1,4 +1,4 @@
-/** Metrics and statistics are torch-fidelity's and NumPy's; other numbers are noticed, and other files told of. */
+/** Metrics and statistics match torch-fidelity and NumPy; wrong numbers are detected, and other files reported. */
 
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,7 +25,7 @@ const record = (metrics: object) => writeFileSync(join(temporary, "metrics.json"
 const failed = (comparisons: Comparison[]) => comparisons.filter(({ ok }) => !ok).map(({ name }) => name);
 
 describe("metrics", () => {
-  it("agree, all of them", async () => {
+  it("all agree", async () => {
     const comparisons = await compareMetrics(engine, fixtures);
     expect(failed(comparisons)).toEqual([]);
     const recorded = Object.keys(readMetrics(fixtures));
@@ -35,7 +35,7 @@ describe("metrics", () => {
     );
   });
 
-  it("of another value are noticed, each by itself", async () => {
+  it("with a wrong value are detected individually", async () => {
     await write(given());
     const recorded = readMetrics(fixtures);
     record(Object.fromEntries(Object.entries(recorded).map(([name, value]) => [name, value * (1 + 2e-6)])));
@@ -47,11 +47,11 @@ describe("metrics", () => {
     expect(failed(await compareMetrics(engine, temporary))).toEqual([few]);
   });
 
-  it("may be of other numbers of rows and splits, and some of them", async () => {
+  it("may use other numbers of rows and splits, and may be incomplete", async () => {
     const [reference, generated] = ["features_1", "features_2"].map((name) => given().get(name)!);
     await write([["features_1", generated], ["features_2", reference], ["logits", given().get("logits")!]]); // prettier-ignore
     const { frechet_inception_distance, precision, recall } = readMetrics(fixtures);
-    // The sets change places, and so do precision and recall.
+    // The sets are swapped, and so are precision and recall.
     record({ recall: precision, precision: recall, frechet_inception_distance });
     expect(failed(await compareMetrics(engine, temporary))).toEqual([]);
     record({ inception_score_mean_10_splits_unshuffled: 3.001618990859163 });
@@ -60,7 +60,7 @@ describe("metrics", () => {
     expect(failed(await compareMetrics(engine, temporary))).toEqual(["inception_score_mean_9_splits_unshuffled"]);
   });
 
-  it("that are unknown or no numbers are told of in one sentence", async () => {
+  it("that are unknown or not numbers are reported in one sentence", async () => {
     await write(given());
     record({ frechet_inception_distanc: 1 });
     await expect(compareMetrics(engine, temporary)).rejects.toThrow(
@@ -75,7 +75,7 @@ describe("metrics", () => {
 });
 
 describe("means and covariances", () => {
-  it("agree, those beside the features and those of the archive", async () => {
+  it("agree, both next to the features and in the archive", async () => {
     const comparisons = [...(await compareMoments(engine, fixtures)), ...(await compareStatistics(engine, fixtures))];
     expect(comparisons.map(({ name, ok, tolerance }) => [name, ok, tolerance])).toEqual(
       ["mu_1", "sigma_1", "stats.npz mu", "stats.npz sigma"].map((name) => [name, true, 1e-6]),
@@ -83,7 +83,7 @@ describe("means and covariances", () => {
     for (const { name, error } of comparisons) if (name.endsWith("sigma")) expect(error).toBeLessThan(1e-12);
   });
 
-  it("that are off are noticed: the other set's, and a covariance divided by the number of images", async () => {
+  it("that are wrong are detected: the other set's, and a covariance divided by the number of images", async () => {
     const tensors = given();
     const { mu, sigma } = await statisticsOf(engine, tensors.get("features_2")!);
     const rows = tensors.get("features_2")!.shape[0];
@@ -96,7 +96,7 @@ describe("means and covariances", () => {
     expect(failed(await compareStatistics(engine, temporary))).toEqual(["stats.npz mu", "stats.npz sigma"]);
   });
 
-  it("agree where NumPy's mean in float32 is off by more than a millionth of itself", async () => {
+  it("agree even if NumPy's float32 mean is off by more than a millionth of itself", async () => {
     const [rows, width] = [3000, 8];
     const key = seedKey(4);
     const data = Float32Array.from({ length: rows * width }, (_, i) => normal(key, i));
@@ -111,7 +111,7 @@ describe("means and covariances", () => {
     expect(failed(await compareMoments(engine, temporary))).toEqual([]);
   });
 
-  it("of an archive need the features that they are of", async () => {
+  it("of an archive require the features they were computed from", async () => {
     copyFileSync(join(fixtures, "stats.npz"), join(temporary, "stats.npz"));
     await write([["features_1", rowsOf(given().get("features_1")!, 0, 10)]]);
     await expect(compareStatistics(engine, temporary)).rejects.toThrow('it has no tensor "features_2"');

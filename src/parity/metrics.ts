@@ -1,4 +1,4 @@
-/** Compares metrics and statistics of given features with what torch-fidelity and NumPy made of the same. */
+/** Compares metrics and statistics of given features with the results of torch-fidelity and NumPy. */
 
 import { join } from "node:path";
 import { z } from "zod";
@@ -18,14 +18,16 @@ import { readJson } from "../files/model.ts";
 import { readSafetensorsHeader, readTensor } from "../files/safetensors.ts";
 import { type Comparison, largest, relative, relativeToLargest, within } from "./compare.ts";
 
-/** What is given to the metrics, by name: `features_1` (generated) and `features_2` (reference), each [N, D], and `logits`. */
+/**
+ * The inputs of the metrics, by name: `features_1` (generated) and `features_2` (reference), each [N, D], and `logits`.
+ */
 export interface Given {
   has: (name: string) => boolean;
   read: (name: string) => Features;
   sets: () => Sets;
 }
 
-/** Of the folder's metrics.safetensors; a tensor that is not there is a UserError when it is read. */
+/** Opens the folder's metrics.safetensors; reading a missing tensor throws a UserError. */
 export function readGiven(folder: string): Given {
   const file = readSafetensorsHeader(join(folder, "metrics.safetensors"));
   const read = (name: string) => readTensor(file, name) as Features;
@@ -36,7 +38,7 @@ export function readGiven(folder: string): Given {
   };
 }
 
-/** The recorded metrics by name. */
+/** Reads the recorded metrics by name. */
 export function readMetrics(folder: string): Record<string, number> {
   const path = join(folder, "metrics.json");
   const parsed = z.record(z.string(), z.number()).safeParse(readJson(path));
@@ -44,7 +46,7 @@ export function readMetrics(folder: string): Record<string, number> {
   return parsed.data;
 }
 
-/** The statistics of a whole set. */
+/** Computes the statistics of a whole set. */
 export async function statisticsOf(engine: Engine, features: Features): Promise<Statistics> {
   const gathering = gatherStatistics(engine);
   await gathering.add(features);
@@ -59,7 +61,7 @@ const distance = async (engine: Engine, { generated, reference }: Sets) =>
     reference: await statisticsOf(engine, reference),
   });
 
-/** Metrics by their recorded names, in which N is a number. */
+/** Metrics by their recorded names, in which N stands for a number. */
 const measures: Record<string, Measure> = {
   frechet_inception_distance: (engine, { sets }) => distance(engine, sets()),
   fid_of_N_rows_rank_deficient: (engine, { sets }, rows) =>
@@ -68,7 +70,7 @@ const measures: Record<string, Measure> = {
     inceptionScore(read("logits"), { splits }).mean,
   inception_score_std_N_splits_unshuffled: async (_, { read }, splits) =>
     inceptionScore(read("logits"), { splits }).spread,
-  // torch-fidelity takes as many rows of the one as of the other.
+  // torch-fidelity uses equally many rows of both sets.
   kernel_inception_distance_all_rows_poly3(engine, { sets }) {
     const { generated, reference } = sets();
     const rows = Math.min(generated.shape[0], reference.shape[0]);
@@ -82,7 +84,7 @@ const measures: Record<string, Measure> = {
   f_score: async (engine, { sets }) => (await precisionAndRecall(engine, sets())).fScore,
 };
 
-/** Every metric of metrics.json. */
+/** Compares every metric in metrics.json. */
 export async function compareMetrics(engine: Engine, folder: string): Promise<Comparison[]> {
   const given = readGiven(folder);
   const results: Comparison[] = [];
@@ -93,14 +95,16 @@ export async function compareMetrics(engine: Engine, folder: string): Promise<Co
       throw new UserError(
         `${join(folder, "metrics.json")}: there is no metric "${key}"${didYouMean(name, Object.keys(measures))}`,
       );
-    // Eigenvalues that are zero but for rounding make the last digits of what was recorded uncertain.
+    // Eigenvalues that are zero except for rounding make the last digits of the recorded value uncertain.
     const tolerance = name.endsWith("rank_deficient") ? 1e-3 : 1e-6;
     results.push(relative(key, await measures[name](engine, given, Number(count)), value, tolerance));
   }
   return results;
 }
 
-/** The mean `mu_N` and the covariance `sigma_N` of `features_N`, of both sets where metrics.safetensors has them. */
+/**
+ * Compares the mean `mu_N` and the covariance `sigma_N` of `features_N`, for those sets that metrics.safetensors has.
+ */
 export async function compareMoments(engine: Engine, folder: string): Promise<Comparison[]> {
   const { has, read } = readGiven(folder);
   const results: Comparison[] = [];
@@ -113,7 +117,7 @@ export async function compareMoments(engine: Engine, folder: string): Promise<Co
   return results;
 }
 
-/** The mean and covariance of `features_2` that an archive holds. */
+/** Compares the mean and covariance of `features_2` with those in an archive. */
 export async function compareStatistics(engine: Engine, folder: string): Promise<Comparison[]> {
   const features = readGiven(folder).read("features_2");
   const recorded = await readStatistics(join(folder, "stats.npz"));
@@ -133,7 +137,8 @@ async function statistics(
   },
 ): Promise<Comparison[]> {
   const { mu, sigma } = await statisticsOf(engine, features);
-  // NumPy takes the mean of float32 features in float32, which rounds by their size: that of the mean can be far less.
+  // NumPy averages float32 features in float32. Its rounding errors scale with the features, which can be much larger
+  // than the mean.
   const scale = Math.max(largest(recorded.mu), Math.sqrt(largest(recorded.sigma)));
   const scaled = (values: ArrayLike<number>) => Float64Array.from(values, (value) => value / scale);
   return [

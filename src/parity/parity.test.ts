@@ -1,4 +1,4 @@
-/** The published implementation's recorded results hold, all of them; and a model that is not theirs does not pass. */
+/** All recorded results of the published implementation are reproduced, and a different model does not pass. */
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -23,20 +23,20 @@ import { compareEvaluation, compareResumed, compareTraining } from "./teacher.ts
 const engine = await nodeEngine();
 const folder = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url));
 
-/** Each kind of comparison, and which of the recorded arrays are results that it has to cover. */
+/** Each kind of comparison, and the recorded arrays that it must cover. */
 const kinds = [
   { kind: "evaluation", compare: compareEvaluation, results: /^(level0\.cond\.\w+|eval\.loss)$/ },
   { kind: "training", compare: compareTraining, results: /^train\d\.(loss$|grad_norm$|grad\.|gradnorm\.|after\.)/ },
   { kind: "samples", compare: compareSamples, results: /^sample\.\w+\.u8$/ },
 ];
 
-/** What is recorded beside results: what went in, every draw, and the patches, which have a test of their own. */
+/** Recorded arrays other than results: inputs, draws, and the patches, which have a separate test. */
 const given = /^(images(\.u8)?|labels|level0\.(patches|mask))$|\.(draw_kind|draw_size|uniforms|orders)$|\.draw\.\d+\./;
 
-/** How many results each folder has, counted when they were recorded. */
+/** The number of results in each folder, counted when they were recorded. */
 const recorded = { "ar-3level": 191, "mar-3level": 249, "mar-4level-guided": 431 };
 
-/** Tensors are compared apart where their gradient is rounding noise: one result, up to two comparisons. */
+/** Values whose gradient is rounding noise are compared separately: one result, up to two comparisons. */
 const names = (comparisons: Comparison[]): string[] => [
   ...new Set(comparisons.map(({ name }) => name.replace(/ \(noise\)$/, ""))),
 ];
@@ -63,7 +63,7 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
     expect(names(comparisons).sort()).toEqual(second.map((key) => `resumed: ${key}`).sort());
   });
 
-  it("a moment that is lost is noticed where training resumes", async ({ skip }) => {
+  it("a lost moment is detected when training resumes", async ({ skip }) => {
     if (!parityCase.afterFirstStep) skip("none was recorded");
     const path = join(mkdtempSync(join(tmpdir(), "parity-")), "spoilt.pth");
     try {
@@ -76,7 +76,7 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
     }
   });
 
-  it("first level's patches agree", async () => {
+  it("the first level's patches agree", async () => {
     const images = parityCase.expected("images.u8");
     const { imageSize, channels } = parityCase.config;
     const [{ patch }] = placedLevels(parityCase.config);
@@ -89,13 +89,13 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
     );
   });
 
-  it("has nothing recorded that no test looks at", () => {
+  it("has no recorded array that no test uses", () => {
     const compared = parityCase.keys.filter((key) => kinds.some(({ results: wanted }) => wanted.test(key)));
     expect(compared.length).toBe(results);
     expect(parityCase.keys.filter((key) => !compared.includes(key) && !given.test(key))).toEqual([]);
   });
 
-  it("a weight that is off by 0.01 is noticed in evaluation and training", async () => {
+  it("a weight that is off by 0.01 is detected in evaluation and training", async () => {
     const spoilt = withWeight(parityCase, "generator.patch_emb.weight", 0.01);
     expect(names(failures(await compareEvaluation(engine, spoilt)))).toContain("level0.cond.middle");
     expect(names(failures(await compareTraining(engine, spoilt)))).toEqual(
@@ -103,8 +103,8 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
     );
   });
 
-  // An error of 0.01 would not do here: the recorded draws keep away from boundaries so that bytes survive rounding.
-  it("another model's samples are noticed", async () => {
+  // An error of 0.01 is not enough here: the recorded draws avoid boundaries so that bytes survive rounding.
+  it("another model's samples are detected", async () => {
     const { "sample.plain": plain } = parityCase.samples;
     const bias = modelParameters(parityCase.config).find(
       ({ name, owner }) => owner === "pixels" && name.endsWith("r_mlm.bias"),
@@ -114,7 +114,7 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
   });
 });
 
-it("npm run parity passes over the README that a glob takes in, and counts what agrees", () => {
+it("npm run parity ignores a README matched by a glob, and counts what agrees", () => {
   const main = fileURLToPath(new URL("./main.ts", import.meta.url));
   const paths = [folder("README.md"), folder("ar-3level")];
   const { status, stdout } = spawnSync(process.execPath, ["--import", "tsx", main, ...paths], { encoding: "utf8" });
@@ -122,7 +122,7 @@ it("npm run parity passes over the README that a glob takes in, and counts what 
   expect(status).toBe(0);
 });
 
-it("no comparison is ok with a NaN, a missing value or an error above its tolerance", () => {
+it("no comparison passes with a NaN, a missing value or an error above its tolerance", () => {
   expect(within("same", [1, 2], [1, 2], 0).ok).toBe(true);
   expect(within("nan", [1, Number.NaN], [1, 2], 10).ok).toBe(false);
   expect(within("nan first", [Number.NaN, 2], [1, 2], 10).ok).toBe(false);

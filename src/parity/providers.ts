@@ -1,6 +1,6 @@
 /**
  * `providers.ts PROVIDER FOLDER SAMPLE=SHARE ...` replays the beginning of recorded samples on a provider and prints a
- * Replay as JSON. A program of its own, for a GPU's driver is chosen by the environment that a process starts with.
+ * Replay as JSON. It is a separate program because the environment at the start of a process selects the GPU driver.
  */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -16,11 +16,11 @@ import { recordedDraws } from "./samples.ts";
 
 export interface Replay {
   provider: Provider;
-  /** Why it is not the provider that was asked for; then nothing was sampled. */
+  /** Why it is not the requested provider; nothing was sampled then. */
   fallback?: string;
-  /** By sample: how many values were drawn, and how many of them are not the recorded ones. */
+  /** By sample: the number of values drawn, and how many of them differ from the recorded ones. */
   samples: Record<string, { drawn: number; different: number }>;
-  /** How many nodes each execution provider ran, and which operators did not run on the one asked for. */
+  /** The number of nodes that each execution provider ran, and the operators that did not run on the requested one. */
   nodes: Record<string, number>;
   elsewhere: string[];
 }
@@ -46,7 +46,7 @@ async function replay(provider: Provider, folder: string, shares: string[]): Pro
   }
 }
 
-/** Samples until a share of all pixels is drawn and compares those with the recorded ones. */
+/** Samples until a share of all pixels has been drawn, and compares these with the recorded ones. */
 async function begin(
   sampler: ReturnType<typeof createSampler>,
   recorded: ParityCase,
@@ -86,7 +86,7 @@ interface ProfiledEvent {
   args?: { provider?: string; op_name?: string };
 }
 
-/** Reads from onnxruntime's profiles where each node ran. */
+/** Reads where each node ran from onnxruntime's profiles. */
 function ranWhere({ provider }: Engine, folder: string): Pick<Replay, "nodes" | "elsewhere"> {
   const nodes: Record<string, number> = {};
   const elsewhere = new Set<string>();

@@ -1,4 +1,4 @@
-/** Replays the recorded draws of a case's samples: every byte has to agree. */
+/** Replays the recorded draws of a case's samples; every byte must match. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -39,7 +39,7 @@ export async function compareSamples(engine: Engine, recorded: ParityCase): Prom
   return results;
 }
 
-/** Draws in the order in which they were recorded: kind 0 a uniform for each row, 1 an order of patches for each row. */
+/** Replays draws in their recorded order: kind 0 is a uniform for each row, kind 1 an order of patches for each row. */
 export function recordedDraws({ expected, has }: ParityCase, name: string): Draws {
   const kinds = expected(`${name}.draw_kind`).data;
   const sizes = expected(`${name}.draw_size`).data;

@@ -1,4 +1,4 @@
-/** Compares the teacher-forced passes of a case: conditions, likelihood, losses, gradients, AdamW steps. */
+/** Compares the teacher-forced passes of a parity case: conditions, likelihood, losses, gradients, AdamW steps. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -22,13 +22,13 @@ import { type Comparison, relative, relativeToLargest, within } from "./compare.
 
 const numbers = ({ data }: HostTensor): ArrayLike<number> => data as ArrayLike<number>;
 
-/** Recorded draws of one pass (`eval` or `trainN`) as masks, taken in the order in which they were made. */
+/** Replays the recorded draws of one pass (`eval` or `trainN`) as masks, in their recorded order. */
 function recordedMasks(recorded: ParityCase, pass: string): Masks {
   const draws = recorded.keys.filter((key) => key.startsWith(`${pass}.draw.`)).sort();
   let at = 0;
   const next = (kind: string): ArrayLike<number> => {
     const key = draws[at++];
-    if (!key?.endsWith(`.${kind}`)) throw new Error(`${pass}: the draw ${key} was recorded where ${kind} is due`);
+    if (!key?.endsWith(`.${kind}`)) throw new Error(`${pass}: expected a recorded draw of ${kind}, got ${key}`);
     return numbers(recorded.expected(key));
   };
   return (_, { image }, tokens) => {
@@ -80,7 +80,7 @@ export async function compareEvaluation(engine: Engine, recorded: ParityCase): P
     return session.run(named({ ...parameters, ...lossFeeds(config, batch, plan), everyNeighbour: every }));
   };
 
-  // The conditions were recorded under a mask of their own; deeper levels don't matter there.
+  // The conditions were recorded with a separate mask; deeper levels do not affect them.
   const given = recorded.has("level0.mask") ? numbers(expected("level0.mask")) : undefined;
   const { conditions } = await run((level, { image }, tokens) => {
     const mask = new Uint8Array(image.length * tokens);
@@ -102,7 +102,7 @@ export async function compareEvaluation(engine: Engine, recorded: ParityCase): P
   return results;
 }
 
-/** Both recorded steps, from the checkpoint before them. */
+/** Compares both recorded steps, starting from the initial checkpoint. */
 export async function compareTraining(engine: Engine, recorded: ParityCase): Promise<Comparison[]> {
   const { train } = recorded;
   const values = new Map([...recorded.weights].map(([name, data]) => [name, data.slice()]));
@@ -124,7 +124,7 @@ export async function compareTraining(engine: Engine, recorded: ParityCase): Pro
   });
 }
 
-/** The second recorded step alone, by training that goes on from the converted checkpoint after the first. */
+/** Compares the second recorded step, by resuming training from the converted checkpoint after the first step. */
 export async function compareResumed(engine: Engine, recorded: ParityCase): Promise<Comparison[]> {
   const { afterFirstStep, config } = recorded;
   if (afterFirstStep === undefined) return [];
@@ -141,7 +141,7 @@ export async function compareResumed(engine: Engine, recorded: ParityCase): Prom
   }
 }
 
-/** The recorded steps that `state` has not taken yet. */
+/** Compares the recorded steps that `state` has not taken yet. */
 async function compareSteps(
   engine: Engine,
   recorded: ParityCase,
@@ -171,7 +171,7 @@ async function compareSteps(
       const gradient = step.gradients.get(name)!;
       const key = `${pass}.grad.${name}`;
       const normKey = `${pass}.gradnorm.${name}`;
-      // Of large tensors only the norm was recorded; then ours, which has that norm, tells where the noise is.
+      // For large tensors only the norm was recorded; our own gradient then shows which values are noise.
       const first = `train0.grad.${name}`;
       if (number === taken) firstGradients.set(name, recorded.has(first) ? numbers(expected(first)) : gradient.slice());
       if (recorded.has(key)) {
@@ -200,11 +200,14 @@ async function compareSteps(
   return results;
 }
 
-/** A tensor whose whole gradient is rounding noise (attention's key bias) is compared as such. */
+/** Whether the whole gradient is rounding noise (as for attention's key bias); it is then compared absolutely. */
 const isNoise = (gradient: ArrayLike<number>): boolean =>
   Array.prototype.every.call(gradient, (g) => Math.abs(g) < 1e-6);
 
-/** Where the gradient is rounding noise AdamW makes steps of it, up to the learning rate in size. */
+/**
+ * AdamW turns even a gradient of rounding noise into steps as large as the learning rate, so those are compared
+ * loosely.
+ */
 function compareAfter(
   key: string,
   { expected, train }: ParityCase,

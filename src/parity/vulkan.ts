@@ -1,17 +1,17 @@
-/** Finds the Vulkan drivers of this machine, which WebGPU needs outside of a browser. Loads none of them. */
+/** Finds this machine's Vulkan drivers, which WebGPU needs outside a browser. Loads none of them. */
 
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
 export interface VulkanDriver {
   name: string;
-  /** What the process that loads onnxruntime has to have in its environment from its start. */
+  /** Environment variables that the process that loads onnxruntime must be started with. */
   env: Record<string, string>;
 }
 
 const folders = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 
-/** Chromium's software driver, by distribution: correct and slow, and enough for tests. */
+/** Chromium's software driver, by distribution: correct but slow, and sufficient for tests. */
 const softwareDrivers = [
   "/usr/lib/chromium",
   "/usr/lib64/chromium-browser",
@@ -19,7 +19,7 @@ const softwareDrivers = [
   "/snap/chromium/current/usr/lib/chromium-browser",
 ].map((folder) => join(folder, "vk_swiftshader_icd.json"));
 
-/** Candidates, the named one first and the software driver last; whether one works only a try tells. */
+/** Candidate drivers, the software driver last. Only trying one shows whether it works. */
 export function vulkanDrivers(environment: Record<string, string | undefined>): VulkanDriver[] {
   const named = environment["VK_DRIVER_FILES"] ?? environment["VK_ICD_FILENAMES"];
   if (named) return [{ name: named, env: { VK_DRIVER_FILES: named, VK_ICD_FILENAMES: named } }];

@@ -1,4 +1,4 @@
-/** Frames as an animated WebP or GIF. Knows nothing of what the frames show. */
+/** Encodes frames as an animated WebP or GIF. Knows nothing of what the frames show. */
 
 import sharp from "sharp";
 import { UserError } from "../core/errors.ts";
@@ -7,21 +7,21 @@ import { writeFileAtomic } from "../files/atomic.ts";
 export interface FrameOptions {
   width: number;
   height: number;
-  /** Milliseconds a frame is shown; GIF counts in steps of 10. The last frame is held for 1.5 s. */
+  /** Milliseconds per frame; GIF rounds to steps of 10. The last frame is held for 1.5 s. */
   delay: number;
 }
 
 const lastFrame = 1500;
 
 /**
- * Frames [height, width, 3] of RGB bytes as one endless animation; WebP keeps every value, GIF reduces to 256 colours.
- * Frames equal to the one before lengthen that one instead of taking space.
+ * Encodes frames [height, width, 3] of RGB bytes as an endless animation; WebP is lossless, GIF reduces to 256 colours.
+ * A frame equal to the previous one extends its duration instead of taking space.
  */
 export async function animatedPicture(
   frames: readonly Uint8Array[],
   { width, height, delay, format }: FrameOptions & { format: "webp" | "gif" },
 ): Promise<Uint8Array> {
-  if (frames.length === 0) throw new Error("animation: there is no frame");
+  if (frames.length === 0) throw new Error("animation: there are no frames");
   const wrong = frames.findIndex((frame) => frame.length !== width * height * 3);
   if (wrong >= 0)
     throw new Error(`animation: frame ${wrong} has ${frames[wrong].length} bytes, not ${height} x ${width} x 3`);
@@ -43,12 +43,15 @@ export async function animatedPicture(
   return format === "gif" ? pages.gif(options).toBuffer() : pages.webp({ ...options, lossless: true }).toBuffer();
 }
 
-/** Writes `animatedPicture` to `path`, whose ending chooses the format; a UserError for other than .webp and .gif. */
+/**
+ * Writes `animatedPicture` to `path`, whose extension chooses the format; throws a UserError unless it is .webp or
+ * .gif.
+ */
 export async function animation(
   frames: readonly Uint8Array[],
   { path, ...options }: FrameOptions & { path: string },
 ): Promise<void> {
   const format = (["webp", "gif"] as const).find((ending) => path.toLowerCase().endsWith(`.${ending}`));
-  if (!format) throw new UserError(`${path}: an animation's name ends in .webp or .gif`);
+  if (!format) throw new UserError(`${path}: expected a file name that ends in .webp or .gif`);
   await writeFileAtomic(path, await animatedPicture(frames, { ...options, format }));
 }

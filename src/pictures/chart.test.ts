@@ -1,4 +1,4 @@
-/** What charts share: scales, ticks, labels that keep apart, and text that an XML document can hold. */
+/** Shared parts of charts: scales, ticks, non-overlapping labels, and text escaped for XML. */
 
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
@@ -13,7 +13,7 @@ describe("labels", () => {
       range,
     ).map(({ at }) => at);
 
-  it("stand at their values where there is room, from above to below", () => {
+  it("are at their values if there is room, from top to bottom", () => {
     expect(heights([10, 90, 50])).toEqual([10, 50, 90]);
     expect(placed([{ value: 1, name: "a" }, { value: 30, name: "b" }], down, { from: 0, to: 200 })).toEqual([
       { value: 30, name: "b", at: 70 },
@@ -21,14 +21,14 @@ describe("labels", () => {
     ]); // prettier-ignore
   });
 
-  it("keep a line apart, moved as little as possible on the whole", () => {
-    // Two at one height move by half a line each; of three the middle one stays.
+  it("are a line apart, moved as little as possible in total", () => {
+    // Two at the same height move by half a line each; of three, the middle one stays.
     expect(heights([50, 50])).toEqual([50 - lineHeight / 2, 50 + lineHeight / 2]);
     expect(heights([50, 50, 50])).toEqual([50 - lineHeight, 50, 50 + lineHeight]);
     for (const values of [[50, 49, 47, 46, 20, 19], [1, 1, 1, 5, 5, 90], [30, 20, 10, 0]]) {
       const found = heights(values);
       found.slice(1).forEach((at, i) => expect(at - found[i]).toBeGreaterThanOrEqual(lineHeight - 1e-9));
-      // No other heights that keep apart are nearer: neither all a little higher nor any single one moved.
+      // No other valid positions are closer: neither all slightly higher nor any single one moved.
       const wanted = values.toSorted((a, b) => b - a).map(down);
       const cost = (at: number[]) => at.reduce((sum, y, i) => sum + (y - wanted[i]) ** 2, 0);
       const apart = (at: number[]) => at.every((y, i) => i === 0 || y - at[i - 1] >= lineHeight - 1e-9);
@@ -62,7 +62,7 @@ describe("ticks", () => {
     expect(found.values).toEqual(values.map((value) => expect.closeTo(value, 9)));
   });
 
-  it("are at most as many as asked for, inside of the range, and told apart by their decimals", () => {
+  it("are at most as many as requested, inside the range, and distinct at their decimals", () => {
     for (let i = 1; i < 200; i++) {
       const range = { from: i * 0.37, to: i * 0.37 + 1.7 ** ((i % 40) - 20) };
       for (const most of [1, 3, 7]) {
@@ -76,23 +76,23 @@ describe("ticks", () => {
   });
 });
 
-it("a scale maps a range onto pixels, upwards too, and beyond it", () => {
+it("a scale maps a range to pixels, upwards, too, and beyond its ends", () => {
   const y = scale({ from: 2, to: 4 }, { from: 100, to: 0 });
   expect([2, 3, 4, 5].map(y)).toEqual([100, 50, 0, -50]);
 });
 
-it("pixels have one decimal and stay within what renderers take", () => {
+it("pixels have one decimal and stay within the limits of renderers", () => {
   expect([1.26, 3, -0.04, 1e9, -Infinity].map(pixel)).toEqual(["1.3", "3", "0", "100000", "-100000"]);
 });
 
-it("long texts are cut, and what XML cannot hold is left out", () => {
+it("long texts are shortened, and characters not allowed in XML are removed", () => {
   expect(shortened("a".repeat(24))).toBe("a".repeat(24));
   expect(shortened("a".repeat(25))).toBe(`${"a".repeat(23)}…`);
   expect(shortened("abcdef", 3)).toBe("ab…");
   expect(escaped(`<a> & "b"\0\u{ffff}\ud800 ❤ 😀`)).toBe('&lt;a&gt; &amp; "b" ❤ 😀');
 });
 
-it("a document has its texts escaped, names for those who do not see it, and what it was given inside", async () => {
+it("a document has escaped texts, accessible names, and the given elements", async () => {
   const elements = ['<path class="grid" d="M56 100H700"/>'];
   const page = { id: "x", title: `<${"t".repeat(70)}`, subtitle: "a & b", description: "c < d", height: 200 };
   const svg = chartSvg({ ...page, light: "\n.own{color:#000}", dark: "\n.own{color:#fff}" }, elements);

@@ -1,6 +1,6 @@
-/** What charts share: the page with its colours, scales, ticks and labels that keep out of each other's way. */
+/** Shared parts of charts: the page with its colours, scales, ticks and non-overlapping labels. */
 
-/** In pixels: of the page, before a panel, and between the lines of labels. */
+/** In pixels: the width of the page, the left margin of panels, and the distance between label lines. */
 export const width = 800;
 export const left = 56;
 export const lineHeight = 16;
@@ -10,7 +10,8 @@ export interface Range {
   to: number;
 }
 
-// Blue, vermilion and green of Okabe and Ito, which colour-blind readers tell apart, as dark as small text needs.
+// Blue, vermilion and green after Okabe and Ito, distinguishable to colour-blind readers and dark enough for small
+// text.
 export const colours = {
   blue: { light: "#0072b2", dark: "#56b4e9" },
   vermilion: { light: "#b84d00", dark: "#e69f00" },
@@ -20,19 +21,19 @@ export const colours = {
 };
 
 interface Page {
-  /** Begins the names of elements. */
+  /** Prefix of the elements' IDs. */
   id: string;
   title: string;
   subtitle: string;
-  /** For those who do not see it. */
+  /** Text for screen readers. */
   description: string;
   height: number;
-  /** Rules of its own, and those for a dark page. */
+  /** The chart's own CSS rules for a light page, and those for a dark page. */
   light: string;
   dark: string;
 }
 
-/** An 800 pixels wide SVG document of these elements, light or dark as its reader prefers. */
+/** An SVG document of these elements, 800 pixels wide, light or dark according to the reader's preference. */
 export function chartSvg({ id, title, subtitle, description, height, light, dark }: Page, elements: string[]): string {
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="${id}-title ${id}-desc">`,
@@ -67,14 +68,14 @@ text{fill:${colours.grey.dark}}
 .grid{stroke:#21262d}
 .axis{stroke:#656c76}`;
 
-/** The labels from above to below, moved apart as little as possible (least squares, in their order). */
+/** Sorts labels from top to bottom and moves them apart as little as possible (least squares, order preserved). */
 export function placed<Label extends { value: number }>(
   labels: readonly Label[],
   y: (value: number) => number,
   { from, to }: Range,
 ): (Label & { at: number })[] {
   const sorted = labels.toSorted((a, b) => b.value - a.value);
-  // Without the distances that they keep, heights must not fall: groups that would are set to their mean.
+  // With the minimum distances subtracted, positions must not decrease; groups that would are set to their mean.
   const groups: { sum: number; count: number }[] = [];
   const mean = (index: number) => groups.at(index)!.sum / groups.at(index)!.count;
   for (const [index, { value }] of sorted.entries()) {
@@ -93,7 +94,7 @@ export function placed<Label extends { value: number }>(
   }));
 }
 
-/** Multiples of 1, 2 or 5 times a power of ten, at most `most` intervals of them. */
+/** Ticks at multiples of 1, 2 or 5 times a power of ten, with at most `most` intervals. */
 export function ticks({ from, to }: Range, most: number): { values: number[]; decimals: number } {
   const least = (to - from) / most;
   const power = Math.floor(Math.log10(least));
@@ -106,20 +107,20 @@ export function ticks({ from, to }: Range, most: number): { values: number[]; de
   };
 }
 
-/** A value's place in pixels, on a line through both ends. */
+/** Maps values linearly to pixels. */
 export const scale =
   (values: Range, pixels: Range) =>
   (value: number): number =>
     pixels.from + ((value - values.from) / (values.to - values.from)) * (pixels.to - pixels.from);
 
-// Far outside of the picture the exact place does not matter, but renderers have limits.
+// Far outside the picture the exact position does not matter, but renderers have limits.
 export const pixel = (at: number): string => String(Number(Math.max(-1e5, Math.min(1e5, at)).toFixed(1)));
 
-/** At most so many characters, the last of which tells that there were more. */
+/** Shortens text to `most` characters, the last of them an ellipsis. */
 export const shortened = (text: string, most = 24): string =>
   text.length > most ? `${text.slice(0, most - 1)}…` : text;
 
-/** As text of an XML document, without the characters that one cannot hold. */
+/** Escapes text for XML and removes characters that XML does not allow. */
 export const escaped = (text: string): string =>
   text
     .replace(/[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/gu, "")

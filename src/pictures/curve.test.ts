@@ -1,4 +1,4 @@
-/** The document is rendered, its labels and positions are read back, and strange runs must draw something legible. */
+/** The document is rendered, its labels and positions are read back, and unusual runs must stay legible. */
 
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
@@ -57,7 +57,7 @@ const cases: Record<string, LearningCurve> = {
   measures: { ...middle, extra: [...measures, { name: "none", points: [] }] },
 };
 
-/** The texts of the document with their places. */
+/** The texts of the document with their positions. */
 function texts(svg: string): { kinds: string[]; x: number; y: number; text: string }[] {
   return [...svg.matchAll(/<text(?: class="([^"]*)")? x="([^"]*)" y="([^"]*)">([^<]*)<\/text>/g)].map(
     ([, kinds = "", x, y, text]) => ({ kinds: kinds.split(" "), x: Number(x), y: Number(y), text }),
@@ -67,7 +67,7 @@ const labels = (svg: string) =>
   texts(svg)
     .filter(({ kinds }) => kinds.includes("label"))
     .sort((a, b) => a.y - b.y);
-/** Where the paths of a class go. */
+/** The coordinates of the paths of a class. */
 const places = (svg: string, kind: string) =>
   [...svg.matchAll(new RegExp(`<path class="${kind}" d="([^"]*)"`, "g"))].flatMap(([, path]) =>
     [...path.matchAll(/([\d.-]+) ([\d.-]+)/g)].map(([, x, y]) => [Number(x), Number(y)]),
@@ -76,7 +76,7 @@ const places = (svg: string, kind: string) =>
 describe.each(Object.entries(cases))("%s", (_, curve) => {
   const svg = curveSvg(curve);
 
-  it("is a picture 800 pixels wide in which nothing is cut at the side", async () => {
+  it("is a picture 800 pixels wide in which nothing is clipped at the sides", async () => {
     const { data, info } = await sharp(Buffer.from(svg), { failOn: "warning" })
       .removeAlpha()
       .raw()
@@ -86,11 +86,11 @@ describe.each(Object.entries(cases))("%s", (_, curve) => {
       for (const x of [0, 1, 2, 797, 798, 799]) expect(data[(row * 800 + x) * 3], `${x}, ${row}`).toBe(255);
   });
 
-  it("has no number that is none", () => {
+  it("contains no invalid numbers", () => {
     expect(svg).not.toMatch(/NaN|Infinity|undefined|null/);
   });
 
-  it("has labels that keep apart, in the order of their values", () => {
+  it("has labels that do not overlap, in the order of their values", () => {
     const all = labels(svg);
     for (let index = 1; index < all.length; index++)
       expect(all[index].y - all[index - 1].y, all[index].text).toBeGreaterThan(15.8);
@@ -103,7 +103,7 @@ describe.each(Object.entries(cases))("%s", (_, curve) => {
     );
   });
 
-  it("is the same again, and leaves its input as it was", () => {
+  it("is deterministic and does not modify its input", () => {
     const before = JSON.stringify(curve);
     expect(curveSvg(curve)).toBe(svg);
     expect(JSON.stringify(curve)).toBe(before);
@@ -113,7 +113,7 @@ describe.each(Object.entries(cases))("%s", (_, curve) => {
 describe("the curve of a run", () => {
   const svg = curveSvg(middle);
 
-  it("says its last numbers, to screen readers too", () => {
+  it("states its last numbers, to screen readers, too", () => {
     expect(labels(svg).map(({ text }) => text)).toEqual([
       "↑ uniform 8.00",
       "↑ histogram 5.90",
@@ -129,7 +129,7 @@ describe("the curve of a run", () => {
     );
   });
 
-  it("puts points where the axes say", () => {
+  it("puts points where the axes indicate", () => {
     const ticks = texts(svg).filter(({ text }) => /^[\d.]+$/.test(text));
     const [[, high], [, low]] = ["3.0", "2.5"].map((text) => [text, ticks.find((tick) => tick.text === text)!.y - 4]);
     const steps = new Map(texts(svg).map(({ text, x }) => [text, x]));
@@ -147,14 +147,14 @@ describe("the curve of a run", () => {
     }
   });
 
-  it("shows the first evaluation and the references near, and lets the steep beginning leave at the top", () => {
+  it("shows the first evaluation and nearby references, and lets the steep beginning extend past the top", () => {
     const top = places(svg, "heldOut dots")[0][1];
     expect(top).toBeGreaterThan(76);
     expect(places(svg, "training")[0][1]).toBeLessThan(76);
     expect(svg.match(/<path class="reference" d="([^"]*)"/)![1].match(/M/g)).toHaveLength(2);
   });
 
-  it("is smoothed by steps before and after, so that it follows a fall without delay", () => {
+  it("is smoothed symmetrically, so that it follows a fall without delay", () => {
     const heights = (noise: number, kind: string) => {
       const bits = (step: number) => 5 - step / 400 + (step % 2) * noise;
       const fall = Array.from({ length: 800 }, (_, index) => ({ step: index + 1, bits: bits(index + 1) }));
@@ -181,7 +181,7 @@ describe("the curve of a run", () => {
     expect(texts(long).map(({ text }) => text)).toEqual(expect.arrayContaining(["200k", "1M"]));
   });
 
-  it("gives the beginning of a run room, and its end its share", () => {
+  it("gives the beginning of a run more room, and later shows all steps", () => {
     const early = curveSvg({ ...middle, training: training(100), heldOut: [] });
     const late = curveSvg({ ...middle, training: training(2500), heldOut: [] });
     const [from, to] = [early, late].map((svg) => places(svg, "training").at(-1)![0]);
@@ -190,17 +190,17 @@ describe("the curve of a run", () => {
     expect(texts(early).map(({ text }) => text)).toContain("bits per dimension, lower is better · step 100 of 10,000");
   });
 
-  it("leaves out what is not finite and orders the rest", () => {
+  it("leaves out points that are not finite and sorts the rest", () => {
     const shuffled = [...heldOut, { step: 5000, bits: Number.NaN }, { step: Number.NaN, bits: 3 }].toReversed();
     expect(curveSvg({ ...middle, heldOut: shuffled })).toBe(svg);
   });
 
-  it("names what has left the scale", () => {
+  it("labels values outside the scale", () => {
     expect(labels(curveSvg(cases.diverged))[0].text).toBe("↑ held out 1e+300");
     expect(labels(curveSvg(cases["one step"])).map(({ text }) => text)).toContain("↓ PNG 2.76");
   });
 
-  it("has a panel for every other measure with points", () => {
+  it("has a panel for every extra measure with points", () => {
     const plain = Number(/viewBox="0 0 800 (\d+)"/.exec(svg)![1]);
     const more = curveSvg(cases.measures);
     expect(Number(/viewBox="0 0 800 (\d+)"/.exec(more)![1])).toBeGreaterThan(plain + 200);
@@ -212,7 +212,7 @@ describe("the curve of a run", () => {
     expect(more).toContain("KID 0.00429, recall -0.5.</desc>");
   });
 
-  it("escapes names and drops what XML cannot hold", async () => {
+  it("escapes names and removes characters not allowed in XML", async () => {
     const odd = curveSvg({
       ...middle,
       title: `<a> & "b"\0\u{ffff}\ud800 ❤`,
@@ -223,7 +223,7 @@ describe("the curve of a run", () => {
     await sharp(Buffer.from(odd), { failOn: "warning" }).raw().toBuffer();
   });
 
-  it("needs nothing from outside and follows the reader's colours", async () => {
+  it("needs no external resources and follows the reader's colour scheme", async () => {
     expect(svg.replace('xmlns="http://www.w3.org/2000/svg"', "")).not.toMatch(/http|url\(|@import|href|<script/);
     const dark = svg.replace(/@media \(prefers-color-scheme:dark\)\{([^]*)\}\n<\/style>/, "$1</style>");
     expect(dark).not.toBe(svg);

@@ -1,4 +1,6 @@
-/** The learning curve of a run as an SVG document. Knows nothing of files, and of training only steps and bits. */
+/**
+ * Draws the learning curve of a run as an SVG document. Knows nothing of files, and of training only steps and bits.
+ */
 
 import {
   chartSvg,
@@ -17,12 +19,12 @@ import {
 
 export interface LearningCurve {
   title?: string;
-  /** Bits per dimension of single steps; drawn faint, and smoothed over 3% of the steps. */
+  /** Bits per dimension of single steps; drawn faintly, and smoothed over 3% of the steps. */
   training: readonly { step: number; bits: number }[];
   heldOut: readonly { step: number; bits: number }[];
-  /** What other ways to code the same images take, drawn as lines across. */
+  /** Bits per dimension of other methods on the same images, drawn as horizontal lines. */
   references: readonly { name: string; bits: number }[];
-  /** Other measures, each in a small panel of its own below. */
+  /** Other measures, each drawn in a small panel below. */
   extra?: readonly { name: string; points: readonly Point[] }[];
   totalSteps?: number;
 }
@@ -32,12 +34,12 @@ interface Point {
   value: number;
 }
 type Kind = "heldOut" | "training" | "raw" | "reference" | "extra";
-/** What stands right of a panel, as near to the height of `value` as the other labels let it. */
+/** A label to the right of a panel, as close to the height of `value` as the other labels allow. */
 interface Label {
   kind: Kind;
   text: string;
   value: number;
-  /** Where its curve ends; the line of a reference ends at the panel's edge. */
+  /** The step at which its curve ends; a reference line ends at the panel's edge. */
   step?: number;
 }
 interface Panel {
@@ -55,8 +57,9 @@ interface StepAxis {
 }
 
 /**
- * An 800 pixels wide SVG document, light or dark as its reader prefers. Points whose number is not finite are left out.
- * What lies far from the curves, as a uniform code does after a few steps, is named at the edge with an arrow.
+ * An SVG document, 800 pixels wide, light or dark according to the reader's preference. Points that are not finite are
+ * left out. Anything far from the curves, such as a uniform code after a few steps, is labelled at the edge with an
+ * arrow.
  */
 export function curveSvg({
   title = "Learning curve",
@@ -145,7 +148,7 @@ function drawn({ top, bottom, range, curves, labels }: Panel, { left, right, ste
   const paths = curves
     .filter(({ points }) => points.length > 1)
     .map(({ kind, points }) => `<path class="${kind}" d="M${thinned(points).map(at).join("L")}"/>`);
-  // Of many points the last is marked; a round cap makes a dot of a line without length.
+  // If there are many points, only the last is marked. A zero-length line with round caps is drawn as a dot.
   const dots = curves
     .map(({ kind, points }) => {
       const each = points.length === 1 || (points.length <= 60 && (kind === "heldOut" || kind === "extra"));
@@ -156,7 +159,7 @@ function drawn({ top, bottom, range, curves, labels }: Panel, { left, right, ste
   return [
     `<path class="grid" d="${[...grid.values.map((value) => across(y(value))), ...stepGrid].join("")}"/>`,
     ...tickTexts,
-    // An inner document cuts off what is drawn outside of it.
+    // A nested SVG clips whatever is drawn outside it.
     `<svg x="${left}" y="${top}" width="${right - left}" height="${bottom - top}" viewBox="${left} ${top} ${right - left} ${bottom - top}">`,
     ...(references.length > 0
       ? [`<path class="reference" d="${references.map(({ value }) => across(y(value))).join("")}"/>`]
@@ -179,9 +182,9 @@ function drawn({ top, bottom, range, curves, labels }: Panel, { left, right, ste
 }
 
 /**
- * From the lowest to the highest of the curves, of which the steep beginning does not count (of the held-out curve, which
- * has few points, less of it) nor what is above 10 unless all is; then to those references that are near, or that a good
- * run is on its way down to.
+ * From the lowest to the highest value of the curves, ignoring the steep beginning (a shorter one for the held-out
+ * curve, which has few points) and values above 10 unless all are. Extended to references that are close, or that a
+ * good run may still reach.
  */
 function bitsRange(
   { training, heldOut }: Record<"training" | "heldOut", readonly Point[]>,
@@ -201,7 +204,7 @@ function bitsRange(
   return padded(extent([from, to, ...near])!);
 }
 
-/** The mean over 3% of the steps around each; towards the beginning, where curves fall steeply, over fewer. */
+/** The mean over a window of 3% of the steps; narrower near the beginning, where curves fall steeply. */
 function smoothed(points: readonly Point[]): Point[] {
   if (points.length === 0) return [];
   const first = points[0].step;
@@ -215,7 +218,7 @@ function smoothed(points: readonly Point[]): Point[] {
   });
 }
 
-/** Of more than 800 points the mean of each of 800 parts, and the last as it is. */
+/** Reduces more than 800 points to the means of 800 parts, and keeps the last point. */
 function thinned(points: readonly Point[]): readonly Point[] {
   if (points.length <= 800) return points;
   const [first, last] = [points[0], points.at(-1)!];
@@ -236,7 +239,7 @@ const ordered = (points: readonly Point[]): Point[] =>
 const endLabel = (kind: Kind, points: readonly Point[], text: (value: number) => string): Label[] =>
   points.slice(-1).map(({ step, value }) => ({ kind, step, value, text: text(value) }));
 
-/** All steps once a quarter is done; before that the curve gets more room. */
+/** The last step on the axis: all steps after a quarter is done; before that fewer, to give the curve more room. */
 function lastShown(step: number, total = 0): number {
   if (step === 0) return total || 1000;
   return step < total / 4 ? step * 1.25 : Math.max(step, total);
@@ -264,7 +267,7 @@ function extent(values: readonly number[]): Range | undefined {
   return range;
 }
 
-/** With a little room around; never below zero for what is not. */
+/** Adds a margin; a range of non-negative values stays non-negative. */
 function padded({ from, to }: Range): Range {
   const room = 0.06 * (to - from) || 0.1 * Math.abs(to) || 1;
   return { from: from >= 0 ? Math.max(0, from - room) : from - room, to: to + room };

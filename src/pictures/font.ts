@@ -3,7 +3,7 @@
 export const glyphWidth = 5;
 export const glyphHeight = 8;
 
-// Drawn for this project. Bands of sixteen glyphs in the order of ASCII, from the space to the tilde.
+// Drawn for this project. Bands of sixteen glyphs in ASCII order, from space to tilde.
 const drawing = `
 ..... ..#.. .#.#. .#.#. ..#.. ##..# .##.. ..#.. ...#. .#... ..... ..... ..... ..... ..... ....#
 ..... ..#.. .#.#. .#.#. .#### ##..# #..#. ..#.. ..#.. ..#.. ..#.. ..#.. ..... ..... ..... ....#
@@ -68,7 +68,9 @@ const glyphs = drawing
     return rows[0].map((_, column) => rows.map((row) => row[column]).join(""));
   });
 
-/** The glyph of a character as 8 rows of 5 characters, `#` for ink; a question mark outside printable ASCII. */
+/**
+ * The glyph of a character as 8 rows of 5 characters, `#` for ink; a question mark for anything but printable ASCII.
+ */
 export const glyph = (character: string): string => glyphs[character.charCodeAt(0) - 32] ?? glyphs[31];
 
 /** Calls `ink(x, y)` for every pixel of `text`, whose cells are 6 pixels apart. */

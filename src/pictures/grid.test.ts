@@ -31,7 +31,7 @@ test("a cell is at most 128 pixels by default", () => {
   expect([8, 28, 32, 64, 200].map(width)).toEqual([128, 112, 128, 128, 200]);
 });
 
-test("luma and alpha are laid on white", () => {
+test("luma and alpha are composited onto white", () => {
   const one = (channels: number, ...image: number[]) =>
     at(gridPixels(Uint8Array.from(image), { count: 1, size: 1, channels, scale: 1 }), 4, 4);
   expect(one(1, 7)).toEqual([7, 7, 7]);
@@ -41,7 +41,7 @@ test("luma and alpha are laid on white", () => {
   expect(() => one(5, 1, 2, 3, 4, 5)).toThrow("1 to 4 channels");
 });
 
-test("labels are drawn under their image in the double size where they fit, and cut where they do not", () => {
+test("labels are drawn below their image at double size if they fit, and shortened if they do not", () => {
   const labelled = (label: string, scale = 4) =>
     gridPixels(new Uint8Array(16 * 16), { count: 1, size: 16, channels: 1, scale, labels: [label] });
   const dots = [...glyph("H")].filter((mark) => mark === "#").length;
@@ -60,7 +60,7 @@ test("every printable character has its own glyph", () => {
   for (const drawn of glyphs) expect(drawn).toMatch(/^[#.]{40}$/);
 });
 
-test("a mismatch is told", () => {
+test("a mismatch is reported", () => {
   expect(() => gridPixels(new Uint8Array(5), { count: 1, size: 2, channels: 1 })).toThrow("[1, 2, 2, 1]");
   expect(() => gridPixels(new Uint8Array(4), { count: 1, size: 2, channels: 1, labels: [] })).toThrow("0 labels");
   expect(() => gridPixels(new Uint8Array(0), { count: 0, size: 2, channels: 1 })).toThrow("no image");

@@ -1,4 +1,4 @@
-/** Images in a labelled grid, as pixels or as PNG. Knows nothing of models; draws its labels without any system font. */
+/** Arranges images in a labelled grid, as pixels or PNG. Knows nothing of models; draws labels without system fonts. */
 
 import sharp from "sharp";
 import { drawText, glyphHeight, textWidth } from "./font.ts";
@@ -16,15 +16,15 @@ export interface GridOptions {
   count: number;
   /** Pixels per side of one image. */
   size: number;
-  /** 1 (luma), 2 (luma, alpha), 3 (RGB) or 4 (RGBA); alpha is laid on white. */
+  /** 1 (luma), 2 (luma, alpha), 3 (RGB) or 4 (RGBA); alpha is composited onto white. */
   channels: number;
-  /** One per image, drawn under it; cut to the cell. Characters outside ASCII become question marks. */
+  /** One per image, drawn below it and shortened to fit. Characters outside ASCII become question marks. */
   labels?: readonly string[];
-  /** About as many as rows by default. */
+  /** Default: about as many columns as rows. */
   columns?: number;
   /**
-   * Side of an image's pixel in the grid; by default the largest whole number that keeps a cell within 128 pixels and
-   * the grid within 64 million, and at least 1.
+   * Enlargement of an image's pixels in the grid. Default: the largest integer that keeps a cell within 128 pixels and
+   * the grid within 64 million pixels, but at least 1.
    */
   scale?: number;
 }
@@ -41,14 +41,14 @@ export interface GridLayout {
   across: number;
   rowHeight: number;
   scale: number;
-  /** All labels have one size: the double one where every label fits it. */
+  /** All labels share one size: double if every label fits at that size. */
   textScale: number;
 }
 
-/** Where everything in a grid lies, and how large the whole is: nothing is drawn yet. */
+/** Computes the layout and size of a grid without drawing it. */
 export function gridLayout(options: Omit<GridOptions, "channels">): GridLayout {
   const { count, size, labels, columns = Math.ceil(Math.sqrt(count)), scale } = options;
-  if (count < 1) throw new Error("grid: there is no image to show");
+  if (count < 1) throw new Error("grid: there are no images to show");
   if (labels && labels.length !== count) throw new Error(`grid: ${labels.length} labels for ${count} images`);
   if (![columns, scale ?? 1].every((value) => Number.isInteger(value) && value > 0))
     throw new Error(`grid: columns and scale must be whole numbers above 0, not ${columns} and ${scale}`);
@@ -67,7 +67,7 @@ export function gridLayout(options: Omit<GridOptions, "channels">): GridLayout {
   return layout;
 }
 
-/** The grid of `images` [count, size, size, channels] on white, each enlarged without smoothing. */
+/** Draws a grid of `images` [count, size, size, channels] on white, each enlarged without smoothing. */
 export function gridPixels(images: Uint8Array, options: GridOptions): Pixels {
   const { count, size, channels, labels } = options;
   const { width, height, across, rowHeight, scale, textScale } = gridLayout(options);
@@ -118,7 +118,7 @@ export async function gridPng(
   );
 }
 
-/** One image [size, size, channels] as PNG in its own size and channels; `text` becomes its text chunks. */
+/** Encodes one image [size, size, channels] as PNG at its own size and channels; `text` becomes its text chunks. */
 export async function imagePng(
   image: Uint8Array,
   { size, channels, text = {} }: { size: number; channels: number; text?: Record<string, string> },
@@ -136,7 +136,7 @@ export async function imagePng(
   );
 }
 
-/** An image [pixels, channels] as opaque RGB [pixels, 3]. */
+/** Composites an image [pixels, channels] onto white, giving opaque RGB [pixels, 3]. */
 export function onWhite(image: Uint8Array, channels: number): Uint8Array {
   checkChannels(channels);
   if (channels === 3) return image;
@@ -152,10 +152,10 @@ export function onWhite(image: Uint8Array, channels: number): Uint8Array {
 }
 
 function checkChannels(channels: number): asserts channels is 1 | 2 | 3 | 4 {
-  if (![1, 2, 3, 4].includes(channels)) throw new Error(`picture: 1 to 4 channels can be shown, not ${channels}`);
+  if (![1, 2, 3, 4].includes(channels)) throw new Error(`picture: expected 1 to 4 channels, got ${channels}`);
 }
 
-/** As much of a label as fits `width` pixels, ending in two dots where something is missing. */
+/** Shortens a label to `width` pixels, with two dots at the end if something is missing. */
 function cut(label: string, width: number): string {
   if (textWidth(label) <= width) return label;
   const characters = [...label];

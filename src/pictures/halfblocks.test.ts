@@ -26,7 +26,7 @@ test("a large picture is averaged by area", () => {
   expect(halfBlocks(halves, { columns: 2 })).toEqual([
     "\x1b[38;2;15;15;15;48;2;1;1;1m▀\x1b[38;2;115;115;115;48;2;2;2;2m▀\x1b[0m",
   ]);
-  // Three pixels on two: the middle one counts half for each, (0 + 60 / 2) / 1.5 and (60 / 2 + 30) / 1.5.
+  // Three pixels to two: the middle one counts half for each, (0 + 60 / 2) / 1.5 and (60 / 2 + 30) / 1.5.
   expect(halfBlocks(grey(3, 1, [0, 60, 30]), { columns: 2 })).toEqual([
     "\x1b[38;2;20;20;20m▀\x1b[38;2;40;40;40m▀\x1b[0m",
   ]);

@@ -1,10 +1,10 @@
-/** Pixels as lines of coloured text for a terminal with 24-bit colour. Knows nothing of the terminal it is shown on. */
+/** Renders pixels as lines of coloured text for a terminal with 24-bit colour. Knows nothing of the terminal itself. */
 
 import type { Pixels } from "./grid.ts";
 
 /**
- * Lines of "▀" with the upper pixel as foreground and the lower one as background, reduced by area to at most
- * `columns` pixels across (never enlarged). Every line resets the colours at its end; lines carry no line break.
+ * Lines of "▀" with the upper pixel as the foreground and the lower one as the background, averaged down to at most
+ * `columns` pixels per line (never enlarged). Every line resets the colours at its end; lines have no line break.
  */
 export function halfBlocks(pixels: Pixels, { columns }: { columns: number }): string[] {
   if (!Number.isInteger(columns) || columns < 1)
@@ -29,7 +29,7 @@ export function halfBlocks(pixels: Pixels, { columns }: { columns: number }): st
   return lines;
 }
 
-/** The mean over the area that each of the new pixels covers, [height, width, 3]. */
+/** Averages the area that each new pixel covers, [height, width, 3]. */
 function reduced({ data, width: fromWidth, height: fromHeight }: Pixels, width: number, height: number): Uint8Array {
   if (width === fromWidth && height === fromHeight) return data;
   const small = new Uint8Array(width * height * 3);
@@ -48,7 +48,7 @@ function reduced({ data, width: fromWidth, height: fromHeight }: Pixels, width: 
   return small;
 }
 
-/** The old pixels under new pixel `index` of `ratio` old pixels, each with its share; the shares add up to 1. */
+/** The old pixels covered by new pixel `index`, which spans `ratio` old pixels, with their shares, which sum to 1. */
 function covered(index: number, ratio: number, length: number): [old: number, share: number][] {
   const [start, end] = [index * ratio, (index + 1) * ratio];
   const shares: [number, number][] = [];

@@ -1,9 +1,9 @@
-/** Colours of amounts. */
+/** The colour map. */
 
 import { expect, it } from "vitest";
 import { heatColours } from "./heat.ts";
 
-it("goes from dark to bright, and no further than its ends", () => {
+it("goes from dark to bright, and clamps values beyond its ends", () => {
   const brightness = (amount: number) => heatColours([amount], 4).reduce((a, b) => a + b, 0);
   const steps = [0, 0.5, 1, 2, 3, 4].map(brightness);
   expect(steps).toEqual(steps.toSorted((a, b) => a - b));

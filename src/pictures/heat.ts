@@ -1,4 +1,4 @@
-/** Amounts as colours, from black over violet and orange to pale yellow. Knows nothing of what they are amounts of. */
+/** A colour map from black through violet and orange to pale yellow. Knows nothing of what the values mean. */
 
 const anchors = [
   [0, 0, 4],
@@ -8,7 +8,7 @@ const anchors = [
   [252, 255, 164],
 ] as const;
 
-/** RGB bytes [N, 3] of amounts [N] from 0 to `most`; what is more is shown as that. */
+/** RGB bytes [N, 3] for values [N] from 0 to `most`; larger values are clamped. */
 export function heatColours(amounts: ArrayLike<number>, most: number): Uint8Array {
   const colours = new Uint8Array(amounts.length * 3);
   for (let i = 0; i < amounts.length; i++) {

@@ -1,4 +1,4 @@
-/** The chart is rendered, its labels and positions are read back, and odd numbers must draw something legible. */
+/** The chart is rendered, its labels and positions are read back, and unusual numbers must stay legible. */
 
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
@@ -6,7 +6,7 @@ import { channelName, type LikelihoodChart, likelihoodSvg } from "./likelihood.t
 
 type Bins = LikelihoodChart["calibration"]["bins"];
 
-/** Every bin as sure as its middle, and right so many times as often. */
+/** Bins with the probability of their middle, and that accuracy times a factor. */
 const bins = (rightness: number, count = 20): Bins =>
   Array.from({ length: count }, (_, i) => ({
     from: i / 20,
@@ -71,7 +71,7 @@ const texts = (svg: string) =>
   [...svg.matchAll(/<text(?: class="([^"]*)")? x="([^"]*)" y="([^"]*)">([^<]*)<\/text>/g)].map(
     ([, kinds = "", x, y, text]) => ({ kinds, x: Number(x), y: Number(y), text }),
   );
-/** Where the first path of a class goes, of several the `which`. */
+/** The coordinates of the first path of a class, or of path number `which`. */
 const places = (svg: string, kind: string, which = 0) =>
   [...[...svg.matchAll(new RegExp(`<path class="${kind}" d="([^"]*)"`, "g"))][which][1].matchAll(/([\d.-]+) ([\d.-]+)/g)]
     .map(([, x, y]) => [Number(x), Number(y)]); // prettier-ignore
@@ -79,7 +79,7 @@ const places = (svg: string, kind: string, which = 0) =>
 describe.each(Object.entries(cases))("%s", (_, chart) => {
   const svg = likelihoodSvg(chart);
 
-  it("is a picture 800 pixels wide in which nothing is cut at the side", async () => {
+  it("is a picture 800 pixels wide in which nothing is clipped at the sides", async () => {
     const { data, info } = await sharp(Buffer.from(svg), { failOn: "warning" })
       .removeAlpha()
       .raw()
@@ -89,14 +89,14 @@ describe.each(Object.entries(cases))("%s", (_, chart) => {
       for (const x of [0, 1, 2, 797, 798, 799]) expect(data[(row * 800 + x) * 3], `${x}, ${row}`).toBe(255);
   });
 
-  it("has no number that is none, is the same again and leaves its input as it was", () => {
+  it("contains no invalid numbers, is deterministic and does not modify its input", () => {
     const before = JSON.stringify(chart);
     expect(svg).not.toMatch(/NaN|Infinity|undefined|null/);
     expect(likelihoodSvg(chart)).toBe(svg);
     expect(JSON.stringify(chart)).toBe(before);
   });
 
-  it("has labels of levels that keep apart", () => {
+  it("has level labels that do not overlap", () => {
     const labels = texts(svg).filter(({ kinds }) => kinds.includes("label"));
     expect(labels).toHaveLength(chart.levels.length);
     const heights = labels.map(({ y }) => y).sort((a, b) => a - b);
@@ -107,7 +107,7 @@ describe.each(Object.entries(cases))("%s", (_, chart) => {
 describe("the chart", () => {
   const svg = likelihoodSvg(usual);
 
-  it("says its numbers in words, to screen readers too", () => {
+  it("states its numbers in words, to screen readers, too", () => {
     const says =
       "the likeliest byte has 50.0% on average and is right 25.0% of the time; expected calibration error 25.0%";
     expect(texts(svg).map(({ text }) => text)).toContain(says);
@@ -116,7 +116,7 @@ describe("the chart", () => {
     );
   });
 
-  it("puts bins where its axes say: as sure as right is the dashed line", () => {
+  it("puts bins where its axes indicate: perfect calibration is on the dashed line", () => {
     const [[left, bottom], [right, top]] = places(svg, "ideal");
     const at = (share: number, height: number) => [left + share * (right - left), bottom + height * (top - bottom)];
     const near = (found: number[], [x, y]: number[]) => {
@@ -131,7 +131,7 @@ describe("the chart", () => {
     expect(ticks.map(({ y }) => y - 4)).toEqual([top]);
   });
 
-  it("names the lines of the channels, or of all alone where there is one", () => {
+  it("names the lines of the channels, or only the total for one channel", () => {
     const legend = (chart: LikelihoodChart) =>
       texts(likelihoodSvg(chart)).flatMap(({ x, y, text }) => (x === 90 && y < 220 ? [text] : []));
     expect(legend(usual)).toEqual(["red", "green", "blue", "all"]);
@@ -139,7 +139,7 @@ describe("the chart", () => {
     expect(legend(cases["grey, with few images"])).toEqual(["all"]);
   });
 
-  it("has bars as long as their bits, with whiskers of their errors", () => {
+  it("has bars proportional to their bits, with error whiskers", () => {
     const widths = [...svg.matchAll(/class="bar" d="M512 \d+H([\d.]+)v/g)].map(([, x]) => Number(x) - 512);
     const [all, red, green, blue] = widths;
     expect([all / red, green / red, blue / red].map((share) => share.toFixed(2))).toEqual(["0.67", "0.67", "0.33"]);
@@ -152,7 +152,7 @@ describe("the chart", () => {
     );
   });
 
-  it("shows many numbers of known patches as weighted means of a few, and passes over those of which there are none", () => {
+  it("groups counts of known patches into weighted means, and skips empty groups", () => {
     const shares = [1, 3, 0, 0, 0, 0, 2, 2];
     const points = known(32, (count) => count).flatMap((point, i) =>
       shares[i] ? [{ ...point, share: shares[i] }] : [],
@@ -160,7 +160,7 @@ describe("the chart", () => {
     const levels = [{ name: "level 1", patches: 32, points }];
     const single = { ...usual.calibration, channels: [usual.calibration.channels[0]] };
     const chart = likelihoodSvg({ ...usual, calibration: single, levels });
-    // Two at a time: 0 and 1 of which 1 counts three times, then 6 and 7; nothing of 2 to 5 and of 8 on.
+    // In pairs: 0 and 1, where 1 counts three times, then 6 and 7; nothing for 2 to 5 and from 8 on.
     const [, zero] = /<path class="axis" d="M56 710H(\d+)"/.exec(chart)!;
     const found = places(chart, "first");
     expect(found.map(([x]) => ((x - 56) / (Number(zero) - 56)) * 32)).toEqual([
@@ -172,13 +172,13 @@ describe("the chart", () => {
     expect(places(svg, "first", 2)).toHaveLength(16); // after a line of the calibration and one of its legend
   });
 
-  it("follows the reader's colours and needs nothing from outside", () => {
+  it("follows the reader's colour scheme and needs no external resources", () => {
     expect(svg.replace('xmlns="http://www.w3.org/2000/svg"', "")).not.toMatch(/http|url\(|@import|href|<script/);
     expect(svg).toMatch(/@media \(prefers-color-scheme:dark\)\{[^]*\.first\{color/);
   });
 });
 
-it("channels are called by what they hold", () => {
+it("channels are named after their content", () => {
   const names = (channels: number) => Array.from({ length: channels }, (_, c) => channelName(c, channels));
   expect([1, 2, 3, 4].map(names)).toEqual([["grey"], ["grey", "alpha"], ["red", "green", "blue"], ["red", "green", "blue", "alpha"]]); // prettier-ignore
 });

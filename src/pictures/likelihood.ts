@@ -1,4 +1,4 @@
-/** A chart of what likelihoods say beyond one number. Knows nothing of models and images but these numbers. */
+/** A chart of likelihood details: calibration and bits per dimension. Knows nothing of models and images. */
 
 import { chartSvg, colours, escaped, left, pixel, placed, type Range, scale, ticks, width } from "./chart.ts";
 
@@ -15,9 +15,9 @@ export interface LikelihoodChart {
   subtitle: string;
   /** Bits per dimension with their standard errors. */
   bars: readonly { name: string; bits: number; error: number }[];
-  /** Predictions by the probability of the likeliest byte: all of them, and those of each channel. */
+  /** Predictions binned by the probability of the likeliest byte: for all channels together, and for each. */
   calibration: { error: number; bins: readonly Bin[]; channels: readonly { bins: readonly Bin[] }[] };
-  /** Bits per dimension by how many of a square's patches were known, level by level. */
+  /** Bits per dimension by the number of known patches in a square, for each level. */
   levels: readonly {
     name: string;
     patches: number;
@@ -25,7 +25,7 @@ export interface LikelihoodChart {
   }[];
 }
 
-/** A panel's place, and what it shows from left to right and from below to above. */
+/** A panel's position in pixels, and its value ranges from left to right and from bottom to top. */
 interface Panel {
   x: Range;
   y: Range;
@@ -36,10 +36,10 @@ interface Panel {
 const channelNames: readonly (readonly string[])[] = [[], ["grey"], ["grey", "alpha"], ["red", "green", "blue"], ["red", "green", "blue", "alpha"]]; // prettier-ignore
 const channelKinds = ["first", "second", "third", "fourth"] as const;
 
-/** What the channels of an image are called. */
+/** The name of a channel. */
 export const channelName = (channel: number, channels: number): string => channelNames[channels][channel];
 
-/** An SVG document of three panels: calibration, bits by channel, and bits by how much was known. */
+/** An SVG document with three panels: calibration, bits by channel, and bits by the share of known patches. */
 export function likelihoodSvg({ title, subtitle, bars, calibration, levels }: LikelihoodChart): string {
   const mean = (of: (bin: Bin) => number) => calibration.bins.reduce((sum, bin) => sum + bin.share * of(bin), 0);
   const sure = percent(mean(({ probability }) => probability));
@@ -150,7 +150,7 @@ interface Point {
   y: number;
 }
 
-/** At most 16 points, each the mean of as many numbers of known patches, which stand as shares of all. */
+/** Groups the points into at most 16, each a mean over equally many counts of known patches, shown as shares. */
 function grouped(points: LikelihoodChart["levels"][number]["points"], patches: number): Point[] {
   const size = Math.ceil(patches / 16);
   return Array.from({ length: Math.ceil(patches / size) }, (_, group) => {
@@ -164,7 +164,7 @@ function grouped(points: LikelihoodChart["levels"][number]["points"], patches: n
 
 const percentTicks = { values: [0, 0.2, 0.4, 0.6, 0.8, 1], decimals: 0 };
 
-/** The grid of a panel, its lower edge and what its heights are. */
+/** The grid of a panel, its lower edge and the labels of its vertical axis. */
 function frame(panel: Panel, { across, up }: Record<"across" | "up", ReturnType<typeof ticks>>): string[] {
   const { x, y } = panel;
   const height = scale(panel.up, y);
@@ -197,7 +197,7 @@ const heading = (text: string, x: number, y = 94): string => `<text class="headi
 
 function curve(kind: string, panel: Panel, points: readonly Point[]): string {
   const places = points.map(({ x, y }) => at(panel, x, y));
-  // A round cap makes a dot of a line without length.
+  // A zero-length line with round caps is drawn as a dot.
   return `<path class="${kind}" d="M${places.join("L")}"/><path class="${kind} dots" d="${places.map((place) => `M${place}h0`).join("")}"/>`;
 }
 

@@ -35,12 +35,12 @@ test("other readers find the text and the pixels", async () => {
   expect([...(await sharp(file, { failOn: "warning" }).raw().toBuffer()).subarray(0, 3)]).toEqual([255, 0, 0]);
 });
 
-test("the checksum is the one of PNG", () => {
+test("the checksum matches PNG's", () => {
   expect(crc32(Buffer.from("123456789"))).toBe(0xcbf43926); // the check value of CRC-32/ISO-HDLC
   expect(crc32(Buffer.from("IEND"))).toBe(0xae426082); // the end of every PNG
 });
 
-test("what cannot be written is told", () => {
+test("reports text that cannot be written", () => {
   for (const keyword of ["", " a", "a ", "x".repeat(80), "❤"])
     expect(() => insertPngText(png, { [keyword]: "" })).toThrow("is no keyword");
   expect(() => insertPngText(png, { a: "b\0c" })).toThrow("zero character");

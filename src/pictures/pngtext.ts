@@ -1,13 +1,13 @@
-/** Text chunks of a PNG file, written and read. Knows nothing of what the text says or of pixels. */
+/** Writes and reads the text chunks of a PNG file. Knows nothing of the text's meaning or of pixels. */
 
 import { joined } from "../core/arrays.ts";
 
 const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
-const headerEnd = 33; // signature, and IHDR with its 13 bytes
+const headerEnd = 33; // signature, and the IHDR chunk with its 13 bytes
 
 /**
- * The PNG with one chunk for each entry of `text`, right after its header: tEXt for text in Latin-1, iTXt (UTF-8) for
- * any other. A keyword has 1 to 79 printable Latin-1 characters and no space at its ends.
+ * Inserts one chunk for each entry of `text` right after the header: tEXt for Latin-1 text, iTXt (UTF-8) for any other.
+ * A keyword has 1 to 79 printable Latin-1 characters and neither begins nor ends with a space.
  */
 export function insertPngText(png: Uint8Array, text: Readonly<Record<string, string>>): Uint8Array {
   checkSignature(png);
@@ -15,7 +15,7 @@ export function insertPngText(png: Uint8Array, text: Readonly<Record<string, str
   return joined([png.subarray(0, headerEnd), ...chunks, png.subarray(headerEnd)]);
 }
 
-/** The text of the PNG's uncompressed tEXt and iTXt chunks by keyword; of equal keywords the last one counts. */
+/** The text of the PNG's uncompressed tEXt and iTXt chunks by keyword; the last of several equal keywords wins. */
 export function readPngText(png: Uint8Array): Record<string, string> {
   checkSignature(png);
   const view = new DataView(png.buffer, png.byteOffset, png.byteLength);
@@ -39,14 +39,16 @@ export function readPngText(png: Uint8Array): Record<string, string> {
 
 function textChunk(keyword: string, value: string): Uint8Array {
   if (!/^(?! )[\x20-\x7e\xa1-\xff]{1,79}(?<! )$/.test(keyword))
-    throw new Error(`png text: "${keyword}" is no keyword: 1 to 79 printable Latin-1 characters, no space at the ends`);
+    throw new Error(
+      `png text: "${keyword}" is not a keyword; expected 1 to 79 printable Latin-1 characters, no space at the ends`,
+    );
   if (value.includes("\0")) throw new Error(`png text: the text of "${keyword}" has a zero character`);
   return /^[\n\x20-\x7e\xa0-\xff]*$/.test(value)
     ? chunk("tEXt", joined([toLatin1(`${keyword}\0`), toLatin1(value)]))
     : chunk("iTXt", joined([toLatin1(`${keyword}\0\0\0\0\0`), new TextEncoder().encode(value)]));
 }
 
-/** Length, type, content and the checksum of type and content. */
+/** A chunk: length, type, content, and the checksum of type and content. */
 function chunk(type: string, content: Uint8Array): Uint8Array {
   const bytes = joined([new Uint8Array(4), toLatin1(type), content, new Uint8Array(4)]);
   const view = new DataView(bytes.buffer);
@@ -61,7 +63,7 @@ const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
   return value;
 });
 
-/** The checksum of PNG and zlib (Node has its own only from version 22). */
+/** CRC-32 as used by PNG and zlib (Node has its own only from version 22). */
 export function crc32(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of bytes) crc = crcTable[(crc ^ byte) & 255] ^ (crc >>> 8);
