@@ -54,7 +54,7 @@ describe("IDX", () => {
     ["unpacked under the packed name", renamed((name) => `${name}.gz`)],
     ["with dots", renamed((name) => name.replace("-idx", ".idx"))],
     ["with a name before, as EMNIST", renamed((name) => `emnist-letters-${name.replace("t10k", "test")}`)],
-    ["packed and unpacked beside each other", { ...mnist, ...renamed((name) => `${name}.gz`, gzipSync) }],
+    ["compressed and uncompressed files together", { ...mnist, ...renamed((name) => `${name}.gz`, gzipSync) }],
   ])("is read %s", async (_, files) => {
     const { train, heldOut, classes, size, channels, skipped } = await open(folderOf(files));
     expect([classes, size, channels, skipped]).toEqual([["3", "7", "9"], 5, 1, []]);

@@ -88,12 +88,12 @@ describe("NumPy archives", () => {
 
   it.each<[string, Record<string, Buffer>, RegExp]>([
     [
-      "values that are no brightness",
+      "values that are not brightness",
       { images: npy("<f4", [1, 1, 2], { values: bytesOf(Float32Array.of(-7, 300)) }) },
       /set\.npz: images: its values range from -7 to 300, expected bytes \(0 to 255\), or floats from 0 to 1 or from -1 to 1; rescale them/,
     ],
     [
-      "values that are no numbers",
+      "values that are not finite",
       { images: npy("<f4", [1, 1, 2], { values: bytesOf(Float32Array.of(0, NaN)) }) },
       /set\.npz: images: it contains NaN, expected finite numbers/,
     ],
@@ -231,7 +231,7 @@ describe("NumPy archives", () => {
     ["classes", "images"],
     ["wealth", "samples"],
     ["y", "faces"],
-  ])("have their labels found under %s beside %s, and say what is not used", async (labels, images) => {
+  ])("find labels under %s next to %s, and report unused arrays", async (labels, images) => {
     const { classes, report } = await open(
       archive({ [images]: u1([3, 3, 3, 3]), [labels]: i8(4, 2, 4), mean: u1([27]) }),
     );

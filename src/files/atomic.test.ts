@@ -111,7 +111,7 @@ describe("writeFileAtomic", () => {
   // A 64 kB disk in a separate mount namespace that ends with the child; needs Linux with user namespaces.
   const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
   test.skipIf(!canMount)(
-    "a disk that is really full (skipped where no small disk can be mounted)",
+    "a disk that is really full (skipped if no small disk can be mounted)",
     () => {
       const code = `
       const path = ${JSON.stringify(join(dir, "model.bin"))};

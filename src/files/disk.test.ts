@@ -20,13 +20,16 @@ it("creates a folder and its parents, repeatedly and concurrently", async () => 
   expect(readdirSync(dir, { recursive: true }).sort()).toEqual(["a", "a/b", "a/b/c", "a/d"]);
 });
 
-it.skipIf(!existsSync("/proc/self"))("says so where a disk makes no folders, instead of trying for ever", async () => {
-  for (const path of ["/proc/cache", "/proc/cache/deeper/still", "/proc/self/cache"]) {
-    const making = makeFolder(path);
-    await expect(making).rejects.toBeInstanceOf(UserError);
-    await expect(making).rejects.toThrow(new RegExp(`^cannot write ${path}: .*choose another folder`));
-  }
-});
+it.skipIf(!existsSync("/proc/self"))(
+  "reports a file system that cannot create folders, instead of trying forever",
+  async () => {
+    for (const path of ["/proc/cache", "/proc/cache/deeper/still", "/proc/self/cache"]) {
+      const making = makeFolder(path);
+      await expect(making).rejects.toBeInstanceOf(UserError);
+      await expect(making).rejects.toThrow(new RegExp(`^cannot write ${path}: .*choose another folder`));
+    }
+  },
+);
 
 it("names a dangling link anywhere in the path", async () => {
   symlinkSync("/nowhere/runs", join(dir, "gone"));
@@ -55,7 +58,7 @@ it.each([
   ["train", "--data", "emoji", "--out", "run", "--cache", "gone/cache"],
   ["quantize", "emoji", "gone/q8"],
   ["evaluate", "likelihood", "--data", "emoji", "--map", "gone/map.png"],
-])("%s %s finds it before any work", async (...words) => {
+])("%s %s detects it before any work", async (...words) => {
   symlinkSync("/nowhere", join(dir, "gone"));
   const said = vi.spyOn(console, "error").mockImplementation(() => {});
   const args = words.map((word) => (/^(gone|run)/.test(word) ? join(dir, word) : word));

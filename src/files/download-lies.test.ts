@@ -104,7 +104,7 @@ describe("a server that lies", () => {
     };
     const { records } = await downloaded();
     expect(records.flatMap((record) => (record.kind === "retry" ? [record.reason] : []))).toEqual([
-      expect.stringMatching(/cut/),
+      expect.stringMatching(/lost/),
       "the server sent more bytes than it announced",
       expect.stringMatching(/206 to a request for the whole file/),
     ]);
@@ -145,10 +145,10 @@ describe("a server that lies", () => {
   it("and sends a file that fails the kind's own check leaves nothing behind", async () => {
     server.answer = (request) => serve(request, { bytes: file.subarray(0, 300_000) });
     const check = async (path: string) => {
-      throw new UserError(`${path}: the zip is cut short`);
+      throw new UserError(`${path}: the zip is truncated`);
     };
     expect(await refusal({ kind: { ...kind, check } })).toMatch(
-      /model\.pth: the downloaded file is not a PyTorch checkpoint: the file: the zip is cut short$/,
+      /model\.pth: the downloaded file is not a PyTorch checkpoint: the file: the zip is truncated$/,
     );
     expect(await readdir(dirname(path)).catch(() => [])).toEqual([]); // the folder goes too where it was made for it
   });

@@ -124,7 +124,7 @@ describe("on this machine", () => {
   });
 
   it(
-    "of several at the same moment one gets it, also where a killed one had it",
+    "exactly one of several concurrent processes gets it, even after a killed owner",
     async () => {
       for (let round = 0; round < rounds; round++) {
         if (uniform(seedKey(round), 0) < 0.5) await killed(await holder());

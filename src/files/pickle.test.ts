@@ -77,7 +77,7 @@ describe("attacks and damage", () => {
     ["an empty stack", hand(0x80, 2, "0."), "pops from an empty stack"],
     ["below the mark", hand(0x80, 2, "K", 1, "(0."), "pops from an empty stack"],
     ["no mark", hand(0x80, 2, "t."), "ends a group that it never began"],
-    ["a memo that is not there", hand(0x80, 2, "h", 9, "."), "recalls the value 9 that it never stored"],
+    ["a missing memo", hand(0x80, 2, "h", 9, "."), "recalls the value 9 that it never stored"],
     ["a key without a value", hand(0x80, 2, "}(K", 1, "u."), "sets a key of something that is not a dict"],
     ["a text instruction", hand(0x80, 2, "I12\n."), "has the instruction 0x49, which no checkpoint uses"],
     ["protocol 6", hand(0x80, 6, "N."), "uses protocol 6, expected 2 to 5"],

@@ -192,8 +192,10 @@ describe("an event file", () => {
   });
 
   const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
-  it.skipIf(!canMount)("goes on whole after the disk was full (skipped where no small disk can be mounted)", () => {
-    const code = `
+  it.skipIf(!canMount)(
+    "continues with complete records after a full disk (skipped if no small disk can be mounted)",
+    () => {
+      const code = `
       import { readFileSync, rmSync, writeFileSync } from "node:fs";
       const { openEvents } = await import(${JSON.stringify(builtUrl("files/tensorboard"))});
       const dir = ${JSON.stringify(dir)};
@@ -205,20 +207,21 @@ describe("an event file", () => {
       await log.scalars(2, { bits: 3 });
       await log.close();
       process.stdout.write(readFileSync(log.path));`;
-    const png = Buffer.concat([
-      Buffer.from("89504e470d0a1a0a0000000d49484452000000640000006408020000", "hex"),
-      Buffer.alloc(30_000),
-    ]);
-    const mount = `mount -t tmpfs -o size=64k tmpfs ${dir} && exec "$0" "$@"`;
-    const node = [process.execPath, "--input-type=module", "--eval", code];
-    const { stdout, stderr } = spawnSync("unshare", ["-rm", "sh", "-c", mount, ...node], { input: png });
-    expect(stderr.toString()).toMatch(
-      /^UserError: cannot write TensorBoard events to .*tfevents.*: no space left on device; free some space there/,
-    );
-    const { contents, cut } = readRecords(stdout);
-    expect(contents.slice(2).map(event)).toMatchObject([{ step: 2, values: [["bits", 3]] }]);
-    expect(cut).toBe(0);
-  });
+      const png = Buffer.concat([
+        Buffer.from("89504e470d0a1a0a0000000d49484452000000640000006408020000", "hex"),
+        Buffer.alloc(30_000),
+      ]);
+      const mount = `mount -t tmpfs -o size=64k tmpfs ${dir} && exec "$0" "$@"`;
+      const node = [process.execPath, "--input-type=module", "--eval", code];
+      const { stdout, stderr } = spawnSync("unshare", ["-rm", "sh", "-c", mount, ...node], { input: png });
+      expect(stderr.toString()).toMatch(
+        /^UserError: cannot write TensorBoard events to .*tfevents.*: no space left on device; free some space there/,
+      );
+      const { contents, cut } = readRecords(stdout);
+      expect(contents.slice(2).map(event)).toMatchObject([{ step: 2, values: [["bits", 3]] }]);
+      expect(cut).toBe(0);
+    },
+  );
 });
 
 describe("a resumed run", () => {

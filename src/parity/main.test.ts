@@ -36,7 +36,7 @@ describe("a mistake in a folder is reported in one sentence:", () => {
       /case: it contains neither case\.json nor any of inception\.safetensors, .*; give a folder laid out like those in fixtures\/parity, or like fixtures\/metrics$/,
     ],
     ["no folder", () => rmSync(folder, { recursive: true }), /case: there is no such folder; check the path$/],
-    ["a case.json that is no JSON", () => write("case.json", "[\n1,\n"), /case\.json is not JSON: .*/],
+    ["a case.json that is not JSON", () => write("case.json", "[\n1,\n"), /case\.json is not JSON: .*/],
     ["a case.json of another kind", () => write("case.json", "[]"), /case\.json: .*object/],
     [
       "an unknown generator",

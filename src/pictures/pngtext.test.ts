@@ -42,7 +42,7 @@ test("the checksum matches PNG's", () => {
 
 test("reports text that cannot be written", () => {
   for (const keyword of ["", " a", "a ", "x".repeat(80), "❤"])
-    expect(() => insertPngText(png, { [keyword]: "" })).toThrow("is no keyword");
+    expect(() => insertPngText(png, { [keyword]: "" })).toThrow("is not a keyword");
   expect(() => insertPngText(png, { a: "b\0c" })).toThrow("zero character");
   expect(() => readPngText(new Uint8Array(100))).toThrow("not a PNG");
 });
