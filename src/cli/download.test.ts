@@ -140,7 +140,7 @@ describe("fractalgen download", () => {
       `error: ${path}: its SHA-256 is ${sha256}, expected ${"0".repeat(64)}; fetch the file again`,
     );
     await writeFile(path, checkpoint.subarray(0, 400_000));
-    expect(lastLine(await fractalgen([path, "--no-convert"]))).toMatch(/mine\.pth: .*cut short or damaged/);
+    expect(lastLine(await fractalgen([path, "--no-convert"]))).toMatch(/mine\.pth: .*truncated or damaged/);
   });
 
   it("refuses a truncated checkpoint that the server calls whole", async () => {

@@ -143,7 +143,7 @@ describe("IDX", () => {
     [
       "labels in place of images",
       { ...mnist, "train-images-idx3-ubyte": labels(1) },
-      /it has 1 sizes, but a file of images has 3 or 4/,
+      /it has 1 dimensions, but a file of images has 3 or 4/,
     ],
     ["another kind of file", { ...mnist, "train-images-idx3-ubyte": Buffer.from("hello") }, /not an IDX file/],
     [

@@ -73,7 +73,7 @@ describe("an array", () => {
     [
       "values that are missing",
       npy("<f4", [3], { values: new Uint8Array(11) }),
-      /^it: 11 bytes of values, but f4 \[3\] has 12/,
+      /^it: it has 11 bytes of values, but f4 \[3\] needs 12/,
     ],
     [
       "another type",

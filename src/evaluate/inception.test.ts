@@ -144,7 +144,7 @@ describe("weights", () => {
   it("that are cut short are refused, and nothing is left behind", async () => {
     writeFileSync(file("cut.pth"), readFileSync(file("published.pth")));
     truncateSync(file("cut.pth"), 90_000_000);
-    await expect(convert("cut.pth", "cut.safetensors")).rejects.toThrow(/cut short or damaged/);
+    await expect(convert("cut.pth", "cut.safetensors")).rejects.toThrow(/truncated or damaged/);
     await expect(openInception(await nodeEngine(), file("cut.safetensors"), ["64"])).rejects.toThrow("no such file");
   });
 });
