@@ -9,7 +9,7 @@ import { openMuon } from "./muon.ts";
 import type { OptimizerState, OptimizerStep } from "./optimizer-step.ts";
 
 export interface Optimizer {
-  /** One step, in place. */
+  /** Updates the state in place. */
   update(state: OptimizerState, gradients: ReadonlyMap<string, Float32Array>, step: OptimizerStep): Promise<void>;
   dispose(): Promise<void>;
 }
@@ -18,7 +18,7 @@ export interface Optimizer {
 const takesMuon = (parameter: Parameter, { optimizer }: Pick<TrainingConfig, "optimizer">): boolean =>
   optimizer === "muon" && muonMatrices(parameter) > 0;
 
-/** A parameter's moments, each by `part`: two for AdamW, the momentum alone for Muon. */
+/** A parameter's moments, each obtained from `part`: two for AdamW, only the first (the momentum) for Muon. */
 export const momentsOf = (
   parameter: Parameter,
   config: Pick<TrainingConfig, "optimizer">,

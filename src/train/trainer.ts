@@ -1,4 +1,4 @@
-/** The training loop as a stream of records. Prints nothing, and leaves saving to whoever reads the stream. */
+/** The training loop as a stream of records. Prints nothing and leaves saving to the consumer of the stream. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { learningRateAt, type TrainingConfig } from "../config/training.ts";
@@ -13,14 +13,14 @@ import type { TrainingState } from "./checkpoint.ts";
 import { openOptimizer } from "./optimizer.ts";
 import { type TrainingStep, trainingStep } from "./step.ts";
 
-/** What happened in training. */
+/** A record of training progress. */
 export type TrainingRecord =
   | {
       kind: "step";
-      /** Steps done, this one included. */
+      /** Steps done, including this one. */
       step: number;
       loss: number;
-      /** Bits per dimension of what this step predicted. */
+      /** Bits per dimension of the values predicted in this step. */
       bits: number;
       gradientNorm: number;
       learningRate: number;
@@ -29,33 +29,33 @@ export type TrainingRecord =
   | {
       kind: "evaluation";
       step: number;
-      /** Held-out bits per dimension, null class, averaged weights. */
+      /** Bits per dimension of held-out images, with the null class and averaged weights. */
       bits: number;
-      /** Held-out images that were taken; the last evaluation takes all. */
+      /** Number of held-out images used; the last evaluation uses all. */
       images: number;
     }
   | {
-      /** Between this record and the next the state is whole and should be saved. */
+      /** Until the next record is requested, the state is consistent and should be saved. */
       kind: "checkpoint";
       step: number;
     };
 
-/** What is trained, on what, and from where. */
+/** The model to train, its data, and the starting state. */
 export interface TrainingRun {
   model: ModelConfig;
   training: TrainingConfig;
   dataset: Dataset;
-  /** Changed in place; between two records it is whole and can be saved. */
+  /** Updated in place; between two records it is consistent and can be saved. */
   state: TrainingState;
-  /** What computes loss and gradients, such as `parallelTrainingStep`; by default the engine in this thread. */
+  /** Computes loss and gradients, for example `parallelTrainingStep`; by default the engine in this thread. */
   step?: TrainingStep;
   signal?: AbortSignal;
 }
 
 /**
- * Trains until the steps are done or the signal stops it, from wherever `state` is. Whoever reads the records saves the
- * state at a `checkpoint`, which comes every `checkpointSeconds`, at the end and when the signal stops it; a held-out
- * likelihood comes before it but for that last case. A NaN ends it with an error.
+ * Trains from the given `state` until all steps are done or the signal stops it. The consumer saves the state at every
+ * `checkpoint` record, which comes every `checkpointSeconds`, at the end, and when the signal stops training. A
+ * held-out evaluation precedes it, except in the last case. A NaN ends training with an error.
  */
 export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<TrainingRecord> {
   const { model, training, dataset, state, step: given, signal } = run;
@@ -67,7 +67,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
   const optimizer = await openOptimizer(engine, model, training);
   let evaluated = performance.now();
   let saved = performance.now();
-  let kept = state.step > 0; // a run that goes on has a checkpoint
+  let kept = state.step > 0; // a resumed run has a checkpoint
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
     const bits = await bitsOf(engine, run, { split, session });
     evaluated = performance.now();
@@ -102,7 +102,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       const due = since(saved) >= training.checkpointSeconds;
       const every = (steps: number) => steps > 0 && state.step % steps === 0;
       const keep = every(training.saveSteps) || every(training.kidSteps);
-      // With a checkpoint too, unless there has just been one.
+      // Also evaluate with a checkpoint, unless there was an evaluation recently.
       const late = due && since(evaluated) > training.checkpointSeconds / 2;
       if (every(training.evaluateSteps) || every(training.kidSteps) || late)
         yield* evaluation(evenly(dataset.heldOut, training.evaluateImages));
@@ -119,7 +119,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
   }
 }
 
-/** A UserError where a model cannot be trained on these data. */
+/** Throws a UserError if the model cannot be trained on this data set. */
 export function checkDataset({ imageSize, channels, classes }: ModelConfig, dataset: Dataset): void {
   if (dataset.size !== imageSize || dataset.channels !== channels)
     throw new UserError(
@@ -132,9 +132,9 @@ export function checkDataset({ imageSize, channels, classes }: ModelConfig, data
 }
 
 const few = (names: readonly string[]): string =>
-  names.length <= 10 ? names.join(", ") : `${names.slice(0, 5).join(", ")}, … ${names.length} in all`;
+  names.length <= 10 ? names.join(", ") : `${names.slice(0, 5).join(", ")}, … ${names.length} in total`;
 
-/** Early steps weigh more, so that the average soon forgets the random start. */
+/** Early steps have more weight, so that the average soon forgets the random initial weights. */
 const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
 
 /** Moves the average towards the values, in place. */
@@ -145,7 +145,10 @@ function follow({ values, average }: TrainingState, decay: number): void {
   }
 }
 
-/** Weights are looked at first: one that is not finite makes every gradient so. */
+/**
+ * The error for a number that is not finite. Weights are checked first, because a non-finite weight makes every
+ * gradient non-finite.
+ */
 function notFinite(
   step: number,
   { loss, saved, tensors }: { loss: number; saved: boolean; tensors: readonly ReadonlyMap<string, Float32Array>[] },
@@ -157,15 +160,15 @@ function notFinite(
   return `training stopped at step ${step}: the loss is ${loss}${where === undefined ? "" : ` and ${where} is no longer finite`}; ${afterNotFinite({ saved })}`;
 }
 
-/** What to do once a number is no longer finite. */
+/** What to do after a number is no longer finite. */
 export const afterNotFinite = ({ saved }: { saved: boolean }): string =>
   saved
-    ? "the last checkpoint is untouched, resume it with a lower learning rate"
-    : "there is no checkpoint yet, start again with a lower learning rate";
+    ? "the last checkpoint is intact, so resume it with a lower learning rate"
+    : "there is no checkpoint yet, so start again with a lower learning rate";
 
 /**
- * Bits per dimension of the averaged weights: the mean of one published estimate of each image, with the null class.
- * Nothing where the signal stops it.
+ * Bits per dimension under the averaged weights: the mean of one published estimate per image, with the null class.
+ * Returns undefined if the signal stops it.
  */
 async function bitsOf(
   engine: Engine,
