@@ -115,7 +115,7 @@ it("a shape rule that is broken names what came and what was expected", () => {
       () => g.averagePool(images(2, 3, 5, 5), [2, 3], { padding: [2, 0] }),
       "averagePool: padding of 2 x 0 is as large as the window, 2 x 3",
     ],
-    [() => g.resize(images(2, 3, 5), 4, 4), `resize: ${showShape([2, 3, 5])} are no images`],
+    [() => g.resize(images(2, 3, 5), 4, 4), `resize: input is ${showShape([2, 3, 5])}, expected images`],
   ];
   for (const [make, message] of all) expect(make).toThrow(message);
 });
