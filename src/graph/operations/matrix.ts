@@ -98,7 +98,7 @@ export const matrix = {
       const flat: Tensor = flatten(dy);
       const dx = reshape(matmul(flat, weight), x.shape);
       const wide = flatten(x);
-      // A product whose first factor is read across is faster the more rows it gives.
+      // A product with a transposed first factor is faster if its result has more rows.
       const dWeight =
         (weight.shape[0] as number) < (weight.shape[1] as number)
           ? transpose(matmul(wide, flat, { transA: true }), [1, 0])
