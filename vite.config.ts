@@ -1,17 +1,40 @@
 /** Builds the studio (src/web) into dist/web, or serves it while it is worked on: `npm run build:web`, `npm run dev:web`. */
 
 import { createHash } from "node:crypto";
-import { createReadStream, readFileSync } from "node:fs";
+import { createReadStream, readFileSync, statSync } from "node:fs";
+import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
-/** What the page loads beside its own code. */
-const modelFiles = ["models/emoji/config.json", "models/emoji/model.safetensors"];
-/** What a server of other models answers with its own. */
-const offered = { fileName: "models.json", source: JSON.stringify([{ name: "emoji", folder: "models/emoji/" }]) };
+/** The model folder that ships with the page. */
+const modelFolder = resolve(process.env["FRACTALGEN_STUDIO_MODEL"] ?? at("models/emoji"));
+const modelName = basename(modelFolder);
+const weightsFile = "model.safetensors";
+const sha256 = (...contents: (string | Uint8Array)[]) =>
+  contents.reduce((hash, content) => hash.update(content), createHash("sha256")).digest("hex");
+
+/** Model files carry the hash of their content in their names, so that no cache can mix two builds. */
+const modelFiles = ["config.json", weightsFile].map((name) => {
+  const path = resolve(modelFolder, name);
+  const hash = sha256(readFileSync(path)).slice(0, 12);
+  return { name, path, fileName: `models/${modelName}/${name.replace(".", `-${hash}.`)}` };
+});
+const [configFile, weights] = modelFiles;
+/** Known to the page's own code, so that a page always asks for the model that it was built with. */
+const shippedModel = {
+  name: modelName,
+  config: configFile.fileName,
+  weights: weights.fileName,
+  bytes: statSync(weights.path).size,
+};
+const runtimeBytes = (build: string) =>
+  statSync(at(`node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded${build}.wasm`)).size;
+
+/** The list of a server's own models; a static host has none besides the shipped one. */
+const offered = { fileName: "models.json", source: "[]" };
 /** Bytes after gzip that all but the runtime and the weights may take. */
 const most = 1e6;
 
@@ -23,32 +46,31 @@ function studio(): Plugin {
     configureServer({ middlewares }) {
       middlewares.use((request, response, next) => {
         const asked = request.url?.split("?")[0].slice(1);
-        const path = modelFiles.find((file) => file === asked);
-        if (path) createReadStream(at(path)).pipe(response);
+        const file = modelFiles.find(({ fileName }) => fileName === asked);
+        if (file) createReadStream(file.path).pipe(response);
         else if (asked === offered.fileName) response.end(offered.source);
         else next();
       });
     },
     generateBundle(_, bundle) {
       this.emitFile({ type: "asset", ...offered });
-      for (const fileName of modelFiles) this.emitFile({ type: "asset", fileName, source: readFileSync(at(fileName)) });
+      for (const { fileName, path } of modelFiles)
+        this.emitFile({ type: "asset", fileName, source: readFileSync(path) });
       const worker = bundle["service-worker.js"];
       if (worker?.type !== "chunk") throw new Error("studio: the build has no service worker");
-      const hash = createHash("sha256");
-      const files: string[] = [];
+      const contents: (string | Uint8Array)[] = [];
+      const files = new Set(modelFiles.map(({ fileName }) => fileName));
+      let entry = "";
       let bytes = 0;
       for (const [name, file] of Object.entries(bundle)) {
         const content = file.type === "chunk" ? file.code : file.source;
-        hash.update(name).update(content);
-        if (file !== worker) files.push(name);
+        contents.push(name, content);
+        if (file.type === "chunk" && file.isEntry && file !== worker) entry = name;
+        if (file !== worker) files.add(name);
         if (!/\.wasm$|^models\//.test(name)) bytes += gzipSync(content).length;
       }
-      for (const name of modelFiles) {
-        hash.update(readFileSync(at(name)));
-        if (!files.includes(name)) files.push(name);
-      }
-      const version = hash.digest("hex").slice(0, 16);
-      worker.code = `const built = ${JSON.stringify({ version, files })};\n${worker.code}`;
+      const built = { version: sha256(...contents, ...files).slice(0, 16), entry, files: [...files] };
+      worker.code = `const built = ${JSON.stringify(built)};\n${worker.code}`;
       if (bytes > most)
         throw new Error(
           `studio: ${Math.round(bytes / 1e3)} kB after gzip without runtime and weights, at most ${most / 1e3}`,
@@ -62,6 +84,10 @@ export default defineConfig({
   root: at("src/web"),
   base: "./",
   publicDir: false,
+  define: {
+    SHIPPED_MODEL: JSON.stringify(shippedModel),
+    RUNTIME_BYTES: JSON.stringify({ wasm: runtimeBytes(""), webgpu: runtimeBytes(".asyncify") }),
+  },
   plugins: [studio()],
   // The runtime's scripts stay files of their own: its threads load them again.
   resolve: { conditions: ["onnxruntime-web-use-extern-wasm", "module", "browser", "development|production"] },

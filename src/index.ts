@@ -5,7 +5,6 @@
  * @module fractalgen
  */
 
-export { findModel } from "./cli/models.ts";
 export { allClasses, type ClassNames, labelsInTurn, parseClasses } from "./config/classes.ts";
 export { type ModelConfig, parseModelConfig } from "./config/model.ts";
 export {
@@ -59,6 +58,7 @@ export { readStatistics, type Statistics, writeStatistics } from "./evaluate/sta
 export { type Mean, meanOf, type Scored, type Summary, summaryOf } from "./evaluate/summary.ts";
 export type { Owner, Ownership } from "./files/ownership.ts";
 export { externalModel, type ExternalModel } from "./files/external.ts";
+export { findModel } from "./files/find-model.ts";
 export { type ModelFolder, readModelFolder, writeModelFolder } from "./files/model.ts";
 export type { SafetensorsFile, TensorEntry } from "./files/safetensors-header.ts";
 export type { Dropout, Training as TeacherForcedTraining } from "./layers/layers.ts";
@@ -89,7 +89,46 @@ export { decodeInRaster } from "./levels/raster.ts";
 export { registerLevelKind } from "./levels/table.ts";
 export type { Starts } from "./model/parameters.ts";
 export type { Batch, Masks, Rows, Share } from "./model/plan.ts";
+export { type DrawnSetOptions, drawnSet, labelsLike } from "./measures/drawn-set.ts";
+export {
+  editingImages,
+  type EditingChoice,
+  type EditingMeasure,
+  type EditingRow,
+  measureEditing,
+  type PlannedEdit,
+  plannedRows,
+} from "./measures/editing.ts";
+export {
+  type MeasureContext,
+  type NetworkChoice,
+  type OpenedNetwork,
+  openNetwork,
+} from "./measures/feature-network.ts";
+export { type DatasetPart, type ImageSet, partSet, sampleSet } from "./measures/image-sets.ts";
+export { keptFeatures, type KeptFeatures } from "./measures/kept-features.ts";
+export { type LikelihoodMeasure, measureLikelihood } from "./measures/likelihood.ts";
+export {
+  type ClosenessMeasure,
+  type Compared,
+  type MeasuredMemorisation,
+  measureMemorisation,
+  type MemorisationMeasure,
+} from "./measures/memorisation.ts";
+export {
+  type MeasuredQuality,
+  measureQuality,
+  type QualityMeasure,
+  type QualityReference,
+} from "./measures/quality.ts";
 export { gridPng, type GridOptions, imagePng } from "./pictures/grid.ts";
+export { type Beginning, beginning } from "./runs/begin.ts";
+export type { LogRecord } from "./runs/log.ts";
+export type { RunOptions } from "./runs/options.ts";
+export type { Given } from "./runs/preset.ts";
+export type { QualityRecord } from "./runs/quality.ts";
+export { checkSame, type Prepared, settle } from "./runs/settle.ts";
+export { type RunContext, trainRun } from "./runs/train.ts";
 export type { Draws, Squares } from "./sample/draws.ts";
 export { drawnMask, edit, type EditOptions } from "./sample/edit.ts";
 export type { Known } from "./sample/known.ts";
@@ -135,5 +174,6 @@ export {
 export { type MemoryOptions, settingsWithin } from "./train/memory.ts";
 export type { StepOptions, StepResult, TrainingStep } from "./train/step.ts";
 export { train, type TrainingRecord, type TrainingRun } from "./train/trainer.ts";
+export { openSampler, type SamplerOptions } from "./workers/sampler.ts";
 export { parallelSampler } from "./workers/sampling.ts";
 export { type ParallelOptions, parallelTrainingStep } from "./workers/training.ts";

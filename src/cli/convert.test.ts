@@ -12,7 +12,7 @@ import { readModelFolder } from "../files/model.ts";
 import { oldCheckpointBytes } from "../files/test-old-torch.ts";
 import { global, pickle, reduce, text, zip } from "../files/test-torch.ts";
 import { readParameters, syntheticParameter } from "../parity/features.ts";
-import { configFrom } from "./convert.ts";
+import { configFrom } from "./conversion.ts";
 import { built } from "../test-program.ts";
 import { call } from "./test-call.ts";
 

@@ -5,7 +5,7 @@ import type { ModelConfig } from "../config/model.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { defaultSets, emojiSets, type EmojiSet, parseSets, setsWithLicences } from "../data/emoji-sets.ts";
 import { openDataset } from "../data/open.ts";
-import { defaultCache } from "./cache.ts";
+import { defaultCache } from "../files/cache.ts";
 import type { Progress } from "./progress.ts";
 import { filled } from "./values.ts";
 

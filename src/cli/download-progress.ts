@@ -1,8 +1,9 @@
 /** How a download is told: one line with rate and time left, and a line for what a user should know of. */
 
 import { byteCount } from "../core/byte-count.ts";
+import { duration } from "../core/duration.ts";
 import type { Downloaded, DownloadRecord } from "../files/download.ts";
-import { duration, type Progress } from "./progress.ts";
+import { type Progress } from "./progress.ts";
 
 /** The rate is that of the last seconds: a line that was slow at first, or a night of sleep, says nothing about now. */
 const windowMs = 10_000;

@@ -1,58 +1,21 @@
-/** What commands that draw images share: their options, checks of outputs, progress while drawing, and what is written. */
+/** What commands that draw images share: checks of outputs, and progress while drawing. */
 
-import { basename, dirname, join, resolve } from "node:path";
-import type { Command } from "commander";
-import type { ModelConfig } from "../config/model.ts";
-import { recordedSampling } from "../config/sampling.ts";
-import { counted } from "../core/counted.ts";
+import { duration, rateOf } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
-import { removeStrays, writeFileAtomic } from "../files/atomic.ts";
+import { removeStrays } from "../files/atomic.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { own } from "../files/ownership.ts";
-import { gridLayout, gridPng, imagePng } from "../pictures/grid.ts";
+import { gridLayout } from "../pictures/grid.ts";
 import type { Frame, Sampler } from "../sample/sampler.ts";
-import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
+import { openSampler } from "../workers/sampler.ts";
+import type { DrawingFlags } from "./drawing-options.ts";
+import { openEngine } from "./engine.ts";
 import { type Film, filming, type Picture } from "./film.ts";
 import { checkFile, checkFolder } from "./outputs.ts";
 import { preview } from "./preview.ts";
-import { duration, rateOf } from "./progress.ts";
 import { withProgress } from "./running.ts";
-import { openSampler, type SamplingSettings } from "./sampling-options.ts";
-import { bytes, filled, whole } from "./values.ts";
-import { version } from "./version.ts";
-
-export interface DrawingFlags {
-  count: number;
-  seed: number;
-  out: string;
-  columns?: number;
-  animate?: string;
-  each?: string;
-  json?: boolean;
-  batch: number;
-  memory?: number;
-  preview: boolean;
-  device: Provider;
-  threads?: number;
-}
-
-/** What is written and how it runs. */
-export const addDrawingOptions = (command: Command, { out, columns }: { out: string; columns: string }): Command =>
-  command
-    .optionsGroup("What is written:")
-    .option("--out <file>", "the grid, a PNG with model, seed and options in its text chunks", filled, out)
-    .option("--columns <n>", `columns of the grid (default: ${columns})`, whole({ least: 1, most: 1000 }))
-    .option("--animate <file>", "an animation of how the fractal fills in, .webp or .gif", filled)
-    .option("--each <dir>", "also every image on its own, as PNG", filled)
-    .option("--json", "print one line of JSON, no progress")
-    .optionsGroup("How it runs:")
-    .option("--batch <n>", "images made side by side; they do not depend on it", whole({ least: 1, most: 4096 }), 16)
-    .option("--memory <size>", "most memory to take, such as 3GB (default: what is free)", bytes)
-    .option("--no-preview", "no preview on the terminal")
-    .addOption(deviceOption())
-    .addOption(threadsOption())
-    .addHelpOption(helpOption());
+import type { SamplingSettings } from "./sampling-options.ts";
 
 /** An image reader's usual limit (sharp's, 16383 squared). */
 const gridMost = 268e6;
@@ -80,7 +43,7 @@ export async function owningEach({ each }: DrawingFlags, work: () => Promise<voi
   }
 }
 
-interface Drawn {
+export interface Drawn {
   images: Uint8Array;
   seconds: number;
   device: Provider;
@@ -128,95 +91,4 @@ function progressLine({ count, batch }: { count: number; batch: number }): (fram
     const speed = rate > 0 ? `  ${rateOf(rate * count)}  ${duration((1 - done) / rate)} left` : "";
     return `${(100 * done).toFixed(0).padStart(3)}%${speed}${which}`;
   };
-}
-
-/** What a model without a name is called: its folder, or that of the run whose last checkpoint it is. */
-export function nameOf({ config, folder }: ModelFolder): string {
-  const path = resolve(folder);
-  return config.name ?? basename(basename(path) === "last" ? dirname(path) : path);
-}
-
-/** What pictures are written with: the model, a name for each image, and what their text says beside that. */
-interface Written {
-  model: ModelFolder;
-  /** Of the drawn images, and as they were asked for, which images take in turn. */
-  names: string[];
-  inTurn: string[];
-  settings: SamplingSettings;
-  /** Further options that images depend on. */
-  options?: object;
-  /** Further texts. */
-  details?: Record<string, string>;
-  /** The grid, where it shows more than the drawn images. */
-  grid?: { images: Uint8Array; picture: Picture; labels: string[] };
-}
-
-/** Writes the grid, each image and the animation, as far as they were asked for, and reports it with `told`. */
-export async function writeDrawn(
-  flags: DrawingFlags,
-  drawn: Drawn,
-  written: Written,
-  told: object = {},
-): Promise<void> {
-  const { model, names, inTurn, settings, options, details, grid } = written;
-  const { config } = model;
-  const { count, seed } = flags;
-  const dependedOn = { ...recordedSampling(settings), ...options };
-  const text = (label: string, index?: number) => ({
-    Software: `fractalgen ${version}`,
-    Model: nameOf(model),
-    Class: label,
-    Seed: String(seed),
-    ...(index === undefined ? { Count: String(count) } : { Index: String(index) }),
-    ...details,
-    Options: JSON.stringify({ ...dependedOn, device: drawn.device }),
-  });
-  const { imageSize: size, channels } = config;
-  const { images, picture, labels } = grid ?? {
-    images: drawn.images,
-    picture: { count, size, channels, columns: flags.columns },
-    labels: names,
-  };
-  const png = await gridPng(images, { ...picture, labels, text: text(inTurn.join(",")) });
-  await writeFileAtomic(flags.out, png);
-  const each =
-    flags.each === undefined ? undefined : await writeEach(flags.each, drawn.images, { config, names, text });
-  await drawn.film?.write(drawn.images);
-  report(flags, drawn, { each, classes: names, seed, ...told, ...dependedOn });
-}
-
-/** Every image on its own, named by its number and `names`. */
-async function writeEach(
-  folder: string,
-  images: Uint8Array,
-  {
-    config,
-    names,
-    text,
-  }: { config: ModelConfig; names: string[]; text: (label: string, index: number) => Record<string, string> },
-): Promise<string[]> {
-  const { imageSize: size, channels } = config;
-  const bytes = size * size * channels;
-  const digits = String(names.length - 1).length;
-  const paths: string[] = [];
-  for (const [i, name] of names.entries()) {
-    const path = join(folder, `${String(i).padStart(digits, "0")}-${name.replaceAll(/[^\w-]+/g, "-")}.png`);
-    const image = images.subarray(i * bytes, (i + 1) * bytes);
-    await writeFileAtomic(path, await imagePng(image, { size, channels, text: text(name, i) }));
-    paths.push(path);
-  }
-  return paths;
-}
-
-/** One line of JSON with `details`, or how long it took and what was written. */
-function report({ count, json, out, animate, each }: DrawingFlags, { seconds, device }: Drawn, details: object): void {
-  if (json) {
-    console.log(
-      JSON.stringify({ out, animation: animate, ...details, device, seconds, imagesPerSecond: count / seconds }),
-    );
-    return;
-  }
-  const took = seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
-  console.error(`${counted(count, "image")} in ${took} (${rateOf(count / seconds)})`);
-  for (const path of [out, animate, each]) if (path !== undefined) console.log(path);
 }

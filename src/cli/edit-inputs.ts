@@ -6,7 +6,7 @@ import type { ModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { centerCrop, type Pixels } from "../data/crop.ts";
 import { decode, reasonOf, toChannels } from "../data/picture.ts";
-import { followsAnyMask } from "../sample/known.ts";
+import { usuallyGiven } from "../sample/known.ts";
 import { type EditingTask, editingTasks, rectangleMask, type Side, taskMask } from "../sample/masks.ts";
 
 export interface Original {
@@ -64,9 +64,6 @@ export async function readMask(
   }
   return maskOf(await decoded(mask, "--mask"), { path: mask, size, original });
 }
-
-/** Some models only go on from what is above. */
-export const usuallyGiven = (config: ModelConfig): Side => (followsAnyMask(config) ? "left" : "top");
 
 /** White is drawn anew, and so is what is transparent. A mask of the image's own size takes the way that the image took. */
 function maskOf(

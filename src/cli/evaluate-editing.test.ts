@@ -5,11 +5,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
+import { plannedRows } from "../measures/editing.ts";
 import { startingState } from "../train/checkpoint.ts";
-import { plannedRows } from "./evaluate-editing.ts";
 import { call } from "./test-call.ts";
 
 let folder = "";
@@ -55,7 +55,7 @@ it("measures seams and bits without and with a ring", async () => {
 });
 
 const planned = (kind: "mar" | "ar", flags: Partial<Parameters<typeof plannedRows>[0]> = {}) =>
-  plannedRows({ ring: 1, json: true, ...flags }, configOf(kind)).map(({ task, ring, mask, asked }) => [
+  plannedRows({ ring: 1, ...flags }, configOf(kind)).map(({ task, ring, mask, asked }) => [
     `${task} ${ring}`,
     mask.reduce((a, b) => a + b, 0),
     asked.reduce((a, b) => a + b, 0),
@@ -78,14 +78,10 @@ it("leaves out what an AR model cannot follow, unless asked for it, and says so"
     ["outpaint 1", 48, 32],
   ];
   const said: string[] = [];
-  const spy = vi.spyOn(console, "error").mockImplementation((line: string) => void said.push(line));
-  expect(planned("ar", { json: false })).toEqual(lower);
-  spy.mockRestore();
-  expect(said.map((line) => line.slice(0, 30))).toEqual([
-    "inpaint is left out: mask: lev",
-    "uncrop is left out: mask: leve",
-  ]);
+  const onLeftOut = (task: string, { message }: Error) => void said.push(`${task}: ${message}`);
+  expect(planned("ar", { onLeftOut })).toEqual(lower);
+  expect(said.map((line) => line.slice(0, 20))).toEqual(["inpaint: mask: level", "uncrop: mask: level "]);
   expect(() => planned("ar", { task: "inpaint" })).toThrow(/^mask: level 1 .*autoregressive/);
   expect(() => planned("ar", { given: "left" })).toThrow(/^mask: level 1 .*autoregressive/);
-  expect(() => planned("mar", { extent: 8 })).toThrow(/^--extent: expected less than the image's 8 pixels, got 8/);
+  expect(() => planned("mar", { extent: 8 })).toThrow(/^extent: expected less than the image's 8 pixels, got 8/);
 });

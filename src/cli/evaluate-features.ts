@@ -7,7 +7,7 @@ import type { Provider } from "../engine/engine.ts";
 import { usualFeatureTraining } from "../evaluate/own-features-training.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
-import { trainedNetwork } from "./feature-network.ts";
+import { trainedNetwork } from "../measures/feature-network.ts";
 import { ownNew } from "./outputs.ts";
 import { withProgress } from "./running.ts";
 import { filled, seeds, whole } from "./values.ts";
@@ -63,7 +63,15 @@ async function features(flags: FeaturesFlags): Promise<void> {
       onProgress: (at, total) => progress.update(`decoding: ${at} of ${total}`),
     });
     const engine = await openEngine(flags);
-    return trainedNetwork(engine, dataset, { folder: out, steps, batch, seed, progress, signal, owned });
+    return trainedNetwork(engine, dataset, {
+      folder: out,
+      steps,
+      batch,
+      seed,
+      onProgress: progress.update,
+      signal,
+      owned,
+    });
   });
   if (!summary) return;
   if (json) {

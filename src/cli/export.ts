@@ -40,7 +40,7 @@ export function addExport(program: Command): void {
 async function exportModel(from: string, { onnx: out, json }: ExportFlags): Promise<void> {
   const written = await withProgress({ quiet: json }, async ({ progress, signal, closing }) => {
     const owned = closing(await ownNew(out, { option: "--onnx", signal }), ({ release }) => release());
-    const model = await findModel(from, { option: "<dir|name>" });
+    const model = await findModel(from, { subject: "<dir|name>" });
     await checkSpace(out, statSync(model.weights.path).size);
     const onProgress = (at: number, total: number) =>
       progress.update(`copying weights: ${byteCount(at)} of ${byteCount(total)}`);

@@ -47,13 +47,13 @@ describe("a class of ImageNet", () => {
 describe("a model that is not there", () => {
   it("is said how to get where it is a published one", async () => {
     await expect(findModel("fractalmar_in64")).rejects.toThrow(
-      /^--model: the weights of fractalmar_in64 do not ship .*"fractalgen download fractalmar_in64".*convert.*"fractalgen init fractalmar_in64 DIR"/,
+      /^model: the weights of fractalmar_in64 do not ship ; download them.*convert a checkpoint.*make random ones/,
     );
     await expect(findModel("fractalmar_in64")).rejects.toThrow(UserError);
   });
 
   it("has a near name, and the option that gave it", async () => {
-    await expect(findModel("fractalmar_in46", { option: "DIR" })).rejects.toThrow(
+    await expect(findModel("fractalmar_in46", { subject: "DIR" })).rejects.toThrow(
       /^DIR: there is no model "fractalmar_in46".*did you mean "fractalmar_in64"\?$/,
     );
     await expect(findModel("emoij")).rejects.toThrow(/did you mean "emoji"\?$/);

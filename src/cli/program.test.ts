@@ -201,9 +201,9 @@ describe("what is said", () => {
     [
       "resuming with another configuration",
       ["--resume", "run", "--config", "x.json"],
-      /--resume goes on in the run's own folder with its own settings; leave --config out/,
+      /--config: a resumed run goes on in its own folder with its own settings; leave it out/,
     ],
-    ["two folders", ["--resume", "run", "--out", "other"], /leave --out out/],
+    ["two folders", ["--resume", "run", "--out", "other"], /--out: a resumed run .*leave it out/],
     [
       "a folder below a file",
       ["--data", "emoji", "--out", join(main, "run")],

@@ -4,10 +4,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, test, vi } from "vitest";
+import { duration, rateOf } from "../core/duration.ts";
 import type { Frame } from "../sample/sampler.ts";
 import { preview } from "./preview.ts";
-import { duration, progressOn, rateOf } from "./progress.ts";
-import { trimLog } from "./training-log.ts";
+import { progressOn } from "./progress.ts";
+import { trimLog } from "../runs/log.ts";
 
 afterEach(() => {
   vi.useRealTimers();

@@ -41,7 +41,7 @@ export function addQuantize(program: Command): void {
 async function quantize(from: string, out: string, { dtype, json }: QuantizeFlags): Promise<void> {
   const before = await withProgress({ quiet: json }, async ({ progress, signal, closing }) => {
     const owned = closing(await ownNew(out, { option: "<out>", signal }), ({ release }) => release());
-    const model = await findModel(from, { option: "<dir|name>" });
+    const model = await findModel(from, { subject: "<dir|name>" });
     const onProgress = (made: number, total: number) => progress.update(`quantising: ${made} of ${total} tensors`);
     await quantizeFolder(model, out, { dtype, signal, onProgress, owned });
     return model;

@@ -1,7 +1,9 @@
 /** `fractalgen sample`: images from a model as a labelled grid, one by one, and as an animation. */
 
 import type { Command } from "commander";
-import { addDrawingOptions, checkOutputs, drawImages, type DrawingFlags, owningEach, writeDrawn } from "./drawing.ts";
+import { checkOutputs, drawImages, owningEach } from "./drawing.ts";
+import { addDrawingOptions, type DrawingFlags } from "./drawing-options.ts";
+import { writeDrawn } from "./drawn-files.ts";
 import type { Picture } from "./film.ts";
 import { allClasses, findModel, labelsInTurn, modelOption, parseClasses } from "./models.ts";
 import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";

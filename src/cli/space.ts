@@ -1,14 +1,10 @@
-/** How much room a disk and the memory have. Knows not for what. */
+/** How much room a disk has. Knows not for what. */
 
 import { existsSync } from "node:fs";
-import { freemem } from "node:os";
 import { statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
-
-/** Bytes of memory that are free, within a container's limit where Node can tell. */
-export const freeMemory = (): number => process.availableMemory?.() ?? freemem();
 
 /** A UserError where the disk that `path` will be on has fewer than `bytes` left. */
 export async function checkSpace(path: string, bytes: number): Promise<void> {

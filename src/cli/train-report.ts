@@ -1,15 +1,13 @@
 /** Progress of a training run on the terminal: loss, bits per dimension, rate and time left. */
 
 import type { TrainingConfig } from "../config/training.ts";
-import type { TrainingRecord } from "../train/trainer.ts";
-import { kernelName, type QualityRecord } from "./train-quality.ts";
-import { duration, type Progress, rateOf } from "./progress.ts";
+import { duration, rateOf } from "../core/duration.ts";
+import type { LogRecord } from "../runs/log.ts";
+import { kernelName } from "../runs/quality.ts";
+import type { Progress } from "./progress.ts";
 
 /** Averages of the last twenty steps or so; the time left counts evaluations and checkpoints in. */
-export function reporter(
-  { batch, steps }: TrainingConfig,
-  progress: Progress,
-): (record: TrainingRecord | QualityRecord) => void {
+export function reporter({ batch, steps }: TrainingConfig, progress: Progress): (record: LogRecord) => void {
   let bits = 0;
   let loss = 0;
   let seconds = 0;

@@ -325,13 +325,17 @@ describe("a folder of pictures", () => {
 });
 
 it.each([
-  ["nowhere to write", ["--data", "emoji"], /--out DIR/],
+  ["nowhere to write", ["--data", "emoji"], /--out: expected a folder/],
   ["no data", ["--out", "/tmp/never"], /--data/],
   ["an unknown data set", ["--out", "/tmp/never", "--data", "emojis"], /emojis.*did you mean "emoji"\?/],
   ["nothing to resume", ["--resume", "/tmp/nothing-here"], /no checkpoint/],
   ["a learning rate of zero", ["--learning-rate", "0"], /--learning-rate: .*above 0.*"0"/],
   ["steps that are no number", ["--steps", "many"], /--steps: .*whole number.*"many"/],
-  ["a rate said twice", ["--data", "emoji", "--out", "/tmp/never", "--lr", "1", "--blr", "1"], /--blr and --learning/],
+  [
+    "a rate said twice",
+    ["--data", "emoji", "--out", "/tmp/never", "--lr", "1", "--blr", "1"],
+    /--blr: .*--learning-rate/,
+  ],
   ["memory that is no amount", ["--memory", "plenty"], /--memory: expected an amount such as 3GB.*"plenty"/],
   ["an image size without a preset", ["--data", "emoji", "--out", "/tmp/never", "--image-size", "31"], /31x31.*30 or/],
 ])("a mistake gets one sentence and exit code 2: %s", async (_, args, sentence) => {

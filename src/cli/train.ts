@@ -1,27 +1,14 @@
 /** `fractalgen train`: trains a model on any images, tells how it goes, stops and resumes without loss. */
 
-import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
 import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
-import { counted, parameterCount } from "../core/counted.ts";
-import type { Dataset } from "../data/dataset.ts";
-import { openDataset } from "../data/open.ts";
-import { reportLines } from "../data/report.ts";
-import { own, type Ownership } from "../files/ownership.ts";
-import { train } from "../train/trainer.ts";
-import { parallelTrainingStep } from "../workers/training.ts";
-import { defaultCache } from "./cache.ts";
+import { defaultCache } from "../files/cache.ts";
 import { setsOption } from "./data-options.ts";
-import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
-import { duration } from "./progress.ts";
-import { type Running, withProgress } from "./running.ts";
+import { deviceOption, helpOption, threadsOption } from "./engine.ts";
 import { settingOption } from "./setting-option.ts";
-import { beginning, checkSame, type Prepared, runFolder, settle, type TrainFlags } from "./train-settings.ts";
-import { type OnlineQuality, openOnlineQuality } from "./train-quality.ts";
-import { reporter } from "./train-report.ts";
-import { openRun } from "./train-run.ts";
+import { runTraining } from "./train-command.ts";
 import { bytes, filled, number, oneOf, whole } from "./values.ts";
 
 const kinds = ["mar", "ar"] as const;
@@ -87,95 +74,4 @@ function addSettings(command: Command, group: TrainingGroup): Command {
     if (setting.group === group) command.addOption(settingOption(name, setting, setting));
   }
   return command;
-}
-
-async function runTraining(flags: TrainFlags): Promise<void> {
-  const out = runFolder(flags);
-  const opening: Opening = { done: false };
-  const onStop = () => {
-    if (opening.done) console.error("stopping after this step; Ctrl-C again stops at once, without a checkpoint");
-  };
-  await withProgress({ quiet: flags.json, onStop }, async (running) => {
-    const { progress, signal, closing } = running;
-    // Before anything of the run is read: another process may be about to save.
-    const owned = closing(await own(out, { inside: true, signal }), ({ release }) => release());
-    const begun = await beginning(flags);
-    const opened = await openDataset(begun.data.source, {
-      ...begun.data,
-      cache: flags.cache,
-      signal,
-      onProgress: (at, total) => progress.update(`decoding images: ${at} of ${total}`),
-    });
-    progress.clear();
-    const dataset = begun.resumed ? checkSame(begun, opened) : opened;
-    const prepared = settle(begun, dataset, flags);
-    if (prepared.state.step >= prepared.training.steps) {
-      const { step } = prepared.state;
-      console.error(
-        `the run is done: ${step} of ${counted(prepared.training.steps, "step")}; to go on give more, such as --steps ${2 * step}`,
-      );
-      return;
-    }
-    if (!flags.json) describe(dataset, prepared);
-    await trainAndWrite(flags, { ...prepared, dataset, out, owned, opening }, running);
-  });
-}
-
-/** Done when all is ready for the first step: from then on a stop saves. */
-interface Opening {
-  done: boolean;
-}
-
-async function trainAndWrite(
-  flags: TrainFlags,
-  {
-    out,
-    owned,
-    opening,
-    ...prepared
-  }: Prepared & { dataset: Dataset; out: string; owned: Ownership; opening: Opening },
-  { progress, signal, exitCode, closing }: Running,
-): Promise<void> {
-  const { model, training, state, dataset } = prepared;
-  progress.update("building the graphs of the model and its gradients");
-  const engine = await openEngine(flags);
-  const computing = { ...training, provider: engine.provider };
-  const step = closing(await parallelTrainingStep(model, computing), (one) => one.dispose());
-  let quality: OnlineQuality | undefined;
-  if (training.kidSteps > 0)
-    quality = closing(await openOnlineQuality(engine, { ...flags, dataset, training, progress, signal }), (one) =>
-      one.close(),
-    );
-  const onReferences = (at: number, total: number) =>
-    progress.update(`reference points: PNG and WebP of the held-out images: ${at} of ${total}`);
-  const { samples, json } = flags;
-  const options = { ...prepared, owned, samples, quality, json, onReferences, signal };
-  const run = closing(await openRun(out, engine, options), (one) => one.close());
-  opening.done = true;
-  progress.clear();
-  if (!json) console.error(run.references);
-  const report = reporter(training, progress);
-  for await (const record of train(engine, { ...prepared, step, signal })) {
-    const measured = await run.add(record);
-    report(measured ?? record);
-  }
-  progress.clear();
-  if (state.step < training.steps) {
-    console.error(
-      `stopped after ${state.step} of ${counted(training.steps, "step")}; go on with: fractalgen train --resume ${out}`,
-    );
-    process.exitCode = exitCode();
-  } else
-    console.error(`done: ${counted(state.step, "step")}; see what it learnt with: fractalgen sample --model ${out}`);
-  if (!json) console.log(join(out, "last"));
-}
-
-/** What will be trained on what, before hours go into it. */
-function describe(dataset: Dataset, prepared: Prepared): void {
-  const { model, training } = prepared;
-  for (const line of reportLines(dataset)) console.error(line);
-  const epochs = (training.steps * training.batch) / dataset.train.count;
-  console.error(
-    `${model.name ?? "model"}: ${parameterCount(prepared.parameters)}; ${counted(training.steps, "step")} of ${counted(training.batch, "image")} (${epochs < 0.05 ? "under 0.1" : epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at once in each thread${training.checkpointing ? ", with checkpointing" : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
-  );
 }

@@ -44,6 +44,8 @@ interface Widths {
   last: Transformer;
   pixel: Transformer;
   training: Partial<TrainingConfig>;
+  /** Peak learning rates. */
+  rates: Record<RecipeName, number>;
   epochs: number;
 }
 
@@ -54,7 +56,8 @@ const presets: Record<Size, Widths> = {
     between: { width: 128, depth: 3, heads: 4 },
     last: { width: 96, depth: 2, heads: 3 },
     pixel: { width: 64, depth: 1, heads: 4 },
-    training: { batch: 16, learningRate: 0.0014, warmup: 100 },
+    training: { batch: 16, warmup: 100 },
+    rates: { published: 0.0014, default: 0.008 },
     epochs: 20,
   },
   small: {
@@ -62,7 +65,8 @@ const presets: Record<Size, Widths> = {
     between: { width: 192, depth: 3, heads: 6 },
     last: { width: 128, depth: 3, heads: 4 },
     pixel: { width: 64, depth: 2, heads: 4 },
-    training: { batch: 32, learningRate: 0.001, warmup: 200 },
+    training: { batch: 32, warmup: 200 },
+    rates: { published: 0.001, default: 0.005 },
     epochs: 40,
   },
   base: {
@@ -71,7 +75,8 @@ const presets: Record<Size, Widths> = {
     last: { width: 256, depth: 4, heads: 8 },
     pixel: { width: 128, depth: 2, heads: 4 },
     // Large enough to memorise a few thousand images, hence the dropout.
-    training: { batch: 32, learningRate: 0.0005, warmup: 400, attentionDropout: 0.1, projectionDropout: 0.1 },
+    training: { batch: 32, warmup: 400, attentionDropout: 0.1, projectionDropout: 0.1 },
+    rates: { published: 0.0005, default: 0.003 },
     epochs: 60,
   },
 };
@@ -100,7 +105,7 @@ export function presetFor(
         { do: "describe the levels in a configuration file", setting: "config" },
       ],
     });
-  const { first, between, last, pixel, training, epochs } = presets[size];
+  const { first, between, last, pixel, training, rates, epochs } = presets[size];
   const transformers = patches.length === 3 ? [first, between, last] : [first, last];
   // As published: with three levels above the pixels, the inner levels have a guiding pixel.
   const guidingPixel = patches.length === 3;
@@ -126,6 +131,7 @@ export function presetFor(
     },
     training: {
       ...training,
+      learningRate: rates[recipe],
       ...ofTraining,
       steps,
       ema: 0.999,

@@ -16,8 +16,8 @@ export type RecipeName = (typeof recipeNames)[number];
 
 export const recipes: Record<RecipeName, (kind: PatchLevel["kind"]) => Recipe> = {
   published: () => ({ training: {}, model: { redWeight: 5 } }),
-  default: () => ({
-    training: { optimizer: "muon", learningRate: 0.008, codebookStart: "cosine", innerShare: [0.5] },
+  default: (kind) => ({
+    training: { optimizer: "muon", codebookStart: "cosine", ...(kind === "ar" ? { innerShare: [0.5] } : {}) },
     model: { redWeight: 1 },
   }),
 };

@@ -272,6 +272,19 @@ function renamed(value: unknown): unknown {
 /** The published `blr`: a learning rate for 256 images per step, scaled to the batch. */
 export const scaledLearningRate = (base: number, batch: number): number => (base * batch) / 256;
 
+/** The number of steps before the learning rate starts to fall: the warm-up, and for wsd the steps before its decay. */
+export function decayBegins({ warmup, schedule, decayShare, steps }: TrainingConfig): number {
+  if (schedule === "constant") return Infinity;
+  return schedule === "wsd" ? Math.max(warmup, steps - decaySteps({ decayShare, steps }) + 1) : warmup;
+}
+
+/** Whether the next step is the first of wsd's decay. Up to here, a longer run would take the same steps. */
+export const isLastStable = (step: number, config: TrainingConfig): boolean =>
+  config.schedule === "wsd" && step === decayBegins(config) && step < config.steps;
+
+const decaySteps = ({ decayShare, steps }: Pick<TrainingConfig, "decayShare" | "steps">): number =>
+  Math.max(1, Math.round(decayShare * steps));
+
 /**
  * The learning rate of a step counted from 0: a linear warm-up, then the schedule (half a cosine, constant, or wsd).
  */
@@ -280,7 +293,7 @@ export function learningRateAt(step: number, config: TrainingConfig): number {
   if (step < warmup) return (learningRate * (step + 1)) / warmup;
   if (schedule === "constant") return learningRate;
   if (schedule === "wsd") {
-    const left = Math.min(1, (steps - step) / Math.max(1, Math.round(decayShare * steps)));
+    const left = Math.min(1, (steps - step) / decaySteps({ decayShare, steps }));
     return minLearningRate + (learningRate - minLearningRate) * left;
   }
   const done = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));

@@ -17,10 +17,13 @@ const magic = `FRACDAT${datasetFormat}`;
 const trailerBytes = 56;
 
 /** A data set but for its bytes, which lie in the file. */
-export type DatasetContent = Omit<Dataset, "train" | "heldOut" | "fingerprint"> & { train: Part; heldOut: Part };
+export type DatasetContent = Omit<Dataset, "train" | "heldOut" | "fingerprint"> & {
+  train: WrittenSplit;
+  heldOut: WrittenSplit;
+};
 
 /** A split of a file: its n-th image is the `places[n]`-th that was written. */
-export interface Part extends Pick<Split, "labels" | "names"> {
+export interface WrittenSplit extends Pick<Split, "labels" | "names"> {
   places: Int32Array;
 }
 
@@ -67,7 +70,7 @@ export async function writeImages(path: string, fill: (writer: ImageWriter) => P
 /** Writes a data set that is in memory; its fingerprint is made anew. */
 export async function writeDatasetFile(path: string, dataset: Dataset): Promise<void> {
   await writeImages(path, async ({ append, digests }) => {
-    const part = async (split: Split): Promise<Part> => {
+    const part = async (split: Split): Promise<WrittenSplit> => {
       const first = digests.length;
       for (let index = 0; index < split.count; index++) await append(split.image(index));
       const places = Int32Array.from({ length: split.count }, (_, index) => first + index);

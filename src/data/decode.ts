@@ -3,7 +3,7 @@
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { centerCrop } from "./crop.ts";
-import { type DatasetContent, type ImageWriter, type Part, writeImages } from "./dataset-file.ts";
+import { type DatasetContent, type ImageWriter, type WrittenSplit, writeImages } from "./dataset-file.ts";
 import type { Skipped } from "./dataset.ts";
 import { inOrder } from "./in-order.ts";
 import { type Decoded as DecodedPicture, decodeInto, PictureError, reasonOf, toChannels } from "./picture.ts";
@@ -133,7 +133,10 @@ interface Splitting extends Pick<DecodeOptions, "where" | "share"> {
 }
 
 /** Both parts. No image is in both: an equal of one that is trained on would tell nothing of how new images fare. */
-function split(images: Decoded, { where, share, digests, skip }: Splitting): { train: Part; heldOut: Part } {
+function split(
+  images: Decoded,
+  { where, share, digests, skip }: Splitting,
+): { train: WrittenSplit; heldOut: WrittenSplit } {
   if (images.names.length === 0) throw new UserError(`${where}: none of its images can be decoded`);
   const held = share ? chooseHeldOut(namesToSplit(images, { share, digests }), share) : images.heldOut;
   const all = Array.from(held.keys());
@@ -154,7 +157,7 @@ function split(images: Decoded, { where, share, digests, skip }: Splitting): { t
     throw new UserError(
       `${where}: every held-out image is also a training image (${images.names[asked[0]]} is ${trained.get(digests[asked[0]])}); hold out others`,
     );
-  const part = (indices: number[]): Part => ({
+  const part = (indices: number[]): WrittenSplit => ({
     places: Int32Array.from(indices),
     labels: Int32Array.from(indices, (index) => images.labels[index]),
     names: indices.map((index) => images.names[index]),
@@ -177,7 +180,7 @@ function namesToSplit(
   });
 }
 
-function classNotes({ classes }: Source, { labels }: Part): string[] {
+function classNotes({ classes }: Source, { labels }: WrittenSplit): string[] {
   if (classes.length === 1) return ["there is one class only, so that samples cannot be asked for by class"];
   const trained = new Set(labels);
   const untrained = classes.filter((_, label) => !trained.has(label));

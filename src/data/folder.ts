@@ -24,7 +24,7 @@ const imageName = /\.(png|jpe?g|jpe|jfif|webp|gif|avif|tiff?|bmp|heic|heif|jxl|j
 export const isImage = ({ name }: SourceFile): boolean => imageName.test(name);
 
 /** The images below a folder or below one of its parts, each with its class by name. */
-interface Part {
+interface FolderPart {
   /** `""` or the part's folder with a slash. */
   prefix: string;
   images: SourceFile[];
@@ -129,7 +129,7 @@ function partsOf(
   return { train, heldOut: part && foldersOf.get(part), notes };
 }
 
-function partAt(folder: string, from: string, { files, folders }: Listing): Part {
+function partAt(folder: string, from: string, { files, folders }: Listing): FolderPart {
   const notes: string[] = [];
   let prefix = from;
   let images = files.filter(({ name }) => name.startsWith(prefix));
@@ -176,7 +176,7 @@ function partAt(folder: string, from: string, { files, folders }: Listing): Part
 }
 
 /** A class folder on a disk that is not mounted would otherwise be missing without a word. */
-function checkLinks(where: string, { dangling }: Listing, ...parts: (Part | undefined)[]): void {
+function checkLinks(where: string, { dangling }: Listing, ...parts: (FolderPart | undefined)[]): void {
   for (const part of parts)
     for (const { name, to } of part?.classes ? dangling : []) {
       const own = name.slice(part!.prefix.length);
@@ -187,7 +187,7 @@ function checkLinks(where: string, { dangling }: Listing, ...parts: (Part | unde
     }
 }
 
-function checkClasses(folder: string, train: Part, heldOut: Part): void {
+function checkClasses(folder: string, train: FolderPart, heldOut: FolderPart): void {
   const [of, other] = [train.prefix, heldOut.prefix];
   if (!train.classes !== !heldOut.classes)
     throw new UserError(

@@ -13,7 +13,7 @@ import { type Found, heldOutParts, type Source, type SourceFile } from "./source
 const imagesName = /^(?<set>.*?)(?<part>train|t10k|test)-images[-.]idx[34]-ubyte(\.gz)?$/;
 
 /** The images of one part and its labels, where there are any. */
-interface Part {
+interface IdxPart {
   images: SourceFile;
   labels?: SourceFile;
   heldOut: boolean;
@@ -22,7 +22,7 @@ interface Part {
 /** A folder with `train-images…` and perhaps `t10k-images…`; undefined when it holds no such file. */
 export async function findIdxFolder(folder: string): Promise<Found | undefined> {
   const { files } = await listFolder(folder);
-  const parts = new Map<string, Part>();
+  const parts = new Map<string, IdxPart>();
   const sets = new Set<string>();
   for (const images of files) {
     const match = imagesName.exec(images.name)?.groups;
@@ -59,7 +59,7 @@ function labelsBeside({ name }: SourceFile, files: readonly SourceFile[]): Sourc
   return files.find((file) => isLabels(file.name));
 }
 
-function found(name: string, parts: Part[]): Found {
+function found(name: string, parts: IdxPart[]): Found {
   const ordered = parts.sort((a, b) => Number(a.heldOut) - Number(b.heldOut));
   return {
     files: ordered.flatMap(({ images, labels }) => (labels ? [images, labels] : [images])),
@@ -67,7 +67,7 @@ function found(name: string, parts: Part[]): Found {
   };
 }
 
-async function openIdx(name: string, parts: readonly Part[]): Promise<Source> {
+async function openIdx(name: string, parts: readonly IdxPart[]): Promise<Source> {
   const opened = await Promise.all(parts.map(async (part) => ({ ...part, shape: await readShape(part.images.path) })));
   const { classes, labels } = await readAllLabels(name, opened);
   const [first, ...others] = opened.map(({ shape: [, height, width, channels = 1] }) => ({ width, height, channels }));
@@ -119,7 +119,7 @@ async function* imagesOf(path: string) {
   }
 }
 
-type Opened = Part & { shape: number[] };
+type Opened = IdxPart & { shape: number[] };
 
 async function readAllLabels(
   name: string,

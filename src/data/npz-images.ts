@@ -30,7 +30,7 @@ const labelsOfPart: Record<string, string[]> = Object.fromEntries(
   ]),
 );
 
-interface Part {
+interface ArrayPart {
   name: string;
   heldOut: boolean;
   images: string;
@@ -91,13 +91,13 @@ export async function openNpzImages(path: string): Promise<Source> {
   }
 }
 
-function takenOf({ images, heldOut, labels, layout, scale }: Part): string {
+function takenOf({ images, heldOut, labels, layout, scale }: ArrayPart): string {
   const how = [layout.note, scale?.note].filter(Boolean).join("; ");
   const use = `${shown(images)}: images to ${heldOut ? "hold out" : "train on"}`;
   return `${use}${how && ` (${how})`}, ${labels ? `labels from ${shown(labels)}` : "without labels"}`;
 }
 
-function unused({ names }: Npz, parts: readonly Part[]) {
+function unused({ names }: Npz, parts: readonly ArrayPart[]) {
   const leaveOut = leavingOut();
   for (const name of names)
     if (!parts.some(({ images, labels }) => images === name || labels === name))
@@ -105,7 +105,7 @@ function unused({ names }: Npz, parts: readonly Part[]) {
   return leaveOut.list;
 }
 
-async function partsOf(npz: Npz): Promise<{ parts: Part[]; notes: string[] }> {
+async function partsOf(npz: Npz): Promise<{ parts: ArrayPart[]; notes: string[] }> {
   const { path, names } = npz;
   const where = pathText(path);
   if (names.length === 0)
@@ -121,7 +121,7 @@ async function partsOf(npz: Npz): Promise<{ parts: Part[]; notes: string[] }> {
     );
   const there = Object.keys(layout).filter((name) => names.includes(layout[name]));
   const { part: heldOut, notes } = chosenPart(there);
-  const parts: Part[] = [];
+  const parts: ArrayPart[] = [];
   for (const name of heldOut ? ["train", heldOut] : ["train"]) {
     const images = layout[name];
     const header = headers.get(images) ?? (await npz.header(images));
@@ -179,7 +179,10 @@ async function scaled(npz: Npz, name: string, header: NpyHeader): Promise<Scale>
   }
 }
 
-async function readLabels(npz: Npz, { labels, images, layout: { count } }: Part): Promise<ArrayLike<number | bigint>> {
+async function readLabels(
+  npz: Npz,
+  { labels, images, layout: { count } }: ArrayPart,
+): Promise<ArrayLike<number | bigint>> {
   const where = `${pathText(npz.path)}: ${shown(labels)}`;
   const { type, shape } = await npz.header(labels!);
   if (!/^[iu]/.test(type))
@@ -193,7 +196,7 @@ async function readLabels(npz: Npz, { labels, images, layout: { count } }: Part)
   return (await npz.read(labels!)).data;
 }
 
-async function* imagesOf(path: string, { images, layout: { count, values }, header }: Part) {
+async function* imagesOf(path: string, { images, layout: { count, values }, header }: ArrayPart) {
   const npz = await openNpz(path);
   try {
     const { bytes } = await npz.values(images);

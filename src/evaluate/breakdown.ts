@@ -31,7 +31,7 @@ export interface Calibration {
 }
 
 /** What a patch costs when so many of its square are known. */
-export interface Known {
+export interface KnownCost {
   known: number;
   /** Of all values. */
   share: number;
@@ -108,7 +108,7 @@ function calibrated(sums: Float64Array): Calibration {
 }
 
 /** For each level above the pixels what its patches cost, by how many were known; the mean weighted by `share` is the bits of all. */
-export const levelsOf = ({ levels }: Breakdown): Known[][] =>
+export const levelsOf = ({ levels }: Breakdown): KnownCost[][] =>
   levels.map((sums) =>
     parts(sums, 2).map(({ at, share, means: [nats] }) => ({ known: at, share, bits: nats / Math.LN2 })),
   );

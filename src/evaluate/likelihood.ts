@@ -76,6 +76,7 @@ export type MeasuredModel = { config: ModelConfig } & (
 export const estimateView = (image: number, { seed = 0, pass = 0 } = {}): View => ({
   image,
   key: derive(derive(derive(seedKey(seed), 11), image), pass),
+  shown: { kind: "estimate" },
 });
 
 /** lossGraph's nats of every pixel and guiding pixel, and what the breakdown takes. */

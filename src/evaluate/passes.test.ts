@@ -22,11 +22,14 @@ const models: [string, ModelConfig][] = [
   ["AR above MAR", model("ar", "mar")],
 ];
 
+/** As for an estimate. */
+const shown = { kind: "estimate" } as const;
+
 /** Two images; each is seen once for an estimate, and step by step in an order. */
 function passOf(config: ModelConfig, { inOrder }: { inOrder: boolean }): Pass {
   const views = [0, 1].flatMap((image) => {
     const key = derive(seedKey(5), image);
-    return inOrder ? viewsInOrder(config, image, { key }) : [{ image, key }];
+    return inOrder ? viewsInOrder(config, image, { key }) : [{ image, key, shown }];
   });
   return passOver(config, views, { inOrder });
 }
@@ -88,6 +91,6 @@ it("the number of an estimate's known patches is uniform", () => {
   const config = model("mar", "ar");
   const counts = new Float64Array(4);
   for (let image = 0; image < 4000; image++)
-    counts[passOver(config, [{ image, key: derive(seedKey(1), image) }], { inOrder: false }).known[0][0]]++;
+    counts[passOver(config, [{ image, key: derive(seedKey(1), image), shown }], { inOrder: false }).known[0][0]]++;
   for (const count of counts) expect(Math.abs(count - 1000)).toBeLessThan(4 * Math.sqrt(4000 * 0.25 * 0.75));
 });

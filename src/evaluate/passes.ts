@@ -8,18 +8,24 @@ import { kindOf } from "../levels/table.ts";
 import type { IndexFeeds } from "../model/feeds.ts";
 import { marksIn } from "../model/plan.ts";
 
-/**
- * One view of an image's first level. Without `masked` it is seen as an estimate needs it: of every square of a level that hides patches as many
- * are hidden as a draw says, and all of these are predicted. With it, as at one step of generating patch by
- * patch: so many of the first level's patches are still to come, and the next one is predicted, step by step within it.
- */
+/** What of a square is shown in a view, and so what is hidden and predicted. */
+export type Shown =
+  /** As an estimate needs it: as many patches are hidden as a draw says, and all of these are predicted. */
+  | { kind: "estimate" }
+  /** As in generating patch by patch: so many patches are still to come, and the next one is predicted. */
+  | { kind: "patch"; toCome: number }
+  /**
+   * Of an order whose first level hides nothing: which step the squares of the next level that does are at, all at once.
+   * Levels on the way hand it on.
+   */
+  | { kind: "step"; step: number };
+
+/** One view of an image's first level. Each next one shows squares of its own accordingly, step by step in an order. */
 export interface View {
   image: number;
   /** Gives the orders and counts of this image's squares. */
   key: Key;
-  masked?: number;
-  /** Of an order whose first level hides nothing: which step the squares of the next level that does are at, all at once. */
-  step?: number;
+  shown: Shown;
   /** Of an order: the pixels that are predicted, [S, S] of 1 or 0. All others are known before, and so are their patches. */
   drawn?: Uint8Array;
 }
@@ -52,10 +58,7 @@ interface Square {
   place: number;
   /** How many patches of that level's square were known before it. */
   known: number;
-  /** Of how many views of it this is which, counted down; nothing where there is one. */
-  masked?: number;
-  /** The step that the squares of the next level that hides patches are at, where others stand between. */
-  step?: number;
+  shown: Shown;
   drawn?: Uint8Array;
 }
 
@@ -63,19 +66,25 @@ interface Square {
  * The views that one generation order of an image consists of: one for each patch to predict of a first level that
  * hides patches; of another, whose patches are predicted all at once, one for each step of the next level that does.
  */
-export const viewsInOrder = (config: ModelConfig, image: number, { key, drawn }: Omit<View, "image">): View[] => {
+export function viewsInOrder(config: ModelConfig, image: number, { key, drawn }: Pick<View, "key" | "drawn">): View[] {
   const levels = placedLevels(config);
   const [level] = levels;
-  if (!hides(level))
-    return Array.from({ length: levels[hidingInside(levels, 0)]?.tokens ?? 1 }, (_, step) => ({
-      image,
-      key,
-      drawn,
-      step,
-    }));
-  const count = toPredict({ x: 0, y: 0, drawn }, level, config).length;
-  return Array.from({ length: count }, (_, i) => ({ image, key, drawn, masked: count - i }));
-};
+  const shown = hides(level)
+    ? patchByPatch(toPredict({ x: 0, y: 0, drawn }, level, config).length)
+    : stepByStep(levels[hidingInside(levels, 0)]?.tokens ?? 1);
+  return shown.map((one) => ({ image, key, drawn, shown: one }));
+}
+
+const patchByPatch = (count: number): Shown[] =>
+  Array.from({ length: count }, (_, i) => ({ kind: "patch", toCome: count - i }));
+
+const stepByStep = (count: number): Shown[] => Array.from({ length: count }, (_, step) => ({ kind: "step", step }));
+
+/** How many of a square's `count` patches to predict are still to come; undefined where a draw says. */
+function toComeOf(shown: Shown, count: number): number | undefined {
+  if (shown.kind === "estimate") return undefined;
+  return shown.kind === "patch" ? shown.toCome : Math.max(1, count - shown.step);
+}
 
 const hides = (level: PlacedLevel): boolean => kindOf(level).order.hides;
 
@@ -95,7 +104,7 @@ function toPredict(
   return places.filter((place) => marksIn(drawn, corner(place), { size, side: patch }));
 }
 
-/** A pass over views, all with `masked` or none. Weighted nats add up to an image's over its views. */
+/** A pass over views, all shown in one way. Weighted nats add up to an image's over its views. */
 export function passOver(config: ModelConfig, views: readonly View[], { inOrder }: { inOrder: boolean }): Pass {
   const levels = placedLevels(config);
   const feeds: IndexFeeds<HostTensor> = { mask: [], take: [], inverse: [] };
@@ -103,67 +112,88 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
   let known: Int32Array[] = [];
   let rows: Square[] = views.map((view) => ({ ...view, x: 0, y: 0, weight: 1, row: 0, place: 0, known: 0 }));
   levels.forEach((level, l) => {
-    const { tokens, grid, patch, conditionsRead: count } = level;
-    const { order } = kindOf(level);
+    const { tokens, conditionsRead } = level;
     const wanted = rows.map((square) => toPredict(square, level, config));
     squares.push(predicted(rows, (row) => wanted[row].length));
-    const mask = new Float32Array(rows.length * tokens);
-    const below: Square[] = [];
-    rows.forEach((square, row) => {
-      const { key, drawn, step = -1 } = square;
-      const count = wanted[row].length;
-      // Beside squares that take more steps one that is done stands for nothing.
-      const weight = order.hides && step >= count ? 0 : square.weight;
-      const toCome = square.masked ?? (step < 0 ? undefined : Math.max(1, count - step));
-      const view = order.view({ key, tokens, weight, only: drawn && wanted[row], toCome });
-      for (const place of view.hidden) mask[row * tokens + place] = 1;
-      for (const { place, weight, known } of view.predicted)
-        below.push({
-          ...square,
-          x: square.x + (place % grid) * patch,
-          y: square.y + Math.floor(place / grid) * patch,
-          key: derive(key, place),
-          weight,
-          row,
-          place,
-          known,
-          masked: undefined,
-          step: order.hides ? undefined : square.step,
-        });
-    });
-    feeds.mask.push(order.hides ? float32(mask, [rows.length, tokens]) : undefined);
+    const { mask, below } = viewLevel(rows, level, wanted);
+    feeds.mask.push(hides(level) ? float32(mask, [rows.length, tokens]) : undefined);
     // Read only by gradients.
-    feeds.inverse.push(int32(new Int32Array(rows.length * tokens * count), [rows.length * tokens, count]));
-    const next = hidingInside(levels, l);
-    const taken =
-      inOrder && order.hides && next > 0
-        ? below.flatMap((square): Square[] => {
-            // Levels between take all their patches at once, so the steps of what stands inside are taken together.
-            if (next > l + 1) return Array.from({ length: levels[next].tokens }, (_, step) => ({ ...square, step }));
-            const count = toPredict(square, levels[next], config).length;
-            return Array.from({ length: count }, (_, i) => ({ ...square, masked: count - i }));
-          })
-        : below;
-    const around = directionsRead(count);
-    const take = new Int32Array(taken.length * count);
-    taken.forEach(({ row, place }, i) =>
-      around.forEach((direction, d) => {
-        const other = neighbour(place, grid, direction);
-        take[i * count + d] = other < 0 ? rows.length * tokens : row * tokens + other;
-      }),
-    );
-    feeds.take.push(int32(take, [taken.length, count]));
-    known = [...known.map((of) => intsOf(taken, ({ row }) => of[row])), intsOf(taken, ({ known }) => known)];
+    const all = rows.length * tokens;
+    feeds.inverse.push(int32(new Int32Array(all * conditionsRead), [all, conditionsRead]));
+    const taken = inOrder && hides(level) ? below.flatMap((square) => inSteps(square, l, { levels, config })) : below;
+    feeds.take.push(int32(around(taken, level, rows.length), [taken.length, conditionsRead]));
+    known = [...known.map((of) => intsOf(taken, ({ row }) => of[row])), intsOf(taken, (square) => square.known)];
     rows = taken;
   });
   return { feeds, squares, pixels: predicted(rows), known };
+}
+
+/** What the views of a level's squares hide, [R, N], and the patches that they predict, as squares of the next level. */
+function viewLevel(
+  rows: readonly Square[],
+  level: PlacedLevel,
+  wanted: readonly (readonly number[])[],
+): { mask: Float32Array; below: Square[] } {
+  const { tokens, grid, patch } = level;
+  const { order } = kindOf(level);
+  const mask = new Float32Array(rows.length * tokens);
+  const below: Square[] = [];
+  rows.forEach((square, row) => {
+    const { key, drawn, shown } = square;
+    const count = wanted[row].length;
+    // Beside squares that take more steps one that is done stands for nothing.
+    const isDone = order.hides && shown.kind === "step" && shown.step >= count;
+    const weight = isDone ? 0 : square.weight;
+    const view = order.view({ key, tokens, weight, only: drawn && wanted[row], toCome: toComeOf(shown, count) });
+    for (const place of view.hidden) mask[row * tokens + place] = 1;
+    for (const { place, weight, known } of view.predicted)
+      below.push({
+        ...square,
+        x: square.x + (place % grid) * patch,
+        y: square.y + Math.floor(place / grid) * patch,
+        key: derive(key, place),
+        weight,
+        row,
+        place,
+        known,
+        shown: shown.kind === "step" && !order.hides ? shown : { kind: "estimate" },
+      });
+  });
+  return { mask, below };
+}
+
+/** In an order a square inside of level l is seen once for each of its patches, or for each step of squares further in. */
+function inSteps(
+  square: Square,
+  l: number,
+  { levels, config }: { levels: readonly PlacedLevel[]; config: ModelConfig },
+): Square[] {
+  const next = hidingInside(levels, l);
+  if (next < 0) return [square];
+  // Levels between take all their patches at once, so the steps of what stands inside are taken together.
+  const shown =
+    next > l + 1 ? stepByStep(levels[next].tokens) : patchByPatch(toPredict(square, levels[next], config).length);
+  return shown.map((one) => ({ ...square, shown: one }));
+}
+
+/** For each square its patch and the neighbours whose outputs are its conditions, as indices into a level of `rows` squares. */
+function around(squares: readonly Square[], { tokens, grid, conditionsRead: count }: PlacedLevel, rows: number) {
+  const directions = directionsRead(count);
+  const take = new Int32Array(squares.length * count);
+  squares.forEach(({ row, place }, i) =>
+    directions.forEach((direction, d) => {
+      const other = neighbour(place, grid, direction);
+      take[i * count + d] = other < 0 ? rows * tokens : row * tokens + other;
+    }),
+  );
+  return take;
 }
 
 const intsOf = (rows: readonly Square[], of: (square: Square) => number): Int32Array => Int32Array.from(rows, of);
 
 /** Of a square that is seen several times, the first view counts, all that is to be predicted hidden: its guiding pixel is one. */
 function predicted(rows: readonly Square[], toCome?: (row: number) => number): Predicted {
-  const counts = ({ masked }: Square, row: number) => masked === undefined || masked === toCome?.(row);
+  const counts = ({ shown }: Square, row: number) => shown.kind !== "patch" || shown.toCome === toCome?.(row);
   return {
     image: intsOf(rows, ({ image }) => image),
     x: intsOf(rows, ({ x }) => x),

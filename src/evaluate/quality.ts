@@ -40,6 +40,9 @@ export interface Quality {
 
 const usualSubset = 1000;
 
+/** Unless other numbers are given. */
+export const usualQuality = { subsets: 100, splits: 10, neighbours: 3 };
+
 /**
  * Fréchet distance, kernel distance, score of the classes, precision and recall. A UserError says how many images a
  * measure needs where there are fewer.
@@ -47,8 +50,9 @@ const usualSubset = 1000;
 export async function qualityOf(
   engine: Engine,
   { generated, reference }: { generated: MeasuredSet; reference: Reference },
-  { subsets = 100, subsetSize, splits = 10, neighbours = 3, seed = 0, onMetric, signal }: QualityOptions = {},
+  options: QualityOptions = {},
 ): Promise<Quality> {
+  const { subsets, subsetSize, splits, neighbours, seed = 0, onMetric, signal } = { ...usualQuality, ...options };
   const [images] = generated.features.shape;
   onMetric?.("score of the classes");
   const score = { ...inceptionScore(generated.logits, { splits }), splits };

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { publishedNames } from "../config/published.ts";
 import { UserError } from "../core/errors.ts";
 import { recordSha256 } from "./checksum.ts";
-import { findSource, type SourceOptions } from "./sources.ts";
+import { findCheckpointSource, type SourceOptions } from "./sources.ts";
 import { type TestServer, testServer } from "./test-server.ts";
 
 let server: TestServer;
@@ -25,7 +25,7 @@ beforeEach(async () => {
 afterEach(() => rm(cache, { recursive: true, force: true }));
 
 const find = (text: string, options: Partial<SourceOptions> = {}) =>
-  findSource(text, { cache, endpoint: server.origin, ...options });
+  findCheckpointSource(text, { cache, endpoint: server.origin, ...options });
 
 async function refusal(text: string, options?: Partial<SourceOptions>): Promise<string> {
   const error = await find(text, options).catch((error: unknown) => error);

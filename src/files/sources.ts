@@ -38,7 +38,7 @@ const endings = /\.(pth|pt|ckpt|bin|safetensors)$/i;
 const usualName = "checkpoint-last.pth";
 
 /** What `text` names. A file that is there comes first, then a published model; a UserError says what was expected. */
-export async function findSource(text: string, options: SourceOptions): Promise<Source> {
+export async function findCheckpointSource(text: string, options: SourceOptions): Promise<Source> {
   if (text.startsWith("file:")) return localFile(pathOf(text));
   const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
   const isModel = /^[\w-][\w.-]*\/[\w-][\w.-]*(@[\w./-]+)?$/.test(text);

@@ -53,7 +53,7 @@ export interface LossGraph {
 }
 
 /** The squares that a level is trained on. */
-export interface Squares {
+export interface TaughtSquares {
   /** [R, C, S, S], normalised. */
   images: Tensor;
   /** [R, c, D'] */
@@ -115,7 +115,7 @@ export function lossGraph(config: ModelConfig): LossGraph {
 export function wholeImages(
   { imageSize, channels }: ModelConfig,
   { label, levels }: Pick<ReturnType<typeof networksOf>, "label" | "levels">,
-): Squares {
+): TaughtSquares {
   const images = feed("images", "uint8", ["B", imageSize, imageSize, channels]);
   return {
     images: normalize(images),
@@ -146,7 +146,7 @@ export function teachLevel(
     valid,
     training,
     between,
-  }: Squares & { mask?: Tensor; valid?: Tensor; training?: Training; between?: Between },
+  }: TaughtSquares & { mask?: Tensor; valid?: Tensor; training?: Training; between?: Between },
 ): Taught & { guiding?: { nats: Tensor; each: Tensor } } {
   const patches = patchify(images, level.patch);
   const colour = guidingPixel && meanColour(images);
@@ -162,7 +162,7 @@ export function teachLevel(
 }
 
 /** All patches of a level as squares of the next level, each with its own output as its only condition. */
-const everyPatch = ({ level }: LevelNetwork, { out, patches }: Taught): Squares => ({
+const everyPatch = ({ level }: LevelNetwork, { out, patches }: Taught): TaughtSquares => ({
   conditions: reshape(out, [dim(out, 0), 1, level.width]),
   images: reshape(patches, [dim(patches, 0), level.channels, level.patch, level.patch]),
 });
@@ -172,7 +172,7 @@ export function goingDown(
   { level: { channels, patch } }: Pick<LevelNetwork, "level">,
   { out, patches }: Taught,
   { take, inverse }: { take: Tensor; inverse?: Tensor },
-): Squares {
+): TaughtSquares {
   const own = pick(take, -1, (dim(take, -1) as number) - 1);
   return {
     conditions: gatherRows(out, take, inverse),
@@ -183,7 +183,7 @@ export function goingDown(
 /** Squares of one pixel: the condition [K, D'] and bytes [K, C] of each. */
 export function pixelsOf(
   { channels }: ModelConfig,
-  { images, conditions }: Squares,
+  { images, conditions }: TaughtSquares,
 ): { condition: Tensor; bytes: Tensor } {
   return {
     condition: middle(conditions),

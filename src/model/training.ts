@@ -25,7 +25,7 @@ import { dim, type Tensor, topological } from "../graph/tensor.ts";
 import type { Dropout } from "../layers/layers.ts";
 import { kindOf } from "../levels/table.ts";
 import { feed, levelFeed, weightsFeed } from "./feeds.ts";
-import { goingDown, maskOf, pixelNats, type Squares, teachLevel, wholeImages } from "./loss.ts";
+import { goingDown, maskOf, pixelNats, type TaughtSquares, teachLevel, wholeImages } from "./loss.ts";
 import { networksOf } from "./networks.ts";
 import { toBytes } from "./patches.ts";
 
@@ -74,7 +74,7 @@ export function trainingParts(
   const last = levels.length - 1;
   const dropout = dropoutOf(rates);
   const weights = weightsFeed(config);
-  const parts: Part[] = [newPart()];
+  const parts: GraphPart[] = [newPart()];
 
   /** Ends a part at x; returns the tensor from which the next part starts. */
   const checkpoint = (x: Tensor): Tensor => {
@@ -88,7 +88,10 @@ export function trainingParts(
     return value;
   };
 
-  const teach = (l: number, { round, ...squares }: Squares & { mask?: Tensor; valid?: Tensor; round?: Tensor }) => {
+  const teach = (
+    l: number,
+    { round, ...squares }: TaughtSquares & { mask?: Tensor; valid?: Tensor; round?: Tensor },
+  ) => {
     const stretch = Math.round(Math.sqrt(levels[l].level.depth));
     return teachLevel(levels[l], {
       ...squares,
@@ -120,7 +123,7 @@ export function trainingParts(
     backward: { ...nats, ...gradientsOf(part) },
   }));
 
-  function finish({ nats, starts }: Pick<Part, "nats" | "starts">): void {
+  function finish({ nats, starts }: Pick<GraphPart, "nats" | "starts">): void {
     const part = parts.at(-1)!;
     part.nats = { ...nats, guidingNats: part.nats.guidingNats };
     for (const [x, dx] of starts) part.starts.set(x, dx);
@@ -133,7 +136,7 @@ export function trainingParts(
   function lastInRounds(
     { out, patches }: { out: Tensor; patches: Tensor },
     inverse: Tensor,
-  ): Pick<Part, "nats" | "starts"> {
+  ): Pick<GraphPart, "nats" | "starts"> {
     const above = levels[last - 1];
     const count = above.level.conditionsRead;
     const take = levelFeed("take", last - 1, "int32", ["rounds", "G", count]);
@@ -155,7 +158,7 @@ export function trainingParts(
   }
 
   /** The last level above the pixels: nats, and the gradients of the loss with respect to them. */
-  function lastLevel({ round, ...given }: Squares & { round?: Tensor }): Pick<Part, "nats" | "starts"> {
+  function lastLevel({ round, ...given }: TaughtSquares & { round?: Tensor }): Pick<GraphPart, "nats" | "starts"> {
     const { level, guidingPixel } = levels[last];
     const { tokens, width, channels } = level;
     const rows = dim(given.images, 0);
@@ -183,7 +186,7 @@ export function trainingParts(
 }
 
 /** A part under construction. */
-interface Part {
+interface GraphPart {
   /** The checkpoint that it starts from, and the one at its end. */
   given?: Checkpoint;
   end?: Checkpoint;
@@ -197,7 +200,7 @@ interface Checkpoint {
   value: Tensor;
 }
 
-const newPart = (): Part => ({ nats: { guidingNats: [] }, starts: new Map() });
+const newPart = (): GraphPart => ({ nats: { guidingNats: [] }, starts: new Map() });
 
 /** A sparse list with x at a place and nothing before it. */
 const placedAt = (place: number | undefined, x: Tensor | undefined): (Tensor | undefined)[] =>
@@ -224,7 +227,7 @@ function usedWeights(outputs: readonly Tensor[], beyond: ReadonlySet<Tensor>): T
 function gradientsOf({
   starts,
   given,
-}: Pick<Part, "starts" | "given">): Pick<TrainingPart["backward"], "d" | "dCheckpoint"> {
+}: Pick<GraphPart, "starts" | "given">): Pick<TrainingPart["backward"], "d" | "dCheckpoint"> {
   const order = topological([...starts.keys()]);
   const parameters = order.filter((x): x is Tensor<"parameter"> => x.op === "parameter");
   const found = gradients(starts, given ? [...parameters, given.value] : parameters);

@@ -56,13 +56,13 @@ export async function* edit(
       got: `${image.length} bytes`,
     });
   const known = {
-    images: repeated(image, options.labels.length),
-    mask: repeated(drawnMask(sampler.config, mask, { ring }), options.labels.length),
+    images: copiesOf(image, options.labels.length),
+    mask: copiesOf(drawnMask(sampler.config, mask, { ring }), options.labels.length),
   };
   return yield* sampler.sample({ ...options, known });
 }
 
-function repeated(values: Uint8Array, count: number): Uint8Array {
+function copiesOf(values: Uint8Array, count: number): Uint8Array {
   const all = new Uint8Array(values.length * count);
   for (let i = 0; i < count; i++) all.set(values, i * values.length);
   return all;

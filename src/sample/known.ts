@@ -5,6 +5,7 @@ import { UserError } from "../core/errors.ts";
 import { kindOf } from "../levels/table.ts";
 import { marksIn } from "../model/plan.ts";
 import type { Squares } from "./draws.ts";
+import type { Side } from "./masks.ts";
 
 /** Pixels that are given. */
 export interface Known {
@@ -140,3 +141,6 @@ function checkOrder(mask: Uint8Array, level: PlacedLevel, { size, l }: { size: n
 /** Whether a model can follow any mask. If not, it can only continue from an upper part. */
 export const followsAnyMask = (config: ModelConfig): boolean =>
   placedLevels(config).every((level) => kindOf(level).order.stuckAt([true, false]) < 0);
+
+/** Some models only go on from what is above. */
+export const usuallyGiven = (config: ModelConfig): Side => (followsAnyMask(config) ? "left" : "top");

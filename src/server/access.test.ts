@@ -5,6 +5,7 @@ import { UserError } from "../core/errors.ts";
 import { hostName, originIn } from "./access.ts";
 import type { ServerOptions } from "./app.ts";
 import { answerSchemas } from "./schemas.ts";
+import { optionWording } from "../cli/wording.ts";
 import { gate, type TestModels, testModels, testServer } from "./test-models.ts";
 
 let models: TestModels;
@@ -49,9 +50,7 @@ describe("an origin", () => {
     ["https://a.example https://b.example", "for example https://example.org"],
   ])("%j is none: %s", (text, hint) => {
     expect(() => originIn(text)).toThrow(UserError);
-    expect(() => originIn(text)).toThrow(
-      new RegExp(`^--cors: expected an origin.*${hint.replaceAll(/[?.]/g, "\\$&")}$`),
-    );
+    expect(() => originIn(text)).toThrow(new RegExp(`^cors: expected an origin.*${hint.replaceAll(/[?.]/g, "\\$&")}$`));
   });
 
   it("that was given with a slash matches what browsers send", async () => {
@@ -75,11 +74,16 @@ describe("a host", () => {
 
   it.each(["*.example.org", "https://example.org", "example.org/app", "a b", "", "user@example.org", "a,b/c"])(
     "%j is none",
-    (text) => expect(() => hostName(text)).toThrow(/^--allow-host: expected the name of a host/),
+    (text) => expect(() => hostName(text)).toThrow(/^allowHost: expected the name of a host/),
   );
 
   it("that was allowed is answered beside loopback's names, and a refusal names the option", async () => {
-    const server = testServer([models.tiny], { open: gate().open, loopback: true, names: ["Images.example.org"] });
+    const server = testServer([models.tiny], {
+      open: gate().open,
+      loopback: true,
+      names: ["Images.example.org"],
+      wording: optionWording,
+    });
     const ask = (host: string) => server.app.request("/v1/models", { headers: { host } });
     for (const host of ["images.example.org", "IMAGES.example.org:443", "images.example.org.", "localhost:7860"])
       expect((await ask(host)).status, host).toBe(200);
@@ -87,7 +91,7 @@ describe("a host", () => {
       const answer = await ask(host);
       expect(answer.status, host).toBe(403);
       const { message } = answerSchemas.Error.parse(await answer.json()).error;
-      expect(message).toContain(`start it with --allow-host ${host} to allow it`);
+      expect(message).toContain(`(--allow-host ${host})`);
     }
     await server.dispose();
   });

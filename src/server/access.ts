@@ -3,9 +3,9 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Context, MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
-import { UserError } from "../core/errors.ts";
+import { UserError, worded, type Wording } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
-import { ApiError } from "./errors.ts";
+import { ApiError, fieldWording } from "./errors.ts";
 
 const loopbackName = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
@@ -18,6 +18,8 @@ export interface AccessOptions {
   names?: readonly string[];
   /** Whether a proxy in front says in X-Forwarded-Host which name was asked for. Anybody else could say so, too. */
   behindProxy?: boolean;
+  /** How refusals name what would allow a host or an origin. */
+  wording?: Wording;
 }
 
 /** The name in a Host header or an option, without a port: lower case, no dot at the end. */
@@ -40,37 +42,37 @@ function hostsOf({ req }: Context, { behindProxy = false }: AccessOptions): stri
  * on loopback only loopback's own names are answered, and those that were allowed.
  */
 export function onlyKnownNames(options: AccessOptions): MiddlewareHandler {
-  const { loopback = false, names = [] } = options;
+  const { loopback = false, names = [], wording = fieldWording } = options;
   const allowed = new Set(names.map(hostName));
   return async (c, next) => {
     if (loopback || allowed.size > 0)
       for (const host of hostsOf(c, options)) {
         const name = nameIn(host);
         if (loopbackName.test(name) || allowed.has(name)) continue;
-        const answered = ["localhost and its addresses", ...allowed].join(", ");
-        throw new ApiError(
-          403,
-          `the server answers to ${answered} only, got the host "${shown(host)}"; start it with --allow-host ${shown(name)} to allow it`,
-          { code: "wrong_host" },
-        );
+        const mistake = {
+          problem: `the server answers to ${["localhost and its addresses", ...allowed].join(", ")} only`,
+          got: `the host "${shown(host)}"`,
+          hint: { do: "whoever runs it can allow this name", setting: "allowHost", value: shown(name) },
+        };
+        throw new ApiError(403, worded(mistake, wording), { code: "wrong_host" });
       }
     await next();
   };
 }
 
-/** A name for `--allow-host` as requests have it; a UserError for what no Host header can be. */
+/** A name to answer to, as requests have it; a UserError for what no Host header can be. */
 export function hostName(text: string): string {
   const name = nameIn(text);
   const url = URL.canParse(`http://${name}`) ? new URL(`http://${name}`) : undefined;
   if (url?.host && url.pathname === "/" && !/[*@/?#\\\s]/.test(name)) return url.hostname;
   throw new UserError({
-    subject: "--allow-host",
+    subject: { setting: "allowHost" },
     expected: "the name of a host, such as images.example.org, each by itself and without a path",
     got: `"${shown(text)}"`,
   });
 }
 
-/** An origin for `--cors` as browsers send it, or "*" for all; a UserError for what no browser would send. */
+/** An origin as browsers send it, or "*" for all; a UserError for what no browser would send. */
 export function originIn(text: string): string {
   const given = text.trim();
   if (given === "*") return given;
@@ -80,7 +82,7 @@ export function originIn(text: string): string {
   const near = URL.canParse(given) && new URL(given).origin !== "null" ? new URL(given).origin : undefined;
   const bare = near ?? (/^[\w.-]+(:\d+)?\/?$/.test(given) ? `https://${given.replace("/", "")}` : undefined);
   throw new UserError({
-    subject: "--cors",
+    subject: { setting: "cors" },
     expected: "an origin, which is a scheme, a host and maybe a port, or * for all",
     got: `"${shown(text)}"`,
     hint: bare && !bare.includes("*") ? `did you mean ${bare}?` : "for example https://example.org",
@@ -101,12 +103,11 @@ export function onlyOwnPages(origins: readonly string[], options: AccessOptions)
     if (origin === undefined) return next();
     const host = hostsOf(c, options).at(-1)!;
     if (origin === `http://${host}` || origin === `https://${host}`) return next();
-    if (!allowed(origin))
-      throw new ApiError(
-        403,
-        `pages of "${shown(origin)}" may not ask this server; start it with --cors ${shown(origin)} to let them`,
-        { code: "wrong_origin" },
-      );
+    if (!allowed(origin)) {
+      const problem = `pages of "${shown(origin)}" may not ask this server`;
+      const hint = { do: "whoever runs it can allow their origin", setting: "cors", value: shown(origin) };
+      throw new ApiError(403, worded({ problem, hint }, options.wording ?? fieldWording), { code: "wrong_origin" });
+    }
     return shared(c, next);
   };
 }

@@ -28,17 +28,25 @@ interface Room {
 /** Counts of settings with fewer iterations are kept; clients choose them, so not for ever. */
 const keptMost = 256;
 
+const weightBytes = ({ folder }: ServedModel): number =>
+  [...folder.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
+
+/** As many lanes as every model has room for with its own settings, at most one for each thread. */
+function lanesWithin(models: readonly ServedModel[], { threads, share }: { threads: number; share: number }): number {
+  return models.reduce((most, model) => {
+    const { config } = model;
+    const size = { ...sizeOf(config, settingsOf({}, config)), weightBytes: weightBytes(model) };
+    const fits = (lanes: number) => samplingBytes(config, { ...size, batch: lanes, lanes }) <= share;
+    let lanes = most;
+    while (lanes > 1 && !fits(lanes)) lanes--;
+    if (!fits(lanes)) samplingWithin(config, { ...size, batch: 1, lanes: 1 }, share); // says what it takes
+    return lanes;
+  }, threads);
+}
+
 export function capacity(models: readonly ServedModel[], { threads, memory, batch }: Room): Capacity {
   const share = memory / models.length;
-  const weightBytes = ({ folder }: ServedModel) =>
-    [...folder.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
-  let lanes = threads;
-  for (const model of models) {
-    const wanted = { ...sizeOf(model.config, settingsOf({}, model.config)), weightBytes: weightBytes(model) };
-    const fits = () => samplingBytes(model.config, { ...wanted, batch: lanes, lanes }) <= share;
-    while (lanes > 1 && !fits()) lanes--;
-    if (!fits()) samplingWithin(model.config, { ...wanted, batch: 1, lanes: 1 }, share); // says what it takes
-  }
+  const lanes = lanesWithin(models, { threads, share });
   const shared: Share = { lanes, bytes: share, batch };
   const countable = models.map((model) => ({ config: model.config, weightBytes: weightBytes(model) }));
   // Counting takes longer than a request may hold the event loop, so what most settings take at most is counted here.

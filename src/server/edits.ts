@@ -24,14 +24,14 @@ export async function knownPictures(
   { model: { config, name: model }, labels }: Order,
 ): Promise<{ known: Known; rule: MaskRule }> {
   const { imageSize: size, channels } = config;
+  const images: Pixels[] = [];
+  for (const picture of pictures) images.push(await readPicture(picture, { name: "image", size, model }));
   const own = given && maskOf(await readPicture(given, { name: "mask", size, model }));
-  const each: { data: Uint8Array; drawn: Uint8Array }[] = [];
-  for (const picture of pictures) {
-    const image = await readPicture(picture, { name: "image", size, model });
+  const each = images.map((image) => {
     const { mask, rule } = own ?? transparency(image);
     if (!mask.includes(1)) throw nothingDrawn(rule);
-    each.push({ data: toChannels(image, channels).data, drawn: drawnMask(config, mask, { ring }) });
-  }
+    return { data: toChannels(image, channels).data, drawn: drawnMask(config, mask, { ring }) };
+  });
   const inTurn = labels.map((_, i) => each[i % each.length]);
   const known = { images: joined(inTurn.map(({ data }) => data)), mask: joined(inTurn.map(({ drawn }) => drawn)) };
   return { known, rule: own?.rule ?? "transparent" };

@@ -41,7 +41,7 @@ export interface ErrorBody {
 const fieldOf = (setting: string): string => (setting === "class" ? "prompt" : snakeCase(setting));
 
 /** A client cannot give options or run commands, so hints name fields at most. */
-const fieldWording: Wording = { setting: fieldOf, hint: (hint) => hint.do };
+export const fieldWording: Wording = { setting: fieldOf, hint: (hint) => hint.do };
 
 /** Any error as one of ours: a user's mistake is a bad request, and what is a fault of the program is not told. */
 export function apiError(error: unknown): ApiError {

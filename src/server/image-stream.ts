@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import { aboutImages, base64Images } from "./answers.ts";
 import { apiError, errorBody } from "./errors.ts";
 import { eventsOf, heartbeatMs, stillHere } from "./events.ts";
-import type { DrawingQueue, Progress } from "./queue.ts";
+import type { DrawingProgress, DrawingQueue } from "./queue.ts";
 import type { Asked } from "./requests.ts";
 import type { ImagesAnswer } from "./schemas.ts";
 
@@ -27,7 +27,7 @@ export function imageStream(
   let write: (type: string, data: object) => void = () => {};
   let told = 0;
   let shown: Promise<void> = Promise.resolve();
-  const onProgress = ({ done, images }: Progress) => {
+  const onProgress = ({ done, images }: DrawingProgress) => {
     // As many as were asked for, evenly spaced.
     if (told >= partial || done < (told + 1) / (partial + 1) || done === 1) return;
     const partial_image_index = told++;

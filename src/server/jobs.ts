@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { base64Images } from "./answers.ts";
 import { apiError, cancelled, errorBody } from "./errors.ts";
-import type { DrawingQueue, Progress } from "./queue.ts";
+import type { DrawingProgress, DrawingQueue } from "./queue.ts";
 import type { Asked } from "./requests.ts";
 import type { ImagesAnswer, JobAnswer } from "./schemas.ts";
 
@@ -118,7 +118,7 @@ function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
     for (const wake of listeners) wake();
   }
 
-  function onProgress({ done, images }: Progress): void {
+  function onProgress({ done, images }: DrawingProgress): void {
     if (over()) return;
     state.status = "running";
     state.progress = done;

@@ -3,36 +3,29 @@
  * joined. Knows nothing of HTTP.
  */
 
-import { type Known, startingImages } from "../sample/known.ts";
+import { startingImages } from "../sample/known.ts";
 import type { Sampler } from "../sample/sampler.ts";
-import type { SamplingSettings } from "../sample/settings.ts";
 import { ThreadError } from "../workers/failure.ts";
+import {
+  type Drawing,
+  drawBatch,
+  type DrawingProgress,
+  isOver,
+  isWanted,
+  nextBatch,
+  type Order,
+  type Piece,
+  type QueueLane,
+} from "./batch.ts";
 import { ApiError, cancelled } from "./errors.ts";
 import type { ServedModel } from "./models.ts";
 
-/** Images 0 .. labels.length - 1 of a seed. */
-export interface Order {
-  model: ServedModel;
-  labels: readonly number[];
-  seed: number;
-  settings: SamplingSettings;
-  /** The most images that are drawn side by side with these settings. */
-  batch: number;
-  /** What an edit keeps. */
-  known?: Known;
-}
-
-export interface Progress {
-  /** Share of all pixels of all images. */
-  done: number;
-  /** The images so far, [count, S, S, C]; the same array each time. */
-  images(): Uint8Array;
-}
+export type { DrawingProgress, Order } from "./batch.ts";
 
 export interface DrawOptions {
   /** Takes images out of the queue and out of the batches that are being drawn. */
   signal?: AbortSignal;
-  onProgress?: (progress: Progress) => void;
+  onProgress?: (progress: DrawingProgress) => void;
 }
 
 export interface QueueState {
@@ -65,43 +58,10 @@ export interface QueueOptions {
   onFault?: (error: unknown) => void;
 }
 
-interface Drawing {
-  order: Order;
-  /** Equal for orders that can be drawn together. */
-  key: string;
-  /** Its thread was lost: it is drawn by itself now. */
-  alone: boolean;
-  images: Uint8Array;
-  pieces: Piece[];
-  onProgress?: (progress: Progress) => void;
-  /** Aborted when nobody wants its images any more. */
-  gone: AbortController;
-  settle(error?: Error): void;
-  over: boolean;
-}
-
-/** One image of a request. */
-interface Piece {
-  drawing: Drawing;
-  index: number;
-  /** Share of its batch, which has frames after its last pixel. */
-  done: number;
-  finished: boolean;
-  /** Its pixels in the batch that is being drawn. */
-  live?: Uint8Array;
-}
-
-const wanted = ({ drawing }: Piece): boolean => !drawing.gone.signal.aborted;
-
-interface Lane {
-  samplers: Map<ServedModel, Sampler>;
-  batch?: { pieces: Piece[]; controller: AbortController };
-}
-
 const retryMost = 600;
 
 export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions): DrawingQueue {
-  const lanes: Lane[] = Array.from({ length: count }, () => ({ samplers: new Map() }));
+  const lanes: QueueLane[] = Array.from({ length: count }, () => ({ samplers: new Map(), state: { kind: "free" } }));
   const drawings = new Set<Drawing>();
   let waiting: Piece[] = [];
   let finished = { images: 0, batches: 0 };
@@ -117,16 +77,14 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
     return new Promise((resolve, reject) => {
       const drawing: Drawing = {
         order,
-        key: JSON.stringify([model.name, order.settings, order.known !== undefined]),
-        alone: false,
+        state: { kind: "open" },
         images: startingImages(model.config, { count: labels.length, known: order.known }),
         pieces: [],
         onProgress,
         gone: new AbortController(),
-        over: false,
         settle(error) {
-          if (drawing.over) return;
-          drawing.over = true;
+          if (isOver(drawing)) return;
+          drawing.state = { kind: "over" };
           drawings.delete(drawing);
           signal?.removeEventListener("abort", cancel);
           if (error) {
@@ -138,7 +96,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
       };
       const cancel = () => drawing.settle(cancelled());
       signal?.addEventListener("abort", cancel);
-      drawing.pieces = labels.map((_, index) => ({ drawing, index, done: 0, finished: false }));
+      drawing.pieces = labels.map((_, index) => ({ drawing, index, state: { kind: "unseen" } }));
       drawings.add(drawing);
       waiting.push(...drawing.pieces);
       start();
@@ -148,7 +106,8 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
   /** What waits of a drawing goes, and so do batches without any other. */
   function withdraw(drawing: Drawing): void {
     waiting = waiting.filter((piece) => piece.drawing !== drawing);
-    for (const { batch } of lanes) if (batch?.pieces.every((piece) => piece.drawing.over)) batch.controller.abort();
+    for (const { state } of lanes)
+      if (state.kind === "drawing" && state.pieces.every((piece) => isOver(piece.drawing))) state.controller.abort();
   }
 
   function full(images: number): ApiError {
@@ -162,47 +121,43 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
     return new ApiError(429, message, { code: "rate_limit_exceeded", retryAfter });
   }
 
+  const isFree = ({ state }: QueueLane) => state.kind === "free";
+
   function start(): void {
-    for (const lane of lanes) if (!lane.batch && waiting.length > 0) void run(lane, take());
-    if (lanes.some((lane) => lane.batch)) return;
+    for (const lane of lanes)
+      if (isFree(lane) && waiting.length > 0) {
+        const { batch, left } = nextBatch(waiting, lanes.filter(isFree).length);
+        waiting = left;
+        void run(lane, batch);
+      }
+    if (!lanes.every(isFree)) return;
     for (const resolve of whenIdle) resolve();
     whenIdle = [];
-  }
-
-  /** The oldest image and others of its kind, shared out over the lanes that are free. */
-  function take(): Piece[] {
-    const { key, order } = waiting[0].drawing;
-    const same = waiting.filter((piece) => piece.drawing.key === key);
-    const free = lanes.filter((lane) => !lane.batch).length;
-    const taken = new Set(same.slice(0, Math.min(order.batch, Math.ceil(same.length / free))));
-    waiting = waiting.filter((piece) => !taken.has(piece));
-    return [...taken];
   }
 
   /** What a lost thread was drawing is drawn once more, each request by itself: one of them may have been its end. */
   function again(pieces: readonly Piece[], error: Error): void {
     for (const drawing of new Set(pieces.map(({ drawing }) => drawing))) {
-      if (drawing.over) continue;
-      if (drawing.alone) {
+      if (isOver(drawing)) continue;
+      if (drawing.state.kind === "alone") {
         drawing.settle(error);
         continue;
       }
-      drawing.alone = true;
-      drawing.key = `${drawing.key} ${alone++}`;
+      drawing.state = { kind: "alone", number: alone++ };
       waiting.unshift(...pieces.filter((piece) => piece.drawing === drawing));
     }
   }
 
-  async function run(lane: Lane, pieces: Piece[]): Promise<void> {
+  async function run(lane: QueueLane, pieces: Piece[]): Promise<void> {
     const controller = new AbortController();
-    lane.batch = { pieces, controller };
+    lane.state = { kind: "drawing", pieces, controller };
     const { model } = pieces[0].drawing.order;
     const started = performance.now();
     try {
       const sampler = lane.samplers.get(model) ?? open(model);
       lane.samplers.set(model, sampler);
       await drawBatch(sampler, pieces, controller.signal);
-      const drawn = pieces.filter(wanted).length;
+      const drawn = pieces.filter(isWanted).length;
       const seconds = (performance.now() - started) / 1000 / drawn / count;
       if (drawn > 0) pace = pace === undefined ? seconds : 0.8 * pace + 0.2 * seconds;
       finished = { images: finished.images + drawn, batches: finished.batches + 1 };
@@ -216,7 +171,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
         else for (const { drawing } of pieces) drawing.settle(error as Error);
       }
     }
-    lane.batch = undefined;
+    lane.state = { kind: "free" };
     start();
   }
 
@@ -225,70 +180,15 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
     state: () => ({
       requests: drawings.size,
       waiting: waiting.length,
-      running: lanes.flatMap(({ batch }) => batch?.pieces ?? []).filter(wanted).length,
+      running: lanes.flatMap(({ state }) => (state.kind === "drawing" ? state.pieces : [])).filter(isWanted).length,
       ...finished,
     }),
     idle: () =>
-      drawings.size === 0 && lanes.every(({ batch }) => !batch)
-        ? Promise.resolve()
-        : new Promise((resolve) => whenIdle.push(resolve)),
+      drawings.size === 0 && lanes.every(isFree) ? Promise.resolve() : new Promise((resolve) => whenIdle.push(resolve)),
     async dispose() {
       for (const drawing of drawings) drawing.settle(cancelled());
-      while (lanes.some(({ batch }) => batch)) await new Promise<void>((resolve) => whenIdle.push(resolve));
+      while (!lanes.every(isFree)) await new Promise<void>((resolve) => whenIdle.push(resolve));
       await Promise.all(lanes.flatMap(({ samplers }) => [...samplers.values()].map((sampler) => sampler.dispose())));
     },
   };
-}
-
-/** Draws the images of several requests side by side; an image depends only on its seed and index. */
-async function drawBatch(sampler: Sampler, pieces: readonly Piece[], signal: AbortSignal): Promise<void> {
-  const { settings, model } = pieces[0].drawing.order;
-  const { imageSize, channels } = model.config;
-  const bytes = imageSize ** 2 * channels;
-  const frames = sampler.sample({
-    ...settings,
-    labels: pieces.map(({ drawing, index }) => drawing.order.labels[index]),
-    indices: pieces.map(({ index }) => index),
-    seed: pieces.map(({ drawing }) => drawing.order.seed),
-    known: knownOf(pieces, bytes, imageSize ** 2),
-    batch: pieces.length,
-    signal,
-    signals: pieces.map(({ drawing }) => drawing.gone.signal),
-  });
-  for (;;) {
-    const next = await frames.next();
-    const images = next.done ? next.value : next.value.images;
-    pieces.forEach((piece, i) => {
-      piece.live = images.subarray(i * bytes, (i + 1) * bytes);
-      // One that was further on than others of the batch may have left it.
-      piece.done = next.done ? 1 : Math.max(piece.done, next.value.done);
-      piece.finished = next.done ?? false;
-    });
-    const told = new Set(pieces.map(({ drawing }) => drawing).filter(({ over }) => !over));
-    for (const { onProgress, pieces: all, images } of told)
-      onProgress?.({
-        done: all.reduce((sum, { done }) => sum + done, 0) / all.length,
-        images: () => {
-          all.forEach(({ live }, i) => live && images.set(live, i * bytes));
-          return images;
-        },
-      });
-    if (!next.done) continue;
-    for (const { drawing, index, live } of pieces) drawing.images.set(live!, index * bytes);
-    for (const drawing of told) if (drawing.pieces.every(({ finished }) => finished)) drawing.settle();
-    return;
-  }
-}
-
-/** The known pictures of the images of a batch, in its order. */
-function knownOf(pieces: readonly Piece[], bytes: number, pixels: number): Known | undefined {
-  if (!pieces[0].drawing.order.known) return undefined;
-  const images = new Uint8Array(pieces.length * bytes);
-  const mask = new Uint8Array(pieces.length * pixels);
-  pieces.forEach(({ drawing, index }, i) => {
-    const known = drawing.order.known!;
-    images.set(known.images.subarray(index * bytes, (index + 1) * bytes), i * bytes);
-    mask.set(known.mask.subarray(index * pixels, (index + 1) * pixels), i * pixels);
-  });
-  return { images, mask };
 }

@@ -72,7 +72,7 @@ export interface LaneResult {
   nats: number;
 }
 
-export interface Lane {
+export interface TrainingLane {
   readonly gradients: ReadonlyMap<string, Float32Array>;
   run(values: ReadonlyMap<string, Float32Array>, task: LaneTask): Promise<LaneResult>;
   dispose(): Promise<void>;
@@ -89,7 +89,11 @@ export function groupSize(config: ModelConfig): number {
 }
 
 /** Compiles the graphs of loss and gradients. */
-export async function openLane(engine: Engine, config: ModelConfig, options: TrainingOptions = {}): Promise<Lane> {
+export async function openLane(
+  engine: Engine,
+  config: ModelConfig,
+  options: TrainingOptions = {},
+): Promise<TrainingLane> {
   // With checkpointing, several large sessions run in turn; they must not all keep their memory.
   const keepMemory = !options.checkpointing;
   const open = (graph: Tree<Tensor>) => engine.session(writeOnnx(named(graph)), { keepMemory });

@@ -1,11 +1,12 @@
 /** The training loop as a stream of records. Prints nothing and leaves saving to the consumer of the stream. */
 
 import type { ModelConfig } from "../config/model.ts";
-import { learningRateAt, type TrainingConfig } from "../config/training.ts";
+import { isLastStable, learningRateAt, type TrainingConfig } from "../config/training.ts";
 import { clipScale, globalNorm } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
 import { batchSource } from "../data/batches.ts";
 import { type Dataset, evenly, type Split } from "../data/dataset.ts";
+import { checkDataset } from "../data/fits.ts";
 import type { Engine } from "../engine/engine.ts";
 import { likelihoods, type LikelihoodSession, likelihoodSession } from "../evaluate/likelihood.ts";
 import { dropoutSeed, trainingMasks, trainingShare } from "./batches.ts";
@@ -54,8 +55,9 @@ export interface TrainingRun {
 
 /**
  * Trains from the given `state` until all steps are done or the signal stops it. The consumer saves the state at every
- * `checkpoint` record, which comes every `checkpointSeconds`, at the end, and when the signal stops training. A
- * held-out evaluation precedes it, except in the last case. A NaN ends training with an error.
+ * `checkpoint` record, which comes every `checkpointSeconds`, before the first step of wsd's decay, at the end, and
+ * when the signal stops training. A held-out evaluation precedes it, except in the last case. A NaN ends training with
+ * an error.
  */
 export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<TrainingRecord> {
   const { model, training, dataset, state, step: given, signal } = run;
@@ -101,7 +103,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       }
       const due = since(saved) >= training.checkpointSeconds;
       const every = (steps: number) => steps > 0 && state.step % steps === 0;
-      const keep = every(training.saveSteps) || every(training.kidSteps);
+      const keep = every(training.saveSteps) || every(training.kidSteps) || isLastStable(state.step, training);
       // Also evaluate with a checkpoint, unless there was an evaluation recently.
       const late = due && since(evaluated) > training.checkpointSeconds / 2;
       if (every(training.evaluateSteps) || every(training.kidSteps) || late)
@@ -118,21 +120,6 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
     await session.dispose();
   }
 }
-
-/** Throws a UserError if the model cannot be trained on this data set. */
-export function checkDataset({ imageSize, channels, classes }: ModelConfig, dataset: Dataset): void {
-  if (dataset.size !== imageSize || dataset.channels !== channels)
-    throw new UserError(
-      `the images of ${dataset.name} are ${dataset.size}x${dataset.size} with ${dataset.channels} channels, but the model generates ${imageSize}x${imageSize} with ${channels}`,
-    );
-  if (dataset.classes.join() !== classes.join())
-    throw new UserError(
-      `the classes of ${dataset.name} (${few(dataset.classes)}) are not the model's (${few(classes)})`,
-    );
-}
-
-const few = (names: readonly string[]): string =>
-  names.length <= 10 ? names.join(", ") : `${names.slice(0, 5).join(", ")}, … ${names.length} in total`;
 
 /** Early steps have more weight, so that the average soon forgets the random initial weights. */
 const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));

@@ -3,7 +3,14 @@
 import { expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
-import { defaultSettings, readAddress, type Settings, writeAddress } from "./address.ts";
+import {
+  defaultSettings,
+  firstSettings,
+  quickIterations,
+  readAddress,
+  type Settings,
+  writeAddress,
+} from "./address.ts";
 
 const config = parseModelConfig(
   {
@@ -32,7 +39,9 @@ it("reads back what it wrote", () => {
     device: "webgpu",
     selected: 6,
     step: 12,
+    view: "entropy",
     edit: {
+      ring: 1,
       image: Uint8Array.from({ length: 192 }, (_, i) => (i * 37) % 256),
       mask: Uint8Array.from({ length: 64 }, (_, i) => Number(i % 3 === 0)),
     },
@@ -40,6 +49,31 @@ it("reads back what it wrote", () => {
   const text = writeAddress(settings, config);
   expect(text).toMatch(/^[\w=&,.%-]+$/);
   expect(readAddress(`#${text}`, config)).toEqual(settings);
+});
+
+it("keeps what is painted apart from the ring, and reads links from before there was one", () => {
+  const mask = Uint8Array.from({ length: 64 }, (_, i) => Number(i === 9));
+  const edit = { image: new Uint8Array(192), mask };
+  const [without, withRing] = [edit, { ...edit, ring: 1 }].map((one) =>
+    writeAddress({ ...defaultSettings(config), edit: one }, config),
+  );
+  expect(withRing).toBe(`${without}&ring=1`);
+  expect(readAddress(without, config).edit).toEqual(edit);
+  expect(readAddress(withRing, config).edit).toEqual({ ...edit, ring: 1 });
+});
+
+it("draws with fewer steps where a page is opened without a link, which is then in its address", () => {
+  const more = { ...config, sampling: { ...config.sampling, iterations: [16, 4] } };
+  expect(quickIterations(more)).toEqual([8, 4]);
+  expect(firstSettings(more)).toMatchObject({ classes: [0], iterations: [8, 4] });
+  expect(writeAddress(firstSettings(more), more)).toBe("classes=cat&n=4&seed=1&iterations=8,4");
+  const many = { ...more, classes: Array.from({ length: 40 }, (_, i) => `class ${i}`) };
+  expect(firstSettings(many).classes).toEqual([0, 10, 20, 30]);
+  const ar = {
+    ...more,
+    levels: more.levels.map((level) => (level.kind === "mar" ? { ...level, kind: "ar" as const } : level)),
+  };
+  expect(quickIterations(ar as typeof more)).toBeUndefined();
 });
 
 it("is what the model says where nothing is said, and leaves that out", () => {
@@ -60,6 +94,9 @@ it.each([
   ["schedule=cosine", `the link's schedule should be linear or constant, not "cosine"`],
   ["filter-threshold=2", `the link's filter-threshold should be a number from 0 to 1, or a list of them, not "2"`],
   ["device=tpu", `the link's device should be webgpu or wasm, not "tpu"`],
+  ["view=x", `the link's view should be image or uncertainty, not "x"`],
+  ["classes=%E0%A4", `the link has "%E0%A4", which is cut short; copy the whole link`],
+  ["from=abc&mask=abc&ring=7", `the link's ring should be a whole number from 0 to 1, not "7"`],
   ["from=abc&mask=abc", "the link's picture is cut short; copy the whole link"],
 ])("%s is refused", (text, message) => {
   expect(() => readAddress(text, config)).toThrow(new UserError(message));

@@ -2,7 +2,7 @@
 
 import { unzlibSync, zlibSync } from "fflate";
 import { type ClassNames, parseClasses } from "../config/classes.ts";
-import type { ModelConfig } from "../config/model.ts";
+import { type ModelConfig, placedLevels } from "../config/model.ts";
 import {
   type SamplingName,
   samplingNames,
@@ -14,7 +14,7 @@ import { readSetting, writeSetting } from "../config/setting.ts";
 import { UserError, worded } from "../core/errors.ts";
 import { kebabCase } from "../core/names.ts";
 import { settingsOf } from "../sample/settings.ts";
-import type { DeviceWish } from "./protocol.ts";
+import type { DeviceWish, Edit } from "./protocol.ts";
 
 /** What the images depend on, and what of them is shown. */
 export interface Settings extends SamplingSettings {
@@ -27,8 +27,10 @@ export interface Settings extends SamplingSettings {
   /** The image that is shown large, and after how many steps; without, after all. */
   selected: number;
   step?: number;
-  /** The image that was drawn over, [S, S, C], and where: mask [S, S], 1 drawn anew. */
-  edit?: { image: Uint8Array; mask: Uint8Array };
+  /** How uncertain the model was, instead of the image. */
+  view?: "entropy";
+  /** The image that was redrawn, what was painted on it, and the ring that comes to it. */
+  edit?: Edit;
 }
 
 export const countMost = 36;
@@ -49,6 +51,27 @@ export const defaultSettings = (config: ModelConfig): Settings => ({
   selected: 0,
 });
 
+/** Fewer steps than the model's own, for a picture soon: at most so many at each level. */
+const quickMost = [8, 4];
+
+/** Undefined where the model takes no more by itself. */
+export function quickIterations(config: ModelConfig): number[] | undefined {
+  const { iterations } = settingsOf({}, config);
+  const levels = placedLevels(config);
+  const quick = iterations.map((own, l) =>
+    levels[l].kind === "ar" ? own : Math.min(own, quickMost[Math.min(l, quickMost.length - 1)]),
+  );
+  return quick.some((steps, l) => steps !== iterations[l]) ? quick : undefined;
+}
+
+/** What a page draws that was opened without a link: few steps, and a class from here and there where there are many. */
+export function firstSettings(config: ModelConfig): Settings {
+  const usual = defaultSettings(config);
+  const { length } = config.classes;
+  const classes = length < 8 ? usual.classes : [0, 1, 2, 3].map((i) => Math.floor((i * length) / 4));
+  return { ...usual, classes, iterations: quickIterations(config) ?? usual.iterations };
+}
+
 /** "classes=face,heart&n=4&seed=1…"; what is as the model says is left out. */
 export function writeAddress(settings: Settings, config: ModelConfig): string {
   const usual = defaultSettings(config);
@@ -64,8 +87,10 @@ export function writeAddress(settings: Settings, config: ModelConfig): string {
     ["device", settings.device === "auto" ? undefined : settings.device],
     ["image", settings.selected === 0 ? undefined : String(settings.selected + 1)],
     ["step", settings.step === undefined ? undefined : String(settings.step)],
+    ["view", settings.view === "entropy" ? "uncertainty" : undefined],
     ["from", settings.edit && packed(settings.edit.image)],
     ["mask", settings.edit && packed(bits(settings.edit.mask))],
+    ["ring", settings.edit?.ring ? String(settings.edit.ring) : undefined],
   ];
   return fields.flatMap(([key, value]) => (value === undefined ? [] : [`${key}=${value}`])).join("&");
 }
@@ -95,17 +120,29 @@ export function readAddress(text: string, config: ModelConfig): Settings {
     device: deviceIn(fields.get("device")),
     selected: number("image", 1, count, 1) - 1,
   };
-  if (fields.has("model")) settings.model = decodeURIComponent(fields.get("model")!);
+  if (fields.has("model")) settings.model = decoded(fields.get("model")!);
   if (fields.has("step")) settings.step = number("step", 0, Number.MAX_SAFE_INTEGER, 0);
-  if (fields.has("from") || fields.has("mask")) settings.edit = editIn(fields, config);
+  const view = fields.get("view") ?? "image";
+  if (view === "uncertainty") settings.view = "entropy";
+  else if (view !== "image") throw new UserError(`the link's view should be image or uncertainty, not "${view}"`);
+  if (fields.has("from") || fields.has("mask")) settings.edit = editIn(fields, config, number("ring", 0, 1, 0));
   return settings;
+}
+
+/** A field of an address as text. UserError where it is cut in the middle of a character. */
+export function decoded(field: string): string {
+  try {
+    return decodeURIComponent(field);
+  } catch {
+    throw new UserError(`the link has "${field}", which is cut short; copy the whole link`);
+  }
 }
 
 /** Names are taken apart before they are decoded, since they may have commas of their own. */
 const labelsIn = (text: string, config: ClassNames): number[] =>
   text
     .split(",")
-    .flatMap((name) => inLink("classes", () => parseClasses(decodeURIComponent(name), config)))
+    .flatMap((name) => inLink("classes", () => parseClasses(decoded(name), config)))
     .flat();
 
 /** The sampling settings that a link gives, the model's own for the others. */
@@ -142,12 +179,13 @@ function deviceIn(text: string | undefined): DeviceWish {
   throw new UserError(`the link's device should be webgpu or wasm, not "${text}"`);
 }
 
-function editIn(fields: Map<string, string>, { imageSize, channels }: ModelConfig): Settings["edit"] {
+function editIn(fields: Map<string, string>, { imageSize, channels }: ModelConfig, ring: number): Edit {
   const pixels = imageSize ** 2;
   const image = unpacked(fields.get("from"), pixels * channels);
   const mask = unpacked(fields.get("mask"), Math.ceil(pixels / 8));
   if (!image || !mask) throw new UserError("the link's picture is cut short; copy the whole link");
-  return { image, mask: Uint8Array.from({ length: pixels }, (_, i) => (mask[i >> 3] >> (i & 7)) & 1) };
+  const painted = Uint8Array.from({ length: pixels }, (_, i) => (mask[i >> 3] >> (i & 7)) & 1);
+  return { image, mask: painted, ...(ring > 0 ? { ring } : {}) };
 }
 
 /** Eight of the mask's values in a byte. */

@@ -1,12 +1,13 @@
 /** The worker as functions. Knows nothing of the page's elements. */
 
 import type { ModelConfig } from "../config/model.ts";
-import type { Device, DeviceWish, Distribution, DrawRequest, FromWorker, StepRecord, ToWorker } from "./protocol.ts";
+import { UserError } from "../core/errors.ts";
+import type { Device, Distribution, DrawRequest, FromWorker, OpenRequest, StepRecord, ToWorker } from "./protocol.ts";
 
 export interface Client {
   readonly config: ModelConfig;
   readonly device: Device;
-  /** One drawing at a time, under a number of its own; rejects with a sentence. */
+  /** One drawing at a time, under a number of its own; rejects with a sentence, a `Stopped` where no other can follow. */
   draw(id: number, request: DrawRequest, onSteps: (steps: StepRecord[], done: number) => void): Promise<Drawn>;
   cancel(): void;
   /** What the model expected of a pixel of a drawing, one of the last few, where it drew it. */
@@ -19,9 +20,16 @@ export interface Drawn {
   cancelled: boolean;
 }
 
+/** The model's worker cannot go on: another client has to be opened. Its message is a sentence. */
+export class Stopped extends UserError {}
+
+/** As many threads as onnxruntime takes by itself; they need an isolated page. */
+export const usualThreads = (): number =>
+  crossOriginIsolated ? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2)) : 1;
+
 /** Starts a worker and opens the model in it; rejects with a sentence. */
 export async function openClient(
-  { model, device }: { model: string; device: DeviceWish },
+  request: OpenRequest,
   onOpening: (what: string, share?: number) => void,
 ): Promise<Client> {
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
@@ -31,11 +39,13 @@ export async function openClient(
   worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) =>
     listeners.forEach((listen) => listen(data)),
   );
-  worker.addEventListener("error", (event) =>
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    console.error(event.message || "the worker's program could not be loaded");
     waiting.forEach((fail) =>
-      fail(new Error(`the model stopped: ${event.message || "its program could not be loaded"}; reload the page`)),
-    ),
-  );
+      fail(new Stopped("The model's program stopped or could not be loaded. Reload the page.")),
+    );
+  });
 
   /** Hands messages to `take` until it gives something back. */
   const until = <T>(take: (message: FromWorker) => T | undefined): Promise<T> =>
@@ -61,25 +71,25 @@ export async function openClient(
       listeners.add(listen);
       waiting.add(fail);
     });
+  const failed = ({ message, stopped }: Extract<FromWorker, { kind: "failed" }>) =>
+    stopped ? new Stopped(message) : new UserError(message);
 
   let questions = 0;
-  // As many threads as onnxruntime takes by itself; they need an isolated page.
-  const threads = crossOriginIsolated ? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2)) : 1;
-  send({ kind: "open", model, device, threads });
-  const ready = await until((message) => {
+  send({ kind: "open", ...request });
+  const { device } = await until((message) => {
     if (message.kind === "opening") onOpening(message.what, message.share);
-    if (message.kind === "failed") throw new Error(message.message);
+    if (message.kind === "failed") throw failed(message);
     return message.kind === "ready" ? message : undefined;
   });
   return {
-    config: ready.config,
-    device: ready.device,
+    config: request.model.config,
+    device,
     draw(id, request, onSteps) {
       send({ kind: "draw", id, request });
       return until((message) => {
         if (message.kind === "distribution" || !("id" in message) || message.id !== id) return undefined;
         if (message.kind === "steps") onSteps(message.steps, message.done);
-        if (message.kind === "failed") throw new Error(message.message);
+        if (message.kind === "failed") throw failed(message);
         return message.kind === "drawn" ? message : undefined;
       });
     },

@@ -9,27 +9,37 @@ import { entropyScale } from "./recording.ts";
 /** Steps as they are taken, and the share of all pixels that is drawn; `expected` is filled on the way. */
 export async function* drawing(
   sampler: Sampler,
-  { edit: given, ...options }: DrawRequest,
+  { edit: given, first, labels, ...options }: DrawRequest,
   { signal, expected }: { signal: AbortSignal; expected: Expectations },
 ): AsyncGenerator<{ step: StepRecord; done: number }> {
-  let pixels: WatchedPixels | undefined;
-  const watch = (watched: WatchedPixels) => {
-    pixels = watched;
-  };
-  const all = { ...options, signal, watch };
-  const frames = given ? edit(sampler, given.image, given.mask, all) : sampler.sample(all);
-  for await (const frame of frames) {
-    yield { step: record(frame, pixels, expected), done: frame.done };
-    pixels = undefined;
+  const all = labels.map((_, image) => image);
+  const parts = first === undefined || labels.length < 2 ? [all] : [[first], all.filter((image) => image !== first)];
+  let before = 0;
+  for (const images of parts) {
+    let pixels: WatchedPixels | undefined;
+    const watch = (watched: WatchedPixels) => {
+      pixels = { ...watched, image: watched.image.map((image) => images[image]) };
+    };
+    const part = { ...options, labels: images.map((image) => labels[image]), indices: images, signal, watch };
+    const frames = given ? edit(sampler, given.image, given.mask, { ...part, ring: given.ring }) : sampler.sample(part);
+    let at = 0;
+    for await (const frame of frames) {
+      const step = { ...record(frame, { images, pixels, expected }), at: at++ };
+      yield { step, done: before + (frame.done * images.length) / labels.length };
+      pixels = undefined;
+    }
+    before += images.length / labels.length;
   }
 }
 
+/** `images`: which of all images those of the frame are; `pixels` have their numbers already. */
 function record(
   { level, step, steps, finished }: Frame,
-  pixels: WatchedPixels | undefined,
-  expected: Expectations,
+  { images, pixels, expected }: { images: readonly number[]; pixels?: WatchedPixels; expected: Expectations },
 ): StepRecord {
-  const { image, x, y, side } = pixels ? { ...pixels, side: 1 } : finished;
+  const { image, x, y, side } = pixels
+    ? { ...pixels, side: 1 }
+    : { ...finished, image: finished.image.map((one) => images[one]) };
   return {
     level,
     step,
@@ -38,14 +48,14 @@ function record(
     x: Uint16Array.from(x),
     y: Uint16Array.from(y),
     side,
-    ...(pixels ? { bytes: Uint8Array.from(pixels.bytes), entropy: expected.add(pixels) } : {}),
+    ...(pixels ? { bytes: Uint8Array.from(pixels.bytes), ...expected.add(pixels) } : {}),
   };
 }
 
 /** What was expected of each pixel, by its place in [count, S, S]. */
 export interface Expectations {
-  /** Keeps them; the entropy of each value in 32nds of a bit, as a byte. */
-  add(pixels: WatchedPixels): Uint8Array;
+  /** Keeps them; of each value the entropy in 32nds of a bit, as a byte, and -log2 of its probability. */
+  add(pixels: WatchedPixels): { entropy: Uint8Array; bits: Float32Array };
   of(image: number, pixel: number): Distribution | undefined;
 }
 
@@ -58,17 +68,19 @@ export function expectations({ imageSize: size, channels }: ModelConfig, count: 
   return {
     add({ image, x, y, bytes, probabilities }) {
       const entropies = new Uint8Array(bytes.length);
+      const bits = new Float32Array(bytes.length);
       image.forEach((of, i) => {
         for (let c = 0; c < channels; c++) {
           const from = i * channels + c;
           const to = ((of * size + y[i]) * size + x[i]) * channels + c;
           const row = probabilities.subarray(from * 256, (from + 1) * 256);
           entropies[from] = Math.min(255, Math.round(entropyScale * entropy(row)));
+          bits[from] = -Math.log2(Math.max(row[bytes[from]], 1e-30));
           drawn[to] = bytes[from];
           for (let v = 0; v < 256; v++) kept[to * 256 + v] = Math.round(row[v] * whole);
         }
       });
-      return entropies;
+      return { entropy: entropies, bits };
     },
     of(image, pixel) {
       const first = (image * size * size + pixel) * channels;

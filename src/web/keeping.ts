@@ -3,7 +3,7 @@
 import { insertPngText } from "../pictures/pngtext.ts";
 import { type AnimationFrame, encodeAnimation, encodePng, enlarged, type Picture } from "./png.ts";
 import type { Recording } from "./recording.ts";
-import { flatImage } from "./shown.ts";
+import { flatImage, shownImage, type View } from "./shown.ts";
 
 /** An animation has at most so many pictures, and so many pixels in each. */
 const picturesMost = 90;
@@ -11,43 +11,61 @@ const sideMost = 640;
 const delay = 80;
 const lastDelay = 1500;
 
-/** One image in its own size, with `text` in the file. */
+/** A moment of a drawing, as an image or as uncertainties. */
+export interface Moment {
+  taken: number;
+  view: View;
+}
+
+/** One image in its own size, as it is shown, with `text` in the file; what is not drawn yet is transparent. */
 export const imageFile = (
   recording: Recording,
-  image: number,
-  text: Record<string, string>,
+  { image, text, ...moment }: Moment & { image: number; text: Record<string, string> },
 ): Uint8Array<ArrayBuffer> => {
-  const { size, steps } = recording;
+  const { size } = recording;
+  const data = shownImage(recording, { image, ...moment });
   return insertPngText(
-    encodePng({ width: size, height: size, data: flatImage(recording, image, steps.length) }),
+    encodePng({ width: size, height: size, data: withoutAlpha(data) ?? data }),
     text,
   ) as Uint8Array<ArrayBuffer>;
 };
 
-/** All images side by side, each pixel made larger. */
-export const sheetFile = (recording: Recording, text: Record<string, string>): Uint8Array<ArrayBuffer> =>
-  insertPngText(encodePng(sheet(recording, recording.steps.length)), text) as Uint8Array<ArrayBuffer>;
+/** All images side by side as they are shown, each pixel made larger. */
+export const sheetFile = (
+  recording: Recording,
+  { text, ...moment }: Moment & { text: Record<string, string> },
+): Uint8Array<ArrayBuffer> => insertPngText(encodePng(sheet(recording, moment)), text) as Uint8Array<ArrayBuffer>;
 
 /** The same as an animation, evenly over the steps. */
-export function animationFile(recording: Recording): Uint8Array<ArrayBuffer> {
+export function animationFile(recording: Recording, view: View): Uint8Array<ArrayBuffer> {
   const { length } = recording.steps;
   const pictures = Math.max(1, Math.min(picturesMost, length));
   const frames = Array.from({ length: pictures }, (_, i): AnimationFrame => {
     const taken = Math.round(((i + 1) * length) / pictures);
-    return { ...sheet(recording, taken), delay: i === pictures - 1 ? lastDelay : delay };
+    return { ...sheet(recording, { taken, view }), delay: i === pictures - 1 ? lastDelay : delay };
   });
   return encodeAnimation(frames);
 }
 
+/** RGB of RGBA, or undefined where there is transparency. */
+function withoutAlpha(data: Uint8ClampedArray): Uint8Array | undefined {
+  const out = new Uint8Array((data.length / 4) * 3);
+  for (let i = 0; i < data.length / 4; i++) {
+    if (data[i * 4 + 3] < 255) return undefined;
+    out.set(data.subarray(i * 4, i * 4 + 3), i * 3);
+  }
+  return out;
+}
+
 /** A grid on white with a pixel between images, enlarged as far as fits. */
-function sheet(recording: Recording, taken: number): Picture {
+function sheet(recording: Recording, moment: Moment): Picture {
   const { count, size } = recording;
   const columns = Math.ceil(Math.sqrt(count));
   const rows = Math.ceil(count / columns);
   const [width, height] = [columns * (size + 1) + 1, rows * (size + 1) + 1];
   const data = new Uint8Array(width * height * 3).fill(255);
   for (let image = 0; image < count; image++) {
-    const pixels = flatImage(recording, image, taken);
+    const pixels = flatImage(recording, { image, ...moment });
     const [left, top] = [(image % columns) * (size + 1) + 1, Math.floor(image / columns) * (size + 1) + 1];
     for (let y = 0; y < size; y++)
       data.set(pixels.subarray(y * size * 3, (y + 1) * size * 3), ((top + y) * width + left) * 3);

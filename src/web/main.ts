@@ -1,37 +1,52 @@
 /** Starts the page: the service worker, the model in its worker, and the drawing that the address asks for. */
 
 import type { ModelConfig } from "../config/model.ts";
-import { defaultSettings, readAddress, type Settings } from "./address.ts";
-import { openClient } from "./client.ts";
-import { byId, the } from "./elements.ts";
+import { defaultSettings, firstSettings, readAddress, type Settings } from "./address.ts";
+import { type Client, openClient, usualThreads } from "./client.ts";
 import { settingsForm } from "./form.ts";
-import { throughServiceWorker } from "./isolation.ts";
-import { fetchConfig } from "../files/fetched-model.ts";
+import { reloadIfReplaced, throughServiceWorker } from "./isolation.ts";
+import { fetchConfig } from "./model.ts";
 import { modelIn, type OfferedModel, offeredModels, shipped } from "./models.ts";
-import type { Device } from "./protocol.ts";
+import type { DeviceWish } from "./protocol.ts";
+import { complain, inWords, say, showDevice, showProgress } from "./status.ts";
 import { createStudio } from "./studio.ts";
-import { plural, sentence } from "./words.ts";
+import { createTabs } from "./tabs.ts";
 
 async function start(): Promise<void> {
+  createTabs();
   await throughServiceWorker();
   const offered = await offeredModels(new URL(".", location.href));
-  const { folder, name, config, settings } = await askedFor(location.hash, offered);
-  document.title = `${name} · fractalgen studio`;
-  const models = offered.map((one) => one.name);
+  const { model, config, settings } = await askedFor(location.hash, offered);
+  document.title = `${model.name} · fractalgen studio`;
   // Another device is another engine, and another model has other classes: the page begins again, with what the address says.
   const form = settingsForm(config, {
-    models,
+    models: offered.map((one) => one.name),
     onDevice: (device) => beginAgain("device", device === "auto" ? undefined : device),
     onModel: (other) => beginAgain("model", inAddress(other)),
   });
   form.fill(settings);
   addEventListener("hashchange", () => location.reload());
-  const client = await openClient({ model: folder, device: settings.device }, (what, share) => {
-    byId("status").textContent = `${what}${share === undefined ? "" : ` (${Math.floor(share * 10) * 10}%)`}…`;
-    the("progress", "progress").value = share ?? 0;
-  });
-  showDevice(client.device);
-  await createStudio(client, form, name).draw(settings);
+  const open = async (device: DeviceWish = settings.device): Promise<Client> => {
+    showDevice({ kind: "starting" });
+    const { weights, bytes } = model;
+    const request = { model: { config, weights, bytes }, device, threads: usualThreads() };
+    try {
+      const client = await openClient(request, opening);
+      showDevice({ kind: "ready", device: client.device });
+      return client;
+    } catch (error) {
+      await reloadIfReplaced();
+      showDevice({ kind: "failed", reason: inWords(error) });
+      throw error;
+    }
+  };
+  await createStudio({ config, form, model: model.name, open }).draw(settings, { early: true });
+}
+
+/** What goes on while a model is opened. In steps of ten, since it is read out; the bar has the rest. */
+function opening(what: string, share?: number): void {
+  say(`${what}${share === undefined ? "" : ` (${Math.floor(share * 10) * 10}%)`}…`);
+  showProgress(share ?? 0);
 }
 
 /** A model's name as addresses have it. */
@@ -41,8 +56,7 @@ const inAddress = (name: string) => (name === shipped.name ? undefined : name);
 async function askedFor(
   address: string,
   offered: readonly OfferedModel[],
-): Promise<OfferedModel & { config: ModelConfig; settings: Settings }> {
-  const complain = (error: unknown) => (byId("error").textContent = sentence(error));
+): Promise<{ model: OfferedModel; config: ModelConfig; settings: Settings }> {
   let model = offered[0];
   try {
     model = modelIn(address, offered);
@@ -50,14 +64,14 @@ async function askedFor(
     complain(error);
     address = "";
   }
-  const config = await fetchConfig(`${model.folder}config.json`);
+  const config = await fetchConfig(model.config);
   let settings = defaultSettings(config);
   try {
-    settings = readAddress(address, config);
+    settings = /^#?$/.test(address) ? firstSettings(config) : readAddress(address, config);
   } catch (error) {
     complain(error);
   }
-  return { ...model, config, settings: { ...settings, model: inAddress(model.name) } };
+  return { model, config, settings: { ...settings, model: inAddress(model.name) } };
 }
 
 /** What other models have too, seed and count, stays; with another device all does. */
@@ -72,18 +86,11 @@ function beginAgain(field: "device" | "model", value?: string): void {
   location.reload();
 }
 
-function showDevice({ provider, threads, reason }: Device): void {
-  const name = provider === "webgpu" ? "WebGPU" : `WASM, ${plural(threads, "thread")}`;
-  byId("device-name").textContent = name;
-  byId("device-reason").textContent = `The model runs in this page; nothing leaves your browser. ${reason}`;
-  byId("device-details").classList.add("ready");
-}
-
 try {
   await start();
 } catch (error) {
-  byId("device-details").classList.add("failed");
-  byId("device-name").textContent = "Not running";
-  byId("status").textContent = "";
-  byId("error").textContent = sentence(error);
+  await reloadIfReplaced();
+  showDevice({ kind: "failed", reason: inWords(error) });
+  say("");
+  complain(error);
 }

@@ -3,8 +3,9 @@
 import type { Engine } from "../engine/engine.ts";
 import { webEngine } from "../engine/web.ts";
 import { createSampler, type Sampler } from "../sample/sampler.ts";
-import { fetchModel } from "../files/fetched-model.ts";
-import type { Device, DeviceWish } from "./protocol.ts";
+import { sharedProgress } from "./fetching.ts";
+import { fetchModel } from "./model.ts";
+import type { Device, DeviceWish, OpenRequest } from "./protocol.ts";
 import { loadRuntime } from "./runtime.ts";
 import { selfCheck } from "./self-check.ts";
 
@@ -15,14 +16,15 @@ export interface Opened {
 
 /** `say` is told what is going on, and of what takes long the share that is done. */
 export async function openModel(
-  { model: folder, device: wish, threads }: { model: string; device: DeviceWish; threads: number },
+  { model: from, device: wish, threads }: OpenRequest,
   say: (what: string, share?: number) => void,
 ): Promise<Opened> {
   say("Fetching the model");
   const missing = wish === "wasm" ? "WASM was chosen." : await missingGpu(wish);
+  const progress = sharedProgress((share) => say("Fetching the model", share));
   const [model, runtime] = await Promise.all([
-    fetchModel(folder, (share) => say("Fetching the model", share)),
-    loadRuntime({ webgpu: missing === undefined, threads }),
+    fetchModel(from, progress),
+    loadRuntime({ webgpu: missing === undefined, threads }, progress),
   ]);
   say("Starting the model");
   const { files } = model;
@@ -34,7 +36,10 @@ export async function openModel(
   if (missing !== undefined) return on(wasm, missing);
 
   const gpu = await webEngine(runtime, { provider: "webgpu", files });
-  if (gpu.fallback) return on(wasm, `WebGPU did not start: ${gpu.fallback}.`);
+  if (gpu.fallback) {
+    console.error(gpu.fallback);
+    return on(wasm, "WebGPU did not start here, so WASM is used.");
+  }
   say("Checking WebGPU against WASM");
   try {
     const { agrees, bytes, differentBytes, difference } = await selfCheck(wasm, gpu, model);
@@ -43,7 +48,8 @@ export async function openModel(
       ? on(gpu, `WebGPU was checked against WASM: ${equal}.`)
       : on(wasm, `WebGPU computes something else than WASM here (${equal}), so WASM is used.`);
   } catch (error) {
-    return on(wasm, `WebGPU failed its check (${(error as Error).message.split("\n")[0]}), so WASM is used.`);
+    console.error(error);
+    return on(wasm, "WebGPU failed its check at the start, so WASM is used.");
   }
 }
 

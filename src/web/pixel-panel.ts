@@ -16,13 +16,7 @@ export function clearPixel(): void {
   byId("pixel").replaceChildren(make("p", { className: "help" }, "Point at a pixel that the model drew."));
 }
 
-export function showPixel({
-  x,
-  y,
-  bytes,
-  colour,
-  distribution,
-}: {
+export interface ShownPixel {
   x: number;
   y: number;
   bytes: Uint8Array;
@@ -30,16 +24,18 @@ export function showPixel({
   colour: number[];
   /** Undefined for a pixel that was given. */
   distribution?: Distribution;
-}): void {
+}
+
+export function showPixel({ x, y, bytes, colour, distribution }: ShownPixel): void {
   const swatch = make("span", { className: "swatch" });
   swatch.style.background = `rgb(${colour.join(" ")})`;
-  const head = make("p", { role: "status" }, swatch, `Row ${y + 1}, column ${x + 1}`);
+  const head = make("p", {}, swatch, `Row ${y + 1}, column ${x + 1}`);
   if (!distribution) {
     byId("pixel").replaceChildren(head, make("p", { className: "help" }, `Given, not drawn: ${[...bytes].join(", ")}`));
     return;
   }
   const { probabilities, entropy, chance } = distribution;
-  head.append(`: ${entropy.reduce((a, b) => a + b, 0).toFixed(1)} bits`);
+  head.append(`: ${entropy.reduce((a, b) => a + b, 0).toFixed(1)} bits of uncertainty`);
   const channels = channelLetters(bytes.length).map((letter, c) => {
     const { name, colour } = channelNames[letter];
     const text = `${name} ${bytes[c]}: chance ${percent(chance[c])}, ${entropy[c].toFixed(1)} bits of uncertainty`;
@@ -49,6 +45,15 @@ export function showPixel({
     return make("div", { className: "channel" }, canvas, make("span", {}, text));
   });
   byId("pixel").replaceChildren(head, ...channels);
+}
+
+/** The same in one sentence, to be read out. */
+export function pixelInWords({ x, y, bytes, distribution }: ShownPixel): string {
+  const values = channelLetters(bytes.length).map((letter, c) => {
+    const chance = distribution ? `, chance ${percent(distribution.chance[c])}` : "";
+    return `${channelNames[letter].name} ${bytes[c]}${chance}`;
+  });
+  return `Row ${y + 1}, column ${x + 1}: ${distribution ? "" : "given, not drawn; "}${values.join("; ")}.`;
 }
 
 const percent = (share: number): string =>

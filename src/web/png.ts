@@ -18,8 +18,12 @@ export interface AnimationFrame extends Picture {
 }
 
 const colourRgb = 2;
+const colourRgba = 6;
 
-export const encodePng = (picture: Picture): Uint8Array<ArrayBuffer> =>
+/** Of RGB, or of RGBA where there are four bytes for each pixel. */
+export const encodePng = (
+  picture: Omit<Picture, "data"> & { data: Uint8Array | Uint8ClampedArray },
+): Uint8Array<ArrayBuffer> =>
   joined([signature, header(picture), chunk("IDAT", compressed(picture)), chunk("IEND", new Uint8Array(0))]);
 
 /**
@@ -91,19 +95,25 @@ function cut(from: Picture, { x, y, width, height }: { x: number; y: number; wid
   return { width, height, data };
 }
 
-function header({ width, height }: Picture): Uint8Array {
+type Encoded = Parameters<typeof encodePng>[0];
+const channelsOf = ({ width, height, data }: Encoded): number => data.length / (width * height);
+
+function header(picture: Encoded): Uint8Array {
+  const { width, height } = picture;
   const view = new DataView(new ArrayBuffer(13));
   view.setUint32(0, width);
   view.setUint32(4, height);
   view.setUint8(8, 8);
-  view.setUint8(9, colourRgb);
+  view.setUint8(9, channelsOf(picture) === 4 ? colourRgba : colourRgb);
   return chunk("IHDR", bytesOf(view));
 }
 
 /** Rows without a filter, which suits flat drawings in large pixels best. */
-function compressed({ width, height, data }: Picture): Uint8Array {
-  const rows = new Uint8Array(height * (width * 3 + 1));
-  for (let y = 0; y < height; y++) rows.set(data.subarray(y * width * 3, (y + 1) * width * 3), y * (width * 3 + 1) + 1);
+function compressed(picture: Encoded): Uint8Array {
+  const { width, height, data } = picture;
+  const row = width * channelsOf(picture);
+  const rows = new Uint8Array(height * (row + 1));
+  for (let y = 0; y < height; y++) rows.set(data.subarray(y * row, (y + 1) * row), y * (row + 1) + 1);
   return zlibSync(rows, { level: 9 });
 }
 

@@ -38,7 +38,7 @@ function small() {
 
 it("shows any moment again", () => {
   const recording = small();
-  const at = (taken: number, image = 0) => flatImage(recording, image, taken);
+  const at = (taken: number, image = 0) => flatImage(recording, { image, taken, view: "image" });
   expect([...at(0)]).toEqual(Array.from({ length: 48 }, () => 128));
   expect([...at(1).subarray(6, 9)]).toEqual([1, 2, 3]);
   expect([...at(1).subarray((4 + 3) * 3, (4 + 3) * 3 + 3)]).toEqual([128, 128, 128]);

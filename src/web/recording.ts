@@ -16,6 +16,10 @@ export interface Recording {
   readonly from: Uint32Array;
   /** Of each pixel's values [count, S, S, C], in 32nds of a bit. */
   readonly entropy: Uint8Array;
+  /** -log2 of the probability that each value [count, S, S, C] was drawn with. */
+  readonly bits: Float32Array;
+  /** How many steps were taken when the last one was added: fewer than all while images are drawn after others. */
+  live: number;
 }
 
 export const notDrawn = 0xffffffff;
@@ -45,24 +49,48 @@ export function newRecording({
     from[i] = 0;
     images.set(given.image.subarray(at * channels, (at + 1) * channels), i * channels);
   }
-  return { count, size, channels, patches, steps: [], images, from, entropy: new Uint8Array(images.length) };
+  const entropy = new Uint8Array(images.length);
+  return {
+    count,
+    size,
+    channels,
+    patches,
+    steps: [],
+    images,
+    from,
+    entropy,
+    bits: new Float32Array(images.length),
+    live: 0,
+  };
 }
 
-/** Adds a step as it happens. */
+/** Adds a step as it happens. The same step of images that are drawn after others is joined to the one that there is. */
 export function addStep(recording: Recording, step: StepRecord): void {
-  const { size, channels, steps, images, from, entropy } = recording;
-  steps.push(step);
+  const { size, channels, steps, images, from, entropy, bits } = recording;
+  const same = step.at === undefined ? undefined : steps[step.at];
+  const joins = same?.level === step.level && same.step === step.step && same.steps === step.steps;
+  if (joins) steps[step.at!] = joined(same, step);
+  else steps.push(step);
+  recording.live = joins ? step.at! + 1 : steps.length;
   const { bytes } = step;
   if (!bytes) return;
   step.image.forEach((image, i) => {
     const at = (image * size + step.y[i]) * size + step.x[i];
     if (from[at] !== notDrawn) return; // given, or drawn before
-    from[at] = steps.length;
+    from[at] = recording.live;
     for (let c = 0; c < channels; c++) {
       images[at * channels + c] = bytes[i * channels + c];
       if (step.entropy) entropy[at * channels + c] = step.entropy[i * channels + c];
+      if (step.bits) bits[at * channels + c] = step.bits[i * channels + c];
     }
   });
+}
+
+/** Where both finished squares. What they drew is in the recording's images. */
+function joined(one: StepRecord, other: StepRecord): StepRecord {
+  const both = (key: "image" | "x" | "y") => Uint16Array.from([...one[key], ...other[key]]);
+  const { level, step, steps, at, side } = one;
+  return { level, step, steps, at, side, image: both("image"), x: both("x"), y: both("y") };
 }
 
 /** Whether pixel `at` of [count, S, S] is there after `taken` steps. */

@@ -1,22 +1,32 @@
-/** The tools that mark what is to be drawn anew, and a picture of one's own. Knows nothing of the model. */
+/** The tools that mark what is to be redrawn, and a picture of the user's own. Knows nothing of the model. */
 
-import { allButMask, centre, halfMask, rectangleMask } from "../sample/masks.ts";
+import { UserError } from "../core/errors.ts";
+import { allButMask, centre, grownMask, halfMask, rectangleMask } from "../sample/masks.ts";
 import { byId, the } from "./elements.ts";
 
 export interface Redrawing {
+  /** What is painted, [S, S], 1 to be redrawn. */
   readonly mask: Uint8Array;
-  /** Whether one more patch around is drawn, which softens seams. */
-  ring: boolean;
+  /** How many patches around it are redrawn too, which softens seams: 0 or 1. */
+  readonly ring: number;
   /** Paints or erases with the brush around a pixel, as chosen. */
   paintAt(pixel: { x: number; y: number }): void;
-  setMask(mask: Uint8Array): void;
+  setMask(mask: Uint8Array, ring?: number): void;
   stopPainting(): void;
   enable(enabled: boolean): void;
 }
 
 export function redrawingTools(
-  size: number,
-  { onMask, onPainting }: { onMask: (mask: Uint8Array) => void; onPainting: (painting: boolean) => void },
+  /** Of an image, and of the first level's patches. */
+  { size, patch }: { size: number; patch: number },
+  {
+    onMask,
+    onPainting,
+  }: {
+    /** What is painted, and what the ring adds to it, [S, S] each. */
+    onMask: (mask: Uint8Array, ring: Uint8Array) => void;
+    onPainting: (painting: boolean) => void;
+  },
 ): Redrawing {
   let mask = new Uint8Array(size * size);
   const [paint, erase] = [the("button", "paint"), the("button", "erase")];
@@ -28,15 +38,19 @@ export function redrawingTools(
   };
   for (const button of tools) button.addEventListener("click", () => choose(pressed(button) ? undefined : button));
 
+  const ringBox = the("input", "ring");
   const set = (next: Uint8Array) => {
     mask = Uint8Array.from(next);
-    const marked = mask.reduce((sum, value) => sum + value, 0);
+    const grown = ringBox.checked ? grownMask(mask, { size, patch, ring: 1 }) : mask;
+    const around = grown.map((value, i) => value & ~mask[i] & 1);
+    const [marked, more] = [mask, around].map((values) => values.reduce((sum, value) => sum + value, 0));
     byId("masked").textContent =
       marked === 0
-        ? "Nothing is marked. What you mark is drawn anew as the chosen classes."
-        : `${marked} of ${mask.length} pixels are marked to be drawn anew as the chosen classes.`;
-    onMask(mask);
+        ? "Nothing is marked. What you mark is redrawn as the chosen classes."
+        : `${marked} of ${mask.length} pixels are marked${more > 0 ? `, and the ring adds ${more}` : ""}: they are redrawn as the chosen classes.`;
+    onMask(mask, around);
   };
+  ringBox.addEventListener("change", () => set(mask));
   const half = Math.floor(size / 2);
   const masks: Record<string, () => Uint8Array> = {
     centre: () => rectangleMask(size, centre(size, half)),
@@ -52,10 +66,7 @@ export function redrawingTools(
       return mask;
     },
     get ring() {
-      return the("input", "ring").checked;
-    },
-    set ring(on) {
-      the("input", "ring").checked = on;
+      return Number(ringBox.checked);
     },
     paintAt({ x, y }) {
       const brush = Number(the("select", "brush").value);
@@ -65,22 +76,35 @@ export function redrawingTools(
         next.fill(pressed(erase) ? 0 : 1, row * size + left, row * size + left + brush);
       set(next);
     },
-    setMask: set,
+    setMask(next, ring) {
+      if (ring !== undefined) ringBox.checked = ring > 0;
+      set(next);
+    },
     stopPainting: () => choose(),
     enable(enabled) {
-      for (const button of [...tools, ...presets, the("input", "upload")]) button.disabled = !enabled;
+      for (const button of [...tools, ...presets]) button.disabled = !enabled;
       if (!enabled) choose();
     },
   };
 }
+
+/** How the files begin that are taken. */
+const signatures: readonly (readonly [string, RegExp])[] = [
+  ["PNG", /^\x89PNG\r\n\x1a\n/],
+  ["JPEG", /^\xff\xd8\xff/],
+  ["WebP", /^RIFF[^]{4}WEBP/],
+];
 
 /** A picture as bytes [S, S, C]: its middle square, made as small as the model's images, on white. */
 export async function readPicture(
   file: File,
   { size, channels }: { size: number; channels: number },
 ): Promise<Uint8Array> {
+  const start = String.fromCharCode(...new Uint8Array(await file.slice(0, 12).arrayBuffer()));
+  if (!signatures.some(([, begins]) => begins.test(start)))
+    throw new UserError(`${file.name} is not a PNG, JPEG or WebP picture; choose one of these`);
   const picture = await createImageBitmap(file).catch(() => {
-    throw new Error(`${file.name} is no picture that this browser can read; choose a PNG, JPEG or WebP`);
+    throw new UserError(`${file.name} is damaged, so this browser cannot read it; choose another PNG, JPEG or WebP`);
   });
   const side = Math.min(picture.width, picture.height);
   const context = new OffscreenCanvas(size, size).getContext("2d")!;

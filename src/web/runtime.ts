@@ -5,14 +5,27 @@ import gpuScript from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs?url";
 import gpuBinary from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url";
 import cpuScript from "onnxruntime-web/ort-wasm-simd-threaded.mjs?url";
 import cpuBinary from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
+import { fetchBytes, type Progress } from "./fetching.ts";
+
+/** Written by the build. */
+declare const RUNTIME_BYTES: { wasm: number; webgpu: number };
 
 /** `threads` above 1 need a page that is isolated from other origins. */
-export async function loadRuntime({ webgpu, threads }: { webgpu: boolean; threads: number }): Promise<typeof Runtime> {
-  const module = webgpu ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web/wasm");
-  const runtime = module as unknown as typeof Runtime;
+export async function loadRuntime(
+  { webgpu, threads }: { webgpu: boolean; threads: number },
+  progress: Progress,
+): Promise<typeof Runtime> {
   const [mjs, wasm] = webgpu ? [gpuScript, gpuBinary] : [cpuScript, cpuBinary];
   const absolute = (url: string) => new URL(url, import.meta.url).href;
-  runtime.env.wasm.wasmPaths = { mjs: absolute(mjs), wasm: absolute(wasm) };
+  const bytes = webgpu ? RUNTIME_BYTES.webgpu : RUNTIME_BYTES.wasm;
+  // Fetched here and not by the runtime, which does not say how far it is.
+  const [module, binary] = await Promise.all([
+    webgpu ? import("onnxruntime-web/webgpu") : import("onnxruntime-web/wasm"),
+    fetchBytes(absolute(wasm), { what: "the program that runs the model", progress, bytes }),
+  ]);
+  const runtime = module as unknown as typeof Runtime;
+  runtime.env.wasm.wasmPaths = { mjs: absolute(mjs) };
+  runtime.env.wasm.wasmBinary = binary;
   runtime.env.wasm.numThreads = threads;
   runtime.env.logLevel = "fatal"; // what fails is thrown
   return runtime;

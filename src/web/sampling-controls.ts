@@ -21,6 +21,9 @@ export interface SamplingControls {
   fill(settings: SamplingSettings): void;
   /** Fields that are not as they should be say so to the browser, which is to be asked first. */
   read(): SamplingSettings;
+  /** One control alone. */
+  set(name: SamplingName, value: unknown): void;
+  value(name: SamplingName): unknown;
 }
 
 /** Appends the controls to `place`. */
@@ -30,7 +33,10 @@ export function samplingControls(place: HTMLElement, config: ModelConfig): Sampl
     place.append(...control.elements);
     return [name, control] as const;
   });
+  const named = new Map<SamplingName, Control>(controls);
   return {
+    set: (name, value) => named.get(name)!.fill(value),
+    value: (name) => named.get(name)!.value(),
     fill: (settings) => controls.forEach(([name, { fill }]) => fill(settings[name])),
     read: () => Object.fromEntries(controls.map(([name, { value }]) => [name, value()])) as unknown as SamplingSettings,
   };

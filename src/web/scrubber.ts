@@ -6,6 +6,8 @@ export interface Scrubber {
   /** How many steps there are; `to` moves there, else the end is followed while it is where the slider stands. */
   update(steps: number, to?: number): void;
   stop(): void;
+  /** From the beginning, if it stands at the end. */
+  play(): void;
 }
 
 /** A whole drawing is played in about this time, whatever its number of steps. */
@@ -72,5 +74,6 @@ export function createScrubber({
       move(to ?? (follows ? steps : taken), false);
     },
     stop,
+    play: () => playing === undefined && start(),
   };
 }

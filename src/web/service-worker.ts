@@ -1,27 +1,38 @@
 /**
  * Keeps the page's files for when there is no network, and adds the two headers with which a page may have shared memory,
  * so threads, from hosts that cannot send them. Everything else it leaves alone.
+ *
+ * Each build has a service worker and a cache of its own. A page is kept together with the files it was built with, and
+ * what the host says about caching is bypassed, so that a page never gets files of another build.
  */
 
 declare const self: ServiceWorkerGlobalScope;
-/** Written in front of this file by the build: a name that changes with any file, and all files of the page. */
+/** Written in front of this file by the build: a name that changes with any file, the page's script, and all files. */
 declare const built: Built;
 export interface Built {
   version: string;
+  entry: string;
   files: string[];
 }
 
 const prefix = "fractalgen-studio-";
 const cacheName = `${prefix}${built.version}`;
 const scope = self.registration.scope;
-/** The runtime and the weights are large: of these what is used is kept, when it is used. */
-const small = built.files.filter((file) => !/\.wasm$|\.safetensors$|^index\.html$/.test(file));
+/** The runtime and the weights are large: they are kept once they are used. */
+const small = built.files.filter((file) => !/\.wasm$|\.safetensors$|^(index\.html|models\.json)$/.test(file));
 
 self.addEventListener("install", (event) => {
   const prepare = async () => {
-    const cache = await caches.open(cacheName);
-    await cache.addAll([scope, ...small.map((file) => new URL(file, scope).href)]);
-    await self.skipWaiting();
+    const page = await fetchNow(scope, "reload");
+    // In the middle of a deployment the host may have another build's page; a later visit installs that build.
+    if (!(await page.clone().text()).includes(built.entry)) throw new Error("the page is of another build");
+    await keep(scope, page);
+    for (const file of small) {
+      const address = new URL(file, scope).href;
+      await keep(address, await fetchNow(address, "no-cache"));
+    }
+    // A page that is open keeps the service worker of its own build; without one there is nothing to wait for.
+    if (!self.registration.active) await self.skipWaiting();
   };
   event.waitUntil(prepare());
 });
@@ -29,35 +40,110 @@ self.addEventListener("install", (event) => {
 self.addEventListener("activate", (event) => {
   const tidy = async () => {
     for (const name of await caches.keys())
-      if (name.startsWith(prefix) && name !== cacheName) await caches.delete(name);
+      if (name.startsWith(prefix) && name !== cacheName) {
+        await takeFrom(await caches.open(name));
+        await caches.delete(name);
+      }
     await self.clients.claim();
   };
-  event.waitUntil(tidy());
+  event.waitUntil(tidy().catch(() => self.clients.claim()));
+});
+
+/** Large files that did not change between two builds, and those that a page of this build got before it had this service worker. */
+async function takeFrom(older: Cache): Promise<void> {
+  for (const file of built.files.filter((name) => !small.includes(name))) {
+    const address = new URL(file, scope).href;
+    const found = file.includes("-") && (await older.match(address));
+    if (found && !(await kept(address))) await keep(address, found);
+  }
+}
+
+/** A page of this build that the service worker of an older one answered asks for its own, which comes unless others are open. */
+self.addEventListener("message", (event) => {
+  const takeOver = async () => {
+    const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+    if (pages.length < 2) await self.skipWaiting();
+  };
+  if (event.data?.takeOver === built.entry) event.waitUntil(takeOver());
 });
 
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   const address = request.url.replace(/[?#].*$/, "");
-  const page = address === scope || address === `${scope}index.html`;
-  // Also of a newer version, whose page may come before its service worker.
-  const file = ["assets/", "models/"].some((folder) => address.startsWith(scope + folder));
-  const served = ["models.json", "served/"].some((path) => address.startsWith(scope + path));
-  if (request.method === "GET" && (page || file || served))
-    event.respondWith(answer(page ? scope : address, { fresh: page || served }));
+  if (request.method !== "GET" || !address.startsWith(scope)) return;
+  const path = address.slice(scope.length);
+  if (path === "" || path === "index.html") event.respondWith(answerPage());
+  else if (/^(models\.json$|served\/)/.test(path)) event.respondWith(answerServed(event, address));
+  else if (/^(assets|models)\//.test(path)) event.respondWith(answerFile(event, address));
 });
 
-/** The page itself and a server's models come from the network where there is one, as they may be others; files never change. */
-async function answer(address: string, { fresh }: { fresh: boolean }): Promise<Response> {
-  const cache = await caches.open(cacheName);
-  const kept = await cache.match(address);
-  if (kept && !fresh) return isolated(kept);
+/** The newest page where there is a network. What is kept is this build's, whose files are kept too. */
+async function answerPage(): Promise<Response> {
   try {
-    const response = await fetch(address, fresh ? { cache: "no-cache" } : {});
-    if (response.ok) await cache.put(address, response.clone());
+    const response = await fetch(scope, { cache: "no-cache" });
+    if (response.ok || !(await kept(scope))) return isolated(response);
+  } catch (error) {
+    if (!(await kept(scope))) throw error;
+  }
+  return isolated((await kept(scope))!);
+}
+
+/** A file whose name carries its hash never changes. */
+async function answerFile(event: FetchEvent, address: string): Promise<Response> {
+  const found = await kept(address);
+  if (found) return isolated(found);
+  const response = await fetch(address, { cache: "no-cache" });
+  // Some hosts answer with a page where a file is missing.
+  if (response.ok && !response.headers.get("content-type")?.startsWith("text/html"))
+    event.waitUntil(keep(address, response.clone()));
+  return isolated(response);
+}
+
+/** A server's models may be others than last time. What is kept of one is its configuration with the weights that belong to it. */
+async function answerServed(event: FetchEvent, address: string): Promise<Response> {
+  try {
+    const response = await fetch(address, { cache: "no-cache" });
+    if (response.ok) event.waitUntil(keepServed(address, response.clone()));
     return isolated(response);
   } catch (error) {
-    if (kept) return isolated(kept);
+    const found = await kept(address);
+    if (found) return isolated(found);
     throw error;
+  }
+}
+
+async function keepServed(address: string, response: Response): Promise<void> {
+  const tag = ({ headers }: Response) => headers.get("etag") ?? headers.get("last-modified");
+  const before = await kept(address);
+  if (before && address.endsWith("/config.json") && tag(before) !== tag(response)) {
+    const cache = await caches.open(cacheName);
+    const folder = address.slice(0, address.lastIndexOf("/") + 1);
+    for (const { url } of await cache.keys()) if (url.startsWith(folder)) await cache.delete(url);
+  }
+  await keep(address, response);
+}
+
+async function fetchNow(address: string, cache: RequestCache): Promise<Response> {
+  const response = await fetch(address, { cache });
+  if (!response.ok) throw new Error(`${address}: the server answered ${response.status}`);
+  return response;
+}
+
+/** Where storage is full or forbidden the page works without what could not be kept. */
+async function keep(address: string, response: Response): Promise<void> {
+  try {
+    const cache = await caches.open(cacheName);
+    await cache.put(address, response);
+  } catch {
+    await response.body?.cancel().catch(() => {});
+  }
+}
+
+async function kept(address: string): Promise<Response | undefined> {
+  try {
+    return await (await caches.open(cacheName)).match(address);
+  } catch {
+    return undefined;
   }
 }
 

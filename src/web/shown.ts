@@ -36,14 +36,15 @@ export function colourAt({ images, channels }: Recording, at: number): number[] 
   return colour.map((value) => Math.round(value * alpha + 255 * (1 - alpha)));
 }
 
-/** RGB bytes [S, S, 3] of one image after `taken` steps; what is not drawn yet is grey. */
-export function flatImage(recording: Recording, image: number, taken: number): Uint8Array {
-  const { size } = recording;
-  const out = new Uint8Array(size * size * 3).fill(128);
-  for (let i = 0; i < size * size; i++) {
-    const at = image * size * size + i;
-    if (drawnAt(recording, at, taken)) out.set(colourAt(recording, at), i * 3);
-  }
+/** RGB bytes [S, S, 3] of one image as it is shown; what is not drawn yet is grey (128). */
+export function flatImage(recording: Recording, shown: { image: number; taken: number; view: View }): Uint8Array {
+  const rgba = shownImage(recording, shown);
+  const out = new Uint8Array((rgba.length / 4) * 3);
+  for (let i = 0; i < rgba.length / 4; i++)
+    for (let c = 0; c < 3; c++) {
+      const share = rgba[i * 4 + 3] / 255;
+      out[i * 3 + c] = Math.round(rgba[i * 4 + c] * share + 128 * (1 - share));
+    }
   return out;
 }
 

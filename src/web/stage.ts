@@ -6,14 +6,19 @@ import type { Outline } from "./recording.ts";
 export interface Stage {
   /** RGBA bytes [S, S, 4]. */
   show(picture: Uint8ClampedArray<ArrayBuffer>, outlines: readonly Outline[]): void;
-  /** [S, S], 1 marked: hatched where it is still to be drawn or being painted, else with a line around. */
-  setMask(mask: Uint8Array, options: { pending: boolean }): void;
+  /**
+   * What is painted and the ring around it, [S, S] each: hatched where they are still to be drawn or being painted, the
+   * ring more lightly, else with lines around.
+   */
+  setMask(mask: Uint8Array, options: { ring: Uint8Array; pending: boolean }): void;
   setPainting(painting: boolean): void;
+  /** Puts the cursor on a pixel, or nowhere, without an event. */
+  pointAt(pixel: { x: number; y: number } | undefined): void;
 }
 
 export interface StageEvents {
   /** The cursor went to a pixel, or left. */
-  onCursor(pixel: { x: number; y: number } | undefined): void;
+  onCursor(pixel: { x: number; y: number } | undefined, how: { byKeyboard: boolean }): void;
   /** While painting: this pixel is painted on. */
   onPaint(pixel: { x: number; y: number }): void;
   onEscape(): void;
@@ -32,6 +37,7 @@ export function createStage(size: number, events: StageEvents): Stage {
   pixels.width = pixels.height = size;
   let outlines: readonly Outline[] = [];
   let mask = new Uint8Array(size * size);
+  let ring = new Uint8Array(size * size);
   let pending = false;
   let cursor: { x: number; y: number } | undefined;
   let painting = false;
@@ -43,7 +49,18 @@ export function createStage(size: number, events: StageEvents): Stage {
     const context = overlay.getContext("2d")!;
     const unit = side / size;
     context.clearRect(0, 0, side, side);
-    if (mask.includes(1)) (pending || painting ? hatchMask : outlineMask)(context, { mask, size, unit });
+    const shape = { size, unit };
+    if (!mask.includes(1)) {
+      // Nothing is marked.
+    } else if (pending || painting) {
+      hatchMask(context, { ...shape, mask: ring, fill: "#7f5cff33", dense: 0.5 });
+      hatchMask(context, { ...shape, mask, fill: "#7f5cff77", dense: 1 });
+      outlineMask(context, { ...shape, mask });
+    } else {
+      if (ring.includes(1))
+        outlineMask(context, { ...shape, mask: mask.map((value, i) => value | ring[i]), dashed: true });
+      outlineMask(context, { ...shape, mask });
+    }
     for (const { level, side: patch, squares } of outlines)
       for (const { x, y } of squares) {
         const wide = Math.max(1, (level === 0 ? 3 : 2) * devicePixelRatio);
@@ -59,7 +76,6 @@ export function createStage(size: number, events: StageEvents): Stage {
       ["#000", 4],
       ["#fff", 2],
     ] as const) {
-      // prettier-ignore
       context.strokeStyle = style;
       context.lineWidth = width * devicePixelRatio;
       context.strokeRect(cursor.x * unit, cursor.y * unit, unit, unit);
@@ -67,11 +83,12 @@ export function createStage(size: number, events: StageEvents): Stage {
   };
   new ResizeObserver(redraw).observe(frame);
 
-  const moveTo = (pixel: { x: number; y: number } | undefined) => {
+  const moveTo = (pixel: { x: number; y: number } | undefined, byKeyboard = false) => {
     cursor = pixel;
     redraw();
-    events.onCursor(pixel);
+    events.onCursor(pixel, { byKeyboard });
   };
+  let pressed = false; // by a pointer, whose focus comes before its pixel
   const under = (event: PointerEvent) => {
     const box = frame.getBoundingClientRect();
     const place = (offset: number, length: number) =>
@@ -79,6 +96,7 @@ export function createStage(size: number, events: StageEvents): Stage {
     return { x: place(event.clientX - box.left, box.width), y: place(event.clientY - box.top, box.height) };
   };
   frame.addEventListener("pointerdown", (event) => {
+    pressed = true;
     moveTo(under(event));
     if (!painting) return;
     frame.setPointerCapture(event.pointerId);
@@ -90,8 +108,9 @@ export function createStage(size: number, events: StageEvents): Stage {
     moveTo(pixel);
     if (painting && event.buttons & 1) events.onPaint(pixel);
   });
+  for (const kind of ["pointerup", "pointercancel"]) frame.addEventListener(kind, () => (pressed = false));
   frame.addEventListener("pointerleave", () => document.activeElement !== frame && moveTo(undefined));
-  frame.addEventListener("focus", () => cursor ?? moveTo({ x: size >> 1, y: size >> 1 }));
+  frame.addEventListener("focus", () => moveTo(cursor ?? { x: size >> 1, y: size >> 1 }, !pressed));
   frame.addEventListener("blur", () => moveTo(undefined));
   frame.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -100,7 +119,7 @@ export function createStage(size: number, events: StageEvents): Stage {
       const from = cursor ?? { x: size >> 1, y: size >> 1 };
       const far = event.shiftKey ? 4 : 1;
       const within = (value: number) => Math.max(0, Math.min(size - 1, value));
-      moveTo({ x: within(from.x + dx * far), y: within(from.y + dy * far) });
+      moveTo({ x: within(from.x + dx * far), y: within(from.y + dy * far) }, true);
     } else if (event.key === " " && cursor && painting) events.onPaint(cursor);
     else if (event.key === "Escape" && painting) events.onEscape();
     else return;
@@ -108,6 +127,10 @@ export function createStage(size: number, events: StageEvents): Stage {
   });
 
   return {
+    pointAt(pixel) {
+      cursor = pixel;
+      redraw();
+    },
     show(picture, squares) {
       pixels.getContext("2d")!.putImageData(new ImageData(picture, size, size), 0, 0);
       outlines = squares;
@@ -115,6 +138,7 @@ export function createStage(size: number, events: StageEvents): Stage {
     },
     setMask(marked, options) {
       mask = Uint8Array.from(marked);
+      ring = Uint8Array.from(options.ring);
       ({ pending } = options);
       redraw();
     },
@@ -134,7 +158,10 @@ interface MaskShape {
 }
 
 /** A line where marked pixels meet others, on any colour. */
-function outlineMask(context: CanvasRenderingContext2D, { mask, size, unit }: MaskShape): void {
+function outlineMask(
+  context: CanvasRenderingContext2D,
+  { mask, size, unit, dashed = false }: MaskShape & { dashed?: boolean },
+): void {
   const marked = (x: number, y: number) => x >= 0 && y >= 0 && x < size && y < size && mask[y * size + x] === 1;
   context.beginPath();
   for (let y = 0; y <= size; y++)
@@ -146,10 +173,12 @@ function outlineMask(context: CanvasRenderingContext2D, { mask, size, unit }: Ma
     ["#fffc", 3],
     ["#7f5cff", 1.5],
   ] as const) {
+    context.setLineDash(dashed ? [unit / 2, unit / 2] : []);
     context.strokeStyle = style;
     context.lineWidth = width * devicePixelRatio;
     context.stroke();
   }
+  context.setLineDash([]);
   function segment(left: number, top: number, right: number, bottom: number): void {
     context.moveTo(left * unit, top * unit);
     context.lineTo(right * unit, bottom * unit);
@@ -157,7 +186,10 @@ function outlineMask(context: CanvasRenderingContext2D, { mask, size, unit }: Ma
 }
 
 /** Hatched, so that what is below stays visible and no colour is needed to see it. */
-function hatchMask(context: CanvasRenderingContext2D, { mask, size, unit }: MaskShape): void {
+function hatchMask(
+  context: CanvasRenderingContext2D,
+  { mask, size, unit, fill, dense }: MaskShape & { fill: string; dense: number },
+): void {
   const { width } = context.canvas;
   context.save();
   context.beginPath();
@@ -165,12 +197,12 @@ function hatchMask(context: CanvasRenderingContext2D, { mask, size, unit }: Mask
     if (marked) context.rect((at % size) * unit, Math.floor(at / size) * unit, unit, unit);
   });
   context.clip();
-  context.fillStyle = "#7f5cff66";
+  context.fillStyle = fill;
   context.fillRect(0, 0, width, width);
   context.strokeStyle = "#fffc";
   context.lineWidth = Math.max(1, unit / 8);
   context.beginPath();
-  for (let x = -width; x < width; x += unit) {
+  for (let x = -width; x < width; x += unit / dense) {
     context.moveTo(x, width);
     context.lineTo(x + width, 0);
   }

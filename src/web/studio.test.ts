@@ -1,13 +1,6 @@
 /** The studio as it is built, served from a folder by a plain file server, in a real browser. */
 
-import { execFile } from "node:child_process";
-import { createReadStream, mkdtempSync, rmSync, statSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { join } from "node:path";
 import { type Browser, type BrowserContext, type Page } from "playwright-core";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -21,63 +14,40 @@ import { createSampler, type Sampler } from "../sample/sampler.ts";
 import { drawnBy, listening } from "../server/test-client.ts";
 import { testModels, testServer } from "../server/test-models.ts";
 import { defaultSettings, writeAddress } from "./address.ts";
-import { different, ended, executablePath, last, launch, pixelsOf, saved } from "./test-page.ts";
+import {
+  type Built,
+  buildStudio,
+  different,
+  ended,
+  executablePath,
+  type Host,
+  last,
+  launch,
+  patient,
+  pixelsOf,
+  root,
+  saved,
+  staticHost,
+} from "./test-page.ts";
 
 if (!executablePath) console.warn("The studio is not tested: there is no chromium or google-chrome in PATH");
-const patient = 240_000; // shared machines may take long to compile the runtime
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), "fractalgen-studio-"));
-const types: Record<string, string> = {
-  ".html": "text/html",
-  ".js": "text/javascript",
-  ".css": "text/css",
-  ".wasm": "application/wasm",
-};
-
-let built = "";
-let server: Server;
+let built: Built;
+let host: Host;
 let address = "";
 let browser: Browser;
 let context: BrowserContext;
 let page: Page;
 let sampler: Sampler;
 
-/** No headers but the type, as the plainest of hosts. */
-function serve(): Server {
-  return createServer(({ url = "" }, response) => {
-    const path = join(
-      folder,
-      url
-        .replace(/[?#].*/, "")
-        .replace(/^\/some\/folder\/$/, "/index.html")
-        .replace(/^\/some\/folder/, ""),
-    );
-    if (!url.startsWith("/some/folder/") || !statSync(path, { throwIfNoEntry: false })?.isFile())
-      return response.writeHead(404).end();
-    response.writeHead(200, { "content-type": types[extname(path)] ?? "application/octet-stream" });
-    createReadStream(path).pipe(response);
-  });
-}
-
 const small = "iterations=2,2";
 const open = (on: Page, fields: string) => on.goto(`${address}#${fields}`);
 
 describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
   beforeAll(async () => {
-    // In a process of its own, for vitest's environment is not that of a build.
-    const program = join(root, "node_modules/vite/bin/vite.js");
-    const env = { ...process.env, NODE_ENV: "production" };
-    const options = { cwd: root, env, maxBuffer: 1e7 };
-    const { stdout } = await promisify(execFile)(
-      process.execPath,
-      [program, "build", "--outDir", folder, "--emptyOutDir"],
-      options,
-    );
-    built = stdout;
-    server = serve();
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/some/folder/`;
+    built = await buildStudio();
+    host = await staticHost(built.folder);
+    ({ address } = host);
     sampler = createSampler(await nodeEngine(), externalModel(readModelFolder(join(root, "models/emoji"))));
     browser = await launch();
     context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
@@ -88,12 +58,12 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
   afterAll(async () => {
     await browser?.close();
     await sampler?.dispose();
-    server?.close();
-    rmSync(folder, { recursive: true, force: true });
+    host?.close();
+    built?.remove();
   });
 
   it("is built below 1 MB after gzip without the runtime and the weights, and says so", () => {
-    expect(built).toMatch(/\b\d{2,3} kB after gzip without runtime and weights, of 1000 allowed/);
+    expect(built.output).toMatch(/\b\d{2,3} kB after gzip without runtime and weights, of 1000 allowed/);
   });
 
   it("draws on WASM what the command line draws, from any folder, with threads where headers cannot be sent", async () => {
@@ -210,7 +180,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect([...kept.subarray(0, 3)]).toEqual([0x20, 0x60, 0xa0]);
     await page.setInputFiles("#upload", { name: "no.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
     await page.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
-    const sentence = "No.png is no picture that this browser can read; choose a PNG, JPEG or WebP.";
+    const sentence = "No.png is not a PNG, JPEG or WebP picture; choose one of these.";
     expect(await page.textContent("#error")).toBe(sentence);
   });
 
@@ -244,11 +214,11 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
       "count",
       "seed",
       "draw",
+      "paint",
+      "upload",
       "canvas",
       "play",
       "scrubber",
-      "paint",
-      "upload",
       "save-image",
       "share",
     ];
@@ -270,7 +240,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect(await page.getAttribute("#paint", "aria-pressed")).toBe("false");
     await page.focus("#redraw");
     await page.keyboard.press("Enter");
-    expect(await ended(page)).toMatch(/^Drew 1 image/);
+    expect(await ended(page)).toMatch(/^Drew 2 images/);
   });
 
   it("stops when it is told to and stays usable meanwhile", async () => {
@@ -319,7 +289,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
 
   it("opens the models of the server that it comes from, and one of grey images", async () => {
     const models = await testModels();
-    const at = await listening(testServer([models.tiny, models.grey], { studio: folder, shareWeights: true }));
+    const at = await listening(testServer([models.tiny, models.grey], { studio: built.folder, shareWeights: true }));
     const own = await browser.newContext({ viewport: { width: 1280, height: 900 } });
     own.setDefaultTimeout(patient);
     try {

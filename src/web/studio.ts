@@ -1,52 +1,62 @@
-/** The page at work: what was drawn, which moment of it is shown, and what the user does with it. */
+/** The page at work: what the user does becomes a happening, and what the state then is becomes what is shown. */
 
-import { placedLevels } from "../config/model.ts";
+import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { pickSampling } from "../config/sampling.ts";
 import { drawnMask } from "../sample/edit.ts";
 import { type Settings, writeAddress } from "./address.ts";
-import type { Client } from "./client.ts";
+import { type Client, Stopped } from "./client.ts";
 import { byId, make, the } from "./elements.ts";
+import { createExplanation } from "./explanation.ts";
 import type { Form } from "./form.ts";
 import { createGallery, type Gallery } from "./gallery.ts";
-import { animationFile, download, imageFile, sheetFile } from "./keeping.ts";
-import { clearPixel, showPixel } from "./pixel-panel.ts";
-import { addStep, drawnAt, newRecording, outlinesAt, type Recording } from "./recording.ts";
+import type { DeviceWish } from "./protocol.ts";
+import { addStep, newRecording, outlinesAt } from "./recording.ts";
 import { readPicture, redrawingTools } from "./redrawing.ts";
+import { savingButtons } from "./saving.ts";
 import { createScrubber } from "./scrubber.ts";
-import { colourAt, levelColour, shownImage, type View } from "./shown.ts";
+import { levelColour, shownImage, type View } from "./shown.ts";
 import { createStage } from "./stage.ts";
-import { inSeconds, placeInWords, plural, sentence } from "./words.ts";
+import { type Action, allowed, type Drawing, type Happening, reduce, shownIn, type State } from "./state.ts";
+import { complain, say, showDevice, showProgress } from "./status.ts";
+import { goToOnPhone } from "./tabs.ts";
+import { createTour } from "./tour.ts";
+import { tourSteps } from "./tour-steps.ts";
+import { inSeconds, placeInWords, plural } from "./words.ts";
 
-/** A drawing and what it came from, to go back to. */
-interface Drawing {
-  id: number;
-  recording: Recording;
-  settings: Settings;
-  /** What was marked to be drawn anew, [S, S]; a ring came to it. */
-  marked: Uint8Array;
+export interface StudioOptions {
+  config: ModelConfig;
+  form: Form;
+  /** The model's name. */
+  model: string;
+  /** Opens the model in a worker; on another device than the usual where one is given. */
+  open(device?: DeviceWish): Promise<Client>;
 }
 
 export interface Studio {
-  draw(settings: Settings): Promise<void>;
+  /** `early`: the image that is shown large is drawn first, so that there is a picture soon. */
+  draw(settings: Settings, options?: { early?: boolean }): Promise<void>;
 }
 
-/** `model`: its name. */
-export function createStudio(client: Client, form: Form, model: string): Studio {
-  const { config } = client;
+export function createStudio({ config, form, model, open }: StudioOptions): Studio {
   const { imageSize: size, channels } = config;
   const pixels = size * size;
   const patches = placedLevels(config).map(({ patch }) => patch);
-  let current: Drawing | undefined;
-  let before: Drawing | undefined;
+  let state: State = { kind: "empty" };
+  let client: Client | undefined;
+  /** Where the client is to be opened again after it stopped. */
+  let wish: DeviceWish | undefined;
   let gallery: Gallery | undefined;
   let drawings = 0;
   let taken = 0;
-  let running = false;
-  let pointed: { x: number; y: number } | undefined;
 
-  const say = (text: string) => (byId("status").textContent = text);
-  const complain = (error?: unknown) => (byId("error").textContent = error === undefined ? "" : sentence(error));
-  const view = (): View => document.querySelector<HTMLInputElement>("input[name=view]:checked")!.value as View;
+  function dispatch(happening: Happening): void {
+    const before = shownIn(state);
+    state = reduce(state, happening);
+    const shown = shownIn(state);
+    if (shown && shown.id !== before?.id) begin(shown);
+    enable();
+    show();
+  }
 
   byId("legend").replaceChildren(
     ...patches.map((side, level) => {
@@ -56,147 +66,214 @@ export function createStudio(client: Client, form: Form, model: string): Studio 
     }),
   );
   const stage = createStage(size, {
-    onCursor: (pixel) => {
-      pointed = pixel;
-      void point();
-    },
+    onCursor: (pixel, how) => explanation.point(pixel, how),
     onPaint: (pixel) => tools.paintAt(pixel),
     onEscape: () => tools.stopPainting(),
   });
-  const tools = redrawingTools(size, {
-    onMask: (mask) => {
-      stage.setMask(mask, { pending: mask.some((value, i) => value !== current?.marked[i]) });
-      enable();
-    },
-    onPainting: (painting) => stage.setPainting(painting),
+  const explanation = createExplanation(config, {
+    shown: () => momentShown(),
+    distribution: async (drawing, at) => client?.distribution(drawing, at),
+    onChoose: (pixel) => stage.pointAt(pixel),
   });
+  const tools = redrawingTools(
+    { size, patch: patches[0] },
+    {
+      onMask: (mask, ring) => {
+        const edit = shownIn(state)?.settings.edit;
+        const pending = mask.some((value, i) => value !== (edit?.mask[i] ?? 0)) || tools.ring !== (edit?.ring ?? 0);
+        stage.setMask(mask, { ring, pending });
+        enable();
+      },
+      onPainting: (painting) => stage.setPainting(painting),
+    },
+  );
   const scrubber = createScrubber({
     onMove: (to, chosen) => {
       taken = to;
-      show();
+      const steps = shownIn(state)?.recording.steps.length ?? 0;
+      dispatch({ kind: "moved", step: to === steps ? undefined : to });
       if (chosen) share();
     },
-    describe: (to) =>
-      current
-        ? `${to} of ${current.recording.steps.length}. ${placeInWords(current.recording, current.settings.selected, to)}`
-        : "",
+    describe: (to) => {
+      const shown = shownIn(state);
+      if (!shown) return "";
+      const { recording, settings } = shown;
+      return `${to} of ${recording.steps.length}. ${placeInWords(recording, settings.selected, to)}`;
+    },
+  });
+  const tour = createTour({
+    steps: () => {
+      const shown = shownIn(state);
+      return shown ? tourSteps(config, shown.recording, shown.settings.selected) : [];
+    },
+    onStep({ taken: to, pixel, plays }) {
+      const shown = shownIn(state);
+      if (!shown) return;
+      scrubber.stop();
+      if (to !== undefined) scrubber.update(shown.recording.steps.length, to);
+      if (plays) scrubber.play();
+      stage.pointAt(pixel);
+      explanation.point(pixel, { byKeyboard: false });
+      share();
+    },
+    onEnd() {
+      const { length } = shownIn(state)!.recording.steps;
+      scrubber.stop();
+      scrubber.update(length, length);
+      stage.pointAt(undefined);
+      share();
+    },
   });
 
   /** What can be done now. */
   function enable(): void {
-    const ended = !running && current !== undefined;
+    const can = allowed(state, { marked: tools.mask.includes(1) });
     // Not disabled: the button that was just pressed keeps the focus.
-    for (const id of ["draw", "next-seed"]) {
+    for (const id of ["draw", "next-seed"] as const) {
       the("button", id).disabled = false;
-      the("button", id).ariaDisabled = String(running);
+      the("button", id).ariaDisabled = String(!can[id]);
     }
     const cancel = the("button", "cancel");
-    if (!running && document.activeElement === cancel) the("button", "draw").focus();
-    cancel.disabled = !running;
-    for (const id of ["save-image", "save-all", "share"]) the("button", id).disabled = !ended;
-    the("button", "save-animation").disabled = !ended || current!.recording.steps.length === 0;
-    the("button", "redraw").disabled = !ended || !tools.mask.includes(1);
-    the("button", "undo").disabled = running || before === undefined;
+    if (!can.cancel && document.activeElement === cancel) the("button", "draw").focus();
+    const others: Action[] = [
+      "cancel",
+      "save-image",
+      "save-all",
+      "save-animation",
+      "share",
+      "redraw",
+      "undo",
+      "start-tour",
+    ];
+    for (const id of others) the("button", id).disabled = !can[id];
+    the("input", "upload").disabled = !can.upload;
   }
 
-  /** Shows the moment that was chosen, of all images or of the large one alone. */
+  /** What is shown large, at which moment; while it follows the drawing, `live` is the step that was just taken. */
+  function momentShown() {
+    const drawing = shownIn(state);
+    if (!drawing) return undefined;
+    const { recording, settings } = drawing;
+    const follows = state.kind === "drawing" && taken === recording.steps.length;
+    return {
+      drawing,
+      moment: { taken, view: settings.view ?? ("image" as View) },
+      live: follows ? recording.live : taken,
+    };
+  }
+
   function show(): void {
-    if (!current) return;
-    const { recording, settings } = current;
-    const moment = { taken, view: view() };
+    const shown = momentShown();
+    if (!shown) return;
+    const { drawing, moment, live } = shown;
+    const { recording, settings } = drawing;
     for (let image = 0; image < recording.count; image++)
       gallery?.show(image, shownImage(recording, { image, ...moment }));
-    const outlined = the("input", "outlines").checked && (running || taken < recording.steps.length);
+    const unfinished = state.kind === "drawing" || taken < recording.steps.length;
+    const outlined = the("input", "outlines").checked && unfinished;
     stage.show(
       shownImage(recording, { image: settings.selected, ...moment }),
-      outlined ? outlinesAt(recording, settings.selected, taken) : [],
+      outlined ? outlinesAt(recording, settings.selected, live) : [],
     );
-    byId("place").textContent = placeInWords(recording, settings.selected, taken);
-  }
-
-  /** The pixel under the pointer or the keyboard's cursor. */
-  async function point(): Promise<void> {
-    if (!pointed || !current) return;
-    const { x, y } = pointed;
-    const { id, recording, settings } = current;
-    const at = settings.selected * pixels + y * size + x;
-    if (!drawnAt(recording, at, taken)) return clearPixel();
-    const given = recording.from[at] === 0;
-    const distribution = given
-      ? undefined
-      : await client.distribution(id, { image: settings.selected, pixel: y * size + x });
-    if (pointed?.x !== x || pointed.y !== y || current.recording !== recording) return;
-    const bytes = recording.images.slice(at * channels, (at + 1) * channels);
-    showPixel({ x, y, bytes, colour: colourAt(recording, at), distribution });
+    byId("place").textContent = placeInWords(recording, settings.selected, live);
+    explanation.update({ rests: state.kind === "shown" });
   }
 
   /** Writes what is shown into the address. */
   function share(): void {
-    if (!current) return;
-    const { recording, settings } = current;
-    settings.step = taken === recording.steps.length ? undefined : taken;
-    history.replaceState(null, "", `#${writeAddress(settings, config)}`);
+    const shown = shownIn(state);
+    if (shown) history.replaceState(null, "", `#${writeAddress(shown.settings, config)}`);
   }
 
-  function begin(drawing: Drawing): void {
-    current = drawing;
-    const { recording, settings } = drawing;
+  /** Another drawing than before is shown. */
+  function begin({ recording, settings }: Drawing): void {
+    tour.close();
     const labels = Array.from(
       { length: recording.count },
       (_, i) => config.classes[settings.classes[i % settings.classes.length]],
     );
     gallery = createGallery(labels, size, (image) => {
-      settings.selected = image;
+      dispatch({ kind: "selected", image });
       scrubber.update(recording.steps.length);
-      void point();
       share();
     });
     gallery.select(settings.selected);
+    document.querySelector<HTMLInputElement>(`input[name=view][value=${settings.view ?? "image"}]`)!.checked = true;
     scrubber.stop();
-    scrubber.update(recording.steps.length, recording.steps.length);
-    clearPixel();
-    tools.setMask(drawing.marked);
+    scrubber.update(recording.steps.length, settings.step ?? recording.steps.length);
+    explanation.clear();
+    const { edit } = settings;
+    tools.setMask(edit?.mask ?? new Uint8Array(pixels), edit && (edit.ring ?? 0));
   }
 
-  /** `marked`: what of an edit's mask is not the ring; of a link's no more is known. */
-  async function draw(settings: Settings, marked?: Uint8Array): Promise<void> {
-    if (running) return;
-    if (current) complain(); // what was wrong with the link stays to be read while the first drawing goes on
-    const { classes, count, edit, step } = settings;
-    const previous = current;
-    running = true;
+  /** What of an edit is redrawn; UserError where the model cannot. Undefined where nothing is marked: the picture alone is shown. */
+  const maskOf = ({ edit }: Settings): Uint8Array | undefined =>
+    edit?.mask.includes(1) ? drawnMask(config, edit.mask, { ring: edit.ring }) : undefined;
+
+  function showPicture(settings: Settings): void {
+    const given = { image: settings.edit!.image, mask: new Uint8Array(pixels) };
+    const recording = newRecording({ count: 1, size, channels, patches, given });
+    const drawing = { id: drawings++, recording, settings: { ...settings, count: 1, selected: 0, step: undefined } };
+    dispatch({ kind: "uploaded", drawing });
+    tools.setMask(given.mask, 1);
+    share();
+  }
+
+  async function draw(settings: Settings, { early = false } = {}): Promise<void> {
+    if (state.kind === "drawing") return;
+    if (state.kind !== "empty") complain(); // what was wrong with the link stays to be read during the first drawing
+    const { classes, count, edit, step, selected } = settings;
     try {
-      const recording = newRecording({ count, size, channels, patches, given: edit });
+      const mask = maskOf(settings);
+      if (edit && !mask) {
+        showPicture(settings);
+        return say("The picture is shown; mark what is to be redrawn.");
+      }
+      const given = edit && { image: edit.image, mask: mask! };
+      const recording = newRecording({ count, size, channels, patches, given });
       const id = drawings++;
-      if (edit && !marked) tools.ring = false; // it would grow with every redrawing
-      begin({ id, recording, settings, marked: marked ?? edit?.mask ?? new Uint8Array(pixels) });
-      enable();
-      const labels = Array.from({ length: count }, (_, i) => classes[i % classes.length]);
+      dispatch({ kind: "began", drawing: { id, recording, settings: { ...settings, step: undefined } } });
+      client ??= await open(wish);
       say(`Drawing ${plural(count, "image")}…`);
-      const request = { ...pickSampling(settings), labels, seed: settings.seed, edit };
+      const labels = Array.from({ length: count }, (_, i) => classes[i % classes.length]);
+      const first = early ? selected : undefined;
+      const request = { ...pickSampling(settings), labels, seed: settings.seed, edit, first };
       const ended = await client.draw(id, request, (steps, done) => {
         for (const one of steps) addStep(recording, one);
         scrubber.update(recording.steps.length);
-        the("progress", "progress").value = done;
+        showProgress(done);
       });
-      before = edit ? (previous ?? before) : undefined;
-      const what = `${plural(count, "image")} in ${inSeconds(ended.seconds)}, ${plural(recording.steps.length, "step")}`;
-      say(ended.cancelled ? `Cancelled after ${plural(recording.steps.length, "step")}.` : `Drew ${what}.`);
+      dispatch({ kind: "ended" });
+      const steps = plural(recording.steps.length, "step");
+      const what = `${plural(count, "image")} in ${inSeconds(ended.seconds)}, ${steps}`;
+      say(ended.cancelled ? `Cancelled after ${steps}.` : `Drew ${what}.`);
     } catch (error) {
       say("");
       complain(error);
+      if (error instanceof Stopped) stopped(error);
+      dispatch({ kind: "failed" });
     }
-    running = false;
-    the("progress", "progress").value = 0;
-    scrubber.update(current!.recording.steps.length, step ?? current!.recording.steps.length);
+    showProgress(0);
+    const shown = shownIn(state);
+    if (!shown) return;
+    const { length } = shown.recording.steps;
+    scrubber.update(length, Math.min(step ?? length, length));
     share();
-    enable();
+    tour.offer();
   }
 
-  /** What the form says, for a new drawing. */
+  /** The next drawing opens the model again, on WASM where the graphics processor gave up. */
+  function stopped({ message }: Stopped): void {
+    showDevice({ kind: "failed", reason: message });
+    if (client?.device.provider === "webgpu") wish = "wasm";
+    client?.close();
+    client = undefined;
+  }
+
+  /** What the form says, for a new drawing, which is shown in the view that is chosen. */
   function fromForm(): Settings | undefined {
     const read = form.read();
-    return read && { ...read, selected: 0 };
+    return read && { ...read, selected: 0, view: shownIn(state)?.settings.view };
   }
 
   the("form", "settings").addEventListener("submit", (event) => {
@@ -205,47 +282,43 @@ export function createStudio(client: Client, form: Form, model: string): Studio 
     if (settings) void draw(settings);
   });
   the("button", "next-seed").addEventListener("click", () => {
+    if (state.kind === "drawing") return;
     the("input", "seed").value = String(Math.floor(Math.random() * 1e6));
     the("form", "settings").requestSubmit();
   });
-  const cancel = () => running && client.cancel();
+  const cancel = () => state.kind === "drawing" && client?.cancel();
   the("button", "cancel").addEventListener("click", cancel);
   document.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && cancel());
 
   the("button", "redraw").addEventListener("click", () => {
     const settings = fromForm();
-    if (!settings || !current) return;
-    const { recording } = current;
-    const from = current.settings.selected * pixels * channels;
-    try {
-      const marked = tools.mask;
-      const mask = drawnMask(config, marked, { ring: tools.ring ? 1 : 0 });
-      tools.stopPainting();
-      void draw({ ...settings, edit: { image: recording.images.slice(from, from + pixels * channels), mask } }, marked);
-    } catch (error) {
-      complain(error);
-    }
+    const shown = shownIn(state);
+    if (!settings || !shown) return;
+    const from = shown.settings.selected * pixels * channels;
+    const image = shown.recording.images.slice(from, from + pixels * channels);
+    tools.stopPainting();
+    void draw({ ...settings, edit: { image, mask: tools.mask, ...(tools.ring > 0 ? { ring: tools.ring } : {}) } });
   });
   the("button", "undo").addEventListener("click", () => {
-    if (!before) return;
-    const drawing = before;
-    before = undefined;
-    begin(drawing);
+    dispatch({ kind: "undone" });
+    const shown = shownIn(state);
+    if (!shown) return;
+    form.fill(shown.settings);
+    complain();
+    say("Back to what was shown before.");
     share();
   });
   the("input", "upload").addEventListener("change", async (event) => {
     const input = event.target as HTMLInputElement;
     const file = input.files?.[0];
-    if (!file || running) return;
+    if (!file || state.kind === "drawing") return;
     complain();
     try {
       const image = await readPicture(file, { size, channels });
-      const given = { image, mask: new Uint8Array(pixels) };
-      before = current;
-      const settings = { ...(fromForm() ?? current!.settings), count: 1, selected: 0 };
-      const recording = newRecording({ count: 1, size, channels, patches, given });
-      begin({ id: drawings++, recording, settings, marked: given.mask });
-      say(`${file.name} is shown; mark what is to be drawn anew.`);
+      const settings = fromForm() ?? shownIn(state)?.settings;
+      if (settings) showPicture({ ...settings, view: undefined, edit: { image, mask: new Uint8Array(pixels) } });
+      say(`${file.name} is shown; mark what is to be redrawn.`);
+      goToOnPhone("redraw-section");
     } catch (error) {
       complain(error);
     }
@@ -253,40 +326,13 @@ export function createStudio(client: Client, form: Form, model: string): Studio 
     enable();
   });
 
-  for (const control of document.querySelectorAll("input[name=view], #outlines"))
-    control.addEventListener("change", show);
-  const text = ({ settings }: Drawing, label: string) => ({
-    Software: "fractalgen studio",
-    Model: model,
-    Class: label,
-    Seed: String(settings.seed),
-    Options: writeAddress({ ...settings, edit: undefined }, config),
-  });
-  const named = ({ settings }: Drawing) => settings.classes.map((label) => config.classes[label]);
-  the("button", "save-image").addEventListener("click", () => {
-    const { recording, settings } = current!;
-    const label = named(current!)[settings.selected % settings.classes.length];
-    const file = imageFile(recording, settings.selected, text(current!, label));
-    download(file, `${label}-${settings.seed}-${settings.selected}.png`);
-  });
-  the("button", "save-all").addEventListener("click", () =>
-    download(
-      sheetFile(current!.recording, text(current!, named(current!).join(","))),
-      `fractalgen-${current!.settings.seed}.png`,
-    ),
-  );
-  the("button", "save-animation").addEventListener("click", () =>
-    download(animationFile(current!.recording), `fractalgen-${current!.settings.seed}-animation.png`),
-  );
-  the("button", "share").addEventListener("click", async () => {
-    share();
-    try {
-      await navigator.clipboard.writeText(location.href);
-      say("The link is copied: it draws the same images anywhere.");
-    } catch {
-      say("The browser does not allow copying; the link is this page's address.");
-    }
-  });
+  for (const radio of document.querySelectorAll<HTMLInputElement>("input[name=view]"))
+    radio.addEventListener("change", () => {
+      dispatch({ kind: "viewed", view: radio.value as View });
+      share();
+    });
+  byId("outlines").addEventListener("change", show);
+  savingButtons({ config, model }, { shown: () => momentShown()!, share });
   tools.enable(true);
   enable();
   return { draw };

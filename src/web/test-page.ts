@@ -1,14 +1,88 @@
 /** What tests do with the studio's page in a real browser. */
 
-import { readFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer, type OutgoingHttpHeaders } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { chromium, type Page } from "playwright-core";
 import sharp from "sharp";
 import { expect } from "vitest";
 import { findChromium } from "../parity/chromium.ts";
 
 export const executablePath = findChromium();
+export const root = fileURLToPath(new URL("../../", import.meta.url));
+/** Shared machines may take long to compile the runtime. */
+export const patient = 240_000;
 
 export const launch = (args: string[] = []) => chromium.launch({ executablePath, args: ["--no-sandbox", ...args] });
+
+export interface Built {
+  folder: string;
+  /** What the build said. */
+  output: string;
+  remove(): void;
+}
+
+/** The studio in a folder of its own, with another model than the shipped one where its folder is given. */
+export async function buildStudio(model?: string): Promise<Built> {
+  const folder = mkdtempSync(join(tmpdir(), "fractalgen-studio-"));
+  // In a process of its own, for vitest's environment is not that of a build.
+  const program = join(root, "node_modules/vite/bin/vite.js");
+  const env = { ...process.env, NODE_ENV: "production", ...(model ? { FRACTALGEN_STUDIO_MODEL: model } : {}) };
+  const args = [program, "build", "--outDir", folder, "--emptyOutDir"];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, env, maxBuffer: 1e7 });
+  return { folder, output: stdout, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+const types: Record<string, string> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".wasm": "application/wasm",
+};
+
+export interface Host {
+  address: string;
+  /** The folder that is served from now on. */
+  folder: string;
+  /** Bytes of a large file a second; all at once by default. */
+  rate: number;
+  /** The paths that were asked for. */
+  asked: string[];
+  close(): void;
+}
+
+/** A plain file server under /some/folder/ that sends no headers but the type and those given. */
+export async function staticHost(
+  folder: string,
+  headersOf: (path: string) => OutgoingHttpHeaders = () => ({}),
+): Promise<Host> {
+  const prefix = "/some/folder/";
+  const server = createServer(async ({ url = "" }, response) => {
+    const path = url.replace(/[?#].*/, "");
+    host.asked.push(path.slice(prefix.length));
+    const file = join(host.folder, path === prefix ? "index.html" : path.slice(prefix.length));
+    const stat = statSync(file, { throwIfNoEntry: false });
+    if (!path.startsWith(prefix) || !stat?.isFile()) return response.writeHead(404).end();
+    const type = types[extname(file)] ?? "application/octet-stream";
+    response.writeHead(200, { "content-type": type, "content-length": stat.size, ...headersOf(path) });
+    if (host.rate === Infinity || stat.size < 1e6) return createReadStream(file).pipe(response);
+    const bytes = readFileSync(file);
+    for (let at = 0; at < bytes.length && !response.destroyed; at += host.rate / 20) {
+      response.write(bytes.subarray(at, at + host.rate / 20));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}${prefix}`;
+  const host: Host = { address, folder, rate: Infinity, asked: [], close: () => void server.close() };
+  return host;
+}
 
 /** Waits for the drawing to end; the status tells how. */
 export async function ended(on: Page): Promise<string> {
@@ -31,6 +105,13 @@ export async function saved(on: Page, button: string): Promise<Buffer> {
 }
 
 export const pixelsOf = async (file: Buffer) => Uint8Array.from(await sharp(file).removeAlpha().raw().toBuffer());
+
+/** RGBA bytes of one of the page's canvases. */
+export const canvasOf = (on: Page, id: string): Promise<number[]> =>
+  on.evaluate((id) => {
+    const canvas = document.querySelector<HTMLCanvasElement>(id)!;
+    return [...canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height).data];
+  }, id);
 
 export async function last(frames: AsyncGenerator<unknown, Uint8Array>): Promise<Uint8Array> {
   for (;;) {

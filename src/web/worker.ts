@@ -4,11 +4,12 @@ import { UserError } from "../core/errors.ts";
 import type { Sampler } from "../sample/sampler.ts";
 import { drawing, type Expectations, expectations } from "./drawing.ts";
 import { openModel } from "./opening.ts";
-import type { DrawRequest, FromWorker, StepRecord, ToWorker } from "./protocol.ts";
+import type { Device, DrawRequest, FromWorker, StepRecord, ToWorker } from "./protocol.ts";
 
 declare const self: DedicatedWorkerGlobalScope;
 
 let sampler: Sampler | undefined;
+let provider: Device["provider"] | undefined;
 /** Of the last drawings, by their ids: the page can go back from one to what it came from. */
 const expected = new Map<number, Expectations>();
 const drawingsKept = 3;
@@ -30,9 +31,10 @@ async function open(wishes: Extract<ToWorker, { kind: "open" }>): Promise<void> 
   try {
     const opened = await openModel(wishes, (what, share) => send({ kind: "opening", what, share }));
     sampler = opened.sampler;
-    send({ kind: "ready", config: sampler.config, device: opened.device });
+    provider = opened.device.provider;
+    send({ kind: "ready", device: opened.device });
   } catch (error) {
-    send({ kind: "failed", message: sentence(error) });
+    send({ kind: "failed", ...failure(error, "The model could not be started in this browser. Reload the page.") });
   }
 }
 
@@ -68,7 +70,7 @@ async function draw(id: number, request: DrawRequest): Promise<void> {
   } catch (error) {
     flush();
     if (signal.aborted) send({ kind: "drawn", id, seconds: (performance.now() - started) / 1000, cancelled: true });
-    else send({ kind: "failed", id, message: sentence(error) });
+    else send({ kind: "failed", id, ...failure(error, stopped()) });
   }
 }
 
@@ -84,7 +86,14 @@ const turn = (): Promise<void> =>
     port2.postMessage(undefined);
   });
 
-function sentence(error: unknown): string {
-  if (error instanceof UserError) return error.message;
-  return `something went wrong: ${(error as Error).message?.split("\n")[0] ?? String(error)}`;
+const stopped = (): string =>
+  provider === "webgpu"
+    ? "The graphics processor stopped in the middle of the drawing. Draw again: the page then goes on with WASM."
+    : "The model stopped in the middle of the drawing, most likely because memory ran out. Draw again, with fewer images.";
+
+/** Our own sentences reach the page; what a runtime says goes to the console, and `otherwise` to the page. */
+function failure(error: unknown, otherwise: string): { message: string; stopped: boolean } {
+  if (error instanceof UserError) return { message: error.message, stopped: false };
+  console.error(error);
+  return { message: otherwise, stopped: true };
 }

@@ -5,45 +5,64 @@ import { nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder } from "../files/model.ts";
 import { createSampler, type Frame } from "../sample/sampler.ts";
-import type { SamplingAnswer, SamplingMessage, SamplingStart, SamplingTask } from "./sampling.ts";
+import type { SamplingAnswer, SamplingMessage, SamplingStart, SamplingTask } from "./sampling-protocol.ts";
 import { type Failure, failure } from "./failure.ts";
 
 const { folder, threads } = workerData as SamplingStart;
 const port = parentPort!;
 const tell = (answer: SamplingAnswer | Failure) => port.postMessage(answer);
 
+/** Drawing a task: what stops all of it, and what stops each of its images. */
+type Drawing = { kind: "drawing"; stop: AbortController; images: readonly AbortController[] };
+type State = { kind: "idle" } | Drawing;
+
+const drawingOf = ({ labels }: SamplingTask): Drawing => ({
+  kind: "drawing",
+  stop: new AbortController(),
+  images: labels.map(() => new AbortController()),
+});
+
 try {
   const model = externalModel(readModelFolder(folder));
   const sampler = createSampler(await nodeEngine({ threads }), model);
-  let going: AbortController | undefined;
-  let wanted: AbortController[] = []; // an image each
+  let state: State = { kind: "idle" };
   port.on("message", async (message: SamplingMessage) => {
-    if (message === "stop") going?.abort();
-    else if (message === "close") {
-      await sampler.dispose();
-      port.close();
-    } else if ("gone" in message) wanted[message.gone]?.abort();
-    else {
-      going = new AbortController();
-      wanted = message.labels.map(() => new AbortController());
-      try {
-        await draw(message, going.signal);
-        tell({ finished: true });
-      } catch (error) {
-        tell(going.signal.aborted ? { finished: true } : failure(error));
+    switch (message.kind) {
+      case "draw": {
+        const drawing = drawingOf(message.task);
+        state = drawing;
+        try {
+          await draw(message.task, drawing);
+          tell({ kind: "finished" });
+        } catch (error) {
+          tell(drawing.stop.signal.aborted ? { kind: "finished" } : failure(error));
+        }
+        state = { kind: "idle" };
+        return;
       }
-      going = undefined;
+      case "gone":
+        if (state.kind === "drawing") state.images[message.image]?.abort();
+        return;
+      case "stop":
+        if (state.kind === "drawing") state.stop.abort();
+        return;
+      case "close":
+        await sampler.dispose();
+        port.close();
     }
   });
-  tell({ ready: true });
+  tell({ kind: "ready" });
 
-  async function draw(task: SamplingTask, signal: AbortSignal): Promise<void> {
+  async function draw(task: SamplingTask, { stop, images: wanted }: Drawing): Promise<void> {
     for await (const { images, ...frame } of sampler.sample({
       ...task,
-      signal,
+      signal: stop.signal,
       signals: wanted.map((image) => image.signal),
     }))
-      tell({ frame: { ...frame, ...(frame.finished.side === 1 ? { bytes: pixels(images, frame.finished) } : {}) } });
+      tell({
+        kind: "frame",
+        frame: { ...frame, ...(frame.finished.side === 1 ? { bytes: pixels(images, frame.finished) } : {}) },
+      });
   }
 
   function pixels(images: Uint8Array, { image, x, y }: Frame["finished"]): Uint8Array {

@@ -5,27 +5,15 @@ import type { ModelConfig } from "../config/model.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { checkKnown, knownPart, pixelsDrawn, startingImages } from "../sample/known.ts";
 import { drawingProgress } from "../sample/progress.ts";
-import type { Frame, SampleOptions, Sampler } from "../sample/sampler.ts";
-import { startThread, type Thread } from "./thread.ts";
-
-/** What a worker is started with. */
-export interface SamplingStart {
-  folder: string;
-  threads: number;
-}
-
-/** What a worker draws; all plain data. */
-export type SamplingTask = Omit<SampleOptions, "signal" | "signals" | "draws">;
-
-/** `gone`: the image of the task that is not wanted any more. */
-export type SamplingMessage = SamplingTask | { gone: number } | "stop" | "close";
-
-/** A frame without its pictures; the bytes of the pixels that it finished, where it finished single ones. */
-export type SamplingFrame = Omit<Frame, "images"> & { bytes?: Uint8Array };
-
-export type SamplingAnswer = { ready: true } | { frame: SamplingFrame } | { finished: true };
-
-type Lane = Thread<SamplingMessage, SamplingAnswer>;
+import type { Frame, Sampler } from "../sample/sampler.ts";
+import type {
+  SamplingAnswer,
+  SamplingFrame,
+  SamplingMessage,
+  SamplingStart,
+  SamplingThread,
+} from "./sampling-protocol.ts";
+import { startThread } from "./thread.ts";
 
 /**
  * A sampler whose batches are shared out over `threads` threads (default: one per core); a batch with fewer images than
@@ -37,11 +25,11 @@ export function parallelSampler(
   { folder, config }: ModelFolder,
   { threads = availableParallelism(), lanes: most = threads }: { threads?: number; lanes?: number } = {},
 ): Sampler {
-  let lanes: Lane[] = [];
-  let sampling = false;
+  let lanes: readonly SamplingThread[] = [];
+  let state: "idle" | "drawing" = "idle";
 
   /** Lanes for so many images at a time, those that are open where their number fits. */
-  async function lanesFor(images: number): Promise<Lane[]> {
+  async function lanesFor(images: number): Promise<readonly SamplingThread[]> {
     const count = Math.min(most, images);
     if (lanes.length === count && !lanes.some((lane) => lane.isOver())) return lanes;
     await close();
@@ -57,7 +45,7 @@ export function parallelSampler(
   async function close(): Promise<void> {
     const open = lanes;
     lanes = [];
-    for (const lane of open) lane.send("close");
+    for (const lane of open) lane.send({ kind: "close" });
     await Promise.all(open.map((lane) => lane.ended()));
   }
 
@@ -75,21 +63,22 @@ export function parallelSampler(
       ...options
     }) {
       if (draws) throw new Error("parallelSampler: draws of the caller's own do not reach other threads");
-      if (sampling) throw new Error("parallelSampler: it draws already; wait for the end, or open another one");
+      if (state === "drawing")
+        throw new Error("parallelSampler: it draws already; wait for the end, or open another one");
       if (!(batch >= 1)) throw new Error(`parallelSampler: expected a batch of at least 1, got ${batch}`);
       if (known) checkKnown(config, known, labels.length);
       const images = startingImages(config, { count: labels.length, known });
       if (labels.length === 0) return images;
-      sampling = true;
+      state = "drawing";
       try {
         const all = await lanesFor(Math.min(batch, labels.length));
         yield* drawAll(all);
       } finally {
-        sampling = false;
+        state = "idle";
       }
       return images;
 
-      async function* drawAll(all: readonly Lane[]): AsyncGenerator<Frame> {
+      async function* drawAll(all: readonly SamplingThread[]): AsyncGenerator<Frame> {
         const progress = drawingProgress(
           labels.map((_, image) => pixelsDrawn(config, { from: image, to: image + 1, known })),
           signals,
@@ -100,17 +89,18 @@ export function parallelSampler(
           const taken = all.slice(0, count); // the last batch may be a short one
           const parts = taken.map((lane, i) => {
             const [first, end] = [i, i + 1].map((n) => from + Math.floor((count * n) / taken.length));
-            lane.send({
+            const task = {
               ...options,
               labels: labels.slice(first, end),
               indices: indices.slice(first, end),
               batch: end - first,
               seed: typeof seed === "object" ? seed.slice(first, end) : seed,
               known: known && knownPart(config, known, [first, end]),
-            });
+            };
+            lane.send({ kind: "draw", task });
             return drawnBy(lane, { first, signals: signals?.slice(first, end) });
           });
-          const stop = () => taken.forEach((lane) => lane.send("stop"));
+          const stop = () => taken.forEach((lane) => lane.send({ kind: "stop" }));
           signal?.addEventListener("abort", stop);
           try {
             for (;;) {
@@ -144,40 +134,40 @@ export function parallelSampler(
 }
 
 /** The images from `first` on that a lane draws. */
-interface Part {
+interface LaneImages {
   /** The next frame, with images numbered as in the whole; nothing after the last one. */
   next(): Promise<SamplingFrame | undefined>;
   /** Waits for the end, whatever it is. */
   rest(): Promise<void>;
 }
 
-interface PartOptions {
+interface LaneOptions {
   first: number;
   signals?: readonly AbortSignal[];
 }
 
-function drawnBy(lane: Lane, { first, signals = [] }: PartOptions): Part {
-  let going = true;
+function drawnBy(lane: SamplingThread, { first, signals = [] }: LaneOptions): LaneImages {
+  let state: "drawing" | "over" = "drawing";
   const told = new Set<number>();
   /** Looked at before each frame: listeners would be one for each image on a signal that many share. */
   function tellGone(): void {
     signals.forEach((signal, gone) => {
       if (!signal.aborted || told.has(gone)) return;
       told.add(gone);
-      lane.send({ gone });
+      lane.send({ kind: "gone", image: gone });
     });
   }
-  const part: Part = {
+  const part: LaneImages = {
     async rest() {
-      while (going) await part.next().catch(() => {});
+      while (state === "drawing") await part.next().catch(() => {});
     },
     async next() {
-      if (!going) return undefined;
-      going = false; // also where the lane failed
+      if (state === "over") return undefined;
+      state = "over"; // also where the lane failed
       tellGone();
       const answer = await lane.next();
-      if (!("frame" in answer)) return undefined;
-      going = true;
+      if (answer.kind !== "frame") return undefined;
+      state = "drawing";
       const { finished, ...frame } = answer.frame;
       return { ...frame, finished: { ...finished, image: finished.image.map((i) => i + first) } };
     },
@@ -208,7 +198,7 @@ function putPixels(
     images.set(bytes.subarray(i * channels, (i + 1) * channels), ((image[i] * size + y[i]) * size + x[i]) * channels);
 }
 
-async function openLane(start: SamplingStart): Promise<Lane> {
+async function openLane(start: SamplingStart): Promise<SamplingThread> {
   const lane = startThread<SamplingMessage, SamplingAnswer>(new URL("./sampling-lane", import.meta.url), start);
   await lane.next();
   return lane;

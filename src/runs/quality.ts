@@ -5,11 +5,10 @@ import { type Dataset, evenly } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import { kernelDistance, type Spread } from "../evaluate/metrics.ts";
 import { readModelFolder } from "../files/model.ts";
-import { measureSet, openNetwork } from "./feature-network.ts";
-import { drawnSet, labelsLike } from "./generated.ts";
-import { partSet } from "./image-sets.ts";
-import type { Progress } from "./progress.ts";
-import { settingsOf } from "./sampling-options.ts";
+import { measureSet, openNetwork } from "../measures/feature-network.ts";
+import { drawnSet, labelsLike } from "../measures/drawn-set.ts";
+import { partSet } from "../measures/image-sets.ts";
+import { settingsOf } from "../sample/settings.ts";
 
 export interface QualityRecord {
   kind: "quality";
@@ -33,11 +32,11 @@ export interface OnlineQuality {
 interface OnlineOptions {
   dataset: Dataset;
   training: TrainingConfig;
-  /** As for `fractalgen evaluate quality`. */
+  /** As for measures of quality: `inception`, `own` or a folder. */
   features?: string;
   cache: string;
-  progress: Progress;
-  signal: AbortSignal;
+  onProgress?: (line: string) => void;
+  signal?: AbortSignal;
 }
 
 /** Training images that samples are compared with, evenly spaced. */
@@ -46,7 +45,7 @@ const subsets = 100;
 
 /** Opens the network, which may have to be trained first, and takes the features of the training images. */
 export async function openOnlineQuality(engine: Engine, options: OnlineOptions): Promise<OnlineQuality> {
-  const { dataset, training, progress, signal } = options;
+  const { dataset, training, onProgress, signal } = options;
   const network = await openNetwork(engine, options);
   const { kind, name } = network;
   const real = partSet({ ...dataset, train: evenly(dataset.train, mostCompared) }, "train");
@@ -62,7 +61,7 @@ export async function openOnlineQuality(engine: Engine, options: OnlineOptions):
         batch: 32,
         threads: training.threads,
         signal,
-        onProgress: (done) => progress.update(`drawing images to measure: ${Math.floor(done)} of ${count}`),
+        onProgress: (done) => onProgress?.(`drawing images to measure: ${Math.floor(done)} of ${count}`),
       });
       try {
         const { features: generated } = await measureSet(engine, network, set, options);
@@ -70,7 +69,7 @@ export async function openOnlineQuality(engine: Engine, options: OnlineOptions):
         const distance = await kernelDistance(engine, { generated, reference }, { subsets, size, signal });
         return { kind: "quality", step, kernelDistance: distance, images: count, features: { kind, name } };
       } catch (error) {
-        if (!signal.aborted) throw error;
+        if (!signal?.aborted) throw error;
         return undefined;
       } finally {
         await set.dispose?.();

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import type { ReferencePoint } from "../data/references.ts";
 import { appendLine, writeFileAtomic } from "../files/atomic.ts";
 import type { TrainingRecord } from "../train/trainer.ts";
-import type { QualityRecord } from "./train-quality.ts";
+import type { QualityRecord } from "./quality.ts";
 
 /** What training tells, what samples are measured to be, and at the head what the data take by other means. */
 export type LogRecord = TrainingRecord | QualityRecord | { kind: "references"; step: 0; references: ReferencePoint[] };

@@ -7,10 +7,12 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type TrainingName, trainingNames, trainingSetting } from "../config/training.ts";
 import { openDataset } from "../data/open.ts";
+import { readModelFolder } from "../files/model.ts";
 import { saveCheckpoint } from "../train/checkpoint.ts";
 import { trainingBytes } from "../train/memory.ts";
-import { commandLine } from "./program.ts";
-import { beginning, checkSame, type Prepared, settle, type TrainFlags } from "./train-settings.ts";
+import { beginning } from "./begin.ts";
+import type { RunOptions } from "./options.ts";
+import { checkSame, type Prepared, settle } from "./settle.ts";
 
 let dir = "";
 const at = (name: string) => join(dir, name);
@@ -41,21 +43,18 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-const flagsOf = (given: Partial<TrainFlags>): TrainFlags => ({
+const optionsOf = (given: Partial<RunOptions>): RunOptions => ({
   data: at("of28"),
   out: at("run"),
-  cache: at("cache"),
-  samples: true,
-  device: "cpu",
   threads: 1,
   ...given,
 });
 
-async function prepare(given: Partial<TrainFlags>): Promise<Prepared> {
-  const flags = flagsOf(given);
-  const begun = await beginning(flags);
-  const opened = await openDataset(begun.data.source, { ...begun.data, cache: flags.cache });
-  return settle(begun, begun.resumed ? checkSame(begun, opened) : opened, flags);
+async function prepare(given: Partial<RunOptions>): Promise<Prepared> {
+  const options = optionsOf(given);
+  const begun = await beginning(options);
+  const opened = await openDataset(begun.data.source, { ...begun.data, cache: at("cache") });
+  return settle(begun, begun.resumed ? checkSame(begun, opened) : opened, options);
 }
 
 /** A value that no preset has. */
@@ -71,11 +70,6 @@ function unusual(name: TrainingName): unknown {
 }
 
 describe("every declared training setting", () => {
-  it("is an option of train or of all commands that run graphs", async () => {
-    const [train] = (await commandLine("train")).commands;
-    expect(train.options.map((option) => option.attributeName())).toEqual(expect.arrayContaining([...trainingNames]));
-  });
-
   it("reaches the run, as an option and in a configuration file", async () => {
     const given = Object.fromEntries(trainingNames.map((name) => [name, name === "threads" ? 1 : unusual(name)]));
     expect((await prepare(given)).training).toEqual(given);
@@ -103,8 +97,8 @@ describe("levels of one's own", () => {
     const { model } = await prepare({ config: config("sampling.json", given) });
     expect(model.sampling).toMatchObject({ guidance: 2, schedule: "constant", temperature: 1.25, iterations: [3, 5] });
     const wrong = config("wrong.json", { model: { sampling: { guidence: 2 } } });
-    await expect(beginning(flagsOf({ config: wrong }))).rejects.toThrow(/guidence.*did you mean "guidance"/);
-    await expect(beginning(flagsOf({ config: config("no.json", { model: { sampling: "x" } }) }))).rejects.toThrow(
+    await expect(beginning(optionsOf({ config: wrong }))).rejects.toThrow(/guidence.*did you mean "guidance"/);
+    await expect(beginning(optionsOf({ config: config("no.json", { model: { sampling: "x" } }) }))).rejects.toThrow(
       /no\.json: sampling: expected object/,
     );
   });
@@ -112,13 +106,12 @@ describe("levels of one's own", () => {
 
 it("a size or channels other than the model's are refused before the data are opened", async () => {
   const given = config("sized.json", { model: { imageSize: 28, channels: 1, levels: levels(7, 1) } });
-  await expect(beginning(flagsOf({ config: given, imageSize: 14, data: "/nowhere" }))).rejects.toThrow(
-    /^--image-size: 14 is asked for, but the model of .*sized\.json has 28; leave the option out/,
+  await expect(beginning(optionsOf({ config: given, imageSize: 14, data: "/nowhere" }))).rejects.toThrow(
+    /^imageSize: 14 is asked for, but the model of .*sized\.json has 28; leave it out/,
   );
-  await expect(beginning(flagsOf({ initFrom: "emoji", channels: 1, data: "/nowhere" }))).rejects.toThrow(
-    /^--channels: 1 is asked for, but the model of .* has 3/,
-  );
-  await expect(beginning(flagsOf({ initFrom: "nothing" }))).rejects.toThrow(/^--init-from: there is no model/);
+  await expect(
+    beginning(optionsOf({ initFrom: readModelFolder("models/emoji"), channels: 1, data: "/nowhere" })),
+  ).rejects.toThrow(/^channels: 1 is asked for, but the model of .* has 3/);
   const classes = config("classes.json", { model: { classes: ["a", "b"], levels: levels(7, 1) } });
   await expect(prepare({ config: classes })).rejects.toThrow(
     /the classes of of28 \(of28\) are not the model's \(a, b\)/,
@@ -135,16 +128,18 @@ it("a resumed run finds its held-out part from anywhere, and asks for what was m
   const { model, training, data, state } = await prepare({ config: file, data: here("train"), heldOut: here("held") });
   expect(data).toMatchObject({ source: at("train"), heldOut: at("held") });
   await saveCheckpoint(at("run/last"), { model, training, dataset: data, state });
-  const resume = (given: Partial<TrainFlags> = {}) =>
+  const resume = (given: Partial<RunOptions> = {}) =>
     prepare({ data: undefined, out: undefined, resume: at("run"), ...given });
   await resume();
   for (const name of ["train", "held"]) {
     cpSync(at(name), at(`${name}-moved`), { recursive: true });
     rmSync(at(name), { recursive: true });
   }
-  await expect(resume()).rejects.toThrow(/^the data of this run, .*train, are not there any more.*--data/);
+  await expect(resume()).rejects.toThrow(
+    /^the data of this run, .*train, are not there any more.*say where they are now/,
+  );
   await expect(resume({ data: at("train-moved") })).rejects.toThrow(
-    /^the held-out part of this run, .*held, is not there any more.*--held-out/,
+    /^the held-out part of this run, .*held, is not there any more.*say where it is now/,
   );
   const moved = { data: at("train-moved"), heldOut: at("held-moved") };
   expect((await resume(moved)).data).toMatchObject({ source: moved.data, heldOut: moved.heldOut });
@@ -174,6 +169,6 @@ it("checkpointing is an option that a run keeps, and is chosen where nothing fit
   const resume = { data: undefined, out: undefined, resume: at("deep") };
   expect((await prepare(resume)).training).toEqual(asked.training);
   await expect(
-    beginning(flagsOf({ out: at("none"), config: config("no.json", { training: { checkpointng: 1 } }) })),
+    beginning(optionsOf({ out: at("none"), config: config("no.json", { training: { checkpointng: 1 } }) })),
   ).rejects.toThrow(/unknown key "checkpointng".*did you mean "checkpointing"/);
 });

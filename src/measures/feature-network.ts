@@ -3,6 +3,7 @@
 import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { duration, rateOf } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -13,17 +14,17 @@ import { configName, weightsName } from "../files/model.ts";
 import { claim, described } from "../files/ownership.ts";
 import { type ImageSet, inColour } from "./image-sets.ts";
 import type { KeptFeatures } from "./kept-features.ts";
-import { duration, type Progress, rateOf } from "./progress.ts";
-import { findInception } from "./cache.ts";
+import { findInception } from "../files/cache.ts";
 
-interface Choice {
+export interface NetworkChoice {
   /** `inception`, `own` or a folder; by default Inception where it is there. */
   features?: string;
   cache: string;
   /** What an own network is trained on. */
   dataset?: Dataset;
-  progress: Progress;
-  signal: AbortSignal;
+  /** Is told, as a line, how far the work is. */
+  onProgress?: (line: string) => void;
+  signal?: AbortSignal;
 }
 
 export interface OpenedNetwork extends FeatureNetwork {
@@ -31,21 +32,31 @@ export interface OpenedNetwork extends FeatureNetwork {
   id: string;
 }
 
-export async function openNetwork(engine: Engine, choice: Choice): Promise<OpenedNetwork> {
+export async function openNetwork(engine: Engine, choice: NetworkChoice): Promise<OpenedNetwork> {
   const { features, cache, dataset } = choice;
   const inception = findInception(cache);
   if (features === "inception" || (features === undefined && inception !== undefined)) {
     if (inception === undefined)
-      throw new UserError(
-        "--features: Inception-v3's weights are not there; get them with fractalgen download inception, or convert the file with fractalgen convert weights-inception-2015-12-05-6726825d.pth --config inception",
-      );
+      throw new UserError({
+        subject: { setting: "features" },
+        problem: "Inception-v3's weights are not there",
+        hint: [
+          { do: "get them", command: "download inception" },
+          {
+            do: "convert the published file with inception as its configuration",
+            command: "convert weights-inception-2015-12-05-6726825d.pth",
+          },
+        ],
+      });
     return { ...(await inceptionNetwork(engine, inception)), id: idOf(inception) };
   }
   if (features !== undefined && features !== "own") return own(engine, features);
   if (!dataset)
-    throw new UserError(
-      "--features: statistics hold for the features they were taken with; give inception (fractalgen download inception fetches it) or the folder of a network",
-    );
+    throw new UserError({
+      subject: { setting: "features" },
+      problem: "statistics hold for the features they were taken with",
+      hint: [{ do: "give inception", command: "download inception" }, "the folder of a network"],
+    });
   return own(engine, await trained(engine, dataset, choice));
 }
 
@@ -56,29 +67,43 @@ function idOf(path: string): string {
 
 async function own(engine: Engine, folder: string): Promise<OpenedNetwork> {
   if (!existsSync(join(folder, configName)))
-    throw new UserError(
-      `--features: expected inception, own or the folder of a network that fractalgen evaluate features wrote, and ${folder} holds no network of own features`,
-    );
+    throw new UserError({
+      subject: { setting: "features" },
+      expected: "inception, own or the folder of a feature network",
+      got: `${folder}, which holds no network of own features`,
+      hint: { do: "train one", command: "evaluate features" },
+    });
   return { kind: "own", ...(await openOwnFeatures(engine, folder)), id: idOf(join(folder, weightsName)) };
 }
 
 /** The folder of the network that belongs to a data set, trained on its first use; by one process, for which others wait. */
-async function trained(engine: Engine, dataset: Dataset, { cache, progress, signal }: Choice): Promise<string> {
+async function trained(
+  engine: Engine,
+  dataset: Dataset,
+  { cache, onProgress, signal }: NetworkChoice,
+): Promise<string> {
   const folder = join(cache, `features-${dataset.fingerprint.slice(0, 16)}`);
   while (!existsSync(folder)) {
     const owned = await claim(folder, { signal });
     if ("owner" in owned) {
-      progress.update(`waiting for the feature network that ${described(owned.owner)} trains for these data`);
+      onProgress?.(`waiting for the feature network that ${described(owned.owner)} trains for these data`);
       await sleep(1000, undefined, { signal });
       continue;
     }
     try {
-      if (!existsSync(folder)) await trainedNetwork(engine, dataset, { folder, progress, signal, owned });
+      if (!existsSync(folder)) await trainedNetwork(engine, dataset, { folder, onProgress, signal, owned });
     } finally {
       await owned.release();
     }
   }
   return folder;
+}
+
+/** How a measure runs: whom it tells how far it is, what stops it, and what keeps the features found so far. */
+export interface MeasureContext {
+  onProgress?: (line: string) => void;
+  signal?: AbortSignal;
+  kept?: KeptFeatures;
 }
 
 /**
@@ -89,12 +114,12 @@ export async function measureSet(
   engine: Engine,
   network: OpenedNetwork,
   set: ImageSet,
-  { progress, signal, kept }: { progress: Progress; signal: AbortSignal; kept?: KeptFeatures },
+  { onProgress, signal, kept }: MeasureContext = {},
 ): Promise<MeasuredSet> {
   const started = performance.now();
   const onImages = (done: number) => {
     const rate = (done / (performance.now() - started)) * 1000;
-    progress.update(
+    onProgress?.(
       `features of ${set.name}: ${done} of ${set.count}  ${rateOf(rate)}  ${duration((set.count - done) / rate)} left`,
     );
   };
@@ -114,7 +139,7 @@ export async function measureSet(
 export async function trainedNetwork(
   engine: Engine,
   dataset: Dataset,
-  { progress, ...training }: FeatureTraining & { progress: Progress },
+  { onProgress, ...training }: FeatureTraining & Pick<MeasureContext, "onProgress">,
 ): Promise<FeatureSummary> {
   const records = trainFeatures(engine, dataset, training);
   const started = performance.now();
@@ -123,7 +148,7 @@ export async function trainedNetwork(
     if (done) return value;
     const { step, steps, loss, accuracy } = value;
     const left = ((performance.now() - started) / 1000 / step) * (steps - step);
-    progress.update(
+    onProgress?.(
       `training a feature network for these data: step ${step} of ${steps}, ${duration(left)} left  loss ${loss.toFixed(3)}  ${(100 * accuracy).toFixed(0)}% right`,
     );
   }

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
-import type { TrainingConfig } from "../config/training.ts";
+import { isLastStable, type TrainingConfig } from "../config/training.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { type ReferencePoint, referencePoints } from "../data/references.ts";
@@ -13,16 +13,16 @@ import { removeStrays, replaceFolder, writeFileAtomic } from "../files/atomic.ts
 import { syncFile } from "../files/disk.ts";
 import { writeModelFolder } from "../files/model.ts";
 import type { Ownership } from "../files/ownership.ts";
-import { type EventLog, openEvents } from "../files/tensorboard.ts";
-import { curveSvg } from "../pictures/curve.ts";
+import { openEvents } from "../files/tensorboard.ts";
 import { type DataRecord, saveCheckpoint, type TrainingState } from "../train/checkpoint.ts";
 import { afterNotFinite, type TrainingRecord } from "../train/trainer.ts";
-import { referenceTable } from "./reference-table.ts";
-import { kernelName, type OnlineQuality, type QualityRecord } from "./train-quality.ts";
-import { sampleGrid } from "./train-samples.ts";
-import { appendRecord, type LogRecord, readLog, trimLog } from "./training-log.ts";
+import { kernelName, type OnlineQuality, type QualityRecord } from "./quality.ts";
+import { addEvents, curveOf } from "./record-views.ts";
+import { stableName } from "./prolong.ts";
+import { sampleGrid } from "./samples.ts";
+import { appendRecord, type LogRecord, readLog, trimLog } from "./log.ts";
 
-export interface RunOptions {
+export interface FolderOptions {
   model: ModelConfig;
   training: TrainingConfig;
   state: TrainingState;
@@ -34,16 +34,16 @@ export interface RunOptions {
   samples: boolean;
   /** Measures samples where `kidSteps` asks for it. */
   quality?: OnlineQuality;
-  /** Print the records too. */
-  json?: boolean;
+  /** Is given every record of the log, those of training itself too. */
+  onRecord?: (record: LogRecord) => void;
   /** Reference points: files made, of how many. */
   onReferences?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
 export interface Run {
-  /** The reference points as a small table. */
-  references: string;
+  /** What simple methods take for the data. */
+  references: readonly ReferencePoint[];
   /**
    * Writes what training tells; at a checkpoint the state, the curve and, unless it is to stop, a grid of samples and what
    * samples are measured to be, which it returns.
@@ -53,8 +53,8 @@ export interface Run {
 }
 
 /** Opens the folder of a new run, or of one that goes on from `state.step`. Stopped before it is open, it throws. */
-export async function openRun(out: string, engine: Engine, options: RunOptions): Promise<Run> {
-  const { model, training, state, data, dataset, owned, samples, quality, json, onReferences, signal } = options;
+export async function openRun(out: string, engine: Engine, options: FolderOptions): Promise<Run> {
+  const { model, training, state, data, dataset, owned, samples, quality, onRecord, onReferences, signal } = options;
   signal?.throwIfAborted();
   for (const folder of [out, join(out, "samples")]) await removeStrays(folder, owned);
   const log = join(out, "log.jsonl");
@@ -65,7 +65,7 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
   const write = async (record: LogRecord) => {
     await appendRecord(log, record);
     records.push(record);
-    if (json) console.log(JSON.stringify(record));
+    onRecord?.(record);
   };
   let references = records.find((record) => record.kind === "references")?.references;
   if (!references) {
@@ -81,6 +81,10 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
   const drawCurve = () =>
     writeFileAtomic(join(out, "curve.svg"), curveOf(records, { references: references!, training }));
 
+  const save = (folder: string) => saveCheckpoint(folder, { model, training, dataset: data, state, owned });
+  // New settings may let the decay begin where the run stands.
+  if (isLastStable(state.step, training)) await save(join(out, stableName));
+
   async function checkpoint(): Promise<QualityRecord | undefined> {
     const folder = join(out, "last");
     checkFinite(state, { saved: existsSync(folder) });
@@ -93,7 +97,8 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
         (temporary) => writeModelFolder(temporary, model, state.average),
         { owned },
       );
-    await saveCheckpoint(folder, { model, training, dataset: data, state, owned });
+    if (isLastStable(state.step, training)) await save(join(out, stableName));
+    await save(folder);
     await drawCurve();
     const png = samples && (await sampleGrid(engine, folder, { signal }));
     if (png) {
@@ -109,7 +114,7 @@ export async function openRun(out: string, engine: Engine, options: RunOptions):
   }
 
   return {
-    references: referenceTable(references),
+    references,
     async add(record) {
       await write(record);
       await addEvents(events, record, training);
@@ -128,37 +133,4 @@ function checkFinite({ step, values }: TrainingState, { saved }: { saved: boolea
       throw new UserError(
         `training stopped at step ${step}: ${name} is no longer finite; ${afterNotFinite({ saved })}`,
       );
-}
-
-async function addEvents(events: EventLog, record: TrainingRecord, { batch }: TrainingConfig): Promise<void> {
-  if (record.kind === "evaluation") await events.scalars(record.step, { "held out/bits per dimension": record.bits });
-  if (record.kind !== "step") return;
-  await events.scalars(record.step, {
-    "training/loss": record.loss,
-    "training/bits per dimension": record.bits,
-    "training/gradient norm": record.gradientNorm,
-    "training/learning rate": record.learningRate,
-    "training/images per second": batch / record.seconds,
-  });
-}
-
-function curveOf(
-  records: readonly LogRecord[],
-  { references, training }: { references: readonly ReferencePoint[]; training: TrainingConfig },
-): string {
-  const points = (kind: "step" | "evaluation") =>
-    records.flatMap((record) => (record.kind === kind ? [{ step: record.step, bits: record.bits }] : []));
-  const measured = records.filter((record) => record.kind === "quality");
-  return curveSvg({
-    extra: [...new Set(measured.map(kernelName))].map((name) => ({
-      name,
-      points: measured
-        .filter((record) => kernelName(record) === name)
-        .map(({ step, kernelDistance: { mean } }) => ({ step, value: mean })),
-    })),
-    training: points("step"),
-    heldOut: points("evaluation"),
-    references,
-    totalSteps: training.steps,
-  });
 }

@@ -1,0 +1,101 @@
+/** What is written of drawn images: the grid, each image, the animation, and a word on all of them. */
+
+import { join } from "node:path";
+import type { ModelConfig } from "../config/model.ts";
+import { recordedSampling } from "../config/sampling.ts";
+import { counted } from "../core/counted.ts";
+import { duration, rateOf } from "../core/duration.ts";
+import { writeFileAtomic } from "../files/atomic.ts";
+import type { ModelFolder } from "../files/model.ts";
+import { gridPng, imagePng } from "../pictures/grid.ts";
+import type { Drawn } from "./drawing.ts";
+import type { DrawingFlags } from "./drawing-options.ts";
+import type { Picture } from "./film.ts";
+import { nameOf } from "./models.ts";
+import type { SamplingSettings } from "./sampling-options.ts";
+import { version } from "./version.ts";
+
+/** What pictures are written with: the model, a name for each image, and what their text says beside that. */
+interface Written {
+  model: ModelFolder;
+  /** Of the drawn images, and as they were asked for, which images take in turn. */
+  names: string[];
+  inTurn: string[];
+  settings: SamplingSettings;
+  /** Further options that images depend on. */
+  options?: object;
+  /** Further texts. */
+  details?: Record<string, string>;
+  /** The grid, where it shows more than the drawn images. */
+  grid?: { images: Uint8Array; picture: Picture; labels: string[] };
+}
+
+/** Writes the grid, each image and the animation, as far as they were asked for, and reports it with `told`. */
+export async function writeDrawn(
+  flags: DrawingFlags,
+  drawn: Drawn,
+  written: Written,
+  told: object = {},
+): Promise<void> {
+  const { model, names, inTurn, settings, options, details, grid } = written;
+  const { config } = model;
+  const { count, seed } = flags;
+  const dependedOn = { ...recordedSampling(settings), ...options };
+  const text = (label: string, index?: number) => ({
+    Software: `fractalgen ${version}`,
+    Model: nameOf(model),
+    Class: label,
+    Seed: String(seed),
+    ...(index === undefined ? { Count: String(count) } : { Index: String(index) }),
+    ...details,
+    Options: JSON.stringify({ ...dependedOn, device: drawn.device }),
+  });
+  const { imageSize: size, channels } = config;
+  const { images, picture, labels } = grid ?? {
+    images: drawn.images,
+    picture: { count, size, channels, columns: flags.columns },
+    labels: names,
+  };
+  const png = await gridPng(images, { ...picture, labels, text: text(inTurn.join(",")) });
+  await writeFileAtomic(flags.out, png);
+  const each =
+    flags.each === undefined ? undefined : await writeEach(flags.each, drawn.images, { config, names, text });
+  await drawn.film?.write(drawn.images);
+  report(flags, drawn, { each, classes: names, seed, ...told, ...dependedOn });
+}
+
+/** Every image on its own, named by its number and `names`. */
+async function writeEach(
+  folder: string,
+  images: Uint8Array,
+  {
+    config,
+    names,
+    text,
+  }: { config: ModelConfig; names: string[]; text: (label: string, index: number) => Record<string, string> },
+): Promise<string[]> {
+  const { imageSize: size, channels } = config;
+  const bytes = size * size * channels;
+  const digits = String(names.length - 1).length;
+  const paths: string[] = [];
+  for (const [i, name] of names.entries()) {
+    const path = join(folder, `${String(i).padStart(digits, "0")}-${name.replaceAll(/[^\w-]+/g, "-")}.png`);
+    const image = images.subarray(i * bytes, (i + 1) * bytes);
+    await writeFileAtomic(path, await imagePng(image, { size, channels, text: text(name, i) }));
+    paths.push(path);
+  }
+  return paths;
+}
+
+/** One line of JSON with `details`, or how long it took and what was written. */
+function report({ count, json, out, animate, each }: DrawingFlags, { seconds, device }: Drawn, details: object): void {
+  if (json) {
+    console.log(
+      JSON.stringify({ out, animation: animate, ...details, device, seconds, imagesPerSecond: count / seconds }),
+    );
+    return;
+  }
+  const took = seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
+  console.error(`${counted(count, "image")} in ${took} (${rateOf(count / seconds)})`);
+  for (const path of [out, animate, each]) if (path !== undefined) console.log(path);
+}

@@ -1,0 +1,49 @@
+/** What `fractalgen evaluate editing` prints as a table. */
+
+import type { Mean } from "../evaluate/summary.ts";
+import type { EditingRow } from "../measures/editing.ts";
+
+export function editingTable(
+  {
+    model,
+    data,
+    images,
+    classes,
+    exact,
+    seed,
+  }: { model: string; data: string; images: number; classes: boolean; exact: boolean; seed: number },
+  rows: readonly EditingRow[],
+): string {
+  const line = (...cells: string[]) =>
+    `  ${cells.map((cell, i) => cell.padEnd([24, 8, 16, 16, 16, 18, 0][i])).join("")}`.trimEnd();
+  const ratio = ({ ratio, error }: { ratio: number; error: number }) => `${ratio.toFixed(2)} ± ${error.toFixed(2)}`;
+  const bits = ({ bits, error }: Mean) => `${bits.toFixed(3)} ± ${error.toFixed(3)}`;
+  return [
+    `${model}: ${images} held-out images of ${data} edited ${classes ? "with their classes" : "without a class"}, seed ${seed}`,
+    line("", "drawn", "seam", "original's", "to original's", "bits per dim", "original's"),
+    ...rows.flatMap((row) => [
+      line(
+        row.ring === 0 ? row.task : `${row.task}, ring of ${row.ring}`,
+        `${(100 * row.drawn).toFixed(0)}%`,
+        ratio(row.seam),
+        ratio(row.originalSeam),
+        ratio(row.toOriginal),
+        bits(row.bits),
+        bits(row.originalBits),
+      ),
+      ...(row.atMask
+        ? [
+            line(
+              "  at the mask's border",
+              "",
+              ratio(row.atMask.seam),
+              ratio(row.atMask.originalSeam),
+              ratio(row.atMask.toOriginal),
+            ),
+          ]
+        : []),
+    ]),
+    "seam: mean difference of neighbours across the border of what is drawn, by that inside; to original's: across it, by the original's there",
+    `bits: of what is drawn, given what is kept${exact ? "" : ": in one random order, what is kept first, patch by patch"}`,
+  ].join("\n");
+}

@@ -1,0 +1,116 @@
+/** What `fractalgen inspect` prints: a table of levels, or the record of --json. */
+
+import type { ModelConfig } from "../config/model.ts";
+import { byteCount } from "../core/byte-count.ts";
+import type { LevelComplexity } from "../model/complexity.ts";
+import { aligned } from "./columns.ts";
+
+export interface Inspected {
+  config: ModelConfig;
+  /** Of a preset none, for it has no weights. */
+  folder?: string;
+  /** The size of the weights' file, or what it would be. */
+  bytes: number;
+  levels: LevelComplexity[];
+}
+
+type Count = "parameters" | "blockParameters" | "operations" | "likelihoodOperations";
+export const total = (levels: readonly LevelComplexity[], key: Count): number =>
+  levels.reduce((sum, level) => sum + level[key], 0);
+
+/** A model says how it is sampled; where it leaves out the iterations, there are as many as patches. */
+const samplingOf = ({ sampling }: ModelConfig, levels: readonly LevelComplexity[]) => ({
+  ...sampling,
+  iterations: sampling.iterations ?? levels.slice(0, -1).map(({ sequence }) => sequence),
+});
+
+export function inspectedRecord(name: string, { config, folder, bytes, levels }: Inspected) {
+  const { imageSize, channels, classes, dtype = "float32" } = config;
+  return {
+    name: config.name ?? name,
+    folder,
+    imageSize,
+    channels,
+    classes: classes.length,
+    dtype,
+    bytes,
+    parameters: total(levels, "parameters"),
+    operations: total(levels, "operations"),
+    likelihoodOperations: total(levels, "likelihoodOperations"),
+    levels,
+    sampling: samplingOf(config, levels),
+  };
+}
+
+export function inspectedLines(name: string, { config, folder, bytes, levels }: Inspected): string[] {
+  const { imageSize, channels, classes, dtype = "float32" } = config;
+  const { guidance, schedule, temperature, filterThreshold, iterations } = samplingOf(config, levels);
+  const where = folder === undefined ? "would be" : "are";
+  const rows = levels.map((level, l) => [
+    String(l + 1),
+    level.kind,
+    String(level.squares),
+    String(level.sequence),
+    String(level.layers),
+    String(level.width),
+    String(level.heads ?? ""),
+    ...counts((key) => level[key]),
+  ]);
+  const facts = [
+    ["model", `${config.name ?? name}${folder === undefined ? " (a preset, without weights)" : ` in ${folder}`}`],
+    [
+      "images",
+      `${imageSize}x${imageSize}, ${channels} ${channels === 1 ? "channel" : "channels"}, ${classes.length} ${classes.length === 1 ? "class" : "classes"}`,
+    ],
+    ["parameters", millions(total(levels, "parameters"))],
+    ["weights", `${where} ${byteCount(bytes)} on disk, ${dtype}`],
+    [
+      "sampling",
+      `guidance ${guidance} (${schedule}), temperature ${temperature}, filter threshold ${filterThreshold}, iterations ${iterations.join(",")}`,
+    ],
+  ];
+  return [
+    ...aligned(facts, { left: 2 }),
+    "",
+    ...aligned([headings, ...rows, ["all", "", "", "", "", "", "", ...counts((key) => total(levels, key))]], {
+      left: 2,
+    }),
+    "",
+    ...footnote,
+  ];
+}
+
+const headings = [
+  "level",
+  "kind",
+  "squares",
+  "sequence",
+  "layers",
+  "width",
+  "heads",
+  "parameters",
+  "in blocks",
+  "GFLOPs",
+  "likelihood",
+];
+
+/** The columns that can be added up. */
+const counts = (of: (key: Count) => number): string[] => [
+  millions(of("parameters")),
+  millions(of("blockParameters")),
+  billions(of("operations")),
+  billions(of("likelihoodOperations")),
+];
+
+const footnote = [
+  "squares: how many of an image a level generates (at the last one, pixels); sequence: patches or channels in each.",
+  "GFLOPs: 2 for a multiplication with its addition, all products of one pass over all squares of one image, as the",
+  "paper's complexity table counts: blocks over the sequence alone, its embedding and that of one condition.",
+  "likelihood: the same with all that the likelihood computes, so with all conditions, guiding pixels and logits.",
+  "in blocks: parameters of the transformer blocks alone, which is what the paper's table counts above the pixels.",
+];
+
+const millions = (count: number): string => `${rounded(count / 1e6)}M`;
+const billions = (count: number): string => rounded(count / 1e9);
+/** Three digits, two of what is below one, or all before the point. */
+const rounded = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(value < 1 ? 2 : 3));

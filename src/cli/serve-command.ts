@@ -1,0 +1,97 @@
+/** The work of `fractalgen serve`: a server of the models, until a signal ends it. */
+
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { UserError } from "../core/errors.ts";
+import { freeMemory } from "../files/free-memory.ts";
+import { hostName, isLoopback, originIn } from "../server/access.ts";
+import { fractalServer } from "../server/app.ts";
+import { listen } from "../server/listen.ts";
+import { servedModels } from "../server/models.ts";
+import { interruptible } from "./interrupt.ts";
+import { findModel, nameOf } from "./models.ts";
+import { version } from "./version.ts";
+import { optionWording } from "./wording.ts";
+
+export interface ServeFlags {
+  model?: string[];
+  host: string;
+  port: number;
+  cors?: string[];
+  allowHost?: string[];
+  trustProxy?: boolean;
+  apiKeyFile?: string;
+  shareWeights?: boolean;
+  batch: number;
+  queue: number;
+  maxImages: number;
+  threads?: number;
+  memory?: number;
+}
+
+const studio = fileURLToPath(new URL("../../dist/web", import.meta.url));
+
+export async function serve(flags: ServeFlags): Promise<void> {
+  const { model: names = ["emoji"], host, port, cors, allowHost, apiKeyFile, shareWeights } = flags;
+  const origins = cors?.map(originIn);
+  const hosts = allowHost?.map(hostName);
+  const apiKey = apiKeyFile === undefined ? undefined : keyFrom(apiKeyFile);
+  const found = [];
+  for (const name of names) found.push(await findModel(name));
+  const models = servedModels(found.map((folder) => ({ name: nameOf(folder), folder })));
+  const loopback = isLoopback(host);
+  const server = fractalServer({
+    models,
+    version,
+    loopback,
+    names: hosts,
+    behindProxy: flags.trustProxy,
+    wording: optionWording,
+    cors: origins,
+    apiKey,
+    studio,
+    shareWeights: shareWeights ?? (loopback && cors === undefined && allowHost === undefined),
+    threads: flags.threads ?? availableParallelism(),
+    memory: flags.memory ?? freeMemory(),
+    batch: flags.batch,
+    limits: { queue: flags.queue, images: flags.maxImages },
+    onFault: (error) => console.error(error instanceof Error ? (error.stack ?? error.message) : error),
+  });
+  const stopped = interruptible({
+    onStop: () => console.error("stopping when running jobs are finished; Ctrl-C again: at once"),
+  });
+  try {
+    const listening = await listen(server, { host, port });
+    console.log(`${models.map(({ name }) => name).join(", ")} at ${listening.url}`);
+    if (!loopback && apiKey === undefined)
+      console.error("anyone who reaches this address can use it; --api-key-file asks for a key");
+    await new Promise<void>((resolve) => {
+      if (stopped.signal.aborted) resolve();
+      stopped.signal.addEventListener("abort", () => resolve());
+    });
+    await listening.close();
+  } finally {
+    await server.dispose();
+    stopped.done();
+  }
+}
+
+/** The key in a file: its text without white space around it. */
+function keyFrom(path: string): string {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8").trim();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const problem = code === "ENOENT" ? `there is no file ${path}` : `${path} cannot be read (${code})`;
+    throw new UserError({ subject: "--api-key-file", problem, hint: "make one with: openssl rand -hex 32" });
+  }
+  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  throw new UserError({
+    subject: "--api-key-file",
+    expected: `one key of letters, digits and signs in ${path}`,
+    got: text === "" ? "an empty file" : "a text with spaces, lines or other characters",
+    hint: "make one with: openssl rand -hex 32",
+  });
+}

@@ -1,0 +1,109 @@
+/** The work of `fractalgen train`: opens data and run, tells how it goes, and how it ended. */
+
+import { join } from "node:path";
+import { counted, parameterCount } from "../core/counted.ts";
+import { duration } from "../core/duration.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { openDataset } from "../data/open.ts";
+import { reportLines } from "../data/report.ts";
+import type { Provider } from "../engine/engine.ts";
+import { own } from "../files/ownership.ts";
+import { beginning, runFolder } from "../runs/begin.ts";
+import type { RunOptions } from "../runs/options.ts";
+import { checkSame, type Prepared, settle } from "../runs/settle.ts";
+import { type RunContext, trainRun } from "../runs/train.ts";
+import { openEngine } from "./engine.ts";
+import { findModel } from "./models.ts";
+import { checkFolder } from "./outputs.ts";
+import { referenceTable } from "./reference-table.ts";
+import { type Running, withProgress } from "./running.ts";
+import { reporter } from "./train-report.ts";
+
+export interface TrainFlags extends Omit<RunOptions, "initFrom"> {
+  initFrom?: string;
+  features?: string;
+  cache: string;
+  samples: boolean;
+  json?: boolean;
+  device: Provider;
+  threads?: number;
+}
+
+export async function runTraining({ initFrom, ...flags }: TrainFlags): Promise<void> {
+  checkFolder(flags.cache, { option: "--cache" });
+  if (flags.out !== undefined && flags.resume === undefined) checkFolder(flags.out, { option: "--out" });
+  const initial = initFrom === undefined ? undefined : await findModel(initFrom, { subject: { setting: "initFrom" } });
+  const options: RunOptions = { ...flags, initFrom: initial };
+  const out = runFolder(options);
+  let ready = false;
+  const onStop = () => {
+    if (ready) console.error("stopping after this step; Ctrl-C again stops at once, without a checkpoint");
+  };
+  await withProgress({ quiet: flags.json, onStop }, async (running) => {
+    const { progress, signal, closing } = running;
+    // Before anything of the run is read: another process may be about to save.
+    const owned = closing(await own(out, { inside: true, signal }), ({ release }) => release());
+    const begun = await beginning(options);
+    const opened = await openDataset(begun.data.source, {
+      ...begun.data,
+      cache: flags.cache,
+      signal,
+      onProgress: (at, total) => progress.update(`decoding images: ${at} of ${total}`),
+    });
+    progress.clear();
+    const dataset = begun.resumed ? checkSame(begun, opened) : opened;
+    const prepared = await settle(begun, dataset, options);
+    const { step } = prepared.state;
+    if (step >= prepared.training.steps) {
+      console.error(
+        `the run is done: ${step} of ${counted(prepared.training.steps, "step")}; to go on give more, such as --steps ${2 * step}`,
+      );
+      return;
+    }
+    for (const note of prepared.notes) console.error(note);
+    if (!flags.json) describe(dataset, prepared);
+    const onReady = () => void (ready = true);
+    await trainAndTell(flags, prepared, { ...flags, out, owned, dataset, onReady, signal }, running);
+  });
+}
+
+async function trainAndTell(
+  flags: Pick<TrainFlags, "json" | "device" | "threads">,
+  prepared: Prepared,
+  context: RunContext,
+  { progress, signal, exitCode }: Running,
+): Promise<void> {
+  const { training, state } = prepared;
+  const { out, onReady } = context;
+  const report = reporter(training, progress);
+  const records = trainRun(await openEngine(flags), prepared, {
+    ...context,
+    onProgress: progress.update,
+    onReady(references) {
+      onReady?.(references);
+      progress.clear();
+      if (!flags.json) console.error(referenceTable(references));
+    },
+    onRecord: (record) => flags.json && console.log(JSON.stringify(record)),
+    signal,
+  });
+  for await (const record of records) report(record);
+  progress.clear();
+  const steps = counted(training.steps, "step");
+  if (state.step < training.steps) {
+    console.error(`stopped after ${state.step} of ${steps}; go on with: fractalgen train --resume ${out}`);
+    process.exitCode = exitCode();
+  } else
+    console.error(`done: ${counted(state.step, "step")}; see what it learnt with: fractalgen sample --model ${out}`);
+  if (!flags.json) console.log(join(out, "last"));
+}
+
+/** What will be trained on what, before hours go into it. */
+function describe(dataset: Dataset, prepared: Prepared): void {
+  const { model, training } = prepared;
+  for (const line of reportLines(dataset)) console.error(line);
+  const epochs = (training.steps * training.batch) / dataset.train.count;
+  console.error(
+    `${model.name ?? "model"}: ${parameterCount(prepared.parameters)}; ${counted(training.steps, "step")} of ${counted(training.batch, "image")} (${epochs < 0.05 ? "under 0.1" : epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at once in each thread${training.checkpointing ? ", with checkpointing" : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
+  );
+}

@@ -1,0 +1,57 @@
+/** Finds models: a folder, or the name of one that ships with the program. */
+
+import { existsSync, readdirSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { isPublished, publishedNames } from "../config/published.ts";
+import { didYouMean, type SettingName, UserError } from "../core/errors.ts";
+import { recoverFolder } from "./atomic.ts";
+import { checkWeights } from "./finite.ts";
+import { configName, type ModelFolder, readModelFolder } from "./model.ts";
+
+const shipped = fileURLToPath(new URL("../../models/", import.meta.url));
+
+export const shippedModels = (): string[] =>
+  existsSync(shipped) ? readdirSync(shipped).filter((name) => existsSync(join(shipped, name, configName))) : [];
+
+/**
+ * A model by name or folder, which `subject` gave. A folder of a running training gives its last checkpoint. Weights that are
+ * no numbers are refused, unless nothing is drawn from them.
+ */
+export async function findModel(
+  nameOrFolder: string,
+  { subject = { setting: "model" }, checked = true }: { subject?: string | SettingName; checked?: boolean } = {},
+): Promise<ModelFolder> {
+  const model = await foundModel(nameOrFolder, subject);
+  if (checked) checkWeights(model);
+  return model;
+}
+
+async function foundModel(nameOrFolder: string, subject: string | SettingName): Promise<ModelFolder> {
+  const names = shippedModels();
+  if (names.includes(nameOrFolder)) return readModelFolder(join(shipped, nameOrFolder));
+  await recoverFolder(nameOrFolder);
+  await recoverFolder(join(nameOrFolder, "last"));
+  if (existsSync(nameOrFolder)) return readModelFolder(nameOrFolder);
+  if (isPublished(nameOrFolder))
+    throw new UserError({
+      subject,
+      problem: `the weights of ${nameOrFolder} do not ship with the program`,
+      hint: [
+        { do: "download them", command: `download ${nameOrFolder}` },
+        { do: "convert a checkpoint", command: "convert CHECKPOINT.pth DIR", setting: "config", value: nameOrFolder },
+        { do: "make random ones and give that folder", command: `init ${nameOrFolder} DIR` },
+      ],
+    });
+  const ships = names.length > 0 ? `, and those that ship are ${names.join(", ")}` : ", and none ships";
+  throw new UserError({
+    subject,
+    problem: `there is no model "${nameOrFolder}": there is no such folder${ships}${didYouMean(nameOrFolder, [...names, ...publishedNames])}`,
+  });
+}
+
+/** What a model without a name is called: its folder, or that of the run whose last checkpoint it is. */
+export function nameOf({ config, folder }: ModelFolder): string {
+  const path = resolve(folder);
+  return config.name ?? basename(basename(path) === "last" ? dirname(path) : path);
+}

@@ -1,0 +1,35 @@
+/** What is fetched or taken from a disk: the kinds of files, and a file that is there already, checked like a download. */
+
+import { stat } from "node:fs/promises";
+import { UserError } from "../core/errors.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { recordedSha256 } from "./checksum.ts";
+import { checksumOf, type Downloaded, type DownloadRecord, type FileKind } from "./download.ts";
+import { oldStart, openTorchWeights } from "./inception-pth.ts";
+import { isSafetensorsStart } from "./safetensors-header.ts";
+
+export const torchCheckpoint: FileKind = {
+  name: "a PyTorch checkpoint or a safetensors file",
+  begins: (head) => head.subarray(0, 4).toString("latin1") === "PK\u0003\u0004" || isSafetensorsStart(head),
+  check: async (path) => (await openCheckpoint(path)).close(),
+};
+
+export const inceptionFile: FileKind = {
+  name: "FID's Inception-v3 as a PyTorch file",
+  begins: (head) => head.subarray(0, oldStart.length).equals(oldStart),
+  check: async (path) => (await openTorchWeights(path)).close(),
+};
+
+/** A file that is there already, checked like a download. */
+export async function* localCheckpoint(
+  path: string,
+  { kind, sha256, signal }: { kind: FileKind; sha256?: string; signal?: AbortSignal },
+): AsyncGenerator<DownloadRecord, Downloaded> {
+  await kind.check!(path);
+  const bytes = (await stat(path)).size;
+  const expected = sha256 ?? (await recordedSha256(path));
+  const found = yield* checksumOf(path, { signal });
+  if (expected !== undefined && found !== expected)
+    throw new UserError(`${path}: its SHA-256 is ${found}, expected ${expected}; fetch the file again`);
+  return { path, bytes, sha256: found, cached: true };
+}

@@ -1,0 +1,143 @@
+/** Images that a model draws, as a set for measures: drawn as they are asked for, and kept in a folder where that is given. */
+
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { pickSampling, recordedSampling, type SamplingSettings } from "../config/sampling.ts";
+import { UserError } from "../core/errors.ts";
+import { derive, permutation, seedKey } from "../core/random.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { decode, toChannels } from "../data/picture.ts";
+import type { Engine } from "../engine/engine.ts";
+import { removeStrays, writeFileAtomic } from "../files/atomic.ts";
+import { checksum } from "../files/checksum.ts";
+import type { ModelFolder } from "../files/model.ts";
+import { own, type Owner } from "../files/ownership.ts";
+import { imagePng } from "../pictures/grid.ts";
+import { openSampler } from "../workers/sampler.ts";
+import type { ImageSet } from "./image-sets.ts";
+
+export interface DrawnSetOptions extends SamplingSettings {
+  count: number;
+  seed: number;
+  batch: number;
+  memory?: number;
+  threads?: number;
+  /** Keeps the images here, as PNG, and takes those that are there already. */
+  each?: string;
+  /** Images done, with the share of those being drawn. */
+  onProgress?: (done: number) => void;
+  signal?: AbortSignal;
+}
+
+/** What a model generates, image i of the class `labelOf(i)`. Without `each` every call of `images` draws them again. */
+export async function drawnSet(
+  engine: Engine,
+  model: ModelFolder,
+  labelOf: (index: number) => number,
+  { each, onProgress, ...options }: DrawnSetOptions,
+): Promise<ImageSet> {
+  const { config } = model;
+  const { count, seed, signal } = options;
+  const { imageSize: size, channels } = config;
+  const bytes = size * size * channels;
+  const { sampler, batch } = openSampler(engine, model, options);
+  const owned = each === undefined ? undefined : await own(each, { inside: true, signal });
+  try {
+    if (each !== undefined) await openFolder(each, { settings: await keptSettings(model, labelOf, options), ...owned });
+  } catch (error) {
+    await owned?.release();
+    throw error;
+  }
+  const pathOf = (index: number) => join(each!, `${String(index).padStart(6, "0")}.png`);
+
+  async function draw(indices: number[]): Promise<Uint8Array> {
+    const settings = pickSampling(options);
+    const frames = sampler.sample({ labels: indices.map(labelOf), indices, seed, ...settings, batch, signal });
+    for (;;) {
+      const { done, value } = await frames.next();
+      if (done) return value;
+      onProgress?.(indices[0] + value.done * indices.length);
+    }
+  }
+
+  return {
+    name: config.name ?? model.folder,
+    count,
+    size,
+    channels,
+    skipped: [],
+    async *images() {
+      for (let from = 0; from < count;) {
+        const kept = each !== undefined && existsSync(pathOf(from));
+        if (kept) {
+          signal?.throwIfAborted();
+          yield await readKept(pathOf(from), { size, channels });
+          onProgress?.(++from);
+          continue;
+        }
+        let to = from;
+        while (to < Math.min(count, from + batch) && (each === undefined || !existsSync(pathOf(to)))) to++;
+        const drawn = await draw(Array.from({ length: to - from }, (_, i) => from + i));
+        for (; from < to; from++) {
+          const image = drawn.subarray(drawn.length - (to - from) * bytes).subarray(0, bytes);
+          if (each !== undefined) await writeFileAtomic(pathOf(from), await imagePng(image, { size, channels }));
+          yield image;
+        }
+        onProgress?.(to);
+      }
+    },
+    async dispose() {
+      await sampler.dispose();
+      await owned?.release();
+    },
+  };
+}
+
+/** The classes of a data set in a fixed random order, as often as they come in it; in turn where the model has others. */
+export function labelsLike(classes: readonly string[], dataset?: Dataset): (index: number) => number {
+  if (!dataset || dataset.classes.join() !== classes.join()) return (index) => index % classes.length;
+  const { labels, count } = dataset.train;
+  const order = permutation(derive(seedKey(0), 13), count);
+  return (index) => labels[order[index % count]];
+}
+
+/** All that the kept images depend on. */
+async function keptSettings(
+  model: ModelFolder,
+  labelOf: (index: number) => number,
+  options: DrawnSetOptions,
+): Promise<string> {
+  const weights = await checksum(model.weights.path, options);
+  // Images beyond these follow from the same classes.
+  const labels = Array.from({ length: 1000 }, (_, index) => labelOf(index)).join();
+  const classes = createHash("sha256").update(labels).digest("hex");
+  const drawn = { seed: options.seed, ...recordedSampling(options) };
+  return `${JSON.stringify({ weights, classes, ...drawn })}\n`;
+}
+
+async function openFolder(
+  folder: string,
+  { settings, previous }: { settings: string; previous?: Owner },
+): Promise<void> {
+  await removeStrays(folder, { previous });
+  const path = join(folder, "settings.json");
+  if (!existsSync(path)) return writeFileAtomic(path, settings);
+  if (readFileSync(path, "utf8") !== settings)
+    throw new UserError({
+      subject: { setting: "each" },
+      problem: `the images in ${folder} are of another model, seed or options`,
+      hint: "give another folder, or the options of then to go on",
+    });
+}
+
+async function readKept(file: string, { size, channels }: { size: number; channels: number }): Promise<Uint8Array> {
+  const pixels = await decode({ file }).catch(() => undefined);
+  if (!pixels || pixels.width !== size || pixels.height !== size)
+    throw new UserError({
+      subject: { setting: "each" },
+      problem: `${file} is not an image of ${size}x${size} pixels`,
+      hint: "delete it, and it is drawn again",
+    });
+  return toChannels(pixels, channels).data;
+}

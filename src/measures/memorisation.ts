@@ -1,0 +1,154 @@
+/** How near generated images are to training images, beside held-out ones, which no model has seen. */
+
+import { counted } from "../core/counted.ts";
+import { UserError } from "../core/errors.ts";
+import { type Dataset, evenly, imagesBetween, type Split } from "../data/dataset.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Features } from "../evaluate/metrics-products.ts";
+import {
+  type Closeness,
+  closenessOf,
+  inParts,
+  nearest,
+  type Nearest,
+  pixelRows,
+  shareBelow,
+} from "../evaluate/nearest.ts";
+import { gridPng, onWhite } from "../pictures/grid.ts";
+import { type MeasureContext, measureSet, type OpenedNetwork } from "./feature-network.ts";
+import { type ImageSet, partSet } from "./image-sets.ts";
+
+/** What distances are taken by. */
+export const closenessMeasures = ["pixels", "features"] as const;
+export type ClosenessMeasure = (typeof closenessMeasures)[number];
+
+/** Images of a set that are looked for among the training images, with their features. */
+interface Queries {
+  /** Bytes [S, S, C] each. */
+  images: Uint8Array[];
+  features: Features;
+}
+
+export interface MemorisationMeasure {
+  generated: ImageSet;
+  dataset: Dataset;
+  network: OpenedNetwork;
+  /** Asks for a picture of so many nearest pairs by this measure. */
+  pairs?: { by: ClosenessMeasure; most: number };
+}
+
+export interface MeasuredMemorisation {
+  compared: Record<ClosenessMeasure, Compared>;
+  /** The nearest pairs as a PNG, each labelled with its distance and its class. */
+  pairs?: Uint8Array;
+}
+
+/** Compares the nearest training image of every generated image with that of as many held-out images. */
+export async function measureMemorisation(
+  engine: Engine,
+  { generated, dataset, network, pairs }: MemorisationMeasure,
+  context: MeasureContext = {},
+): Promise<MeasuredMemorisation> {
+  const { onProgress, signal } = context;
+  const heldOut = partSet({ ...dataset, heldOut: evenly(dataset.heldOut, generated.count) }, "held-out");
+  const queries = {
+    generated: await collect(engine, network, generated, context),
+    heldOut: await collect(engine, network, heldOut, context),
+  };
+  const { features: training } = await measureSet(engine, network, partSet(dataset, "train"), context);
+  const references: Record<ClosenessMeasure, () => Iterable<Features>> = {
+    pixels: () => pixelParts(dataset.train),
+    features: () => inParts(training),
+  };
+  const rows = (of: Queries, by: ClosenessMeasure) => (by === "pixels" ? pixelRows(of.images) : of.features);
+  let picture: Uint8Array | undefined;
+  const comparedBy = async (by: ClosenessMeasure): Promise<Compared> => {
+    onProgress?.(`looking for the nearest training images by ${by}`);
+    const near = {
+      generated: await nearest(engine, rows(queries.generated, by), references[by](), { signal }),
+      heldOut: await nearest(engine, rows(queries.heldOut, by), references[by](), { signal }),
+    };
+    if (by === pairs?.by) picture = await pairsPng(queries.generated, near.generated, { dataset, most: pairs.most });
+    return comparedOf(near);
+  };
+  const compared = { pixels: await comparedBy("pixels"), features: await comparedBy("features") };
+  return { compared, pairs: picture };
+}
+
+/** UserError where too few images are held out to compare with. */
+export function checkHeldOut({ name, heldOut: { count } }: Dataset): void {
+  if (count < 20)
+    throw new UserError({
+      problem: `${name} holds out ${counted(count, "image")}, and distances mean something only beside those of at least 20 that were not trained on`,
+      hint: { do: "hold out a share or other images", setting: "heldOut" },
+    });
+}
+
+async function collect(
+  engine: Engine,
+  network: OpenedNetwork,
+  set: ImageSet,
+  context: MeasureContext,
+): Promise<Queries> {
+  const images: Uint8Array[] = [];
+  const collecting: ImageSet = {
+    ...set,
+    async *images(options) {
+      for await (const image of set.images(options)) {
+        images.push(Uint8Array.from(image));
+        yield image;
+      }
+    },
+  };
+  const { features } = await measureSet(engine, network, collecting, context);
+  return { features, images };
+}
+
+const partImages = 1024;
+
+function* pixelParts(split: Split): Generator<Features> {
+  for (let from = 0; from < split.count; from += partImages) {
+    const to = Math.min(split.count, from + partImages);
+    const bytes = imagesBetween(split, { from, to });
+    const each = bytes.length / (to - from);
+    yield pixelRows(Array.from({ length: to - from }, (_, i) => bytes.subarray(i * each, (i + 1) * each)));
+  }
+}
+
+export interface Compared {
+  generated: Closeness;
+  heldOut: Closeness;
+  /** Share of generated images that are nearer to a training image than all but 5% of the held-out images. */
+  nearerThanHeldOut: number;
+}
+
+function comparedOf({ generated, heldOut }: Record<"generated" | "heldOut", Nearest>): Compared {
+  const beside = closenessOf(heldOut.distance);
+  return {
+    generated: closenessOf(generated.distance),
+    heldOut: beside,
+    nearerThanHeldOut: shareBelow(generated.distance, beside.fifth),
+  };
+}
+
+/** The nearest pairs, each labelled with its class and its distance. */
+function pairsPng(
+  { images }: Queries,
+  { index, distance }: Nearest,
+  { dataset, most }: { dataset: Dataset; most: number },
+): Promise<Uint8Array> {
+  const { size, channels, train, classes } = dataset;
+  const order = Array.from(distance.keys()).sort((a, b) => distance[a] - distance[b]);
+  const shown = order.slice(0, most);
+  const bytes = size * size * 3;
+  const pictures = new Uint8Array(shown.length * 2 * bytes);
+  shown.forEach((at, i) => {
+    pictures.set(onWhite(images[at], channels), 2 * i * bytes);
+    pictures.set(onWhite(train.image(index[at]), channels), (2 * i + 1) * bytes);
+  });
+  const labels = shown.flatMap((at) => [`at ${figure(distance[at])}`, classes[train.labels[index[at]]]]);
+  return gridPng(pictures, { count: labels.length, size, channels: 3, labels, columns: 8 });
+}
+
+/** A distance in three digits. */
+export const figure = (value: number): string => (value === 0 ? "0" : value.toPrecision(3));

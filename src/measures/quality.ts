@@ -1,0 +1,102 @@
+/** How far generated images are from real ones: the features of both, and what they say of each other. */
+
+import { existsSync } from "node:fs";
+import { extname } from "node:path";
+import { UserError } from "../core/errors.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { findSource } from "../data/formats.ts";
+import { openNpz } from "../data/npz.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { FeatureNetwork } from "../evaluate/features.ts";
+import { type Quality, qualityOf, type QualityOptions, type Reference, usualQuality } from "../evaluate/quality.ts";
+import { type Statistics, writeStatistics } from "../evaluate/statistics.ts";
+import { type MeasureContext, measureSet, type OpenedNetwork } from "./feature-network.ts";
+import { type DatasetPart, type ImageSet, partSet } from "./image-sets.ts";
+
+/** What generated images are compared with: a part of a data set, or statistics of one. */
+export type QualityReference = { dataset: Dataset; part: DatasetPart } | { statistics: Statistics };
+
+export interface QualityMeasure extends Pick<QualityOptions, "subsets" | "subsetSize" | "splits" | "neighbours"> {
+  generated: ImageSet;
+  reference: QualityReference;
+  network: OpenedNetwork;
+  /** A file for the reference's statistics, .npz. */
+  saveStatistics?: string;
+}
+
+export interface MeasuredQuality {
+  generated: Quality;
+  /** The same of the held-out images, where the reference is what was trained on and enough are held out. */
+  heldOut?: Quality;
+  /** The reference as a set, where it is one. */
+  reference?: ImageSet;
+}
+
+/** Measures a set against a reference. UserError where the network's features and the reference's do not belong together. */
+export async function measureQuality(
+  engine: Engine,
+  { generated: set, reference: given, network, saveStatistics, ...options }: QualityMeasure,
+  context: MeasureContext = {},
+): Promise<MeasuredQuality> {
+  checkNetwork(network, { imageSize: set.size, reference: given });
+  const generated = await measureSet(engine, network, set, context);
+  const real = "dataset" in given ? partSet(given.dataset, given.part) : undefined;
+  const reference: Reference = "dataset" in given ? await measureSet(engine, network, real!, context) : given;
+  if (saveStatistics !== undefined) await writeStatistics(saveStatistics, reference.statistics);
+  const { signal, onProgress } = context;
+  const computing = { ...options, signal, onMetric: (name: string) => onProgress?.(`computing: ${name}`) };
+  const found = await qualityOf(engine, { generated, reference }, computing);
+  const beside = "dataset" in given && given.part === "train" ? partSet(given.dataset, "held-out") : undefined;
+  const { splits, neighbours, subsetSize = 2 } = { ...usualQuality, ...options };
+  const least = Math.max(splits, neighbours + 1, subsetSize);
+  if (!beside || beside.count < least) return { generated: found, reference: real };
+  const heldOut = await measureSet(engine, network, beside, context);
+  return {
+    generated: found,
+    heldOut: await qualityOf(engine, { generated: heldOut, reference }, computing),
+    reference: real,
+  };
+}
+
+/** The part of a source that is usually compared with: all of it, unless its own layout holds some images out. */
+export async function usualPart(source: string): Promise<DatasetPart> {
+  if (source === "emoji") return "train";
+  const { heldOutName } = await (await findSource(source, {})).open();
+  return heldOutName === undefined ? "all" : "train";
+}
+
+/** Whether a path is an archive with a mean and a covariance, and without images. */
+export async function isStatistics(path: string): Promise<boolean> {
+  if (extname(path) !== ".npz" || !existsSync(path)) return false;
+  const npz = await openNpz(path);
+  try {
+    return npz.names.includes("mu") && npz.names.includes("sigma") && !npz.names.includes("arr_0");
+  } finally {
+    npz.close();
+  }
+}
+
+/** A UserError where a network takes images of another size, or a reference's statistics are of other features. */
+export function checkNetwork(
+  { kind, width, imageSize }: FeatureNetwork,
+  given: { imageSize: number; reference: QualityReference },
+): void {
+  if (imageSize !== undefined && imageSize !== given.imageSize)
+    throw new UserError({
+      subject: { setting: "features" },
+      problem: `the network was trained on images of ${imageSize}x${imageSize} pixels, the generated images are ${given.imageSize}x${given.imageSize}`,
+      hint: {
+        do: "train one for these",
+        command: `evaluate features`,
+        setting: "imageSize",
+        value: String(given.imageSize),
+      },
+    });
+  const statistics = "statistics" in given.reference ? given.reference.statistics : undefined;
+  if (statistics && statistics.mu.length !== width)
+    throw new UserError({
+      subject: { setting: "reference" },
+      problem: `the statistics are of ${statistics.mu.length} dimensions, but ${kind === "inception" ? "Inception-v3" : "the network"} gives ${width}`,
+      hint: "take statistics of the same features",
+    });
+}

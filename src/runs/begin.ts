@@ -1,0 +1,140 @@
+/** A training run as far as it is known before its data are opened, with everything checked that can be. */
+
+import { existsSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { UserError } from "../core/errors.ts";
+import type { ModelFolder } from "../files/model.ts";
+import { type DataRecord, loadCheckpoint, type Resumed } from "../train/checkpoint.ts";
+import type { RunOptions } from "./options.ts";
+import { configFile, type Given } from "./preset.ts";
+
+export interface Beginning {
+  /** The run's folder. */
+  out: string;
+  /** What is to be opened as its data. */
+  data: DataRecord;
+  resumed?: Resumed;
+  initial?: ModelFolder;
+  given: Given;
+}
+
+/** Everything that can be checked before any work. */
+export async function beginning(options: RunOptions): Promise<Beginning> {
+  const out = runFolder(options);
+  refuseBoth(options, "blr", "learningRate");
+  refuseBoth(options, "epochs", "steps");
+  if (options.resume !== undefined) {
+    const resumed = await loadCheckpoint(join(out, "last"));
+    const { dataset } = resumed;
+    const data = { ...dataset, source: options.data ?? dataset.source, heldOut: options.heldOut ?? dataset.heldOut };
+    checkThere(resumed, data);
+    return { out, data, resumed, given: { source: "the run", model: {}, training: {} } };
+  }
+  if (options.data === undefined)
+    throw new UserError({
+      subject: { setting: "data" },
+      expected: "a folder of images, an IDX, .npz or Parquet file, or the built-in set: emoji",
+      got: "none",
+    });
+  const { initFrom: initial } = options;
+  const fixed = initial && (["size", "kind", "redWeight"] as const).find((name) => options[name] !== undefined);
+  if (fixed)
+    throw new UserError({
+      subject: { setting: fixed },
+      problem: `the model in ${initial.folder} is taken as it is`,
+      hint: "leave it out",
+    });
+  const given = configFile(options.config, options);
+  if (initial && Object.keys(given.model).length > 0)
+    throw new UserError({
+      subject: options.config,
+      problem: `the model in ${initial.folder} is taken as it is`,
+      hint: 'leave "model" out of the file',
+    });
+  const { data: source, heldOut, group, sets, skipSmall } = options;
+  const [imageSize, channels] = (["imageSize", "channels"] as const).map((name) => {
+    const said = initial ? initial.config[name] : (given.model[name] as number | undefined);
+    const asked = options[name];
+    if (said !== undefined && asked !== undefined && said !== asked)
+      throw new UserError({
+        subject: { setting: name },
+        problem: `${asked} is asked for, but the model of ${initial?.folder ?? given.source} has ${said}`,
+        hint: "leave it out, and images are brought to that",
+      });
+    return asked ?? said;
+  });
+  return { out, data: { source, imageSize, channels, heldOut, group, sets, skipSmall }, initial, given };
+}
+
+export const isPath = (heldOut: string | number | undefined): heldOut is string =>
+  typeof heldOut === "string" && Number.isNaN(Number(heldOut));
+
+/** A run may have been moved since, or its data. */
+function checkThere({ dataset: before }: Resumed, { source, heldOut }: DataRecord): void {
+  if (source !== "emoji" && source === before.source && !existsSync(source))
+    throw new UserError({
+      problem: `the data of this run, ${source}, are not there any more`,
+      hint: ["put them back", { do: "say where they are now", setting: "data" }],
+    });
+  if (isPath(heldOut) && heldOut === before.heldOut && !existsSync(heldOut))
+    throw new UserError({
+      problem: `the held-out part of this run, ${heldOut}, is not there any more`,
+      hint: ["put it back", { do: "say where it is now", setting: "heldOut" }],
+    });
+}
+
+/** The folder of the run, checked before any work. */
+export function runFolder({ out, resume, ...options }: RunOptions): string {
+  if (resume !== undefined) {
+    const extra = out === undefined ? ownOfNew.find((name) => options[name] !== undefined) : "out";
+    if (extra)
+      throw new UserError({
+        subject: { setting: extra },
+        problem: "a resumed run goes on in its own folder with its own settings",
+        hint: "leave it out",
+      });
+    // What `train` prints at its end is the checkpoint; its run is meant.
+    return basename(resolve(resume)) === "last" && existsSync(join(resume, "state.json"))
+      ? dirname(resolve(resume))
+      : resume;
+  }
+  if (out === undefined)
+    throw new UserError({
+      subject: { setting: "out" },
+      expected: "a folder for the run's checkpoints",
+      got: "none",
+      hint: { do: "or go on with a run", setting: "resume" },
+    });
+  if (existsSync(join(out, "last")))
+    throw new UserError({
+      subject: { setting: "out" },
+      problem: `${out} already holds a run`,
+      hint: [{ do: "go on with it", setting: "resume", value: out }, "give another folder"],
+    });
+  return out;
+}
+
+/** Options that only a new run takes. */
+const ownOfNew = [
+  "config",
+  "initFrom",
+  "size",
+  "kind",
+  "recipe",
+  "redWeight",
+  "imageSize",
+  "channels",
+  "group",
+  "skipSmall",
+  "sets",
+] as const satisfies readonly (keyof RunOptions)[];
+
+/** Two options that say the same. */
+function refuseBoth(options: RunOptions, one: keyof RunOptions, other: keyof RunOptions): void {
+  if (options[one] !== undefined && options[other] !== undefined)
+    throw new UserError({
+      subject: { setting: one },
+      problem: `it says the same as another option`,
+      hint: { do: "leave one of them out", setting: other },
+    });
+}

@@ -1,0 +1,68 @@
+/** The model and settings of a new run: a preset's, with what a configuration file says in its place. */
+
+import { z } from "zod";
+import { explain, type ModelConfig, parseModelConfig, placedLevels } from "../config/model.ts";
+import { emojiPresetFor, type Preset, presetFor, usualIterations } from "../config/presets.ts";
+import { parseTrainingConfig } from "../config/training.ts";
+import { UserError } from "../core/errors.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { readJson } from "../files/model.ts";
+import type { RunOptions } from "./options.ts";
+
+const fileSchema = z.strictObject({
+  model: z.record(z.string(), z.unknown()).default({}),
+  training: z.record(z.string(), z.unknown()).default({}),
+});
+
+export interface Given {
+  source: string;
+  model: Record<string, unknown>;
+  training: Record<string, unknown>;
+}
+
+/** What --config gives, checked as far as one can without the data. */
+export function configFile(path: string | undefined, flags: RunOptions): Given {
+  const source = path ?? "the preset";
+  const parsed = fileSchema.safeParse(path === undefined ? {} : readJson(path));
+  if (!parsed.success)
+    throw new UserError(`${source}: ${explain(parsed.error.issues[0])}; expected {"model": {…}, "training": {…}}`);
+  const { model, training } = parsed.data;
+  const given = { source, model, training };
+  const size = model["imageSize"] ?? flags.imageSize;
+  const preset = typeof size === "number" && !("levels" in model) ? presetOf(flags, size) : presetOf(flags, 32);
+  // Any class name will do, and any size that the levels can be cut from: those of the data come in once they are there.
+  const { groups: _, ...ungrouped } = model;
+  modelOf(
+    preset,
+    { ...given, model: ungrouped },
+    { imageSize: (size as number) ?? sizeFor(model["levels"]), classes: ["any"] },
+  );
+  parseTrainingConfig({ ...preset.training, ...training }, source);
+  return given;
+}
+
+function sizeFor(levels: unknown): number {
+  const patch = Array.isArray(levels) ? Number(levels[0]?.patch) : Number.NaN;
+  return patch >= 1 && patch <= 2048 ? 2 * patch : 32;
+}
+
+/** The preset's model, with what is known of it and then what --config gives in its place. */
+export function modelOf(
+  { model: preset }: Preset,
+  { source, model: given }: Given,
+  known: Pick<ModelConfig, "imageSize" | "classes"> & Partial<ModelConfig>,
+): ModelConfig {
+  const { iterations: _, ...sampling } = preset.sampling;
+  const own = given["sampling"] ?? {};
+  const merged = typeof own === "object" ? { ...sampling, ...own } : own;
+  const model = parseModelConfig({ ...preset, ...known, ...given, sampling: merged }, source);
+  const iterations = model.sampling.iterations ?? usualIterations(placedLevels(model).map(({ tokens }) => tokens));
+  return { ...model, sampling: { ...model.sampling, iterations } };
+}
+
+export function presetOf(flags: RunOptions, imageSize: number, { channels = 3, train }: Partial<Dataset> = {}): Preset {
+  const choice = { size: flags.size, kind: flags.kind, recipe: flags.recipe };
+  return flags.data === "emoji"
+    ? emojiPresetFor(choice, imageSize)
+    : presetFor(choice, { imageSize, channels, images: train?.count });
+}

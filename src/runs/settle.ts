@@ -1,0 +1,164 @@
+/** What a training run is to do, once its data are open: model, settings and the state that it begins with. */
+
+import { resolve } from "node:path";
+import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import {
+  parseTrainingConfig,
+  scaledLearningRate,
+  type TrainingConfig,
+  trainingNames,
+  trainingSetting,
+} from "../config/training.ts";
+import { product } from "../core/arrays.ts";
+import { UserError } from "../core/errors.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { checkDataset } from "../data/fits.ts";
+import { freeMemory } from "../files/free-memory.ts";
+import { modelParameters } from "../model/parameters.ts";
+import {
+  type DataRecord,
+  dataRecord,
+  fineTunedState,
+  type Resumed,
+  startingState,
+  type TrainingState,
+} from "../train/checkpoint.ts";
+import { settingsWithin, trainingBytes } from "../train/memory.ts";
+import { lanesFor } from "../workers/training.ts";
+import { type Beginning, isPath } from "./begin.ts";
+import type { RunOptions } from "./options.ts";
+import { modelOf, presetOf } from "./preset.ts";
+import { goingOn } from "./prolong.ts";
+
+export interface Prepared {
+  model: ModelConfig;
+  training: TrainingConfig;
+  state: TrainingState;
+  data: DataRecord;
+  parameters: number;
+  /** What users should know of how the run goes on. */
+  notes: readonly string[];
+}
+
+/** The settings that the options give; those that depend on the batch or the data worked out. */
+function settingsGiven(
+  options: RunOptions,
+  { batch, images }: { batch: number; images: number },
+): Partial<TrainingConfig> {
+  const found: Partial<TrainingConfig> = Object.fromEntries(
+    trainingNames.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
+  );
+  if (options.flip || options.augment !== undefined)
+    found.augment = [...new Set([...(options.augment ?? []), ...(options.flip ? (["flip"] as const) : [])])];
+  if (options.blr !== undefined) found.learningRate = scaledLearningRate(options.blr, options.batch ?? batch);
+  if (options.epochs !== undefined)
+    found.steps = Math.max(1, Math.round((options.epochs * images) / (options.batch ?? batch)));
+  return found;
+}
+
+/** Model, settings and state, now that the data are known. */
+export async function settle(
+  { out, data, resumed, initial, given }: Beginning,
+  dataset: Dataset,
+  options: RunOptions,
+): Promise<Prepared> {
+  const { imageSize: asked, channels: wanted, group, sets, skipSmall } = data;
+  const source = data.source === "emoji" ? data.source : resolve(data.source);
+  const heldOut = isPath(data.heldOut) ? resolve(data.heldOut) : data.heldOut;
+  const opening = { imageSize: asked, channels: wanted, heldOut, group, sets, skipSmall };
+  const record: DataRecord = { ...dataRecord(dataset, opening), source };
+  const images = dataset.train.count;
+  const finished = (
+    model: ModelConfig,
+    training: TrainingConfig,
+    { state, notes = [] }: Pick<Prepared, "state"> & Partial<Prepared>,
+  ): Prepared => {
+    checkDataset(model, dataset);
+    const parameters = modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0);
+    return { model, training, state, data: record, parameters, notes };
+  };
+  if (resumed) {
+    const { model } = resumed;
+    const training = continued(resumed, settingsGiven(options, { ...resumed.training, images }));
+    const going = await goingOn(out, resumed, training);
+    return finished(model, options.memory === undefined ? training : within(model, training, options), going);
+  }
+  const { classes, groups, size: imageSize, channels } = dataset;
+  const preset = "levels" in given.model ? presetOf(options, 32, dataset) : presetOf(options, imageSize, dataset);
+  const redWeight = options.redWeight === undefined ? {} : { redWeight: options.redWeight };
+  const model: ModelConfig = initial
+    ? parseModelConfig({ ...initial.config, classes, groups }, initial.folder)
+    : { ...modelOf(preset, given, { imageSize, channels, classes, groups }), ...redWeight };
+  if (model.dtype !== undefined && model.dtype !== "float32")
+    throw new UserError(
+      `${initial?.folder ?? given.source}: models in ${model.dtype} cannot be trained; ${initial ? "give the float32 model that it came from" : 'leave "dtype" out, and quantise the trained model'}`,
+    );
+  const base = parseTrainingConfig({ ...preset.training, ...given.training }, given.source);
+  const threads = lanesFor(model, options.threads);
+  const training = parseTrainingConfig(
+    { ...base, threads, ...settingsGiven(options, { ...base, images }) },
+    "the options",
+  );
+  const chosen = options.memory === undefined && (options.microBatch !== undefined || "microBatch" in given.training);
+  const state = initial
+    ? fineTunedState(initial, { ...training, model })
+    : startingState(model, training.seed, training);
+  return finished(model, chosen ? training : within(model, training, options), { state });
+}
+
+/** Beyond this larger micro-batches are no faster. */
+const usefulMicroBatch = 16;
+
+/**
+ * With what fits in the memory asked for, or in half of what is free: the micro-batch, unless an option gives it, and
+ * checkpointing if need be.
+ */
+function within(
+  model: ModelConfig,
+  training: TrainingConfig,
+  { memory, microBatch: fixed }: Pick<RunOptions, "memory" | "microBatch">,
+): TrainingConfig {
+  const options = { ...training, lanes: lanesFor(model, training.threads) };
+  const bytes = memory ?? freeMemory() / 2;
+  if (fixed !== undefined)
+    return { ...training, checkpointing: training.checkpointing || trainingBytes(model, fixed, options) > bytes };
+  const { microBatch, checkpointing } = settingsWithin(model, options, bytes);
+  return { ...training, checkpointing, microBatch: Math.min(microBatch, usefulMicroBatch) };
+}
+
+/** A resumed run keeps its settings but for what does not change the steps already taken. */
+function continued({ training }: Resumed, changes: Partial<TrainingConfig>): TrainingConfig {
+  for (const name of trainingNames.filter((one) => trainingSetting(one).fixed))
+    if (changes[name] !== undefined && String(changes[name]) !== String(training[name]))
+      throw new UserError({
+        subject: { setting: name },
+        problem: `the run was started with ${training[name]} and cannot go on with ${changes[name]}`,
+        hint: ["leave it out", { do: "start a new run in another folder", setting: "out" }],
+      });
+  return parseTrainingConfig({ ...training, ...changes }, "the options");
+}
+
+/** The data by the run's own name for an only class. Refuses data that are no longer those that the run began with. */
+export function checkSame({ out, resumed }: Beginning, dataset: Dataset): Dataset {
+  const { source, fingerprint, train, heldOutCount } = resumed!.dataset;
+  const { classes } = resumed!.model;
+  if (fingerprint === undefined || fingerprint === dataset.fingerprint)
+    return classes.length === 1 && dataset.classes.length === 1 ? { ...dataset, classes } : dataset;
+  const other = classes.findIndex((name, label) => name !== dataset.classes[label]);
+  const changes = [
+    ...(classes.length === dataset.classes.length
+      ? classes.length === 1 || other < 0
+        ? []
+        : [`class ${other} was ${classes[other]} then, ${dataset.classes[other]} now`]
+      : [`${classes.length} classes then, ${dataset.classes.length} now`]),
+    ...(train === dataset.train.count ? [] : [`${train} images to train on then, ${dataset.train.count} now`]),
+    ...(heldOutCount === dataset.heldOut.count ? [] : [`${heldOutCount} held out then, ${dataset.heldOut.count} now`]),
+  ];
+  throw new UserError({
+    problem: `the data of ${source} changed since the run began (${changes.length > 0 ? changes.join("; ") : "other images or labels"})`,
+    hint: [
+      { do: "put them back or say where they are now", setting: "data" },
+      { do: "go on with the new ones in a new run", command: "train", setting: "initFrom", value: out },
+    ],
+  });
+}

@@ -1,0 +1,98 @@
+/** The choice among many classes in groups, with a model of random weights that the build ships, in a real browser. */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseModelConfig } from "../config/model.ts";
+import { writeModelFolder } from "../files/model.ts";
+import { startingState } from "../train/checkpoint.ts";
+import { type Built, buildStudio, ended, executablePath, type Host, launch, patient, staticHost } from "./test-page.ts";
+
+if (!executablePath) console.warn("The choice of classes is not tested: there is no chromium or google-chrome in PATH");
+
+const small = { width: 16, depth: 1, heads: 2 };
+const kinds = ["animal", "food", "flag", "person", "place", "sky"];
+const groups = Object.fromEntries(
+  kinds.map((kind) => [kind, ["red", "wild", "old", "round", "tall"].map((word) => `${word} ${kind}`)]),
+);
+const config = parseModelConfig(
+  {
+    imageSize: 8,
+    classes: [...Object.values(groups).flat(), "heart"],
+    groups,
+    levels: [
+      { kind: "mar", patch: 4, ...small },
+      { kind: "mar", patch: 1, ...small },
+      { kind: "pixel", ...small },
+    ],
+    sampling: { iterations: [1, 1] },
+  },
+  "the test",
+);
+
+describe.skipIf(!executablePath)("the choice among 31 classes", { timeout: patient }, () => {
+  const folder = mkdtempSync(join(tmpdir(), "fractalgen-classes-"));
+  let built: Built;
+  let host: Host;
+  let browser: Browser;
+  let page: Page;
+  beforeAll(async () => {
+    const model = join(folder, "many");
+    await writeModelFolder(model, config, startingState(config, 3, { ema: 0 }).values);
+    built = await buildStudio(model);
+    host = await staticHost(built.folder);
+    browser = await launch();
+    page = await browser.newPage();
+    page.setDefaultTimeout(60_000);
+    await page.goto(`${host.address}#n=1&classes=heart`);
+    await ended(page);
+  }, patient);
+  afterAll(async () => {
+    await browser?.close();
+    host?.close();
+    built?.remove();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const chosen = () => page.locator("#chosen button").allTextContents();
+  const find = async (text: string) => {
+    await page.fill("#find-class", text);
+    return page.textContent("#found");
+  };
+
+  it("shows what is chosen, and groups that open", async () => {
+    expect(await chosen()).toEqual(["heart ×"]);
+    expect(await page.locator("#classes summary").count()).toBe(6);
+    await page.click("#classes summary >> text=flag");
+    expect(await page.isVisible("#classes >> text=tall flag")).toBe(true);
+    await page.click("#classes summary >> text=flag");
+  });
+
+  it("finds a class or a whole group by typing, and chooses it with Enter without drawing", async () => {
+    expect(await find("wild a")).toBe("1 class; Enter chooses wild animal.");
+    expect(await page.isVisible("#classes >> text=wild animal")).toBe(true);
+    expect(await page.isVisible("#classes >> text=red food")).toBe(false);
+    await page.press("#find-class", "Enter");
+    await find("food");
+    await page.press("#find-class", "Enter");
+    const foods = groups["food"].map((name) => `${name} ×`);
+    expect(await chosen()).toEqual(["heart ×", "wild animal ×", ...foods]);
+    expect(await find("wild animl")).toBe(`No class is called “wild animl”; did you mean "wild animal"?`);
+    await page.press("#find-class", "Escape");
+    expect(await page.inputValue("#find-class")).toBe("");
+  });
+
+  it("draws the classes in the order in which they were chosen, and asks for one where there is none", async () => {
+    await page.click("#draw");
+    await page.waitForFunction(() => location.hash.includes("classes=heart,wild%20animal,red%20food"));
+    await ended(page);
+    for (let left = (await chosen()).length; left > 0; left--) await page.click("#chosen button >> nth=0");
+    await page.click("#draw");
+    const message = await page.evaluate(
+      () => document.querySelector<HTMLInputElement>("#find-class")!.validationMessage,
+    );
+    expect(message).toBe("Choose at least one class.");
+  });
+});

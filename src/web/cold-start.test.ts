@@ -1,0 +1,62 @@
+/** The studio's first picture for a visitor who has no link and one thread, in a real browser. */
+
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Built, buildStudio, ended, executablePath, type Host, launch, patient, staticHost } from "./test-page.ts";
+
+if (!executablePath) console.warn("A cold start is not tested: there is no chromium or google-chrome in PATH");
+
+describe.skipIf(!executablePath)("a cold start of the studio", { timeout: patient }, () => {
+  let built: Built;
+  let host: Host;
+  let browser: Browser;
+  beforeAll(async () => {
+    built = await buildStudio();
+    host = await staticHost(built.folder);
+    browser = await launch();
+  }, patient);
+  afterAll(async () => {
+    await browser?.close();
+    host?.close();
+    built?.remove();
+  });
+
+  it("has a picture early on a cold start with one thread: one image, in fewer steps, then the others", async () => {
+    const on = await (await browser.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
+    on.setDefaultTimeout(patient);
+    await on.addInitScript(() => {
+      Object.defineProperty(navigator, "hardwareConcurrency", { get: () => 1 });
+      const alphas = (canvas: HTMLCanvasElement | null) =>
+        canvas
+          ?.getContext("2d", { willReadFrequently: true })!
+          .getImageData(0, 0, canvas.width, canvas.height)
+          .data.filter((_, i) => i % 4 === 3) ?? [];
+      const watch = setInterval(() => {
+        const large = alphas(document.querySelector<HTMLCanvasElement>("#pixels"));
+        if (large.length < 1024 || !large.every((alpha) => alpha > 0)) return;
+        clearInterval(watch);
+        const others = [...document.querySelectorAll<HTMLCanvasElement>("#gallery canvas")].slice(1);
+        const drawn = others.map((canvas) => alphas(canvas).filter((alpha) => alpha > 0).length);
+        Object.assign(window, { early: { milliseconds: performance.now(), drawn } });
+      }, 30);
+    });
+    await on.goto(host.address);
+    expect(await ended(on)).toMatch(/^Drew 4 images/);
+    expect(await on.textContent("#device-name")).toBe("WASM, 1 thread");
+    expect(on.url()).toMatch(/&n=4&seed=1&iterations=8,4$/);
+    const early = await on.evaluate(
+      () => (window as unknown as { early: { milliseconds: number; drawn: number[] } }).early,
+    );
+    expect(early.drawn).toHaveLength(3);
+    expect(Math.max(...early.drawn)).toBeLessThan(512);
+    console.log(`first picture after ${(early.milliseconds / 1000).toFixed(1)} s`);
+    // On a machine of its own it is there within 5 s; tests share theirs.
+    if (process.env["FRACTALGEN_TEST_SPEED"] === "1") expect(early.milliseconds).toBeLessThan(5000);
+    expect(await on.isChecked("input[name=quality][value=quick]")).toBe(true);
+    await on.check("input[name=quality][value=full]", { force: true });
+    expect(
+      await on.locator("#iterations input").evaluateAll((all) => all.map((one) => (one as HTMLInputElement).value)),
+    ).toEqual(["32", "16"]);
+    await on.context().close();
+  });
+});

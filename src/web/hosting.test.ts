@@ -1,0 +1,178 @@
+/** The studio on hosts as they are: caches that keep files, new builds, slow lines and full storage, in a real browser. */
+
+import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type TestModels, testModels } from "../server/test-models.ts";
+import { type Built, buildStudio, canvasOf, ended, executablePath, launch, patient, staticHost } from "./test-page.ts";
+
+if (!executablePath) console.warn("Hosting is not tested: there is no chromium or google-chrome in PATH");
+
+describe.skipIf(!executablePath)("the studio on a static host", { timeout: patient }, () => {
+  let browser: Browser;
+  let models: TestModels;
+  let first: Built;
+  let second: Built;
+  const emoji = mkdtempSync(join(tmpdir(), "fractalgen-other-"));
+
+  beforeAll(async () => {
+    models = await testModels();
+    // Another model under the same name, as after a training that went on.
+    cpSync(models.tiny.folder.folder, join(emoji, "emoji"), { recursive: true });
+    first = await buildStudio();
+    second = await buildStudio(join(emoji, "emoji"));
+    browser = await launch();
+  }, patient);
+  afterAll(async () => {
+    await browser?.close();
+    first?.remove();
+    second?.remove();
+    models?.remove();
+    rmSync(emoji, { recursive: true, force: true });
+  });
+
+  const open = async (context: BrowserContext): Promise<{ page: Page; thrown: string[] }> => {
+    context.setDefaultTimeout(patient);
+    const page = await context.newPage();
+    const thrown: string[] = [];
+    page.on("pageerror", ({ message }) => thrown.push(message));
+    return { page, thrown };
+  };
+  const classes = (page: Page) => page.locator("#classes label").allTextContents();
+  const caches = (page: Page) =>
+    page.evaluate(async () => {
+      const names = await window.caches.keys();
+      return Promise.all(
+        names.map(async (name) => (await (await window.caches.open(name)).keys()).map(({ url }) => url)),
+      );
+    });
+
+  it("names the model's files by their content", () => {
+    const [one, two] = [first, second].map(({ folder }) => readdirSync(join(folder, "models/emoji")).sort());
+    for (const names of [one, two])
+      expect(names).toEqual([
+        expect.stringMatching(/^config-[0-9a-f]{12}\.json$/),
+        expect.stringMatching(/^model-[0-9a-f]{12}\.safetensors$/),
+      ]);
+    expect(two.filter((name) => one.includes(name))).toEqual([]);
+  });
+
+  it.each(["max-age=600", "max-age=31536000, immutable"])(
+    "shows returning visitors the new build, whole, where files are kept for %s",
+    async (cacheControl) => {
+      const host = await staticHost(first.folder, () => ({ "cache-control": cacheControl }));
+      const context = await browser.newContext();
+      try {
+        const { page, thrown } = await open(context);
+        await page.goto(`${host.address}#classes=heart&n=1&iterations=2,2`);
+        await ended(page);
+        expect(await classes(page)).toContain("heart");
+        host.folder = second.folder; // and nothing of the first build is left
+        for (let visit = 1; visit <= 3; visit++) {
+          await page.goto("about:blank");
+          await page.goto(`${host.address}#n=1`);
+          expect(await ended(page), `visit ${visit}`).toMatch(/^Drew 1 image/);
+          expect(await classes(page)).toEqual(["cat", "dog"]);
+          expect(thrown).toEqual([]);
+        }
+        // The last visit was answered by the second build's service worker, which keeps its own files alone.
+        const kept = (await caches(page)).flat().join(" ");
+        for (const name of readdirSync(join(first.folder, "models/emoji"))) expect(kept).not.toContain(name);
+        for (const name of readdirSync(join(second.folder, "models/emoji"))) expect(kept).toContain(name);
+        await context.setOffline(true);
+        await page.goto("about:blank");
+        await page.goto(`${host.address}#n=1`);
+        expect(await ended(page)).toMatch(/^Drew 1 image/);
+        expect(await classes(page)).toEqual(["cat", "dog"]);
+      } finally {
+        await context.close();
+        host.close();
+      }
+    },
+  );
+
+  it.each([
+    ["its script", /\/$/],
+    ["its model", /\/$|\/studio-[^/]*\.js$/],
+  ])("replaces a page from a cache that has lost %s, where there is no service worker", async (_, cached) => {
+    const host = await staticHost(first.folder, (path) => ({
+      "cache-control": cached.test(path) ? "max-age=600" : "no-store",
+    }));
+    const context = await browser.newContext({ serviceWorkers: "block" });
+    try {
+      const { page } = await open(context);
+      await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
+      await ended(page);
+      host.folder = second.folder;
+      await page.goto("about:blank");
+      await page.goto(`${host.address}#n=1`);
+      await page.waitForFunction(() => document.querySelectorAll("#classes label").length === 2);
+      expect(await ended(page)).toMatch(/^Drew 1 image/);
+    } finally {
+      await context.close();
+      host.close();
+    }
+  });
+
+  it.each([20e6, 5e6, 1e5])("draws where only %i bytes of storage are left", async (quotaSize) => {
+    const host = await staticHost(first.folder);
+    const context = await browser.newContext();
+    try {
+      const { page, thrown } = await open(context);
+      const session = await context.newCDPSession(page);
+      await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(host.address).origin, quotaSize });
+      await page.goto(`${host.address}#classes=heart&n=1&iterations=2,2`);
+      expect(await ended(page)).toMatch(/^Drew 1 image/);
+      expect(thrown).toEqual([]);
+    } finally {
+      await context.close();
+      host.close();
+    }
+  });
+
+  it.each(["allow", "block"] as const)("counts while it fetches, with service workers: %s", async (serviceWorkers) => {
+    const host = await staticHost(first.folder);
+    const context = await browser.newContext({ serviceWorkers });
+    try {
+      const { page } = await open(context);
+      await page.addInitScript(() => {
+        const seen: number[] = ((window as unknown as { seen: number[] }).seen = []);
+        setInterval(() => {
+          const text = document.querySelector("#status")?.textContent ?? "";
+          const share = /Fetching the model \((\d+)%\)/.exec(text)?.[1];
+          if (share && seen.at(-1) !== Number(share)) seen.push(Number(share));
+        }, 20);
+      });
+      host.rate = 8e6;
+      await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
+      await ended(page);
+      const seen = await page.evaluate(() => (window as unknown as { seen: number[] }).seen);
+      expect(seen.length, seen.join(" ")).toBeGreaterThan(5);
+      expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    } finally {
+      await context.close();
+      host.close();
+    }
+  });
+
+  it("says in a sentence what could not be fetched, with a red badge", async () => {
+    const host = await staticHost(first.folder);
+    const context = await browser.newContext({ serviceWorkers: "block" });
+    try {
+      const { page } = await open(context);
+      await page.route(/safetensors/, (route) => route.fulfill({ status: 503 }));
+      await page.goto(`${host.address}#n=1`);
+      await page.waitForSelector("#error:not(:empty)");
+      const sentence = "The model's weights could not be fetched: the server answered 503; reload the page.";
+      expect(await page.textContent("#error")).toBe(sentence);
+      expect(await page.textContent("#device-name")).toBe("Not running");
+      expect((await canvasOf(page, "#pixels")).every((value) => value === 0)).toBe(true);
+      expect(await page.locator("#device-details.failed").count()).toBe(1);
+    } finally {
+      await context.close();
+      host.close();
+    }
+  });
+});

@@ -1,0 +1,22 @@
+/** What the browser remembers for the page, where it is allowed to: storage may be full, forbidden or missing. */
+
+type Where = "session" | "local";
+const storage = (where: Where) => (where === "session" ? sessionStorage : localStorage);
+
+export function remembered(where: Where, key: string): string | undefined {
+  try {
+    return storage(where).getItem(key) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether it is remembered from now on. */
+export function remember(where: Where, key: string, value = "yes"): boolean {
+  try {
+    storage(where).setItem(key, value);
+    return true;
+  } catch {
+    return false;
+  }
+}

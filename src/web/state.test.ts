@@ -1,0 +1,67 @@
+/** The states of the page: what follows from what, and what can be done in each. */
+
+import { describe, expect, it } from "vitest";
+import type { Settings } from "./address.ts";
+import { newRecording } from "./recording.ts";
+import { allowed, type Drawing, type Happening, reduce, shownIn, type State } from "./state.ts";
+
+const drawing = (id: number, settings: Partial<Settings> = {}): Drawing => ({
+  id,
+  recording: newRecording({ count: 1, size: 2, channels: 3, patches: [1] }),
+  settings: { classes: [0], count: 1, seed: id, selected: 0, device: "auto", ...settings } as Settings,
+});
+const edit = { image: new Uint8Array(12), mask: new Uint8Array(4) };
+const after = (...happenings: Happening[]) => happenings.reduce<State>(reduce, { kind: "empty" });
+const began = (id: number, settings?: Partial<Settings>): Happening => ({
+  kind: "began",
+  drawing: drawing(id, settings),
+});
+const ended: Happening = { kind: "ended" };
+const shownId = (state: State) => shownIn(state)?.id;
+
+describe("going back", () => {
+  it("leads from an edit to what it was made of, once", () => {
+    const edited = after(began(1), ended, began(2, { edit }), ended);
+    expect(allowed(edited, { marked: false }).undo).toBe(true);
+    const back = reduce(edited, { kind: "undone" });
+    expect(shownId(back)).toBe(1);
+    expect(shownIn(back)?.settings.seed).toBe(1);
+    expect(allowed(back, { marked: false }).undo).toBe(false);
+    expect(reduce(back, { kind: "undone" })).toBe(back);
+  });
+
+  it("leads from a picture of the user's, and from a drawing that failed, to what was shown", () => {
+    const uploaded = after(began(1), ended, { kind: "uploaded", drawing: drawing(2) });
+    expect(shownId(reduce(uploaded, { kind: "undone" }))).toBe(1);
+    const failed = after(began(1), ended, began(2), { kind: "failed" });
+    expect(failed.kind).toBe("shown");
+    expect(shownId(reduce(failed, { kind: "undone" }))).toBe(1);
+  });
+
+  it("leads nowhere after a drawing of its own", () => {
+    const fresh = after(began(1), ended, began(2, { edit }), ended, began(3), ended);
+    expect(allowed(fresh, { marked: true })).toMatchObject({ undo: false, redraw: true });
+  });
+});
+
+it("draws one thing at a time", () => {
+  const during = after(began(1));
+  expect(reduce(during, began(2))).toBe(during);
+  expect(reduce(during, { kind: "uploaded", drawing: drawing(2) })).toBe(during);
+  expect(reduce(during, { kind: "undone" })).toBe(during);
+  const can = allowed(during, { marked: true });
+  expect(Object.entries(can).flatMap(([action, is]) => (is ? [action] : []))).toEqual(["cancel"]);
+  expect(reduce(after(), ended)).toEqual({ kind: "empty" });
+});
+
+it("keeps what is shown of a drawing with it", () => {
+  const state = after(
+    began(1),
+    ended,
+    { kind: "selected", image: 3 },
+    { kind: "moved", step: 5 },
+    { kind: "viewed", view: "entropy" },
+  );
+  expect(shownIn(state)?.settings).toMatchObject({ selected: 3, step: 5, view: "entropy" });
+  expect(shownIn(reduce(state, { kind: "viewed", view: "image" }))?.settings.view).toBeUndefined();
+});

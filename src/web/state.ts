@@ -1,0 +1,102 @@
+/** The states of the page, what can happen in them, and what can be done in each. Knows no elements of the page. */
+
+import type { Settings } from "./address.ts";
+import type { Recording } from "./recording.ts";
+import type { View } from "./shown.ts";
+
+/** A drawing and the settings that it came from; of those, `selected`, `step` and `view` say what of it is shown. */
+export interface Drawing {
+  readonly id: number;
+  readonly recording: Recording;
+  readonly settings: Settings;
+}
+
+export type State =
+  | { kind: "empty" }
+  /** `previous` was shown before the drawing began, and `before` is what could be gone back to then. */
+  | { kind: "drawing"; shown: Drawing; previous?: Drawing; before?: Drawing }
+  /** `before` can be gone back to. */
+  | { kind: "shown"; shown: Drawing; before?: Drawing };
+
+export type Happening =
+  | { kind: "began"; drawing: Drawing }
+  | { kind: "ended" }
+  /** The drawing ended with an error; what came until then is shown. */
+  | { kind: "failed" }
+  /** A picture of the user's is shown. */
+  | { kind: "uploaded"; drawing: Drawing }
+  | { kind: "undone" }
+  | { kind: "selected"; image: number }
+  /** Without a step, all of the drawing is shown. */
+  | { kind: "moved"; step?: number }
+  | { kind: "viewed"; view: View };
+
+/** What does not fit the state leaves it as it is. */
+export function reduce(state: State, happening: Happening): State {
+  switch (happening.kind) {
+    case "began": {
+      if (state.kind === "drawing") return state;
+      const { shown: previous, before } = state.kind === "shown" ? state : {};
+      return { kind: "drawing", shown: happening.drawing, previous, before };
+    }
+    case "uploaded":
+      if (state.kind === "drawing") return state;
+      return { kind: "shown", shown: happening.drawing, before: shownIn(state) };
+    case "ended": {
+      if (state.kind !== "drawing") return state;
+      const { shown, previous, before } = state;
+      return { kind: "shown", shown, before: shown.settings.edit ? (previous ?? before) : undefined };
+    }
+    case "failed":
+      return state.kind === "drawing"
+        ? { kind: "shown", shown: state.shown, before: state.previous ?? state.before }
+        : state;
+    case "undone":
+      return state.kind === "shown" && state.before ? { kind: "shown", shown: state.before } : state;
+    case "selected":
+      return withSettings(state, { selected: happening.image });
+    case "moved":
+      return withSettings(state, { step: happening.step });
+    case "viewed":
+      return withSettings(state, { view: happening.view === "image" ? undefined : happening.view });
+  }
+}
+
+export const shownIn = (state: State): Drawing | undefined => (state.kind === "empty" ? undefined : state.shown);
+
+function withSettings(state: State, changes: Partial<Settings>): State {
+  if (state.kind === "empty") return state;
+  return { ...state, shown: { ...state.shown, settings: { ...state.shown.settings, ...changes } } };
+}
+
+export type Action =
+  | "draw"
+  | "next-seed"
+  | "cancel"
+  | "save-image"
+  | "save-all"
+  | "save-animation"
+  | "share"
+  | "redraw"
+  | "undo"
+  | "upload"
+  | "start-tour";
+
+/** What can be done now; `marked`: there is something to redraw. */
+export function allowed(state: State, { marked }: { marked: boolean }): Record<Action, boolean> {
+  const rests = state.kind === "shown";
+  const steps = rests && state.shown.recording.steps.length > 0;
+  return {
+    draw: state.kind !== "drawing",
+    "next-seed": state.kind !== "drawing",
+    cancel: state.kind === "drawing",
+    "save-image": rests,
+    "save-all": rests,
+    "save-animation": steps,
+    share: rests,
+    redraw: rests && marked,
+    undo: rests && state.before !== undefined,
+    upload: state.kind !== "drawing",
+    "start-tour": steps,
+  };
+}

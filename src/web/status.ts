@@ -1,0 +1,51 @@
+/** What the page says of itself: the status, an error, the progress and the badge of the device. */
+
+import { UserError } from "../core/errors.ts";
+import { byId, the } from "./elements.ts";
+import type { Device } from "./protocol.ts";
+import { plural, sentence } from "./words.ts";
+
+export function say(text: string): void {
+  byId("status").textContent = text;
+}
+
+/** Without an error, takes back the last one. */
+export function complain(error?: unknown): void {
+  byId("error").textContent = error === undefined ? "" : inWords(error);
+}
+
+/** Our own sentences; what a browser or a library says goes to the console. */
+export function inWords(error: unknown): string {
+  if (error instanceof UserError) return sentence(error);
+  console.error(error);
+  return "Something went wrong in this page. Reload it; if that does not help, try another browser.";
+}
+
+/** A share from 0 to 1; 0 where nothing is going on. */
+export function showProgress(share: number): void {
+  the("progress", "progress").value = share;
+}
+
+export type DeviceView =
+  | { kind: "starting" }
+  | { kind: "ready"; device: Device }
+  /** The model does not run, for a reason that is a sentence. */
+  | { kind: "failed"; reason: string };
+
+export function showDevice(view: DeviceView): void {
+  const details = byId("device-details");
+  details.classList.toggle("ready", view.kind === "ready");
+  details.classList.toggle("failed", view.kind === "failed");
+  const [name, reason] = deviceInWords(view);
+  byId("device-name").textContent = name;
+  byId("device-reason").textContent = reason;
+}
+
+function deviceInWords(view: DeviceView): [name: string, reason: string] {
+  if (view.kind === "starting")
+    return ["Starting…", "The model is being loaded into this page; nothing leaves your browser."];
+  if (view.kind === "failed") return ["Not running", view.reason];
+  const { provider, threads, reason } = view.device;
+  const name = provider === "webgpu" ? "WebGPU" : `WASM, ${plural(threads, "thread")}`;
+  return [name, `The model runs in this page; nothing leaves your browser. ${reason}`];
+}
