@@ -134,7 +134,7 @@ function labelsOf(name: string, { names, byName }: { names: ClassNames; byName: 
       : "";
   throw new UserError({
     subject: { setting: "class" },
-    problem: `the model has no class "${shown(name)}"${near || `; it has ${told(names)}, or numbers from 0 to ${classes.length - 1}`}`,
+    problem: `the model has no class "${shown(name)}"${near || `; it has ${classList(names)}, or numbers from 0 to ${classes.length - 1}`}`,
   });
 }
 
@@ -159,7 +159,7 @@ function nearest(word: string, names: readonly string[]): string {
 }
 
 /** Lists all classes if there are few, otherwise the groups, otherwise the first classes. */
-function told({ classes, groups = {} }: ClassNames): string {
+function classList({ classes, groups = {} }: ClassNames): string {
   const grouped = new Set(Object.values(groups).flat());
   if (classes.length > 30 && grouped.size > 0) {
     const names = [...Object.keys(groups), ...classes.filter((name) => !grouped.has(name)).slice(0, 10)];

@@ -47,7 +47,7 @@ describe("a user error", () => {
     const error = new UserError(full, { cause });
     expect([error.mistake, error.setting, error.cause, error.name]).toEqual([full, "filterThreshold", cause, "UserError"]); // prettier-ignore
     expect(new UserError("a sentence").setting).toBeUndefined();
-    expect(error).toEqual(new UserError(error.message, { cause })); // parts are no part of what makes errors equal
+    expect(error).toEqual(new UserError(error.message, { cause })); // the parts do not affect equality
   });
 });
 

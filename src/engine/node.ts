@@ -97,13 +97,13 @@ async function openSession(
   model: OnnxModel,
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
-  const short = (doing: string) => (error: Error) => {
+  const memoryError = (doing: string) => (error: Error) => {
     throw /bad_alloc|Failed to allocate/i.test(error.message)
       ? new UserError(`there is not enough memory to ${doing}`)
       : error;
   };
   const session = await runtime.InferenceSession.create(model.bytes, options).catch(
-    short("load this model; close other programs or use a smaller one"),
+    memoryError("load this model; close other programs or use a smaller one"),
   );
   const tensor = ({ dtype, data, shape }: HostTensor) =>
     new runtime.Tensor(dtype, data as never, shape as number[]) as Runtime.OnnxValue;
@@ -116,7 +116,7 @@ async function openSession(
       for (const name of session.outputNames) fetches[name] = into[name] ? tensor(into[name]) : null;
       const results = await session
         .run(given, fetches as never)
-        .catch(short("run this model; use fewer images at a time"));
+        .catch(memoryError("run this model; use fewer images at a time"));
       const outputs: Record<string, HostTensor> = {};
       for (const name of session.outputNames) {
         const { type, dims, data } = results[name];

@@ -50,7 +50,7 @@ async function openSession(
   model: OnnxModel,
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
-  const session = await runtime.InferenceSession.create(model.bytes, options).catch(short);
+  const session = await runtime.InferenceSession.create(model.bytes, options).catch(memoryError);
   return {
     inputs: session.inputNames,
     // Outputs are copied to the given arrays, because the web runtime does not write into preallocated outputs.
@@ -61,7 +61,7 @@ async function openSession(
         if (!feed) throw new Error(`run: the input ${name} was not given`);
         given[name] = new runtime.Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
       }
-      const results = await session.run(given).catch(short);
+      const results = await session.run(given).catch(memoryError);
       const outputs: Record<string, HostTensor> = {};
       for (const name of session.outputNames) {
         const { type, dims, data } = results[name];
@@ -76,7 +76,7 @@ async function openSession(
   };
 }
 
-function short(error: Error): never {
+function memoryError(error: Error): never {
   throw /bad_alloc|out of memory|Failed to allocate|memory access out of bounds/i.test(error.message)
     ? new UserError("there is not enough memory for this; draw fewer images at a time")
     : error;

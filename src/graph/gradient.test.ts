@@ -26,11 +26,11 @@ const examples: Record<OpName, Example[] | string> = {
   input: "a leaf",
   parameter: "a leaf, differentiated in every other example",
   constant: "a leaf",
-  loopIndex: "a leaf of whole numbers",
-  loop: "made of gradients, never differentiated",
-  loopResult: "made of gradients, never differentiated",
-  pickAt: "stands where rounds of a loop begin",
-  rowsBetween: "stands where rounds of a loop begin",
+  loopIndex: "an integer leaf",
+  loop: "created by gradients, never differentiated",
+  loopResult: "created by gradients, never differentiated",
+  pickAt: "used where rounds of a loop start",
+  rowsBetween: "used where rounds of a loop start",
   add: [
     { inputs: [[2, 3], [3]], apply: ([a, b]) => g.add(a, b) },
     {

@@ -115,7 +115,7 @@ export function writeOnnx(
     statistics: (node) => statistics.get(node) ?? null,
     quantized(weight) {
       const whole = is(weight, "slice") ? weight.inputs[0] : weight;
-      const found = few.get(whole);
+      const found = quantized.get(whole);
       if (!found || !is(weight, "slice")) return found ?? null;
       const { start, end } = weight.attributes;
       const rows = (from: string, axis: number) =>
@@ -125,7 +125,7 @@ export function writeOnnx(
   };
   const shared = new Map<string, string>();
   // Quantized weights, which only linear layers support.
-  const few = new Map<Tensor, { dtype: "q8" | "q4"; data: string; scale: string }>();
+  const quantized = new Map<Tensor, { dtype: "q8" | "q4"; data: string; scale: string }>();
 
   const write = (node: Tensor): void => {
     if (is(node, "constant")) names.set(node, addConstant(node.attributes.value));
@@ -140,7 +140,7 @@ export function writeOnnx(
         const scales = `${name}.scale`;
         initializers.push(external(name, { shape, dtype: dtype === "q8" ? "int8" : "uint8" }, data));
         initializers.push(external(scales, { shape: scale.shape, dtype: "float32" }, scale));
-        few.set(node, { dtype, data: claim(name), scale: claim(scales) });
+        quantized.set(node, { dtype, data: claim(name), scale: claim(scales) });
         return;
       }
       names.set(node, claim(name));
@@ -148,7 +148,7 @@ export function writeOnnx(
       else inputs.push(valueInfo(name, node.dtype, node.shape));
     } else if (is(node, "loop")) writeLoop(node);
     else if (is(node, "loopResult")) names.set(node, loops.get(node.inputs[0])!.get(node.attributes.name)!);
-    else if (!is(node, "slice") || !few.has(node.inputs[0])) {
+    else if (!is(node, "slice") || !quantized.has(node.inputs[0])) {
       const onnx = operations[node.op].onnx as (e: Emitter, inputs: string[], node: Tensor) => string;
       const from = node.inputs.map((x) => names.get(x)!);
       names.set(node, onnx(emit, from, node));
@@ -207,7 +207,7 @@ export function writeOnnx(
   const model = create(ModelProtoSchema, {
     irVersion: version === 21n ? 10n : 11n,
     producerName: "fractalgen",
-    opsetImport: [{ domain: "", version }, ...(few.size > 0 ? [{ domain: contributed, version: 1n }] : [])],
+    opsetImport: [{ domain: "", version }, ...(quantized.size > 0 ? [{ domain: contributed, version: 1n }] : [])],
     graph: {
       name: "fractalgen",
       node: nodes,
@@ -221,7 +221,7 @@ export function writeOnnx(
     inputs: inputs.map(({ name }) => name!),
     outputs: Object.keys(outputs),
     graph: outputs,
-    multipliesBytes: [...few.values()].some(({ dtype }) => dtype === "q8"),
+    multipliesBytes: [...quantized.values()].some(({ dtype }) => dtype === "q8"),
   };
 }
 

@@ -75,7 +75,7 @@ export interface Attributes {
   pickAt: {};
   /** Number of the current round of a loop, int64; only inside a loop. */
   loopIndex: {};
-  /** Runs as many rounds as its first input says; the other inputs are values from outside that the results need. */
+  /** Runs the number of rounds given by its first input; the other inputs are outside values that the results need. */
   loop: { index: Tensor; results: readonly LoopResult[] };
   loopResult: { name: string };
   cumulativeSum: {};

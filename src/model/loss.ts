@@ -86,7 +86,7 @@ export function lossGraph(config: ModelConfig): LossGraph {
       const count = level.conditionsRead;
       const take = levelFeed("take", l, "int32", [`R${l + 1}`, count]);
       const inverse = levelFeed("inverse", l, "int32", [times(rows, level.tokens), count]);
-      squares = goingDown(one, { out, patches }, { take, inverse });
+      squares = passedDown(one, { out, patches }, { take, inverse });
     }
   });
 
@@ -168,7 +168,7 @@ const everyPatch = ({ level }: LevelNetwork, { out, patches }: Taught): TaughtSq
 });
 
 /** The patches `take` [.., c] as squares of the next level, or as pixels; gradients need the inverse index. */
-export function goingDown(
+export function passedDown(
   { level: { channels, patch } }: Pick<LevelNetwork, "level">,
   { out, patches }: Taught,
   { take, inverse }: { take: Tensor; inverse?: Tensor },

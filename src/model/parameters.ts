@@ -57,8 +57,8 @@ export function startingValue(
 const codebookNorm = 0.6;
 
 /**
- * A codebook [256, width] in which neighbouring values are alike: row v holds cos(pi k (v + 1/2) / 256) / k for k = 1 ..
- * width, in a random order and with random signs, scaled to a mean row norm of 0.6.
+ * A codebook [256, width] in which neighbouring values have similar rows: row v holds cos(pi k (v + 1/2) / 256) / k for
+ * k = 1 .. width, in a random order and with random signs, scaled to a mean row norm of 0.6.
  */
 function cosineCodebook([values, width]: readonly number[], key: Key): Float32Array {
   const frequency = permutation(key, width);

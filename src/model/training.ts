@@ -25,7 +25,7 @@ import { dim, type Tensor, topological } from "../graph/tensor.ts";
 import type { Dropout } from "../layers/layers.ts";
 import { kindOf } from "../levels/table.ts";
 import { feed, levelFeed, weightsFeed } from "./feeds.ts";
-import { goingDown, maskOf, pixelNats, type TaughtSquares, teachLevel, wholeImages } from "./loss.ts";
+import { passedDown, maskOf, pixelNats, type TaughtSquares, teachLevel, wholeImages } from "./loss.ts";
 import { networksOf } from "./networks.ts";
 import { toBytes } from "./patches.ts";
 
@@ -115,7 +115,7 @@ export function trainingParts(
       finish(lastInRounds(given, inverse));
       break;
     }
-    squares = goingDown(levels[l], given, { take: levelFeed("take", l, "int32", [`R${l + 1}`, count]), inverse });
+    squares = passedDown(levels[l], given, { take: levelFeed("take", l, "int32", [`R${l + 1}`, count]), inverse });
   }
   if (last === 0) finish(lastLevel(squares));
   return parts.map(({ end, nats, ...part }) => ({
@@ -141,7 +141,7 @@ export function trainingParts(
     const count = above.level.conditionsRead;
     const take = levelFeed("take", last - 1, "int32", ["rounds", "G", count]);
     const round = loopIndex();
-    const given = goingDown(above, { out, patches }, { take: pickAt(take, round) });
+    const given = passedDown(above, { out, patches }, { take: pickAt(take, round) });
     const inside = lastLevel({ ...given, round });
     const used = usedWeights([...inside.starts.keys()], new Set(topological([given.conditions])));
     const wanted = gradients(inside.starts, [...used, given.conditions]);

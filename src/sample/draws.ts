@@ -42,7 +42,7 @@ export function wholeImages(seed: number | readonly number[], indices: readonly 
 }
 
 /** The guiding pixel of each square, whose draws are independent of those of its patches. */
-export function asideFrom(rows: Squares): Squares {
+export function guidingRows(rows: Squares): Squares {
   return { ...rows, keys: rows.keys.map((key) => derive(key, -2)) };
 }
 

@@ -142,5 +142,5 @@ function checkOrder(mask: Uint8Array, level: PlacedLevel, { size, l }: { size: n
 export const followsAnyMask = (config: ModelConfig): boolean =>
   placedLevels(config).every((level) => kindOf(level).order.stuckAt([true, false]) < 0);
 
-/** Some models only go on from what is above. */
+/** The half that is kept by default when outpainting: the top if the model can only continue from above. */
 export const usuallyGiven = (config: ModelConfig): Side => (followsAnyMask(config) ? "left" : "top");

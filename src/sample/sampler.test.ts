@@ -10,7 +10,7 @@ import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { type ParityCase, readCase } from "../parity/case.ts";
-import { asideFrom, type Draws, patchesAt, seededDraws, wholeImages } from "./draws.ts";
+import { guidingRows, type Draws, patchesAt, seededDraws, wholeImages } from "./draws.ts";
 import { createSampler, type Frame, type SampleOptions, type Sampler, type WatchedPixels } from "./sampler.ts";
 import { maskedAfter } from "../levels/order.ts";
 import { guidanceAt } from "./schedule.ts";
@@ -212,7 +212,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
       return counts[0];
     };
     const ones = Array.from({ length: 16 }, () => 1);
-    const ar = name.startsWith("ar"); // AR levels decode patch after patch whatever is asked for
+    const ar = name.startsWith("ar"); // AR levels always decode one patch per step
     expect(await stepsOf(iterations.map(() => 1))).toEqual(ar ? ones : [16]);
     expect(await stepsOf(iterations.map((_, level) => (level === 0 ? 5 : 2)))).toEqual(ar ? ones : [1, 3, 3, 5, 4]);
     expect(await stepsOf(iterations.map(() => 999))).toEqual(ones);
@@ -278,7 +278,9 @@ describe("draws", () => {
     );
     expect(patches.keys.length).toBe(32);
     expect([patches.image[21], patches.x[21], patches.y[21]]).toEqual([1, 2, 2]); // the second image's patch 5
-    const keys = [rows, asideFrom(rows), patches, asideFrom(patches)].flatMap((squares) => squares.keys.map(String));
+    const keys = [rows, guidingRows(rows), patches, guidingRows(patches)].flatMap((squares) =>
+      squares.keys.map(String),
+    );
     expect(new Set(keys).size).toBe(2 + 2 + 32 + 32);
   });
 

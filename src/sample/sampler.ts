@@ -8,7 +8,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { Patches } from "../levels/kind.ts";
 import { rowsOf } from "../levels/raster.ts";
 import { kindOf } from "../levels/table.ts";
-import { asideFrom, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
+import { guidingRows, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
 import { checkKnown, type Given, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
 import { type DrawingProgress, drawingProgress } from "./progress.ts";
 import { guidanceAt } from "./schedule.ts";
@@ -187,7 +187,7 @@ async function* square(
   });
   for await (const { step, steps: of, chosen, conditions: found, done } of steps) {
     const strengths = done.map((share) => (l === 0 ? guidanceAt(guidance, run.settings.schedule, share) : guidance));
-    for (const { strength, part, own } of byStrength(chosen, strengths, { conditions: found, ways: ways(run) })) {
+    for (const { strength, part, own } of byGuidance(chosen, strengths, { conditions: found, ways: ways(run) })) {
       const below = patchesAt(rows, part, { grid, patch });
       const drawn = yield* inside(run, l, below, own, strength);
       part.place.forEach((place, i) => {
@@ -209,7 +209,7 @@ async function guidingColour(
   conditions: HostTensor,
   guidance: number,
 ): Promise<HostTensor> {
-  const { values } = await drawPixels(run, l, { rows: asideFrom(rows), conditions, guidance });
+  const { values } = await drawPixels(run, l, { rows: guidingRows(rows), conditions, guidance });
   const { channels } = run.config;
   return float32(run.guided ? twice(values) : values, [(values.length / channels) * ways(run), channels]);
 }
@@ -233,7 +233,7 @@ function twice(values: Float32Array): Float32Array {
  * Groups the chosen patches and their conditions by the guidance of their rows. Squares with different shares of known
  * patches have different guidance, but a run of a graph takes only one.
  */
-function byStrength(
+function byGuidance(
   chosen: Patches,
   strengths: readonly number[],
   { conditions, ways }: { conditions: HostTensor; ways: number },

@@ -152,7 +152,7 @@ async function wholeStep(folder: string): Promise<number> {
 // namespaces.
 const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
 it.skipIf(!canMount)(
-  "a full disk is a sentence and leaves the previous checkpoint (skipped where no small disk can be mounted)",
+  "a full disk gets one sentence and leaves the previous checkpoint (skipped if no small disk can be mounted)",
   () => {
     const code = `
     import { statfsSync, writeFileSync, readFileSync, readdirSync } from "node:fs";

@@ -74,7 +74,7 @@ export function settingsWithin(
   const checkpointing = options.checkpointing || trainingBytes(model, 1, options) > bytes;
   const takes = (microBatch: number) => trainingBytes(model, microBatch, { ...options, checkpointing });
   const needed = takes(1);
-  if (needed > bytes) throw refusal(model, options, { needed, bytes });
+  if (needed > bytes) throw tooLittleMemory(model, options, { needed, bytes });
   let [fits, fails] = [1, most + 1];
   while (fails - fits > 1) {
     const middle = Math.floor((fits + fails) / 2);
@@ -84,7 +84,7 @@ export function settingsWithin(
   return { microBatch: fits, checkpointing };
 }
 
-function refusal(
+function tooLittleMemory(
   model: ModelConfig,
   { lanes, ema = 1 }: MemoryOptions,
   { needed, bytes }: { needed: number; bytes: number },

@@ -97,7 +97,7 @@ describe("batches", () => {
     [0.5, [2 / (2 + Math.SQRT2), Math.SQRT2 / (2 + Math.SQRT2)]],
     [1, [1 / 2, 1 / 2]],
   ])(
-    "at balance %f pick classes of 4 and 2 images by size to the power 1 - balance, their images alike",
+    "at balance %f, draw classes of 4 and 2 images in proportion to size to the power 1 - balance, and images within a class uniformly",
     (balance, shares) => {
       const uneven = marked([0, 1, 0, 0, 1, 0]);
       const draw = batchSource(uneven, parseTrainingConfig({ batch: 60, labelDrop: 0, balance }, "the test"));

@@ -83,7 +83,7 @@ describe("an interrupted run", () => {
 
 describe("a step", () => {
   it.each([undefined, trainingShare(1, 0, [0.5, 0.25])])(
-    "does not depend on how it is cut into micro-batches",
+    "does not depend on how it is split into micro-batches",
     async (share) => {
       const training = settings({ batch: 5 });
       const { values } = startingState(model, 1, { ema: 0 });

@@ -92,7 +92,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       const learningRate = learningRateAt(number, training);
       const scale = clipScale(gradientNorm, training.clip);
       await optimizer.update(state, step.gradients, { step: number + 1, learningRate, scale });
-      if (training.ema > 0) follow(state, averageDecay(training.ema, number));
+      if (training.ema > 0) updateAverage(state, averageDecay(training.ema, number));
       state.step = number + 1;
       const seconds = since(started);
       yield { kind: "step", step: state.step, loss, bits, gradientNorm, learningRate, seconds };
@@ -125,7 +125,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
 const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
 
 /** Moves the average towards the values, in place. */
-function follow({ values, average }: TrainingState, decay: number): void {
+function updateAverage({ values, average }: TrainingState, decay: number): void {
   for (const [name, value] of values) {
     const follows = average.get(name)!;
     for (let i = 0; i < follows.length; i++) follows[i] += (1 - decay) * (value[i] - follows[i]);
