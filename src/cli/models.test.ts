@@ -32,7 +32,7 @@ describe("a class of ImageNet", () => {
   it("is asked for again where a name fits two", () => {
     expect(() => labels("panther")).toThrow(UserError);
     expect(() => labels("panther")).toThrow(
-      /^class: "panther" is a name of 2 classes, 286 \(cougar, .*\) and 290 \(jaguar, .*\); give the number or another/,
+      /^class: "panther" is a name of 2 classes, 286 \(cougar, .*\) and 290 \(jaguar, .*\); use its number or another/,
     );
     expect(() => labels("crane")).toThrow(/134 \(crane, crane bird\) and 517 \(crane, construction crane\)/);
   });
