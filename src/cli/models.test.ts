@@ -47,7 +47,7 @@ describe("a class of ImageNet", () => {
 describe("a model that is not there", () => {
   it("is said how to get where it is a published one", async () => {
     await expect(findModel("fractalmar_in64")).rejects.toThrow(
-      /^model: the weights of fractalmar_in64 do not ship ; download them.*convert a checkpoint.*make random ones/,
+      /^model: the weights of fractalmar_in64 do not ship with the program; download them.*convert a checkpoint.*make random ones/,
     );
     await expect(findModel("fractalmar_in64")).rejects.toThrow(UserError);
   });
