@@ -11,7 +11,7 @@ import type { Side } from "./masks.ts";
 export interface Known {
   /** Bytes [count, S, S, C], one image for each label; only kept pixels are read. */
   images: Uint8Array;
-  /** [count, S, S]: 1 for pixels to redraw, 0 for kept pixels. */
+  /** 1 for pixels to redraw, 0 for kept pixels: [count, S, S]. */
   mask: Uint8Array;
 }
 
