@@ -117,7 +117,7 @@ it(
         interruptAfterTimeLimit: seconds * 1000,
         markInterruptAsFailure: false,
         endOnFailure: true,
-        ...(asked === undefined && { seed: 17 }),
+        seed: Number(process.env["FRACTALGEN_FUZZ_SEED"] ?? 17),
       },
     );
     if (asked !== undefined) console.info(`${tried} damaged files`);
