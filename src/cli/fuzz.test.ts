@@ -1,7 +1,7 @@
 /**
  * Whatever the bytes of a file, the program refuses it by one sentence, or reads it: it never hangs, falls over, fills the
- * memory or prints what a terminal would obey. For a few seconds with the same damage every time; FRACTALGEN_FUZZ_SECONDS
- * makes it longer, with other damage each time.
+ * memory or prints what a terminal would obey. For a few seconds by default; FRACTALGEN_FUZZ_SECONDS makes it longer and
+ * FRACTALGEN_FUZZ_SEED=N tries other damage.
  */
 
 import * as fc from "fast-check";
