@@ -37,8 +37,8 @@ describe("only regular files are opened", () => {
     const most = { most: 10, what: "a text" };
     for (const read of [() => readJson(path), () => readRegularSync(path, most), () => readSafetensorsHeader(path)])
       expect(read).toThrow(expected);
-    for (const read of [openRegular(path), firstBytes(path, 4), openCheckpoint(path)])
-      await expect(read).rejects.toThrow(expected);
+    for (const read of [() => openRegular(path), () => firstBytes(path, 4), () => openCheckpoint(path)])
+      await expect(read()).rejects.toThrow(expected);
   });
 
   it("and none that is larger than its kind", () => {
