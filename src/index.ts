@@ -19,7 +19,7 @@ export {
 export type { DrawForm, DrawName, SamplingFlags, SamplingName, SamplingSettings, Schedule } from "./config/sampling.ts";
 export type { Spread as SpreadSetting } from "./config/setting.ts";
 export { parseTrainingConfig, type TrainingConfig, type TrainingName } from "./config/training.ts";
-export { type Hint, type Mistake, type SettingName, UserError } from "./core/errors.ts";
+export { type Hint, type Mistake, type SettingName, UserError, type Wording } from "./core/errors.ts";
 export type { DataReport, Dataset, Skipped, Split } from "./data/dataset.ts";
 export type { LeftOut } from "./data/source.ts";
 export { emojiDataset, type EmojiOptions } from "./data/emoji.ts";
@@ -45,7 +45,7 @@ export {
 } from "./evaluate/likelihood.ts";
 export type { Spread } from "./evaluate/metrics.ts";
 export type { Features } from "./evaluate/metrics-products.ts";
-export { nearest, type Nearest, pixelRows } from "./evaluate/nearest.ts";
+export { type Closeness, nearest, type Nearest, pixelRows } from "./evaluate/nearest.ts";
 export { openOwnFeatures, type OwnFeatures } from "./evaluate/own-features.ts";
 export {
   type FeatureRecord,
@@ -105,11 +105,12 @@ export {
   type OpenedNetwork,
   openNetwork,
 } from "./measures/feature-network.ts";
-export { type DatasetPart, type ImageSet, partSet, sampleSet } from "./measures/image-sets.ts";
+export { type DatasetPart, datasetParts, type ImageSet, partSet, sampleSet } from "./measures/image-sets.ts";
 export { keptFeatures, type KeptFeatures } from "./measures/kept-features.ts";
 export { type LikelihoodMeasure, measureLikelihood } from "./measures/likelihood.ts";
 export {
   type ClosenessMeasure,
+  closenessMeasures,
   type Compared,
   type MeasuredMemorisation,
   measureMemorisation,

@@ -46,7 +46,7 @@ describe("init", () => {
   });
 
   it.each([
-    [["fractalmar_in46", "new"], /no published model "fractalmar_in46".*did you mean "fractalmar_in64"\?/],
+    [["fractalmar_in46", "new"], /unknown published model "fractalmar_in46".*did you mean "fractalmar_in64"\?/],
     [["fractalmar_in64", "taken"], /taken is there already; give the name of a new folder/],
     [["fractalmar_in64", "file/below"], /file is a file where a folder is needed/],
     [["fractalmar_in64", "new", "--seed", "abc"], /--seed: expected a whole number from 0 .*, got "abc"/],

@@ -1,6 +1,6 @@
 /**
- * How a model is trained: the published trainer's settings, and those that `fractalgen train` uses unless it is told
- * otherwise. docs/speedrun.md compares them.
+ * Training recipes: the published trainer's settings, and the defaults of `fractalgen train`. docs/speedrun.md compares
+ * them.
  */
 
 import type { ModelConfig, PatchLevel } from "./model.ts";

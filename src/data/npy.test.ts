@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
-import { arrayOf, readNpyHeader } from "./npy.ts";
+import { arrayOf, readNpyHeader, valuesFrom } from "./npy.ts";
 import { openNpz } from "./npz.ts";
 import { npy, npz, put } from "./test-files.ts";
 
@@ -129,4 +129,9 @@ describe("openNpz", () => {
       await expect(read()).rejects.toThrow(/a\.npz: .*damaged/);
     }
   });
+});
+
+it("an array that ends in the middle of a value is a sentence", () => {
+  expect(() => valuesFrom(new Uint8Array(7), { type: "f4", bigEndian: false })).toThrow(UserError);
+  expect([...valuesFrom(new Uint8Array(8), { type: "f4", bigEndian: false })]).toEqual([0, 0]);
 });

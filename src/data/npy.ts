@@ -112,6 +112,10 @@ export function valuesFrom(
   { type, bigEndian }: Pick<NpyHeader, "type" | "bigEndian">,
 ): ArrayLike<number> & Iterable<number> {
   if (type === "u1" || type === "b1") return bytes;
+  if (bytes.length % arrays[type].BYTES_PER_ELEMENT !== 0)
+    throw new UserError(
+      `an array of ${type} ends in the middle of a value; the file is damaged or incomplete, so download it again`,
+    );
   const copy = Uint8Array.from(bytes); // aligned
   if (bigEndian) swapBytes(copy, arrays[type].BYTES_PER_ELEMENT);
   if (type === "f2") return fromHalf(new Uint16Array(copy.buffer));

@@ -74,6 +74,7 @@ export function* inParts(features: Features, rows = 1024): Generator<Features> {
   for (let from = 0; from < features.shape[0]; from += rows) yield rowsOf(features, from, from + rows);
 }
 
+/** A summary of the distances of images to their nearest training images. */
 export interface Closeness {
   /** Distances to the nearest training image: the smallest, those that 5% and half are below. */
   least: number;

@@ -35,6 +35,7 @@ export interface EditingRow {
   originalBits: Mean;
 }
 
+/** The edit to measure, as a caller chooses it. */
 export interface EditingChoice {
   /** One task; by default all three. */
   task?: EditingTask;
@@ -48,6 +49,7 @@ export interface EditingChoice {
   onLeftOut?: (task: EditingTask, reason: UserError) => void;
 }
 
+/** An edit of one model: the pixels to redraw and its settings. */
 export interface PlannedEdit {
   task: EditingTask;
   ring: number;
@@ -100,6 +102,7 @@ export function editingImages(
   return { split: evenly(heldOut, count), withClasses: config.classes.join() === classes.join() };
 }
 
+/** What `measureEditing` measures. */
 export interface EditingMeasure {
   model: ModelFolder;
   sampler: Sampler;
@@ -110,6 +113,7 @@ export interface EditingMeasure {
   /** Draws with the images' own classes, which are then the model's. */
   withClasses: boolean;
   batch: number;
+  /** Called with one line of progress. */
   onProgress?: (text: string) => void;
   signal?: AbortSignal;
 }

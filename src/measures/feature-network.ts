@@ -16,6 +16,7 @@ import { type ImageSet, inColour } from "./image-sets.ts";
 import type { KeptFeatures } from "./kept-features.ts";
 import { findInception } from "../files/cache.ts";
 
+/** Which feature network to use, and where it is cached. */
 export interface NetworkChoice {
   /** `inception`, `own` or a folder; by default Inception where it is there. */
   features?: string;
@@ -32,6 +33,7 @@ export interface OpenedNetwork extends FeatureNetwork {
   id: string;
 }
 
+/** Opens a feature network; downloads or trains it if needed. UserError if it cannot be had. */
 export async function openNetwork(engine: Engine, choice: NetworkChoice): Promise<OpenedNetwork> {
   const { features, cache, dataset } = choice;
   const inception = findInception(cache);
@@ -101,6 +103,7 @@ async function trained(
 
 /** How a measure runs: whom it tells how far it is, what stops it, and what keeps the features found so far. */
 export interface MeasureContext {
+  /** Called with one line of progress. */
   onProgress?: (line: string) => void;
   signal?: AbortSignal;
   kept?: KeptFeatures;

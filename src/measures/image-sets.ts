@@ -4,6 +4,7 @@ import type { Dataset, Skipped, Split } from "../data/dataset.ts";
 import { openImages } from "../data/images.ts";
 import { onWhite } from "../pictures/grid.ts";
 
+/** Images to measure: a folder, a part of a data set, or what a model generates. */
 export interface ImageSet {
   /** As a user would call it. */
   name: string;
@@ -17,6 +18,7 @@ export interface ImageSet {
   skipped: readonly Skipped[];
   /** Bytes [size, size, channels], in the same order every time. */
   images(options?: { signal?: AbortSignal }): AsyncGenerator<Uint8Array>;
+  /** Releases what generates the images. */
   dispose?(): Promise<void>;
 }
 
@@ -27,8 +29,10 @@ export async function* inColour({ images, channels }: ImageSet, options: { signa
 
 /** `held-out` and `train` are the dataset's parts, `all` is both. */
 export const datasetParts = ["train", "held-out", "all"] as const;
+/** A part of a data set, or both. */
 export type DatasetPart = (typeof datasetParts)[number];
 
+/** A part of a data set as images to measure. */
 export function partSet({ name, size, channels, train, heldOut }: Dataset, part: DatasetPart): ImageSet {
   const splits: Split[] = part === "all" ? [train, heldOut] : [part === "train" ? train : heldOut];
   return {

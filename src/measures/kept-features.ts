@@ -7,6 +7,7 @@ import { float32, type HostTensor } from "../core/arrays.ts";
 import type { FeatureNetwork } from "../evaluate/features.ts";
 import { claim } from "../files/ownership.ts";
 
+/** A cache of the features of image sets, so that an interrupted measure resumes. */
 export interface KeptFeatures {
   /**
    * The network, which answers with what is kept for as long as it is asked for the same images in the same batches, and
@@ -15,7 +16,12 @@ export interface KeptFeatures {
   open(
     network: FeatureNetwork,
     names: { id: string; name: string; signal?: AbortSignal },
-  ): Promise<FeatureNetwork & { close(): Promise<void> }>;
+  ): Promise<
+    FeatureNetwork & {
+      /** Closes the cache file. */
+      close(): Promise<void>;
+    }
+  >;
   /** The measure is done: nothing is kept any more. */
   forget(): void;
 }
@@ -29,6 +35,7 @@ const headerBytes = 72;
 const sha256 = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength);
 
+/** Opens the cache of features in a folder. */
 export function keptFeatures(cache: string): KeptFeatures {
   const paths: string[] = [];
   return {

@@ -16,6 +16,7 @@ import {
 import type { Scored } from "../evaluate/summary.ts";
 import { appendLine, writeFileAtomic } from "../files/atomic.ts";
 
+/** What `measureLikelihood` measures, and where it writes. */
 export interface LikelihoodMeasure extends Omit<LikelihoodOptions, "breakdown" | "from"> {
   dataset: Dataset;
   /** A part of it, or some of a part. */

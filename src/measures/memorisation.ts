@@ -20,6 +20,7 @@ import { type ImageSet, partSet } from "./image-sets.ts";
 
 /** What distances are taken by. */
 export const closenessMeasures = ["pixels", "features"] as const;
+/** How distances between images are measured. */
 export type ClosenessMeasure = (typeof closenessMeasures)[number];
 
 /** Images of a set that are looked for among the training images, with their features. */
@@ -29,6 +30,7 @@ interface Queries {
   features: Features;
 }
 
+/** What `measureMemorisation` compares. */
 export interface MemorisationMeasure {
   generated: ImageSet;
   dataset: Dataset;
@@ -37,6 +39,7 @@ export interface MemorisationMeasure {
   pairs?: { by: ClosenessMeasure; most: number };
 }
 
+/** The result of `measureMemorisation`. */
 export interface MeasuredMemorisation {
   compared: Record<ClosenessMeasure, Compared>;
   /** The nearest pairs as a PNG, each labelled with its distance and its class. */
@@ -115,6 +118,7 @@ function* pixelParts(split: Split): Generator<Features> {
   }
 }
 
+/** Distances of generated images to training images, and of held-out images for comparison. */
 export interface Compared {
   generated: Closeness;
   heldOut: Closeness;

@@ -16,6 +16,7 @@ import { type DatasetPart, type ImageSet, partSet } from "./image-sets.ts";
 /** What generated images are compared with: a part of a data set, or statistics of one. */
 export type QualityReference = { dataset: Dataset; part: DatasetPart } | { statistics: Statistics };
 
+/** What `measureQuality` compares, and how. */
 export interface QualityMeasure extends Pick<QualityOptions, "subsets" | "subsetSize" | "splits" | "neighbours"> {
   generated: ImageSet;
   reference: QualityReference;
@@ -24,6 +25,7 @@ export interface QualityMeasure extends Pick<QualityOptions, "subsets" | "subset
   saveStatistics?: string;
 }
 
+/** The result of `measureQuality`. */
 export interface MeasuredQuality {
   generated: Quality;
   /** The same of the held-out images, where the reference is what was trained on and enough are held out. */

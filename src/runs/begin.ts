@@ -8,6 +8,7 @@ import { type DataRecord, loadCheckpoint, type Resumed } from "../train/checkpoi
 import type { RunOptions } from "./options.ts";
 import { configFile, type Given } from "./preset.ts";
 
+/** A run before its data are opened: its folder, data, and the checkpoint or model that it starts from. */
 export interface Beginning {
   /** The run's folder. */
   out: string;

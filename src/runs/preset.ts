@@ -14,6 +14,7 @@ const fileSchema = z.strictObject({
   training: z.record(z.string(), z.unknown()).default({}),
 });
 
+/** The parts of a configuration file that replace those of the preset. */
 export interface Given {
   source: string;
   model: Record<string, unknown>;

@@ -10,6 +10,7 @@ import { drawnSet, labelsLike } from "../measures/drawn-set.ts";
 import { partSet } from "../measures/image-sets.ts";
 import { settingsOf } from "../sample/settings.ts";
 
+/** A measurement of samples during training, as the log keeps it. */
 export interface QualityRecord {
   kind: "quality";
   step: number;

@@ -30,6 +30,7 @@ import type { RunOptions } from "./options.ts";
 import { modelOf, presetOf } from "./preset.ts";
 import { goingOn } from "./prolong.ts";
 
+/** A run that is ready to train. */
 export interface Prepared {
   model: ModelConfig;
   training: TrainingConfig;

@@ -11,6 +11,7 @@ import type { LogRecord } from "./log.ts";
 import { type OnlineQuality, openOnlineQuality } from "./quality.ts";
 import type { Prepared } from "./settle.ts";
 
+/** How a run reports progress and is stopped. */
 export interface RunContext {
   /** The run's folder, and the caller's claim to it. */
   out: string;
