@@ -117,7 +117,7 @@ describe("a mistake gets one sentence and exit code 2:", () => {
     ["an image that is too small", async () => ["--image", await png("small.png", 8, { height: 7 })], /--image: .*8x7 pixels, but the model generates 8x8; use an image at least that large/], // prettier-ignore
     ["a mask of another size", async () => ["--mask", await png("mask9.png", 9)], /--mask: expected 8x8 pixels, the model's size, got .*mask9\.png with 9x9/], // prettier-ignore
     ["a mask that is not there", () => ["--mask", "masc.png"], /--mask: the file masc\.png does not exist/],
-    ["a mask that keeps everything", async () => ["--mask", await png("black.png", 8, { data: Buffer.alloc(192) })], /--mask: nothing is to be drawn; mark at least one pixel/], // prettier-ignore
+    ["a mask that keeps everything", async () => ["--mask", await png("black.png", 8, { data: Buffer.alloc(192) })], /--mask: it marks nothing to redraw; mark at least one pixel/], // prettier-ignore
     ["a rectangle outside", () => ["--mask", "4,4,5,2"], /--mask: expected a rectangle inside the image's 8x8 pixels, got 5x2 pixels at 4,4/], // prettier-ignore
     ["a rectangle of three numbers", () => ["--mask", "4,4,2"], /--mask: expected x,y,width,height .* got "4,4,2"/],
     [
@@ -133,9 +133,13 @@ describe("a mistake gets one sentence and exit code 2:", () => {
     ["guidance without class", () => ["--guidance", "3"], /--guidance: .*needs --class/],
     ["an unknown class", () => ["--class", "hart"], /--class: .*did you mean "heart"/],
     ["a half that is given of a hole", () => ["--given", "top"], /--given: this option needs --task outpaint/],
-    ["an extent of a half", () => ["--task", "outpaint", "--extent", "4"], /--extent: only inpaint, uncrop, class/],
+    [
+      "an extent of a half",
+      () => ["--task", "outpaint", "--extent", "4"],
+      /--extent: this option needs --task inpaint, uncrop, class/,
+    ],
     ["an extent beyond the image", () => ["--extent", "9"], /--extent: expected at most the image's 8 pixels, got 9/],
-    ["everything kept", () => ["--task", "uncrop", "--extent", "8"], /--mask: nothing is to be drawn/],
+    ["everything kept", () => ["--task", "uncrop", "--extent", "8"], /--mask: it marks nothing to redraw/],
     ["a ring of half a patch", () => ["--ring", "0.5"], /--ring: expected a whole number .*"0\.5"/],
     ["a hole in an AR model's image", () => ["--model", ar], /--mask: level 2 of this model is autoregressive .*keep an upper part/], // prettier-ignore
     ["a count out of range", () => ["-n", "0"], /--count: .*from 1/],

@@ -46,9 +46,9 @@ describe("init", () => {
   });
 
   it.each([
-    [["fractalmar_in46", "new"], /no published model "fractalmar_in46".*did you mean "fractalmar_in64"\?/],
+    [["fractalmar_in46", "new"], /unknown published model "fractalmar_in46".*did you mean "fractalmar_in64"\?/],
     [["fractalmar_in64", "taken"], /taken already exists; choose a new folder name/],
-    [["fractalmar_in64", "file/below"], /file is a file where a folder is needed/],
+    [["fractalmar_in64", "file/below"], /file is a file, but a folder is needed/],
     [["fractalmar_in64", "new", "--seed", "abc"], /--seed: expected a whole number from 0 .*, got "abc"/],
     [["fractalmar_in64", "new", "--seed", "-1"], /--seed: expected a whole number from 0 .*, got "-1"/],
     [["fractalmar_in64", ""], /expected a name, got an empty string/],

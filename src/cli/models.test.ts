@@ -32,7 +32,7 @@ describe("a class of ImageNet", () => {
   it("is asked for again where a name fits two", () => {
     expect(() => labels("panther")).toThrow(UserError);
     expect(() => labels("panther")).toThrow(
-      /^class: "panther" is a name of 2 classes, 286 \(cougar, .*\) and 290 \(jaguar, .*\); give the number or another/,
+      /^class: "panther" is a name of 2 classes, 286 \(cougar, .*\) and 290 \(jaguar, .*\); use its number or another/,
     );
     expect(() => labels("crane")).toThrow(/134 \(crane, crane bird\) and 517 \(crane, construction crane\)/);
   });
@@ -47,7 +47,7 @@ describe("a class of ImageNet", () => {
 describe("a model that is not there", () => {
   it("is said how to get where it is a published one", async () => {
     await expect(findModel("fractalmar_in64")).rejects.toThrow(
-      /^model: the weights of fractalmar_in64 do not ship ; download them.*convert a checkpoint.*make random ones/,
+      /^model: the weights of fractalmar_in64 do not ship with the program; download them.*convert a checkpoint.*make random ones/,
     );
     await expect(findModel("fractalmar_in64")).rejects.toThrow(UserError);
   });

@@ -166,7 +166,11 @@ describe("a mistake gets one sentence and exit code 2:", () => {
     ["out that is no PNG", ["--out", "grid.jpg"], /--out: .*\.png.*"grid\.jpg"/],
     ["animation of another kind", ["--animate", "film.mp4"], /--animate: .*\.webp or \.gif.*"film\.mp4"/],
     ["device that is none", ["--device", "tpu"], /--device: .*cpu.*"tpu"/],
-    ["less memory than it takes", ["--memory", "100MB"], /takes about \d+ MB of memory even for one image.* 100 MB;/],
+    [
+      "less memory than it takes",
+      ["--memory", "100MB"],
+      /takes about \d+ MB of memory even for one image.* 100 MB is available;/,
+    ],
     ["memory that is no amount", ["--memory", "much"], /--memory: .*3GB.*"much"/],
     ["count out of range", ["-n", "1000000"], /--count: .*from 1 to 100000.*"1000000"/],
   ];

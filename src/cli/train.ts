@@ -25,7 +25,11 @@ export function addTrain(program: Command): void {
     .option("--data <name|path>", "emoji (built in), a folder of images, or IDX, .npz or Parquet files", filled)
     .option("--out <dir>", "a new folder for the run", filled)
     .option("--resume <dir>", "resume a run from its last checkpoint, with its settings", filled)
-    .option("--init-from <dir>", "fine-tune: start from a model's weights; new classes get new embeddings", filled)
+    .option(
+      "--init-from <dir>",
+      "fine-tune: start from a model's weights, by default with --recipe published; new classes get new embeddings",
+      filled,
+    )
     .optionsGroup("Images:")
     .option("--image-size <n>", "pixels per side (default: the images' own, or 32)", whole({ least: 1, most: 4096 }))
     .option(

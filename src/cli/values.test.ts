@@ -91,8 +91,8 @@ describe("classes", () => {
     ["3", 'class: the model has no class "3"; it has face, tench, Tinca tinca, 7, or numbers from 0 to 2'],
     ["-1", /^class: the model has no class "-1"; it has .* 0 to 2$/],
     ["0.5", /^class: the model has no class "0\.5"; it has/],
-    ["", /^class: the model has no class ""; it has/],
-    ["face,", /^class: the model has no class ""; it has/],
+    ["", /^class: expected names of classes, .* got an empty text$/],
+    ["face,", /^class: expected names of classes, .* got an empty name in "face,"$/],
   ])("%j is refused", (text, sentence) => expect(() => parseClasses(text, { classes })).toThrow(sentence));
 
   it("a long list is cut", () => {

@@ -1,4 +1,4 @@
-/** Groups of classes: taken in turn, told in errors, and checked in a model's configuration. */
+/** Groups of classes: cycled through, listed in errors, and validated in a model's configuration. */
 
 import { describe, expect, it } from "vitest";
 import { allClasses, labelsInTurn, parseClasses } from "./classes.ts";
@@ -12,20 +12,20 @@ describe("a group", () => {
     ["FOOD, boat", [[2, 0], [1]]],
     ["birds,3", [[5, 6], [3]]],
     ["a,A", [[4], [3]]],
-  ])("of %j", (text, choices) => expect(parseClasses(text, names)).toEqual(choices));
+  ])("resolves %j", (text, choices) => expect(parseClasses(text, names)).toEqual(choices));
 
-  it("is taken in turn with other names, its classes one after another", () => {
+  it("alternates with other names and cycles through its classes", () => {
     expect(labelsInTurn([[2, 0], [1]], 7)).toEqual([2, 1, 0, 1, 2, 1, 0]);
     expect(labelsInTurn(parseClasses("food", names), 3)).toEqual([2, 0, 2]);
   });
 
-  it("stands for its classes where nothing is named", () => {
+  it("is used by default if no class is named", () => {
     expect(allClasses(names)).toEqual([[0, 2], [1], [3], [4], [5, 6]]);
     expect(allClasses({ classes: ["x", "y"] })).toEqual([[0], [1]]);
   });
 });
 
-describe("a name that there is not", () => {
+describe("an unknown name", () => {
   const many = {
     classes: [...names.classes, ...Array.from({ length: 90 }, (_, i) => `thing ${i}`)],
     groups: { ...names.groups, things: Array.from({ length: 90 }, (_, i) => `thing ${i}`) },
@@ -37,7 +37,7 @@ describe("a name that there is not", () => {
       "zeppelin",
       'class: the model has no class "zeppelin"; it has food, Birds, things, boat, A, a (groups and classes; 97 classes in all), or numbers from 0 to 96',
     ],
-  ])("%j is told in short", (text, sentence) => {
+  ])("%j gets a short error", (text, sentence) => {
     let message = "";
     try {
       parseClasses(text, many);
@@ -66,12 +66,12 @@ describe("groups of a model", () => {
   it.each<[unknown, RegExp]>([
     [
       { food: ["fruit", "drinks"] },
-      /^c: groups: the group "food" names the class "drinks", .* did you mean "drink"\?$/,
+      /^c: groups: the group "food" contains the unknown class "drinks"; did you mean "drink"\?$/,
     ],
-    [{ food: ["fruit", "fruit"] }, /names the class "fruit" twice$/],
+    [{ food: ["fruit", "fruit"] }, /lists the class "fruit" twice$/],
     [{ Boat: ["fruit"] }, /^c: groups: the group "Boat" has the name of a class; rename one of them$/],
     [{ food: [] }, /^c: groups\.food: /],
     [["fruit"], /^c: groups: /],
     [{ food: "fruit" }, /^c: groups\.food: /],
-  ])("%j are refused", (groups, message) => expect(() => parseModelConfig(config(groups), "c")).toThrow(message));
+  ])("%j are rejected", (groups, message) => expect(() => parseModelConfig(config(groups), "c")).toThrow(message));
 });

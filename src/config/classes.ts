@@ -1,30 +1,31 @@
-/** Finds classes by number, by any of their names, or by a group that they belong to. Knows nothing of models. */
+/** Finds classes by number, by any of their names, or by group. Knows nothing of models. */
 
 import { didYouMean, UserError } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
 
-/** The classes of a model or data set, and broader names for several of them each. A `ModelConfig` is one. */
+/** The classes of a model or data set, and named groups of them. A `ModelConfig` is one. */
 export interface ClassNames {
   classes: readonly string[];
   groups?: Readonly<Record<string, readonly string[]>>;
 }
 
 /**
- * "heart,3,food": for each name the labels it stands for, one for a class and several for a group. A class is named by its
- * number, by its whole name, or by one of several that are separated by ", ". A UserError about the setting `class`.
+ * Parses class names such as "heart,3,food". Returns the labels of each name: one for a class, several for a group. A
+ * class can be given by its number, its full name, or any one of its names separated by ", ". Throws a UserError about
+ * the setting `class`.
  */
 export function parseClasses(text: string, names: ClassNames): number[][] {
   const parts = text.split(",").map((part) => part.trim());
   if (parts.includes(""))
     throw new UserError({
       subject: { setting: "class" },
-      expected: `names of classes, comma-separated, such as ${exampleOf(names)}`,
-      got: text.trim() === "" ? "an empty text" : `nothing between two commas or at an end of "${shown(text)}"`,
+      expected: `names of classes, separated by commas, such as ${exampleOf(names)}`,
+      got: text.trim() === "" ? "an empty text" : `an empty name in "${shown(text)}"`,
     });
   const byName = namedClasses(names);
   const choices: number[][] = [];
   for (let at = 0; at < parts.length;) {
-    // A whole name may have commas of its own: as many parts as make one.
+    // A full name may itself contain commas, so match as many parts as possible.
     let count = Math.min(byName.longest, parts.length - at);
     while (count > 1 && !byName.whole.has(keyOf(parts.slice(at, at + count)))) count--;
     choices.push(labelsOf(parts.slice(at, at + count).join(", "), { names, byName }));
@@ -33,7 +34,7 @@ export function parseClasses(text: string, names: ClassNames): number[][] {
   return choices;
 }
 
-/** Every group with its labels, and every class that is in none by itself, in the order of the classes. */
+/** Every group with its labels, and every class that is in no group on its own, in the order of the classes. */
 export function groupedClasses({ classes, groups = {} }: ClassNames): { group?: string; labels: number[] }[] {
   const groupOf = new Map<string, string>();
   for (const [group, members] of Object.entries(groups).reverse()) for (const name of members) groupOf.set(name, group);
@@ -48,17 +49,20 @@ export function groupedClasses({ classes, groups = {} }: ClassNames): { group?: 
   return [...found.values()];
 }
 
-/** What is taken where no class is named: the groups in turn, with the classes that are in none. */
+/** The default choices if no class is named: every group, and every class that is in no group. */
 export const allClasses = (names: ClassNames): number[][] => groupedClasses(names).map(({ labels }) => labels);
 
-/** The labels of `count` images, which take the choices in turn, and each time the next class of a group. */
+/** The labels of `count` images, which cycle through the choices and, within a group, through its classes. */
 export const labelsInTurn = (choices: readonly (readonly number[])[], count: number): number[] =>
   Array.from({ length: count }, (_, i) => {
     const choice = choices[i % choices.length];
     return choice[Math.floor(i / choices.length) % choice.length];
   });
 
-/** What is wrong with groups, if anything: each names known classes, each class once, and no group is called like a class. */
+/**
+ * Describes the first fault of the groups, if any. A group must list known classes, each once, and must not share the
+ * name of a class.
+ */
 export function groupMistake({ classes, groups = {} }: ClassNames): string | undefined {
   const known = new Set(classes);
   const small = new Set(classes.map((name) => name.toLowerCase()));
@@ -66,11 +70,10 @@ export function groupMistake({ classes, groups = {} }: ClassNames): string | und
     const where = `the group "${group}"`;
     if (small.has(group.toLowerCase())) return `${where} has the name of a class; rename one of them`;
     const unknown = members.find((name) => !known.has(name));
-    if (unknown !== undefined)
-      return `${where} names the class "${unknown}", which there is not${didYouMean(unknown, classes)}`;
+    if (unknown !== undefined) return `${where} contains the unknown class "${unknown}"${didYouMean(unknown, classes)}`;
     const seen = new Set<string>();
     const twice = members.find((name) => seen.size === seen.add(name).size);
-    if (twice !== undefined) return `${where} names the class "${twice}" twice`;
+    if (twice !== undefined) return `${where} lists the class "${twice}" twice`;
   }
   return undefined;
 }
@@ -79,11 +82,11 @@ const keyOf = (names: readonly string[]): string => names.join(", ").toLowerCase
 
 interface NamedClasses {
   whole: Map<string, number>;
-  /** The classes whose first name, or any of whose names, this is. */
+  /** Labels of the classes by their first name, and by any of their names. */
   first: Map<string, number[]>;
   any: Map<string, number[]>;
   groups: Map<string, number[]>;
-  /** The most names that one class has. */
+  /** The largest number of names that one class has. */
   longest: number;
 }
 
@@ -110,7 +113,7 @@ function labelsOf(name: string, { names, byName }: { names: ClassNames; byName: 
   const { classes } = names;
   const { whole, first, any, groups } = byName;
   const key = name.toLowerCase();
-  const identical = classes.indexOf(name); // "a" and "A" may be two classes
+  const identical = classes.indexOf(name); // "a" and "A" may be different classes
   const exact = identical >= 0 ? identical : whole.get(key);
   if (exact !== undefined) return [exact];
   const group = groups.get(key);
@@ -121,7 +124,7 @@ function labelsOf(name: string, { names, byName }: { names: ClassNames; byName: 
     throw new UserError({
       subject: { setting: "class" },
       problem: `"${name}" is a name of ${candidates.length} classes, ${candidates.map((label) => `${label} (${classes[label]})`).join(" and ")}`,
-      hint: "give the number or another of its names",
+      hint: "use its number or another of its names",
     });
   const number = name === "" ? Number.NaN : Number(name);
   if (Number.isInteger(number) && number >= 0 && number < classes.length) return [number];
@@ -131,7 +134,7 @@ function labelsOf(name: string, { names, byName }: { names: ClassNames; byName: 
       : "";
   throw new UserError({
     subject: { setting: "class" },
-    problem: `the model has no class "${shown(name)}"${near || `; it has ${told(names)}, or numbers from 0 to ${classes.length - 1}`}`,
+    problem: `the model has no class "${shown(name)}"${near || `; it has ${classList(names)}, or numbers from 0 to ${classes.length - 1}`}`,
   });
 }
 
@@ -144,7 +147,7 @@ const exampleOf = ({ classes }: ClassNames): string =>
     .map((name) => name.split(",")[0])
     .join();
 
-/** Names that contain the word, or else the one that is spelled most like it. */
+/** Suggests names that contain the word, or otherwise the one with the most similar spelling. */
 function nearest(word: string, names: readonly string[]): string {
   if (names.every((name) => name.length < word.length)) return didYouMean(word, names);
   const within = new RegExp(`(^|[^a-z])${word.toLowerCase().replaceAll(/[^\w ]/g, "\\$&")}s?([^a-z]|$)`);
@@ -155,8 +158,8 @@ function nearest(word: string, names: readonly string[]): string {
     : didYouMean(word, names);
 }
 
-/** All classes where they are few, else the groups, else the first classes. */
-function told({ classes, groups = {} }: ClassNames): string {
+/** Lists all classes if there are few, otherwise the groups, otherwise the first classes. */
+function classList({ classes, groups = {} }: ClassNames): string {
   const grouped = new Set(Object.values(groups).flat());
   if (classes.length > 30 && grouped.size > 0) {
     const names = [...Object.keys(groups), ...classes.filter((name) => !grouped.has(name)).slice(0, 10)];

@@ -1,4 +1,4 @@
-/** Where published weights lie. The only place that knows their addresses; it knows nothing of downloading. */
+/** The addresses of published weights, which are defined only here. Knows nothing of downloading. */
 
 import type { PublishedName } from "./published.ts";
 
@@ -6,14 +6,17 @@ export interface PublishedCheckpoint {
   url: string;
   /** Its name on disk, as published. */
   file: string;
-  /** In hexadecimal digits. Where none is published, the first download's is recorded and later reading is held to it. */
+  /**
+   * In hexadecimal digits. If none is published, the checksum of the first download is recorded and later reads are
+   * checked against it.
+   */
   sha256?: string;
 }
 
 /**
- * From the README of github.com/LTH14/fractalgen. Its links end in `dl=0`, which shows a page to a browser; `dl=1` is
- * Dropbox's form for the file itself, and `rlkey` is what grants access. A link that is withdrawn answers with a page,
- * which a download refuses.
+ * From the README of github.com/LTH14/fractalgen. Its links end in `dl=0`, which opens a page in a browser; `dl=1` is
+ * Dropbox's form for the file itself, and `rlkey` grants access. A withdrawn link returns a page, which the download
+ * rejects.
  */
 export const publishedCheckpoints: Record<PublishedName, PublishedCheckpoint> = {
   fractalar_in64: dropbox("n25tbij7aqkwo1ypqhz72", "rlkey=2czevgex3ocg2ae8zde3xpb3f&st=mj0subup"), // 1.77 GB
@@ -23,7 +26,10 @@ export const publishedCheckpoints: Record<PublishedName, PublishedCheckpoint> = 
   fractalmar_huge_in256: dropbox("t2rru8xr6wm23yvxskpww", "rlkey=dn9ss9zw4zsnckf6bat9hss6h&st=y7w921zo"), // 3.40 GB
 };
 
-/** FID's Inception-v3 as torch-fidelity publishes it, 96 MB; its name ends in the first digits of the checksum. */
+/**
+ * The Inception-v3 network of FID as published by torch-fidelity, 96 MB; the file name ends in the first digits of the
+ * checksum.
+ */
 export const publishedInception: PublishedCheckpoint & { sha256: string } = {
   url: "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
   file: "weights-inception-2015-12-05-6726825d.pth",

@@ -1,10 +1,13 @@
 /**
- * ImageNet's 1000 classes (ILSVRC 2012) in the order of their WordNet numbers, n01440764 first, which is the order of
- * class folders by name and so that of the published checkpoints. Names are WordNet's (Princeton University), the usual
- * one first; the bird and the machine called crane have a second name each, for that alone would not tell them apart.
+ * ImageNet's 1000 classes (ILSVRC 2012) in the order of their WordNet numbers, starting with n01440764. This is the
+ * alphabetical order of the class folders, and so that of the published checkpoints. Names are from WordNet (Princeton
+ * University), the usual one first. The bird and the machine called crane each have a second name, because "crane" does
+ * not distinguish them.
  */
 
-/** One string per class, its names parted by ", ": what `config.json` holds, and `--class` finds by any of them. */
+/**
+ * One string per class, with its names separated by ", ". Stored in `config.json`; `--class` accepts any of the names.
+ */
 export const imagenetClasses: readonly string[] = `
 tench, Tinca tinca; goldfish, Carassius auratus;
 great white shark, white shark, man-eater, man-eating shark, Carcharodon carcharias; tiger shark, Galeocerdo cuvieri;

@@ -1,4 +1,4 @@
-/** The architecture of a model, parsed strictly: what a folder's `config.json` says. Knows no weights. */
+/** The architecture of a model, parsed strictly from the `config.json` of its folder. Knows no weights. */
 
 import { z } from "zod";
 import { didYouMean, UserError } from "../core/errors.ts";
@@ -25,35 +25,38 @@ const levels = () =>
 /** Patches get smaller at every level, so there cannot be many. */
 const mostLevels = 14;
 
-/** With the level kinds that are known when it is called. */
+/** Built on each call, because it includes the level kinds registered by then. */
 const schema = () =>
   z.strictObject({
     name: z.string().optional(),
     imageSize: whole(1, 4096),
     channels: whole(1, 4).default(3),
     classes: z.array(z.string().min(1).max(limits.className)).min(1).max(limits.classes),
-    /** Broader names, each for several of the classes, that sampling takes as well. */
+    /** Names for groups of classes, which sampling also accepts. */
     groups: z
       .record(z.string().min(1).max(limits.className), z.array(z.string()).min(1).max(limits.classes))
       .optional(),
     levels: levels(),
     /** Weight of the first channel (red) in the training loss; the others have weight 1. */
     redWeight: z.number().positive().default(5),
-    /** How the large weights are stored: float32 unless it says otherwise. */
+    /** How the large weights are stored; float32 by default. */
     dtype: z.enum(["float32", "q8", "q4"]).optional(),
     sampling: samplingSchema.prefault({}),
   });
 
-/** The architecture of a model, its classes and its sampling defaults: what `config.json` holds and `parseModelConfig` returns. */
+/**
+ * The architecture of a model, its classes and its sampling defaults: the content of `config.json`, as returned by
+ * `parseModelConfig`.
+ */
 export type ModelConfig = z.infer<ReturnType<typeof schema>>;
 export type { PatchLevel } from "../levels/kind.ts";
 export { prefixTokens } from "../levels/kind.ts";
 export { guidingPixelRedWeight, type PixelLevel } from "../levels/pixel.ts";
 
-/** A level above the pixels with what follows from its place. */
+/** A level above the pixels together with the values that follow from its place in the model. */
 export type PlacedLevel = Placed;
 
-/** Checks a value read from JSON; `source` names it in errors. */
+/** Validates a value read from JSON; `source` names it in errors. Throws a UserError. */
 export function parseModelConfig(value: unknown, source: string): ModelConfig {
   checkLengths(value, source);
   const parsed = schema().safeParse(value);
@@ -64,7 +67,7 @@ export function parseModelConfig(value: unknown, source: string): ModelConfig {
 
 const isPixel = (level: PatchLevel | PixelLevel): level is PixelLevel => level.kind === "pixel";
 
-/** Before each of a million entries gets an error of its own. */
+/** Checked first, so that a list of a million entries does not produce a million errors. */
 function checkLengths(value: unknown, source: string): void {
   const { classes, levels } = (value ?? {}) as { classes?: unknown; levels?: unknown };
   if (Array.isArray(classes) && classes.length > limits.classes)
@@ -73,7 +76,7 @@ function checkLengths(value: unknown, source: string): void {
     throw new UserError(`${source}: levels: expected at most ${mostLevels}, got ${levels.length}`);
 }
 
-/** A block of attention and a network of four times its width has about 12 width^2. */
+/** A block of attention and an MLP of four times the width has about 12 width^2 parameters. */
 const roughParameters = (levels: ModelConfig["levels"]): number =>
   levels.reduce((sum, { width, depth }) => sum + 12 * depth * width ** 2, 0);
 
@@ -89,14 +92,14 @@ function checkSizes({ imageSize, levels, sampling, classes, groups }: ModelConfi
     const { width, heads = 1 } = level;
     if (width % heads !== 0) fail(`${where}: width ${width} is not a multiple of its ${heads} heads`);
     if (isPixel(level)) {
-      if (!last) fail(`${where} is "pixel", which only the last level can be`);
+      if (!last) fail(`${where} is "pixel", but only the last level can be`);
       return;
     }
     if (last) fail(`the last level is "${level.kind}", expected "pixel"`);
     if (size % level.patch !== 0 || level.patch >= size)
       fail(`${where}: patch ${level.patch} does not divide the ${size} pixels that this level generates`);
     if (i === levels.length - 2 && level.patch !== 1)
-      fail(`${where}: patch ${level.patch} stands before the pixels, where it has to be 1`);
+      fail(`${where}: patch is ${level.patch}, expected 1 at the last level above the pixels`);
     const { fault, handsDown } = kindOf(level);
     const found = fault(level);
     if (found !== undefined) fail(`${where}: ${found}`);
@@ -105,7 +108,8 @@ function checkSizes({ imageSize, levels, sampling, classes, groups }: ModelConfi
       fail(
         `${where} takes ${conditions} conditions, but the "${above.kind}" level above hands down ${above.handsDown}; set "conditions": ${above.handsDown}`,
       );
-    if (guidingPixel && i === 0) fail(`${where}: the first level has no guiding pixel, only those below it`);
+    if (guidingPixel && i === 0)
+      fail(`${where}: the first level cannot have a guiding pixel; only the levels below it can`);
     above = { kind: level.kind, handsDown };
     size = level.patch;
   });
@@ -115,17 +119,17 @@ function checkSizes({ imageSize, levels, sampling, classes, groups }: ModelConfi
     );
   const seen = new Set<string>();
   const twice = classes.find((name) => seen.size === seen.add(name).size);
-  if (twice !== undefined) fail(`the class "${shown(twice)}" is named twice`);
+  if (twice !== undefined) fail(`the class "${shown(twice)}" is listed twice`);
   const mistake = groupMistake({ classes, groups });
   if (mistake !== undefined) fail(`groups: ${mistake}`);
   const parameters = roughParameters(levels);
   if (parameters > limits.parameters)
     fail(
-      `the levels have about ${(parameters / 1e9).toFixed(0)} billion parameters, at most ${limits.parameters / 1e9} billion are computed with; choose smaller widths or depths`,
+      `the levels have about ${(parameters / 1e9).toFixed(0)} billion parameters, but at most ${limits.parameters / 1e9} billion are supported; choose smaller widths or depths`,
     );
 }
 
-/** The levels above the pixels, each with what follows from its place. */
+/** The levels above the pixels, each with the values that follow from its place. */
 export function placedLevels({ imageSize, channels, levels }: ModelConfig): PlacedLevel[] {
   let size = imageSize;
   return levels.slice(0, -1).map((one, i) => {
@@ -157,7 +161,7 @@ export const drawingLevels = (config: ModelConfig): number[] => [
 
 export const pixelLevel = ({ levels }: ModelConfig): PixelLevel => levels.at(-1) as PixelLevel;
 
-/** One sentence for the first thing that is wrong, with the nearest key for an unknown one. */
+/** One sentence about a validation issue, with the nearest known key for an unknown one. */
 export function explain(issue: z.core.$ZodIssue, known: readonly string[] = knownKeys()): string {
   const where = issue.path
     .slice(0, 8)
@@ -171,7 +175,7 @@ export function explain(issue: z.core.$ZodIssue, known: readonly string[] = know
   return `${where || "the value"}: ${problem}`;
 }
 
-/** The same without saying where. */
+/** The same without the location. */
 export const problemOf = (issue: z.core.$ZodIssue, known: readonly string[]): string =>
   issue.code === "unrecognized_keys"
     ? `an unknown key "${shown(issue.keys[0])}"${didYouMean(issue.keys[0], known)}`

@@ -1,4 +1,6 @@
-/** Presets for every image size: that they are models, of the sizes they promise, and that odd sizes get an answer. */
+/**
+ * Presets for every image size: they are valid models of the documented sizes, and impossible sizes get a clear error.
+ */
 
 import { describe, expect, it } from "vitest";
 import { product } from "../core/arrays.ts";
@@ -21,7 +23,7 @@ describe("a preset", () => {
     [100, [20, 4, 1]],
     [128, [16, 4, 1]],
     [256, [16, 4, 1]],
-  ])("cuts %ix%i pixels into patches of %j", (imageSize, patches) => {
+  ])("divides %ix%i pixels into patches of %j", (imageSize, patches) => {
     expect(placedLevels(modelOf(presetFor({}, { imageSize }))).map(({ patch }) => patch)).toEqual(patches);
   });
 
@@ -30,7 +32,7 @@ describe("a preset", () => {
     expect(at32.map((count) => Number(count.toPrecision(2)))).toEqual([3.1, 5.6, 23]);
   });
 
-  it("is a model with its training, for every kind, size and number of channels", () => {
+  it("is a valid model with training settings, for every kind, size and number of channels", () => {
     for (const kind of ["mar", "ar"] as const)
       for (const size of sizes)
         for (const channels of [1, 2, 3, 4])
@@ -42,7 +44,7 @@ describe("a preset", () => {
           }
   });
 
-  it("takes no patches that are too many to attend to, nor single pixels at once", () => {
+  it("avoids grids too large for attention, and single pixels at the first level", () => {
     for (let imageSize = 4; imageSize <= 300; imageSize++) {
       let preset: Preset;
       try {
@@ -62,7 +64,7 @@ describe("a preset", () => {
     expect([steps(50), steps(1_000_000)]).toEqual([3000, 40_000]);
   });
 
-  it("of the emoji is the shipped model's", () => {
+  it("for the emoji matches the included model", () => {
     expect(emojiPreset.model.levels).toEqual([
       { kind: "mar", patch: 4, width: 192, depth: 6, heads: 6, conditions: 5, guidingPixel: false },
       { kind: "mar", patch: 1, width: 96, depth: 2, heads: 3, conditions: 5, guidingPixel: false },
@@ -72,7 +74,7 @@ describe("a preset", () => {
     expect(emojiPreset.training).toMatchObject({ steps: 7400, batch: 16, balance: 1 });
   });
 
-  it("takes the default recipe, or the published one where that is asked for", () => {
+  it("uses the default recipe, or the published one on request", () => {
     const published = presetFor({ recipe: "published" }, { imageSize: 32 });
     expect(published.model.redWeight).toBe(5);
     expect(published.training).toMatchObject({ learningRate: 0.0014 });
@@ -90,7 +92,7 @@ describe("an image size without a sensible division", () => {
     [97, /such as 96 or 98/],
     [2, /such as 4/],
     [2048, /such as 1536/],
-  ])("%i is a sentence that names near ones that work", (imageSize, sentence) => {
+  ])("%i gets an error that names nearby sizes that work", (imageSize, sentence) => {
     expect(() => presetFor({}, { imageSize })).toThrow(UserError);
     expect(() => presetFor({}, { imageSize })).toThrow(sentence);
   });

@@ -1,4 +1,4 @@
-/** Ready-made architectures for any image size, each with the training that suits some thousands of images. */
+/** Ready-made architectures for any image size, each with training settings for a few thousand images. */
 
 import { UserError } from "../core/errors.ts";
 import type { Kind } from "../levels/table.ts";
@@ -6,7 +6,7 @@ import type { ModelConfig, PatchLevel, PixelLevel } from "./model.ts";
 import { type RecipeName, recipes } from "./recipes.ts";
 import type { TrainingConfig } from "./training.ts";
 
-/** A model without classes, and the training settings that suit it. */
+/** A model configuration without classes, and training settings for it. */
 export interface Preset {
   model: Omit<ModelConfig, "classes">;
   training: Partial<TrainingConfig>;
@@ -18,10 +18,10 @@ export const sizes = ["tiny", "small", "base"] as const;
 export type Size = (typeof sizes)[number];
 export type { Kind } from "../levels/table.ts";
 
-/** Which preset is wanted. */
+/** The choice of a preset. */
 export interface Choice {
   size?: Size;
-  /** What generates the levels above the pixels. */
+  /** The kind of the levels above the pixels. */
   kind?: Kind;
   recipe?: RecipeName;
 }
@@ -31,7 +31,7 @@ export interface PresetImages {
   /** Pixels per side. */
   imageSize: number;
   channels?: number;
-  /** How many there are to train on, which decides the steps. */
+  /** Number of training images, which determines the number of steps. */
   images?: number;
 }
 
@@ -39,7 +39,7 @@ type Transformer = Omit<PixelLevel, "kind">;
 
 interface Widths {
   first: Transformer;
-  /** Only where there are three levels above the pixels. */
+  /** Used only with three levels above the pixels. */
   between: Transformer;
   last: Transformer;
   pixel: Transformer;
@@ -49,7 +49,7 @@ interface Widths {
   epochs: number;
 }
 
-/** At 32x32, in three colours and without levels between: 3.1, 5.6 and 23 million parameters. */
+/** At 32x32, with three channels and two levels above the pixels: 3.1, 5.6 and 23 million parameters. */
 const presets: Record<Size, Widths> = {
   tiny: {
     first: { width: 192, depth: 6, heads: 6 },
@@ -74,22 +74,24 @@ const presets: Record<Size, Widths> = {
     between: { width: 384, depth: 3, heads: 6 },
     last: { width: 256, depth: 4, heads: 8 },
     pixel: { width: 128, depth: 2, heads: 4 },
-    // Large enough to learn a few thousand images by heart.
+    // Large enough to memorise a few thousand images, hence the dropout.
     training: { batch: 32, warmup: 400, attentionDropout: 0.1, projectionDropout: 0.1 },
     rates: { published: 0.0005, default: 0.003 },
     epochs: 60,
   },
 };
 
-/** Few images are seen more often than the preset's epochs, and very many not so often. */
+/** Bounds on the steps: small data sets are seen more often than the preset's epochs, very large ones less often. */
 const leastSteps = 3000;
 const mostSteps = 40_000;
 const usualImages = 6000;
 
-/** Square images up to this side take two levels above the pixels, larger ones three where they can be cut so. */
+/** Images up to this side get two levels above the pixels; larger ones get three if they can be divided that way. */
 const twoLevels = 64;
 
-/** A UserError where the image size cannot be cut into patches of patches. */
+/**
+ * The preset for a choice and data set. Throws a UserError if the image size cannot be divided into patches of patches.
+ */
 export function presetFor(
   { size = "tiny", kind = "mar", recipe = "default" }: Choice,
   { imageSize, channels = 3, images = usualImages }: PresetImages,
@@ -97,15 +99,15 @@ export function presetFor(
   const patches = patchesFor(imageSize);
   if (!patches)
     throw new UserError({
-      problem: `there is no preset for images of ${imageSize}x${imageSize} pixels, for they cannot be cut into patches of patches`,
+      problem: `there is no preset for images of ${imageSize}x${imageSize} pixels because they cannot be divided into patches of patches`,
       hint: [
-        `take another image size, such as ${sizesNear(imageSize).join(" or ")},`,
+        `use another image size, such as ${sizesNear(imageSize).join(" or ")},`,
         { do: "describe the levels in a configuration file", setting: "config" },
       ],
     });
   const { first, between, last, pixel, training, rates, epochs } = presets[size];
   const transformers = patches.length === 3 ? [first, between, last] : [first, last];
-  // As published: with three levels above the pixels, those inside begin with the mean colour of their square.
+  // As published: with three levels above the pixels, the inner levels have a guiding pixel.
   const guidingPixel = patches.length === 3;
   const level = (transformer: Transformer, l: number): PatchLevel =>
     kind === "ar"
@@ -134,20 +136,22 @@ export function presetFor(
       steps,
       ema: 0.999,
       labelDrop: 0.1,
-      // A held-out likelihood costs as much as at 64x64, whatever the size.
+      // Keeps the cost of a held-out likelihood close to that at 64x64 for every size.
       evaluateImages: Math.max(16, Math.min(256, Math.round(256 * (64 / imageSize) ** 2))),
     },
   };
 }
 
-/** Decoding steps of levels with so many patches. */
+/** The usual decoding steps of levels with the given numbers of patches. */
 export const usualIterations = (tokens: readonly number[]): number[] =>
   tokens.map((count, l) => (l === 0 ? Math.min(64, Math.ceil(count / 2)) : Math.min(16, count)));
 
-/** The shipped emoji model: 3.1M parameters, 32x32, patches of 4x4, single pixels inside, then their channels. */
+/**
+ * The emoji model that is included: 3.1M parameters, 32x32, patches of 4x4, then single pixels, then their channels.
+ */
 export const emojiPreset: Preset = emojiPresetFor({}, 32);
 
-/** For the emoji, whose classes are of very different sizes: hearts stay shapeless unless classes weigh alike. */
+/** For the emoji, whose classes differ greatly in size: hearts stay shapeless unless all classes have equal weight. */
 export function emojiPresetFor(choice: Choice, imageSize: number): Preset {
   const { model, training } = presetFor(choice, { imageSize });
   const { size = "tiny" } = choice;
@@ -157,7 +161,7 @@ export function emojiPresetFor(choice: Choice, imageSize: number): Preset {
   };
 }
 
-/** The patches' sides, level by level down to single pixels; undefined where no division is sensible. */
+/** The patch sides of each level, down to single pixels; undefined if there is no sensible division. */
 function patchesFor(imageSize: number): number[] | undefined {
   const ways = imageSize > twoLevels ? [threeLevels, oneInside] : [oneInside, threeLevels];
   for (const way of ways) {
@@ -184,7 +188,7 @@ function threeLevels(imageSize: number): number[] | undefined {
   return pair && [...pair, 1];
 }
 
-/** From 2 to `most`, and smaller than `size` itself. */
+/** Divisors of `size` from 2 to `most`, except `size` itself. */
 function divisors(size: number, { most }: { most: number }): number[] {
   const all = Array.from({ length: Math.max(0, Math.min(most, size / 2) - 1) }, (_, i) => i + 2);
   return all.filter((divisor) => size % divisor === 0);
@@ -194,7 +198,7 @@ function cost(value: number, wanted: number): number {
   return Math.abs(Math.log(value / wanted));
 }
 
-/** Attention over more than 16x16 patches gets slow, and beyond 24x24 it is out of the question. */
+/** Attention over more than 16x16 patches becomes slow; more than 24x24 are ruled out. */
 function crowding(grid: number): number {
   return grid > 24 ? Infinity : 2 * Math.max(0, Math.log(grid / 16));
 }

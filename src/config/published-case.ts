@@ -1,4 +1,7 @@
-/** An architecture as the published code's constructor takes it: five lists, which a parity case's `case.json` holds. */
+/**
+ * An architecture in the form of the published code's constructor arguments, as stored in the `case.json` of a parity
+ * case.
+ */
 
 import { z } from "zod";
 import { UserError } from "../core/errors.ts";
@@ -16,11 +19,13 @@ const schema = z.object({
   red_weight_train: z.number(),
 });
 
-/** Whether a value read from JSON is meant as one. */
+/** Whether a value read from JSON is intended as such an architecture. */
 export const isPublishedCase = (value: unknown): boolean =>
   typeof value === "object" && value !== null && "generators" in value;
 
-/** Our configuration of it; what else the value holds is left alone. `source` names it in errors. */
+/**
+ * Converts it to a model configuration and ignores other keys. `source` names the value in errors. Throws a UserError.
+ */
 export function configOfCase(value: unknown, source: string): ModelConfig {
   const parsed = schema.safeParse(value);
   if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0])}`);

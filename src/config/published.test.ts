@@ -1,4 +1,6 @@
-/** The paper's models against its README's parameter counts and settings, and ImageNet's classes by their numbers. */
+/**
+ * The paper's models compared with the parameter counts and settings of its README, and ImageNet's classes by number.
+ */
 
 import { describe, expect, it } from "vitest";
 import { product } from "../core/arrays.ts";
@@ -15,10 +17,11 @@ describe("a published model", () => {
     ["fractalmar_base_in256", 186.3, 186],
     ["fractalmar_large_in256", 437.0, 438],
     ["fractalmar_huge_in256", 849.586, 848],
-  ])("%s has %f million parameters, where its README says %i", (name, millions, said) => {
+  ])("%s has %f million parameters (README: %i)", (name, millions, said) => {
     const count = modelParameters(publishedPreset(name)).reduce((sum, { shape }) => sum + product(shape), 0) / 1e6;
     expect(count).toBeCloseTo(millions, 3);
-    // Both 64x64 models are called 432M there; FractalAR's wider layers, rounded up to 256, make it larger.
+    // The README gives 432M for both 64x64 models; FractalAR is larger because its layer widths are rounded up to a
+    // multiple of 256.
     expect(Math.abs(count / said - 1)).toBeLessThan(name === "fractalar_in64" ? 0.025 : 0.0025);
   });
 
@@ -57,7 +60,7 @@ describe("a published model", () => {
     ]);
   });
 
-  it("of another name is a sentence that names the nearest", () => {
+  it("of an unknown name gets an error that suggests the nearest", () => {
     expect(() => publishedPreset("fractalmar_in46")).toThrow(UserError);
     expect(() => publishedPreset("fractalmar_in46")).toThrow(
       /fractalmar_huge_in256; did you mean "fractalmar_in64"\?$/,
@@ -67,7 +70,7 @@ describe("a published model", () => {
 });
 
 describe("ImageNet's classes", () => {
-  it("are a thousand, each a name of its own", () => {
+  it("are a thousand with unique names", () => {
     expect(imagenetClasses.length).toBe(1000);
     expect(new Set(imagenetClasses.map((name) => name.toLowerCase())).size).toBe(1000);
     expect(

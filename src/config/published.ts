@@ -1,4 +1,4 @@
-/** The paper's five models, as its code builds them and samples from them. Knows no weights and no files. */
+/** The paper's five models, with the architecture and sampling settings of its code. Knows no weights and no files. */
 
 import { didYouMean, UserError } from "../core/errors.ts";
 import { imagenetClasses } from "./imagenet-classes.ts";
@@ -23,12 +23,12 @@ interface Published {
   width: number[];
   depth: number[];
   heads: number[];
-  /** Those with which the README of the published code reaches its best FID. */
+  /** The values with which the published code reaches its best FID, according to its README. */
   guidance: number;
   temperature: number;
 }
 
-/** The two sizes are the same model but for what generates their levels above the pixels. */
+/** The two 64x64 models differ only in the kind of their levels above the pixels. */
 const in64 = { imageSize: 64, width: [1024, 512, 128], depth: [32, 8, 3], heads: [16, 8, 4] };
 const in256 = { kind: "mar", imageSize: 256, temperature: 1.1 } as const;
 
@@ -58,11 +58,14 @@ const published: Record<PublishedName, Published> = {
   },
 };
 
-/** The configuration of a published model, its sampling settings as defaults; UserError for a name that is none. */
+/**
+ * The configuration of a published model, with its sampling settings as defaults. Throws a UserError for an unknown
+ * name.
+ */
 export function publishedPreset(name: string): ModelConfig {
   if (!isPublished(name))
     throw new UserError(
-      `there is no published model "${name}"; expected ${publishedNames.join(", ")}${didYouMean(name, publishedNames)}`,
+      `unknown published model "${name}"; expected ${publishedNames.join(", ")}${didYouMean(name, publishedNames)}`,
     );
   const { kind, imageSize, width, depth, heads, guidance, temperature } = published[name];
   const patches = imageSize === 64 ? [4, 1] : [16, 4, 1];

@@ -1,6 +1,6 @@
 /**
- * How a model is trained: the published trainer's settings, and those that `fractalgen train` uses unless it is told
- * otherwise, which reach the same likelihood in a fraction of the time (docs/speedrun.md).
+ * Training recipes: the published trainer's settings, and the defaults of `fractalgen train`. docs/speedrun.md compares
+ * them.
  */
 
 import type { ModelConfig, PatchLevel } from "./model.ts";

@@ -1,37 +1,38 @@
 /**
- * The settings of sampling, each said once. Model files, the command line, HTTP, the studio, metadata, the names of kept
- * images and the graphs all follow from this table: to add a setting, add a row here and, where the table of
- * `model/draw.ts` then does not compile, what it does to a distribution.
+ * The sampling settings, each declared once. Model files, the command line, HTTP, the studio, metadata, the names of
+ * cached images and the graphs all follow from this table. To add a setting, add a row here and, if the table in
+ * `model/draw.ts` then does not compile, its effect on a distribution there.
  */
 
 import { z } from "zod";
 import { type Kind, schemaOf, type Spread, type ValueOf } from "./setting.ts";
 
 /**
- * What a setting changes: how strong guidance is at a step (`guidance`), how many patches a step draws (`order`), the
- * logits of a byte (`logits`, always in the graph), or which bytes can be drawn at all (`cut`, in the graph unless off).
+ * What a setting affects: the guidance strength of a step (`guidance`), the number of patches a step draws (`order`),
+ * the logits of a byte (`logits`, always in the graph), or which bytes can be drawn at all (`cut`, in the graph unless
+ * off).
  */
 export type Changes = "guidance" | "order" | "logits" | "cut";
 
 export type SamplingSetting = Kind & {
   changes: Changes;
-  /** As the studio names it. */
+  /** Its name in the studio. */
   label: string;
-  /** What it does, as the end of a sentence. */
+  /** What it does, as a phrase without a full stop. */
   help: string;
-  /** More to know, as whole sentences. */
+  /** Further information, in full sentences. */
   note?: string;
-  /** The letter for its value on the command line. */
+  /** The placeholder for its value on the command line. */
   symbol: string;
-  /** Where a model says nothing. Without one the model decides: one step for each patch. */
+  /** The default if the model sets none. If absent, it follows from the model: one step per patch. */
   usual?: unknown;
-  /** Without guidance it has no effect, and is not in the graph. */
+  /** Without guidance it has no effect and is not in the graph. */
   guidedOnly?: boolean;
-  /** The range of the studio's slider, which grows with what the model itself says. */
+  /** The range of the studio's slider, which is extended to include the model's own value. */
   slider?: readonly [low: number, high: number];
 };
 
-/** What a `cut` does nothing at is its `usual` value. */
+/** The sampling settings. The `usual` value of a `cut` setting turns it off. */
 export const samplingSettings = {
   guidance: {
     kind: "number",
@@ -40,7 +41,7 @@ export const samplingSettings = {
     usual: 1,
     changes: "guidance",
     label: "Guidance",
-    help: "how strongly the class counts; 1: as trained",
+    help: "strength of classifier-free guidance; 1 turns it off",
     symbol: "w",
     slider: [0, 10],
   },
@@ -50,7 +51,7 @@ export const samplingSettings = {
     usual: "linear",
     changes: "guidance",
     label: "Schedule",
-    help: "guidance over the first level's steps",
+    help: "whether guidance grows linearly over the steps of the first level or stays constant",
     symbol: "name",
   },
   temperature: {
@@ -60,7 +61,7 @@ export const samplingSettings = {
     usual: 1,
     changes: "logits",
     label: "Temperature",
-    help: "logits are multiplied by it: above 1 sharpens",
+    help: "factor that logits are multiplied by; values above 1 sharpen the distribution",
     symbol: "t",
     slider: [0.25, 4],
   },
@@ -72,7 +73,7 @@ export const samplingSettings = {
     changes: "logits",
     guidedOnly: true,
     label: "Filter threshold",
-    help: "guidance leaves less likely bytes alone",
+    help: "probability below which guidance does not boost a byte",
     symbol: "p",
   },
   minP: {
@@ -82,8 +83,8 @@ export const samplingSettings = {
     usual: 0,
     changes: "cut",
     label: "Min-p",
-    help: "bytes less likely than this share of the likeliest one are never drawn; 0: off",
-    note: "On a white background an object begins with a rare byte, so even small values leave emoji blank, and so does a temperature above 1. A bound for each channel (such as 0/0.05/0.05) or each level that draws (0,0,0.05) may serve better.",
+    help: "never draw bytes less likely than this share of the likeliest byte; 0 turns it off",
+    note: "On a white background, every object starts with an unlikely byte, so even small values (or a temperature above 1) can leave emoji blank. Separate values for each channel (such as 0/0.05/0.05) or each level that draws bytes (such as 0,0,0.05) may work better.",
     symbol: "p",
   },
   topP: {
@@ -93,8 +94,8 @@ export const samplingSettings = {
     usual: 1,
     changes: "cut",
     label: "Top-p",
-    help: "only the likeliest bytes that reach this probability together are drawn; 1: off",
-    note: "On a white background it leaves emoji blank, as min-p does.",
+    help: "draw only from the likeliest bytes whose total probability reaches this value; 1 turns it off",
+    note: "On a white background it can leave emoji blank, like min-p.",
     symbol: "p",
   },
   iterations: {
@@ -103,7 +104,7 @@ export const samplingSettings = {
     most: 65536,
     changes: "order",
     label: "Steps at each level",
-    help: "steps at each level above the pixels, such as 64,16; fewer is faster",
+    help: "number of steps at each level above the pixels, such as 64,16; fewer are faster",
     symbol: "list",
   },
 } as const satisfies Record<string, SamplingSetting>;
@@ -111,11 +112,11 @@ export const samplingSettings = {
 type Table = typeof samplingSettings;
 /** The sampling settings by name. */
 export type SamplingName = keyof Table;
-/** All that generated images depend on beside the model, class, seed and index. */
+/** Everything that generated images depend on besides the model, class, seed and index. */
 export type SamplingSettings = { [N in SamplingName]: ValueOf<Table[N]> };
-/** Some of the settings; those of the model stand in for the others. */
+/** Some of the settings; the others default to those of the model. */
 export type SamplingFlags = Partial<SamplingSettings>;
-/** How guidance grows over the steps of the first level: `linear`, or not at all (`constant`). */
+/** How guidance changes over the steps of the first level: it grows (`linear`) or stays the same (`constant`). */
 export type Schedule = SamplingSettings["schedule"];
 
 type NamesThat<C extends Changes> = { [N in SamplingName]: Table[N]["changes"] extends C ? N : never }[SamplingName];
@@ -124,7 +125,7 @@ export type DrawName = NamesThat<"logits" | "cut">;
 export type CutName = NamesThat<"cut">;
 
 export const samplingNames = Object.keys(samplingSettings) as SamplingName[];
-/** The row of a setting with all that rows can have. */
+/** The row of a setting, typed with all optional fields. */
 export const samplingSetting = (name: SamplingName): SamplingSetting => samplingSettings[name];
 export const drawNames = samplingNames.filter((name): name is DrawName =>
   ["logits", "cut"].includes(samplingSettings[name].changes),
@@ -133,21 +134,24 @@ export const drawNames = samplingNames.filter((name): name is DrawName =>
 const isOff = (name: SamplingName, value: unknown): boolean =>
   samplingSetting(name).changes === "cut" && value === samplingSetting(name).usual;
 
-/** The settings among other things. */
+/** Picks the sampling settings from an object. */
 export const pickSampling = <T extends SamplingFlags>(from: T): Pick<T, SamplingName & keyof T> =>
   Object.fromEntries(samplingNames.flatMap((name) => (name in from ? [[name, from[name]]] : []))) as Pick<
     T,
     SamplingName & keyof T
   >;
 
-/** As they are written down: without those that are off, so that a setting can be added without changing what is kept. */
+/**
+ * The settings as recorded, without those that are off, so that adding a setting does not change existing records and
+ * keys.
+ */
 export const recordedSampling = (from: SamplingSettings): SamplingFlags =>
   Object.fromEntries(Object.entries(pickSampling(from)).filter(([name, value]) => !isOff(name as SamplingName, value)));
 
 type Defaulted = {
   [N in SamplingName]: Table[N] extends { usual: unknown; changes: "guidance" | "logits" } ? N : never;
 }[SamplingName];
-/** What a model is drawn with where nobody says otherwise; what is left out is off, or one step for each patch. */
+/** The sampling defaults of a model. A setting left out is off, or for `iterations` one step per patch. */
 export type SamplingDefaults = Pick<SamplingSettings, Defaulted> & Partial<SamplingSettings>;
 
 export const samplingSchema = z.strictObject(
@@ -162,12 +166,12 @@ export const samplingSchema = z.strictObject(
   },
 );
 
-/** The values for one of the networks that draw bytes: a number, or one for each channel; without those that are off. */
+/** Values for one of the networks that draw bytes: a number, or one per channel. Settings that are off are left out. */
 export type DrawValues = { [N in DrawName]?: number | readonly number[] };
-/** What of them a graph takes as inputs: a number for all channels, or one for each. */
+/** Which of them are inputs of a graph: one number for all channels, or one per channel. */
 export type DrawForm = { [N in DrawName]?: "one" | "channels" };
 
-/** `place`: which of the networks that draw, from the coarsest to the pixels. */
+/** The values for the network at `place` among those that draw bytes, from the coarsest level to the pixels. */
 export function drawValues(settings: SamplingFlags, place: number, { guided }: { guided: boolean }): DrawValues {
   const found: DrawValues = {};
   for (const name of drawNames) {

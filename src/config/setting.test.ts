@@ -1,4 +1,4 @@
-/** Every declared setting: values go through text and schema unchanged, and what is out of bounds is refused. */
+/** Every declared setting: values survive text and schema unchanged, and values out of bounds are rejected. */
 
 import { describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
@@ -11,7 +11,7 @@ const all: (readonly [string, Kind])[] = [
   ...trainingNames.map((name) => [name, trainingSetting(name)] as const),
 ];
 
-/** Some values that a kind allows. */
+/** Examples of values that a kind allows. */
 function allowed(kind: Kind): unknown[] {
   switch (kind.kind) {
     case "choice":
@@ -37,14 +37,14 @@ function allowed(kind: Kind): unknown[] {
 }
 
 describe.each(all)("%s", (name, kind) => {
-  it("reads back what it writes, and its schema takes it", () => {
+  it("reads back what it writes, and its schema accepts it", () => {
     for (const value of allowed(kind)) {
       expect(readSetting(name, kind, writeSetting(kind, value as never))).toEqual(value);
       expect(schemaOf(kind).parse(value)).toEqual(value);
     }
   });
 
-  it("refuses what is no such value in one sentence with its name", () => {
+  it("rejects invalid text with one sentence that names the setting", () => {
     const bad = ["", "nonsense", "NaN", "1e999", "0,", ",", "1;2", "-1e300"];
     for (const text of bad) {
       let error: unknown;
@@ -59,7 +59,7 @@ describe.each(all)("%s", (name, kind) => {
     }
   });
 
-  it("is refused out of bounds, as text and as a value", () => {
+  it("is rejected if out of bounds, as text and as a value", () => {
     const { least, above, most } = kind as { least?: number; above?: number; most?: number };
     const outside = [
       ...(least === undefined ? [] : [least - 1]),
@@ -75,21 +75,21 @@ describe.each(all)("%s", (name, kind) => {
   });
 });
 
-it("has its own value where nothing is said, and that is allowed", () => {
+it("has a valid default", () => {
   const config = parseTrainingConfig({}, "the test");
   for (const name of trainingNames)
     if (config[name] !== undefined) expect(schemaOf(trainingSetting(name)).safeParse(config[name]).success).toBe(true);
   expect(config).toMatchObject({ betas: [0.9, 0.95], rates: { blocks: 1, codebooks: 1, embeddings: 1 } });
 });
 
-it("says bounds as people do", () => {
+it("describes bounds in words", () => {
   expect(boundsInWords({ least: 0, most: 1 })).toBe(" from 0 to 1");
   expect(boundsInWords({ above: 0, most: 1000 })).toBe(" above 0 and of at most 1000");
   expect(boundsInWords({})).toBe("");
   expect([within(0, { above: 0 }), within(1, { most: 1 }), within(Number.NaN, {})]).toEqual([false, true, false]);
 });
 
-it("names the nearest choice", () => {
+it("suggests the nearest choice", () => {
   expect(() => readSetting("schedule", samplingSettings.schedule, "constnt")).toThrow(
     'schedule: expected linear or constant, got "constnt"; did you mean "constant"?',
   );

@@ -1,6 +1,6 @@
 /**
- * Kinds of settings: what a value can be, in words, as a schema and as text. One row per kind; the settings themselves
- * are in sampling.ts and training.ts. Knows no app.
+ * The kinds of settings: the values allowed, in words, as a schema and as text. One row per kind; the settings
+ * themselves are in sampling.ts and training.ts. Knows no app.
  */
 
 import { z } from "zod";
@@ -8,27 +8,30 @@ import { didYouMean, UserError } from "../core/errors.ts";
 
 export interface Bounds {
   least?: number;
-  /** The value has to be larger than this. */
+  /** The value must be greater than this. */
   above?: number;
   most?: number;
 }
 
-/** A number for every draw; or a list with one for each level that draws, each a number or one for each channel. */
+/**
+ * One number for all draws; or a list with an entry for each level that draws bytes, each a number or a list with one
+ * per channel.
+ */
 export type Spread = number | readonly (number | readonly number[])[];
 
 interface Kinds {
   number: { value: number; more: Bounds };
   whole: { value: number; more: Bounds };
-  /** Whole numbers, such as one for each level. */
+  /** A list of whole numbers, such as one for each level. */
   wholes: { value: readonly number[]; more: Bounds };
-  /** Numbers, such as one for each level; none is a list too. */
+  /** A list of numbers, such as one for each level; it may be empty. */
   numbers: { value: readonly number[]; more: Bounds };
-  /** A number for each of some names, 1 where it is left out. */
+  /** A number for each name; 1 for names left out. */
   factors: { value: Readonly<Record<string, number>>; more: Bounds & { names: readonly string[] } };
   pair: { value: [number, number]; more: Bounds };
   spread: { value: Spread; more: Bounds };
   choice: { value: string; more: { choices: readonly [string, ...string[]] } };
-  /** Some of a few names. */
+  /** A subset of a few names. */
   several: { value: readonly string[]; more: { choices: readonly [string, ...string[]] } };
   flag: { value: boolean; more: object };
 }
@@ -48,15 +51,15 @@ export type ValueOf<S extends Kind> = S extends { kind: "choice"; choices: reado
         : never;
 
 interface Row<N extends KindName> {
-  /** What is expected, such as "a number from 0 to 1". */
+  /** The expected value in words, such as "a number from 0 to 1". */
   words(kind: Kind<N>): string;
   schema(kind: Kind<N>): z.ZodType<Kinds[N]["value"]>;
-  /** Undefined for text that is no such value. */
+  /** Parses text; undefined if it is not such a value. */
   read(text: string, kind: Kind<N>): Kinds[N]["value"] | undefined;
   write(value: Kinds[N]["value"]): string;
 }
 
-/** "from 0 to 1", "above 0 and of at most 1000", with a space before it where there are bounds. */
+/** " from 0 to 1" or " above 0 and of at most 1000", with a leading space; empty if there are no bounds. */
 export function boundsInWords({ least, above, most }: Bounds): string {
   if (least !== undefined && most !== undefined) return ` from ${least} to ${most}`;
   const low = above === undefined ? [] : [`above ${above}`];
@@ -195,7 +198,7 @@ const kinds: { [N in KindName]: Row<N> } = {
   },
 };
 
-/** The rows are typed one by one; this is the one place that forgets which. */
+/** The row of a kind, without its specific type. The only place where that type is erased. */
 const rowOf = (kind: Kind) =>
   kinds[kind.kind] as unknown as {
     words(kind: Kind): string;
@@ -209,7 +212,7 @@ export const expectation = (kind: Kind): string => rowOf(kind).words(kind);
 export const schemaOf = <S extends Kind>(kind: S): z.ZodType<ValueOf<S>> =>
   rowOf(kind).schema(kind) as z.ZodType<ValueOf<S>>;
 
-/** The value that a text stands for; a UserError that says what was expected. */
+/** Parses the value of a setting from text. Throws a UserError that says what was expected. */
 export function readSetting<S extends Kind>(name: string, kind: S, text: string): ValueOf<S> {
   const value = rowOf(kind).read(text, kind);
   if (value !== undefined) return value as ValueOf<S>;
@@ -228,5 +231,5 @@ export function readSetting<S extends Kind>(name: string, kind: S, text: string)
   });
 }
 
-/** A value as text from which `readSetting` gets it back. */
+/** Writes a value as text that `readSetting` can read back. */
 export const writeSetting = <S extends Kind>(kind: S, value: ValueOf<S>): string => rowOf(kind).write(value);

@@ -1,23 +1,23 @@
-/** How a model is trained: the published trainer's settings, with steps for epochs, each said once. */
+/** How a model is trained: the published trainer's settings, with steps instead of epochs, each declared once. */
 
 import { z } from "zod";
 import { UserError } from "../core/errors.ts";
 import { explain } from "./model.ts";
 import { type Kind, schemaOf, type ValueOf } from "./setting.ts";
 
-/** Ways to vary images from step to step: by a pixel, left and right, in colour. */
+/** Image augmentations: shifts by a pixel, horizontal flips, changes of hue. */
 export const augmentations = ["shift", "flip", "hue"] as const;
 export type Augmentation = (typeof augmentations)[number];
 
 export type TrainingSetting = Kind & {
-  /** What it is or does, as the end of a sentence. */
+  /** What it is or does, as a phrase without a full stop. */
   help: string;
   usual?: unknown;
-  /** Where its option stands; without, it is an option of every command that runs graphs. */
+  /** The group of its option in the help. Without one, it is an option of every command that runs graphs. */
   group?: TrainingGroup;
-  /** A shorter name of the option. */
+  /** A shorter name for the option. */
   alias?: string;
-  /** A resumed run cannot change it: steps already taken, or the state that they left, depend on it. */
+  /** A resumed run cannot change it, because earlier steps or their saved state depend on it. */
   fixed?: true;
 };
 
@@ -27,7 +27,7 @@ export type TrainingGroup = (typeof trainingGroups)[number];
 const share = { kind: "number", least: 0, most: 1 } as const;
 const dropout = { kind: "number", least: 0, most: 0.99 } as const;
 
-/** From a row follow the configuration's key, the option of `train` and what `--resume` may change. */
+/** Each row defines a configuration key, an option of `train`, and whether `--resume` may change it. */
 export const trainingSettings = {
   steps: { kind: "whole", least: 1, most: 1e12, usual: 4000, group: "recipe", help: "optimiser steps" },
   batch: {
@@ -37,7 +37,7 @@ export const trainingSettings = {
     usual: 32,
     fixed: true,
     group: "recipe",
-    help: "images per step, however many run at once",
+    help: "images per optimiser step, regardless of how many are computed at once",
   },
   learningRate: {
     kind: "number",
@@ -53,7 +53,7 @@ export const trainingSettings = {
     usual: 0,
     alias: "min-lr",
     group: "recipe",
-    help: "where the schedule ends",
+    help: "learning rate at the end of the schedule",
   },
   warmup: { kind: "whole", least: 0, usual: 200, group: "recipe", help: "steps of linear warm-up" },
   schedule: {
@@ -61,18 +61,18 @@ export const trainingSettings = {
     choices: ["cosine", "constant", "wsd"],
     usual: "cosine",
     group: "recipe",
-    help: "learning rate after the warm-up; wsd: constant, then a linear decay, so that a run can be prolonged",
+    help: "learning rate schedule after the warm-up; wsd stays constant and then decays linearly, so that a run can be extended",
   },
-  decayShare: { ...share, usual: 0.3, group: "recipe", help: "share of the steps in which wsd decays" },
+  decayShare: { ...share, usual: 0.3, group: "recipe", help: "share of the steps during which wsd decays" },
   optimizer: {
     kind: "choice",
     choices: ["adamw", "muon"],
     usual: "adamw",
     fixed: true,
     group: "recipe",
-    help: "muon: orthogonalised momentum for the matrices inside blocks, AdamW for the rest",
+    help: "muon uses orthogonalised momentum for the matrices inside blocks, and AdamW for the rest",
   },
-  muonMomentum: { kind: "number", least: 0, most: 0.9999, usual: 0.95, group: "recipe", help: "of Muon" },
+  muonMomentum: { kind: "number", least: 0, most: 0.9999, usual: 0.95, group: "recipe", help: "momentum of Muon" },
   /** Matrices inside blocks; the byte codebooks of the pixel level; embeddings of classes, patches and positions. */
   rates: {
     kind: "factors",
@@ -80,7 +80,7 @@ export const trainingSettings = {
     least: 0,
     usual: {},
     group: "recipe",
-    help: "multiples of the learning rate for groups of parameters, such as codebooks=0.5,embeddings=2",
+    help: "learning rate multipliers for groups of parameters, such as codebooks=0.5,embeddings=2",
   },
   codebookStart: {
     kind: "choice",
@@ -88,7 +88,7 @@ export const trainingSettings = {
     usual: "normal",
     fixed: true,
     group: "recipe",
-    help: "how byte codebooks start: random rows as published, or cosines, in which neighbouring values are alike",
+    help: "initialisation of the byte codebooks: normal (random rows, as published) or cosine (neighbouring values have similar rows)",
   },
   residualStart: {
     kind: "choice",
@@ -96,7 +96,7 @@ export const trainingSettings = {
     usual: "xavier",
     fixed: true,
     group: "recipe",
-    help: "how the last matrix of each residual branch starts",
+    help: "initialisation of the last matrix of each residual branch",
   },
   innerShare: {
     kind: "numbers",
@@ -104,12 +104,19 @@ export const trainingSettings = {
     most: 1,
     usual: [],
     group: "recipe",
-    help: "share of the predicted patches that go down from each level, from the first on (default: all)",
+    help: "share of the predicted patches that each level passes down to the next, from the first level on (default: all)",
   },
   weightDecay: { kind: "number", least: 0, usual: 0.05, group: "recipe", help: "decoupled weight decay" },
-  betas: { kind: "pair", least: 0, most: 1, usual: [0.9, 0.95], group: "recipe", help: "of AdamW's two averages" },
-  eps: { kind: "number", above: 0, usual: 1e-8, group: "recipe", help: "of AdamW" },
-  clip: { kind: "number", above: 0, usual: 3, group: "recipe", help: "norm that gradients are clipped to" },
+  betas: {
+    kind: "pair",
+    least: 0,
+    most: 1,
+    usual: [0.9, 0.95],
+    group: "recipe",
+    help: "decay rates of AdamW's two moving averages",
+  },
+  eps: { kind: "number", above: 0, usual: 1e-8, group: "recipe", help: "epsilon of AdamW" },
+  clip: { kind: "number", above: 0, usual: 3, group: "recipe", help: "maximum norm of the gradients" },
   ema: {
     kind: "number",
     least: 0,
@@ -117,10 +124,15 @@ export const trainingSettings = {
     usual: 0.999,
     fixed: true,
     group: "recipe",
-    help: "decay of the moving average of the weights, 0 for none",
+    help: "decay of the moving average of the weights; 0 for none",
   },
-  labelDrop: { ...share, usual: 0.1, group: "recipe", help: "share of labels dropped to the null class" },
-  /** A normal distribution cut to [0, 1], drawn for each square. */
+  labelDrop: {
+    ...share,
+    usual: 0.1,
+    group: "recipe",
+    help: "share of labels replaced by the null class, for classifier-free guidance",
+  },
+  /** Mean of a normal distribution truncated to [0, 1], drawn from for each square. */
   maskRate: { ...share, usual: 1, group: "recipe", help: "mean share of a MAR level's patches that are masked" },
   maskRateDeviation: {
     kind: "number",
@@ -128,18 +140,23 @@ export const trainingSettings = {
     most: 10,
     usual: 0.25,
     group: "recipe",
-    help: "standard deviation of that share",
+    help: "standard deviation of the masked share",
   },
   attentionDropout: { ...dropout, usual: 0, group: "recipe", help: "dropout on attention" },
   projectionDropout: { ...dropout, usual: 0, group: "recipe", help: "dropout on projections" },
-  /** Between: classes by their size to the power 1 - balance. */
-  balance: { ...share, usual: 0, group: "recipe", help: "0: images alike, 1: classes alike" },
+  /** In general, classes are drawn in proportion to their size to the power 1 - balance. */
+  balance: {
+    ...share,
+    usual: 0,
+    group: "recipe",
+    help: "class balancing: 0 draws all images equally often, 1 all classes",
+  },
   augment: {
     kind: "several",
     choices: augmentations,
     usual: [],
     group: "recipe",
-    help: "vary the images, where a class allows it, by shift, flip or hue, comma-separated, or all, or none",
+    help: "augmentations of the images, for the classes that allow them: shift, flip or hue, comma-separated, or all or none",
   },
   seed: {
     kind: "whole",
@@ -148,36 +165,42 @@ export const trainingSettings = {
     usual: 0,
     fixed: true,
     group: "recipe",
-    help: "of weights, order and draws",
+    help: "seed of the initial weights, the order of images and all random draws",
   },
   checkpointSeconds: {
     kind: "number",
     above: 0,
     usual: 300,
     group: "when",
-    help: "seconds between checkpoints, each with a grid of samples",
+    help: "write a checkpoint, with a grid of samples, every n seconds",
   },
   saveSteps: {
     kind: "whole",
     least: 0,
     usual: 0,
     group: "when",
-    help: "keep a checkpoint every n steps, as step-000500/; 0 for none",
+    help: "keep a checkpoint every n steps, in a folder such as step-000500/; 0 for none",
   },
-  evaluateSteps: { kind: "whole", least: 1, usual: 200, group: "when", help: "steps between held-out likelihoods" },
+  evaluateSteps: {
+    kind: "whole",
+    least: 1,
+    usual: 200,
+    group: "when",
+    help: "measure the held-out likelihood every n steps",
+  },
   evaluateImages: {
     kind: "whole",
     least: 1,
     usual: 256,
     group: "when",
-    help: "held-out images that these take, evenly spaced; the last one takes all",
+    help: "held-out images used for each measurement, evenly spaced; the last one uses all",
   },
   kidSteps: {
     kind: "whole",
     least: 0,
     usual: 0,
     group: "when",
-    help: "steps between KIDs of samples, each with a checkpoint; 0 for none (the default)",
+    help: "measure the KID of samples and keep a checkpoint every n steps; 0 for none (the default)",
   },
   kidImages: {
     kind: "whole",
@@ -185,7 +208,7 @@ export const trainingSettings = {
     most: 100_000,
     usual: 256,
     group: "when",
-    help: "images drawn for one KID (default: 256)",
+    help: "images drawn for each KID (default: 256)",
   },
   microBatch: {
     kind: "whole",
@@ -193,15 +216,15 @@ export const trainingSettings = {
     most: 65536,
     usual: 8,
     group: "running",
-    help: "images at once in each thread; gradients accumulate, and no result depends on it",
+    help: "images computed at once in each thread; gradients are accumulated, so the result does not depend on it",
   },
   checkpointing: {
     kind: "flag",
     usual: false,
     group: "running",
-    help: "compute what gradients need a second time instead of keeping it: less memory, same result",
+    help: "use gradient checkpointing: recompute activations instead of keeping them, which needs less memory and gives the same result",
   },
-  /** Threads that share a batch: the last bits of a step depend on how many. */
+  /** Threads that share a batch. Their number affects the last bits of a step. */
   threads: { kind: "whole", least: 1, most: 1024, help: "processor threads" },
 } as const satisfies Record<string, TrainingSetting>;
 
@@ -216,7 +239,7 @@ export type TrainingConfig = { [N in Defaulted]: ValueOf<Table[N]> } & {
 };
 
 export const trainingNames = Object.keys(trainingSettings) as TrainingName[];
-/** The row of a setting with all that rows can have. */
+/** The row of a setting, typed with all optional fields. */
 export const trainingSetting = (name: TrainingName): TrainingSetting => trainingSettings[name];
 
 const schema = z.strictObject(
@@ -229,37 +252,42 @@ const schema = z.strictObject(
   ),
 );
 
-/** Training settings from a JSON value, with defaults for what it leaves out; `source` names it in errors. Throws a `UserError`. */
+/**
+ * Parses training settings from a JSON value, with defaults for missing keys; `source` names the value in errors.
+ * Throws a `UserError`.
+ */
 export function parseTrainingConfig(value: unknown, source: string): TrainingConfig {
   const parsed = schema.safeParse(renamed(value));
   if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0], Object.keys(schema.shape))}`);
   return parsed.data as TrainingConfig;
 }
 
-/** Runs and files of earlier versions say `flip`, which is now one of the ways to augment. */
+/** Runs and files of earlier versions have a `flip` setting, which is now one of the augmentations. */
 function renamed(value: unknown): unknown {
   const { flip, ...rest } = (value ?? {}) as { flip?: unknown; augment?: Augmentation[] };
   if (typeof flip !== "boolean") return value;
   return flip ? { ...rest, augment: [...new Set([...(rest.augment ?? []), "flip"])] } : rest;
 }
 
-/** The published `blr`: a learning rate for 256 images a step, scaled to the batch. */
+/** The published `blr`: a learning rate for 256 images per step, scaled to the batch. */
 export const scaledLearningRate = (base: number, batch: number): number => (base * batch) / 256;
 
-/** How many steps are done when the learning rate begins to fall: the warm-up, and of wsd the steps before its decay. */
+/** The number of steps before the learning rate starts to fall: the warm-up, and for wsd the steps before its decay. */
 export function decayBegins({ warmup, schedule, decayShare, steps }: TrainingConfig): number {
   if (schedule === "constant") return Infinity;
   return schedule === "wsd" ? Math.max(warmup, steps - decaySteps({ decayShare, steps }) + 1) : warmup;
 }
 
-/** Whether the next step is the first of wsd's decay: a longer run takes the same steps up to here. */
+/** Whether the next step is the first of wsd's decay. Up to here, a longer run would take the same steps. */
 export const isLastStable = (step: number, config: TrainingConfig): boolean =>
   config.schedule === "wsd" && step === decayBegins(config) && step < config.steps;
 
 const decaySteps = ({ decayShare, steps }: Pick<TrainingConfig, "decayShare" | "steps">): number =>
   Math.max(1, Math.round(decayShare * steps));
 
-/** The rate of a step counted from 0: a linear warm-up, then half a cosine down to the least rate, or constant. */
+/**
+ * The learning rate of a step counted from 0: a linear warm-up, then the schedule (half a cosine, constant, or wsd).
+ */
 export function learningRateAt(step: number, config: TrainingConfig): number {
   const { learningRate, minLearningRate, warmup, schedule, decayShare, steps } = config;
   if (step < warmup) return (learningRate * (step + 1)) / warmup;

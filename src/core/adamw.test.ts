@@ -1,4 +1,4 @@
-/** AdamW against its formula in double precision. */
+/** AdamW compared with its formula in double precision. */
 
 import { expect, it } from "vitest";
 import { adamw, clipScale, globalNorm } from "./adamw.ts";
@@ -27,7 +27,7 @@ it.each([0, 0.05])("AdamW with weight decay %s", (weightDecay) => {
   p.forEach((expected, i) => expect(value[i]).toBeCloseTo(expected, 6));
 });
 
-it("AdamW's first step is the learning rate towards the gradient's sign, after the decay", () => {
+it("the first AdamW step moves by the learning rate against the sign of the gradient, after the decay", () => {
   const value = Float32Array.of(1, 1, 1, 1);
   const moments = { first: new Float32Array(4), second: new Float32Array(4) };
   const options = { learningRate: 0.01, betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0.5 } as const;
@@ -38,12 +38,12 @@ it("AdamW's first step is the learning rate towards the gradient's sign, after t
   expect([...moments.second].map((v) => v.toPrecision(6))).toEqual([0.45, 5e-8, 0, 5e-18].map((v) => v.toPrecision(6)));
 });
 
-it("clips by the norm of all gradients together", () => {
+it("clips by the joint norm of all gradients", () => {
   expect(globalNorm([Float32Array.of(3), Float32Array.of(0, 4)])).toBe(5);
   expect(clipScale(5, 3)).toBeCloseTo(0.6, 6);
   expect(clipScale(2, 3)).toBe(1);
   expect(clipScale(0, 3)).toBe(1);
   expect(globalNorm([])).toBe(0);
-  // a sum that float32 could not hold
+  // a sum of squares that would overflow in float32
   expect(globalNorm([new Float32Array(100).fill(1e20)])).toBeCloseTo(1e21, -15);
 });

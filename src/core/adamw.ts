@@ -1,4 +1,4 @@
-/** AdamW and clipping by norm, on plain arrays. Knows no graphs, and not which parameters decay. */
+/** AdamW and gradient clipping by norm, on plain arrays. Knows no graphs, and not which parameters decay. */
 
 export interface AdamWOptions {
   learningRate: number;
@@ -7,16 +7,16 @@ export interface AdamWOptions {
   weightDecay: number;
 }
 
-/** First and second moments of one parameter; Muon keeps the first only. */
+/** First and second moments of one parameter; Muon keeps only the first. */
 export interface Moments {
   first: Float32Array;
   second?: Float32Array;
 }
 
 /**
- * One step, in place: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
- * p = p (1 - rate decay) - rate m' / (sqrt(v') + eps), with m' and v' corrected for their start at zero.
- * `step` counts from 1; `scale` multiplies the gradient (clipping).
+ * Performs one step in place: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, p = p (1 - rate decay) - rate m' /
+ * (sqrt(v') + eps), with m' and v' corrected for their start at zero. `step` counts from 1; `scale` multiplies the
+ * gradient (clipping).
  */
 export function adamw(
   value: Float32Array,
@@ -38,7 +38,7 @@ export function adamw(
   }
 }
 
-/** The norm of all gradients together. */
+/** The joint norm of all gradients. */
 export function globalNorm(gradients: Iterable<Float32Array>): number {
   let total = 0;
   for (const gradient of gradients) {
@@ -49,5 +49,5 @@ export function globalNorm(gradients: Iterable<Float32Array>): number {
   return Math.sqrt(total);
 }
 
-/** What clipping by norm multiplies gradients with, as PyTorch computes it. */
+/** The factor by which clipping by norm scales gradients, as in PyTorch. */
 export const clipScale = (norm: number, limit: number): number => Math.min(1, limit / (norm + 1e-6));

@@ -2,7 +2,7 @@
 
 export type DType = "float32" | "int32" | "int64" | "int8" | "uint8" | "uint32" | "bool" | "float64";
 
-/** The arrays that hold the values of tensors; bool lies in a `Uint8Array`. */
+/** The arrays that store the values of tensors; bool is stored in a `Uint8Array`. */
 export type TypedArray =
   | Float32Array
   | Float64Array
@@ -35,20 +35,20 @@ export const bytesPerElement = (dtype: DType): number => constructors[dtype].BYT
 
 export const arrayOf = (dtype: DType) => constructors[dtype];
 
-/** How many elements a shape has. */
+/** The number of elements of a shape. */
 export const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-/** Numbers with a shape as float32. Throws where they do not fill it. */
+/** A float32 array from numbers and a shape. Throws if the count does not match the shape. */
 export function float32(data: Float32Array | readonly number[], shape: readonly number[]): HostTensor<Float32Array> {
   return checked({ dtype: "float32", shape, data: data instanceof Float32Array ? data : Float32Array.from(data) });
 }
 
-/** Whole numbers with a shape as int32. Throws where they do not fill it. */
+/** An int32 array from whole numbers and a shape. Throws if the count does not match the shape. */
 export function int32(data: Int32Array | readonly number[], shape: readonly number[]): HostTensor<Int32Array> {
   return checked({ dtype: "int32", shape, data: data instanceof Int32Array ? data : Int32Array.from(data) });
 }
 
-/** Bytes with a shape. Throws where they do not fill it. */
+/** A uint8 array from bytes and a shape. Throws if the count does not match the shape. */
 export function uint8(data: Uint8Array, shape: readonly number[]): HostTensor<Uint8Array> {
   return checked({ dtype: "uint8", shape, data });
 }
@@ -59,7 +59,7 @@ function checked<A extends TypedArray>(tensor: HostTensor<A>): HostTensor<A> {
   return tensor;
 }
 
-/** All bytes one after another. */
+/** Concatenates bytes. */
 export function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let offset = 0;

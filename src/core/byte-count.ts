@@ -1,6 +1,6 @@
-/** Amounts of bytes as people read them. */
+/** Formats byte counts for people. */
 
-/** "512 bytes", "31 kB", "2.4 MB", "1.77 GB"; units of a thousand, as disks and networks count. */
+/** "512 bytes", "31 kB", "2.4 MB", "1.77 GB"; with decimal units, as used for disks and networks. */
 export function byteCount(bytes: number): string {
   if (bytes < 1000) return `${Math.round(bytes)} bytes`;
   if (bytes < 1e6) return `${(bytes / 1e3).toFixed(0)} kB`;

@@ -1,11 +1,14 @@
-/** Numbers with what they count, as people read them: "1 step", "12 steps", "3.1M parameters". */
+/** Formats counts for people: "1 step", "12 steps", "3.1M parameters". */
 
-/** A whole number of things. */
+/** A count with its noun in the singular or plural. */
 export const counted = (count: number, thing: string): string => `${count} ${count === 1 ? thing : plural(thing)}`;
 
 const plural = (thing: string): string => (/(?:s|sh|ch|x)$/.test(thing) ? `${thing}es` : `${thing}s`);
 
-/** How large a model is, to two digits or more: "812 parameters", "48k parameters", "3.1M parameters", "1.2G parameters". */
+/**
+ * The size of a model with at least two digits: "812 parameters", "48k parameters", "3.1M parameters", "1.2G
+ * parameters".
+ */
 export function parameterCount(count: number): string {
   if (count < 1000) return counted(count, "parameter");
   for (const [unit, size] of [

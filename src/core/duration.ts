@@ -1,6 +1,6 @@
-/** Times and rates as people read them. */
+/** Formats durations and rates for people. */
 
-/** Seconds as people read them: "8 s", "3 min 20 s", "5 min", "2 h 5 min". */
+/** Formats seconds: "8 s", "3 min 20 s", "5 min", "2 h 5 min". */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return "?";
   const whole = Math.max(0, Math.round(seconds));

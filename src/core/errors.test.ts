@@ -1,4 +1,4 @@
-/** A mistake as data: its parts, the plain sentence of them, and an app's own words. */
+/** User errors as data: their parts, the plain sentence, and an app's own words. */
 
 import { describe, expect, it } from "vitest";
 import { apiError } from "../server/errors.ts";
@@ -14,8 +14,8 @@ const full: Mistake = {
   hint: [{ do: "allow more memory", setting: "memory" }, { do: "use one thread", setting: "threads", value: "1" }, { do: "use fewer bits", command: "quantize" }], // prettier-ignore
 };
 
-describe("a mistake", () => {
-  it("is one sentence of whichever parts there are", () => {
+describe("a user error", () => {
+  it("is one sentence made of its parts", () => {
     const plain = (mistake: string | Mistake) => new UserError(mistake).message;
     expect(plain("no space left")).toBe("no space left");
     expect(plain({ subject: "photo.png", got: "text", expected: "a picture" })).toBe(
@@ -27,18 +27,18 @@ describe("a mistake", () => {
     );
   });
 
-  it("speaks options and commands on the command line", () => {
+  it("names options and commands on the command line", () => {
     expect(worded(full, optionWording)).toBe(
       "--filter-threshold[1]: it is too large, expected a number from 0 to 1, got 2; allow more memory (--memory), use one thread (--threads 1) or use fewer bits (fractalgen quantize)",
     );
   });
 
-  it("names the field of a request, from its data", () => {
+  it("names the field of a request, taken from its data", () => {
     const { message, details, status } = apiError(new UserError(full));
     expect([status, details.param]).toEqual([400, "filter_threshold"]);
     expect(message).toMatch(/^filter_threshold\[1\]: it is too large/);
     expect(apiError(new UserError({ subject: { setting: "class" }, problem: "none" })).details.param).toBe("prompt");
-    // A sentence that only looks as if it began with a field names none.
+    // A sentence that only looks as if it started with a field does not name one.
     expect(apiError(new UserError("photo: it does not decode")).details.param).toBeUndefined();
   });
 
@@ -47,7 +47,7 @@ describe("a mistake", () => {
     const error = new UserError(full, { cause });
     expect([error.mistake, error.setting, error.cause, error.name]).toEqual([full, "filterThreshold", cause, "UserError"]); // prettier-ignore
     expect(new UserError("a sentence").setting).toBeUndefined();
-    expect(error).toEqual(new UserError(error.message, { cause })); // parts are no part of what makes errors equal
+    expect(error).toEqual(new UserError(error.message, { cause })); // the parts do not affect equality
   });
 });
 

@@ -1,47 +1,47 @@
-/** Mistakes of a user as data. Knows no command line, request or page: each of these words them for its own users. */
+/** User errors as data. Knows no command line, request or page; each of these words them for its own users. */
 
 import editDistance from "leven";
 import { message as fitting } from "./text.ts";
 
-/** A setting by its name in programs, such as "filterThreshold"; each app knows what its users call it. */
+/** A setting, by its name in code, such as "filterThreshold". Each app translates it to the name its users know. */
 export interface SettingName {
   setting: string;
-  /** Where in its value, such as "[0]". */
+  /** The position within its value, such as "[0]". */
   at?: string;
 }
 
-/** What to do, and the setting (with a value) or command that does it where there is one. */
+/** What to do, with the setting (and value) or command that does it, if there is one. */
 export type Hint = string | { do: string; setting?: string; value?: string; command?: string };
 
-/** What is wrong, as data that each app words in its own way. */
+/** A user error as data, which each app words in its own way. */
 export interface Mistake {
-  /** What is wrong: a setting, or a file, a class or anything else in words. */
+  /** The thing that is wrong: a setting, or in words a file, a class or anything else. */
   subject?: string | SettingName;
-  /** What happened, where "expected …, got …" does not say it. */
+  /** What happened, unless "expected ..., got ..." says it all. */
   problem?: string;
   expected?: string;
   got?: string;
-  /** What to do about it; several are alternatives. */
+  /** What to do about it; several hints are alternatives. */
   hint?: Hint | readonly Hint[];
 }
 
-/** How an app words what the library cannot know. */
+/** How an app words the parts that depend on it. */
 export interface Wording {
-  /** What a setting is called, such as "--filter-threshold". */
+  /** The name of a setting, such as "--filter-threshold". */
   setting(name: string): string;
-  /** A hint's text with the setting or command that it is about. */
+  /** The text of a hint, including its setting or command. */
   hint(hint: Exclude<Hint, string>): string;
 }
 
 const plainWording: Wording = { setting: (name) => name, hint: (hint) => hint.do };
 
 /**
- * A mistake of the user's, as one sentence or as its parts. `message` is the plain sentence, in which settings have their
- * names in programs; `worded` gives the same in an app's own words.
+ * An error made by the user, given as one sentence or as its parts. `message` is the plain sentence, in which settings
+ * have their names in code; `worded` produces the same sentence in an app's own words.
  */
 export class UserError extends Error {
   override name = "UserError";
-  /** Private, so that errors with the same message stay equal to test frameworks and loggers. */
+  /** Private, so that test frameworks and loggers treat errors with the same message as equal. */
   readonly #mistake: Mistake;
 
   constructor(mistake: string | Mistake, options?: ErrorOptions) {
@@ -54,7 +54,7 @@ export class UserError extends Error {
     return this.#mistake;
   }
 
-  /** The setting that is wrong, if it is one. */
+  /** The setting that is wrong, if the error is about one. */
   get setting(): string | undefined {
     const { subject } = this.#mistake;
     return typeof subject === "object" ? subject.setting : undefined;
@@ -62,8 +62,8 @@ export class UserError extends Error {
 }
 
 /**
- * "subject: problem, expected this, got that; do this or that" with whichever parts there are. Fit for a terminal, whatever
- * foreign text is in it.
+ * The sentence "subject: problem, expected this, got that; do this or that" with the parts that exist. Safe to print on
+ * a terminal, whatever external text it contains.
  */
 export function worded({ subject, problem, expected, got, hint = [] }: Mistake, wording: Wording): string {
   const facts = [
@@ -76,14 +76,17 @@ export function worded({ subject, problem, expected, got, hint = [] }: Mistake, 
   return fitting(`${about === undefined ? "" : `${about}: `}${facts}${hints.length > 0 ? `; ${inWords(hints)}` : ""}`);
 }
 
-/** "a", "a or b", "a, b or c". */
+/** Joins alternatives: "a", "a or b", "a, b or c". */
 const inWords = (all: readonly string[]): string =>
   all.length < 2 ? all.join("") : `${all.slice(0, -1).join(", ")} or ${all.at(-1)}`;
 
-/** Longer words are no slips of the hand, and comparing them takes long. */
+/** Longer words are not typing errors, and comparing them takes long. */
 const longestWord = 64;
 
-/** The candidate most like `word` (Levenshtein distance at most half its length), as a hint: `; did you mean "face"?` */
+/**
+ * The candidate most similar to `word` (Levenshtein distance at most half its length), as a hint: `; did you mean
+ * "face"?`
+ */
 export function didYouMean(word: string, candidates: readonly string[]): string {
   if (word.length > longestWord) return "";
   const most = Math.max(2, word.length / 2);

@@ -1,6 +1,6 @@
 /**
- * What reading may take: the one place that says so. Every reader compares what a file declares with these, and with the
- * bytes that are there, before it takes memory or time.
+ * All limits on reading files. Before a reader uses memory or time, it compares the sizes that a file declares with
+ * these limits and with the bytes that are actually there.
  */
 
 const million = 1_000_000;
@@ -8,55 +8,61 @@ const million = 1_000_000;
 export const limits = {
   /** A JSON file: configurations, states, indices. */
   jsonBytes: 16 * million,
-  /** A text file beside images, such as annotations and class names. */
+  /** A text file that accompanies images, such as annotations and class names. */
   textBytes: 64 * million,
 
-  /** The header of a safetensors file; that of the largest published models has a few hundred kilobytes. */
+  /** The header of a safetensors file; those of the largest published models have a few hundred kilobytes. */
   safetensorsHeaderBytes: 16 * million,
-  /** Sizes of a tensor. */
+  /** Dimensions of a tensor. */
   dimensions: 32,
 
-  /** The pickle of a checkpoint; a tensor takes about 200 bytes of it. */
+  /** The pickle of a checkpoint, which needs about 200 bytes per tensor. */
   pickleBytes: 16 * million,
-  /** Instructions, plus values handed to constructors, plus what else takes memory. */
+  /** Instructions, values passed to constructors, and everything else that uses memory, added up. */
   pickleSteps: 2 * million,
-  /** Python's integers have any length; random states hold some of 16 bytes. */
+  /** Python integers can have any length; random states contain some of 16 bytes. */
   integerBytes: 64,
   pickleMs: 1500,
 
   /** Files in an archive. */
   archiveEntries: 200_000,
-  /** What is unpacked into memory at once: of a zip an entry, of a tar the files that are wanted. */
+  /** Data unpacked into memory at once: an entry of a zip file, or the selected files of a tar archive. */
   unpackedBytes: 200 * million,
-  /** Deflate shrinks to a 1032nd at most. */
+  /** The highest compression ratio of Deflate. */
   deflateRatio: 1032,
 
   /** The header of a NumPy array. */
   npyHeaderBytes: 65_536,
-  /** An array that is read whole, such as labels and statistics. */
+  /** An array that is read in one piece, such as labels and statistics. */
   arrayBytes: 64 * million,
 
-  /** A pickled batch of images; ImageNet32's have 393 MB. */
+  /** A pickled batch of images; those of ImageNet32 have 393 MB. */
   batchBytes: 512 * million,
 
-  /** Pixels of one picture in colour, and of all that are decoded at the same time; fewer with alpha, and fewest in floats. */
+  /**
+   * Pixels of one colour picture, and of all pictures decoded at the same time; fewer with alpha, and fewer still in
+   * floats.
+   */
   pixels: 1 << 26,
-  /** A picture's file. */
+  /** The file of a picture. */
   pictureBytes: 256 * million,
   pictureSeconds: 30,
 
   /** A page of a Parquet file, unpacked. */
   parquetPageBytes: 256 * million,
   parquetFooterBytes: 64 * million,
-  /** Computing that a call of the Parquet decoder may take: this, and as much again for each megabyte that it reads. */
+  /**
+   * Computing time allowed for a call of the Parquet decoder: this much, plus the same again for each megabyte it
+   * reads.
+   */
   parquetMs: 600,
 
-  /** Of a folder: how deep, and how many files. */
+  /** Depth of a folder, and the number of files in it. */
   folderDepth: 32,
   folderFiles: 50 * million,
 
   classes: 65_536,
   className: 1000,
-  /** Parameters of a model, counted roughly. */
+  /** Approximate number of parameters of a model. */
   parameters: 100_000 * million,
 } as const;

@@ -1,9 +1,9 @@
-/** A name in the spellings of those who use it: filterThreshold, filter-threshold, filter_threshold. */
+/** Converts names between filterThreshold, filter-threshold and filter_threshold. */
 
 const joined = (name: string, mark: string): string =>
   name.replaceAll(/[A-Z]/g, (letter) => `${mark}${letter.toLowerCase()}`);
 
-/** As command lines and links have it. */
+/** The spelling on command lines and in links. */
 export const kebabCase = (name: string): string => joined(name, "-");
-/** As HTTP fields have it. */
+/** The spelling in HTTP fields. */
 export const snakeCase = (name: string): string => joined(name, "_");

@@ -1,9 +1,12 @@
-/** The random streams: uniform, independent of each other, and the same for ever. All seeds are fixed, so nothing flickers. */
+/**
+ * The random streams are uniform, independent of each other, and never change. All seeds are fixed, so the tests are
+ * deterministic.
+ */
 
 import { describe, expect, it } from "vitest";
 import { bits, derive, type Key, normal, permutation, seedKey, uniform } from "./random.ts";
 
-/** How many standard deviations a chi-square statistic lies from its mean; the seeds are fixed, 4 is far out. */
+/** How many standard deviations a chi-square statistic is from its mean. With fixed seeds, 4 is far out. */
 function chiSquare(counts: ArrayLike<number>, { lost = 1 } = {}): number {
   let total = 0;
   for (let i = 0; i < counts.length; i++) total += counts[i];
@@ -32,7 +35,7 @@ const count = 100_000;
 const filled = (draw: (i: number) => number, length = count) => Float64Array.from({ length }, (_, i) => draw(i));
 const root = seedKey(1);
 
-it("gives the recorded values: other ones would change every seeded image and training run", () => {
+it("reproduces the recorded values, on which every seeded image and training run depends", () => {
   expect([0, 1, 2 ** 32 + 1].map((seed) => seedKey(seed))).toEqual([
     [1669126114, 2483553885],
     [2198333304, 2279564765],
@@ -47,14 +50,14 @@ it("gives the recorded values: other ones would change every seeded image and tr
     0.2963573932647705, 0.0647628903388977, 0.9517417550086975, 0.22500866651535034,
   ]);
   expect([...permutation(root, 10)]).toEqual([1, 8, 9, 5, 4, 0, 3, 6, 7, 2]);
-  // Math.log and Math.cos may differ in their last bit between engines.
+  // The last bit of Math.log and Math.cos may differ between engines.
   [0.7699707301631212, 0.3850388741254577, 1.9538120792674143].forEach((value, n) =>
     expect(normal(root, n)).toBeCloseTo(value, 12),
   );
 });
 
 describe("uniform", () => {
-  // The ways in which draws are addressed: by number, by the key of a part (pixels of a square), by seed, by path.
+  // The ways to address draws: by number, by the key of a part (pixels of a square), by seed, by path.
   const streams: [string, (i: number) => number][] = [
     ["by number", (i) => uniform(root, i)],
     ["by number, far on", (i) => uniform(root, 1_000_000 + 1000 * i)],
@@ -87,7 +90,7 @@ describe("uniform", () => {
 });
 
 describe("bits", () => {
-  /** For each flipped input bit and each output bit: how often the output bit changes. */
+  /** How often each output bit changes for each flipped input bit. */
   function changes(
     inputs: number,
     outputs: number,
@@ -132,7 +135,7 @@ describe("bits", () => {
 });
 
 describe("derive", () => {
-  it("gives streams that have nothing in common with each other or their parent", () => {
+  it("creates streams that are independent of each other and of their parent", () => {
     const streams = [
       root,
       derive(root, 0),
@@ -153,7 +156,7 @@ describe("derive", () => {
       }
   });
 
-  it("gives every place of a fractal a key of its own, whatever the order of the path", () => {
+  it("gives every place of a fractal a unique key, and paths in a different order different keys", () => {
     const keys = new Set<string>();
     for (const seed of [0, 1, 2])
       for (let image = 0; image < 8; image++)
@@ -165,7 +168,7 @@ describe("derive", () => {
 });
 
 describe("normal", () => {
-  it("has the standard normal's moments and shares", () => {
+  it("has the moments and quantiles of the standard normal", () => {
     const values = filled((n) => normal(derive(root, 9), n));
     const { mean, variance } = moments(values);
     expect(Math.abs(mean)).toBeLessThan(4 / Math.sqrt(count));
@@ -185,7 +188,7 @@ describe("normal", () => {
 });
 
 describe("permutation", () => {
-  it("takes every order equally often", () => {
+  it("produces every order equally often", () => {
     const counts = new Map<string, number>();
     for (let i = 0; i < 24_000; i++) {
       const order = permutation(derive(root, i), 4).join();
@@ -202,7 +205,7 @@ describe("permutation", () => {
     expect(Math.abs(chiSquare(counts, { lost: 31 }))).toBeLessThan(4);
   });
 
-  it("holds every value once, for any count", () => {
+  it("contains every value once, for any count", () => {
     for (const length of [0, 1, 2, 3, 255, 4096])
       expect([...permutation(root, length)].sort((a, b) => a - b)).toEqual(Array.from({ length }, (_, i) => i));
   });

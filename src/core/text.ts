@@ -1,6 +1,12 @@
-/** Text from outside (names in files, what a library said) made fit for a message. Knows nothing of terminals or files. */
+/**
+ * Makes external text (names in files, messages of libraries) safe to show in messages. Knows nothing of terminals or
+ * files.
+ */
 
-/** Controls, marks that turn the direction of text, halves of pairs, private characters. The joiners of scripts and emoji stay. */
+/**
+ * Control characters, direction marks, unpaired surrogates and private-use characters. The joiners used by scripts and
+ * emoji are kept.
+ */
 const unfit = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu;
 const named: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u200c": "\u200c", "\u200d": "\u200d" };
 
@@ -9,16 +15,19 @@ function escape(character: string): string {
   return named[character] ?? (code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`);
 }
 
-/** Every character that a reader could not see, or that steers a terminal, as an escape such as `\x1b`. */
+/** Replaces every character that is invisible, or that controls a terminal, by an escape such as `\x1b`. */
 export const visible = (text: string): string => text.replace(unfit, escape);
 
-/** The same line by line, for text of several lines. */
+/** The same for text of several lines, keeping the line breaks. */
 export const visibleLines = (text: string): string => text.split("\n").map(visible).join("\n");
 
-/** The longest sentence that a message may be. */
+/** The maximum length of a message. */
 export const longestMessage = 500;
 
-/** At most `most` characters: the start and the end, which say most, with `…` between them. */
+/**
+ * Shortens text to at most `most` characters: the start and the end, which are most informative, with an ellipsis
+ * between them.
+ */
 export function shortened(text: string, most: number): string {
   if (text.length <= most) return text;
   const start = Math.ceil((most - 1) * 0.6);
@@ -26,8 +35,8 @@ export function shortened(text: string, most: number): string {
 }
 
 /**
- * A foreign value in a message, visible and at most `most` characters long. Only text and numbers are shown themselves: to
- * print a list or a dict can take longer than a lifetime.
+ * Formats an external value for a message, with visible characters and at most `most` of them. Lists and dicts of any
+ * size are only named, because printing one can take practically forever.
  */
 export function shown(value: unknown, most = 80): string {
   if (typeof value === "string") return shortened(visible(shortened(value, 2 * most)), most);
@@ -40,6 +49,6 @@ export function shown(value: unknown, most = 80): string {
 
 const isShort = (list: readonly unknown[]) => list.length <= 8 && list.every((item) => typeof item === "number");
 
-/** A whole message: visible and not too long. */
+/** Makes a message visible and limits its length. */
 export const message = (text: string): string =>
   shortened(visible(shortened(text, 2 * longestMessage)), longestMessage);

@@ -1,4 +1,4 @@
-/** What runs graphs, wherever it runs them. The Node and the browser engines are two of these. */
+/** The interface of engines, which run graphs. Node and browsers each have an implementation. */
 
 import type { HostTensor } from "../core/arrays.ts";
 import type { OnnxModel } from "../graph/onnx.ts";
@@ -6,29 +6,31 @@ import type { OnnxModel } from "../graph/onnx.ts";
 /** The execution providers by name; `cpu` is always available. */
 export type Provider = "cpu" | "webgpu" | "cuda";
 
-/** Compiles graphs for an execution provider. `nodeEngine` and `webEngine` make one. */
+/** Compiles graphs for an execution provider. Created by `nodeEngine` or `webEngine`. */
 export interface Engine {
   /** The execution provider in use. */
   readonly provider: Provider;
-  /** Why it is not the one that was asked for. */
+  /** Why it is not the requested provider. */
   readonly fallback?: string;
   /** Compiles a model. */
   session(model: OnnxModel, options?: SessionOptions): Promise<Session>;
 }
 
-/** How a graph is compiled. */
+/** Options for compiling a graph. */
 export interface SessionOptions {
-  /** Holds the file that the model's external data names. */
+  /** The folder of the file that the model's external data refers to. */
   folder?: string;
-  /** Keep the memory of a run for the next, which is faster: the default. */
+  /** Keep the memory of a run for the next one, which is faster; true by default. */
   keepMemory?: boolean;
 }
 
 /** A compiled graph. */
 export interface Session {
   readonly inputs: readonly string[];
-  /** Inputs are not copied and must stay unchanged until the promise resolves. `into` receives outputs in place. */
+  /**
+   * Inputs are not copied and must not change until the promise resolves. Outputs named in `into` are written in place.
+   */
   run(feeds: Record<string, HostTensor>, into?: Record<string, HostTensor>): Promise<Record<string, HostTensor>>;
-  /** Frees its memory and threads. It cannot be used afterwards. */
+  /** Frees memory and threads. The session cannot be used afterwards. */
   dispose(): Promise<void>;
 }

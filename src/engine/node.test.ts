@@ -1,4 +1,7 @@
-/** The Node engine: weights that stay in their file, outputs in place, missing providers, and nothing written at home. */
+/**
+ * The Node engine: weights read from their file, outputs in place, missing providers, and no files written to the home
+ * folder.
+ */
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -45,7 +48,7 @@ describe("weights in a file", () => {
   );
   const values = new Map(modelParameters(config).map((p, i) => [p.name, startingValue(p, seedKey(i))]));
 
-  it("are not in the model, and give what weights given as inputs give", async () => {
+  it("are not in the model, and give the same results as weights passed as inputs", async () => {
     const folder = join(dir, "model");
     await writeModelFolder(folder, config, values);
     const { weights } = externalModel(readModelFolder(folder));
@@ -79,11 +82,11 @@ describe("weights in a file", () => {
     await fromInputs.dispose();
     expect(got.shape).toEqual([2, 1, 64]);
     const worst = Math.max(...(got.data as Float32Array).map((x, i) => Math.abs(x - (expected.data[i] as number))));
-    expect(worst).toBeLessThan(1e-5); // prepacked weights may sum up in another order
+    expect(worst).toBeLessThan(1e-5); // prepacked weights may be summed in a different order
     expect(Math.max(...(got.data as Float32Array))).toBeGreaterThan(0.1);
   });
 
-  it.each([0, 1, 3, 5, 6, 4097])("are found at offset %i, which need not be aligned", async (offset) => {
+  it.each([0, 1, 3, 5, 6, 4097])("are found at offset %i, aligned or not", async (offset) => {
     const weight = random([3, 40], 3);
     const bias = random([3], 4);
     const bytes = new Uint8Array(offset + 480 + 1 + 12).fill(0xff);
@@ -105,7 +108,7 @@ describe("weights in a file", () => {
       }
   });
 
-  it("that end before they should are an error, and so is a file that is not there", async () => {
+  it("that are truncated cause an error, and so does a missing file", async () => {
     writeFileSync(join(dir, "short.bin"), new Uint8Array(100));
     for (const [file, problem] of [
       ["short.bin", /size to read: 400 given file_length: 100/],
@@ -124,19 +127,19 @@ describe("run", () => {
   const x = input("x", "float32", ["N", 2]);
   const model = writeOnnx({ double: mul(x, 2), total: sum(x, [0, 1]) });
 
-  it("writes outputs into given arrays, and makes the others", async () => {
+  it("writes outputs into the given arrays, and allocates the others", async () => {
     const session = await engine.session(model);
     const double = float32(new Float32Array(4), [2, 2]);
     const results = await session.run({ x: float32([1, 2, 3, 4], [2, 2]) }, { double });
     expect(results.double).toBe(double);
     expect([...double.data]).toEqual([2, 4, 6, 8]);
     expect(results.total).toEqual({ dtype: "float32", shape: [], data: Float32Array.of(10) });
-    await session.run({ x: float32([5, 6, 7, 8], [2, 2]) }, { double }); // again, as training does in every step
+    await session.run({ x: float32([5, 6, 7, 8], [2, 2]) }, { double }); // again, as in every training step
     expect([...double.data]).toEqual([10, 12, 14, 16]);
     await session.dispose();
   });
 
-  it("refuses an array of another size than the output has", async () => {
+  it("rejects an array whose size differs from the output", async () => {
     const session = await engine.session(model);
     const double = float32(new Float32Array(2), [1, 2]);
     await expect(session.run({ x: float32([1, 2, 3, 4], [2, 2]) }, { double })).rejects.toThrow(/shape|dimension/i);
@@ -144,7 +147,7 @@ describe("run", () => {
     await session.dispose();
   });
 
-  it("names the input that is missing", async () => {
+  it("names a missing input", async () => {
     const session = await engine.session(
       writeOnnx({ y: add(input("left", "float32", [1]), input("right", "float32", [1])) }),
     );
@@ -152,13 +155,13 @@ describe("run", () => {
     await session.dispose();
   });
 
-  it("names the input whose shape is wrong", async () => {
+  it("names an input of the wrong shape", async () => {
     const session = await engine.session(model);
     await expect(session.run({ x: float32([1, 2, 3], [1, 3]) })).rejects.toThrow(/\bx\b/);
     await session.dispose();
   });
 
-  it("gives one session's result while others exist", async () => {
+  it("is not affected by other sessions", async () => {
     const sessions = await Promise.all([1, 2, 3].map((by) => engine.session(writeOnnx({ y: mul(x, by) }))));
     const results = await Promise.all(sessions.map((session) => session.run({ x: float32([1, 5], [1, 2]) })));
     expect(results.map(({ y }) => [...y.data])).toEqual([
@@ -170,8 +173,8 @@ describe("run", () => {
   });
 });
 
-describe("a provider that is not there", () => {
-  it("gives way to the CPU, with the reason in one line", async (context) => {
+describe("an unavailable provider", () => {
+  it("falls back to the CPU, with the reason in one line", async (context) => {
     const cuda = await nodeEngine({ provider: "cuda" });
     if (cuda.provider === "cuda") return context.skip("CUDA is installed here");
     expect(cuda.provider).toBe("cpu");
@@ -204,7 +207,7 @@ describe("telemetry", () => {
     worker.on("error", (error) => console.log(error.message));
     await new Promise((resolve) => worker.on("exit", resolve));`;
 
-  /** What a child process prints and leaves in a home of its own. */
+  /** The output of a child process, and the files it leaves in its own home folder. */
   function child(code: string, name: string): { output: string; left: string[] } {
     const home = join(dir, name);
     mkdirSync(home);
@@ -219,11 +222,11 @@ describe("telemetry", () => {
     return { output: output.trim(), left: readdirSync(home) };
   }
 
-  it("is off: a process that runs a session leaves nothing in its home", () => {
+  it("is off: a process that runs a session leaves nothing in its home folder", () => {
     expect(child(use, "home")).toEqual({ output: "answer 42", left: [] });
   });
 
-  it("is off in a worker where the main thread saw to it, and refuses to run where it did not", () => {
+  it("is off in a worker if the main thread disabled it; otherwise the worker refuses to run", () => {
     const off = `(await import(${url("engine/node")})).disableTelemetry();`;
     expect(child(inWorker(off), "worker-home")).toEqual({ output: "answer 42", left: [] });
     const { output, left } = child(inWorker(""), "bare-home");

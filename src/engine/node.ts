@@ -1,6 +1,7 @@
 /**
- * onnxruntime-node behind the engine interface. `run` blocks the thread it is called on. Terminating a worker that is
- * inside `run`, or WebGPU in two threads at once, ends the whole process: let a worker finish, and keep the GPU to one.
+ * The engine for Node, based on onnxruntime-node. `run` blocks the thread that calls it. Terminating a worker that is
+ * inside `run`, or using WebGPU in two threads at once, ends the whole process: let workers finish, and use the GPU
+ * from one thread only.
  */
 
 import { isMainThread } from "node:worker_threads";
@@ -21,8 +22,8 @@ export interface NodeEngineOptions {
 }
 
 /**
- * An engine on the provider asked for, or on the CPU with the reason in `fallback` where that one does not start here
- * (no driver, no GPU, or its library was not installed).
+ * Creates an engine on the requested provider. If that provider cannot start here (no driver, no GPU, or its library is
+ * not installed), uses the CPU and puts the reason into `fallback`.
  */
 export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEngineOptions = {}): Promise<Engine> {
   const runtime = await loadRuntime();
@@ -39,8 +40,9 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
         ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
         extra: {
           session: {
-            // Each session has threads of its own; those that wait must not keep the cores from the session that runs. Within
-            // a run they do: small operations end before a thread that slept would wake.
+            // Each session has its own threads. Waiting threads must not take cores from the running session, so they
+            // stop spinning after a run. During a run they spin, because small operations finish before a sleeping
+            // thread would wake.
             force_spinning_stop: "1",
             ...(model.multipliesBytes && !(await exactBytes(runtime)) ? { x64quantprecision: "1" } : {}),
             ...(folder ? { model_external_initializers_file_folder_path: folder } : {}),
@@ -58,9 +60,10 @@ export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEng
 const noTelemetry = "ORT_DISABLE_TELEMETRY";
 
 /**
- * Keeps onnxruntime from writing usage records under the user's home and sending them, as 1.30 otherwise does; it looks
- * when it is first loaded. `nodeEngine` calls this itself, but a worker's environment is a copy that the library does
- * not see: call it in the main thread before starting a worker that makes an engine.
+ * Prevents onnxruntime from writing usage records to the user's home folder and sending them, which version 1.30 does
+ * by default. onnxruntime checks this when it is first loaded. `nodeEngine` calls this function itself, but a worker's
+ * environment is a copy that the library does not see, so call it in the main thread before starting a worker that
+ * creates an engine.
  */
 export function disableTelemetry(): void {
   process.env[noTelemetry] = "1";
@@ -74,13 +77,13 @@ async function loadRuntime(): Promise<typeof Runtime> {
   disableTelemetry();
   const module = await import("onnxruntime-node");
   const runtime = (module as unknown as { default?: typeof Runtime }).default ?? module;
-  runtime.env.logLevel = "fatal"; // what fails is thrown, or told by `fallback`: no red lines beside that
+  runtime.env.logLevel = "fatal"; // failures are thrown or reported in `fallback`, so nothing needs to be logged as well
   return runtime;
 }
 
 let exact: Promise<boolean> | undefined;
 
-/** Whether this processor multiplies bytes exactly by itself, tried once; where not, onnxruntime has a slower way. */
+/** Whether this processor multiplies bytes exactly, tested once. If not, onnxruntime has a slower exact method. */
 const exactBytes = (runtime: typeof Runtime): Promise<boolean> =>
   (exact ??= (async () => {
     const session = await runtime.InferenceSession.create(byteProducts(), { logSeverityLevel: 4 });
@@ -94,13 +97,13 @@ async function openSession(
   model: OnnxModel,
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
-  const short = (doing: string) => (error: Error) => {
+  const memoryError = (doing: string) => (error: Error) => {
     throw /bad_alloc|Failed to allocate/i.test(error.message)
       ? new UserError(`there is not enough memory to ${doing}`)
       : error;
   };
   const session = await runtime.InferenceSession.create(model.bytes, options).catch(
-    short("load this model; close other programs or use a smaller one"),
+    memoryError("load this model; close other programs or use a smaller one"),
   );
   const tensor = ({ dtype, data, shape }: HostTensor) =>
     new runtime.Tensor(dtype, data as never, shape as number[]) as Runtime.OnnxValue;
@@ -111,7 +114,9 @@ async function openSession(
       for (const name of session.inputNames) given[name] = tensor(feeds[name] ?? missing(name));
       const fetches: Record<string, Runtime.OnnxValue | null> = {};
       for (const name of session.outputNames) fetches[name] = into[name] ? tensor(into[name]) : null;
-      const results = await session.run(given, fetches as never).catch(short("run this; take fewer images at a time"));
+      const results = await session
+        .run(given, fetches as never)
+        .catch(memoryError("run this model; use fewer images at a time"));
       const outputs: Record<string, HostTensor> = {};
       for (const name of session.outputNames) {
         const { type, dims, data } = results[name];

@@ -1,11 +1,11 @@
-/** Whether a provider runs anything at all here. */
+/** Tests whether a provider works on this machine. */
 
 import { float32 } from "../core/arrays.ts";
 import { add, input } from "../graph/build.ts";
 import { type OnnxModel, writeOnnx } from "../graph/onnx.ts";
 import type { Session } from "./engine.ts";
 
-/** Runs the smallest of graphs; the first line of what went wrong, or undefined. */
+/** Runs a minimal graph. Returns the first line of the error, or undefined if it works. */
 export async function trialFailure(open: (model: OnnxModel) => Promise<Session>): Promise<string | undefined> {
   try {
     const session = await open(writeOnnx({ y: add(input("x", "float32", [1]), 1) }));
@@ -13,7 +13,7 @@ export async function trialFailure(open: (model: OnnxModel) => Promise<Session>)
     await session.dispose();
     return y.data[0] === 2 ? undefined : `1 + 1 gave ${y.data[0]}`;
   } catch (error) {
-    // Without the place in onnxruntime's sources, which says nothing to a user.
+    // Omits the location in onnxruntime's sources, which does not help users.
     return (error as Error).message.split("\n")[0].replace(/^\/onnxruntime_src\/.* was false\. /, "");
   }
 }

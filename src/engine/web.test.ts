@@ -1,4 +1,7 @@
-/** onnxruntime-web's CPU, which runs in Node too, against onnxruntime-node; src/web/studio.test.ts has the browser. */
+/**
+ * The CPU provider of onnxruntime-web, which also runs in Node, compared with onnxruntime-node. The browser is tested
+ * in src/web/studio.test.ts.
+ */
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -32,7 +35,7 @@ async function drawn(engine: Engine, signal?: AbortSignal): Promise<Uint8Array> 
   }
 }
 
-it("draws with the shipped model's bytes what onnxruntime-node draws", async () => {
+it("draws the same images from the included model as onnxruntime-node", async () => {
   const files = { "model.safetensors": new Uint8Array(readFileSync(join(folder, "model.safetensors"))) };
   const engine = await webEngine(runtime, { files });
   expect(engine.provider).toBe("cpu");
@@ -41,7 +44,7 @@ it("draws with the shipped model's bytes what onnxruntime-node draws", async () 
   expect(Buffer.compare(ours, theirs)).toBe(0);
 });
 
-it("fills arrays that are given for outputs, and names an input that is missing", async () => {
+it("writes outputs into the given arrays, and names a missing input", async () => {
   const engine = await webEngine(runtime);
   const session = await engine.session(writeOnnx({ y: add(input("x", "float32", [2]), 1) }));
   const y = float32([0, 0], [2]);
@@ -52,7 +55,7 @@ it("fills arrays that are given for outputs, and names an input that is missing"
   await session.dispose();
 });
 
-it("uses the CPU where there is no WebGPU, and says why", async () => {
+it("uses the CPU if there is no WebGPU, and says why", async () => {
   const engine = await webEngine(runtime, { provider: "webgpu" });
   expect(engine.provider).toBe("cpu");
   expect(engine.fallback).toMatch(/^webgpu is not available here: \S/);

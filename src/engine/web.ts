@@ -1,6 +1,6 @@
 /**
- * onnxruntime-web behind the engine interface, in a page or a worker of one. `run` blocks the thread it is called on, so
- * call it from a worker. Which build of the runtime is loaded, and from where, is its caller's choice.
+ * The engine for browsers, based on onnxruntime-web, for use in a page or its workers. `run` blocks the thread that
+ * calls it, so call it from a worker. The caller chooses which build of the runtime is loaded, and from where.
  */
 
 import type * as Runtime from "onnxruntime-web";
@@ -15,15 +15,15 @@ export type WebProvider = "cpu" | "webgpu";
 
 /** The options of `webEngine`. */
 export interface WebEngineOptions {
-  /** By default WebAssembly on the CPU. */
+  /** WebAssembly on the CPU by default. */
   provider?: WebProvider;
-  /** The files that models' external data names, by name. */
+  /** The files that the external data of models refers to, by name. */
   files?: Readonly<Record<string, Uint8Array>>;
 }
 
 /**
- * An engine on the provider asked for, or on the CPU with the reason in `fallback` where that one does not start here.
- * Every session copies from `files` what it needs.
+ * Creates an engine on the requested provider. If that provider cannot start here, uses the CPU and puts the reason
+ * into `fallback`. Every session copies the data it needs from `files`.
  */
 export async function webEngine(
   runtime: typeof Runtime,
@@ -50,10 +50,10 @@ async function openSession(
   model: OnnxModel,
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
-  const session = await runtime.InferenceSession.create(model.bytes, options).catch(short);
+  const session = await runtime.InferenceSession.create(model.bytes, options).catch(memoryError);
   return {
     inputs: session.inputNames,
-    // Outputs are never placed beforehand: the web runtime would leave such arrays as they were, so they are copied.
+    // Outputs are copied to the given arrays, because the web runtime does not write into preallocated outputs.
     async run(feeds, into = {}) {
       const given: Record<string, Runtime.Tensor> = {};
       for (const name of session.inputNames) {
@@ -61,7 +61,7 @@ async function openSession(
         if (!feed) throw new Error(`run: the input ${name} was not given`);
         given[name] = new runtime.Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
       }
-      const results = await session.run(given).catch(short);
+      const results = await session.run(given).catch(memoryError);
       const outputs: Record<string, HostTensor> = {};
       for (const name of session.outputNames) {
         const { type, dims, data } = results[name];
@@ -76,7 +76,7 @@ async function openSession(
   };
 }
 
-function short(error: Error): never {
+function memoryError(error: Error): never {
   throw /bad_alloc|out of memory|Failed to allocate|memory access out of bounds/i.test(error.message)
     ? new UserError("there is not enough memory for this; draw fewer images at a time")
     : error;

@@ -1,4 +1,7 @@
-/** Whole models on WebGPU give the recorded bytes, as they do on the CPU; needs any Vulkan driver, even a software one. */
+/**
+ * Whole models on WebGPU reproduce the recorded bytes, as on the CPU. Needs a Vulkan driver, which may be a software
+ * one.
+ */
 
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -11,7 +14,7 @@ import { built } from "../test-program.ts";
 const program = built("parity/providers");
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url));
 
-/** In a process of its own, for the driver is chosen by the environment that a process starts with. */
+/** In a separate process, because the environment at process start selects the driver. */
 async function replay(env: Record<string, string>, ...rest: string[]): Promise<Replay> {
   const { stdout } = await promisify(execFile)(process.execPath, [program, ...rest], {
     env: { ...process.env, ...env },
@@ -33,11 +36,11 @@ beforeAll(async () => {
     failures.push(`with ${candidate.name}: ${fallback}`);
   }
   if (failures.length > 0) reason = failures.join("; ");
-  console.warn(`WebGPU is not tested: ${reason}`); // reporters other than the verbose one keep a skip's reason to themselves
+  console.warn(`WebGPU is not tested: ${reason}`); // only the verbose reporter shows the reason of a skip
 });
 
 describe("samples on WebGPU", () => {
-  // Recorded uniforms keep 1e-4 away from where another byte begins, so not one value may differ on any driver.
+  // Recorded uniforms are at least 1e-4 away from the boundary between bytes, so every value must match on any driver.
   it.for([
     ["mar-3level", { "sample.plain": 0.06, "sample.constant": 0.1 }],
     ["ar-3level", { "sample.plain": 0.07, "sample.guided": 0.07 }],

@@ -1,9 +1,9 @@
 /**
- * Functions that make tensors, one per operation; numbers become constants. Shapes are checked as they are made.
+ * Functions that create tensors, one per operation. Numbers become constants, and shapes are checked on creation.
  *
- * This file and those of `operations/` import each other, the only circle of imports there is: these functions check
- * shapes by an operation's row, and the row's gradient is written with these functions. Neither is called while files
- * are loaded, so it does not matter which is loaded first.
+ * This file and those in `operations/` import each other. This is the only import cycle: these functions check shapes
+ * with an operation's row, and the row's gradient is written with these functions. Neither is called while files are
+ * loading, so the order of loading does not matter.
  */
 
 import { type DType, float32, type HostTensor } from "../core/arrays.ts";
@@ -24,17 +24,20 @@ import {
 /** A tensor, or a number that becomes a float32 scalar constant. */
 export type Operand = Tensor | number;
 
-/** A node of any operation, whose shape rule checks the inputs. Throws an `Error` that names the shapes where they do not fit. */
+/**
+ * A node of any operation. Its shape rule checks the inputs and throws an `Error` that names the shapes if they do not
+ * fit.
+ */
 export function make<K extends OpName>(op: K, inputs: readonly Tensor[], attributes: Attributes[K]): Tensor<K> {
   const { shape, dtype } = operations[op].shape(inputs, attributes);
   return { op, attributes, inputs, shape, dtype };
 }
 
-/** A value given at each run. */
+/** A value supplied at each run. */
 export const input = (name: string, dtype: DType, shape: Shape): Tensor => make("input", [], { name, dtype, shape });
-/** A weight, float32, by its name in the model's safetensors file. */
+/** A float32 weight, by its name in the model's safetensors file. */
 export const parameter = (name: string, shape: readonly number[]): Tensor => make("parameter", [], { name, shape });
-/** A value that is the same at each run and is stored in the graph. */
+/** A fixed value that is stored in the graph. */
 export const constant = (value: HostTensor): Tensor => make("constant", [], { value });
 
 const lift = (x: Operand): Tensor => (typeof x === "number" ? constant(float32([x], [])) : x);
@@ -68,16 +71,19 @@ export const erf = (x: Tensor): Tensor => make("erf", [x], {});
 export const sigmoid = (x: Tensor): Tensor => make("sigmoid", [x], {});
 /** x times the normal distribution function of x, exactly (no tanh). */
 export const gelu = (x: Tensor): Tensor => make("gelu", [x], {});
-/** To the nearest whole number, halves to even. */
+/** Rounds to the nearest whole number, halves to even. */
 export const round = (x: Tensor): Tensor => make("round", [x], {});
-/** The same value, through which no gradient flows back: for what a result does not depend on. */
+/** The same value, without a gradient. */
 export const stopGradient = (x: Tensor): Tensor => make("stopGradient", [x], {});
-/** x limited to low .. high, elementwise. It has no gradient. */
+/** x clipped to low .. high, elementwise. It has no gradient. */
 export const clip = (x: Tensor, low: number, high: number): Tensor => make("clip", [x], { low, high });
 /** The same values with another element type. */
 export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : make("cast", [x], { to }));
 
-/** The matrix product [.., N, E] x [.., E, M] -> [.., N, M]; either side may be given transposed, its last two axes swapped. */
+/**
+ * The matrix product [.., N, E] x [.., E, M] -> [.., N, M]; either side may be passed transposed, with its last two
+ * axes swapped.
+ */
 export const matmul = (a: Tensor, b: Tensor, { transA = false, transB = false } = {}): Tensor =>
   make("matmul", [a, b], { transA, transB });
 /** x [.., E], weight [D, E], bias [D] -> [.., D] */
@@ -90,14 +96,14 @@ export const transpose = (x: Tensor, perm: readonly number[]): Tensor =>
 /** The same values in raster order with another shape of the same size; sizes may be symbols, as in `Dim`. */
 export const reshape = (x: Tensor, shape: Shape): Tensor =>
   sameShape(x.shape, shape) ? x : make("reshape", [x], { shape });
-/** All but the last axis as one: [.., D] -> [N, D]. */
+/** Merges all axes but the last: [.., D] -> [N, D]. */
 export const flatten = (x: Tensor): Tensor => reshape(x, [rows(x), dim(x, -1)]);
-/** How many rows of the last axis there are. */
+/** The number of rows along the last axis. */
 export const rows = (x: Tensor): Dim => over(times(...x.shape), dim(x, -1));
-/** Joins tensors along an axis; all other sizes have to be equal. */
+/** Concatenates tensors along an axis; all other sizes must be equal. */
 export const concat = (xs: readonly Tensor[], axis: number): Tensor =>
   xs.length === 1 ? xs[0] : make("concat", xs, { axis: axis < 0 ? axis + xs[0].shape.length : axis });
-/** Tensors of one shape on a new first axis. */
+/** Stacks tensors of equal shape on a new first axis. */
 export const stack = (xs: readonly Tensor[]): Tensor =>
   concat(
     xs.map((x) => reshape(x, [1, ...x.shape])),
@@ -108,7 +114,7 @@ export function slice(x: Tensor, axis: number, start: number, end: number): Tens
   const along = axis < 0 ? axis + x.shape.length : axis;
   return start === 0 && end === x.shape[along] ? x : make("slice", [x], { axis: along, start, end });
 }
-/** x[.., at, ..] along an axis of known length, which goes away. */
+/** x[.., at, ..] along an axis of known length, which is removed. */
 export function pick(x: Tensor, axis: number, at: number): Tensor {
   const along = axis < 0 ? axis + x.shape.length : axis;
   const one = slice(x, along, at, at + 1);
@@ -117,20 +123,20 @@ export function pick(x: Tensor, axis: number, at: number): Tensor {
     one.shape.filter((_, i) => i !== along),
   );
 }
-/** Zeros before and after x along one axis. */
+/** Pads x with zeros before and after along one axis. */
 export const pad = (x: Tensor, axis: number, before: number, after: number): Tensor =>
   make("pad", [x], { axis, before, after });
 /** x broadcast to the shape of `like`. */
 export const expandLike = (x: Tensor, like: Tensor): Tensor =>
   sameShape(x.shape, like.shape) ? x : make("expandLike", [x, like], {});
 
-/** The sum over some axes, which go away, or stay with length 1 where `keep` is set. */
+/** The sum over some axes, which are removed, or kept with length 1 if `keep` is set. */
 export const sum = (x: Tensor, axes: readonly number[], { keep = false } = {}): Tensor =>
   axes.length === 0 ? x : make("sum", [x], { axes: axes.map((a) => (a < 0 ? a + x.shape.length : a)), keep });
-/** The mean along one axis, which stays with length 1. */
+/** The mean along one axis, which is kept with length 1. */
 export const mean = (x: Tensor, axis = -1): Tensor =>
   make("mean", [x], { axis: axis < 0 ? axis + x.shape.length : axis });
-/** The largest value along one axis, which stays with length 1. It has no gradient. */
+/** The maximum along one axis, which is kept with length 1. It has no gradient. */
 export const max = (x: Tensor, axis = -1): Tensor =>
   make("max", [x], { axis: axis < 0 ? axis + x.shape.length : axis });
 /** exp(x) divided by its sum, along the last axis. */
@@ -144,26 +150,29 @@ export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, eps: number):
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor => make("rmsNorm", [x, weight], { eps });
 /** table [V, D], index any shape -> index.shape + [D] */
 export const embedding = (table: Tensor, index: Tensor): Tensor => make("embedding", [table, index], {});
-/** x [N, D], index [..] -> index.shape + [D], zeros for index N; `inverse` [N, F] is needed where a gradient is. */
+/** Gathers rows: x [N, D], index [..] -> index.shape + [D], zeros for index N. The gradient needs `inverse` [N, F]. */
 export const gatherRows = (x: Tensor, index: Tensor, inverse?: Tensor): Tensor =>
   make("gatherRows", inverse ? [x, index, inverse] : [x, index], {});
-/** Tokens by index for each row of a batch: x [B, T, D], index [B, R] -> [B, R, D]. It has no gradient. */
+/** Gathers tokens in each row of a batch: x [B, T, D], index [B, R] -> [B, R, D]. It has no gradient. */
 export const gatherTokens = (x: Tensor, index: Tensor): Tensor => make("gatherTokens", [x, index], {});
-/** index of any shape -> index.shape + [depth], float32: 1 at the index and 0 elsewhere. */
+/** One-hot encoding: index of any shape -> index.shape + [depth], float32. */
 export const oneHot = (index: Tensor, depth: number): Tensor => make("oneHot", [index], { depth });
-/** x [.., T, W] with its pairs (a, b) turned to (a cos - b sin, b cos + a sin): tables [P, W/2], positions [1, T] int64. */
+/**
+ * x [.., T, W] with each pair (a, b) rotated to (a cos - b sin, b cos + a sin): tables [P, W/2], positions [1, T]
+ * int64.
+ */
 export const rotary = (x: Tensor, { cos, sin, positions }: { cos: Tensor; sin: Tensor; positions: Tensor }): Tensor =>
   make("rotary", [x, cos, sin, positions], {});
-/** Sums of the values so far, along the last axis. It has no gradient. */
+/** Cumulative sums along the last axis. It has no gradient. */
 export const cumulativeSum = (x: Tensor): Tensor => make("cumulativeSum", [x], {});
-/** Sorted along the last axis, whose length is known, the largest first. */
+/** Sorts along the last axis, which has a known length, in descending order. */
 export const descending = (x: Tensor): Tensor => make("descending", [x], {});
 
-/** How far a window moves along height and width, and its padding on both sides; by default 1 and 0. */
+/** The strides of a window along height and width, and its padding on both sides; by default 1 and 0. */
 export type Placing = Partial<Omit<Window, "size">>;
 const everywhere = { strides: [1, 1], padding: [0, 0] } as const;
 
-/** x [B, C, H, W], weight [D, C, h, w], bias [D] -> [B, D, H', W']; values that meet in the window stand `dilations` apart. */
+/** x [B, C, H, W], weight [D, C, h, w], bias [D] -> [B, D, H', W']; the inputs of a window are `dilations` apart. */
 export const convolution = (
   x: Tensor,
   weight: Tensor,
@@ -173,26 +182,27 @@ export const convolution = (
 /** The largest value in each window of images [B, C, H, W]. */
 export const maxPool = (x: Tensor, size: Window["size"], placing: Placing = {}): Tensor =>
   make("maxPool", [x], { size, ...everywhere, ...placing });
-/** The mean of each window of images [B, C, H, W]; `countPadding` says whether padding is among its values, as zeros. */
+/** The mean of each window of images [B, C, H, W]; `countPadding` includes padding in the mean as zeros. */
 export const averagePool = (
   x: Tensor,
   size: Window["size"],
   { countPadding = false, ...placing }: Placing & { countPadding?: boolean } = {},
 ): Tensor => make("averagePool", [x], { size, ...everywhere, ...placing, countPadding });
-/** Images [B, C, H, W] of any size to one size, bilinear by TensorFlow 1's rule: no half pixels, no smoothing. */
+/** Resizes images [B, C, H, W] of any size to one size, bilinearly as in TensorFlow 1: no half pixels, no smoothing. */
 export const resize = (x: Tensor, height: number, width: number): Tensor => make("resize", [x], { height, width });
 /** The larger of x and 0, elementwise. */
 export const relu = (x: Tensor): Tensor => make("relu", [x], {});
 
-/** x [n, ..] at the round of a loop: [..]. */
+/** The entry of x [n, ..] for the current round of a loop: [..]. */
 export const pickAt = (x: Tensor, index: Tensor): Tensor => make("pickAt", [x, index], {});
-/** Rows of x [N, ..] from bounds[i] to bounds[i + 1], where i is the round of a loop; `rows` says how many. */
+/** Rows of x [N, ..] from bounds[i] to bounds[i + 1], where i is the round of a loop; `rows` names their number. */
 export const rowsBetween = (x: Tensor, bounds: Tensor, { index, rows }: { index: Tensor; rows: Dim }): Tensor =>
   make("rowsBetween", [x, bounds, index], { rows });
 
 /**
- * Goes round `count` times (an int64 scalar) and gives each result's sum over the rounds, or the rounds stacked, in the
- * same places. The results are made of `index`, the round; whatever does not depend on it is computed once, outside.
+ * Runs `count` rounds (an int64 scalar) and returns, in the same structure, the sum of each result over the rounds, or
+ * its values stacked. Results are computed from `index`, the round; anything that does not depend on it is hoisted out
+ * of the loop automatically. Throws if a result does not depend on the round.
  */
 export function loop<Sum extends Tree<Tensor>, Stack extends Tree<Tensor>>(
   count: Tensor,
@@ -209,12 +219,12 @@ export function loop<Sum extends Tree<Tensor>, Stack extends Tree<Tensor>>(
   const node = make("loop", [count, ...captured], { index, results: wanted });
   return mapped(results, (_, name): Tensor => make("loopResult", [node], { name })) as { sum: Sum; stack: Stack };
 }
-/** The number of the round, an int64 scalar, to be given to `loop`. */
+/** The number of the round, an int64 scalar, for use with `loop`. */
 export const loopIndex = (): Tensor => make("loopIndex", [], {});
 
 /**
- * x with each value kept with probability 1 - rate and scaled by 1 / (1 - rate). The mask follows from `seed`, `salt`
- * and the values' positions, which count from `start`; both are int32 scalars.
+ * Keeps each value of x with probability 1 - rate and scales it by 1 / (1 - rate). The mask depends on `seed`, `salt`
+ * and the positions of the values, which count from `start`; `seed` and `start` are int32 scalars.
  */
 export const dropout = (
   x: Tensor,

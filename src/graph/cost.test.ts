@@ -1,4 +1,4 @@
-/** Operation counts against counts by hand. */
+/** Operation counts compared with counts by hand. */
 
 import { expect, it } from "vitest";
 import {
@@ -39,7 +39,7 @@ it("counts products and layers", () => {
   expect(floatingPointOperations({ z }, sizes)).toBe(2 * 6 * 4 * 5 + 2 * 5 * 6 * 5);
 });
 
-it("counts a loop's rounds", () => {
+it("counts the rounds of a loop", () => {
   const round = loopIndex();
   const rows = rowsBetween(input("x", "float32", ["N", 4]), input("bounds", "int64", ["bounds"]), {
     index: round,
@@ -54,18 +54,18 @@ it("counts a loop's rounds", () => {
   expect(floatingPointOperations({ total }, sizes)).toBe(5 * 2 * 4 * 4 * 6);
 });
 
-it("adds up what is alive at once", () => {
+it("adds up the values that are alive at the same time", () => {
   const x = input("x", "float32", ["B", 10]);
   const [a, b, c] = [exp(x), exp(exp(x)), reshape(exp(exp(exp(x))), [10, "B"])];
   const sizes = new Map([["B", 5]]);
   expect(peakBytes({ a }, sizes)).toBe(200);
-  expect(peakBytes({ b }, sizes)).toBe(400); // exp(x) goes once exp(exp(x)) is there
+  expect(peakBytes({ b }, sizes)).toBe(400); // exp(x) is freed after exp(exp(x)) is computed
   expect(peakBytes({ c }, sizes)).toBe(400);
   expect(peakBytes({ a, b, c }, sizes)).toBe(200 + 200 + 400);
   expect(peakBytes({ s: sum(b, [0, 1]) }, sizes)).toBe(400);
 });
 
-it("counts inputs, outputs and weights once, and no tables", () => {
+it("counts inputs, outputs and weights once, and no embedding tables", () => {
   const x = input("x", "float32", ["B", 4]);
   const weight = parameter("w", [3, 4]);
   const places = embedding(parameter("places", [100, 3]), input("at", "int32", [1]));

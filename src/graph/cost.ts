@@ -1,13 +1,13 @@
-/** What a graph costs for given sizes: floating-point operations (products, which are nearly all) and memory. */
+/** The cost of a graph for given sizes: memory, and floating-point operations (of products, which dominate). */
 
 import { bytesPerElement } from "../core/arrays.ts";
 import { cut, type Dim } from "./shape.ts";
 import { is, loopBody, type Tensor, topological } from "./tensor.ts";
 
-/** The number that each symbol of a shape stands for. */
+/** The value of each symbol in shapes. */
 export type Sizes = ReadonlyMap<string, number>;
 
-/** The number that a dimension is: `sizeOf("2*R", R = 3)` is 6. */
+/** The value of a dimension: `sizeOf("2*R", R = 3)` is 6. */
 export function sizeOf(dim: Dim, sizes: Sizes): number {
   if (typeof dim === "number") return dim;
   const factor = (text: string): number => {
@@ -25,7 +25,7 @@ export function sizeOf(dim: Dim, sizes: Sizes): number {
     .reduce((a, b) => a + b, 0);
 }
 
-/** The symbols of a graph's inputs, from the shapes that were given for them by name. */
+/** The values of the symbols in a graph's inputs, from the actual shapes of the inputs by name. */
 export function boundSizes(
   graph: Record<string, Tensor>,
   shapes: Record<string, readonly number[]>,
@@ -57,7 +57,7 @@ function operationsOf(order: readonly Tensor[], sizes: Sizes): number {
     }
     if (is(tensor, "convolution") || is(tensor, "convolutionBack")) {
       const [given, weight] = tensor.inputs;
-      const places = is(tensor, "convolution") ? tensor : given; // where windows lie
+      const places = is(tensor, "convolution") ? tensor : given; // the window positions
       total += [places.shape[0], ...places.shape.slice(2), ...weight.shape].map(size).reduce((x, y) => x * y, 2);
     }
     if (!is(tensor, "matmul") && !is(tensor, "linear")) continue;
@@ -69,8 +69,8 @@ function operationsOf(order: readonly Tensor[], sizes: Sizes): number {
 }
 
 /**
- * Bytes that a run has to read and write at least: inputs and outputs, and weights, each once. A weight takes what
- * `weightBytes` says; tables that rows are looked up in are left out.
+ * The minimum number of bytes that a run reads and writes: inputs, outputs and weights, once each. `weightBytes`
+ * returns the size of a weight; embedding tables are not counted.
  */
 export function leastBytes(
   graph: Record<string, Tensor>,
@@ -89,7 +89,7 @@ export function leastBytes(
   return { values, weights };
 }
 
-/** With the rows that a round of a loop takes on average of those that are shared out between the rounds. */
+/** The sizes inside a loop, where the rows split among the rounds have their average number per round. */
 function sizesInside(body: readonly Tensor[], sizes: Sizes): Sizes {
   const inside = new Map(sizes);
   for (const tensor of body)
@@ -99,8 +99,8 @@ function sizesInside(body: readonly Tensor[], sizes: Sizes): Sizes {
 }
 
 /**
- * The most memory in bytes that the values of a run take at once, each kept from where it is made to its last use, if
- * they are made in the graph's order. Inputs and weights don't count, nor what an operation needs for itself.
+ * The peak memory in bytes of the values of a run, if they are computed in the graph's order and each is kept until its
+ * last use. Does not count inputs, weights or workspace of operations.
  */
 export function peakBytes(graph: Record<string, Tensor>, sizes: Sizes): number {
   return peakOf(topological(Object.values(graph)), { last: Object.values(graph), sizes });
@@ -117,7 +117,7 @@ const views: ReadonlySet<string> = new Set([
 ]);
 
 function peakOf(order: readonly Tensor[], { last, sizes }: { last: readonly Tensor[]; sizes: Sizes }): number {
-  // A reshaped value is the value itself, which lives as long as either is used.
+  // A reshaped tensor shares the original's memory, which is kept as long as either is used.
   const base = (x: Tensor): Tensor => (x.op === "reshape" || x.op === "stopGradient" ? base(x.inputs[0]) : x);
   const lastUse = new Map<Tensor, number>();
   order.forEach((node, at) => [node, ...node.inputs].forEach((x) => lastUse.set(base(x), at)));
@@ -133,7 +133,7 @@ function peakOf(order: readonly Tensor[], { last, sizes }: { last: readonly Tens
       const body = loopBody(node);
       const results = node.attributes.results.map(({ value }) => value);
       const inside = peakOf(body, { last: results, sizes: sizesInside(body, sizes) });
-      peak = Math.max(peak, now + inside + results.reduce((sum, x) => sum + bytes(x), 0)); // sums so far
+      peak = Math.max(peak, now + inside + results.reduce((sum, x) => sum + bytes(x), 0)); // the accumulated sums
     }
     now += bytes(node);
     peak = Math.max(peak, now);

@@ -1,4 +1,4 @@
-/** Dropout masks: as random as they need to be, repeatable, and the same forwards and backwards. */
+/** Dropout masks: sufficiently random, reproducible, and the same in the forward and backward pass. */
 
 import { describe, expect, it } from "vitest";
 import { float32, int32 } from "../core/arrays.ts";
@@ -12,7 +12,7 @@ const [rows, columns] = [256, 256];
 const count = rows * columns;
 const ones = float32(new Float32Array(count).fill(1), [rows, columns]);
 
-/** The masks of some salts at each seed, as 1 (kept) and 0. */
+/** The masks of some salts for each seed, as 1 (kept) and 0. */
 async function masks(rate: number, seeds: number[], salts: number[]): Promise<Float32Array[]> {
   const seed = g.input("seed", "int32", []);
   const x = g.input("x", "float32", ["R", columns]);
@@ -28,7 +28,7 @@ async function masks(rate: number, seeds: number[], salts: number[]): Promise<Fl
   return found;
 }
 
-/** Correlation of two masks, the second read `shift` places on; its deviation is 1 / sqrt(count). */
+/** The correlation of two masks, the second shifted by `shift` places; its standard deviation is 1 / sqrt(count). */
 function correlation(a: Float32Array, b: Float32Array, shift: number, keep: number): number {
   let sum = 0;
   for (let i = 0; i < count - shift; i++) sum += (a[i] - keep) * (b[i + shift] - keep);
@@ -55,7 +55,7 @@ describe("dropout", () => {
     await session.dispose();
   });
 
-  it("drops each row and column alike", async () => {
+  it("drops values equally often in every row and column", async () => {
     for (const mask of await masks(0.5, [1, 2], [0, 1])) {
       for (const at of [
         (row: number, i: number) => row * columns + i,
@@ -70,8 +70,8 @@ describe("dropout", () => {
     }
   });
 
-  it("has masks without a visible pattern, that have nothing in common with those of other seeds and salts", async () => {
-    // Seeds one apart, and 7919 apart as those of micro-batches are; salts one apart as those of layers are.
+  it("has masks without a pattern, independent of those of other seeds and salts", async () => {
+    // Seeds that differ by 1 and by 7919, as for micro-batches; salts that differ by 1, as for layers.
     const found = await masks(0.5, [5, 6, 7, 5 + 7919], [0, 1, 2]);
     for (const [i, a] of found.entries())
       for (const [j, b] of found.entries())
@@ -89,7 +89,7 @@ describe("dropout", () => {
             expect(Math.abs(correlation(a, b, shift, 0.9)), `${i} ${j} ${shift}`).toBeLessThan(negligible);
   });
 
-  it("is the same for the same seed and salt, whatever x is", async () => {
+  it("depends only on seed and salt, not on x", async () => {
     const [one] = await masks(0.3, [9], [4]);
     const [again] = await masks(0.3, [9], [4]);
     expect(again).toEqual(one);
@@ -105,7 +105,7 @@ describe("dropout", () => {
     expect((y.data as Float32Array).map((value) => Number(value !== 0))).toEqual(one.map((kept) => Number(kept > 0.5)));
   });
 
-  it("goes on from where positions start, so that rows may be cut in parts", async () => {
+  it("continues from the given first position, so that rows can be split into parts", async () => {
     const x = g.input("x", "float32", ["R", columns]);
     const [seed, start] = [g.input("seed", "int32", []), g.input("start", "int32", [])];
     const session = await engine.session(writeOnnx({ y: g.dropout(x, 0.5, { seed, salt: 1, start }) }));
@@ -119,7 +119,7 @@ describe("dropout", () => {
     await session.dispose();
   });
 
-  it("lets gradients flow where values did, scaled alike", async () => {
+  it("passes gradients where it passed values, with the same scale", async () => {
     const x = g.input("x", "float32", [rows, columns]);
     const seed = g.input("seed", "int32", []);
     const y = g.dropout(x, 0.25, { seed, salt: 2 });
@@ -135,7 +135,7 @@ describe("dropout", () => {
     expect(kept.every((value) => Math.abs(value - 8) < 1e-5)).toBe(true); // 3 / 0.75 / 0.5
   });
 
-  it("at rate 0 is not there", () => {
+  it("adds no node at rate 0", () => {
     const x = g.input("x", "float32", [2]);
     expect(g.dropout(x, 0, { seed: g.input("seed", "int32", []), salt: 0 })).toBe(x);
   });

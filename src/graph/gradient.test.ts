@@ -1,4 +1,4 @@
-/** Every row of the operation table against finite differences; a row without an example does not compile. */
+/** Every row of the operation table compared with finite differences; a row without an example does not compile. */
 
 import { describe, expect, it } from "vitest";
 import { float32, type HostTensor, int32, product } from "../core/arrays.ts";
@@ -21,16 +21,16 @@ const ints = (data: number[], shape: number[]) => g.constant(int32(data, shape))
 const longs = (data: number[]) =>
   g.constant({ dtype: "int64", shape: [data.length], data: BigInt64Array.from(data, BigInt) });
 
-/** What each row is tried on; a sentence where there is none. */
+/** The examples for each row; a sentence if there are none. */
 const examples: Record<OpName, Example[] | string> = {
   input: "a leaf",
   parameter: "a leaf, differentiated in every other example",
   constant: "a leaf",
-  loopIndex: "a leaf of whole numbers",
-  loop: "made of gradients, never differentiated",
-  loopResult: "made of gradients, never differentiated",
-  pickAt: "stands where rounds of a loop begin",
-  rowsBetween: "stands where rounds of a loop begin",
+  loopIndex: "an integer leaf",
+  loop: "created by gradients, never differentiated",
+  loopResult: "created by gradients, never differentiated",
+  pickAt: "used where rounds of a loop start",
+  rowsBetween: "used where rounds of a loop start",
   add: [
     { inputs: [[2, 3], [3]], apply: ([a, b]) => g.add(a, b) },
     {
@@ -91,7 +91,7 @@ const examples: Record<OpName, Example[] | string> = {
       apply: ([x, w]) => g.convolution(x, w, { strides: [2, 2], padding: [1, 0] }),
     },
     {
-      // more padding than there are places
+      // more padding than window positions
       inputs: [
         [2, 1, 2, 3],
         [1, 1, 5, 5],
@@ -209,7 +209,7 @@ const examples: Record<OpName, Example[] | string> = {
   ],
   embedding: [{ inputs: [[4, 3]], apply: ([table]) => g.embedding(table, ints([1, 3, 1, 0], [2, 2])) }],
   gatherRows: [
-    // rows 0, 2, 2, none and 1 of 3; where each row went: 0 to result 0, 1 to 4, 2 to 1 and 2; 5 stands for nowhere
+    // rows 0, 2, 2, none and 1 of 3; row 0 was copied to result 0, row 1 to 4, and row 2 to 1 and 2; 5 means none
     {
       inputs: [[3, 2]],
       apply: ([x]) => g.gatherRows(x, ints([0, 2, 2, 3, 1], [5]), ints([0, 5, 4, 5, 1, 2], [3, 2])),
@@ -217,7 +217,7 @@ const examples: Record<OpName, Example[] | string> = {
   ],
 };
 
-/** A fixed sequence between low and high, the same on every machine. */
+/** A fixed sequence of values between low and high, the same on every machine. */
 function values(shape: number[], low: number, high: number, salt: number): Float32Array {
   return Float32Array.from(
     { length: product(shape) },
@@ -258,7 +258,8 @@ describe("gradients agree with finite differences", () => {
               d[at] = middle + offset;
               return Number((await run()).loss.data[0]);
             };
-            // fourth-order central difference: the error of float32 sums is about 1e-5, of the formula less
+            // Fourth-order central difference: the error from float32 sums is about 1e-5, that of the formula is
+            // smaller.
             const slope =
               (8 * ((await at4(step)) - (await at4(-step))) - ((await at4(2 * step)) - (await at4(-2 * step)))) /
               (12 * step);
@@ -289,13 +290,13 @@ describe("an operation without a gradient", () => {
     expect(gradients(g.add(total(g.stopGradient(y)), total(x)), [x])).toHaveLength(1);
   });
 
-  it("does not matter where nothing that is wanted lies behind it", () => {
+  it("does not matter if no wanted tensor depends on it", () => {
     const y = g.parameter("y", [1]);
     expect(gradients(total(g.add(y, g.max(x))), [y])).toHaveLength(1);
   });
 });
 
-it("stopGradient gives its input, and lets nothing flow back", async () => {
+it("stopGradient returns its input and blocks the gradient", async () => {
   const x = g.parameter("x", [2]);
   const loss = g.sum(g.mul(x, g.stopGradient(x)), [0]);
   const [dx] = gradients(loss, [x]);

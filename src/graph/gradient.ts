@@ -1,4 +1,4 @@
-/** Reverse-mode differentiation: one topological walk and the table's gradient rows. */
+/** Reverse-mode differentiation: one topological walk that applies the gradient rows of the operation table. */
 
 import { add, concat, constant, expandLike, reshape, sum } from "./build.ts";
 import { float32 } from "../core/arrays.ts";
@@ -8,9 +8,9 @@ import { sameShape, type Shape, showShape } from "./shape.ts";
 import { type Tensor, topological } from "./tensor.ts";
 
 /**
- * d loss / d each of `wanted`, in their shapes. The loss is a scalar, or known by its gradients for some tensors, from
- * which it flows on. Throws where the loss does not depend on one, which would silently never learn, and where an
- * operation on the way has no gradient yet.
+ * Returns the gradients of the loss with respect to each of `wanted`, in their shapes. The loss is a scalar, or a map
+ * that gives its gradients for some tensors, from which backpropagation starts. Throws if the loss does not depend on
+ * one of `wanted`, which would silently never learn, or if an operation on the path has no gradient.
  */
 export function gradients(loss: Tensor | ReadonlyMap<Tensor, Tensor>, wanted: readonly Tensor[]): Tensor[] {
   const starts = loss instanceof Map ? (loss as ReadonlyMap<Tensor, Tensor>) : ofScalar(loss as Tensor);
@@ -55,7 +55,7 @@ function ofScalar(loss: Tensor): Map<Tensor, Tensor> {
   return new Map([[loss, constant(float32([1], []))]]);
 }
 
-/** Sums over the axes along which a value of `shape` was repeated. */
+/** Sums over the axes along which a value of `shape` was broadcast. */
 function unbroadcast(dy: Tensor, shape: Shape): Tensor {
   if (sameShape(dy.shape, shape)) return dy;
   const extra = dy.shape.length - shape.length;
@@ -63,7 +63,10 @@ function unbroadcast(dy: Tensor, shape: Shape): Tensor {
   return reshape(sum(dy, axes), shape);
 }
 
-/** Gradients of slices that lie side by side and fill the whole are joined, not padded with zeros and added. */
+/**
+ * Concatenates the gradients of adjacent slices that cover the whole tensor, instead of padding them with zeros and
+ * adding.
+ */
 function joined(parts: readonly Tensor[]): Tensor | undefined {
   if (parts.length < 2 || !parts.every((part): part is Tensor<"pad"> => part.op === "pad")) return undefined;
   const { axis } = parts[0].attributes;

@@ -1,6 +1,6 @@
 /**
- * The entry `fractalgen/graph`: typed tensors, gradients and an ONNX writer, with arrays, seeded random draws and AdamW.
- * It knows nothing about images or models, runs anywhere, and leaves running the graphs to an engine.
+ * The entry `fractalgen/graph`: typed tensors, gradients and an ONNX writer, with arrays, seeded random draws and
+ * AdamW. It knows nothing of images or models, runs in any environment, and leaves running graphs to an engine.
  *
  * @module fractalgen/graph
  */

@@ -1,4 +1,4 @@
-/** Loops against the same sums without one. */
+/** Loops compared with the same sums without a loop. */
 
 import { expect, it } from "vitest";
 import { float32 } from "../core/arrays.ts";
@@ -14,7 +14,7 @@ const longs = (values: number[]) => ({
   data: BigInt64Array.from(values, BigInt),
 });
 
-it("adds up and stacks what each round gives, from what stands outside", async () => {
+it("sums and stacks the results of rounds, which use values from outside", async () => {
   const [w, x] = [input("w", "float32", [2, 2]), input("x", "float32", ["N", 2])];
   const outside = add(w, 1);
   const round = loopIndex();
@@ -44,7 +44,7 @@ it("adds up and stacks what each round gives, from what stands outside", async (
   expect([...results.taken.data]).toEqual([1, 0, 0, 1, 0, 2, 0, 0, 1, 1, 1, 1]); // index 5: the row of zeros
 });
 
-it("refuses a result that no round changes", () => {
+it("rejects a result that does not depend on the round", () => {
   const x = input("x", "float32", [2]);
   expect(() => loop(input("n", "int64", []), loopIndex(), { sum: [add(x, 1)] })).toThrow(
     "does not depend on the round",

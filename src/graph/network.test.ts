@@ -1,4 +1,4 @@
-/** Gradients of a whole small network against finite differences, and what has no gradient. */
+/** Gradients of a small complete network compared with finite differences, and missing gradients. */
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { float32, type HostTensor, product } from "../core/arrays.ts";
@@ -32,7 +32,7 @@ const shapes: Record<string, number[]> = {
   x: [batch, tokens, width],
 };
 
-/** Two blocks of attention and a gated layer; the last token is read once more; logits are tied to the embedding. */
+/** Two blocks of attention and a gated layer; the last token is used twice; logits are tied to the embedding. */
 function network(): { loss: Tensor; wanted: Record<string, Tensor> } {
   const wanted: Record<string, Tensor> = Object.fromEntries(
     Object.entries(shapes).map(([name, shape]) => [
@@ -45,7 +45,7 @@ function network(): { loss: Tensor; wanted: Record<string, Tensor> } {
     const weight = (name: string) => wanted[`${layer}.${name}`];
     const normed = g.layerNorm(x, weight("norm.weight"), weight("norm.bias"), 1e-5);
     const qkv = g.linear(normed, weight("qkv.weight"), weight("qkv.bias"));
-    // three slices side by side: their gradients are joined again
+    // three adjacent slices, whose gradients are concatenated again
     const [q, k, v] = [0, 1, 2].map((part) => {
       const one = g.slice(qkv, 1, part * width, (part + 1) * width);
       return g.transpose(g.reshape(one, [over(one.shape[0], tokens), tokens, heads, width / heads]), [0, 2, 1, 3]);
@@ -100,7 +100,7 @@ describe("a network of two layers", () => {
     const values = data[name];
     const start = values.slice();
     const gradient = found[`d.${name}`].data as Float32Array;
-    // Along random directions of all its values at once, fourth-order differences.
+    // Fourth-order differences along random directions in all of its values.
     for (const direction of [0, 1, 2]) {
       const signs = values.map((_, i) => (uniform(derive(key, 100 + direction), i) < 0.5 ? -1 : 1));
       const at = async (offset: number): Promise<number> => {
@@ -117,7 +117,7 @@ describe("a network of two layers", () => {
     expect(gradient.some((value) => Math.abs(value) > 1e-3)).toBe(true);
   });
 
-  it("joins the gradients of slices that lie side by side, without padding and adding them", () => {
+  it("concatenates the gradients of adjacent slices, without padding and adding them", () => {
     const operations = new Map<string, number>();
     const seen = new Set<Tensor>();
     const visit = (tensor: Tensor): void => {
@@ -127,15 +127,15 @@ describe("a network of two layers", () => {
       tensor.inputs.forEach(visit);
     };
     slopes.forEach(visit);
-    expect(operations.get("pad")).toBe(1); // the last token's: nothing lies beside it
+    expect(operations.get("pad")).toBe(1); // that of the last token, which has no adjacent slice
   });
 });
 
 describe("gradients", () => {
   const x = g.parameter("x", [3]);
   const w = g.parameter("w", [3]);
-  it("of slices that overlap, leave gaps or are taken twice are added", async () => {
-    // The slices, each as "start end".
+  it("of slices that overlap, leave gaps or are used twice are added", async () => {
+    // Slices in the form "start end".
     const cuts = [
       ["0 2", "1 3"],
       ["0 1", "2 3"],
@@ -146,7 +146,7 @@ describe("gradients", () => {
       ["0 1", "2 3", "2 3"],
     ].map((parts) => parts.map((part) => part.split(" ").map(Number)));
     for (const parts of cuts) {
-      // the n-th slice counts n + 1 times
+      // the n-th slice has weight n + 1
       const loss = parts
         .map(([from, to], n) => g.mul(g.sum(g.slice(x, 0, from, to), [0]), n + 1))
         .reduce((a, b) => g.add(a, b));
@@ -160,7 +160,7 @@ describe("gradients", () => {
     }
   });
 
-  it("where the loss does not depend on something are an error that names it", () => {
+  it("throw an error that names a tensor on which the loss does not depend", () => {
     const loss = g.sum(g.mul(x, x), [0]);
     expect(() => gradients(loss, [x, w])).toThrow("gradients: the loss does not depend on w");
     expect(() => gradients(g.sum(g.add(x, g.round(w)), [0]), [x, w])).toThrow(
@@ -169,11 +169,11 @@ describe("gradients", () => {
     expect(() => gradients(loss, [g.input("labels", "int32", [1])])).toThrow("labels");
   });
 
-  it("want a scalar", () => {
+  it("require a scalar loss", () => {
     expect(() => gradients(g.mul(x, x), [x])).toThrow("gradients: the loss is [3], expected a scalar");
   });
 
-  it("of a tensor on the way are those of what follows it", async () => {
+  it("of an intermediate tensor are correct", async () => {
     const y = g.mul(x, 3);
     const [dy, dx] = gradients(g.sum(g.mul(y, y), [0]), [y, x]);
     const session = await (await nodeEngine()).session(writeOnnx({ dy, dx }));

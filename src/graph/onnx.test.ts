@@ -1,4 +1,4 @@
-/** The written models read back: what ONNX asks of one, and where the weights are said to lie. */
+/** Written models are read back and checked against the requirements of ONNX, including the location of weights. */
 
 import { fromBinary } from "@bufbuild/protobuf";
 import {
@@ -54,18 +54,18 @@ const sizesOf = ({ type }: ValueInfoProto): (number | string)[] => {
   );
 };
 
-/** A graph's own loops' bodies. */
+/** The loop bodies directly in a graph. */
 const bodies = (graph: GraphProto): GraphProto[] =>
   graph.node.flatMap(({ attribute }) => attribute.flatMap(({ g }) => (g ? [g, ...bodies(g)] : [])));
 
-/** Every name that something gives a value to, in order. */
+/** Every name that is assigned a value, in order. */
 const given = (graph: GraphProto): string[] => [
   ...graph.input.map(({ name }) => name!),
   ...graph.initializer.map(({ name }) => name!),
   ...graph.node.flatMap(({ output }) => output),
 ];
 
-/** Every name is known when it is used; a body sees what stands before its loop. */
+/** Checks that every name is defined before it is used. A loop body can use names defined before its loop. */
 function checkOrder(graph: GraphProto, outside: ReadonlySet<string> = new Set([""])): void {
   const known = new Set([...outside, ...[...graph.input, ...graph.initializer].map(({ name }) => name!)]);
   for (const { input, output, opType, attribute } of graph.node) {
@@ -82,7 +82,7 @@ describe.each(graphs)("the %s graph", (_, make) => {
   const proto = read(model.bytes);
   const graph = proto.graph!;
 
-  it("says that it is opset 21, or 23 where it needs that, and nothing else", () => {
+  it("declares opset 21, or 23 if it needs it, and no other", () => {
     const isNew = [graph, ...bodies(graph)].some(({ node }) =>
       node.some(({ opType }) => opType === "RMSNormalization" || opType === "RotaryEmbedding"),
     );
@@ -91,7 +91,7 @@ describe.each(graphs)("the %s graph", (_, make) => {
     expect(proto.irVersion).toBe(isNew ? 11n : 10n);
   });
 
-  it("gives every name one value, before it is used", () => {
+  it("defines every name once, before it is used", () => {
     const names = [graph, ...bodies(graph)].flatMap(given).filter((name) => name !== "");
     expect(new Set(names).size).toBe(names.length);
     checkOrder(graph);
@@ -106,13 +106,13 @@ describe.each(graphs)("the %s graph", (_, make) => {
     for (const info of graph.output) expect(sizesOf(info), info.name).toEqual([...outputs[info.name!].shape]);
   });
 
-  it("holds as many bytes in each constant as its shape and type take", () => {
+  it("stores the right number of bytes for the shape and type of each constant", () => {
     const bytesOf: Record<number, number> = { 1: 4, 2: 1, 6: 4, 7: 8, 9: 1, 11: 8, 12: 4 };
     for (const { dims, dataType, rawData, name } of graph.initializer)
       expect(rawData!.length, name).toBe(dims.reduce((a, b) => a * Number(b), 1) * bytesOf[dataType!]);
   });
 
-  it("names weights in a file by place and length, without their bytes", () => {
+  it("refers to weights in a file by offset and length, without their bytes", () => {
     const asked: string[] = [];
     const weights = (name: string) => ({ file: "model.safetensors", offset: 1000 + asked.push(name), bytes: 4 });
     const inFile = writeOnnx(outputs, { weights });
@@ -137,7 +137,7 @@ describe("writing", () => {
   const engine = nodeEngine();
   const x = g.input("x", "float32", ["N"]);
 
-  it("shares constants of the same value, and no others", () => {
+  it("shares constants only if they have the same value", () => {
     const several = [1, 1, 2, -0, 0].map((value) => g.constant(float32([value], [])));
     const whole = g.cast(g.constant(int32([0], [])), "float32");
     const vector = g.constant(float32([1], [1]));
@@ -145,7 +145,7 @@ describe("writing", () => {
     expect(read(writeOnnx(outputs).bytes).graph!.initializer.length).toBe(6); // 1.0 once; 2, -0, 0, the int32's 0 and the vector
   });
 
-  it("gives an input, a constant and one tensor under two names as outputs", async () => {
+  it("supports an input, a constant, and one tensor under two names as outputs", async () => {
     const y = g.add(x, 1);
     const session = await (
       await engine
@@ -160,13 +160,13 @@ describe("writing", () => {
     await session.dispose();
   });
 
-  it("refuses a name that is taken", () => {
+  it("rejects a duplicate name", () => {
     expect(() => writeOnnx({ y: g.add(x, g.input("x", "float32", ["N"])) })).toThrow("writeOnnx: the name x is taken");
     expect(() => writeOnnx({ x: g.add(x, 1) })).toThrow("writeOnnx: the name x is taken");
     expect(() => writeOnnx({ v0: g.add(x, 1) })).toThrow("writeOnnx: the name v0 is taken");
   });
 
-  it("of 20,000 operations in a row overflows no stack", () => {
+  it("does not overflow the stack with a chain of 20,000 operations", () => {
     let y: Tensor = x;
     for (let i = 0; i < 20_000; i++) y = g.neg(y);
     expect(read(writeOnnx({ y }).bytes).graph!.node.length).toBe(20_001);

@@ -1,4 +1,4 @@
-/** Writes a graph as an ONNX model (protobuf). Knows nothing of who will run it. */
+/** Writes a graph as an ONNX model (protobuf). Knows nothing of engines. */
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
@@ -20,14 +20,14 @@ import { operations } from "./operations/table.ts";
 import type { Shape } from "./shape.ts";
 import { is, loopBody, type Tensor, topological } from "./tensor.ts";
 
-/** Where a weight's bytes lie in a file beside the model. */
+/** The location of a weight's bytes in a file next to the model. */
 export interface ExternalData {
   file: string;
   offset: number;
   bytes: number;
 }
 
-/** A weight in the file; of one in few bits the stored tensor and its scales. */
+/** A weight in the file; for a quantized one, the stored tensor and its scales. */
 export interface WeightData extends ExternalData {
   quantized?: { dtype: "q8" | "q4"; shape: readonly number[]; scale: ExternalData & { shape: readonly number[] } };
 }
@@ -35,25 +35,25 @@ export interface WeightData extends ExternalData {
 /** A graph in ONNX form. */
 export interface OnnxModel {
   bytes: Uint8Array;
-  /** The inputs and parameters (unless external) that a run needs, and the outputs it gives. */
+  /** Names of the inputs of a run, including parameters that are not external, and of its outputs. */
   inputs: string[];
   outputs: string[];
-  /** What it was written from. */
+  /** The graph it was written from. */
   graph: Record<string, Tensor>;
-  /** Whether bytes are multiplied in it, which some processors do inexactly unless told not to. */
+  /** Whether it multiplies bytes, which some processors do inexactly unless a session option prevents it. */
   multipliesBytes: boolean;
 }
 
 /**
- * The ONNX model of named outputs. Parameters become initializers whose bytes stay in the file that `weights` names,
- * or, without `weights`, inputs by the same name (training).
+ * Writes the ONNX model of named outputs. Parameters become initializers whose bytes stay in the file named by
+ * `weights` or, without `weights`, inputs of the same name (for training).
  */
 export function writeOnnx(
   outputs: Record<string, Tensor>,
   { weights }: { weights?: (name: string) => WeightData } = {},
 ): OnnxModel {
   const order = topological(Object.values(outputs));
-  let nodes: NodeProto[] = []; // of the graph, or of the loop's body, that is being written
+  let nodes: NodeProto[] = []; // of the graph or loop body that is being written
   const initializers: TensorProto[] = [];
   const inputs: ValueInfoProto[] = [];
   const names = new Map<Tensor, string>();
@@ -73,7 +73,7 @@ export function writeOnnx(
 
   const addConstant = (value: HostTensor): string => {
     const bytes = new Uint8Array(value.data.buffer as ArrayBuffer, value.data.byteOffset, value.data.byteLength);
-    const key = value.data.length <= 64 ? `${value.dtype}:${value.shape}:${bytes}` : undefined; // bytes tell 0 from -0
+    const key = value.data.length <= 64 ? `${value.dtype}:${value.shape}:${bytes}` : undefined; // bytes distinguish 0 from -0
     const known = key && constants.get(key);
     if (known) return known;
     const name = fresh();
@@ -115,7 +115,7 @@ export function writeOnnx(
     statistics: (node) => statistics.get(node) ?? null,
     quantized(weight) {
       const whole = is(weight, "slice") ? weight.inputs[0] : weight;
-      const found = few.get(whole);
+      const found = quantized.get(whole);
       if (!found || !is(weight, "slice")) return found ?? null;
       const { start, end } = weight.attributes;
       const rows = (from: string, axis: number) =>
@@ -124,8 +124,8 @@ export function writeOnnx(
     },
   };
   const shared = new Map<string, string>();
-  // Weights in few bits; only linear layers take them.
-  const few = new Map<Tensor, { dtype: "q8" | "q4"; data: string; scale: string }>();
+  // Quantized weights, which only linear layers support.
+  const quantized = new Map<Tensor, { dtype: "q8" | "q4"; data: string; scale: string }>();
 
   const write = (node: Tensor): void => {
     if (is(node, "constant")) names.set(node, addConstant(node.attributes.value));
@@ -140,7 +140,7 @@ export function writeOnnx(
         const scales = `${name}.scale`;
         initializers.push(external(name, { shape, dtype: dtype === "q8" ? "int8" : "uint8" }, data));
         initializers.push(external(scales, { shape: scale.shape, dtype: "float32" }, scale));
-        few.set(node, { dtype, data: claim(name), scale: claim(scales) });
+        quantized.set(node, { dtype, data: claim(name), scale: claim(scales) });
         return;
       }
       names.set(node, claim(name));
@@ -148,14 +148,14 @@ export function writeOnnx(
       else inputs.push(valueInfo(name, node.dtype, node.shape));
     } else if (is(node, "loop")) writeLoop(node);
     else if (is(node, "loopResult")) names.set(node, loops.get(node.inputs[0])!.get(node.attributes.name)!);
-    else if (!is(node, "slice") || !few.has(node.inputs[0])) {
+    else if (!is(node, "slice") || !quantized.has(node.inputs[0])) {
       const onnx = operations[node.op].onnx as (e: Emitter, inputs: string[], node: Tensor) => string;
       const from = node.inputs.map((x) => names.get(x)!);
       names.set(node, onnx(emit, from, node));
     }
   };
 
-  // A Loop's body sees the values outside by their names; sums are carried from round to round.
+  // The body of a Loop refers to outside values by name; sums are carried from round to round.
   const loops = new Map<Tensor, Map<string, string>>();
   const writeLoop = (node: Tensor<"loop">): void => {
     const { index, results } = node.attributes;
@@ -207,7 +207,7 @@ export function writeOnnx(
   const model = create(ModelProtoSchema, {
     irVersion: version === 21n ? 10n : 11n,
     producerName: "fractalgen",
-    opsetImport: [{ domain: "", version }, ...(few.size > 0 ? [{ domain: contributed, version: 1n }] : [])],
+    opsetImport: [{ domain: "", version }, ...(quantized.size > 0 ? [{ domain: contributed, version: 1n }] : [])],
     graph: {
       name: "fractalgen",
       node: nodes,
@@ -221,21 +221,21 @@ export function writeOnnx(
     inputs: inputs.map(({ name }) => name!),
     outputs: Object.keys(outputs),
     graph: outputs,
-    multipliesBytes: [...few.values()].some(({ dtype }) => dtype === "q8"),
+    multipliesBytes: [...quantized.values()].some(({ dtype }) => dtype === "q8"),
   };
 }
 
-/** ONNX 21, which all execution providers know whole, and 23 where what it brought is used. */
+/** ONNX opset 21, which all execution providers support in full, or 23 if one of its operators is used. */
 const opset = (order: readonly Tensor[]): bigint =>
   withBodies(order).some(({ op }) => op === "rmsNorm" || op === "rotary") ? 23n : 21n;
 
-/** The tensors with those of loops' bodies. */
+/** The tensors, including those in loop bodies. */
 const withBodies = (order: readonly Tensor[]): Tensor[] =>
   order.flatMap((node) => (is(node, "loop") ? [...loopBody(node), node] : [node]));
 
 /**
- * `y` [1, 1] int32: 64 products of 255 and 127. Processors without instructions for it add pairs of such products up in
- * 16 bits, where they do not fit; exact is 2072640.
+ * A model that tests byte products: `y` [1, 1] int32 is the sum of 64 products of 255 and 127. Processors without
+ * dot-product instructions add pairs of such products in 16 bits, which saturate; the exact result is 2072640.
  */
 export function byteProducts(): Uint8Array {
   const tensor = (name: string, type: DType, dims: number[], value: number) =>

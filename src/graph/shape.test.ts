@@ -1,4 +1,4 @@
-/** Symbolic sizes, and what the rules of operations say when shapes do not fit. */
+/** Symbolic sizes, and the errors of operations whose shapes do not match. */
 
 import { describe, expect, it } from "vitest";
 import { float32 } from "../core/arrays.ts";
@@ -7,7 +7,7 @@ import { broadcast, type Dim, over, plus, sameShape, times } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 
 describe("dimensions", () => {
-  it("multiply in any order to one text", () => {
+  it("multiply to the same text in any order", () => {
     expect(times()).toBe(1);
     expect(times(3, 4)).toBe(12);
     expect(times("B", 64)).toBe("64*B");
@@ -19,7 +19,7 @@ describe("dimensions", () => {
     expect(times("R*B")).toBe("B*R");
   });
 
-  it("divide what they divide, exactly", () => {
+  it("divide exactly", () => {
     expect(over("64*B", 64)).toBe("B");
     expect(over("64*B", "B")).toBe(64);
     expect(over("64*B", "16*B")).toBe(4);
@@ -49,7 +49,7 @@ describe("dimensions", () => {
       }
   });
 
-  it("add up, like terms together", () => {
+  it("add up, combining like terms", () => {
     expect(plus(2, 3)).toBe(5);
     expect(plus("B", "B")).toBe("2*B");
     expect(plus("2*B*R", "3*R*B")).toBe("5*B*R");
@@ -64,7 +64,7 @@ describe("dimensions", () => {
     expect(plus("4*(P+1)", "P+1")).toBe("P+4*(P+1)+1");
   });
 
-  it("tell four times a sum from a sum with four times", () => {
+  it("distinguish four times a sum from a sum with a fourfold term", () => {
     expect(times(4, plus("P", 1))).toBe("4*(P+1)");
     expect(plus(times(4, "P"), 1)).toBe("4*P+1");
     expect(over("4*(P+1)", 4)).toBe("P+1");
@@ -75,7 +75,7 @@ describe("dimensions", () => {
 });
 
 describe("shapes", () => {
-  it("broadcast as numpy's do", () => {
+  it("broadcast as in numpy", () => {
     expect(broadcast([2, 3], [3], "add")).toEqual([2, 3]);
     expect(broadcast([2, 1], [1, 3], "add")).toEqual([2, 3]);
     expect(broadcast([], ["B", 3], "add")).toEqual(["B", 3]);
@@ -84,14 +84,14 @@ describe("shapes", () => {
     expect(() => broadcast(["B"], [3], "mul")).toThrow("mul: shapes do not broadcast: [B] and [3]");
   });
 
-  it("are the same when every size is", () => {
+  it("are equal if every size is equal", () => {
     expect(sameShape([2, "B"], [2, "B"])).toBe(true);
     expect(sameShape([2, "B"], [2, "R"])).toBe(false);
     expect(sameShape([2], [2, 1])).toBe(false);
   });
 });
 
-describe("a shape rule that is broken names what came and what was expected", () => {
+describe("a violated shape rule names the actual and the expected shape", () => {
   const x = (...shape: Dim[]): Tensor => g.input("x", "float32", shape);
   const whole = (...shape: Dim[]): Tensor => g.input("i", "int32", shape);
   it.each<[string, () => unknown, ...string[]]>([
@@ -128,7 +128,7 @@ describe("a shape rule that is broken names what came and what was expected", ()
     for (const part of parts) expect(message).toContain(part);
   });
 
-  it("an array that does not fill its shape", () => {
+  it("an array whose length does not match its shape", () => {
     expect(() => float32([1, 2, 3], [2, 2])).toThrow("array of 3 values does not fill the shape [2, 2]");
   });
 });

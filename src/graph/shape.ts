@@ -7,11 +7,11 @@ export type Shape = readonly Dim[];
 
 interface Monomial {
   times: number;
-  /** Names, and sums as they are printed. */
+  /** Names, and printed sums. */
   symbols: string[];
 }
 
-/** The terms of a sum or the factors of a product: cuts where the sign stands outside of brackets. */
+/** Splits a sum into terms or a product into factors, at signs outside parentheses. */
 export const cut = (text: string, sign: "*" | "+"): string[] => text.split(new RegExp(`\\${sign}(?![^(]*\\))`));
 
 function parse(dim: Dim): Monomial {
@@ -39,7 +39,7 @@ export function times(...dims: Dim[]): Dim {
   );
 }
 
-/** `a / b` where b divides a: `over("64*B", 64)` is "B". Throws when it doesn't. */
+/** The quotient `a / b`: `over("64*B", 64)` is "B". Throws if b does not divide a. */
 export function over(a: Dim, b: Dim): Dim {
   const quotient = parse(a);
   const divisor = parse(b);
@@ -53,7 +53,7 @@ export function over(a: Dim, b: Dim): Dim {
   return print(quotient);
 }
 
-/** The sum of dimensions, like terms together and the number last: "P+1". */
+/** The sum of dimensions, with like terms combined and the number last: "P+1". */
 export function plus(a: Dim, b: Dim): Dim {
   const terms = new Map<string, Monomial>();
   for (const term of [a, b].flatMap((dim): Dim[] => (typeof dim === "number" ? [dim] : cut(dim, "+")))) {

@@ -1,9 +1,12 @@
-/** A tensor is a node of the graph: the operation that makes it, and from what. Knows no values. */
+/** A tensor is a node of the graph: an operation and its inputs. Knows no values. */
 
 import type { DType, HostTensor } from "../core/arrays.ts";
 import type { Dim, Shape } from "./shape.ts";
 
-/** What each operation needs to know beside its inputs. The table in operations.ts has one row for each. */
+/**
+ * The attributes of each operation, besides its inputs. The table in operations/table.ts has one row for each
+ * operation.
+ */
 export interface Attributes {
   input: { name: string; dtype: DType; shape: Shape };
   parameter: { name: string; shape: readonly number[] };
@@ -22,14 +25,14 @@ export interface Attributes {
   gelu: {};
   cast: { to: DType };
   round: {};
-  /** The value of its input, through which no gradient flows back. */
+  /** The identity, which blocks the gradient. */
   stopGradient: {};
   clip: { low: number; high: number };
   less: {};
   where: {};
-  /** 2-d: Gemm with either side transposed; more dimensions: batched, the last two multiply. */
+  /** In two dimensions, Gemm with either side transposed; with more, batched over all but the last two. */
   matmul: { transA: boolean; transB: boolean };
-  /** x [.., E] times W [D, E] transposed, plus a bias [D] where there is one. */
+  /** x [.., E] times W [D, E] transposed, plus an optional bias [D]. */
   linear: {};
   transpose: { perm: readonly number[] };
   reshape: { shape: Shape };
@@ -41,7 +44,7 @@ export interface Attributes {
   pad: { axis: number; before: number; after: number };
   sum: { axes: readonly number[]; keep: boolean };
   mean: { axis: number };
-  /** Broadcasts to the shape of the second input, which gives nothing else. */
+  /** Broadcasts to the shape of the second input, whose values are not used. */
   expandLike: {};
   max: { axis: number };
   softmax: {};
@@ -51,51 +54,63 @@ export interface Attributes {
   layerNorm: { eps: number };
   /** Along the last axis: x / sqrt(mean(x^2) + eps) * weight. */
   rmsNorm: { eps: number };
-  /** The mean or the inverse deviation that the layerNorm given as input computed on its way. */
+  /** The mean or the inverse standard deviation computed by the layerNorm that is its input. */
   layerNormStatistic: { which: "mean" | "inverse" };
-  /** Rows of a table [V, D] by index (any shape): gradients of a row that is taken more than once add up. */
+  /** Rows of a table [V, D] by index (any shape). The gradients of a row used more than once are summed. */
   embedding: {};
-  /** Rows of x [N, D] by index; index N is a row of zeros. `inverse`, [N, F], names the results (M of them) that a row went to, or M. */
+  /**
+   * Rows of x [N, D] by index; index N is a row of zeros. `inverse` [N, F] lists which of the M results each row was
+   * copied to, padded with M.
+   */
   gatherRows: {};
   /** For each row of a batch, tokens by index: x [B, T, D], index [B, R] -> [B, R, D]. */
   gatherTokens: {};
   oneHot: { depth: number };
-  /** x [.., T, W], cosines and sines [P, W/2], positions [1, T]: pairs of neighbouring values, turned by their token's angles. */
+  /**
+   * x [.., T, W], cosines and sines [P, W/2], positions [1, T]: rotates pairs of neighbouring values by their token's
+   * angles.
+   */
   rotary: {};
   /** x [n, ..] at the index i of a loop: [..]. */
   pickAt: {};
-  /** How often a loop has gone round, int64: only inside of one. */
+  /** Number of the current round of a loop, int64; only inside a loop. */
   loopIndex: {};
-  /** Goes round as often as its first input says; the others are what the results need from outside. */
+  /** Runs the number of rounds given by its first input; the other inputs are outside values that the results need. */
   loop: { index: Tensor; results: readonly LoopResult[] };
   loopResult: { name: string };
   cumulativeSum: {};
   descending: {};
-  /** Images x [B, C, H, W], weight [D, C, h, w], and a bias [D] where there is one. Padding is zeros. */
+  /** Images x [B, C, H, W], weight [D, C, h, w], and an optional bias [D]. Pads with zeros. */
   convolution: Omit<Window, "size"> & { dilations: Pair };
-  /** What a convolution's result [B, D, h, w] and its weight [D, C, ..] say of its input, whose sides these are. */
+  /**
+   * The gradient of a convolution for its input, whose sides are given, from that of its result [B, D, h, w] and its
+   * weight [D, C, ..].
+   */
   convolutionBack: Omit<Window, "size"> & { dilations: Pair; sides: Pair };
-  /** Padding is never the largest. */
+  /** Padding is never the maximum. */
   maxPool: Window;
   averagePool: Window & { countPadding: boolean };
-  /** Bilinear without half pixels: side i of the result lies at i * side / (new side), as in TensorFlow 1. */
+  /** Bilinear without half pixels: coordinate i of the result is at i * side / (new side), as in TensorFlow 1. */
   resize: { height: number; width: number };
   relu: {};
-  /** 1 / keep with probability keep, else 0, in the shape of the first input, by a hash of (seed, salt, position). A third input: where positions start. */
+  /**
+   * 1 / keep with probability keep, otherwise 0, in the shape of the first input, by a hash of (seed, salt, position).
+   * An optional third input is the first position.
+   */
   dropoutMask: { keep: number; salt: number };
 }
 
-/** One number along the height of images and one along their width. */
+/** A number for the height of images and one for the width. */
 export type Pair = readonly [number, number];
 
-/** A window that goes over images; so much padding stands on both sides. */
+/** A window sliding over images, with padding on both sides of each axis. */
 export interface Window {
   size: Pair;
   strides: Pair;
   padding: Pair;
 }
 
-/** What a loop gives: the sum over all rounds, or the rounds' values side by side on a new first axis. */
+/** A result of a loop: the sum over all rounds, or the values of all rounds stacked on a new first axis. */
 export interface LoopResult {
   name: string;
   value: Tensor;
@@ -117,7 +132,7 @@ export interface Tensor<K extends OpName = OpName> {
 /** The size of an axis; negative axes count from the end. */
 export const dim = (tensor: Tensor, axis: number): Dim => tensor.shape.at(axis)!;
 
-/** All tensors that the given ones depend on, themselves included, inputs before what is made of them. */
+/** All tensors that the given ones depend on, including themselves, in topological order (inputs first). */
 export function topological(outputs: readonly Tensor[]): Tensor[] {
   const seen = new Set<Tensor>();
   const order: Tensor[] = [];
@@ -141,12 +156,12 @@ export function topological(outputs: readonly Tensor[]): Tensor[] {
   return order;
 }
 
-/** Whether a tensor is made by this operation, for its attributes. */
+/** Whether a tensor is the result of this operation; narrows the type of its attributes. */
 export function is<K extends OpName>(tensor: Tensor, op: K): tensor is Tensor<K> {
   return tensor.op === op;
 }
 
-/** What a loop computes in each round, inputs before what is made of them. */
+/** The tensors that a loop computes in each round, in topological order. */
 export function loopBody({ attributes: { index, results } }: Pick<Tensor<"loop">, "attributes">): Tensor[] {
   const inside = new Set<Tensor>([index]);
   for (const node of topological(results.map(({ value }) => value)))

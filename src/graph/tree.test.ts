@@ -9,7 +9,7 @@ const tensor = (name: string) => input(name, "float32", [1]);
 const value = (x: number): HostTensor => float32([x], [1]);
 const missing: HostTensor | undefined = undefined;
 
-it("names tensors by their path, in order, and leaves out what is not there", () => {
+it("names tensors by their path, in order, and omits absent parts", () => {
   const [a, b, c] = [value(1), value(2), value(3)];
   const tree = { mask: [missing, a], weights: { pixels: b, guiding: [] }, "d.name": c };
   expect(Object.entries(named<HostTensor>(tree))).toEqual([
@@ -20,7 +20,7 @@ it("names tensors by their path, in order, and leaves out what is not there", ()
   expect(named<HostTensor>(Object.assign([], { 2: a }))).toEqual({ "2": a });
 });
 
-it("puts values in the places of the tensors", () => {
+it("replaces tensors by their values", () => {
   const outputs = { conditions: tensor("x"), key: [tensor("y"), tensor("z")], nats: undefined };
   const found = valuesOf(outputs, { conditions: value(1), "key.0": value(2), "key.1": value(3) });
   expect(found.conditions.data[0]).toBe(1);

@@ -1,12 +1,13 @@
 /**
- * Tensors in lists and records of any depth, named by their path: `{ take: [a, b] }` holds take.0 and take.1. The inputs
- * and outputs of a graph, and the values for them, are such trees, so the compiler checks what names alone would not.
+ * Tensors in lists and records of any depth, named by their path: `{ take: [a, b] }` contains take.0 and take.1. The
+ * inputs and outputs of a graph, and their values, are such trees, so the compiler can check what names alone would
+ * not.
  */
 
 import type { HostTensor } from "../core/arrays.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** Leaves in lists and records of any depth; undefined stands for a part that is not there. */
+/** Leaves in lists and records of any depth; undefined is an absent part. */
 export type Tree<T> = T | undefined | readonly Tree<T>[] | { readonly [key: string]: Tree<T> };
 
 /** The values of a tree of tensors. */
@@ -31,7 +32,7 @@ export function named<T extends { dtype: unknown }>(
   return Object.assign({}, ...Object.entries(tree).map(([key, part]) => named(part, [...path, key])));
 }
 
-/** The tree with something else in the place of each tensor. */
+/** The tree with each tensor replaced by the result of `to`. */
 export function mapped<T extends { dtype: unknown }, U>(
   tree: Tree<T>,
   to: (leaf: T, name: string) => U,
@@ -45,22 +46,22 @@ export function mapped<T extends { dtype: unknown }, U>(
     : Object.fromEntries(Object.entries(tree).map(([key, part]: [string, Tree<T>]) => [key, inside(part, key)]));
 }
 
-/** The tree with `values`, by name, in the place of its tensors. */
+/** The tree with each tensor replaced by its value in `values`, by name. */
 export function valuesOf<X>(tree: X, values: Readonly<Record<string, HostTensor>>): Values<X> {
   const found: unknown = mapped(tree as Tree<Tensor>, (_, name) => values[name]);
   return found as Values<X>;
 }
 
-/** What runs a graph, as an engine's sessions do. */
+/** Runs a graph, like the sessions of an engine. */
 export interface Runs {
-  /** Outputs by name for inputs by name; `into` receives outputs in place. */
+  /** Computes outputs by name from inputs by name; outputs named in `into` are written in place. */
   run(
     feeds: Record<string, HostTensor>,
     into?: Record<string, HostTensor>,
   ): Promise<Readonly<Record<string, HostTensor>>>;
 }
 
-/** Runs a session whose graph has these outputs; returns their values in the same places. */
+/** Runs a session whose graph has these outputs; returns their values in the same structure. */
 export const runTree = async <X>(
   session: Runs,
   outputs: X,

@@ -1,4 +1,4 @@
-/** A ViT block over very few tokens, as the channels of a pixel are. Knows no levels. */
+/** ViT blocks over very few tokens, such as the channels of a pixel. Know no levels. */
 
 import { float32, type HostTensor } from "../core/arrays.ts";
 import {
@@ -27,8 +27,9 @@ import { dense, norm, normedProjection, type Training } from "./layers.ts";
 import { mlp, type VitBlock } from "./vit.ts";
 
 /**
- * A pre-norm ViT block for tokens each of which sees itself and those before it: x [T * K, D], token after token. Scores
- * are sums of products of whole arrays, for thousands of rows with three keys each make poor matrix products.
+ * A causal pre-norm ViT block: x [T * K, D], ordered by token. Each token attends to itself and the tokens before it.
+ * Scores are computed as sums of elementwise products of whole arrays, because matrix products are inefficient for
+ * thousands of rows with three keys each.
  */
 export function fewTokensBlock(
   block: VitBlock,
@@ -45,7 +46,7 @@ export function fewTokensBlock(
     const split = reshape(t, [count, rows, width]);
     return Array.from({ length: count }, (_, i) => pick(split, 0, i));
   };
-  // The first token sees only itself: its output is its value, and nobody asks for its query.
+  // The first token attends only to itself: its output is its value, and its query is never needed.
   const later = () => flatten(slice(reshape(normed, [tokens, rows, width]), 0, 1, tokens));
   const queries = tokens > 1 ? each(part(0, later()), tokens - 1) : [];
   const keys = each(part(1, normed), tokens);
@@ -55,7 +56,7 @@ export function fewTokensBlock(
     const scaled = mul(query, (width / heads) ** -0.5);
     const seen = i + 2;
     const scores = keys.slice(0, seen).map((key) => matmul(mul(scaled, key), sumHeads)); // each [K, H]
-    // Subtracting any number from all scores changes no share.
+    // Subtracting the same number from all scores does not change the softmax.
     const highest = stopGradient(scores.reduce((a, b) => maximum(a, b)));
     const powers = scores.map((score) => exp(sub(score, highest)));
     const total = powers.reduce((a, b) => add(a, b));
@@ -74,15 +75,15 @@ function headSums(width: number, heads: number): HostTensor {
   return float32(sums, [width, heads]);
 }
 
-/** Keys and values [N, H, D/H] of the few channels before one. */
+/** Cached keys and values [N, H, D/H] of the previous channels. */
 export interface FewPast {
   keys: Tensor[];
   values: Tensor[];
 }
 
 /**
- * A pre-norm ViT block for one more token of very few, x [N, D]: `past` grows by its key and value. Scores are products
- * of whole arrays, for thousands of rows with three keys each make poor matrix products.
+ * A pre-norm ViT block for the next token, x [N, D]. Appends its key and value to `past`. Scores are computed as
+ * products of whole arrays, because matrix products are inefficient for thousands of rows with three keys each.
  */
 export function vitBlockNext(block: VitBlock, x: Tensor, past: FewPast): Tensor {
   const { heads } = block;

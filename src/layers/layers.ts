@@ -19,14 +19,14 @@ import { type Dim, over, times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 import type { Dense, Norm } from "./parameters.ts";
 
-/** Layers are written for their gradients where this is given; with dropout where there are rates. */
+/** If given, layers are written in the form with the cheapest gradients, with dropout if there are rates. */
 export interface Training {
   dropout?: Dropout;
 }
 
 /**
- * Dropout rates in training; `seed` differs at every step and `salt` gives each use its own mask. `first` is the number
- * of the first of these `rows` in the whole batch, so that a row's mask does not depend on which others are with it.
+ * Dropout in training. `seed` differs at every step, and `salt` gives each use its own mask. `first` is the index of
+ * the first of these `rows` within the whole batch, so that a row's mask does not depend on how the batch is split.
  */
 export interface Dropout {
   attention: number;
@@ -34,7 +34,7 @@ export interface Dropout {
   seed: Tensor;
   first: Tensor;
   rows: Dim;
-  /** Another number at each call. */
+  /** Returns a new number at each call. */
   salt(): number;
 }
 
@@ -48,7 +48,7 @@ export function drop(x: Tensor, rate: (d: Dropout) => number, { dropout: d }: Tr
   return dropout(x, rate(d), { seed: d.seed, salt: d.salt(), start: mul(d.first, perRow) });
 }
 
-/** Queries or keys [.., D/H], each brought to a root mean square of 1. */
+/** Scales queries or keys [.., D/H] to a root mean square of 1. */
 export function unitRms(x: Tensor): Tensor {
   const width = dim(x, -1) as number;
   return rmsNorm(x, constant(float32(new Float32Array(width).fill(1), [width])), 1e-6);
@@ -80,9 +80,9 @@ export function splitHeads(
 }
 
 /**
- * A norm's result and the weight [D, E] and bias [D] of the linear layer after it. In training the norm's own weight and
- * bias go into the layer's, which are small: then the gradient has the normalised value at hand, and the norm's own
- * gradients cost next to nothing.
+ * Returns the result of a norm, and the weight [D, E] and bias [D] of the linear layer after it. In training, the
+ * norm's weight and bias are folded into those of the layer, which are small: the gradient can then reuse the
+ * normalised value, and the gradients of the norm's parameters cost almost nothing.
  */
 export function normedProjection(
   before: Norm,
@@ -99,7 +99,7 @@ export function normedProjection(
   };
 }
 
-/** Layer normalisation with nothing to learn. */
+/** Layer normalisation without learned parameters. */
 function plainNorm(x: Tensor): Tensor {
   const width = dim(x, -1) as number;
   const filled = (value: number) => constant(float32(new Float32Array(width).fill(value), [width]));

@@ -1,4 +1,7 @@
-/** An RMSNorm, rotary, SwiGLU block, as AR levels have it, for all tokens at once and for one after those before it. */
+/**
+ * The transformer block of AR levels (RMSNorm, rotary positions, SwiGLU), for all tokens at once or for one new token
+ * with a key/value cache.
+ */
 
 import { float32 } from "../core/arrays.ts";
 import {
@@ -34,11 +37,11 @@ export interface LlamaBlock {
   attentionNorm: Tensor;
   feedForwardNorm: Tensor;
   heads: number;
-  /** Queries and keys of each head are normalised. */
+  /** Whether the queries and keys of each head are normalised. */
   qkNorm?: boolean;
 }
 
-/** SwiGLU's hidden width: two thirds of 4 d, rounded up to a multiple of 256. */
+/** The hidden width of SwiGLU: two thirds of 4 d, rounded up to a multiple of 256. */
 export const swigluWidth = (width: number): number => Math.ceil(Math.floor((2 * 4 * width) / 3) / 256) * 256;
 
 export function declareLlama(declare: Declare, { width, heads, qkNorm }: BlockSize): LlamaBlock {
@@ -59,7 +62,7 @@ export function declareLlama(declare: Declare, { width, heads, qkNorm }: BlockSi
 
 const rms = (weight: Tensor, x: Tensor): Tensor => rmsNorm(x, weight, 1e-5);
 
-/** [.., D] -> the same through SwiGLU */
+/** Applies SwiGLU: [.., D] -> [.., D]. */
 const swiglu = ({ w1, w2, w3 }: LlamaBlock, x: Tensor, training?: Training): Tensor => {
   const gate = dense(w1, x);
   const up = dense(w3, x);
@@ -67,17 +70,18 @@ const swiglu = ({ w1, w2, w3 }: LlamaBlock, x: Tensor, training?: Training): Ten
   return drop(dense(w2, hidden), (r) => r.projection, training);
 };
 
-/** Room for L earlier tokens' keys and values [B, H, L, D/H]; `seen` [L] is 0 where there is one. */
+/** A cache for the keys and values of L earlier tokens [B, H, L, D/H]; `seen` [L] is 0 for filled positions. */
 export interface Past {
   keys: Tensor;
   values: Tensor;
-  /** So low where there is none that its weight is exactly 0. */
+  /** 0 for filled positions, and so low for empty ones that their weight is exactly 0. */
   seen: Tensor;
 }
 
 /**
- * An RMSNorm, rotary, SwiGLU block, as in AR levels: x [N, D] -> [N, D], N = B * tokens, and the tokens' keys and values
- * [B, H, T, D/H]. With a past there is one new token, which sees all; without, every token sees those before it.
+ * The block of AR levels: x [N, D] -> [N, D], N = B * tokens, and the tokens' keys and values [B, H, T, D/H]. With a
+ * past, there is one new token, which attends to all earlier ones; without one, every token attends to itself and those
+ * before it.
  */
 export function llamaBlock(
   block: LlamaBlock,
@@ -89,7 +93,7 @@ export function llamaBlock(
   const [q, k, value] = past ? oneToken(qkv, heads) : splitHeads(qkv, { parts: 3, tokens, heads });
   const unit = qkNorm ? unitRms : (t: Tensor) => t;
   const [query, key] = [rotary(unit(q), angles), rotary(unit(k), angles)];
-  // no dropout on attention: the published AR has none there
+  // no dropout on attention, as in the published AR model
   const mixed = past
     ? attentionTo(past, { query, key, value })
     : attention(query, key, value, { bias: causalBias(tokens) });
@@ -101,13 +105,19 @@ export function llamaBlock(
   return { x: add(attended, swiglu(block, rms(block.feedForwardNorm, attended), training)), key, value };
 }
 
-/** [B, 3 D], of one token each, as query, key and value [B, H, 1, D/H]: where heads lie side by side nothing moves. */
+/**
+ * Splits [B, 3 D], one token per row, into query, key and value [B, H, 1, D/H]. With a single token, this moves no
+ * data.
+ */
 function oneToken(x: Tensor, heads: number): Tensor[] {
   const width = (dim(x, 1) as number) / 3;
   return [0, 1, 2].map((i) => reshape(slice(x, 1, i * width, (i + 1) * width), [dim(x, 0), heads, 1, width / heads]));
 }
 
-/** Attention of one token, all three [B, H, 1, D/H], to earlier ones and itself; the earlier ones are not copied. */
+/**
+ * Attention of one token (query, key and value [B, H, 1, D/H]) to the cached tokens and itself, without copying the
+ * cache.
+ */
 function attentionTo(past: Past, { query, key, value }: { query: Tensor; key: Tensor; value: Tensor }): Tensor {
   const scaled = mul(query, (dim(query, -1) as number) ** -0.5);
   const earlier = add(matmul(scaled, past.keys, { transB: true }), past.seen); // [B, H, 1, L]
@@ -119,7 +129,7 @@ function attentionTo(past: Past, { query, key, value }: { query: Tensor; key: Te
   return div(add(matmul(powers, past.values), mul(ownPower, value)), total);
 }
 
-/** 0 where a token may look (itself and before), else so low that its weight is exactly 0: [T, T]. */
+/** The causal bias [T, T]: 0 for a token itself and those before it, otherwise so low that the weight is exactly 0. */
 const causalBias = (tokens: number): Tensor =>
   constant(
     float32(

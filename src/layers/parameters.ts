@@ -1,26 +1,26 @@
 /**
- * How layers declare their parameters: once, where they are built, in the order of the published checkpoints. The list of
- * a model's parameters is what its layers declared. Knows no values.
+ * How layers declare their parameters: once, where they are built, in the order of the published checkpoints. The
+ * declared parameters form the list of a model's parameters. Knows no values.
  */
 
 import { parameter } from "../graph/build.ts";
 import type { Tensor } from "../graph/tensor.ts";
 
-/** A parameter of a model: its name in files, its shape and how it starts. */
+/** A parameter of a model: its name in files, its shape and its initialisation. */
 export interface Parameter {
   /** As in the published checkpoints. */
   name: string;
   shape: number[];
   /**
-   * normal: standard deviation 0.02; xavier: uniform within sqrt(6 / (in + out)); codebook and residual: normal and
-   * xavier as published, or as `Starts` says.
+   * normal: standard deviation 0.02; xavier: uniform within sqrt(6 / (in + out)); codebook and residual: by default
+   * normal and xavier, as published, unless changed by `Starts`.
    */
   start: "normal" | "xavier" | "ones" | "zeros" | "codebook" | "residual";
-  /** How many matrices are stacked in a dense layer's weight (3 for query, key and value); 0 for all else. */
+  /** How many matrices are stacked in a dense layer's weight (3 for query, key and value); 0 for other parameters. */
   matrices: number;
   /** Whether it belongs to a transformer block. */
   block: boolean;
-  /** The level it belongs to, counted from 0, and which of the level's networks. */
+  /** The level it belongs to, counted from 0, and the network of that level. */
   level: number;
   owner: "classes" | "level" | "guidingPixel" | "pixels";
 }
@@ -28,15 +28,15 @@ export interface Parameter {
 /** Declares a parameter and returns it as a tensor. */
 export interface Declare {
   (name: string, shape: number[], start: Parameter["start"], matrices?: number): Tensor;
-  /** Declares under a prefix. */
+  /** Returns a declarer that adds a prefix. */
   within(prefix: string): Declare;
-  /** Declares the parts of transformer block i. */
+  /** Returns a declarer for transformer block i. */
   block(i: number): Declare;
 }
 
 type Owner = Pick<Parameter, "level" | "owner">;
 
-/** Appends what is declared to `parameters`. */
+/** Creates a declarer that appends to `parameters`. */
 export function declaring(
   parameters: Parameter[],
   owner: Owner,
@@ -52,11 +52,11 @@ export function declaring(
   });
 }
 
-/** `depth` blocks, each declared by `one`. */
+/** Declares `depth` blocks with `one`. */
 export const blocks = <Block>(declare: Declare, depth: number, one: (declare: Declare) => Block): Block[] =>
   Array.from({ length: depth }, (_, i) => one(declare.block(i)));
 
-/** A linear layer: weight [D, E] and, unless it has none, bias [D]. */
+/** A linear layer: weight [D, E] and an optional bias [D]. */
 export interface Dense {
   weight: Tensor;
   bias?: Tensor;

@@ -4,7 +4,10 @@ import { float32 } from "../core/arrays.ts";
 import { constant } from "../graph/build.ts";
 import type { Tensor } from "../graph/tensor.ts";
 
-/** Cosines and sines [P, D/H / 2] by which pairs of neighbouring values turn, and the tokens' positions [1, T] int64. */
+/**
+ * Cosines and sines [P, D/H / 2] of the rotation of pairs of neighbouring values, and the tokens' positions [1, T]
+ * int64.
+ */
 export interface Rotary {
   cos: Tensor;
   sin: Tensor;
@@ -12,8 +15,9 @@ export interface Rotary {
 }
 
 /**
- * Two-dimensional rotary angles of a condition and grid * grid patches: rows turn the first half of a head's pairs,
- * columns the second. As published the condition's row is all zeros, cosines too: its query and key vanish.
+ * The two-dimensional rotary angles of a condition and grid * grid patches: rows rotate the first half of a head's
+ * pairs, columns the second. As published, the condition's entries are all zeros, including the cosines, so its query
+ * and key vanish.
  */
 export function rotaryOf(grid: number, headWidth: number, positions: Tensor): Rotary {
   const tokens = 1 + grid * grid;

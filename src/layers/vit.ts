@@ -1,4 +1,4 @@
-/** A pre-norm ViT block, as MAR and pixel levels have it. */
+/** The pre-norm ViT block of MAR and pixel levels. */
 
 import { add, erf, gelu, linear, mul, reshape, slice, transpose } from "../graph/build.ts";
 import { over } from "../graph/shape.ts";
@@ -14,11 +14,11 @@ export interface VitBlock {
   fc1: Required<Dense>;
   fc2: Dense;
   heads: number;
-  /** Queries and keys of each head are normalised. */
+  /** Whether the queries and keys of each head are normalised. */
   qkNorm?: boolean;
 }
 
-/** What a transformer block's size is. */
+/** The size of a transformer block. */
 export interface BlockSize {
   width: number;
   heads: number;
@@ -37,8 +37,9 @@ export const declareVit = (declare: Declare, { width, heads, qkNorm }: BlockSize
 });
 
 /**
- * [.., D] -> the same after norm2, fc1, GELU and fc2. In training u = x / sqrt(2) is what fc1 gives, GELU is
- * u (1 + erf u) / sqrt(2), and the factors go into the weights: 7 passes for the gradient where Gelu's takes 11.
+ * Applies norm2, fc1, GELU and fc2: [.., D] -> [.., D]. In training, fc1 computes u = x / sqrt(2), GELU is u (1 + erf
+ * u) / sqrt(2), and the factors are folded into the weights: its gradient takes 7 passes over the data, compared with
+ * 11 for the Gelu operation.
  */
 export function mlp({ norm2, fc1: first, fc2 }: VitBlock, x: Tensor, training?: Training): Tensor {
   const fc1 = normedProjection(norm2, first, x, training);
@@ -50,8 +51,8 @@ export function mlp({ norm2, fc1: first, fc2 }: VitBlock, x: Tensor, training?: 
 }
 
 /**
- * A pre-norm ViT block, as in MAR and pixel levels: [N, D] -> [N, D], N = B * tokens. With `read`, which takes some
- * tokens [B, R, D] of [B, T, D], only their outputs are computed (all tokens still serve as keys and values).
+ * A pre-norm ViT block: [N, D] -> [N, D], N = B * tokens. With `read`, which selects tokens [B, R, D] from [B, T, D],
+ * only their outputs are computed; all tokens still serve as keys and values.
  */
 export function vitBlock(
   block: VitBlock,

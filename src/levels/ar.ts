@@ -1,6 +1,6 @@
 /**
- * The AR kind: a causal transformer over the patches of a square in raster order, which are generated one at a step from
- * kept keys and values. It hands down its output at a patch.
+ * The AR kind: a causal transformer over the patches of a square in raster order. Generation produces one patch per
+ * step and uses a key/value cache. Each patch hands down a single condition: the transformer's output at that patch.
  */
 
 import { z } from "zod";
@@ -38,7 +38,7 @@ export type ArLevel = z.infer<typeof schema>;
 export interface ArStep {
   /** [R', 1, D] */
   conditions: Tensor;
-  /** Of this position in each block [R', H, D/H]. */
+  /** Key and value of this position in each block: [R', H, D/H]. */
   key: Tensor[];
   value: Tensor[];
   [name: string]: Tensor | Tensor[];
@@ -51,7 +51,7 @@ function network(declare: Declare, level: Placed<ArLevel>): Network<ArStep> {
   const transformer = blocks(declare, depth, (block) => declareLlama(block, level));
   const last = declareNorm(declare, "norm", width);
 
-  /** Position n has seen the condition and the patches before n. */
+  /** The output at position n depends on the condition and on patches 0 .. n - 1. */
   function teach({ patches, training, between, before }: Omit<Taught, keyof Above> & { before: Tensor }): Tensor {
     const rows = dim(before, 0);
     const shown = reshape(dense(embedding.patches, patches), [rows, tokens, width]);
@@ -70,9 +70,9 @@ function network(declare: Declare, level: Placed<ArLevel>): Network<ArStep> {
     teach: ({ conditions, colour, ...squares }) =>
       teach({ ...squares, before: prefix(embedding, { conditions, colour }) }),
     /**
-     * Of the patch at `position`. Inputs: `prefix`; `patch` [R, C p p], the one before (anything at position 0);
-     * `position` [1]; room for L positions, of which those before this one are filled: `keys.i` and `values.i`
-     * [R', H, L, D/H], and `seen` [L], 0 where there is a position and -1e30 where there is none yet.
+     * The step for the patch at `position`. Inputs: `prefix`; `patch` [R, C p p], the previous patch (ignored at
+     * position 0); `position` [1]; `keys.i` and `values.i` [R', H, L, D/H], buffers with room for L positions of which
+     * those before this one are filled; and `seen` [L], 0 for a filled position and -1e30 for an empty one.
      */
     step({ guided }) {
       const rows = times(guided ? 2 : 1, "R");
@@ -136,17 +136,17 @@ export const ar: LevelKind<ArLevel, ArStep> = {
   }),
   exported: {
     steps:
-      "one for each patch in ascending number s, position [s]. keys.i and values.i begin as zeros with room for L positions, such as L = tokens. Run step; put key.i into row s of keys.i and value.i into row s of values.i, for each row and head; and draw what stands in the patch of every row.",
+      "one step per patch, in raster order: step s draws patch s and has position [s]. keys.i and values.i start as zeros with room for L positions, for example L = tokens. Run the step graph; for every row and head, store key.i at position s of keys.i and value.i at position s of values.i; then draw the contents of patch s of every row.",
     done: "(s + 1) / tokens",
     meanings: {
-      patch: "values of the patch before this one; zeros at the first",
-      position: "number of the patch that is to be drawn",
-      "keys.i": "keys of block i at the positions before, each in its row",
-      "values.i": "values of block i at the positions before, each in its row",
-      seen: "0 for a position before this one, -1e30 for room that is still empty",
-      "key.i": "what goes into keys.i at this position",
-      "value.i": "what goes into values.i at this position",
+      patch: "values of the previous patch; zeros at the first",
+      position: "number of the patch to draw",
+      "keys.i": "cached keys of block i, with those of position n at index n",
+      "values.i": "cached values of block i, with those of position n at index n",
+      seen: "0 for a position before this one, -1e30 for a position that is still empty",
+      "key.i": "key of block i at this position, to be stored in keys.i",
+      "value.i": "value of block i at this position, to be stored in values.i",
     },
-    letters: { L: "positions that there is room for, at least as many as were drawn before" },
+    letters: { L: "positions that the key/value cache has room for; at least the number already drawn" },
   },
 };

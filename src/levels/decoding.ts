@@ -1,4 +1,6 @@
-/** The order in which a MAR level's squares decode their patches, and which outputs a step needs. Runs nothing. */
+/**
+ * The order in which a MAR level decodes the patches of its squares, and which outputs each step needs. Runs no graphs.
+ */
 
 import { type HostTensor, int32 } from "../core/arrays.ts";
 import { directionsRead, neighbour } from "./grid.ts";
@@ -6,18 +8,18 @@ import { type Patches, type Placed, prefixTokens } from "./kind.ts";
 import { maskedAfter } from "./order.ts";
 
 export interface DecodingStep {
-  /** From 0, and how many there are in the square that takes most. */
+  /** Number of this step, from 0, and the number of steps of the square that takes the most. */
   step: number;
   steps: number;
-  /** The patches that this step decodes, row after row, each row's in ascending order. */
+  /** The patches that this step decodes, row by row, in ascending order within a row. */
   chosen: Patches;
-  /** How many patches of each row are decoded after it, by its schedule. */
+  /** How many patches of each row its schedule has decoded after this step. */
   decoded: Int32Array;
 }
 
 /**
- * The steps in which squares decode what `mask` [R, N] says they lack, each square by a cosine schedule of its own, in at
- * most `iterations` steps; the last in its order first.
+ * The steps that decode the patches marked in `mask` [R, N]. Each square follows its own cosine schedule of at most
+ * `iterations` steps and takes patches from the end of its order.
  */
 export function* decodingSteps(
   orders: Int32Array,
@@ -54,8 +56,9 @@ export function* decodingSteps(
 }
 
 /**
- * Which tokens' outputs the step has to compute, and where among them each chosen patch finds its conditions. Few
- * patches: just those around them; many: all patches, each once. Rows that need fewer read their first token again.
+ * Which tokens' outputs the step computes (`read`), and where among them each chosen patch finds its conditions
+ * (`take`). If few patches are chosen, only the tokens around them are read; if many, all patches are read once. Rows
+ * that need fewer tokens are padded with their first patch.
  */
 export function readAndTake(
   { row, place }: Patches,
@@ -66,7 +69,7 @@ export function readAndTake(
   const before = prefixTokens(level);
   const around = directionsRead(level.conditionsRead);
   const taken = new Int32Array(rows);
-  const nth = row.map((own) => taken[own]++); // of its row's chosen ones
+  const nth = row.map((own) => taken[own]++); // rank among the chosen patches of its row
   const each = Math.max(...taken) * around.length;
   const all = each >= tokens;
   const length = all ? tokens : each;

@@ -1,6 +1,6 @@
 /**
  * The interface of a level kind, a row of `table.ts`. The recursion over the levels (configuration, loss, training,
- * sampling, editing, likelihood, export) knows nothing else of a level.
+ * sampling, editing, likelihood, export) uses a level only through this interface.
  */
 
 import type { z } from "zod";
@@ -22,32 +22,35 @@ export interface PatchLevel {
   heads?: number;
   /** How many of its parent's conditions it takes; 1 by default. */
   conditions?: number;
-  /** Predict the mean colour of a square first and take it as one more condition. */
+  /** Predict the mean colour of a square first and use it as an additional condition. */
   guidingPixel?: boolean;
 }
 
-/** A level with what follows from its place in a model. */
+/** A level together with the values that follow from its place in a model. */
 export type Placed<L extends PatchLevel = PatchLevel> = Omit<L, "conditions" | "guidingPixel"> & {
   channels: number;
   /** Side in pixels of the square that this level generates. */
   size: number;
-  /** Patches per side, and in all. */
+  /** Patches per side, and in total. */
   grid: number;
   tokens: number;
   conditions: number;
   guidingPixel: boolean;
-  /** Width of the conditions that come from above. */
+  /** Width of the conditions that come from the level above. */
   conditionWidth: number;
-  /** How many conditions of each patch it can hand down, and how many the level inside reads. */
+  /** How many conditions per patch this level can hand down, and how many the level below reads. */
   handsDown: number;
   conditionsRead: number;
 };
 
-/** How many tokens stand before the patches: conditions, and the guiding pixel where there is one. */
+/** Number of tokens before the patches: the conditions, and the guiding pixel if the level has one. */
 export const prefixTokens = ({ conditions, guidingPixel }: Pick<Placed, "conditions" | "guidingPixel">): number =>
   conditions + Number(guidingPixel);
 
-/** What a square gets from the level above: conditions [R, c, D'], the middle one last, and the mean colour [R, C]. */
+/**
+ * Inputs that a square receives: conditions [R, c, D'] from the level above, the middle one last, and its mean colour
+ * [R, C].
+ */
 export interface Above {
   conditions: Tensor;
   colour?: Tensor;
@@ -60,13 +63,13 @@ export type Between = (x: Tensor, block: number) => Tensor;
 export interface Taught extends Above {
   /** [R * N, C p p] */
   patches: Tensor;
-  /** [R, N], where the order hides patches: 1 for each hidden one. */
+  /** [R, N], if the order hides patches: 1 for each hidden patch. */
   mask?: Tensor;
   training?: Training;
   between?: Between;
 }
 
-/** A step graph's outputs: `conditions` [M, c, D] of patches to be drawn, and whatever the kind keeps. */
+/** A step graph's outputs: `conditions` [M, c, D] of the patches to be drawn, and any state that the kind keeps. */
 export interface StepOutputs {
   readonly conditions: Tensor;
   readonly [name: string]: Tensor | readonly Tensor[];
@@ -74,62 +77,70 @@ export interface StepOutputs {
 
 /** A level's network: its parameters, declared once, and the ways in which it is run. */
 export interface Network<Step extends StepOutputs = StepOutputs> {
-  /** What a square begins with, embedded once: `prefix` [R', P, D], where R' is R, or 2 R with guidance. */
+  /** Embeds the inputs of a square, once per square: `prefix` [R', P, D], where R' is R, or 2 R with guidance. */
   begin(above: Above): Tensor;
   /** The output at every patch, teacher forced: [R * N, D]. */
   teach(squares: Taught): Tensor;
-  /** One step of generating. Its input `prefix` is [R', P, D]; the others are the kind's own, which `decode` feeds. */
+  /**
+   * One generation step. Its input `prefix` is [R', P, D]; its other inputs are defined by the kind and fed by
+   * `decode`.
+   */
   step(options: { guided: boolean }): Step;
   /**
-   * What the paper's complexity table counts: the blocks over the patches [R * N, C p p] alone, their embedding and that
-   * of one condition [R, 1, D'].
+   * The graph that the paper's complexity table counts: the blocks over the patches [R * N, C p p] only, the patch
+   * embedding and the embedding of one condition [R, 1, D'].
    */
   counted(patches: Tensor, condition: Tensor): Record<string, Tensor>;
 }
 
-/** Some patches of squares: for each the row of its square, and its number there. */
+/** A selection of patches: for each, the row of its square and its number within the square. */
 export interface Patches {
   row: Int32Array;
   place: Int32Array;
 }
 
-/** Squares that are being generated, and what runs their step graph. */
+/** Squares that are being generated, and the function that runs their step graph. */
 export interface Decoding<Step extends StepOutputs = StepOutputs> {
-  /** How many squares (R), and 2 with guidance: rows with the condition, then the same rows without. */
+  /** Number of squares (R), and 1 or, with guidance, 2: the rows with the condition, then the same rows without it. */
   rows: number;
   ways: number;
   /** [R', P, D] */
   prefix: HostTensor;
-  /** Values of all patches [R * N * C p p], and 1 for each still to be drawn [R * N]. The recursion updates both. */
+  /**
+   * Values of all patches [R * N * C p p], and 1 for each patch still to be drawn [R * N]. The recursion updates both.
+   */
   patches: Float32Array;
   mask: Float32Array;
   /** The requested number of steps; a kind may ignore it. */
   iterations: number;
-  /** For each row a random order of its patches [R * N]; drawn once. */
+  /** A random order of the patches of each row [R * N]; call it once. */
   orders(): Int32Array;
-  /** Those patches whose images are still wanted. */
+  /** Filters the patches to those whose images are still wanted. */
   wanted(patches: Patches): Patches;
   /** Runs one step of the step graph. */
   run(feeds: Tree<HostTensor>): Promise<Values<Step>>;
 }
 
-/** One step: the recursion draws the chosen patches before it asks for the next. */
+/** One step. The recursion draws the chosen patches before it asks for the next step. */
 export interface DecodedStep {
-  /** From 0, and how many there are in the square that takes most. */
+  /** Number of this step, from 0, and the number of steps of the square that takes the most. */
   step: number;
   steps: number;
   chosen: Patches;
-  /** Conditions of the chosen patches, of each way: [ways * M, c, D]. */
+  /**
+   * Conditions of the chosen patches: [ways * M, c, D], with guidance first those with the condition, then those
+   * without.
+   */
   conditions: HostTensor;
-  /** Share of each row's patches that are done after it, by its schedule. */
+  /** Share of each row's patches that its schedule has finished after this step. */
   done: readonly number[];
 }
 
-/** How large a step is. */
+/** The size of a step. */
 export interface StepSize {
   rows: number;
   ways: number;
-  /** Patches that are drawn in each square. */
+  /** Patches drawn per square. */
   each: number;
 }
 
@@ -137,23 +148,23 @@ export interface StepSize {
 export interface LevelKind<L extends PatchLevel = PatchLevel, Step extends StepOutputs = StepOutputs> {
   /** The `kind` of its levels in a configuration. */
   name: L["kind"];
-  /** Strict, with `name` as the literal `kind`. */
+  /** A strict object schema with `name` as the literal `kind`. */
   schema: z.ZodObject;
-  /** What else is wrong with a level that fits the schema, if anything. */
+  /** Describes a further fault of a level that fits the schema, if it has one. */
   fault(level: L): string | undefined;
-  /** The conditions of each patch that it can hand down: 5 (see grid.ts), or the patch's own output alone. */
+  /** How many conditions it can hand down per patch: 5 (see grid.ts), or only the patch's own output. */
   handsDown: 5 | 1;
-  /** In which order it generates patches: decides what training and the likelihood hide. */
+  /** The order in which it generates patches. It determines what training and the likelihood hide. */
   order: Order;
-  /** Its network; `declare` makes its parameters. */
+  /** Builds its network; parameters are created with `declare`. */
   network(declare: Declare, level: Placed<L>): Network<Step>;
   /** Runs the step graph until every wanted patch is drawn. */
   decode(level: Placed<L>, squares: Decoding<Step>): AsyncGenerator<DecodedStep, void>;
-  /** For the memory estimate: sizes of its step graph's own symbols, and the bytes that it keeps between steps. */
+  /** For the memory estimate: sizes of the step graph's own symbolic dimensions, and the bytes kept between steps. */
   memory(level: Placed<L>, size: StepSize): { sizes: Record<string, number>; kept: number };
   /**
-   * For programs that run exported step graphs: how to take the steps, the share of patches that is done after step s, and
-   * what the graph's inputs, outputs and symbols mean.
+   * Documentation for programs that run exported step graphs: how to perform the steps, the share of patches that is
+   * done after step s, and the meanings of the graph's inputs, outputs and symbolic dimensions.
    */
   exported: { steps: string; done: string; meanings: Record<string, string>; letters: Record<string, string> };
 }

@@ -1,6 +1,7 @@
 /**
- * The MAR kind: a bidirectional transformer over all patches of a square, with a mask token for those still to come.
- * Patches are generated in random order, several at a step. It hands down its output at a patch and at the neighbours.
+ * The MAR kind: a bidirectional transformer over all patches of a square, with a mask token for patches not yet drawn.
+ * Patches are generated in random order, several per step. Each patch hands down the outputs at the patch itself and at
+ * its neighbours.
  */
 
 import { z } from "zod";
@@ -40,9 +41,9 @@ const schema = z.strictObject({
   kind: z.literal("mar"),
   patch: patchSide,
   ...transformer,
-  /** How many of the parent's conditions are taken: 5 (middle, top, right, bottom, left) or 1. */
+  /** How many of the parent's conditions it uses: the last of left, bottom, right, top, middle. */
   conditions: z.int().min(1).max(5).default(5),
-  /** Predict the mean colour first and take it as one more condition. */
+  /** Predict the mean colour first and use it as an additional condition. */
   guidingPixel: z.boolean().default(false),
   qkNorm,
 });
@@ -65,7 +66,7 @@ function network(declare: Declare, level: Placed<MarLevel>): Network<MarStep> {
   const last = declareNorm(declare, "norm", width);
   const half = constant(float32([0.5], []));
 
-  /** Patches [R * N, C p p] embedded, those with a mask [R, N] above 0.5 as the mask token -> [R, N, D]. */
+  /** Embeds patches [R * N, C p p] -> [R, N, D]; those with a mask [R, N] above 0.5 become the mask token. */
   function masked(patches: Tensor, mask: Tensor): Tensor {
     const rows = dim(patches, 0);
     const hidden = less(half, reshape(mask, [rows, 1]));
@@ -73,7 +74,7 @@ function network(declare: Declare, level: Placed<MarLevel>): Network<MarStep> {
     return reshape(where(hidden, reshape(maskToken, [1, width]), shown), [over(rows, tokens), tokens, width]);
   }
 
-  /** Over placed tokens [R, T, D]; `read` takes the tokens whose outputs are wanted: [R, r, D]. */
+  /** Runs the blocks over placed tokens [R, T, D]; `read` selects the tokens whose outputs are needed: [R, r, D]. */
   function run(
     x: Tensor,
     { read, training, between }: { read: (x: Tensor) => Tensor; training?: Training; between?: Between },
@@ -95,8 +96,9 @@ function network(declare: Declare, level: Placed<MarLevel>): Network<MarStep> {
       return flatten(run(placed(embedding, shown, 0, total), { read, training, between }));
     },
     /**
-     * Inputs: `prefix`; `patches` [R, N, C p p] and `mask` [R, N] as they are; `read` [R', r], the tokens whose outputs
-     * are needed; `take` [M, c], which of those R' * r outputs are which condition (R' * r for none, beyond the edge).
+     * Inputs: `prefix`; the current `patches` [R, N, C p p] and `mask` [R, N]; `read` [R', r], the tokens whose outputs
+     * are needed; `take` [M, c], which of those R' * r outputs serve as conditions (R' * r for a neighbour outside the
+     * grid).
      */
     step({ guided }) {
       const rows = times(guided ? 2 : 1, "R");
@@ -146,13 +148,14 @@ export const mar: LevelKind<MarLevel, MarStep> = {
   }),
   exported: {
     steps:
-      "n = min(tokens, sampling.iterations of the level). Every row has a random order of its patches. masked begins as tokens. In step s from 0: next = max(1, min(masked - 1, floor(tokens * cos(pi / 2 * (s + 1) / n)))); until = next, but 0 in the last step; the patches to draw are those at until, until + 1, ... masked - 1 of the row's order, in ascending number; then masked = until. Where there are none go on with the next step. Run step with patches and mask as they are. read may hold all patches of each row, before to before + tokens - 1; then output number row * tokens + patch is that of a patch. take has for each patch to draw, row after row, the patches at conditionsFrom, [rows down, columns right] in the grid of patches, and for one outside of the grid the number of all outputs read. With guidance take goes through all 2*R rows. Then draw what stands in the patches, put its values into patches and set their mask to 0.",
+      "n = min(tokens, sampling.iterations of the level). Every row has a random order of its patches. masked starts as tokens. In step s, from 0: next = max(1, min(masked - 1, floor(tokens * cos(pi / 2 * (s + 1) / n)))); until = next, but 0 in the last step; the patches to draw are those at indices until to masked - 1 of the row's order, sorted by number; then set masked = until. If there are none, continue with the next step. Run the step graph with the current patches and mask. read may list all patches of each row, before to before + tokens - 1; the output of a patch then has the number row * tokens + patch. take lists, for each patch to draw, row by row, its neighbours at conditionsFrom, [rows down, columns right] in the grid of patches; for a neighbour outside the grid, give the total number of outputs read. With guidance, take covers all 2*R rows. Then draw the contents of the patches, store their values in patches and set their mask to 0.",
     done: "(tokens - next) / tokens",
     meanings: {
-      patches: "the patches drawn so far as values, each [channels, patch, patch] end to end; zeros where not drawn",
-      mask: "1 for a patch that is not drawn yet, 0 for one that is",
+      patches:
+        "values of the patches drawn so far, each a flattened [channels, patch, patch]; zeros for patches not yet drawn",
+      mask: "1 for a patch that is not yet drawn, 0 for one that is",
       read: "numbers of the tokens whose outputs are needed; patch n is token before + n",
-      take: "which of all outputs read, counted through all rows, are each patch's conditions; their count for none",
+      take: "the conditions of each patch, as indices into the outputs read, numbered across all rows; their total number for a neighbour outside the grid",
     },
     letters: { r: "tokens of each row whose outputs are computed" },
   },

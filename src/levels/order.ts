@@ -1,11 +1,11 @@
 /**
- * The order in which a level generates the patches of a square: what a teacher-forced pass hides and predicts, in training
- * and for the likelihood. The kinds that ship use these two orders; a new kind may define its own.
+ * The order in which a level generates the patches of a square. It determines what a teacher-forced pass hides and
+ * predicts, in training and for the likelihood. The built-in kinds use these two orders; a new kind may define its own.
  */
 
 import { type Key, normal, permutation, uniform } from "../core/random.ts";
 
-/** The share of patches that training hides: a normal distribution cut to [0, 1]. */
+/** The share of patches that training hides: a normal distribution truncated to [0, 1]. */
 export interface MaskRate {
   maskRate: number;
   maskRateDeviation: number;
@@ -17,9 +17,9 @@ export interface Viewed {
   tokens: number;
   /** Its weight in the likelihood. */
   weight: number;
-  /** The patches to predict, where those are not all. */
+  /** The patches to predict, if not all. */
   only?: readonly number[];
-  /** In a pass that stands for one step of generating patch by patch: how many patches are still to come. */
+  /** In a pass that corresponds to one step of generating patch by patch: how many patches are still to come. */
   toCome?: number;
 }
 
@@ -34,25 +34,25 @@ export interface View {
 /** An order of generation: what training and the likelihood hide, and how many steps it takes. */
 export interface Order {
   /**
-   * Whether a teacher-forced pass hides some patches, by a mask, and predicts those from what it shows. Otherwise one
-   * pass predicts every patch from those before it, and its likelihood is exact.
+   * Whether a teacher-forced pass hides some patches with a mask and predicts them from the visible ones. If not, one
+   * pass predicts every patch from the patches before it, and the likelihood is exact.
    */
   hides: boolean;
-  /** Which patches training hides in a square: 1 or 0 each. Not called where `hides` is false. */
+  /** Which patches training hides in a square: 1 or 0 each. Not called if `hides` is false. */
   trainingMask(key: Key, tokens: number, rate: MaskRate): Uint8Array;
-  /** How many passes predict `count` patches of a square once each, in one order of generation. */
+  /** How many passes it takes to predict `count` patches of a square once each, in one order of generation. */
   passes(count: number): number;
   /** What a pass of the likelihood hides in a square, and what it predicts. */
   view(square: Viewed): View;
-  /** The first patch at which generation cannot follow, given which patches are to be drawn; -1 where it can. */
+  /** Given which patches are to be drawn, the first patch that breaks the order; -1 if the order can be followed. */
   stuckAt(drawn: readonly boolean[]): number;
-  /** Steps that a square takes where `iterations` are asked for. */
+  /** Steps that a square takes if `iterations` are requested. */
   steps(tokens: number, iterations: number): number;
   /** The most patches of a square that one of these steps draws. */
   mostAtOnce(tokens: number, iterations: number): number;
 }
 
-/** Patch by patch, from the upper left to the lower right. */
+/** Raster order, one patch at a time. */
 export const rasterOrder: Order = {
   hides: false,
   trainingMask: (_, tokens) => new Uint8Array(tokens).fill(1),
@@ -76,7 +76,7 @@ export const rasterOrder: Order = {
 export const anyOrder: Order = {
   hides: true,
   trainingMask(key, tokens, { maskRate, maskRateDeviation }) {
-    // Around one end of [0, 1] a normal has the same shape inside and outside: both halves can be taken as the inner one.
+    // A normal centred on an end of [0, 1] is symmetric about it, so its outer half can be folded onto the inner one.
     const folded = (z: number) => (maskRate === 1 ? -Math.abs(z) : maskRate === 0 ? Math.abs(z) : z);
     let rate = -1;
     for (let n = 0; rate < 0 || rate > 1; n++) rate = maskRate + maskRateDeviation * folded(normal(key, 1_000_000 + n));
@@ -87,7 +87,7 @@ export const anyOrder: Order = {
   passes: (count) => count,
   view({ key, tokens, weight, only, toCome }) {
     let order = permutation(key, tokens);
-    if (only && only.length > 0) order = order.filter((place) => only.includes(place)); // known patches come first in the order
+    if (only && only.length > 0) order = order.filter((place) => only.includes(place)); // known patches are never hidden
     const masked = toCome ?? 1 + Math.floor(uniform(key, 1_000_000) * tokens);
     const hidden = order.subarray(0, masked);
     const known = tokens - masked;

@@ -1,4 +1,4 @@
-/** Keys and values of an AR level's earlier positions, kept where they are and fed to every step. Knows no graphs. */
+/** The key/value cache of an AR level, updated in place and fed to every step. Knows no graphs. */
 
 import { float32, type HostTensor } from "../core/arrays.ts";
 
@@ -8,23 +8,23 @@ export interface PastOptions {
   rows: number;
   heads: number;
   headWidth: number;
-  /** Positions in all. */
+  /** Total number of positions. */
   tokens: number;
 }
 
 export interface PastPositions {
-  /** Of each block [rows, heads, L, headWidth], and `seen` [L]; L grows. */
+  /** Keys and values of each block [rows, heads, L, headWidth], and `seen` [L]; L grows. */
   feeds(): { keys: HostTensor[]; values: HostTensor[]; seen: HostTensor };
-  /** Takes those of the next position: of each block [rows, heads, headWidth]. */
+  /** Appends the key and value of the next position: [rows, heads, headWidth] for each block. */
   add(next: { key: readonly HostTensor[]; value: readonly HostTensor[] }): void;
 }
 
-/** Room is made for this many positions at a time: what is fed is read whole, filled or not. */
+/** The cache grows by this many positions at a time, because a step reads all of what it is fed, filled or not. */
 const piece = 32;
 
 export function pastOf({ depth, rows, heads, headWidth, tokens }: PastOptions): PastPositions {
   const pairs = rows * heads;
-  // The system gives pages as they are filled.
+  // Allocated at full size: the operating system provides memory pages only when they are first written.
   const rooms = () => Array.from({ length: depth }, () => new Float32Array(pairs * tokens * headWidth));
   const [keys, values] = [rooms(), rooms()];
   let filled = 0;
@@ -35,7 +35,7 @@ export function pastOf({ depth, rows, heads, headWidth, tokens }: PastOptions): 
     return new Float32Array(length).fill(-1e30, filled);
   }
 
-  /** Moves each pair's positions to where they stand with room for more, the last pair first. */
+  /** Moves each pair's positions apart to make room for more, starting with the last pair. */
   function grow(): void {
     const longer = Math.min(tokens, length + piece);
     const [from, to] = [length * headWidth, longer * headWidth];
@@ -48,7 +48,10 @@ export function pastOf({ depth, rows, heads, headWidth, tokens }: PastOptions): 
   const used = (room: Float32Array) =>
     float32(room.subarray(0, pairs * length * headWidth), [rows, heads, length, headWidth]);
 
-  /** Not by `set`: a view for each of thousands of pairs takes longer than their few values. */
+  /**
+   * Copies in a plain loop: creating a view for `set` for each of thousands of pairs takes longer than copying their
+   * few values.
+   */
   function put(room: Float32Array, { data }: HostTensor): void {
     const one = data as Float32Array;
     for (let from = 0, to = filled * headWidth; from < one.length; to += length * headWidth)

@@ -1,6 +1,6 @@
 /**
- * The pixel level, which every model ends with, and the guiding pixel: a small causal transformer over [condition, first
- * channel, second channel, ..], whose logits are tied to the codebooks of the 256 bytes.
+ * The pixel level, which every model ends with, and the guiding pixel: a small causal transformer over the sequence
+ * [condition, first channel, second channel, ..], whose logits are tied to the codebooks of the 256 byte values.
  */
 
 import { z } from "zod";
@@ -16,26 +16,28 @@ import { transformer } from "./schema.ts";
 export const pixelSchema = z.strictObject({ kind: z.literal("pixel"), ...transformer });
 export type PixelLevel = z.infer<typeof pixelSchema>;
 
-/** The guiding pixel's own small network, as published. */
+/** The small network of the guiding pixel, as published. */
 export const guidingPixelLevel: PixelLevel = { kind: "pixel", width: 128, depth: 3, heads: 4 };
 export const guidingPixelRedWeight = 5;
 
 export interface PixelNetwork {
   channels: number;
   conditionWidth: number;
-  /** Logits of each channel given those before it: condition [K, D'], bytes [K, C] int32 -> C tensors [K, 256]. */
+  /**
+   * Logits of each channel given the channels before it: condition [K, D'], bytes [K, C] int32 -> C tensors [K, 256].
+   */
   teach(given: { condition: Tensor; bytes: Tensor; training?: Training }): Tensor[];
-  /** The token [M, D] that stands before the first channel. */
+  /** The token [M, D] before the first channel. */
   first(condition: Tensor): Tensor;
-  /** Keys and values before any token, for `next`. */
+  /** An empty key/value cache for `next`. */
   past(): FewPast[];
-  /** Logits [M, 256] of channel c after its token [M, D] and those in `past`, to which it is added. */
+  /** Logits [M, 256] of channel c after its token [M, D] and the tokens in `past`; adds the token to `past`. */
   next(c: number, token: Tensor, past: FewPast[]): Tensor;
   /** The token of channel c's bytes [M]. */
   token(c: number, bytes: Tensor): Tensor;
 }
 
-/** `conditionWidth` is the width of what the level above hands down. */
+/** `conditionWidth` is the width of the conditions from the level above. */
 export function pixelNetwork(
   declare: Declare,
   { width, depth, heads }: PixelLevel,
@@ -57,7 +59,7 @@ export function pixelNetwork(
     conditionWidth,
     teach({ condition: given, bytes, training }) {
       const rest = codebooks
-        .slice(0, -1) // nobody reads what the last channel's token predicts
+        .slice(0, -1) // the prediction after the last channel's token is never used
         .map((codebook, c) => embedding(codebook, pick(bytes, 1, c)));
       let x = norm(ln, flatten(stack([dense(condition, given), ...rest]))); // [C * K, D]
       for (const block of transformer) x = fewTokensBlock(block, x, { tokens: channels, training });

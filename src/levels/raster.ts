@@ -1,11 +1,11 @@
-/** Drives a level whose patches are generated in raster order: a step for each patch, of all squares at once. */
+/** Drives a level that generates patches in raster order: one step per patch, for all squares at once. */
 
 import { float32, type HostTensor } from "../core/arrays.ts";
 import type { DecodedStep, Decoding, Placed, StepOutputs } from "./kind.ts";
 
 /**
- * `run` takes the step of a place, given the values of the patches before it [R, C p p] (zeros at the first), and returns
- * the conditions [R', c, D] of that place in every square.
+ * `run` performs the step of one patch, given the values of the previous patch [R, C p p] (zeros at the first), and
+ * returns the conditions [R', c, D] of that patch in every square.
  */
 export async function* decodeInRaster<Step extends StepOutputs>(
   { tokens, channels, patch }: Placed,
@@ -31,7 +31,7 @@ export async function* decodeInRaster<Step extends StepOutputs>(
   }
 }
 
-/** Some rows of a tensor, of each way. */
+/** Selected rows of a tensor; with two ways, the same rows of both halves. */
 export function rowsOf(tensor: HostTensor, at: Int32Array, ways: number): HostTensor {
   const [rows, ...rest] = tensor.shape;
   if (at.length * ways === rows) return tensor;

@@ -1,4 +1,4 @@
-/** What the configurations of levels have in common. */
+/** Settings that the configurations of several level kinds share. */
 
 import { z } from "zod";
 
@@ -14,5 +14,5 @@ export const transformer = {
   heads: whole(1, 1024),
 };
 
-/** Queries and keys of each head are normalised (RMS) before attention, without weights of their own. */
+/** Whether the queries and keys of each head are RMS-normalised before attention, without learned weights. */
 export const qkNorm = z.boolean().optional();

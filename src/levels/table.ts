@@ -9,21 +9,21 @@ import { mar } from "./mar.ts";
 
 const rows = { mar, ar };
 
-/** The kinds that ship. */
+/** The built-in kinds. */
 export type Kind = keyof typeof rows;
 
-/** A row as the recursion sees it. Which settings its levels have is known only to the kind itself. */
+/** A row as the recursion sees it. Only the kind itself knows which settings its levels have. */
 // oxlint-disable-next-line typescript/no-explicit-any
 export type AnyKind = LevelKind<any>;
 
 const kinds = new Map<string, AnyKind>(Object.entries(rows));
 
 /**
- * Adds a kind, in this thread only. `parallelSampler` and `parallelTrainingStep` start threads that know just the kinds
- * that ship; use `createSampler` and `trainingStep` instead. Throws where the name is taken.
+ * Adds a kind, in this thread only. `parallelSampler` and `parallelTrainingStep` start threads that know only the
+ * built-in kinds; use `createSampler` and `trainingStep` instead. Throws if the name is already registered.
  */
 export function registerLevelKind<L extends PatchLevel, Step extends StepOutputs>(kind: LevelKind<L, Step>): void {
-  if (kinds.has(kind.name) || kind.name === "pixel") throw new Error(`there is a level kind "${kind.name}" already`);
+  if (kinds.has(kind.name) || kind.name === "pixel") throw new Error(`level kind "${kind.name}" is already registered`);
   kinds.set(kind.name, kind);
 }
 
@@ -32,6 +32,6 @@ export const levelKinds = (): AnyKind[] => [...kinds.values()];
 /** The kind of a level of a parsed configuration. */
 export function kindOf({ kind }: Pick<PatchLevel, "kind">): AnyKind {
   const found = kinds.get(kind);
-  if (!found) throw new Error(`there is no level kind "${kind}"; register it (registerLevelKind)`);
+  if (!found) throw new Error(`unknown level kind "${kind}"; register it with registerLevelKind`);
   return found;
 }

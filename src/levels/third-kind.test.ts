@@ -1,6 +1,6 @@
 /**
- * A kind of level that is defined here alone: each block is a causal mean over the tokens and an MLP. Everything that the
- * program does with AR and MAR levels has to work with it.
+ * A level kind defined only in this test: each block is a causal mean over the tokens and an MLP. Everything the
+ * program does with AR and MAR levels must work with it.
  */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -64,7 +64,7 @@ type MeanLevel = z.infer<typeof schema>;
 
 interface MeanStep {
   conditions: Tensor;
-  /** Of each block, over the tokens so far: [R', D]. */
+  /** Running sum over the tokens so far, for each block: [R', D]. */
   sum: Tensor[];
   [name: string]: Tensor | Tensor[];
 }
@@ -80,7 +80,7 @@ function network(declare: Declare, level: Placed<MeanLevel>): Network<MeanStep> 
   const last = declareNorm(declare, "norm", width);
   const mlp = ({ fc1, fc2 }: (typeof layers)[number], x: Tensor) => dense(fc2, gelu(dense(fc1, x)));
 
-  /** [R, T, D] -> the mean of each token and those before it. */
+  /** [R, T, D] -> the mean of each token and all tokens before it. */
   const causalMean = (x: Tensor): Tensor => {
     const shares = Float32Array.from({ length: tokens ** 2 }, (_, i) => {
       const row = Math.floor(i / tokens);
@@ -149,13 +149,13 @@ const mean: LevelKind<MeanLevel, MeanStep> = {
   },
   memory: ({ depth, width }, { rows, ways }) => ({ sizes: {}, kept: 4 * ways * rows * depth * width }),
   exported: {
-    steps: "one for each patch; sums.i begin as zeros and become sum.i.",
+    steps: "one step per patch; sums.i start as zeros and are replaced by sum.i.",
     done: "(s + 1) / tokens",
     meanings: {
-      patch: "values of the patch before this one",
+      patch: "values of the previous patch",
       position: "number of the patch",
-      "sums.i": "sums over the positions before",
-      "sum.i": "what sums.i become",
+      "sums.i": "sums over the previous positions",
+      "sum.i": "the new sums.i",
     },
     letters: {},
   },
@@ -172,7 +172,7 @@ const models: Record<string, object[]> = {
     { kind: "mar", patch: 1, width: 8, depth: 1, heads: 2, conditions: 1, guidingPixel: true },
     pixel,
   ],
-  "inside of MAR": [{ kind: "mar", patch: 4, width: 16, depth: 1, heads: 2 }, { ...small, patch: 1 }, pixel],
+  "inside MAR": [{ kind: "mar", patch: 4, width: 16, depth: 1, heads: 2 }, { ...small, patch: 1 }, pixel],
 };
 
 const modelOf = (levels: object[]): ModelConfig =>
@@ -209,7 +209,7 @@ async function last(frames: AsyncGenerator<Frame, Uint8Array>): Promise<Uint8Arr
 const numbers = ({ step, values, average }: TrainingState) =>
   Buffer.concat([Float32Array.of(step), ...values.values(), ...average.values()].map((x) => Buffer.from(x.buffer)));
 
-describe.each(Object.entries(models))("a kind of its own, %s", (name, levels) => {
+describe.each(Object.entries(models))("a custom kind, %s", (name, levels) => {
   const model = modelOf(levels);
   const training = parseTrainingConfig(
     { steps: 4, batch: 4, microBatch: 2, learningRate: 0.02, warmup: 0, ema: 0.5 },
@@ -228,7 +228,7 @@ describe.each(Object.entries(models))("a kind of its own, %s", (name, levels) =>
   const trained = startingState(model, 1, { ema: 0.5 });
   let losses: number[] = [];
 
-  it("trains, and resumes to the same bits", async () => {
+  it("trains, and resumes with bit-identical results", async () => {
     losses = await run(trained);
     expect(losses[3]).toBeLessThan(losses[0]);
     const state = startingState(model, 1, { ema: 0.5 });
@@ -246,7 +246,7 @@ describe.each(Object.entries(models))("a kind of its own, %s", (name, levels) =>
     found.forEach((loss, i) => expect(loss / losses[i]).toBeCloseTo(1, 4));
   });
 
-  it("is sampled, edited and measured", async () => {
+  it("supports sampling, editing and likelihood", async () => {
     await writeModelFolder(folder, model, trained.values);
     const external = externalModel(readModelFolder(folder));
     const sampler = createSampler(engine, external);
@@ -265,7 +265,7 @@ describe.each(Object.entries(models))("a kind of its own, %s", (name, levels) =>
     const hole = rectangleMask(8, { x: 1, y: 1, width: 2, height: 2 });
     await expect(last(edit(sampler, original, hole, { labels }))).rejects.toThrow(/^mask: level \d of this model/);
 
-    // Under an exact model the likelihood of what was drawn is the product of the probabilities that drew it.
+    // If the likelihood is exact, the likelihood of a sample is the product of the probabilities it was drawn with.
     let drawnBits = 0;
     const alone = await last(
       sampler.sample({
@@ -286,10 +286,10 @@ describe.each(Object.entries(models))("a kind of its own, %s", (name, levels) =>
     expect(likelihoodOf(model)).toBe(name === "throughout" ? "exact" : "estimate");
   });
 
-  it("is described, counted and stored in few bits", () => {
+  it("supports the manifest, complexity counts and quantization", () => {
     const { levels: described, graphs, calls } = manifest(model, { weights: "w" });
     expect(described.map(({ kind }) => kind)).toEqual(model.levels.slice(0, -1).map(({ kind }) => kind));
-    expect(calls.join("\n")).toContain("Steps of a level of kind mean: one for each patch; sums.i begin as zeros");
+    expect(calls.join("\n")).toContain("Steps of a level of kind mean: one step per patch; sums.i start as zeros");
     const l = described.findIndex(({ kind }) => kind === "mean");
     expect(graphs[`level${l}-step-guided.onnx`].inputs.map((one) => one.name)).toContain("sums.1");
 
@@ -303,7 +303,7 @@ describe.each(Object.entries(models))("a kind of its own, %s", (name, levels) =>
     const own = `${"next_fractal.".repeat(l)}generator.blocks.`;
     const stored = storedTensors({ ...model, dtype: "q8" }).filter(({ dtype }) => dtype === "int8");
     const wide = stored.filter((one) => one.name.startsWith(own)).length; // matrices with at least 32 columns
-    expect(wide).toBe({ throughout: 8, "above MAR": 2, "inside of MAR": 0 }[name]);
+    expect(wide).toBe({ throughout: 8, "above MAR": 2, "inside MAR": 0 }[name]);
     const iterations = [4, 4];
     const size = { batch: 2, lanes: 1, guided: true, iterations, weightBytes: 1e5 };
     expect(samplingBytes(model, { ...size, batch: 4000 })).toBeGreaterThan(samplingBytes(model, size));
@@ -311,7 +311,7 @@ describe.each(Object.entries(models))("a kind of its own, %s", (name, levels) =>
   });
 });
 
-it("is quantised and exported", async () => {
+it("can be quantized and exported", async () => {
   const [[name, levels]] = Object.entries(models);
   const model = modelOf(levels);
   const [folder, quantized, out] = ["whole", "few-bits", "exported"].map((part) => join(temporary, `${name} ${part}`));
@@ -327,21 +327,21 @@ it("is quantised and exported", async () => {
   expect(JSON.parse(readFileSync(join(out, "manifest.json"), "utf8")).levels[0].kind).toBe("mean");
 });
 
-describe("a kind's configuration", () => {
+describe("the configuration of a kind", () => {
   it.each([
     [{ ...small, patch: 4, widht: 8 }, /levels\[0\] has an unknown key "widht"; did you mean "width"\?$/],
     [{ ...small, patch: 4, width: 7 }, /levels\[0\]: width 7 is odd$/],
     [{ ...small, patch: 3 }, /levels\[0\]: patch 3 does not divide the 8 pixels/],
     [{ ...small, kind: "means" }, /levels\[0\]/],
-  ])("is checked: %o", (level, message) => {
+  ])("is validated: %o", (level, message) => {
     expect(() => modelOf([level, { ...small, patch: 1 }, pixel])).toThrow(message);
   });
 
-  it("has a name of its own", () => {
-    expect(() => registerLevelKind(mean)).toThrow('there is a level kind "mean" already');
+  it("needs a unique name", () => {
+    expect(() => registerLevelKind(mean)).toThrow('level kind "mean" is already registered');
   });
 
-  it("does not compile without some part", () => {
+  it("does not compile if a part is missing", () => {
     const { memory: _, ...rest } = mean;
     // @ts-expect-error
     expect(() => registerLevelKind(rest)).toThrow("already");

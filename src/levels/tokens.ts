@@ -1,4 +1,4 @@
-/** The tokens of a square, which AR and MAR levels share: conditions, the guiding pixel, patches and learned positions. */
+/** The tokens of a square, shared by AR and MAR levels: guiding pixel, conditions, patches and learned positions. */
 
 import { add, concat, flatten, reshape, slice } from "../graph/build.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
@@ -15,7 +15,7 @@ export interface Embedding {
   guidingPixel?: Dense;
 }
 
-/** With room for so many positions. */
+/** Declares the embedding, with a learned position for each of `positions` tokens. */
 export function declareEmbedding(
   declare: Declare,
   { width, channels, patch, conditionWidth, guidingPixel }: Placed,
@@ -31,7 +31,7 @@ export function declareEmbedding(
   };
 }
 
-/** What stands before the patches: [R, P, D]. */
+/** The tokens before the patches: [R, P, D]. */
 export function prefix(embedding: Embedding, { conditions, colour }: Above): Tensor {
   const { width } = embedding;
   const embedded = dense(embedding.conditions, flatten(conditions));
@@ -41,6 +41,6 @@ export function prefix(embedding: Embedding, { conditions, colour }: Above): Ten
   return concat([reshape(pixel, [dim(pixel, 0), 1, width]), tokens], 1);
 }
 
-/** Adds positions from .. to and normalises: x [R, to - from, D]. */
+/** Adds the learned positions from .. to and normalises: x [R, to - from, D]. */
 export const placed = (embedding: Embedding, x: Tensor, from: number, to: number): Tensor =>
   norm(embedding.norm, add(x, slice(embedding.positions, 1, from, to)));

@@ -1,4 +1,7 @@
-/** Operations by level against the paper's complexity table, and in sum against the graph of the whole likelihood. */
+/**
+ * Operations per level compared with the paper's complexity table, and their total with the graph of the whole
+ * likelihood.
+ */
 
 import { describe, expect, it } from "vitest";
 import { product } from "../core/arrays.ts";
@@ -11,19 +14,20 @@ import { modelParameters } from "./parameters.ts";
 
 const billions = (name: string) => complexity(publishedPreset(name)).map(({ operations }) => operations / 1e9);
 
-describe("operations as the paper counts them", () => {
-  it("are the paper's for FractalMAR-Large above the pixels", () => {
+describe("operations counted as in the paper", () => {
+  it("match the paper for FractalMAR-Large above the pixels", () => {
     const [first, second, third, pixels] = billions("fractalmar_large_in256");
     expect([first, second, third].map((count, l) => Math.abs(count / [215, 208, 419][l] - 1) < 0.005)).toEqual([
       true,
       true,
       true,
     ]);
-    // The first channel's query is left out here: 2 x 65536 x 64 x 64, 2.5% of the level; the rest is the paper's rounding.
+    // The first channel's query is not counted here (2 x 65536 x 64 x 64, 2.5% of the level). The remaining difference
+    // is rounding in the paper.
     expect(Math.round(pixels + (2 * 65536 * 64 ** 2) / 1e9)).toBe(22);
   });
 
-  it("are the paper's for FractalMAR at 64x64", () => {
+  it("match the paper for FractalMAR at 64x64", () => {
     const counts = billions("fractalmar_in64");
     expect(counts.slice(0, 2).map(Math.round)).toEqual([215, 208]);
     expect(Math.abs(counts.reduce((a, b) => a + b) / 438 - 1)).toBeLessThan(0.005);
@@ -56,7 +60,7 @@ const mixed = ({ width = 16, depth = 2 } = {}): ModelConfig =>
   );
 
 describe("levels", () => {
-  it("together compute what the graph of the whole likelihood does", () => {
+  it("add up to the graph of the whole likelihood", () => {
     const config = mixed();
     const sizes = new Map([["B", 1]]);
     placedLevels(config).reduce((squares, { tokens }, l) => {
@@ -68,18 +72,18 @@ describe("levels", () => {
     expect(complexity(config).reduce((sum, level) => sum + level.likelihoodOperations, 0)).toBe(whole);
   });
 
-  it("have all of a model's parameters, in blocks all but embeddings and norms", () => {
+  it("contain all parameters, and in blocks all but embeddings and norms", () => {
     const levels = complexity(publishedPreset("fractalmar_large_in256"));
     const all = modelParameters(publishedPreset("fractalmar_large_in256"));
     expect(levels.reduce((sum, { parameters }) => sum + parameters, 0)).toBe(
       all.reduce((sum, { shape }) => sum + product(shape), 0),
     );
-    // The paper has 403M, 25M and 3M, and 0.1M for all of the pixel level.
+    // The paper gives 403M, 25M and 3M, and 0.1M for the whole pixel level.
     expect(levels.slice(0, 3).map(({ blockParameters }) => Math.round(blockParameters / 1e6))).toEqual([403, 25, 3]);
     expect((levels[3].parameters / 1e6).toFixed(1)).toBe("0.1");
   });
 
-  it("say how many squares they generate, and of how many tokens", () => {
+  it("report how many squares they generate, and with how many tokens", () => {
     expect(complexity(mixed()).map(({ kind, patch, squares, sequence }) => [kind, patch, squares, sequence])).toEqual([
       ["mar", 8, 1, 16],
       ["mar", 4, 16, 4],

@@ -1,4 +1,4 @@
-/** What each level of a model holds and computes for one image, counted from its graphs. Knows no weights. */
+/** Parameters and operations of each level of a model for one image, counted from its graphs. Knows no weights. */
 
 import { product } from "../core/arrays.ts";
 import { type ModelConfig, pixelLevel } from "../config/model.ts";
@@ -14,28 +14,31 @@ export interface LevelComplexity {
   kind: string;
   /** Side of a patch in pixels; 1 for the pixel level. */
   patch: number;
-  /** How many squares of one image this level generates; pixels for the pixel level. */
+  /** How many squares this level generates per image; for the pixel level, the number of pixels. */
   squares: number;
-  /** What it generates in each of them one after another: patches, or the channels of a pixel. */
+  /** Length of the sequence generated in each square: its patches, or the channels of a pixel. */
   sequence: number;
   layers: number;
   width: number;
-  /** Of attention, where it has any. */
+  /** Attention heads, if it has attention. */
   heads?: number;
-  /** All numbers in its tensors; the first level has the class embeddings. */
+  /** Number of parameters; the first level includes the class embeddings. */
   parameters: number;
-  /** Those in its transformer's blocks. */
+  /** Number of parameters in its transformer blocks. */
   blockParameters: number;
   /**
-   * Multiplications and additions of one pass over all squares of an image, as the paper's complexity table counts
-   * them: the blocks over the sequence alone, its embedding and that of one condition.
+   * Multiplications and additions of one pass over all squares of an image, counted as in the paper's complexity table:
+   * the blocks over the sequence, the patch embedding and the embedding of one condition.
    */
   operations: number;
-  /** The same of all that the likelihood computes with every patch hidden: conditions, guiding pixels and logits too. */
+  /**
+   * The same for everything the likelihood computes with all patches hidden, including conditions, guiding pixels and
+   * logits.
+   */
   likelihoodOperations: number;
 }
 
-/** Level by level, the pixels last. */
+/** The complexity of each level, the pixels last. */
 export function complexity(config: ModelConfig): LevelComplexity[] {
   const networks = networksOf(config);
   let squares = 1;
@@ -84,13 +87,13 @@ function pixelGraphs(network: PixelNetwork): Graphs {
   const bytes = input("bytes", "int32", ["K", network.channels]);
   const logits = network.teach({ condition, bytes });
   return {
-    // What the last product, with the codebooks, is taken of.
+    // The inputs of the last product, the one with the codebooks, which the paper does not count.
     operations: Object.fromEntries(logits.map(({ inputs: [out] }, c) => [`out.${c}`, out])),
     likelihoodOperations: { nats: pixelNats(network, { condition, bytes }) },
   };
 }
 
-/** Blocks of a guiding pixel do not count among its level's. */
+/** The blocks of a guiding pixel are not counted as blocks of its level. */
 function parametersOf(
   parameters: readonly Parameter[],
   l: number,

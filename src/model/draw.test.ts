@@ -1,4 +1,7 @@
-/** What settings do to the distribution of a byte, against a plain reference, with ties; and graphs without those that are off. */
+/**
+ * The effect of settings on the distribution of a byte, compared with a plain reference, including ties; and that
+ * disabled settings leave no nodes.
+ */
 
 import { describe, expect, it } from "vitest";
 import { type CutName, drawValues, formOf, samplingNames, samplingSetting, usualForm } from "../config/sampling.ts";
@@ -13,7 +16,7 @@ import { pixelGraph } from "./steps.ts";
 
 const categories = 256;
 
-/** Logits [rows, 256] of several shapes: spread, peaked, with many ties, all alike, with one sure byte. */
+/** Logits [rows, 256] of several shapes: spread out, peaked, with many ties, all equal, with one certain byte. */
 function logitRows(): Float32Array[] {
   let state = 3;
   const random = () => (state = (state * 16807) % 2147483647) / 2147483647;
@@ -34,13 +37,13 @@ const softmaxOf = (logits: Float32Array): number[] => {
   return all.map((value) => value / total);
 };
 
-/** Which bytes stay, as transformers.js and llama.cpp define it; bytes that are equally likely stay or go together. */
+/** Which bytes stay, as defined by transformers.js and llama.cpp; bytes of equal probability stay or go together. */
 const keeps: Record<CutName, (probabilities: number[], value: number) => (p: number) => boolean> = {
   topP: (all, value) => (p) => all.reduce((sum, other) => sum + (other > p ? other : 0), 0) < value,
   minP: (all, value) => (p) => p >= value * Math.max(...all),
 };
 
-/** Probabilities in a graph, at a value for all channels or, with a list, at that of channel 1. */
+/** Probabilities computed by a graph, with one value for all channels or, given a list, with the value of channel 1. */
 async function computed(
   rows: readonly Float32Array[],
   settings: Partial<Record<CutName, number | number[]>>,
@@ -85,7 +88,7 @@ describe.each(cutNames)("%s", (name) => {
     expectLike(found, rows, (all) => all.map(keeps[name](all, 0.1)));
   });
 
-  it("where it is off leaves no trace in any graph", () => {
+  it("leaves no node in any graph when it is off", () => {
     const off = samplingSetting(name).usual as number;
     const config = publishedPreset("fractalmar_base_in256");
     for (const guided of [false, true])
@@ -101,7 +104,7 @@ describe.each(cutNames)("%s", (name) => {
   });
 });
 
-it("cuts by all settings at once, each by the whole distribution", async () => {
+it("applies all settings together, each to the full distribution", async () => {
   const rows = logitRows();
   const value = 0.2;
   const found = await computed(rows, Object.fromEntries(cutNames.map((name) => [name, value])));

@@ -1,6 +1,6 @@
 /**
- * How a byte is drawn: logits, guidance, temperature, what is cut off, and the draw itself. Which settings are inputs of
- * a graph is decided when it is built; those that are off leave no node in it.
+ * How a byte is drawn: logits, guidance, temperature, truncation, and the draw itself. Which settings are inputs of a
+ * graph is decided when it is built; disabled settings leave no node in it.
  */
 
 import type { CutName, DrawForm, DrawName } from "../config/sampling.ts";
@@ -27,7 +27,7 @@ import {
 } from "../graph/build.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 
-/** A graph's inputs by their names: scalars, or [C] where each channel has its own. */
+/** A graph's inputs by name: scalars, or [C] if each channel has its own value. */
 export type DrawInputs = { [N in DrawName | "guidance"]?: Tensor };
 
 export function drawInputs(form: DrawForm, { guided, channels }: { guided: boolean; channels: number }): DrawInputs {
@@ -38,7 +38,7 @@ export function drawInputs(form: DrawForm, { guided, channels }: { guided: boole
   return found;
 }
 
-/** Those of one channel: scalars, or [1]. */
+/** The inputs of one channel: scalars, or [1]. */
 export const ofChannel = (inputs: DrawInputs, channel: number): DrawInputs =>
   Object.fromEntries(
     Object.entries(inputs).map(([name, value]) => [
@@ -47,16 +47,16 @@ export const ofChannel = (inputs: DrawInputs, channel: number): DrawInputs =>
     ]),
   );
 
-/** Which of the probabilities [M, V] are cut off at a setting's value: bool [M, V]. */
+/** Which of the probabilities [M, V] a setting with this value cuts off: bool [M, V]. */
 type Cut = (probabilities: Tensor, value: Tensor) => Tensor;
 
-/** A row for each setting that changes `cut`. */
+/** One row for each setting that truncates the distribution. */
 const cuts: Record<CutName, Cut> = {
-  // With the likeliest first, those stay before which the running sum is below the share, and all that are as likely.
+  // In descending order, a probability stays if the sum of those before it is below the share. Ties stay together.
   topP(probabilities, share) {
     const sorted = descending(probabilities);
     const last = dim(sorted, 1) as number;
-    const before = slice(cumulativeSum(sorted), 1, 0, last - 1); // of all but the first
+    const before = slice(cumulativeSum(sorted), 1, 0, last - 1); // the sum before each probability but the first
     const kept = where(less(before, share), slice(sorted, 1, 1, last), slice(sorted, 1, 0, 1));
     const least = neg(max(neg(kept)));
     return less(probabilities, where(less(share, 1), least, 0));
@@ -64,7 +64,9 @@ const cuts: Record<CutName, Cut> = {
   minP: (probabilities, share) => less(probabilities, mul(share, max(probabilities))),
 };
 
-/** Probabilities [M, V] from the logits of one channel: [M, V], or [2 M, V] with guidance, those without condition last. */
+/**
+ * Probabilities [M, V] from the logits of one channel: [M, V], or with guidance [2 M, V], the unconditional ones last.
+ */
 export function distribution(logits: Tensor, { temperature, ...inputs }: DrawInputs): Tensor {
   const all = softmax(guide(temperature ? mul(logits, temperature) : logits, inputs));
   const wanted = Object.entries<Cut>(cuts).flatMap(([name, cut]) => {
@@ -77,8 +79,9 @@ export function distribution(logits: Tensor, { temperature, ...inputs }: DrawInp
 }
 
 /**
- * Guided logits [M, V] from those with the condition and, behind them, without: lu + w (lc - lu). Where p_c is below
- * the threshold, lu is first raised to what a distribution like p_c would give it, so that guidance lifts nothing there.
+ * Guided logits [M, V] from conditional logits followed by unconditional ones: lu + w (lc - lu). Where p_c is below the
+ * threshold, lu is first raised to the value it would have under a distribution like p_c, so that guidance boosts
+ * nothing there.
  */
 function guide(logits: Tensor, { guidance, filterThreshold }: DrawInputs): Tensor {
   if (!guidance || !filterThreshold) return logits;
@@ -91,9 +94,9 @@ function guide(logits: Tensor, { guidance, filterThreshold }: DrawInputs): Tenso
 }
 
 /**
- * The category of probabilities [M, V] at uniforms [M, 1] in [0, 1): the first whose running sum is above that share of
- * the whole, so that one without probability is never drawn. The whole is the running sum's end, which rounding keeps
- * from being 1.
+ * Draws a category from probabilities [M, V] with uniforms [M, 1] in [0, 1): the first category whose running sum
+ * exceeds that share of the total, so that a category with zero probability is never drawn. The total is the end of the
+ * running sum, which rounding keeps from being exactly 1.
  */
 export function draw(probabilities: Tensor, uniforms: Tensor): Tensor {
   const categories = dim(probabilities, 1) as number;

@@ -1,6 +1,6 @@
 /**
- * The inputs of the loss's graphs. `LossFeeds` says what there is; the graph's side declares each input and the host's
- * side gives it a value, both named by its place in them.
+ * The inputs of the loss graphs. `LossFeeds` lists them; the graph side declares each input and the host side gives it
+ * a value, and both derive its name from its place in these types.
  */
 
 import type { ModelConfig } from "../config/model.ts";
@@ -10,36 +10,36 @@ import type { Shape } from "../graph/shape.ts";
 import { nameAt } from "../graph/tree.ts";
 import type { Tensor } from "../graph/tensor.ts";
 
-/** Which patches of each level are hidden and which go down, level by level. R rows, M patches that go down. */
+/** Which patches of each level are hidden and which are passed down, level by level. R rows, M patches passed down. */
 export type IndexFeeds<T> = {
-  /** [R, N], of levels that hide patches: 1 for a hidden one. */
+  /** [R, N], for levels that hide patches: 1 for a hidden patch. */
   mask: (T | undefined)[];
-  /** [M, c]: the rows that are gathered for their conditions; R * N for none. */
+  /** [M, c]: the rows gathered as conditions; R * N for a neighbour outside the grid. */
   take: T[];
-  /** [R * N, c]: where each row went, or M * c. */
+  /** [R * N, c]: the place in `take` of each row, or M * c if it is not taken. */
   inverse: T[];
 };
 
-/** Weights [C] of the channels' nats, of the pixels and of each level's guiding pixels. */
+/** Weights [C] of each channel's nats, for the pixels and for each level's guiding pixels. */
 export type ChannelWeights<T> = { pixels: T; guiding: (T | undefined)[] };
 
 export type LossFeeds<T = HostTensor> = IndexFeeds<T> & {
-  /** Bytes [B, S, S, C] and labels [B], where the number of classes stands for the null class. */
+  /** Bytes [B, S, S, C] and labels [B]; the number of classes is the label of the null class. */
   images: T;
   labels: T;
   weights: ChannelWeights<T>;
 };
 
-/** Of trainingGraph, which takes the squares of the last level above the pixels in groups of G. */
+/** The inputs of trainingGraph, which processes the squares of the last level above the pixels in groups of G. */
 export type TrainingFeeds<T = HostTensor> = LossFeeds<T> & {
-  /** How many groups there are, and the pixels that end each of them: [rounds + 1]. */
+  /** The number of groups, and the pixel at which each group begins or ends: [rounds + 1]. */
   rounds?: T;
   bounds?: T;
-  /** G */
+  /** G, the number of squares in a group. */
   groupRows?: T;
-  /** [rounds, G]: 0 for squares that only fill up a group. */
+  /** [rounds, G]: 0 for squares that only pad a group. */
   valid?: T;
-  /** With dropout: what masks follow from, and the number of each level's first row in the whole batch. */
+  /** With dropout: the seed of the masks, and the index of each level's first row within the whole batch. */
   seed?: T;
   first?: T;
 };

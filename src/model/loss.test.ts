@@ -1,4 +1,4 @@
-/** The likeliest bytes that the loss graph tells of, against its own logits. */
+/** The likeliest bytes reported by the loss graph, compared with its own logits. */
 
 import { describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
@@ -15,7 +15,7 @@ const engine = await nodeEngine({ threads: 1 });
 const small = { width: 8, depth: 1, heads: 2 };
 const count = 2;
 
-/** An AR model of one level predicts all pixels of 4x4, row by row. */
+/** An AR model with one level, which predicts all pixels of a 4x4 image in raster order. */
 const model = (channels: number) => {
   const levels = [
     { kind: "ar", patch: 1, ...small },
@@ -25,12 +25,12 @@ const model = (channels: number) => {
 };
 
 interface Given {
-  /** A parameter's value at `at`; `i` is the parameter's number. */
+  /** A parameter's value at index `at`; `i` is the number of the parameter. */
   value: (name: string, i: number, at: number) => number;
   byte: (at: number) => number;
 }
 
-/** Logits [K, 256] of each channel; of the likeliest byte the probability, and whether it was right: [K * C]. */
+/** Logits [K, 256] of each channel; the probability of the likeliest byte, and whether it is correct: [K * C]. */
 async function run(channels: number, { value, byte }: Given) {
   const config = model(channels);
   const batch = {
@@ -59,7 +59,7 @@ async function run(channels: number, { value, byte }: Given) {
 describe.each([1, 3])("with %i channels", (channels) => {
   const random: Given["value"] = (_, i, at) => normal(derive(seedKey(2), i), at);
 
-  it("the likeliest byte has the largest logit's probability, and is right where it is the pixel's", async () => {
+  it("the likeliest byte has the probability of the largest logit, and is correct if it is the pixel's byte", async () => {
     const byte = (at: number) => (at * 37) % 256;
     const { logits, probability, right } = await run(channels, { value: random, byte });
     const rows = probability.map((_, at) => {
@@ -73,7 +73,8 @@ describe.each([1, 3])("with %i channels", (channels) => {
       expect(right[at]).toBe(Number(row[byte(at)] === largest));
     });
 
-    // The last value of the last image is seen by none: with the likeliest byte in its place it alone is right anew.
+    // No other value depends on the last value of the last image, so replacing it by the likeliest byte makes only this
+    // one correct.
     const last = rows.length - 1;
     const likeliest = rows[last].indexOf(rows[last].reduce((a, b) => Math.max(a, b)));
     expect(right[last]).toBe(0);
@@ -81,7 +82,7 @@ describe.each([1, 3])("with %i channels", (channels) => {
     expect(other.right).toEqual(right.with(last, 1));
   });
 
-  it("of n that are the likeliest alike the right one counts 1 / n, any other nothing", async () => {
+  it("if n bytes tie for likeliest, the correct one counts 1 / n and the others 0", async () => {
     const tied = new Set([7, 9, 200]);
     const value: Given["value"] = (name, _, at) => (name.endsWith("mlm.bias") && tied.has(at) ? 2 : 0);
     const byte = (at: number) => [7, 8, 200, 0, 9][at % 5];
@@ -91,7 +92,7 @@ describe.each([1, 3])("with %i channels", (channels) => {
     right.forEach((one, at) => expect(one).toBeCloseTo([1 / 3, 0, 1 / 3, 0, 1 / 3][at % 5], 6));
   });
 
-  it("of a model that knows nothing every byte is right once in 256", async () => {
+  it("in a model with equal logits, every byte counts as correct 1 / 256", async () => {
     const { probability, right } = await run(channels, { value: () => 0, byte: (at) => (at * 5) % 256 });
     expect([...probability, ...right].every((one) => Math.abs(one * 256 - 1) < 1e-5)).toBe(true);
   });

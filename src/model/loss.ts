@@ -1,6 +1,6 @@
 /**
- * The recursion, teacher forced: the whole model's loss as one graph. `training.ts` has it with its gradients; sampling
- * goes the same way down, step by step (`sample/sampler.ts`).
+ * The recursion with teacher forcing: the whole model's loss as one graph. `training.ts` builds it with its gradients;
+ * sampling performs the same recursion step by step (`sample/sampler.ts`).
  */
 
 import type { ModelConfig } from "../config/model.ts";
@@ -31,17 +31,20 @@ import { type LevelNetwork, networksOf } from "./networks.ts";
 import { meanColour, normalize, patchify, toBytes } from "./patches.ts";
 
 export interface LossGraph {
-  /** Scalar: over pixels and channels, sum of `weights.pixels` times nats; plus the guiding pixels' with theirs. */
+  /**
+   * Scalar: the sum over pixels and channels of `weights.pixels` times nats, plus the guiding pixels' nats times their
+   * weights.
+   */
   loss: Tensor;
-  /** Nats of each channel, summed over the pixels that were predicted: [C]. */
+  /** Nats of each channel, summed over the predicted pixels: [C]. */
   nats: Tensor;
-  /** The same of each level's guiding pixels. */
+  /** The same for each level's guiding pixels. */
   guidingNats: Map<number, Tensor>;
-  /** Nats of every pixel that was predicted [K, C], and of every square's guiding pixel [R, C], by level. */
+  /** Nats of every predicted pixel [K, C], and of every square's guiding pixel [R, C], by level. */
   each: { pixels: Tensor; guiding: (Tensor | undefined)[] };
-  /** Of every value of these pixels the likeliest byte: its probability, and whether it was right, [K, C] each. */
+  /** The likeliest byte for every value of these pixels: its probability, and whether it is correct, [K, C] each. */
   likeliest: { probability: Tensor; right: Tensor };
-  /** Of each channel of the pixels that were predicted: [K, 256] each. */
+  /** Logits of each channel of the predicted pixels: [K, 256] each. */
   logits: Tensor[];
   /** The first level's output at every patch: [B * N, D]. */
   firstLevel: Tensor;
@@ -49,7 +52,7 @@ export interface LossGraph {
   parameters: Map<string, Tensor>;
 }
 
-/** The squares that a level is taught on. */
+/** The squares that a level is trained on. */
 export interface TaughtSquares {
   /** [R, C, S, S], normalised. */
   images: Tensor;
@@ -57,7 +60,7 @@ export interface TaughtSquares {
   conditions: Tensor;
 }
 
-/** Its inputs are `LossFeeds`; of levels that hide nothing `mask`, `take` and `inverse` are not asked for. */
+/** The loss graph. Its inputs are `LossFeeds`, without `mask`, `take` and `inverse` of levels that hide no patches. */
 export function lossGraph(config: ModelConfig): LossGraph {
   const networks = networksOf(config);
   const weights = weightsFeed(config);
@@ -83,7 +86,7 @@ export function lossGraph(config: ModelConfig): LossGraph {
       const count = level.conditionsRead;
       const take = levelFeed("take", l, "int32", [`R${l + 1}`, count]);
       const inverse = levelFeed("inverse", l, "int32", [times(rows, level.tokens), count]);
-      squares = goingDown(one, { out, patches }, { take, inverse });
+      squares = passedDown(one, { out, patches }, { take, inverse });
     }
   });
 
@@ -120,19 +123,19 @@ export function wholeImages(
   };
 }
 
-/** The mask of level l, of a kind that hides patches. */
+/** The mask input of level l, if its kind hides patches. */
 export const maskOf = ({ level }: LevelNetwork, l: number, shape: Shape): Tensor | undefined =>
   kindOf(level).order.hides ? levelFeed("mask", l, "float32", shape) : undefined;
 
-/** What a level gives: its output at every patch [R * N, D], and the patches [R * N, C p p]. */
+/** The result of a level: its output at every patch [R * N, D], and the patches [R * N, C p p]. */
 export interface Taught {
   out: Tensor;
   patches: Tensor;
 }
 
 /**
- * One level over its squares, teacher forced, with the guiding pixels' nats where there are any: summed [C] and each
- * [R, C]. `valid` [R] is 0 for squares that only fill up a group, whose guiding pixels do not count.
+ * Runs one level over its squares with teacher forcing. If it has guiding pixels, also returns their nats: summed [C],
+ * and for each square [R, C]. `valid` [R] is 0 for squares that only pad a group; their guiding pixels do not count.
  */
 export function teachLevel(
   { level, network, guidingPixel }: LevelNetwork,
@@ -153,19 +156,19 @@ export function teachLevel(
   const logits = guidingPixel.teach({
     condition: middle(conditions),
     bytes,
-    training: training && {}, // no dropout, as in the pixels
+    training: training && {}, // no dropout, as for the pixels
   });
   return { out, patches, guiding: { nats: natsOf(logits, bytes, valid), each: eachNats(logits, bytes) } };
 }
 
-/** All patches of a level as squares of the next, each with its own output as the one condition. */
+/** All patches of a level as squares of the next level, each with its own output as its only condition. */
 const everyPatch = ({ level }: LevelNetwork, { out, patches }: Taught): TaughtSquares => ({
   conditions: reshape(out, [dim(out, 0), 1, level.width]),
   images: reshape(patches, [dim(patches, 0), level.channels, level.patch, level.patch]),
 });
 
 /** The patches `take` [.., c] as squares of the next level, or as pixels; gradients need the inverse index. */
-export function goingDown(
+export function passedDown(
   { level: { channels, patch } }: Pick<LevelNetwork, "level">,
   { out, patches }: Taught,
   { take, inverse }: { take: Tensor; inverse?: Tensor },
@@ -188,7 +191,7 @@ export function pixelsOf(
   };
 }
 
-/** The middle condition, which stands last: [R, c, D] -> [R, D]. */
+/** The middle condition, which is the last one: [R, c, D] -> [R, D]. */
 export const middle = (conditions: Tensor): Tensor => pick(conditions, 1, (dim(conditions, 1) as number) - 1);
 
 /** x [R, D] -> [R, count, D] */
@@ -202,14 +205,14 @@ export const repeated = (x: Tensor, count: number): Tensor =>
 export const pixelNats = (network: PixelNetwork, given: Parameters<PixelNetwork["teach"]>[0]): Tensor =>
   natsOf(network.teach(given), given.bytes);
 
-/** The same of every colour: [K, C]. */
+/** The same for every colour: [K, C]. */
 const eachNats = (logits: readonly Tensor[], bytes: Tensor): Tensor =>
   concat(
     logits.map((one, c) => reshape(crossEntropy(one, pick(bytes, 1, c)), [dim(one, 0), 1])),
     1,
   );
 
-/** Where n bytes are the likeliest alike, the right one among them counts 1 / n, as if one of them were drawn. */
+/** If n bytes tie for likeliest, the correct one among them counts 1 / n, as if one of them were drawn at random. */
 function likeliestByte(logits: readonly Tensor[], bytes: Tensor): LossGraph["likeliest"] {
   const perChannel = logits.map((one, c) => {
     const among = where(less(one, max(one)), 0, 1); // [K, 256]

@@ -1,6 +1,6 @@
 /**
- * Sampling's step graphs for programs other than this one: which there are, and a description by which such a program
- * can draw images with them. Knows no weights and no files.
+ * Sampling's step graphs for use by other programs: the list of graphs, and a description that lets such a program draw
+ * images with them. Knows no weights and no files.
  */
 
 import { drawingLevels, type ModelConfig, placedLevels, prefixTokens } from "../config/model.ts";
@@ -15,12 +15,12 @@ import { beginGraph, type Outputs, pixelGraph, stepGraph } from "./steps.ts";
 export interface StepGraph {
   /** Its file, such as "level0-step-guided.onnx". */
   file: string;
-  /** What a run of it does. */
+  /** What running it does. */
   does: string;
   outputs: Outputs;
 }
 
-/** Every graph that sampling with the model's own settings can need, those with guidance and those without. */
+/** Every graph that sampling with the model's own settings may need, with and without guidance. */
 export function stepGraphs(config: ModelConfig): StepGraph[] {
   const both = (name: string, does: string, graph: (guided: boolean) => Outputs): StepGraph[] => [
     { file: `${name}.onnx`, does: `${does}, without guidance`, outputs: graph(false) },
@@ -32,14 +32,16 @@ export function stepGraphs(config: ModelConfig): StepGraph[] {
   };
   const levels = placedLevels(config).flatMap((level, l) => [
     ...(level.guidingPixel
-      ? both(`level${l}-guiding`, "draws the mean colours that squares of this level begin with", pixels(l))
+      ? both(`level${l}-guiding`, "draws the mean colours of squares of this level", pixels(l))
       : []),
     {
       file: `level${l}-begin.onnx`,
-      does: "embeds what squares of this level begin with",
+      does: "embeds the conditions of squares of this level",
       outputs: beginGraph(config, l),
     },
-    ...both(`level${l}-step`, "one step in squares of this level", (guided) => named(stepGraph(config, l, { guided }))),
+    ...both(`level${l}-step`, "runs one step in squares of this level", (guided) =>
+      named(stepGraph(config, l, { guided })),
+    ),
   ]);
   return [...levels, ...both("pixels", "draws pixels", pixels(config.levels.length - 1))];
 }
@@ -47,12 +49,12 @@ export function stepGraphs(config: ModelConfig): StepGraph[] {
 interface Value {
   name: string;
   type: string;
-  /** Numbers, and products of the letters that `letters` explains. */
+  /** Numbers, and products of the letters explained in `letters`. */
   shape: readonly (number | string)[];
   meaning: string;
 }
 
-/** The description, as JSON: the model's numbers, each graph's inputs and outputs, and the order of calls. */
+/** The description as JSON: the model's dimensions, each graph's inputs and outputs, and the order of calls. */
 export function manifest(config: ModelConfig, { weights }: { weights: string }) {
   const { name, imageSize, channels, classes, sampling } = config;
   const levels = placedLevels(config);
@@ -100,7 +102,7 @@ export function manifest(config: ModelConfig, { weights }: { weights: string }) 
   };
 }
 
-/** Without it some processors lose high bits in products of bytes. */
+/** Without this option, sums of int8 products saturate on some processors. */
 const exactProducts = { "session.x64quantprecision": "1" };
 
 function inputsOf(outputs: Outputs): Value[] {
@@ -111,13 +113,13 @@ function inputsOf(outputs: Outputs): Value[] {
 
 function value(name: string, { dtype, shape }: Tensor): Value {
   const meaning = meanings()[name.replace(/\d+$/, "i")];
-  if (meaning === undefined) throw new Error(`manifest: nobody says what ${name} means`);
+  if (meaning === undefined) throw new Error(`manifest: no meaning is given for ${name}`);
   return { name, type: dtype, shape, meaning };
 }
 
 const letters = (): Record<string, string> => ({
-  R: "rows: squares of a level that are drawn side by side; in a begin graph twice as many with guidance",
-  M: "patches or pixels that are drawn in this run, of all rows; in a step graph twice as many with guidance",
+  R: "rows: squares of a level that are drawn together; twice as many in a begin graph with guidance",
+  M: "patches or pixels drawn in this run, over all rows; twice as many in a step graph with guidance",
   ...Object.fromEntries(
     levelKinds()
       .flatMap(({ exported }) => Object.entries(exported.letters))
@@ -126,31 +128,31 @@ const letters = (): Record<string, string> => ({
 });
 
 const meanings = (): Record<string, string> => ({
-  labels: "class numbers; nullClass for a row without condition",
-  conditions: "what a level hands down to each patch: to squares of the next level, or to pixels",
-  colour: "values (not bytes) of the mean colours that the guiding graph drew",
+  labels: "class numbers; nullClass for an unconditional row",
+  conditions: "outputs of a level for each patch, used as conditions by squares of the next level or by pixels",
+  colour: "mean colours drawn by the guiding graph, as values (not bytes)",
   prefix: "the tokens before a square's patches",
   ...Object.assign({}, ...levelKinds().map(({ exported }) => exported.meanings)),
-  uniforms: "random numbers from 0 up to 1, one for each channel of each pixel",
-  guidance: "strength of guidance at this step",
+  uniforms: "random numbers in [0, 1), one for each channel of each pixel",
+  guidance: "guidance strength at this step",
   ...Object.fromEntries(
     drawNames.map((name) => [
       name,
       `sampling.${name}, one number or one for each channel: ${samplingSetting(name).help}`,
     ]),
   ),
-  bytes: "the pixels drawn, a byte for each channel",
+  bytes: "the drawn pixels, one byte per channel",
 });
 
 const calls = (): string[] => [
-  "An image is one square of level 0. To draw R images, draw R rows of level 0, with their class numbers as labels. Guidance of 1 means none: then take the plain graphs. With guidance take the guided ones: wherever a shape says 2*R or 2*M, and for a begin graph's R and a pixel graph's conditions, the rows with their condition come first and the same rows without it behind them; at level 0 the latter have nullClass as their label. All numbers that follow are of the level that is drawn.",
-  "To draw squares of a level, given labels (level 0) or conditions (below): where the level has a guiding graph, run it on the conditions, and turn its bytes into values; these, twice with guidance, are colour. Run begin for prefix. Then take the level's steps, which give every patch of every row.",
-  "A setting of sampling that is a list has an entry for each graph that draws, guiding graphs in the order of their levels and then pixels, or one entry for all of them; an entry that is a list itself has a number for each channel. Graphs take those that the model sets; what is off in all graphs is no input.",
-  "Turn a byte b of channel c into its value by values[c][b].",
+  "An image is one square of level 0. To draw R images, draw R rows of level 0, with their class numbers as labels. A guidance of 1 means no guidance: use the plain graphs. With guidance, use the guided ones: wherever a shape contains 2*R or 2*M, and for R in a begin graph and the conditions of a pixel graph, the conditional rows come first, followed by the same rows without their condition; at level 0 the latter have nullClass as their label. Below, grid, tokens and other numbers are those of the level being drawn.",
+  "To draw squares of a level, given labels (level 0) or conditions (other levels): if the level has a guiding graph, run it on the conditions and convert its bytes to values; these are the input colour, repeated twice with guidance. Run the begin graph to get prefix. Then perform the level's steps, which draw every patch of every row.",
+  "A sampling setting that is a list has one entry for each graph that draws bytes (guiding graphs in the order of their levels, then pixels), or a single entry for all of them; an entry that is itself a list has one number per channel. A graph has an input for each setting that the model sets; a setting that is off in all graphs is not an input.",
+  "The value of byte b in channel c is values[c][b].",
   ...levelKinds().map(({ name, exported }) => `Steps of a level of kind ${name}: ${exported.steps}`),
-  "What stands in the patches, row after row and in ascending number within a row: squares of the next level, with the step's conditions; below the last level single pixels: run pixels on the conditions for their bytes. A patch's values are those of the square in it, [channels, side, side], or of its pixel.",
-  `The strength of guidance g is sampling.guidance with the schedule constant. With linear it follows the step of level 0, and holds for everything drawn inside of that step: 1 + (g - 1) * done, where done is ${levelKinds()
+  "Drawing the contents of patches, row by row and in ascending order within a row: above the pixels, draw squares of the next level with the step's conditions; at the last level, run pixels on the conditions to get the bytes of single pixels. A patch's values are those of the square inside it, [channels, side, side], or of its pixel.",
+  `The guidance strength g is sampling.guidance if the schedule is constant. If it is linear, the strength depends on the step of level 0 and applies to everything drawn within that step: 1 + (g - 1) * done, where done is ${levelKinds()
     .map(({ name, exported }) => `${exported.done} for ${name}`)
-    .join(" and ")}. A guiding graph of level l takes the strength of the step around it.`,
-  "Patch number k of a square lies at row floor(k / grid) and column k mod grid of its grid, and takes patch by patch pixels.",
+    .join(" and ")}. A guiding graph uses the strength of the enclosing step.`,
+  "Patch k of a square is at row floor(k / grid) and column k mod grid of its grid, and covers patch x patch pixels.",
 ];

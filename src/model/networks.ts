@@ -11,20 +11,20 @@ import { kindOf } from "../levels/table.ts";
 export interface LevelNetwork {
   level: PlacedLevel;
   network: Network;
-  /** What predicts the mean colour of a square, where the level takes one. */
+  /** The network that predicts the mean colour of a square, if the level has a guiding pixel. */
   guidingPixel?: PixelNetwork;
 }
 
 export interface ModelNetworks {
-  /** The embedding of labels [R] int32, where the number of classes stands for the null class: -> [R, D]. */
+  /** Embeds labels [R] int32 -> [R, D]; the number of classes is the label of the null class. */
   label(labels: Tensor): Tensor;
   levels: LevelNetwork[];
   pixels: PixelNetwork;
-  /** In the order of the published state dict (which its optimiser state counts by). */
+  /** In the order of the published state dict, by which its optimiser state is indexed. */
   parameters: Parameter[];
 }
 
-/** Makes new tensors at each call: build a graph from the networks of one call. */
+/** Builds the networks of a model. Every call creates new tensors, so build a graph from the networks of one call. */
 export function networksOf(config: ModelConfig): ModelNetworks {
   const { classes, channels, levels } = config;
   const { width } = levels[0];

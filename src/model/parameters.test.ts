@@ -1,4 +1,6 @@
-/** Names, shapes and order are those of the published state dicts, starting values those of its initialisers. */
+/**
+ * Names, shapes and order compared with the published state dicts, and initial values with the published initialisers.
+ */
 
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -27,12 +29,12 @@ describe.each(cases)("%s", (name) => {
     expect(parameters.map((parameter) => ({ name: parameter.name, shape: parameter.shape }))).toEqual(published);
   });
 
-  it("has as many values as case.json counts", () => {
+  it("has the number of values given in case.json", () => {
     const { parameters: count } = readJson(fixture(name, "case.json")) as { parameters: number };
     expect(parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)).toBe(count);
   });
 
-  it("decays what the published optimiser's first group holds", async () => {
+  it("applies weight decay to the first group of the published optimiser", async () => {
     const checkpoint = await openCheckpoint(fixture(name, "checkpoint-last.pth"));
     await checkpoint.close();
     const optimizer = (checkpoint.value as Map<string, unknown>).get("optimizer");
@@ -50,7 +52,7 @@ describe.each(cases)("%s", (name) => {
   });
 });
 
-describe("starting values", () => {
+describe("initial values", () => {
   const parameters = cases.flatMap((name) => modelParameters(configOf(name)));
   const values = parameters.map((parameter, i) => ({
     ...parameter,
@@ -61,7 +63,7 @@ describe("starting values", () => {
   const mean = (value: Float32Array) => value.reduce((a, b) => a + b, 0) / value.length;
   const deviation = (value: Float32Array) => Math.sqrt(mean(value.map((x) => x * x)) - mean(value) ** 2);
 
-  it("start as ones where they scale, as zeros where they are biases, and otherwise at random", () => {
+  it("are ones for scales, zeros for biases, and random otherwise", () => {
     for (const { name, start } of values) {
       const expected = /norm\d?\.weight$|(^|\.|_)(ln|norm)\.weight$/.test(name)
         ? "ones"
@@ -78,14 +80,14 @@ describe("starting values", () => {
     for (const { value } of of("zeros")) expect(value.every((x) => x === 0)).toBe(true);
   });
 
-  it("normal: mean 0 and deviation 0.02", () => {
+  it("normal: mean 0 and standard deviation 0.02", () => {
     expect(of("normal").length).toBeGreaterThan(20);
     for (const { name, value } of of("normal")) {
       const error = 5 * (0.02 / Math.sqrt(value.length)); // five standard errors
       expect(Math.abs(mean(value)), name).toBeLessThan(error);
       expect(Math.abs(deviation(value) - 0.02), name).toBeLessThan(error);
     }
-    // It has tails, unlike a uniform of the same deviation (which ends at 1.73 deviations).
+    // It has tails, unlike a uniform distribution of the same standard deviation, which ends at 1.73 of them.
     const all = of("normal").flatMap(({ value }) => [...value]);
     const share = all.filter((x) => Math.abs(x) > 0.04).length / all.length;
     expect(share).toBeGreaterThan(0.04);
@@ -104,7 +106,7 @@ describe("starting values", () => {
     }
   });
 
-  it("the same key gives the same values, another key others", () => {
+  it("depend only on the key", () => {
     for (const parameter of parameters.slice(0, 12)) {
       const value = startingValue(parameter, seedKey(3));
       expect(startingValue(parameter, seedKey(3))).toEqual(value);
@@ -114,10 +116,10 @@ describe("starting values", () => {
   });
 });
 
-describe("starts that differ from the published ones", () => {
+describe("initial values that differ from the published ones", () => {
   const find = (name: string) => modelParameters(configOf("mar-3level")).find((one) => one.name.endsWith(name))!;
 
-  it("cosine codebooks: neighbouring values are alike, the mean norm of a row is 0.6", () => {
+  it("cosine codebooks: rows of neighbouring values are similar, and the mean norm of a row is 0.6", () => {
     const { shape, ...codebook } = find("r_codebook.weight");
     const width = shape[1];
     const table = startingValue({ shape, ...codebook }, seedKey(2), { codebookStart: "cosine" });
@@ -132,7 +134,7 @@ describe("starts that differ from the published ones", () => {
     expect(table).not.toEqual(startingValue({ shape, ...codebook }, seedKey(3), { codebookStart: "cosine" }));
   });
 
-  it("the last matrix of a residual branch can start at zero, and no other parameter", () => {
+  it("only the last matrix of a residual branch can start at zero", () => {
     const zero = modelParameters(configOf("ar-3level")).filter((one) =>
       startingValue(one, seedKey(2), { residualStart: "zero" }).every((x) => x === 0),
     );
@@ -142,12 +144,12 @@ describe("starts that differ from the published ones", () => {
   });
 });
 
-it("SwiGLU's width is two thirds of 4 d rounded up to a multiple of 256", () => {
+it("the SwiGLU width is two thirds of 4 d, rounded up to a multiple of 256", () => {
   // 1024: 2730.7 -> 2816, as in the published AR model; 96: exactly 256; 97: 258.7 -> 512
   expect([48, 96, 97, 192, 512, 768, 1024].map(swigluWidth)).toEqual([256, 256, 512, 512, 1536, 2048, 2816]);
 });
 
-it("channels other than three have codebooks of their own", () => {
+it("models with other than three channels have one codebook per channel", () => {
   const named = (channels: number) => {
     const levels = [
       { kind: "ar", patch: 1, width: 8, depth: 1, heads: 2 },

@@ -1,4 +1,4 @@
-/** Every parameter of a model, as its networks declare them, and how each starts. */
+/** Every parameter of a model, as declared by its networks, and its initial value. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
@@ -8,29 +8,34 @@ import { networksOf } from "./networks.ts";
 
 export type { Parameter } from "../layers/parameters.ts";
 
-/** All parameters, in the order of the published state dict (which its optimiser state counts by). */
+/** All parameters, in the order of the published state dict, by which its optimiser state is indexed. */
 export const modelParameters = (config: ModelConfig): Parameter[] => networksOf(config).parameters;
 
-/** Starts that differ from the published ones. */
+/** Initialisations that differ from the published ones. */
 export interface Starts {
   codebookStart?: "normal" | "cosine";
   residualStart?: "xavier" | "zero";
 }
 
-/** Weight decay is for what has two dimensions or more and is not named a bias; embeddings and positions decay too. */
+/**
+ * Whether weight decay applies: to every parameter of two or more dimensions that is not named a bias, including
+ * embeddings and positions.
+ */
 export const decays = ({ name, shape }: Parameter): boolean => shape.length > 1 && !name.endsWith(".bias");
 
-/** How many matrices stand one below the other in a weight that Muon updates; 0 for what is left to AdamW. */
+/** How many matrices are stacked in a weight that Muon updates; 0 for parameters that AdamW updates. */
 export const muonMatrices = ({ block, matrices }: Parameter): number => (block ? matrices : 0);
 
-/** The groups of parameters that have a learning rate of their own; "other" are norms, biases and conditions. */
+/** The group of a parameter; each group has its own learning rate. "other" covers norms, biases and conditions. */
 export function rateGroup(parameter: Parameter): "blocks" | "codebooks" | "embeddings" | "other" {
   if (parameter.block) return parameter.matrices > 0 ? "blocks" : "other";
   if (parameter.start === "codebook") return "codebooks";
   return decays(parameter) ? "embeddings" : "other";
 }
 
-/** A parameter's starting value, as published unless `starts` says otherwise; `key` is its own. */
+/**
+ * A parameter's initial value, as published unless the third argument says otherwise; `key` is the parameter's own key.
+ */
 export function startingValue(
   { shape, start }: Parameter,
   key: Key,
@@ -52,8 +57,8 @@ export function startingValue(
 const codebookNorm = 0.6;
 
 /**
- * A codebook [256, width] in which neighbouring values are alike: row v holds cos(pi k (v + 1/2) / 256) / k for k = 1 ..
- * width, in a random order and with random signs, scaled to a mean row norm of 0.6.
+ * A codebook [256, width] in which neighbouring values have similar rows: row v holds cos(pi k (v + 1/2) / 256) / k for
+ * k = 1 .. width, in a random order and with random signs, scaled to a mean row norm of 0.6.
  */
 function cosineCodebook([values, width]: readonly number[], key: Key): Float32Array {
   const frequency = permutation(key, width);

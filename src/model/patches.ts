@@ -1,4 +1,4 @@
-/** Images as patches and the sums that the published code takes over them. */
+/** Images as patches, and sums over them in the order of the published code. */
 
 import { add, mul, pick, reshape, round, slice, transpose, cast, constant, sub, div } from "../graph/build.ts";
 import { times } from "../graph/shape.ts";
@@ -32,8 +32,9 @@ export function toBytes(values: Tensor): Tensor {
 }
 
 /**
- * The mean colour of patches [N, C, p, p] -> [N, C]. Means are often halfway between two bytes, so the sums are taken
- * in PyTorch's order on a CPU: eight lanes of a row at a time, then the lanes left to right; then the same over rows.
+ * The mean colour of patches [N, C, p, p] -> [N, C]. Means are often halfway between two bytes, so values are summed in
+ * the order in which PyTorch sums them on a CPU: eight lanes of a row at a time, then the lanes from left to right;
+ * then the same over rows.
  */
 export const meanColour = (patches: Tensor): Tensor => meanOfLast(meanOfLast(patches));
 
@@ -55,7 +56,7 @@ function meanOfLast(x: Tensor): Tensor {
 
 const lanes = 8;
 
-/** Four running sums where there are four vectors or more, as PyTorch keeps them. */
+/** Keeps four running sums, as PyTorch does, if there are at least four vectors. */
 function sumVectors(vectors: Tensor[]): Tensor {
   const running = 4;
   const rounds = Math.floor(vectors.length / running);

@@ -1,4 +1,6 @@
-/** Which patches of each level are predicted and go down in one teacher-forced pass, as index arrays for the graph. */
+/**
+ * Which patches of each level are predicted and passed down in one teacher-forced pass, as index arrays for the graph.
+ */
 
 import { float32, type HostTensor, int32, uint8 } from "../core/arrays.ts";
 import { type ModelConfig, placedLevels } from "../config/model.ts";
@@ -14,27 +16,30 @@ export interface Rows {
 }
 
 /**
- * Which patches are hidden, of a level whose kind hides any: 1 or 0 for each of rows * tokens, row after row. Levels count
- * from 0; `order` is that of the kind.
+ * Which patches are hidden, for a level whose kind hides any: 1 or 0 for each of rows * tokens, row by row. Levels are
+ * numbered from 0; `order` is the kind's order.
  */
 export type Masks = (level: number, rows: Rows, tokens: number, order?: Order) => Uint8Array;
 
-/** Which of a level's predicted patches (1 in `predicted`, rows * tokens) go down to the level below: 1 or 0 each. */
+/**
+ * Which of a level's predicted patches (1 in `predicted`, rows * tokens) are passed down to the next level: 1 or 0
+ * each.
+ */
 export type Share = (level: number, rows: Rows, predicted: Uint8Array) => Uint8Array;
 
 export interface Plan {
   feeds: IndexFeeds<HostTensor>;
-  /** How many rows each level has, and last how many pixels are predicted. */
+  /** The number of rows of each level, followed by the number of predicted pixels. */
   rows: number[];
   /** Which patches are predicted, for each level above the pixels: rows * tokens of 1 or 0. */
   masks: Uint8Array[];
-  /** Which of them go down. */
+  /** Which of them are passed down. */
   down: Uint8Array[];
 }
 
 /**
- * The index inputs of lossGraph for a batch. Where a level's kind hides patches the hidden ones are predicted and go down,
- * else all; with a `share` (trainingGraph only) some of them.
+ * The index inputs of lossGraph for a batch. If a level's kind hides patches, the hidden ones are predicted and passed
+ * down; otherwise all are. With a `share` (trainingGraph only), only some of the predicted patches are passed down.
  */
 export function planPass(config: ModelConfig, batch: number, masks: Masks, share?: Share): Plan {
   const feeds: IndexFeeds<HostTensor> = { mask: [], take: [], inverse: [] };
@@ -62,8 +67,8 @@ export function planPass(config: ModelConfig, batch: number, masks: Masks, share
 }
 
 /**
- * The same feeds with the squares of the last level above the pixels in groups of at most `group`, all of one size, for
- * trainingGraph's loop. The last group is filled up with squares of which nothing is predicted.
+ * The same feeds with the squares of the last level above the pixels in groups of at most `group`, all of equal size,
+ * for the loop of trainingGraph. The last group is padded with squares in which nothing is predicted.
  */
 export function inGroups(
   config: ModelConfig,
@@ -84,7 +89,7 @@ export function inGroups(
   const nowhere = rows[last] * above;
   const inverse = (feeds.inverse[last - 1].data as Int32Array).map((at) => (at === nowhere ? total * above : at));
 
-  // Within a group the indices of patches and of predicted pixels count from its own first one.
+  // Within a group, the indices of patches and of predicted pixels are relative to its first one.
   const bounds = new BigInt64Array(rounds + 1);
   const pixelInverse = new Int32Array(total * tokens);
   const pixelTake = (feeds.take[last].data as Int32Array).slice();
@@ -134,17 +139,17 @@ function rowsBelow({ image, place }: Rows, mask: Uint8Array, tokens: number): Ro
 export interface Batch {
   /** [B, S, S, C] bytes */
   images: Uint8Array;
-  /** [B]; the number of classes stands for the null class. */
+  /** [B]; the number of classes is the label of the null class. */
   labels: Int32Array;
 }
 
-/** A part of a batch. */
+/** The images from .. to of a batch. */
 export function partOf({ images, labels }: Batch, from: number, to: number): Batch {
   const bytes = images.length / labels.length;
   return { images: images.subarray(from * bytes, to * bytes), labels: labels.subarray(from, to) };
 }
 
-/** The images and labels of lossGraph and trainingGraph. */
+/** The image and label inputs of lossGraph and trainingGraph. */
 export const planFeeds = (
   { imageSize, channels }: ModelConfig,
   { images, labels }: Batch,
@@ -154,8 +159,8 @@ export const planFeeds = (
 });
 
 /**
- * Weights of the channels' nats that make the loss a mean over `totals` (the rows of each level) with the first channel
- * weighing more: the training loss with the model's red weight, the mean over channels with 1.
+ * Weights of the channels' nats that turn the loss into a mean over `totals` (the rows of each level), with a larger
+ * weight for the first channel: the training loss with the model's red weight, or the mean over channels with 1.
  */
 export function channelWeights(
   config: ModelConfig,
@@ -176,7 +181,7 @@ export function channelWeights(
   };
 }
 
-/** All feeds of lossGraph for a batch that is computed whole. */
+/** All feeds of lossGraph for a batch computed in one pass. */
 export const lossFeeds = (
   config: ModelConfig,
   batch: Batch,
@@ -188,7 +193,7 @@ export const lossFeeds = (
   weights: channelWeights(config, plan.rows, redWeights),
 });
 
-/** Those of a plan's masks, and of what goes down, that belong to the images from .. to. */
+/** The part of a plan's masks, and of its passed-down patches, that belongs to the images from .. to. */
 export function masksOfPart(
   config: ModelConfig,
   { masks, down }: Pick<Plan, "masks" | "down">,
@@ -207,7 +212,10 @@ export function masksOfPart(
 
 const sum = (mask: Uint8Array): number => mask.reduce((a, b) => a + b, 0);
 
-/** For the chosen patches of rows of a grid: the rows to gather for their conditions, and where each row went. */
+/**
+ * For the chosen patches of each row: which rows to gather as their conditions (`take`), and where each row went
+ * (`inverse`).
+ */
 export function takeNeighbours(
   chosen: Uint8Array,
   grid: number,
@@ -238,7 +246,10 @@ export function takeNeighbours(
   return { take: int32(take, [taken, count]), inverse: int32(inverse, [total, count]), taken };
 }
 
-/** Whether a mask of pixels marks anything in the square of `side` pixels whose first one is at `corner`; rows are `size` long. */
+/**
+ * Whether a pixel mask with rows of `size` marks anything in the square of `side` pixels whose first pixel is at
+ * `corner`.
+ */
 export function marksIn(mask: Uint8Array, corner: number, { size, side }: { size: number; side: number }): boolean {
   for (let at = corner, p = 0; p < side; p++, at += size)
     for (let q = 0; q < side; q++) if (mask[at + q] !== 0) return true;

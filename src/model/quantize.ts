@@ -1,6 +1,7 @@
 /**
- * Weights in eight or four bits: which of them, and how they are stored. Large linear layers of the levels above the
- * pixels; norms, embeddings, positions, conditions and the pixels themselves stay float32. Knows no files.
+ * Weights in eight or four bits: which weights are quantized, and how they are stored. Only large linear layers of the
+ * levels above the pixels are; norms, embeddings, positions, conditions and the pixels themselves stay float32. Knows
+ * no files.
  */
 
 import type { DType, HostTensor } from "../core/arrays.ts";
@@ -10,26 +11,26 @@ import { modelParameters, type Parameter } from "./parameters.ts";
 
 export type Quantized = "q8" | "q4";
 
-/** A tensor as a model folder holds it. */
+/** A tensor as stored in a model folder. */
 export interface StoredTensor {
   name: string;
   dtype: DType;
   shape: number[];
 }
 
-/** Values of four bits share a scale with this many neighbours; with fewer than that a result depends on the batch. */
+/** This many neighbouring four-bit values share a scale. With smaller blocks, results would depend on the batch. */
 export const q4Block = 32;
 
-/** Whether a weight [D, E] is stored in few bits: those of dense layers in the blocks of levels above the pixels. */
+/** Whether a weight [D, E] is quantized: it belongs to a dense layer in the blocks of a level above the pixels. */
 export const isQuantized = ({ owner, block, matrices, shape }: Parameter): boolean =>
   owner === "level" && block && matrices > 0 && shape[1] % q4Block === 0;
 
 export const scaleName = (name: string): string => `${name}.scale`;
 
 /**
- * The tensors of a model's folder. In eight bits a weight [D, E] stands turned, int8 [E, D], with a scale for each of its
- * D outputs; in four bits as onnxruntime's MatMulNBits takes it: [D, E / 32, 16], two values a byte, the lower bits
- * first, 8 for zero, with a scale for each 32.
+ * The tensors of a model's folder. In eight bits, a weight [D, E] is stored transposed, int8 [E, D], with a scale for
+ * each of its D outputs. In four bits, it is stored as onnxruntime's MatMulNBits expects it: [D, E / 32, 16], two
+ * values per byte, the lower bits first, 8 for zero, with a scale for each block of 32.
  */
 export function storedTensors(config: ModelConfig): StoredTensor[] {
   const { dtype = "float32" } = config;
@@ -51,7 +52,10 @@ export function storedTensors(config: ModelConfig): StoredTensor[] {
   });
 }
 
-/** A weight [D, E] in few bits, with its scales: q8 to 1/127 of the largest of each output, q4 to 1/7 of each 32. */
+/**
+ * Quantizes a weight [D, E]. The scale is 1/127 of the largest absolute value of each output in q8, 1/7 of that of each
+ * block in q4.
+ */
 export function quantize(
   weight: Float32Array,
   [outputs, inputs]: readonly number[],

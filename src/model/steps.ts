@@ -1,7 +1,7 @@
 /**
- * The graphs that sampling runs: for each level one that begins a square and one that takes a step in it, and one that
- * draws a pixel. Rows are squares in the making; with guidance, rows with the condition come first and the same rows
- * with the null class behind them.
+ * The graphs that sampling runs: for each level, one that begins a square and one that takes a step in it; and one that
+ * draws a pixel. Rows are squares being generated. With guidance, the rows with the condition come first, followed by
+ * the same rows with the null class.
  */
 
 import type { ModelConfig } from "../config/model.ts";
@@ -16,7 +16,7 @@ import { networksOf } from "./networks.ts";
 
 export type Outputs = Record<string, Tensor>;
 
-/** With guidance every row stands twice. */
+/** With guidance, every row appears twice. */
 const ways = (guided: boolean): number => (guided ? 2 : 1);
 
 /**
@@ -34,23 +34,23 @@ export function beginGraph(config: ModelConfig, l: number): Outputs {
   return { prefix: network.begin({ conditions, colour }) };
 }
 
-/** A step of level l: `conditions` [M', c, D] of the M patches to be drawn, and what else its kind gives and takes. */
+/** A step of level l: `conditions` [M', c, D] of the M patches to be drawn, and the kind's own inputs and outputs. */
 export const stepGraph = (config: ModelConfig, l: number, { guided }: { guided: boolean }): StepOutputs =>
   networksOf(config).levels[l].network.step({ guided });
 
 export interface PixelGraphOptions {
   guided: boolean;
-  /** The settings that are inputs, and how. */
+  /** Which settings are inputs, and whether they are scalars or have a value per channel. */
   form?: DrawForm;
   probabilities?: boolean;
 }
 
 /**
- * Draws bytes of level l (see `drawingLevels`), guiding pixels or, at the last one, pixels: `bytes` [M, C] int32. Inputs:
- * `conditions` [M', c, D'], M' = M times ways (the middle one last); `uniforms` [M, C]; guided, `guidance`, a scalar; and
- * the settings of `form`, scalars or [C]. Each channel is one token: keys and values are kept from channel to channel, and
- * the last channel's own token is never made, for nobody reads it. With `probabilities` also those that bytes were drawn
- * with, [M, C, 256].
+ * Draws bytes of level l (see `drawingLevels`): guiding pixels or, at the last one, pixels: `bytes` [M, C] int32.
+ * Inputs: `conditions` [M', c, D'], M' = M times ways (the middle condition last); `uniforms` [M, C]; with guidance,
+ * `guidance`, a scalar; and the settings of `form`, scalars or [C]. Each channel is one token. Keys and values are
+ * cached from channel to channel; the last channel's own token is never computed because nothing reads it. With
+ * `probabilities`, also returns the probabilities that the bytes were drawn with, [M, C, 256].
  */
 export function pixelGraph(
   config: ModelConfig,

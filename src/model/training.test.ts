@@ -1,4 +1,7 @@
-/** The training graph, written for speed and in groups, against the plain loss differentiated as one graph. */
+/**
+ * The training graph, which is written for speed and runs in groups, compared with the plain loss differentiated as one
+ * graph.
+ */
 
 import { describe, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
@@ -36,7 +39,7 @@ const models: [string, ModelConfig][] = [
   ["AR above MAR", model(8, [{ kind: "ar", patch: 2, ...small }, { kind: "mar", patch: 1, ...small, conditions: 1 }])],
 ]; // prettier-ignore
 
-/** Some patches, at least one of each square, by a hash of their place. */
+/** Some patches, at least one in each square, selected by a hash of their place. */
 const masks: Masks = (level, { image, place }, tokens) => {
   const mask = new Uint8Array(image.length * tokens);
   for (let i = 0; i < mask.length; i++) {
@@ -72,7 +75,7 @@ describe.each(models)("%s", (_, config) => {
     return results;
   };
 
-  it.each([1, 2, 5, 100])("gives the loss's own gradients in groups of %i", async (group) => {
+  it.each([1, 2, 5, 100])("computes the gradients of the loss in groups of %i", async (group) => {
     const { loss, nats, guidingNats, parameters } = lossGraph(config);
     const wanted = gradients(loss, [...parameters.values()]);
     const d = Object.fromEntries([...parameters.keys()].map((name, i) => [name, wanted[i]]));
@@ -93,7 +96,7 @@ describe.each(models)("%s", (_, config) => {
     }
   });
 
-  it("with dropout does not depend on the groups either", async () => {
+  it("with dropout, does not depend on the groups either", async () => {
     const graph = trainingGraph(config, { attentionDropout: 0.2, projectionDropout: 0.3 });
     const drop = { seed: int32([5], []), first: int32([7, 40, 300].slice(0, config.levels.length - 1), [config.levels.length - 1]) }; // prettier-ignore
     const whole = await run(graph, { ...inGroups(config, plan, 100), ...drop });

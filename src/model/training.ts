@@ -1,7 +1,7 @@
 /**
- * The training loss with all gradients, as one graph or in parts, of which only what they hand on is kept. The last level
- * above the pixels, where nearly all tokens are, goes round a loop, a group of squares at a time, so that what it computes
- * stays in the processor's cache.
+ * The training loss with all gradients, as one graph or in parts between checkpoints. The last level above the pixels,
+ * which has nearly all tokens, runs in a loop over groups of squares, so that its intermediate values stay in the
+ * processor's cache.
  */
 
 import type { ModelConfig } from "../config/model.ts";
@@ -25,7 +25,7 @@ import { dim, type Tensor, topological } from "../graph/tensor.ts";
 import type { Dropout } from "../layers/layers.ts";
 import { kindOf } from "../levels/table.ts";
 import { feed, levelFeed, weightsFeed } from "./feeds.ts";
-import { goingDown, maskOf, pixelNats, type TaughtSquares, teachLevel, wholeImages } from "./loss.ts";
+import { passedDown, maskOf, pixelNats, type TaughtSquares, teachLevel, wholeImages } from "./loss.ts";
 import { networksOf } from "./networks.ts";
 import { toBytes } from "./patches.ts";
 
@@ -35,31 +35,35 @@ export interface DropoutRates {
 }
 
 export interface TrainingOptions extends DropoutRates {
-  /** Keep only checkpoints of the forward pass, and compute what lies between them again for the gradients. */
+  /** Keep only checkpoints of the forward pass, and recompute the values between them for the gradients. */
   checkpointing?: boolean;
 }
 
-/** Nats [C], summed over the pixels and over the guiding pixels of each level; the last goes with the pixels. */
+/**
+ * Nats [C], summed over the pixels and over the guiding pixels of each level. Those of the last level are computed with
+ * the pixels.
+ */
 export type Nats<T = Tensor> = { guidingNats: (T | undefined)[]; nats?: T; lastGuidingNats?: T };
 
-/** What lies between two checkpoints: runs forward first, and then, from the last part to the first, backward. */
+/** The graphs between two checkpoints. All parts run forward first, and then backward, from the last to the first. */
 export type TrainingPart = {
-  /** The checkpoint at its end, with which the next part begins; the last part has none. */
+  /** The checkpoint at its end, from which the next part starts; the last part has none. */
   forward: { checkpoint: (Tensor | undefined)[] };
   /**
-   * Nats as far as they come up here, the gradient of every parameter in it, by name, and that of the checkpoint that it
-   * begins with, which the part before takes.
+   * The nats computed in this part, the gradient of each of its parameters by name, and the gradient of the checkpoint
+   * that it starts from, which is an input of the preceding part.
    */
   backward: Nats & { d: Record<string, Tensor>; dCheckpoint: (Tensor | undefined)[] };
 };
 
-/** Loss and gradients as one graph, whose inputs are `TrainingFeeds` as `inGroups` in plan.ts makes them. */
+/** Loss and gradients as one graph. Its inputs are `TrainingFeeds`, as made by `inGroups` in plan.ts. */
 export const trainingGraph = (config: ModelConfig, rates: DropoutRates = {}): TrainingPart["backward"] =>
   trainingParts(config, { ...rates, checkpointing: false })[0].backward;
 
 /**
- * The same in parts: one without checkpointing. With it there is a checkpoint after every level but the last, and within
- * a level of n blocks one every sqrt(n) (Chen et al. 2016, arXiv 1604.06174). The loop of the last level keeps nothing.
+ * The same in parts; without checkpointing there is only one. With it, there is a checkpoint after every level but the
+ * last, and within a level of n blocks one every sqrt(n) blocks (Chen et al. 2016, arXiv 1604.06174). The loop of the
+ * last level keeps no checkpoints.
  */
 export function trainingParts(
   config: ModelConfig,
@@ -72,7 +76,7 @@ export function trainingParts(
   const weights = weightsFeed(config);
   const parts: GraphPart[] = [newPart()];
 
-  /** Ends a part at x; the next one begins with what is returned. */
+  /** Ends a part at x; returns the tensor from which the next part starts. */
   const checkpoint = (x: Tensor): Tensor => {
     if (!checkpointing) return x;
     const number = parts.length;
@@ -100,7 +104,7 @@ export function trainingParts(
   for (let l = 0; l < last; l++) {
     const { level } = levels[l];
     const rows = dim(squares.images, 0);
-    const own = parts.at(-1)!; // what the level begins with, its guiding pixels among it
+    const own = parts.at(-1)!; // the part in which the level starts; its guiding pixels belong to it
     const { guiding, ...taught } = teach(l, { ...squares, mask: maskOf(levels[l], l, [rows, level.tokens]) });
     if (guiding) own.starts.set((own.nats.guidingNats[l] = guiding.nats), weights.guiding(l));
     const out = checkpoint(taught.out);
@@ -111,7 +115,7 @@ export function trainingParts(
       finish(lastInRounds(given, inverse));
       break;
     }
-    squares = goingDown(levels[l], given, { take: levelFeed("take", l, "int32", [`R${l + 1}`, count]), inverse });
+    squares = passedDown(levels[l], given, { take: levelFeed("take", l, "int32", [`R${l + 1}`, count]), inverse });
   }
   if (last === 0) finish(lastLevel(squares));
   return parts.map(({ end, nats, ...part }) => ({
@@ -125,7 +129,10 @@ export function trainingParts(
     for (const [x, dx] of starts) part.starts.set(x, dx);
   }
 
-  /** The same as lastLevel from what the level above gives, group by group: nats, and gradients of all that is outside. */
+  /**
+   * Like lastLevel, but group by group from the outputs of the level above: nats, and gradients of everything outside
+   * the loop.
+   */
   function lastInRounds(
     { out, patches }: { out: Tensor; patches: Tensor },
     inverse: Tensor,
@@ -134,7 +141,7 @@ export function trainingParts(
     const count = above.level.conditionsRead;
     const take = levelFeed("take", last - 1, "int32", ["rounds", "G", count]);
     const round = loopIndex();
-    const given = goingDown(above, { out, patches }, { take: pickAt(take, round) });
+    const given = passedDown(above, { out, patches }, { take: pickAt(take, round) });
     const inside = lastLevel({ ...given, round });
     const used = usedWeights([...inside.starts.keys()], new Set(topological([given.conditions])));
     const wanted = gradients(inside.starts, [...used, given.conditions]);
@@ -150,12 +157,12 @@ export function trainingParts(
     return { nats, starts };
   }
 
-  /** The last level above the pixels: nats, and the loss's gradients for them. */
+  /** The last level above the pixels: nats, and the gradients of the loss with respect to them. */
   function lastLevel({ round, ...given }: TaughtSquares & { round?: Tensor }): Pick<GraphPart, "nats" | "starts"> {
     const { level, guidingPixel } = levels[last];
     const { tokens, width, channels } = level;
     const rows = dim(given.images, 0);
-    /** What there is for each square of a group, or of all. */
+    /** An input with a value for each square of the current group, or without a loop for all squares. */
     const grouped = (declare: (shape: Dim[]) => Tensor, shape: number[]) =>
       round ? pickAt(declare(["rounds", "G", ...shape]), round) : declare([rows, ...shape]);
     const { hides } = kindOf(level).order;
@@ -178,13 +185,13 @@ export function trainingParts(
   }
 }
 
-/** A part that is being built. */
+/** A part under construction. */
 interface GraphPart {
-  /** The checkpoint that it begins with, and the one at its end. */
+  /** The checkpoint that it starts from, and the one at its end. */
   given?: Checkpoint;
   end?: Checkpoint;
   nats: Nats;
-  /** Where gradients start from, and which. */
+  /** The tensors at which backpropagation starts, with their gradients. */
   starts: Map<Tensor, Tensor>;
 }
 
@@ -195,13 +202,13 @@ interface Checkpoint {
 
 const newPart = (): GraphPart => ({ nats: { guidingNats: [] }, starts: new Map() });
 
-/** A list that has x at a place, and nothing before it. */
+/** A sparse list with x at a place and nothing before it. */
 const placedAt = (place: number | undefined, x: Tensor | undefined): (Tensor | undefined)[] =>
   place === undefined || !x ? [] : Object.assign([], { [place]: x });
 
 /**
- * What follows from weights alone and is used beside what doesn't: the weights as the layers use them, scaled or folded.
- * Gradients of a loop's rounds are added up there, and flow on to the parameters once.
+ * Tensors that depend only on weights and are used by tensors that do not: the weights as the layers use them, scaled
+ * or folded. A loop sums the gradients of these over its rounds, and they are propagated to the parameters once.
  */
 function usedWeights(outputs: readonly Tensor[], beyond: ReadonlySet<Tensor>): Tensor[] {
   const order = topological(outputs).filter((x) => !beyond.has(x));
@@ -216,7 +223,7 @@ function usedWeights(outputs: readonly Tensor[], beyond: ReadonlySet<Tensor>): T
   return [...new Set(used)];
 }
 
-/** The gradient of every parameter, by name, and of the checkpoint. */
+/** The gradient of every parameter, by name, and that of the checkpoint. */
 function gradientsOf({
   starts,
   given,
@@ -231,8 +238,8 @@ function gradientsOf({
 }
 
 /**
- * Dropout for a level's rows. A mask depends on the row's number in the whole batch, so it is the same however the batch
- * is cut: `first` [L] has each level's first row, and rounds of a loop go on from there.
+ * Dropout for a level's rows. A mask depends on the row's index within the whole batch, so it is the same however the
+ * batch is split: `first` [L] has the index of each level's first row, and the rounds of a loop continue from there.
  */
 function dropoutOf({ attentionDropout = 0, projectionDropout = 0 }: DropoutRates) {
   if (attentionDropout === 0 && projectionDropout === 0) return undefined;

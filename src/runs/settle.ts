@@ -84,7 +84,9 @@ export async function settle(
     return finished(model, options.memory === undefined ? training : within(model, training, options), going);
   }
   const { classes, groups, size: imageSize, channels } = dataset;
-  const preset = "levels" in given.model ? presetOf(options, 32, dataset) : presetOf(options, imageSize, dataset);
+  // Fine-tuning starts from good weights, for which Muon's rates are too high.
+  const chosenRecipe = initial ? { ...options, recipe: options.recipe ?? "published" } : options;
+  const preset = presetOf(chosenRecipe, "levels" in given.model ? 32 : imageSize, dataset);
   const redWeight = options.redWeight === undefined ? {} : { redWeight: options.redWeight };
   const model: ModelConfig = initial
     ? parseModelConfig({ ...initial.config, classes, groups }, initial.folder)

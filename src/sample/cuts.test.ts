@@ -1,4 +1,7 @@
-/** Settings that cut bytes off, in whole images: off, at their extreme, by level and by channel, guiding pixels too. */
+/**
+ * Settings that truncate distributions, in whole images: off, at their extremes, per level and per channel, including
+ * guiding pixels.
+ */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -27,7 +30,7 @@ afterAll(async () => {
 });
 
 async function imageOf(settings: SamplingFlags & { draws?: Draws }): Promise<Buffer> {
-  // Sharp, so that colours depend on what levels above drew.
+  // Sharp, so that colours depend on the levels above.
   const frames = sampler.sample({ labels: [1, 2, 0, 3], seed: 4, iterations: [5, 2, 3], temperature: 40, ...settings });
   let next = await frames.next();
   while (!next.done) next = await frames.next();
@@ -39,10 +42,10 @@ const withUniforms = (uniform: number): Draws => ({
   uniforms: ({ keys }, channels) => new Float32Array(keys.length * channels).fill(uniform),
 });
 
-/** What leaves the likeliest bytes alone. */
+/** Values at which only the likeliest bytes remain. */
 const extreme = { minP: 1, topP: 1e-6 };
 
-it("has a test for each of them", () => {
+it("covers every such setting", () => {
   const cuts = samplingNames.filter((name) => samplingSetting(name).changes === "cut");
   expect(Object.keys(extreme).sort()).toEqual([...cuts].sort());
 });
@@ -50,24 +53,27 @@ it("has a test for each of them", () => {
 describe.each(Object.entries(extreme))("%s", (name, most) => {
   const off = samplingSetting(name as keyof typeof extreme).usual as number;
 
-  it.each([1, 2.5])("is off by default and takes the likeliest bytes at its extreme, guidance %d", async (guidance) => {
-    const plain = await imageOf({ guidance });
-    expect((await imageOf({ guidance, [name]: off })).equals(plain)).toBe(true);
-    const likeliest = await imageOf({ guidance, [name]: most });
-    expect(likeliest.equals(plain)).toBe(false);
-    for (const uniform of [0, 0.5, 0.999])
-      expect((await imageOf({ guidance, [name]: most, draws: withUniforms(uniform) })).equals(likeliest)).toBe(true);
-    expect((await imageOf({ guidance, temperature: [[40, 40, 40]], [name]: [most] })).equals(likeliest)).toBe(true);
-  });
+  it.each([1, 2.5])(
+    "is off by default and leaves only the likeliest bytes at its extreme (guidance %d)",
+    async (guidance) => {
+      const plain = await imageOf({ guidance });
+      expect((await imageOf({ guidance, [name]: off })).equals(plain)).toBe(true);
+      const likeliest = await imageOf({ guidance, [name]: most });
+      expect(likeliest.equals(plain)).toBe(false);
+      for (const uniform of [0, 0.5, 0.999])
+        expect((await imageOf({ guidance, [name]: most, draws: withUniforms(uniform) })).equals(likeliest)).toBe(true);
+      expect((await imageOf({ guidance, temperature: [[40, 40, 40]], [name]: [most] })).equals(likeliest)).toBe(true);
+    },
+  );
 
-  it("acts on guiding pixels and on pixels, each with its own bound, and on each channel", async () => {
+  it("acts on guiding pixels and on pixels, each with its own value, and on each channel", async () => {
     const lists = [[most, off, off], [off, most, off], [off, off, most], [most, most, most], [[most, off, off]], [[off, off, most]]]; // prettier-ignore
     const images = await Promise.all([imageOf({}), ...lists.map((list) => imageOf({ [name]: list }))]);
     expect(new Set(images.map((image) => image.toString("base64"))).size).toBe(images.length);
     expect((await imageOf({ [name]: most })).equals(images[4])).toBe(true);
   });
 
-  it("is refused where its list does not fit the model", async () => {
+  it("rejects a list that does not fit the model", async () => {
     await expect(imageOf({ [name]: [off, most] })).rejects.toThrow(
       `${name}: expected one number or 3, one for each of the model's levels that draw colours (2, 3, 4), got 2`,
     );

@@ -1,9 +1,9 @@
-/** Where sampling's random draws come from: a square's key, which follows from seed, image and place alone. */
+/** The random draws of sampling, from the key of each square. A key depends only on the seed, image and place. */
 
 import { derive, type Key, permutation, seedKey, uniform } from "../core/random.ts";
 import type { Patches } from "../levels/kind.ts";
 
-/** The squares that a call generates, one row each: their keys, images and corners in pixels. */
+/** The squares that a call generates, one per row: their keys, images and upper left corners in pixels. */
 export interface Squares {
   keys: Key[];
   image: Int32Array;
@@ -11,11 +11,11 @@ export interface Squares {
   y: Int32Array;
 }
 
-/** Where random draws come from; `seededDraws` unless something else is given. */
+/** The source of random draws; `seededDraws` by default. */
 export interface Draws {
-  /** For each row a random order of its patches: [R * tokens]. */
+  /** A random order of the patches of each row: [R * tokens]. */
   orders(rows: Squares, tokens: number): Int32Array;
-  /** For each row one uniform in [0, 1) per channel: [R * channels]. */
+  /** One uniform in [0, 1) per channel of each row: [R * channels]. */
   uniforms(rows: Squares, channels: number): Float32Array;
 }
 
@@ -34,19 +34,19 @@ export const seededDraws: Draws = {
   },
 };
 
-/** The whole images `indices`, each of its seed or all of one, as rows in that order. */
+/** Whole images as rows, in the order of `indices`, with one seed for all or one seed each. */
 export function wholeImages(seed: number | readonly number[], indices: readonly number[]): Squares {
   const zeros = () => new Int32Array(indices.length);
   const keys = indices.map((index, i) => derive(seedKey(typeof seed === "number" ? seed : seed[i]), index));
   return { keys, image: zeros().map((_, i) => i), x: zeros(), y: zeros() };
 }
 
-/** A part of each square that has draws of its own beside its patches'. */
-export function asideFrom(rows: Squares): Squares {
+/** The guiding pixel of each square, whose draws are independent of those of its patches. */
+export function guidingRows(rows: Squares): Squares {
   return { ...rows, keys: rows.keys.map((key) => derive(key, -2)) };
 }
 
-/** Those patches as squares themselves. */
+/** The given patches as squares. */
 export function patchesAt(
   rows: Squares,
   { row, place }: Patches,

@@ -1,4 +1,7 @@
-/** Editing: what is known stays, what is drawn follows from it as in plain sampling, and masks that cannot be followed. */
+/**
+ * Editing: known pixels stay, the redrawn part follows from them as in plain sampling, and masks that a model cannot
+ * follow are rejected.
+ */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -24,7 +27,7 @@ const [block, small] = [
   { width: 16, depth: 2, heads: 2 },
   { width: 8, depth: 1, heads: 2 },
 ];
-/** Models that no fixture has, with weights of which every one matters. */
+/** Models that no fixture covers, with weights chosen so that every one affects the result. */
 const mixed: Record<string, object> = {
   "AR above MAR": { imageSize: 8, levels: [{ kind: "ar", patch: 4, ...block }, { kind: "mar", patch: 1, conditions: 1, ...small }] }, // prettier-ignore
   "MAR above AR, two channels": { imageSize: 12, channels: 2, levels: [{ kind: "mar", patch: 4, ...block }, { kind: "ar", patch: 1, ...small }] }, // prettier-ignore
@@ -72,7 +75,7 @@ function noise({ imageSize, channels }: ModelConfig, count: number, seed = 5): U
   return Uint8Array.from(values, (_, at) => Math.floor(256 * uniform(seedKey(seed), at)));
 }
 
-/** Blobs that follow no grid, others in each image. */
+/** Blobs that follow no grid, different in each image. */
 function blobs({ imageSize: size }: ModelConfig, count: number): Uint8Array {
   return Uint8Array.from({ length: count * size ** 2 }, (_, at) => {
     const [x, y] = [at % size, Math.floor(at / size) % size];
@@ -81,7 +84,7 @@ function blobs({ imageSize: size }: ModelConfig, count: number): Uint8Array {
   });
 }
 
-/** From a pixel in the middle on, others in each image. */
+/** Everything from some pixel in the middle on, different in each image. */
 function tails(config: ModelConfig, count: number): Uint8Array {
   const { imageSize: size } = config;
   const patch = placedLevels(config)[0].patch;
@@ -108,7 +111,7 @@ describe.each(models.map((one) => [one.name, one] as const))("%s", (name, { mask
   });
   afterAll(() => sampler.dispose());
 
-  it("keeps what is known to the byte, draws all else, and tells so in frames", async () => {
+  it("keeps known pixels byte for byte, draws the others, and reports them in frames", async () => {
     const known = { images: noise(config, 3), mask: masks(config, 3) };
     const { images, frames } = await sample({ known, guidance: 2, batch: 2 });
     const times = new Uint8Array(known.mask.length);
@@ -131,10 +134,10 @@ describe.each(models.map((one) => [one.name, one] as const))("%s", (name, { mask
     expect(same.length).toBeLessThan(times.length * 0.05);
   });
 
-  it.each([1, 2.5])("draws from the middle on what plain sampling draws there (guidance %d)", async (guidance) => {
+  it.each([1, 2.5])("continues from a half-drawn image as plain sampling does (guidance %d)", async (guidance) => {
     const iterations = patchByPatch(config);
     const plain = await sample({ guidance, iterations });
-    // Each image from another moment, in one batch.
+    // One batch in which each image continues from a different moment.
     const mask = new Uint8Array(labels.length * config.imageSize ** 2).fill(1);
     plain.frames.forEach(({ finished: { image, x, y, side } }, at) => {
       if (side !== 1) return;
@@ -149,7 +152,7 @@ describe.each(models.map((one) => [one.name, one] as const))("%s", (name, { mask
     expect(pixels.reduce((a, b) => a + b, 0)).toBe(mask.reduce((a, b) => a + b, 0));
   });
 
-  it("draws the images of plain sampling where nothing is known", async () => {
+  it("draws the same images as plain sampling if nothing is known", async () => {
     const mask = new Uint8Array(labels.length * config.imageSize ** 2).fill(1);
     const iterations = placedLevels(config).map(() => 3);
     const [edited, plain] = [
@@ -159,7 +162,7 @@ describe.each(models.map((one) => [one.name, one] as const))("%s", (name, { mask
     expect(edited).toEqual(plain);
   });
 
-  it("does not depend on the batch, nor on what stood where it draws; but on what is known, and the seed", async () => {
+  it("depends on the known pixels and the seed, but not on the batch or the pixels it replaces", async () => {
     const known = { images: noise(config, 3), mask: masks(config, 3) };
     const iterations = placedLevels(config).map(() => 4);
     const options = { known, iterations, guidance: 2, indices: [4, 0, 9], seed: [3, 8, 3] };
@@ -196,7 +199,7 @@ describe("edit", () => {
   afterAll(() => sampler.dispose());
   const options = { labels: [1, 2], iterations: [4, 4], ...sharp };
 
-  it("draws variants of one image, those of sampling with it", async () => {
+  it("draws variants of one image, the same as sampling with it as known pixels", async () => {
     const mask = rectangleMask(size, { x: 3, y: 5, width: 6, height: 3 });
     const twice = <T extends Uint8Array>(one: T) => Uint8Array.of(...one, ...one);
     const { images } = await drawn(edit(sampler, image, mask, options));
@@ -204,7 +207,7 @@ describe("edit", () => {
     expect(images).toEqual((await drawn(sampler.sample({ ...options, known }))).images);
   });
 
-  it("with a ring redraws the patches around the hole as well", async () => {
+  it("with a ring, also redraws the patches around the hole", async () => {
     const { imageSize, channels } = sampler.config;
     const { patch } = placedLevels(sampler.config)[0];
     const mask = rectangleMask(size, { x: patch + 1, y: patch + 1, width: 1, height: 1 });
@@ -230,7 +233,7 @@ describe("edit", () => {
       () => [image, new Uint8Array(64).fill(1)],
       /^mask: expected 16x16 values \(256\), got 64$/,
     ],
-    ["a mask that keeps everything", () => [image, new Uint8Array(256)], /^mask: nothing is to be drawn; mark at least one pixel/], // prettier-ignore
+    ["a mask that keeps everything", () => [image, new Uint8Array(256)], /^mask: it marks nothing to redraw; mark at least one pixel/], // prettier-ignore
     ["a ring of half a patch", () => [image, new Uint8Array(256).fill(1), 0.5], /^ring: expected a whole number .* got 0.5$/], // prettier-ignore
   ] as const)("refuses %s", async (_, make, sentence) => {
     const [given, mask, ring] = make() as [Uint8Array, Uint8Array, number?];
@@ -238,7 +241,7 @@ describe("edit", () => {
     await expect(refused).rejects.toMatchObject({ name: "UserError", message: expect.stringMatching(sentence) });
   });
 
-  it("refuses masks that an AR level cannot follow, also one inside of patches, before any work", async () => {
+  it("rejects masks that an AR level cannot follow, including a level inside patches, before any work", async () => {
     const refusal = async (name: string, make: (size: number) => Uint8Array): Promise<string> => {
       const ar = await samplerOf(name);
       const { imageSize } = ar.config;
@@ -249,7 +252,7 @@ describe("edit", () => {
     };
     const hole = (side: number) => rectangleMask(side, { x: 4, y: 4, width: 4, height: 4 });
     expect(await refusal("ar-3level", hole)).toMatch(
-      /^mask: level 1 of this model is autoregressive .*the mask has to keep an upper part .*the patch of \d+x\d+ pixels at \d+,\d+ is kept after drawn ones; .*MAR levels/,
+      /^mask: level 1 of this model is autoregressive .*the mask must keep an upper part .*the patch of \d+x\d+ pixels at \d+,\d+ is kept after redrawn ones; .*MAR levels/,
     );
     expect(await refusal("AR above MAR", (side) => halfMask(side, "left"))).toMatch(/patch of 4x4 pixels at 0,4 /);
     const inside = (side: number) => rectangleMask(side, { x: 0, y: 0, width: side, height: 1 });
@@ -262,7 +265,7 @@ describe("edit", () => {
     );
   });
 
-  it("follows any mask of whole patches where only a level inside them is AR", async () => {
+  it("follows any mask of whole patches if only a level inside them is AR", async () => {
     const model = await samplerOf("MAR above AR, two channels");
     const mask = rectangleMask(12, { x: 4, y: 4, width: 4, height: 4 });
     const given = noise(model.config, 1);

@@ -1,4 +1,4 @@
-/** Editing: variants of one image, a part of which is drawn anew. Knows nothing of files or tasks. */
+/** Editing: variants of one image, part of which is redrawn. Knows nothing of files or tasks. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { placedLevels } from "../config/model.ts";
@@ -7,20 +7,23 @@ import { checkKnown } from "./known.ts";
 import { grownMask } from "./masks.ts";
 import type { Frame, SampleOptions, Sampler } from "./sampler.ts";
 
-/** The options of `edit`: those of sampling, and a ring. */
+/** The options of `edit`: the sampling options and a ring. */
 export interface EditOptions extends Omit<SampleOptions, "known"> {
-  /** Draws this many more of the first level's patches around what the mask touches, which softens the seam; 0 by default. */
+  /** Also redraws this many rings of first-level patches around the mask, which softens the seam; 0 by default. */
   ring?: number;
 }
 
-/** What is drawn of an image [S, S]: the mask, grown by a ring of patches of the first level. UserError where it does not fit. */
+/**
+ * The redrawn part of an image [S, S]: the mask, grown by a ring of first-level patches. Throws a UserError if the mask
+ * does not fit the model.
+ */
 export function drawnMask(config: ModelConfig, mask: Uint8Array, { ring = 0 }: { ring?: number } = {}): Uint8Array {
   const { imageSize: size, channels } = config;
   const [{ patch }] = placedLevels(config);
   if (!Number.isSafeInteger(ring) || ring < 0)
     throw new UserError({
       subject: { setting: "ring" },
-      expected: `a whole number of patches, at least 0`,
+      expected: "a whole number of patches, at least 0",
       got: `${ring}`,
     });
   if (mask.length !== size ** 2)
@@ -35,9 +38,9 @@ export function drawnMask(config: ModelConfig, mask: Uint8Array, { ring = 0 }: {
 }
 
 /**
- * Frames of one variant of the image [S, S, C] for each label, and at last the variants [count, S, S, C]: where the mask
- * [S, S] is 1 they are drawn anew, all else stays to the byte. UserError where a size is not the model's, where nothing is
- * to be drawn, and where an AR level cannot follow the mask.
+ * Yields the frames of one variant of the image [S, S, C] per label, and returns the variants [count, S, S, C]. Pixels
+ * where the mask [S, S] is 1 are redrawn; all others keep their exact bytes. Throws a UserError if a size is not the
+ * model's, if nothing is to be redrawn, or if an AR level cannot follow the mask.
  */
 export async function* edit(
   sampler: Sampler,

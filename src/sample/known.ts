@@ -1,4 +1,4 @@
-/** Pixels that are given instead of drawn: which patches of a square they decide, and which masks a model can follow. */
+/** Pixels that are given instead of drawn: which patches of a square are known, and which masks a model can follow. */
 
 import { type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
@@ -9,24 +9,24 @@ import type { Side } from "./masks.ts";
 
 /** Pixels that are given. */
 export interface Known {
-  /** [count, S, S, C] bytes, one image for each label; only those of kept pixels are read. */
+  /** Bytes [count, S, S, C], one image for each label; only kept pixels are read. */
   images: Uint8Array;
-  /** 1 is drawn anew, 0 is kept: [count, S, S]. */
+  /** [count, S, S]: 1 for pixels to redraw, 0 for kept pixels. */
   mask: Uint8Array;
 }
 
-/** Known pixels as the recursion looks at them. */
+/** Known pixels as the recursion uses them. */
 export interface Given extends Known {
   config: ModelConfig;
   /** The normalised value of each channel and byte. */
   values: Float32Array;
-  /** The image that rows count from. */
+  /** The image of the first row. */
   first: number;
 }
 
 /**
- * The patches of squares as they begin: `patches` [R, N, C p p] with the values of those that are wholly known, and `mask`
- * [R, N], 1 for each that has anything to draw.
+ * The initial patches of squares: `patches` [R, N, C p p] with the values of patches that are known completely, and
+ * `mask` [R, N], 1 for each patch that has anything to draw.
  */
 export function givenPatches(
   { keys: { length: count }, image, x, y }: Squares,
@@ -55,7 +55,7 @@ export function givenPatches(
   return { patches, mask: masked };
 }
 
-/** Images as they begin: known pixels, and grey (128) where something is drawn. */
+/** The initial images: known pixels, and grey (128) where pixels are to be drawn. */
 export function startingImages(
   { imageSize, channels }: ModelConfig,
   { count, known }: { count: number; known?: Known },
@@ -67,7 +67,7 @@ export function startingImages(
   return images;
 }
 
-/** How many pixels of the images from .. to are drawn. */
+/** How many pixels of the images from .. to are to be drawn. */
 export function pixelsDrawn(
   { imageSize }: ModelConfig,
   { from, to, known }: { from: number; to: number; known?: Known },
@@ -86,7 +86,10 @@ export function knownPart({ imageSize, channels }: ModelConfig, known: Known, [f
   };
 }
 
-/** UserError where sizes are others than the model's, nothing is to be drawn in an image, or an AR level cannot follow. */
+/**
+ * Throws a UserError if a size is not the model's, if an image has nothing to redraw, or if an AR level cannot follow
+ * the mask.
+ */
 export function checkKnown(config: ModelConfig, { images, mask }: Known, count: number): void {
   const { imageSize: size, channels } = config;
   const each = size ** 2;
@@ -107,14 +110,14 @@ export function checkKnown(config: ModelConfig, { images, mask }: Known, count: 
     if (!marksIn(own, 0, { size, side: size }))
       throw new UserError({
         subject: { setting: "mask" },
-        problem: "nothing is to be drawn",
+        problem: "it marks nothing to redraw",
         hint: "mark at least one pixel",
       });
     placedLevels(config).forEach((level, l) => checkOrder(own, level, { size, l }));
   }
 }
 
-/** In every square of the level that something is drawn in, its kind's order can be kept. */
+/** Checks that in every square with something to draw, the order of the level's kind can be followed. */
 function checkOrder(mask: Uint8Array, level: PlacedLevel, { size, l }: { size: number; l: number }): void {
   const { size: square, patch, grid, tokens } = level;
   const { order } = kindOf(level);
@@ -129,15 +132,15 @@ function checkOrder(mask: Uint8Array, level: PlacedLevel, { size, l }: { size: n
       if (stuck >= 0)
         throw new UserError({
           subject: { setting: "mask" },
-          problem: `level ${l + 1} of this model is autoregressive and only goes on from what stands before, row by row, so ${l === 0 ? "the mask" : `in each square of ${square}x${square} pixels that it touches the mask`} has to keep an upper part and redraw all below it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${at(stuck).join(",")} is kept after drawn ones`,
-          hint: ["take such a mask", "a model of MAR levels, which follow any"],
+          problem: `level ${l + 1} of this model is autoregressive and draws in raster order, so ${l === 0 ? "the mask" : `in each square of ${square}x${square} pixels that it touches, the mask`} must keep an upper part and redraw everything after it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${at(stuck).join(",")} is kept after redrawn ones`,
+          hint: ["use such a mask", "use a model with MAR levels, which can follow any mask"],
         });
     }
 }
 
-/** Whether a model can follow any mask. Otherwise it only goes on from an upper part. */
+/** Whether a model can follow any mask. If not, it can only continue from an upper part. */
 export const followsAnyMask = (config: ModelConfig): boolean =>
   placedLevels(config).every((level) => kindOf(level).order.stuckAt([true, false]) < 0);
 
-/** Some models only go on from what is above. */
+/** The half that is kept by default when outpainting: the top if the model can only continue from above. */
 export const usuallyGiven = (config: ModelConfig): Side => (followsAnyMask(config) ? "left" : "top");

@@ -1,4 +1,4 @@
-/** Masks, drawn as text: # is drawn anew. */
+/** Masks shown as text: # is redrawn. */
 
 import { describe, expect, it } from "vitest";
 import { allButMask, centre, grownMask, halfMask, rectangleMask, taskMask } from "./masks.ts";
@@ -11,21 +11,21 @@ const shown = (mask: Uint8Array): string[] => {
 };
 
 describe("masks", () => {
-  it("of a rectangle, and of all around one", () => {
+  it("redraw a rectangle, or everything outside it", () => {
     const rectangle = { x: 1, y: 2, width: 3, height: 1 };
     expect(shown(rectangleMask(4, rectangle))).toEqual(["....", "....", ".###", "...."]);
     expect(shown(allButMask(4, rectangle))).toEqual(["####", "####", "#...", "####"]);
     expect(shown(rectangleMask(4, centre(4, 2)))).toEqual(["....", ".##.", ".##.", "...."]);
   });
 
-  it("of the half that is not given", () => {
+  it("redraw the half that is not given", () => {
     expect(shown(halfMask(4, "left"))).toEqual(["..##", "..##", "..##", "..##"]);
     expect(shown(halfMask(4, "right"))).toEqual(["##..", "##..", "##..", "##.."]);
     expect(shown(halfMask(4, "top"))).toEqual(["....", "....", "####", "####"]);
     expect(shown(halfMask(4, "bottom"))).toEqual(["####", "####", "....", "...."]);
   });
 
-  it("of the four tasks", () => {
+  it("cover the four tasks", () => {
     const hole = ["....", ".##.", ".##.", "...."];
     expect(shown(taskMask(4, "inpaint"))).toEqual(hole);
     expect(shown(taskMask(4, "class"))).toEqual(hole);
@@ -46,7 +46,7 @@ describe("masks", () => {
     [{ x: 3, y: 0, width: 2, height: 1 }, /2x1 pixels at 3,0$/],
     [{ x: -1, y: 0, width: 2, height: 1 }, /inside the image's 4x4 pixels, got 2x1 pixels at -1,0$/],
     [{ x: 0, y: 0, width: 0, height: 1 }, /0x1 pixels/],
-  ])("refuse a rectangle that is not inside (%o)", (rectangle, sentence) => {
+  ])("reject a rectangle that is not inside the image (%o)", (rectangle, sentence) => {
     expect(() => rectangleMask(4, rectangle)).toThrow(sentence);
   });
 });

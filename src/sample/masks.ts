@@ -1,8 +1,8 @@
-/** Masks of what is drawn anew, [S, S]: 1 is drawn, 0 is kept. Knows no images. */
+/** Masks [S, S] of the pixels to redraw: 1 is redrawn, 0 is kept. Knows no images. */
 
 import { UserError } from "../core/errors.ts";
 
-/** A rectangle of an image in pixels; x and y are its left and top. */
+/** A rectangle in pixels; x and y are its left and top edges. */
 export interface Rectangle {
   x: number;
   y: number;
@@ -10,12 +10,12 @@ export interface Rectangle {
   height: number;
 }
 
-/** The sides of an image, as names of halves. */
+/** The sides of an image, used to name its halves. */
 export const sides = ["left", "right", "top", "bottom"] as const;
 /** One of `sides`. */
 export type Side = (typeof sides)[number];
 
-/** A rectangle is drawn anew. */
+/** A mask that redraws a rectangle. Throws a UserError if it is not inside the image. */
 export function rectangleMask(size: number, { x, y, width, height }: Rectangle): Uint8Array {
   if (!(x >= 0 && y >= 0 && width >= 1 && height >= 1 && x + width <= size && y + height <= size))
     throw new UserError({
@@ -28,17 +28,17 @@ export function rectangleMask(size: number, { x, y, width, height }: Rectangle):
   return mask;
 }
 
-/** A square of that side in the middle. */
+/** A centred square with sides of `side` pixels. */
 export function centre(size: number, side: number): Rectangle {
   const corner = Math.floor((size - side) / 2);
   return { x: corner, y: corner, width: side, height: side };
 }
 
-/** All but a rectangle is drawn anew. */
+/** A mask that redraws everything outside a rectangle. */
 export const allButMask = (size: number, kept: Rectangle): Uint8Array =>
   rectangleMask(size, kept).map((inside) => 1 - inside);
 
-/** The half at `given` is kept, the other drawn anew. */
+/** A mask that keeps the half at `given` and redraws the other. */
 export function halfMask(size: number, given: Side): Uint8Array {
   const half = Math.floor(size / 2);
   const across = given === "left" || given === "right";
@@ -51,13 +51,13 @@ export function halfMask(size: number, given: Side): Uint8Array {
   });
 }
 
-/** All patches that the mask touches, whole, and `ring` more around them. */
+/** The mask grown to all patches it touches and to `ring` further patches around them; unchanged if `ring` is 0. */
 export function grownMask(
   mask: Uint8Array,
   { size, patch, ring }: { size: number; patch: number; ring: number },
 ): Uint8Array {
   if (ring === 0) return mask;
-  // In patches first: pixel by pixel, a wide ring around many of them would take seconds.
+  // Computed on the grid of patches: pixel by pixel, a wide ring would take seconds.
   const grid = size / patch;
   const marked = new Uint8Array(grid * grid);
   mask.forEach((drawn, at) => {
@@ -74,14 +74,14 @@ export function grownMask(
   return mask.map((_, at) => grown[Math.floor(at / size / patch) * grid + Math.floor((at % size) / patch)]);
 }
 
-/** What is drawn anew: a hole, a half, all around the centre, or a region as another class. */
+/** Editing tasks. They redraw a hole, a half, everything around the centre, or a region as another class. */
 export const editingTasks = ["inpaint", "outpaint", "uncrop", "class"] as const;
 /** One of `editingTasks`. */
 export type EditingTask = (typeof editingTasks)[number];
 
 /**
- * The usual mask of a task: a square in the middle of `extent` pixels a side (half the image unless given) is drawn
- * (inpaint, class) or kept (uncrop); the half at `given` is kept (outpaint).
+ * The usual mask of a task. A centred square with sides of `extent` pixels (by default half the image) is redrawn
+ * (inpaint, class) or kept (uncrop); or the half at `given` is kept (outpaint).
  */
 export function taskMask(
   size: number,

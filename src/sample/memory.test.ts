@@ -1,4 +1,4 @@
-/** What is drawn at a time in the memory that there is. */
+/** How many images and threads fit into the available memory. */
 
 import { describe, expect, it } from "vitest";
 import { publishedPreset } from "../config/published.ts";
@@ -8,8 +8,8 @@ import { samplingBytes, samplingWithin } from "./memory.ts";
 const mar = publishedPreset("fractalmar_in64");
 const size = { batch: 8, lanes: 2, guided: true, iterations: [64, 16], weightBytes: 1.7e9 };
 
-describe("the memory that sampling takes", () => {
-  it("grows with images, threads, steps at once, guidance and weights", () => {
+describe("the memory needed for sampling", () => {
+  it("grows with images, threads, patches per step, guidance and weights", () => {
     const bytes = samplingBytes(mar, size);
     expect(samplingBytes(mar, { ...size, batch: 16 })).toBeGreaterThan(bytes);
     expect(samplingBytes(mar, { ...size, lanes: 1 })).toBeLessThan(bytes);
@@ -26,7 +26,7 @@ describe("the memory that sampling takes", () => {
     expect(sixteen - eight).toBeGreaterThan(past);
   });
 
-  it("takes as much as asked for where it fits, else fewer threads, else fewer images, else refuses", () => {
+  it("uses what was requested if it fits; otherwise fewer threads, then fewer images, then fails", () => {
     const within = (bytes: number) => samplingWithin(mar, size, bytes);
     expect(within(samplingBytes(mar, size))).toEqual({ batch: 8, lanes: 2 });
     expect(within(samplingBytes(mar, size) - 1)).toEqual({ batch: 8, lanes: 1 });
@@ -34,10 +34,10 @@ describe("the memory that sampling takes", () => {
     const least = samplingBytes(mar, { ...size, lanes: 1, batch: 1 });
     expect(within(least)).toEqual({ batch: 1, lanes: 1 });
     expect(() => within(least - 1)).toThrow(UserError);
-    expect(() => within(1e9)).toThrow(/about 2\.\d+ GB of memory even for one image, but there are 1\.00 GB/);
+    expect(() => within(1e9)).toThrow(/about 2\.\d+ GB of memory even for one image, but only 1\.00 GB is available/);
   });
 
-  it("shares an odd batch out as sampling does", () => {
+  it("splits an odd batch among threads as sampling does", () => {
     expect(samplingBytes(mar, { ...size, batch: 3 })).toBe(samplingBytes(mar, { ...size, batch: 4 }));
   });
 });

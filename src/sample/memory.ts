@@ -1,4 +1,7 @@
-/** How much memory sampling takes, counted from its graphs; and how many images and threads at a time fit in what there is. */
+/**
+ * Estimates the memory that sampling needs from its graphs, and how many images and threads fit into the available
+ * memory.
+ */
 
 import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.ts";
 import { type DrawForm, drawValues, formOf, type SamplingFlags, type SamplingSettings } from "../config/sampling.ts";
@@ -9,43 +12,49 @@ import { named } from "../graph/tree.ts";
 import { kindOf } from "../levels/table.ts";
 import { beginGraph, pixelGraph, stepGraph } from "../model/steps.ts";
 
-/** What Node and onnxruntime take before any model. */
+/** Memory used by Node and onnxruntime before any model is loaded. */
 const base = 160e6;
-/** Each thread's own runtime. */
+/** Memory of each thread's runtime. */
 const perLane = 70e6;
-/** onnxruntime keeps the order of its own, and room for steps of other sizes and for products beside the values that are counted. */
+/**
+ * A factor on the counted values: onnxruntime orders operations differently, keeps buffers for steps of other sizes,
+ * and needs workspace for products.
+ */
 const spare = 3;
-/** Copies of the weights in each lane, laid out for its products; those in few bits are kept beside theirs. */
+/** Copies of the weights in each thread: one packed for its products and, if they are quantized, also the originals. */
 const copies = ({ dtype = "float32" }: ModelConfig): number => (dtype === "float32" ? 1 : 2);
 
-/** How much is sampled at once. */
+/** The size of a sampling run. */
 export interface SamplingSize {
-  /** Images side by side. */
+  /** Images generated together. */
   batch: number;
-  /** Threads that share them out. */
+  /** Threads that share the images. */
   lanes: number;
   guided: boolean;
-  /** What the networks that draw take as inputs, from the coarsest to the pixels; what every graph has by default. */
+  /**
+   * The setting inputs of the networks that draw bytes, from the coarsest level to the pixels; the usual inputs by
+   * default.
+   */
   forms?: readonly DrawForm[];
-  /** Steps at each level above the pixels. */
+  /** Steps of each level above the pixels. */
   iterations: readonly number[];
-  /** Size of the weights' file. */
+  /** Size of the weights file in bytes. */
   weightBytes: number;
 }
 
-/** Settings as far as memory depends on them. */
+/** The settings that memory depends on. */
 export type SizingSettings = SamplingFlags & Pick<SamplingSettings, "guidance" | "iterations">;
 
 export type SettingsSize = ReturnType<typeof sizeOf>;
 
-/** What of the settings memory depends on. */
+/** The sizes that follow from the settings. */
 export function sizeOf(config: ModelConfig, settings: SizingSettings) {
   const guided = settings.guidance !== 1;
   const forms = drawingLevels(config).map((_, place) => formOf(drawValues(settings, place, { guided })));
   return { guided, forms, iterations: settings.iterations } satisfies Partial<SamplingSize>;
 }
 
-/** An estimate in bytes of what sampling takes at most, without the finished images. */
+/** Estimates the peak memory of sampling in bytes, without the finished images. */
 export function samplingBytes(
   config: ModelConfig,
   { batch, lanes, guided, forms, iterations, weightBytes }: SamplingSize,
@@ -56,7 +65,7 @@ export function samplingBytes(
   const ways = guided ? 2 : 1;
   let rows = Math.ceil(batch / lanes);
   let values = 0;
-  let past = 0; // what levels keep from step to step
+  let past = 0; // state that levels keep between steps
   levels.forEach((level, l) => {
     const kind = kindOf(level);
     const each = kind.order.mostAtOnce(level.tokens, iterations[l]);
@@ -73,8 +82,9 @@ export function samplingBytes(
 }
 
 /**
- * The images side by side and threads, at most those asked for, with which sampling stays within `bytes`: fewer threads
- * first, then fewer images. UserError where not even one image in one thread does, with what that would take.
+ * Chooses the number of images generated together and of threads, at most those requested, so that sampling stays
+ * within `bytes`: first with fewer threads, then with fewer images. Throws a UserError, with the memory needed, if not
+ * even one image in one thread fits.
  */
 export function samplingWithin(
   config: ModelConfig,
@@ -87,11 +97,11 @@ export function samplingWithin(
     if (batch > 1) continue;
     const needed = samplingBytes(config, { ...size, batch: 1, lanes: 1 });
     throw new UserError({
-      problem: `sampling this model takes about ${byteCount(needed)} of memory even for one image, but there are ${byteCount(bytes)}`,
+      problem: `sampling this model takes about ${byteCount(needed)} of memory even for one image, but only ${byteCount(bytes)} is available`,
       hint: [
         "close other programs",
         { do: "allow more memory", setting: "memory" },
-        { do: "store its weights in fewer bits", command: "quantize" },
+        { do: "quantize its weights", command: "quantize" },
       ],
     });
   }

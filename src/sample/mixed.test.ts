@@ -1,7 +1,7 @@
 /**
- * Models that no fixture has: AR above MAR and the other way, few conditions, one to four channels, odd patch sizes.
- * Sampling has to be the model whose likelihood the loss measures: draws are chosen so that sampling writes a given
- * image, and the logits it must have used are those of the loss graph.
+ * Models that no fixture covers: AR above MAR and the reverse, few conditions, one to four channels, odd patch sizes.
+ * Sampling must use the model whose likelihood the loss measures. To test this, draws are chosen so that sampling
+ * reproduces a given image, and the logits it must have used are compared with those of the loss graph.
  */
 
 import { mkdtempSync, rmSync } from "node:fs";
@@ -86,7 +86,7 @@ const valuesOf = (config: ModelConfig, make: (parameter: Parameter, i: number) =
 const starting = (config: ModelConfig): Values =>
   valuesOf(config, (parameter, i) => startingValue(parameter, derive(seedKey(1), i)));
 
-/** Weights of which every single one matters: no zeros, no ones, and logits that differ by about 1. */
+/** Weights that all affect the result: no zeros, no ones, and logits that differ by about 1. */
 const loud = (config: ModelConfig): Values =>
   valuesOf(config, (parameter, i) => {
     const key = derive(seedKey(2), i);
@@ -106,7 +106,9 @@ async function folderOf(config: ModelConfig, values: Values): Promise<SampledMod
 const parametersOf = (config: ModelConfig, values: Values): Record<string, HostTensor> =>
   Object.fromEntries(modelParameters(config).map(({ name, shape }) => [name, float32(values.get(name)!, shape)]));
 
-/** Bytes [count, S, S, C]; with guiding pixels flat in each patch of the first level, so that a mean is a byte. */
+/**
+ * Bytes [count, S, S, C]; with guiding pixels, constant in each patch of the first level, so that every mean is a byte.
+ */
 function someImages(config: ModelConfig, count: number): Uint8Array {
   const { imageSize, channels } = config;
   const levels = placedLevels(config);
@@ -138,7 +140,7 @@ describe.each(Object.entries(models))("%s", (name, description) => {
   const guidingLevels = placedLevels(config).filter(({ guidingPixel }) => guidingPixel).length;
   const images = someImages(config, labels.length);
 
-  it("samples: the same bytes again and in another batch, others for another seed", async () => {
+  it("samples the same bytes again and in another batch, and different ones for another seed", async () => {
     const sampler = createSampler(engine, await folderOf(config, starting(config)));
     const run = async (options: Partial<SampleOptions>): Promise<Uint8Array> => {
       const frames = sampler.sample({ labels: [...labels], guidance: 2, ...options });
@@ -154,7 +156,7 @@ describe.each(Object.entries(models))("%s", (name, description) => {
     await sampler.dispose();
   });
 
-  it("starts at a loss of ln 256, with the gradient that differences give", async () => {
+  it("starts at a loss of ln 256, and its gradient matches finite differences", async () => {
     const graph = lossGraph(config);
     const slopes = gradients(graph.loss, [...graph.parameters.values()]);
     const names = [...graph.parameters.keys()];
@@ -184,7 +186,7 @@ describe.each(Object.entries(models))("%s", (name, description) => {
         gradient(parameter).some((x) => x !== 0),
         parameter,
       ).toBe(true);
-    // Along the gradient the loss changes by the gradient's length.
+    // Along the gradient, the loss changes at a rate equal to the gradient's norm.
     const length = Math.sqrt(squares);
     const moved = async (by: number) => {
       const there = [...values].map(
@@ -197,7 +199,7 @@ describe.each(Object.entries(models))("%s", (name, description) => {
     await session.dispose();
   });
 
-  describe("sampling is the model of the loss", () => {
+  describe("sampling uses the model of the loss", () => {
     const values = loud(config);
     const nulls = new Int32Array(labels.length).fill(config.classes.length);
     let model: SampledModel;
@@ -251,7 +253,10 @@ describe.each(Object.entries(models))("%s", (name, description) => {
   });
 });
 
-/** The loss graph's nats of the pixels and guiding pixels that a plan predicts; `hidden` is level 0's mask if it differs. */
+/**
+ * The loss graph's nats for the pixels and guiding pixels that a plan predicts; `hidden` is the mask of level 0 if it
+ * differs.
+ */
 async function likelihoodOf(config: ModelConfig, values: Values) {
   const { nats, guidingNats } = lossGraph(config);
   const session = await engine.session(writeOnnx({ nats: concat([nats, ...guidingNats.values()], 0) }));
@@ -267,9 +272,10 @@ async function likelihoodOf(config: ModelConfig, values: Values) {
 }
 
 /**
- * A sampler that writes `target`: before each draw the teacher's pixel graph gives the logits for the conditions that
- * sampling has come to, and the uniforms are put into the middle of the wanted bytes. Were the step's own logits others,
- * other bytes would come out. `nats` sums -log p of those bytes, with the label and, guided, without.
+ * A sampler that reproduces `target`: before each draw, the teacher's pixel graph computes the logits for the current
+ * conditions of sampling, and each uniform is set to the middle of the interval of the wanted byte. If the step's own
+ * logits were different, different bytes would come out. `nats` is the sum of -log p of those bytes, with the label
+ * and, with guidance, also without it.
  */
 async function forcedSampling(model: SampledModel, values: Values, target: Uint8Array) {
   const { config } = model;
@@ -377,6 +383,6 @@ function softmax(logits: Float64Array): Float64Array {
   return powers.map((x) => x / total);
 }
 
-/** The uniform in the middle of what draws `byte`. */
+/** The uniform in the middle of the interval that draws `byte`. */
 const middleOf = (probabilities: Float64Array, byte: number): number =>
   probabilities.subarray(0, byte).reduce((a, b) => a + b, 0) + probabilities[byte] / 2;

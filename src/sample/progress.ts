@@ -1,13 +1,13 @@
-/** How much is drawn of the images that are wanted. */
+/** Drawing progress over the images that are still wanted. */
 
 export interface DrawingProgress {
-  /** So many more pixels of an image are drawn. */
+  /** Records that further pixels of an image have been drawn. */
   add(image: number, pixels: number): void;
-  /** Share of the pixels to be drawn, of all images that are wanted, that are drawn; 1 where none is. */
+  /** Share of the pixels to draw that have been drawn, over all images still wanted; 1 if no image is. */
   share(): number;
 }
 
-/** `of`: the pixels of each image that are to be drawn. An image whose signal is aborted is not wanted any more. */
+/** `of` is the number of pixels to draw in each image. An image whose signal is aborted is no longer wanted. */
 export function drawingProgress(of: readonly number[], signals: readonly AbortSignal[] = []): DrawingProgress {
   const drawn = of.map(() => 0);
   const dropped = new Set<number>();

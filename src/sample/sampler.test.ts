@@ -1,4 +1,4 @@
-/** Sampling with the fixtures' weights: what images depend on, what frames tell, and how sampling stops. */
+/** Sampling with the fixtures' weights: what images depend on, what frames report, and how sampling stops. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { type ParityCase, readCase } from "../parity/case.ts";
-import { asideFrom, type Draws, patchesAt, seededDraws, wholeImages } from "./draws.ts";
+import { guidingRows, type Draws, patchesAt, seededDraws, wholeImages } from "./draws.ts";
 import { createSampler, type Frame, type SampleOptions, type Sampler, type WatchedPixels } from "./sampler.ts";
 import { maskedAfter } from "../levels/order.ts";
 import { guidanceAt } from "./schedule.ts";
@@ -37,7 +37,7 @@ async function imagesOf(sampler: Sampler, options: SampleOptions): Promise<Uint8
   return next.value;
 }
 
-/** Images one by one. */
+/** Splits the images. */
 function split(images: Uint8Array, count: number): Uint8Array[] {
   const bytes = images.length / count;
   return Array.from({ length: count }, (_, i) => images.slice(i * bytes, (i + 1) * bytes));
@@ -46,7 +46,7 @@ function split(images: Uint8Array, count: number): Uint8Array[] {
 const shareThatDiffers = (a: Uint8Array, b: Uint8Array): number =>
   a.reduce((sum, value, i) => sum + Number(value !== b[i]), 0) / a.length;
 
-/** The fixtures' untrained weights hardly look at their conditions; sharp logits make every byte depend on them. */
+/** With the fixtures' untrained weights, conditions have little effect; sharp logits make every byte depend on them. */
 const sharp = { temperature: 40, filterThreshold: 1e-4 };
 
 const cases = [
@@ -73,11 +73,11 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
       reference = split(await sample({ batch: 5 }), 5);
     });
 
-    it("gives the same bytes for the same seed", async () => {
+    it("draws the same bytes for the same seed", async () => {
       expect(split(await sample({ batch: 5 }), 5)).toEqual(reference);
     });
 
-    it("gives the same bytes when it is watched, and of every pixel the probabilities that its bytes were drawn with", async () => {
+    it("draws the same bytes when watched, and reports the probabilities each pixel was drawn with", async () => {
       const watched: WatchedPixels[] = [];
       const images = await sample({ batch: 3, watch: (pixels) => watched.push(pixels) });
       expect(split(images, 5)).toEqual(reference);
@@ -97,7 +97,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
       expect(seen.size).toBe(5 * size * size);
     });
 
-    it("gives other bytes for another seed, index or label", async () => {
+    it("draws other bytes for another seed, index or label", async () => {
       const [first] = reference;
       const others = [
         await sample({ labels: [1], seed: 12 }),
@@ -108,18 +108,18 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
       for (const other of others) expect(shareThatDiffers(first, other)).toBeGreaterThan(0.2);
     });
 
-    it.each([1, 2, 3])("gives the same images in batches of %d", async (batch) => {
+    it.each([1, 2, 3])("draws the same images in batches of %d", async (batch) => {
       expect(split(await sample({ batch }), 5)).toEqual(reference);
     });
 
-    it("gives the same image alone and among others", async () => {
+    it("draws the same image alone and among others", async () => {
       expect(await sample({ labels: [3], indices: [3] })).toEqual(reference[3]);
       const among = split(await sample({ labels: [0, 1, 3, 2, 3], indices: [40, 4, 3, 7, 3], batch: 4 }), 5);
       expect([among[1], among[2], among[4]]).toEqual([reference[4], reference[3], reference[3]]);
       expect(shareThatDiffers(among[0], reference[2])).toBeGreaterThan(0.2);
     });
 
-    it("two samplings may take turns", async () => {
+    it("can interleave two sampling runs", async () => {
       const [a, b] = [0, 1].map((i) => sampler.sample({ labels: [labels[i]], indices: [i], ...common }));
       let [one, other] = [await a.next(), await b.next()];
       while (!one.done || !other.done)
@@ -128,7 +128,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
     });
   });
 
-  it("frames finish every pixel once at the last level and tell the truth", async () => {
+  it("frames finish every pixel exactly once at the last level and report it correctly", async () => {
     const labels = [1, 2, 3];
     const { imageSize, channels, levels } = recorded.config;
     const last = levels.length - 2;
@@ -170,12 +170,12 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
     expect(await frames.next()).toEqual({ done: true, value: undefined });
     const already = sampler.sample({ ...options, signal: AbortSignal.abort() });
     await expect(already.next()).rejects.toMatchObject({ name: "AbortError" });
-    // one that is left in the middle
+    // a run that is abandoned midway
     for await (const frame of sampler.sample(options)) if (frame.level > 0) break;
     expect(await imagesOf(sampler, options)).toEqual(expected);
   });
 
-  it("draws no more of images that are not wanted any more, and the others as if nothing had happened", async () => {
+  it("stops drawing images that are no longer wanted, without affecting the others", async () => {
     const options = { labels: [1, 2, 0, 3, 1], iterations, seed: 3, guidance: 2, batch: 3, ...sharp };
     const expected = split(await imagesOf(sampler, options), 5);
     const aborters = options.labels.map(() => new AbortController());
@@ -193,7 +193,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
       }
       if (next.value.finished.side === 1) for (const image of next.value.finished.image) finished[image]++;
       done = next.value.done;
-      // In the midst of a square, and all of the second batch at once.
+      // In the middle of a square, and all of the second batch at once.
       if (++shown !== 5) continue;
       drop([1, 3, 4]);
       before = [...finished];
@@ -204,7 +204,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
     expect(done).toBe(1);
   });
 
-  it("takes as many steps as asked for, at most one for each patch", async () => {
+  it("takes the requested number of steps, at most one per patch", async () => {
     const stepsOf = async (asked?: number[]) => {
       const counts = recorded.config.levels.slice(0, -1).map(() => [] as number[]);
       for await (const { level, finished } of sampler.sample({ labels: [1], iterations: asked }))
@@ -212,14 +212,14 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
       return counts[0];
     };
     const ones = Array.from({ length: 16 }, () => 1);
-    const ar = name.startsWith("ar"); // AR levels decode patch after patch whatever is asked for
+    const ar = name.startsWith("ar"); // AR levels always decode one patch per step
     expect(await stepsOf(iterations.map(() => 1))).toEqual(ar ? ones : [16]);
     expect(await stepsOf(iterations.map((_, level) => (level === 0 ? 5 : 2)))).toEqual(ar ? ones : [1, 3, 3, 5, 4]);
     expect(await stepsOf(iterations.map(() => 999))).toEqual(ones);
     expect(await stepsOf()).toEqual(ones);
   });
 
-  it.each([1, 3])("a very high temperature picks the likeliest bytes (guidance %d)", async (guidance) => {
+  it.each([1, 3])("draws the likeliest bytes at a very high temperature (guidance %d)", async (guidance) => {
     const sample = (uniform: (i: number) => number, temperature: number) =>
       imagesOf(sampler, { labels: [1, 2], iterations, guidance, temperature, draws: fixedDraws(uniform) });
     const modes = await sample(() => 0.5, 1e9);
@@ -232,7 +232,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
   it.each([
     [0, 0],
     [255, 1 - 2 ** -24],
-  ])("never draws what has no probability (byte %d at uniform %d)", async (byte, uniform) => {
+  ])("never draws a byte of probability 0 (byte %d at uniform %d)", async (byte, uniform) => {
     const weights = new Map(recorded.weights);
     for (const letter of ["r", "g", "b"]) {
       const bias = modelParameters(recorded.config).find(
@@ -250,23 +250,23 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
   });
 });
 
-it("disposing is over with when nothing was sampled, and frees what was", async () => {
+it("can be disposed of before and after sampling", async () => {
   const sampler = await samplerOf(await fixture("mar-3level"));
   await sampler.dispose();
   const options = { labels: [0], iterations: [1, 1] };
-  const images = await imagesOf(sampler, options); // sessions are made anew
+  const images = await imagesOf(sampler, options); // sessions are compiled again
   await sampler.dispose();
   expect(await imagesOf(sampler, options)).toEqual(images);
   await sampler.dispose();
 });
 
-it("no labels, no images", async () => {
+it("returns no images for no labels", async () => {
   const sampler = await samplerOf(await fixture("mar-3level"));
   expect(await imagesOf(sampler, { labels: [] })).toEqual(new Uint8Array());
 });
 
 describe("draws", () => {
-  it("of a square, of what stands aside in it and of its patches have keys of their own", () => {
+  it("have separate keys for a square, its guiding pixel and its patches", () => {
     const rows = wholeImages(7, [0, 5]);
     const patches = patchesAt(
       rows,
@@ -278,11 +278,13 @@ describe("draws", () => {
     );
     expect(patches.keys.length).toBe(32);
     expect([patches.image[21], patches.x[21], patches.y[21]]).toEqual([1, 2, 2]); // the second image's patch 5
-    const keys = [rows, asideFrom(rows), patches, asideFrom(patches)].flatMap((squares) => squares.keys.map(String));
+    const keys = [rows, guidingRows(rows), patches, guidingRows(patches)].flatMap((squares) =>
+      squares.keys.map(String),
+    );
     expect(new Set(keys).size).toBe(2 + 2 + 32 + 32);
   });
 
-  it("of guiding pixels stand aside from those of their square", async () => {
+  it("of guiding pixels are independent of those of their square", async () => {
     const sampler = await samplerOf(await fixture("mar-4level-guided"));
     const [orders, uniforms] = [new Set<string>(), new Set<string>()];
     const draws: Draws = {
@@ -301,7 +303,7 @@ describe("draws", () => {
     for (const key of orders) expect(uniforms.has(key)).toBe(false);
   });
 
-  it("of a square follow from seed and index, and are permutations and values in [0, 1)", () => {
+  it("of a square depend on seed and index, and are permutations and values in [0, 1)", () => {
     const rows = wholeImages(7, [0, 5, 9]);
     const orders = seededDraws.orders(rows, 16);
     for (let row = 0; row < 3; row++)
@@ -322,7 +324,7 @@ describe("schedule", () => {
   };
 
   it.each([
-    // floor(N cos(pi/2 (s + 1) / n)), by hand; the last step takes all and is left out
+    // floor(N cos(pi/2 (s + 1) / n)), computed by hand; the last step, which takes all remaining patches, is omitted
     { tokens: 4, steps: 1, expected: [] },
     { tokens: 4, steps: 2, expected: [2] },
     { tokens: 4, steps: 4, expected: [3, 2, 1] },
@@ -330,7 +332,7 @@ describe("schedule", () => {
     { tokens: 16, steps: 5, expected: [15, 12, 9, 4] },
     { tokens: 16, steps: 16, expected: [15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1] },
     { tokens: 256, steps: 8, expected: [251, 236, 212, 181, 142, 97, 49] },
-  ])("of $tokens patches in $steps steps", ({ tokens, steps, expected }) => {
+  ])("decodes $tokens patches in $steps steps", ({ tokens, steps, expected }) => {
     expect(counts(tokens, steps)).toEqual(expected);
   });
 
@@ -344,13 +346,13 @@ describe("schedule", () => {
     expect(maskedAfter(15, 16, 16, 1)).toBe(1);
   });
 
-  it("guidance grows from 1 to its value, or stays", () => {
+  it("guidance grows from 1 to its value, or stays constant", () => {
     expect([0, 0.25, 1].map((done) => guidanceAt(5, "linear", done))).toEqual([1, 2, 5]);
     expect([0, 0.25, 1].map((done) => guidanceAt(5, "constant", done))).toEqual([5, 5, 5]);
   });
 });
 
-/** Orders as seeded, and uniforms by their number. */
+/** Seeded orders, and uniforms given by their number. */
 function fixedDraws(uniform: (i: number) => number): Draws {
   let drawn = 0;
   return {

@@ -8,7 +8,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { Patches } from "../levels/kind.ts";
 import { rowsOf } from "../levels/raster.ts";
 import { kindOf } from "../levels/table.ts";
-import { asideFrom, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
+import { guidingRows, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
 import { checkKnown, type Given, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
 import { type DrawingProgress, drawingProgress } from "./progress.ts";
 import { guidanceAt } from "./schedule.ts";
@@ -17,27 +17,30 @@ import { settingsOf } from "./settings.ts";
 
 export type { SampledModel } from "./sessions.ts";
 
-/** The settings are those of `config/sampling.ts`; the model's own where they are left out. */
+/** Sampling options. The settings are those of `config/sampling.ts`; omitted ones default to the model's own. */
 export interface SampleOptions extends SamplingFlags {
   /** One label for each image. */
   labels: readonly number[];
-  /** The images' indices of the seed, one for each label; from 0 by default. */
+  /** Index of each image under its seed, one for each label; 0, 1, 2, .. by default. */
   indices?: readonly number[];
-  /** One for all, or one for each label. */
+  /** One seed for all images, or one for each label. */
   seed?: number | readonly number[];
-  /** Pixels that are given: they stay to the byte, and count as decoded already. */
+  /** Known pixels: they keep their exact bytes and count as already decoded. */
   known?: Known;
-  /** Images that are generated side by side; the images do not depend on it. */
+  /** Number of images generated together. The images do not depend on it. */
   batch?: number;
   signal?: AbortSignal;
-  /** One for each label: once it is aborted, no more of that image is drawn. The others come out as they would have. */
+  /** One signal for each label. Aborting it stops drawing that image; the others are not affected. */
   signals?: readonly AbortSignal[];
   draws?: Draws;
-  /** Is given what the model expected of pixels as they are drawn; without it nothing more is computed. */
+  /**
+   * Called with pixels as they are drawn and the probabilities they were drawn with, which are computed only if this is
+   * set.
+   */
   watch?: (pixels: WatchedPixels) => void;
 }
 
-/** Pixels that were drawn together: image, left and top of each, their bytes [M, C], and the probabilities [M, C, 256]. */
+/** Pixels drawn together: the image, left and top of each, their bytes [M, C], and the probabilities [M, C, 256]. */
 export interface WatchedPixels {
   image: Int32Array;
   x: Int32Array;
@@ -46,31 +49,31 @@ export interface WatchedPixels {
   probabilities: Float32Array;
 }
 
-/** What one step of the sampler finished. */
+/** The result of one step of the sampler. */
 export interface Frame {
-  /** The level that took a step: 0 the first, levels - 1 the pixels. */
+  /** The level that took a step: 0 is the first, levels - 1 the pixels. */
   level: number;
-  /** This step and how many that level takes in a square. */
+  /** Number of this step, and the number of steps that the level takes per square. */
   step: number;
   steps: number;
-  /** The squares that this step finished: image, left, top of each, and their side in pixels. */
+  /** The squares that this step finished: the image, left and top of each, and their side in pixels. */
   finished: { image: Int32Array; x: Int32Array; y: Int32Array; side: number };
-  /** Share of the pixels to be drawn, of all images that are still wanted, that are drawn. */
+  /** Share of the pixels to draw that have been drawn, over all images still wanted. */
   done: number;
-  /** All images so far, [count, S, S, C] bytes; the same array in every frame. Pixels not yet drawn are grey (128). */
+  /** All images so far, bytes [count, S, S, C]; the same array in every frame. Pixels not yet drawn are grey (128). */
   images: Uint8Array;
 }
 
 /** Draws images of one model. */
 export interface Sampler {
   readonly config: ModelConfig;
-  /** Frames, one for every step of every level; returns the finished images. Stops between steps when aborted. */
+  /** Yields a frame for every step of every level and returns the finished images. Stops between steps when aborted. */
   sample(options: SampleOptions): AsyncGenerator<Frame, Uint8Array>;
-  /** Frees its memory and threads. It cannot be used afterwards. */
+  /** Frees memory and threads. The sampler cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 
-/** A sampler on an engine. Its sessions are compiled when they are first used; dispose of it when done. */
+/** Creates a sampler on an engine. Its sessions are compiled on first use; dispose of it when done. */
 export function createSampler(engine: Engine, model: SampledModel): Sampler {
   const sessions = samplingSessions(engine, model);
   return {
@@ -80,24 +83,24 @@ export function createSampler(engine: Engine, model: SampledModel): Sampler {
   };
 }
 
-/** What the recursion carries down. */
+/** State passed down the recursion. */
 interface Run {
   config: ModelConfig;
   levels: PlacedLevel[];
   sessions: Sessions;
   guided: boolean;
   settings: SamplingSettings;
-  /** Settings of the networks that draw bytes, by their levels. */
+  /** Settings of the networks that draw bytes, by level. */
   drawing: Map<number, DrawValues>;
   draws: Draws;
   signal?: AbortSignal;
-  /** Whether an image of the batch is not wanted any more. */
+  /** Whether an image of the batch is no longer wanted. */
   gone: (image: number) => boolean;
   watch?: SampleOptions["watch"];
   images: Uint8Array;
-  /** What is known, the first image of the batch, and values of bytes. */
+  /** The known pixels, the first image of the batch, and the values of bytes. */
   given: Omit<Given, keyof Known> & Partial<Known>;
-  /** Of the images of all batches. */
+  /** Progress over the images of all batches. */
   progress: DrawingProgress;
 }
 
@@ -149,7 +152,10 @@ async function* sampleImages(
   return images;
 }
 
-/** Generates the squares of level l; `conditions` are its begin graph's inputs. Returns [R, C * side * side] values. */
+/**
+ * Generates the squares of level l; `conditions` are the inputs of its begin graph. Returns values [R, C * side *
+ * side].
+ */
 async function* square(
   run: Run,
   l: number,
@@ -181,7 +187,7 @@ async function* square(
   });
   for await (const { step, steps: of, chosen, conditions: found, done } of steps) {
     const strengths = done.map((share) => (l === 0 ? guidanceAt(guidance, run.settings.schedule, share) : guidance));
-    for (const { strength, part, own } of byStrength(chosen, strengths, { conditions: found, ways: ways(run) })) {
+    for (const { strength, part, own } of byGuidance(chosen, strengths, { conditions: found, ways: ways(run) })) {
       const below = patchesAt(rows, part, { grid, patch });
       const drawn = yield* inside(run, l, below, own, strength);
       part.place.forEach((place, i) => {
@@ -195,7 +201,7 @@ async function* square(
   return unpatchify(patches, { count, grid, patch, channels });
 }
 
-/** The mean colours that squares of level l begin with, as values [R', C]. */
+/** Draws the guiding pixels of squares of level l: mean colours as values [R', C]. */
 async function guidingColour(
   run: Run,
   l: number,
@@ -203,12 +209,12 @@ async function guidingColour(
   conditions: HostTensor,
   guidance: number,
 ): Promise<HostTensor> {
-  const { values } = await drawPixels(run, l, { rows: asideFrom(rows), conditions, guidance });
+  const { values } = await drawPixels(run, l, { rows: guidingRows(rows), conditions, guidance });
   const { channels } = run.config;
   return float32(run.guided ? twice(values) : values, [(values.length / channels) * ways(run), channels]);
 }
 
-/** The patches whose images are still wanted. */
+/** Filters patches to those whose images are still wanted. */
 function wanted({ gone }: Run, { image }: Squares, { row, place }: Patches): Patches {
   const keep = (_: number, i: number) => !gone(image[row[i]]);
   return { row: row.filter(keep), place: place.filter(keep) };
@@ -224,10 +230,10 @@ function twice(values: Float32Array): Float32Array {
 }
 
 /**
- * Chosen patches with their conditions, together where their rows' guidance is equal: squares in which different shares
- * are known differ in it, and a run has one.
+ * Groups the chosen patches and their conditions by the guidance of their rows. Squares with different shares of known
+ * patches have different guidance, but a run of a graph takes only one.
  */
-function byStrength(
+function byGuidance(
   chosen: Patches,
   strengths: readonly number[],
   { conditions, ways }: { conditions: HostTensor; ways: number },
@@ -240,7 +246,7 @@ function byStrength(
   });
 }
 
-/** What stands inside the patches of level l: squares of the next level, or pixels. */
+/** Generates the contents of patches of level l: squares of the next level, or pixels. */
 async function* inside(
   run: Run,
   l: number,
@@ -262,7 +268,10 @@ async function* inside(
   return values;
 }
 
-/** Bytes of level l, one pixel for each row, and the values that models see; `watched` with their probabilities. */
+/**
+ * Draws bytes of level l, one pixel for each row, with their normalised values; also returns their probabilities if
+ * `watched`.
+ */
 async function drawPixels(
   run: Run,
   l: number,

@@ -1,4 +1,4 @@
-/** The compiled graphs that sampling needs, each made once, when it is first used. */
+/** The compiled graphs that sampling needs, each compiled on first use and then reused. */
 
 import type { Engine, Session } from "../engine/engine.ts";
 import { type WeightData, writeOnnx } from "../graph/onnx.ts";
@@ -10,22 +10,28 @@ import { named, runTree, type Tree, type Values } from "../graph/tree.ts";
 import type { StepOutputs } from "../levels/kind.ts";
 import { beginGraph, type Outputs, pixelGraph, stepGraph } from "../model/steps.ts";
 
-/** A model whose weights lie in a safetensors file. */
+/** A model whose weights are in a safetensors file. */
 export interface SampledModel {
   config: ModelConfig;
-  /** The folder that holds the file. */
+  /** The folder that contains the file. */
   folder: string;
-  /** Where a parameter lies in the file, by its name. */
+  /** Returns the location of a parameter in the file, by name. */
   weights: (name: string) => WeightData;
 }
 
-/** A level's step graph: what its kind feeds it, and what that gives, in the places that the kind has for them. */
+/**
+ * Runs a level's step graph with the feeds of its kind, and returns the outputs in the structure that the kind
+ * declares.
+ */
 export type StepSession = (feeds: Tree<HostTensor>) => Promise<Values<StepOutputs>>;
 
 export interface Sessions {
   begin(level: number): Promise<Session>;
   step(level: number, guided: boolean): Promise<StepSession>;
-  /** Draws bytes of a level; with `probabilities` it also gives what they were drawn with. */
+  /**
+   * The session that draws bytes of a level and, with `probabilities`, also returns the probabilities they were drawn
+   * with.
+   */
   pixels(level: number, guided: boolean, options: { form: DrawForm; probabilities?: boolean }): Promise<Session>;
   dispose(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** What generated images depend on beside class, seed and index, completed from what the model says. */
+/** The settings that generated images depend on besides class, seed and index, with defaults from the model. */
 
 import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.ts";
 import {
@@ -13,7 +13,10 @@ import { UserError } from "../core/errors.ts";
 
 export type { SamplingFlags, SamplingSettings };
 
-/** With the model's own where none was given. A UserError for lists that do not fit the model's levels and channels. */
+/**
+ * Completes the settings with the model's own. Throws a UserError if a list does not fit the model's levels and
+ * channels.
+ */
 export function settingsOf(flags: SamplingFlags, config: ModelConfig): SamplingSettings {
   const tokens = placedLevels(config).map((level) => level.tokens);
   const completed = (name: SamplingName): unknown => {
@@ -34,7 +37,7 @@ function checkSteps(setting: SamplingName, value: readonly number[], tokens: rea
   });
 }
 
-/** In its shortest form: one number where all are equal. */
+/** Checks a spread and returns its shortest form: one number if all are equal. */
 function fitted(setting: SamplingName, value: Spread, config: ModelConfig): Spread {
   if (typeof value === "number") return value;
   const levels = drawingLevels(config);
@@ -43,7 +46,7 @@ function fitted(setting: SamplingName, value: Spread, config: ModelConfig): Spre
       subject: { setting },
       expected:
         levels.length === 1
-          ? "one number, for only the pixels of this model draw colours"
+          ? "one number, because only the pixels of this model draw colours"
           : `one number or ${levels.length}, one for each of the model's levels that draw colours (${levels.map((l) => l + 1).join(", ")})`,
       got: String(value.length),
     });

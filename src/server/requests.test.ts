@@ -48,7 +48,7 @@ describe("a bad request gets 400 and one sentence", () => {
     [{ prompt: 3 }, "prompt", /^prompt: expected names of classes, such as/],
     [{ prompt: "" }, "prompt", /^prompt: expected names of classes, .* such as cat,dog, got an empty text$/],
     [{ prompt: " \t " }, "prompt", /^prompt: expected names of classes, .* got an empty text$/],
-    [{ prompt: "cat,,dog" }, "prompt", /got nothing between two commas or at an end of "cat,,dog"$/],
+    [{ prompt: "cat,,dog" }, "prompt", /got an empty name in "cat,,dog"$/],
     [{ prompt: "cat", n: 9 }, "n", /^n: .*<=8$/],
     [{ prompt: "cat", n: 1e12 }, "n", /^n: /],
     [{ prompt: "cat", n: 0 }, "n", /^n: /],

@@ -1,4 +1,6 @@
-/** What a training step draws beside its images: masks and dropout; all of it follows from (seed, step) alone. */
+/**
+ * The random draws of a training step besides its images: masks, shares and dropout. They depend only on (seed, step).
+ */
 
 import { derive, permutation } from "../core/random.ts";
 import { stepKey } from "../data/batches.ts";
@@ -6,8 +8,8 @@ import { anyOrder, type MaskRate } from "../levels/order.ts";
 import type { Masks, Share } from "../model/plan.ts";
 
 /**
- * Training masks: of each row what its level's kind hides (`order.ts`), which follows from the row's image and place. The
- * published rate has mean 1 and deviation 0.25.
+ * Training masks: the patches that each level's kind (`order.ts`) hides in each row, which depend on the row's image
+ * and place. The published mask rate has mean 1 and standard deviation 0.25.
  */
 export function trainingMasks(
   seed: number,
@@ -26,8 +28,9 @@ export function trainingMasks(
 }
 
 /**
- * Which of the predicted patches go down: of each row the share that `innerShare` has for its level, rounded and at least
- * one, at random. The loss is a mean over what goes down, so its expectation stays the same.
+ * Which of the predicted patches are passed down: in each row, a random selection of the share that `innerShare` has
+ * for the level, rounded and at least one. The loss is a mean over the patches passed down, so its expectation stays
+ * the same.
  */
 export function trainingShare(seed: number, step: number, innerShare: readonly number[]): Share | undefined {
   if (innerShare.every((share) => share === 1)) return undefined;

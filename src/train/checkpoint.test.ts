@@ -1,4 +1,4 @@
-/** Checkpoints on disk: what comes back, and that no full disk, no NaN and no kill costs the previous one. */
+/** Checkpoints on disk: they restore everything, and a full disk, a NaN or a kill never destroys the previous one. */
 
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -18,7 +18,7 @@ import { markedState, tinyDataset, tinyModel } from "./tiny.ts";
 import { train } from "./trainer.ts";
 import { builtUrl } from "../test-program.ts";
 
-/** Called before every operation on files and folders. */
+/** Called before every file system operation. */
 const disk = vi.hoisted(() => ({ before: () => {} }));
 vi.mock("node:fs/promises", async (original) => {
   const actual = await original<typeof import("node:fs/promises")>();
@@ -37,7 +37,7 @@ let dir: string;
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), "checkpoint-"))));
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-/** Without the guiding pixel, whose network is the published one and not tiny. */
+/** Without the guiding pixel, because its network has the published size. */
 const levels = tinyModel().levels.map((level) => (level.kind === "mar" ? { ...level, guidingPixel: false } : level));
 const model = parseModelConfig({ ...tinyModel(), levels }, "the small model");
 const training = parseTrainingConfig({ steps: 8, batch: 4, warmup: 2, ema: 0.5, seed: 3 }, "the test");
@@ -58,7 +58,7 @@ const save = (folder: string, state: TrainingState, given = training) =>
   saveCheckpoint(folder, { model, training: given, dataset: { source: "tiny" }, state });
 
 describe("a checkpoint", () => {
-  it("brings back all that was saved, and is a model folder with the averaged weights", async () => {
+  it("restores everything that was saved, and is a model folder with the averaged weights", async () => {
     const folder = join(dir, "last");
     const state = marked(3);
     await save(folder, state);
@@ -78,7 +78,7 @@ describe("a checkpoint", () => {
     );
   });
 
-  it("without an average holds the weights once, and one array serves as both", async () => {
+  it("without an average, stores the weights once, and one array serves as both", async () => {
     const folder = join(dir, "last");
     const withoutAverage = { ...training, ema: 0 };
     await save(folder, marked(4, withoutAverage), withoutAverage);
@@ -87,10 +87,10 @@ describe("a checkpoint", () => {
     expect(state.values.get("class_emb.weight")![0]).toBe(4);
   });
 
-  it("that is damaged or missing is a sentence", async () => {
+  it("reports damaged or missing files in one sentence", async () => {
     const folder = join(dir, "last");
     await expect(loadCheckpoint(folder)).rejects.toThrow(
-      /there is no checkpoint to resume in .*; give the folder in which the run was started/,
+      /there is no checkpoint to resume in .*; give the folder of the original run/,
     );
     await save(folder, marked(1));
     truncateSync(join(folder, "optimizer.safetensors"), 5000);
@@ -105,7 +105,7 @@ describe("a checkpoint", () => {
   });
 });
 
-it("a NaN ends the run with a sentence; the checkpoint and the state are as they were", async () => {
+it("a NaN ends the run with one sentence and leaves the checkpoint and the state unchanged", async () => {
   const folder = join(dir, "last");
   const state = startingState(model, 0, training);
   const engine = await nodeEngine({ threads: 1 });
@@ -120,7 +120,7 @@ it("a NaN ends the run with a sentence; the checkpoint and the state are as they
   const before = numbers(state);
   const rest = run();
   await expect(rest.next()).rejects.toThrow(
-    /^training stopped at step 3: the loss is NaN and \S+ is no longer finite; the last checkpoint is untouched, resume it with a lower learning rate$/,
+    /^training stopped at step 3: the loss is NaN and \S+ is no longer finite; the last checkpoint is intact, so resume it with a lower learning rate$/,
   );
   expect(numbers(state).equals(before)).toBe(true);
   const { state: saved } = await loadCheckpoint(folder);
@@ -129,7 +129,7 @@ it("a NaN ends the run with a sentence; the checkpoint and the state are as they
 });
 
 const url = (module: string) => JSON.stringify(builtUrl(module));
-/** Saves marked checkpoints in a process of its own. */
+/** Saves marked checkpoints in a separate process. */
 const inChild = (code: string) => [
   "--input-type=module",
   "--eval",
@@ -141,24 +141,25 @@ const inChild = (code: string) => [
    ${code}`,
 ];
 
-/** The step of a checkpoint of which every number has to belong to that step. */
+/** The step of a checkpoint; checks that every number in it belongs to that step. */
 async function wholeStep(folder: string): Promise<number> {
   const { state } = await loadCheckpoint(folder);
   expect(numbers(state).equals(numbers(marked(state.step)))).toBe(true);
   return state.step;
 }
 
-// A small disk in a mount namespace of its own, which ends with the child; needs Linux with user namespaces.
+// A small disk in a separate mount namespace, which disappears with the child process; requires Linux with user
+// namespaces.
 const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
 it.skipIf(!canMount)(
-  "a full disk is a sentence and leaves the previous checkpoint (skipped where no small disk can be mounted)",
+  "a full disk gets one sentence and leaves the previous checkpoint (skipped if no small disk can be mounted)",
   () => {
     const code = `
     import { statfsSync, writeFileSync, readFileSync, readdirSync } from "node:fs";
     import { loadCheckpoint } from ${url("train/checkpoint")};
     await save(1);
     const { bavail, bsize } = statfsSync(${JSON.stringify(dir)});
-    writeFileSync(${JSON.stringify(join(dir, "ballast"))}, new Uint8Array(bavail * bsize - 100_000)); // room for a part of the next
+    writeFileSync(${JSON.stringify(join(dir, "ballast"))}, new Uint8Array(bavail * bsize - 100_000)); // room for only part of the next
     await save(2).catch((error) => console.log(error.name, error.message));
     console.log(readdirSync(${JSON.stringify(dir)}).sort().join());
     const { state } = await loadCheckpoint(${JSON.stringify(join(dir, "last"))});
@@ -176,11 +177,11 @@ it.skipIf(!canMount)(
   },
 );
 
-it("a kill before any operation on the disk leaves a whole checkpoint, from which saving goes on", async () => {
+it("a kill before any disk operation leaves a complete checkpoint, and saving can continue", async () => {
   const place = join(dir, "runs");
   const folder = join(place, "last");
   await save(folder, marked(1));
-  // A copy of the folder before each operation is what a kill at that moment would leave.
+  // A copy of the folder before each operation equals the state that a kill at that moment would leave.
   const copies: string[] = [];
   disk.before = () => {
     const copy = join(dir, `copy ${copies.length}`);
@@ -195,14 +196,14 @@ it("a kill before any operation on the disk leaves a whole checkpoint, from whic
     steps.push(await wholeStep(join(copy, "last")));
     await save(join(copy, "last"), marked(3));
     expect(await wholeStep(join(copy, "last"))).toBe(3);
-    // This process lives, so what it was about to own stays: whoever kills a process takes the claim with it.
+    // This process is still alive, so its pending claim remains; a real kill would release it.
     expect(readdirSync(copy).filter((name) => !name.startsWith("..last.owner."))).toEqual(["last"]);
   }
-  expect(steps).toEqual(steps.toSorted()); // the old one until it is the new one
+  expect(steps).toEqual(steps.toSorted()); // the old checkpoint until it is replaced by the new one
   expect(new Set(steps)).toEqual(new Set([1, 2]));
 });
 
-it("a kill at any moment leaves a whole checkpoint", async () => {
+it("a kill at any moment leaves a complete checkpoint", async () => {
   const code = `
     for (let step = Number(process.argv[1]); ; step++) {
       await save(step);
@@ -226,5 +227,5 @@ it("a kill at any moment leaves a whole checkpoint", async () => {
     step = found;
   }
   await save(folder, marked(step + 1));
-  expect(readdirSync(dir)).toEqual(["last"]); // what the kills left is gone
+  expect(readdirSync(dir)).toEqual(["last"]); // leftovers of the kills are gone
 });

@@ -1,4 +1,7 @@
-/** What a training run needs to go on: weights, their average, AdamW's moments and the step, in one folder. */
+/**
+ * Checkpoints, which hold everything needed to resume training: weights, their average, the optimiser's moments and the
+ * step, in one folder.
+ */
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -19,20 +22,20 @@ import { optimizerName, stateName, writeTrainingFiles } from "../files/training-
 import { modelParameters, type Starts, startingValue } from "../model/parameters.ts";
 import { momentsOf } from "./optimizer.ts";
 
-/** Everything that changes while a model is trained. */
+/** Everything that changes during training. */
 export interface TrainingState {
   /** Steps done. */
   step: number;
   values: Map<string, Float32Array>;
-  /** The moving average of the values, which is what gets sampled; the values themselves where there is none. */
+  /** The moving average of the values, which is used for sampling; the values themselves if there is no average. */
   average: Map<string, Float32Array>;
   moments: Map<string, Moments>;
 }
 
-/** What decides how a training starts. */
+/** The settings that determine the starting state. */
 export type Starting = Starts & { ema: number; optimizer?: TrainingConfig["optimizer"] };
 
-/** Random weights, as published unless the settings say otherwise; moments at zero. */
+/** A state with random weights, initialised as published unless the settings say otherwise, and zero moments. */
 export function startingState(
   config: ModelConfig,
   seed: number,
@@ -51,28 +54,28 @@ export function startingState(
   return { step: 0, values, average: ema > 0 ? copied(values) : values, moments };
 }
 
-/** How a data set was opened: what `openDataset` takes beside its source. */
+/** The options with which a data set was opened by `openDataset`. */
 export interface Opening {
   imageSize?: number;
   channels?: number;
   heldOut?: string | number;
   group?: string;
-  /** Of emoji, the vendors. */
+  /** For emoji, the vendors. */
   sets?: readonly EmojiSet[];
   skipSmall?: boolean;
 }
 
-/** What a run was trained on, so that a resumed one can open it again and tell whether it is still the same. */
+/** The data set of a run, so that a resumed run can open it again and check that it has not changed. */
 export interface DataRecord extends Opening {
   /** `emoji`, or the path of a folder or file. */
   source: string;
-  /** What came of it; runs of earlier versions did not say. */
+  /** The opened data set; missing in runs of earlier versions. */
   fingerprint?: string;
   train?: number;
   heldOutCount?: number;
 }
 
-/** What a checkpoint keeps of a data set, so that a resumed run finds the same. */
+/** The record of a data set in a checkpoint. */
 export const dataRecord = ({ source, fingerprint, train, heldOut }: Dataset, opening: Opening = {}): DataRecord => ({
   ...opening,
   source,
@@ -84,8 +87,9 @@ export const dataRecord = ({ source, fingerprint, train, heldOut }: Dataset, ope
 const copied = (values: Map<string, Float32Array>) => new Map([...values].map(([name, data]) => [name, data.slice()]));
 
 /**
- * Weights to fine-tune: those of a model folder, for the classes of other data. A class that the model knows keeps its
- * embedding, new ones get new ones; moments start at zero. UserError where the levels differ.
+ * A starting state for fine-tuning: the weights of a model folder, adapted to the classes of other data. A class that
+ * the model knows keeps its embedding, and a new class gets a new one; moments start at zero. Throws a UserError if the
+ * levels differ.
  */
 export function fineTunedState(
   from: ModelFolder,
@@ -106,24 +110,24 @@ export function fineTunedState(
     }
     if (!given || String(given.shape) !== String(shape))
       throw new UserError(
-        `${from.folder} cannot be fine-tuned to this model: ${name} is ${given ? `[${given.shape.join(", ")}]` : "missing"} there, expected [${shape.join(", ")}]; leave out what changes the levels, or start anew`,
+        `${from.folder} cannot be fine-tuned to this model: ${name} is ${given ? `[${given.shape.join(", ")}]` : "missing"} there, expected [${shape.join(", ")}]; omit the options that change the levels, or train from scratch`,
       );
     value.set(given.data as Float32Array);
   }
   return ema > 0 ? { ...state, average: copied(state.values) } : state;
 }
 
-/** What a checkpoint is written from. */
+/** The content of a checkpoint to write. */
 export interface Saved {
   model: ModelConfig;
   training: TrainingConfig;
   dataset: DataRecord;
   state: TrainingState;
-  /** The caller's claim to the run; by default the folder is claimed while it is written. */
+  /** The caller's claim on the run; by default the folder is claimed while it is written. */
   owned?: Ownership;
 }
 
-/** Writes a checkpoint folder whole or not at all. `model.safetensors` in it is the average, ready to be sampled. */
+/** Writes a checkpoint folder atomically. Its `model.safetensors` contains the average, ready for sampling. */
 export async function saveCheckpoint(folder: string, { model, training, dataset, state, owned }: Saved): Promise<void> {
   await replaceFolder(
     folder,
@@ -140,7 +144,7 @@ export async function saveCheckpoint(folder: string, { model, training, dataset,
   );
 }
 
-/** A checkpoint as it was saved. */
+/** A loaded checkpoint. */
 export interface Resumed {
   model: ModelConfig;
   training: TrainingConfig;
@@ -148,13 +152,13 @@ export interface Resumed {
   state: TrainingState;
 }
 
-/** Reads what saveCheckpoint wrote. */
+/** Reads a checkpoint written by saveCheckpoint. Throws a UserError if there is none, or if it is damaged. */
 export async function loadCheckpoint(folder: string): Promise<Resumed> {
   await recoverFolder(folder);
   if (!existsSync(join(folder, stateName)))
     throw new UserError({
       problem: `there is no checkpoint to resume in ${folder}`,
-      hint: ["give the folder in which the run was started", "start a new run instead of resuming one"],
+      hint: ["give the folder of the original run", "start a new run instead of resuming one"],
     });
   const { config: model, weights } = readModelFolder(folder);
   const stateFile = join(folder, stateName);
@@ -188,7 +192,7 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
     state: {
       step,
       values,
-      // Without an average the model's weights are the values.
+      // Without an average, the model's weights are the values.
       average:
         parsed.ema > 0 ? new Map(names.map((name) => [name, readTensor(weights, name).data as Float32Array])) : values,
       moments: new Map(parameters.map((one) => [one.name, momentsOf(one, parsed, (which) => part(which, one.name))])),

@@ -1,4 +1,4 @@
-/** Checkpointing: the same loss and gradients in parts, within the memory that it is for. */
+/** Gradient checkpointing: it computes the same loss and gradients in parts, with less memory. */
 
 import { describe, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
@@ -21,7 +21,7 @@ const model = (imageSize: number, levels: object[]): ModelConfig =>
     "the test",
   );
 
-/** A model, and how many parts its blocks are to be cut into. */
+/** A model, and the number of parts its blocks are split into. */
 const models: [string, ModelConfig, number][] = [
   ["one MAR level", model(4, [{ ...mar, patch: 1, depth: 5 }]), 3],
   ["one AR level", model(2, [{ ...ar, patch: 1, depth: 2 }]), 2],
@@ -31,14 +31,14 @@ const models: [string, ModelConfig, number][] = [
 ]; // prettier-ignore
 
 describe.each(models)("%s", (_, config, count) => {
-  it("is cut into parts", () => {
+  it("is split into parts", () => {
     expect(trainingParts(config, { checkpointing: true })).toHaveLength(count);
     expect(trainingParts(config)).toHaveLength(1);
   });
 
-  it("gives the same loss, bits and gradients, without dropout and with it", async () => {
+  it("computes the same loss, bits and gradients, with and without dropout", async () => {
     const { values } = startingState(config, 1, { ema: 0 });
-    // Biases and norms start at 0 and 1, where some mistakes would not show.
+    // Biases and norms start at 0 and 1, which would hide some mistakes.
     for (const value of values.values()) value.forEach((x, i) => (value[i] = x + 0.1 * Math.sin(7 * i)));
     const batch = {
       images: Uint8Array.from({ length: 3 * config.imageSize ** 2 * 2 }, (_, i) => (i * 2654435761) >>> 24),
@@ -74,7 +74,7 @@ describe("the memory of training", () => {
     expect(trainingBytes(publishedPreset(name), 1, given)).toBeLessThan(20e9);
   });
 
-  it("chooses checkpointing where nothing fits without it, and only there", () => {
+  it("chooses checkpointing only if nothing fits without it", () => {
     const config = publishedPreset("fractalmar_base_in256");
     const options = { batch: 8, lanes: 1, ema: 0 };
     const [plain, parts] = [false, true].map((checkpointing) =>
@@ -85,14 +85,14 @@ describe("the memory of training", () => {
     expect(settingsWithin(config, options, plain - 1)).toMatchObject({ checkpointing: true });
     expect(settingsWithin(config, { ...options, checkpointing: true }, 1e12)).toEqual({ microBatch: 8, checkpointing: true }); // prettier-ignore
     expect(() => settingsWithin(config, { ...options, ema: 0.9 }, parts)).toThrow(
-      /about \d\.\d\d GB even with one image at a time and checkpointing, but only .*allow more memory.*keep no average of the weights, which saves 745 MB/,
+      /about \d\.\d\d GB even with one image at a time and checkpointing, but only .*allow more memory.*train without an average of the weights, which saves 745 MB/,
     );
   });
 
-  it("counts what does not fit in the sentence that refuses it", () => {
+  it("reports the memory needed if nothing fits", () => {
     const options = { batch: 2, lanes: 2, ema: 0 };
     expect(() => settingsWithin(tinyModel(), options, 1e6)).toThrow(
-      /^training this model takes about \d+ MB .*only 1\.0 MB are given; allow more memory, use one thread or take a smaller model$/,
+      /^training this model takes about \d+ MB .*only 1\.0 MB is available; allow more memory, use one thread or use a smaller model$/,
     );
   });
 });

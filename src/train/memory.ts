@@ -1,4 +1,6 @@
-/** How much memory training takes, counted from its graphs; and the settings that fit in what there is. */
+/**
+ * Estimates the memory that training needs from its graphs, and chooses settings that fit into the available memory.
+ */
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
@@ -12,11 +14,11 @@ import { modelParameters } from "../model/parameters.ts";
 import { type TrainingOptions, trainingParts } from "../model/training.ts";
 import { groupSize } from "./step.ts";
 
-/** What Node, onnxruntime, a data set and the held-out likelihood take beside. */
+/** Memory of Node, onnxruntime, the data set and the held-out likelihood. */
 const base = 340e6;
-/** onnxruntime keeps the order of its own and rounds sizes up. */
+/** A factor on the counted values, because onnxruntime orders operations differently and rounds sizes up. */
 const spare = 1.4;
-/** Each thread's own runtime, and onnxruntime's working memory beside the values that are counted. */
+/** Memory of each thread's runtime, and onnxruntime's working memory besides the counted values. */
 const perLane = 60e6;
 
 /** The options of `settingsWithin`. */
@@ -25,11 +27,11 @@ export interface MemoryOptions extends TrainingOptions {
   batch: number;
   /** Threads that each compute a micro-batch at a time. */
   lanes: number;
-  /** Decay of the average of the weights, 0 where there is none. */
+  /** Decay of the average of the weights; 0 for none. */
   ema?: number;
 }
 
-/** An estimate in bytes of what training takes at most with micro-batches of this size, every patch predicted. */
+/** Estimates the peak memory of training in bytes, with micro-batches of this size and every patch predicted. */
 export function trainingBytes(
   model: ModelConfig,
   microBatch: number,
@@ -40,8 +42,9 @@ export function trainingBytes(
   const parts = trainingParts(model, options);
   const outputs = parts.map(({ backward }) => bytesOf({ d: backward.d, dCheckpoint: backward.dCheckpoint }, sizes));
   const handedOut = Math.max(...outputs);
-  // Weights, their average, two moments and gradients; of each lane its copy, its gradients and those shared with the main
-  // thread, which shares the weights; and what a part hands out, as onnxruntime has it and as we get it.
+  // Weights, their average, two moments and gradients. For each lane: its copy of the weights, its gradients, and the
+  // gradients shared with the main thread, which also shares the weights. And the outputs of a part, both in
+  // onnxruntime and as returned to us.
   const state = (ema > 0 ? 5 : 4) * weights + (lanes > 1 ? lanes * (3 * weights + handedOut) + weights : 2 * handedOut);
   const kept = parts.reduce((sum, { forward }) => sum + bytesOf(forward, sizes), 0);
   const values = Math.max(...parts.flatMap(({ forward, backward }) => [peakBytes(named(forward), sizes), peakBytes(named(backward), sizes)])); // prettier-ignore
@@ -59,8 +62,8 @@ const bytesOf = (tensors: Tree<Tensor>, sizes: Sizes): number =>
   );
 
 /**
- * The largest micro-batch whose training stays within `bytes`; with checkpointing where that is asked for, and where
- * not even one image at a time fits without it. UserError where nothing fits, with what it would take.
+ * The largest micro-batch with which training stays within `bytes`. Checkpointing is used if requested, or if not even
+ * one image at a time fits without it. Throws a UserError, with the memory needed, if nothing fits.
  */
 export function settingsWithin(
   model: ModelConfig,
@@ -71,7 +74,7 @@ export function settingsWithin(
   const checkpointing = options.checkpointing || trainingBytes(model, 1, options) > bytes;
   const takes = (microBatch: number) => trainingBytes(model, microBatch, { ...options, checkpointing });
   const needed = takes(1);
-  if (needed > bytes) throw refusal(model, options, { needed, bytes });
+  if (needed > bytes) throw tooLittleMemory(model, options, { needed, bytes });
   let [fits, fails] = [1, most + 1];
   while (fails - fits > 1) {
     const middle = Math.floor((fits + fails) / 2);
@@ -81,31 +84,31 @@ export function settingsWithin(
   return { microBatch: fits, checkpointing };
 }
 
-function refusal(
+function tooLittleMemory(
   model: ModelConfig,
   { lanes, ema = 1 }: MemoryOptions,
   { needed, bytes }: { needed: number; bytes: number },
 ): UserError {
   return new UserError({
-    problem: `training this model takes about ${byteCount(needed)} even with one image at a time and checkpointing, but only ${byteCount(bytes)} are given`,
+    problem: `training this model takes about ${byteCount(needed)} even with one image at a time and checkpointing, but only ${byteCount(bytes)} is available`,
     hint: [
       { do: "allow more memory", setting: "memory" },
       ...(lanes > 1 ? [{ do: "use one thread", setting: "threads", value: "1" }] : []),
       ...(ema > 0
         ? [
             {
-              do: `keep no average of the weights, which saves ${byteCount(weightBytes(model))}`,
+              do: `train without an average of the weights, which saves ${byteCount(weightBytes(model))}`,
               setting: "ema",
               value: "0",
             },
           ]
         : []),
-      "take a smaller model",
+      "use a smaller model",
     ],
   });
 }
 
-/** The sizes that the graphs' symbols have when every patch of these images is predicted. */
+/** The sizes of the graphs' symbolic dimensions when every patch of these images is predicted. */
 function sizesFor(model: ModelConfig, images: number): Sizes {
   const levels = placedLevels(model);
   const sizes = new Map<string, number>([["B", images]]);

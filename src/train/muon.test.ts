@@ -1,4 +1,4 @@
-/** Muon against its definition, computed in float64 by plain loops. */
+/** Muon compared with its definition, computed in float64 by plain loops. */
 
 import { describe, expect, it } from "vitest";
 import { parseTrainingConfig } from "../config/training.ts";
@@ -17,7 +17,7 @@ const transposed = (a: Matrix): Matrix => a[0].map((_, j) => a.map((row) => row[
 const combined = (p: number, a: Matrix, q: number, b: Matrix): Matrix =>
   a.map((row, i) => row.map((x, j) => p * x + q * b[i][j]));
 
-/** Newton-Schulz rounds as published: on the matrix or its transpose, whichever has fewer rows. */
+/** Newton-Schulz iterations as published: on the matrix or its transpose, whichever has fewer rows. */
 function orthogonal(matrix: Matrix): Matrix {
   const tall = matrix.length > matrix[0].length;
   const given = tall ? transposed(matrix) : matrix;
@@ -53,7 +53,7 @@ describe("a step of Muon", () => {
   ];
   const training = parseTrainingConfig({ optimizer: "muon", weightDecay: 0.1 }, "the test");
 
-  it("equals its definition after two steps, with clipping and weight decay", async () => {
+  it("matches its definition after two steps, with clipping and weight decay", async () => {
     const values = new Map(parameters.map((one, i) => [one.name, random(one, i)]));
     const expected = new Map([...values].map(([name, value]) => [name, [...value]]));
     const moments = new Map(
@@ -96,7 +96,7 @@ describe("a step of Muon", () => {
     }
   });
 
-  it("brings singular values near 1, and leaves a zero gradient's matrix where it is", async () => {
+  it("brings singular values near 1, and leaves a matrix with zero gradient unchanged", async () => {
     const one = parameter("blocks.0.attn.proj.weight", [8, 8]);
     const muon = await openMuon(await nodeEngine({ threads: 1 }), [one], { ...training, weightDecay: 0 });
     const moments = new Map([[one.name, momentsOf(one, training, () => new Float32Array(64))]]);
@@ -110,14 +110,14 @@ describe("a step of Muon", () => {
       Array.from(values.get(one.name)!.subarray(8 * i, 8 * i + 8), (x) => x / (0.2 * Math.sqrt(8))),
     );
     const gram = product(update, transposed(update));
-    // Its trace is the sum of the squared singular values, each between 0.6^2 and 1.3^2.
+    // The trace is the sum of the squared singular values, each between 0.6^2 and 1.3^2.
     const trace = gram.reduce((sum, row, i) => sum + row[i], 0);
     expect(trace).toBeGreaterThan(8 * 0.36);
     expect(trace).toBeLessThan(8 * 1.69);
   });
 });
 
-it("takes the matrices inside blocks, and keeps one moment of them", () => {
+it("updates the matrices inside blocks, and keeps one moment for each", () => {
   const taken = modelParameters(tinyModel()).filter((one) => muonMatrices(one) > 0);
   expect(taken.length).toBeGreaterThan(0);
   for (const { name, shape } of taken) {

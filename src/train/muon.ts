@@ -1,6 +1,6 @@
 /**
- * Muon (Jordan et al. 2024, github.com/KellerJordan/Muon): the update of a matrix is its Nesterov momentum, brought near
- * the closest orthogonal matrix by five Newton-Schulz rounds. Matrices of one shape go through the rounds as one batch.
+ * Muon (Jordan et al. 2024, github.com/KellerJordan/Muon): the update of a matrix is its Nesterov momentum,
+ * approximately orthogonalised by five Newton-Schulz iterations. Matrices of equal shape are processed as one batch.
  */
 
 import { float32 } from "../core/arrays.ts";
@@ -12,13 +12,13 @@ import type { Tensor } from "../graph/tensor.ts";
 import { decays, muonMatrices, type Parameter } from "../model/parameters.ts";
 import type { OptimizerState, OptimizerStep } from "./optimizer-step.ts";
 
-/** The published coefficients: five rounds bring singular values in (0, 1] to about 1, between 0.7 and 1.2. */
+/** The published coefficients: five iterations bring singular values in (0, 1] close to 1, between 0.7 and 1.2. */
 const [a, b, c] = [3.4445, -4.775, 2.0315];
 const rounds = 5;
 
 /**
- * The nearest orthogonal matrices, approximately: x [n, R, C] -> [n, R, C] with R <= C. Rounds: A = X X', then
- * X <- a X + (b A + c A A) X, from X divided by its norm.
+ * The nearest orthogonal matrices, approximately: x [n, R, C] -> [n, R, C] with R <= C. Each iteration computes A = X
+ * X', then X <- a X + (b A + c A A) X, starting from X divided by its norm.
  */
 export function orthogonalized(x: Tensor): Tensor {
   const norm = sqrt(sum(mul(x, x), [1, 2], { keep: true }));
@@ -31,10 +31,10 @@ export function orthogonalized(x: Tensor): Tensor {
   return scaled;
 }
 
-/** The same with R > C: the rounds on the smaller side. */
+/** The same for R > C: iterates on the transpose. */
 const orthogonalizedTall = (x: Tensor): Tensor => transpose(orthogonalized(transpose(x, [0, 2, 1])), [0, 2, 1]);
 
-/** Where a matrix of R rows and C columns stands: in a parameter from `offset` on, and in its batch. */
+/** The location of a matrix: in a parameter, starting at `offset`. */
 interface Place {
   parameter: Parameter;
   offset: number;
@@ -49,7 +49,7 @@ interface Batch {
   updates: Float32Array;
 }
 
-/** Every matrix in a batch of its shape. */
+/** Groups all matrices into batches of equal shape. */
 function batchesOf(parameters: readonly Parameter[]): Batch[] {
   const batches = new Map<string, { rows: number; columns: number; places: Place[] }>();
   for (const parameter of parameters) {
@@ -68,7 +68,7 @@ function batchesOf(parameters: readonly Parameter[]): Batch[] {
 }
 
 export interface Muon {
-  /** One step of all matrices, in place. */
+  /** Updates all matrices in place. */
   update(
     state: OptimizerState,
     gradients: ReadonlyMap<string, Float32Array>,
@@ -78,8 +78,8 @@ export interface Muon {
 }
 
 /**
- * Updates are scaled by 0.2 sqrt(max(rows, columns)), the size that AdamW's have, so that learning rates and weight decay
- * carry over from it (Liu et al. 2025, arXiv 2502.16982).
+ * Updates are scaled by 0.2 sqrt(max(rows, columns)), which gives them the size of AdamW's updates, so that its
+ * learning rates and weight decay carry over (Liu et al. 2025, arXiv 2502.16982).
  */
 export async function openMuon(
   engine: Engine,

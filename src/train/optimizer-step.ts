@@ -1,4 +1,4 @@
-/** What a step of an optimiser is given. */
+/** The inputs of an optimiser step. */
 
 import type { Moments } from "../core/adamw.ts";
 

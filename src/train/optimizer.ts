@@ -9,22 +9,22 @@ import { openMuon } from "./muon.ts";
 import type { OptimizerState, OptimizerStep } from "./optimizer-step.ts";
 
 export interface Optimizer {
-  /** One step, in place. */
+  /** Updates the state in place. */
   update(state: OptimizerState, gradients: ReadonlyMap<string, Float32Array>, step: OptimizerStep): Promise<void>;
   dispose(): Promise<void>;
 }
 
 /** Whether Muon updates a parameter. */
-const takesMuon = (parameter: Parameter, { optimizer }: Pick<TrainingConfig, "optimizer">): boolean =>
+const usesMuon = (parameter: Parameter, { optimizer }: Pick<TrainingConfig, "optimizer">): boolean =>
   optimizer === "muon" && muonMatrices(parameter) > 0;
 
-/** A parameter's moments, each by `part`: two for AdamW, the momentum alone for Muon. */
+/** A parameter's moments, each obtained from `part`: two for AdamW, only the first (the momentum) for Muon. */
 export const momentsOf = (
   parameter: Parameter,
   config: Pick<TrainingConfig, "optimizer">,
   part: (which: "first" | "second") => Float32Array,
 ): Moments =>
-  takesMuon(parameter, config) ? { first: part("first") } : { first: part("first"), second: part("second") };
+  usesMuon(parameter, config) ? { first: part("first") } : { first: part("first"), second: part("second") };
 
 const rateIn = (rates: TrainingConfig["rates"], group: ReturnType<typeof rateGroup>): number =>
   group === "other" ? 1 : rates[group];
@@ -32,9 +32,9 @@ const rateIn = (rates: TrainingConfig["rates"], group: ReturnType<typeof rateGro
 export async function openOptimizer(engine: Engine, model: ModelConfig, config: TrainingConfig): Promise<Optimizer> {
   const { betas, eps, rates } = config;
   const parameters = modelParameters(model);
-  const matrices = parameters.filter((parameter) => takesMuon(parameter, config));
+  const matrices = parameters.filter((parameter) => usesMuon(parameter, config));
   const muon = matrices.length > 0 ? await openMuon(engine, matrices, config) : undefined;
-  const others = parameters.filter((parameter) => !takesMuon(parameter, config));
+  const others = parameters.filter((parameter) => !usesMuon(parameter, config));
   return {
     async update({ values, moments }, gradients, { step, learningRate, scale }) {
       const rateOf = (parameter: Parameter) => learningRate * rateIn(rates, rateGroup(parameter));

@@ -1,4 +1,4 @@
-/** The schedule, batches and masks against what they promise. */
+/** Tests of the learning rate schedule, batches and masks. */
 
 import { describe, expect, it } from "vitest";
 import { learningRateAt, parseTrainingConfig } from "../config/training.ts";
@@ -10,14 +10,14 @@ import { tinyDataset, tinyImages } from "./tiny.ts";
 describe("the learning rate", () => {
   const config = (schedule: "cosine" | "constant") =>
     parseTrainingConfig({ steps: 110, warmup: 10, learningRate: 1, minLearningRate: 0.1, schedule }, "the test");
-  it("warms up in a line", () =>
+  it("warms up linearly", () =>
     expect([0, 4, 9].map((step) => learningRateAt(step, config("cosine")))).toEqual([0.1, 0.5, 1]));
-  it("follows half a cosine down to the least", () => {
+  it("follows half a cosine down to the minimum", () => {
     expect(learningRateAt(10, config("cosine"))).toBe(1);
     expect(learningRateAt(60, config("cosine"))).toBeCloseTo(0.55, 9);
     expect(learningRateAt(110, config("cosine"))).toBeCloseTo(0.1, 9);
   });
-  it("starts at once without a warm-up, and never leaves its bounds", () => {
+  it("starts at the full rate without a warm-up, and never leaves its bounds", () => {
     const without = parseTrainingConfig({ steps: 4, warmup: 0, learningRate: 1, minLearningRate: 0.1 }, "the test");
     expect(learningRateAt(0, without)).toBe(1);
     for (const warmup of [0, 3, 4, 9])
@@ -28,7 +28,7 @@ describe("the learning rate", () => {
       }
     expect(learningRateAt(1000, without)).toBeCloseTo(0.1, 9);
   });
-  it("wsd: stays, and falls in a line over the last share of the steps", () => {
+  it("wsd: stays constant, then decays linearly over the last share of the steps", () => {
     const wsd = {
       ...config("constant"),
       schedule: "wsd" as const,
@@ -38,15 +38,15 @@ describe("the learning rate", () => {
       warmup: 10,
     };
     expect([10, 50, 80, 90, 99].map((step) => learningRateAt(step, wsd))).toEqual([1, 1, 1, 0.5, 0.05]);
-    // Up to the decay the rates do not depend on the run's length, so a longer run begins the same way.
+    // Before the decay, the rates do not depend on the length of the run, so a longer run starts identically.
     const longer = { ...wsd, steps: 200 };
     for (let step = 0; step < 80; step++) expect(learningRateAt(step, longer)).toBe(learningRateAt(step, wsd));
   });
-  it("or stays", () => expect(learningRateAt(100, config("constant"))).toBe(1));
+  it("constant: stays the same", () => expect(learningRateAt(100, config("constant"))).toBe(1));
 });
 
 describe("batches", () => {
-  // Each image is marked by its first byte, so that batches can be told apart.
+  // Each image is marked by its first byte, which identifies it in batches.
   const marked = (labels: number[]) => {
     const tiny = tinyImages(labels.length);
     for (let i = 0; i < labels.length; i++) tiny.images[i * 192] = i;
@@ -59,12 +59,12 @@ describe("batches", () => {
     const { images } = source(given)(step);
     return [0, 1, 2].map((i) => images[i * 192]);
   };
-  it("show every image once in an epoch, in another order each", () => {
+  it("contain every image once per epoch, in a different order each time", () => {
     const epochs = [0, 1, 2, 3].map((epoch) => [...firsts(2 * epoch), ...firsts(2 * epoch + 1)]);
     for (const epoch of epochs) expect(epoch.toSorted()).toEqual([0, 1, 2, 3, 4, 5]);
     expect(new Set(epochs.map(String)).size).toBeGreaterThan(1);
   });
-  it("depend on seed and step alone", () => {
+  it("depend only on seed and step", () => {
     const one = source({});
     one(7);
     expect(one(3)).toEqual(source({})(3));
@@ -75,7 +75,7 @@ describe("batches", () => {
     const dropped = drawn.filter((label) => label === 2).length / drawn.length;
     expect(Math.abs(dropped - 0.25)).toBeLessThan(0.04);
   });
-  it("keep each image's own label otherwise", () => {
+  it("otherwise keep the label of each image", () => {
     const draw = source({ labelDrop: 0.5 });
     for (let step = 0; step < 50; step++) {
       const { images, labels } = draw(step);
@@ -84,7 +84,7 @@ describe("batches", () => {
       });
     }
   });
-  it("take steps that do not divide an epoch from one epoch's end and the next one's start", () => {
+  it("continue with the next epoch in the middle of a step", () => {
     const drawn = Array.from({ length: 12 }, (_, step) => {
       const { images } = source({ batch: 4 })(step);
       return [0, 1, 2, 3].map((i) => images[i * 192]);
@@ -97,7 +97,7 @@ describe("batches", () => {
     [0.5, [2 / (2 + Math.SQRT2), Math.SQRT2 / (2 + Math.SQRT2)]],
     [1, [1 / 2, 1 / 2]],
   ])(
-    "at balance %f pick classes of 4 and 2 images by size to the power 1 - balance, their images alike",
+    "at balance %f, draw classes of 4 and 2 images in proportion to size to the power 1 - balance, and images within a class uniformly",
     (balance, shares) => {
       const uneven = marked([0, 1, 0, 0, 1, 0]);
       const draw = batchSource(uneven, parseTrainingConfig({ batch: 60, labelDrop: 0, balance }, "the test"));
@@ -114,13 +114,13 @@ describe("batches", () => {
       near(counts[1] + counts[4], shares[1], "the smaller class");
     },
   );
-  it("mirror half of the images left to right where asked to, to the byte", () => {
+  it("mirror half of the images horizontally on request, byte for byte", () => {
     const tiny = tinyImages(6);
     tiny.images.forEach((_, i) => (tiny.images[i] = (i * 37 + (i >> 8)) % 256));
     const noisy = { ...tinyDataset(), train: splitOf(tiny) };
     const draw = batchSource(noisy, parseTrainingConfig({ batch: 6, labelDrop: 0, augment: ["flip"] }, "the test"));
     const originals = Array.from({ length: 6 }, (_, i) => [...noisy.train.image(i)]);
-    // [row, column, channel] with the columns turned round
+    // [row, column, channel] with the columns reversed
     const mirrors = originals.map((image) =>
       image.map((_, i) => image[Math.floor(i / 24) * 24 + (7 - (Math.floor(i / 3) % 8)) * 3 + (i % 3)]).join(),
     );
@@ -147,7 +147,7 @@ describe("masks", () => {
     Array.from({ length: masks.length / tokens }, (_, row) =>
       masks.subarray(row * tokens, (row + 1) * tokens).reduce((a, b) => a + b, 0),
     );
-  /** The standard normal's distribution function, by a sum of trapezoids. */
+  /** The distribution function of the standard normal, by the trapezoidal rule. */
   const normalUpTo = (z: number): number => {
     const steps = 2000;
     const density = (x: number) => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
@@ -171,7 +171,7 @@ describe("masks", () => {
     for (let count = 1; count <= tokens; count++) {
       restFound += histogram[count];
       restExpected += total * (below(count / tokens) - below((count - 1) / tokens));
-      if (restExpected < 10) continue; // rare counts together
+      if (restExpected < 10) continue; // rare counts are pooled
       chiSquare += (restFound - restExpected) ** 2 / restExpected;
       cells++;
       [restFound, restExpected] = [0, 0];
@@ -179,7 +179,7 @@ describe("masks", () => {
     expect(cells).toBeGreaterThan(tokens / 2);
     expect(Math.abs(chiSquare - (cells - 1)) / Math.sqrt(2 * (cells - 1))).toBeLessThan(4);
   });
-  it("take every patch alike", () => {
+  it("hide every patch equally often", () => {
     const drawn = trainingMasks(1, 0)(0, rows(8000), 16);
     const total = drawn.reduce((a, b) => a + b, 0);
     for (let place = 0; place < 16; place++) {
@@ -188,12 +188,12 @@ describe("masks", () => {
       expect(Math.abs(masked - total / 16)).toBeLessThan(4.5 * Math.sqrt(8000 / 4));
     }
   });
-  it("are the same for the same seed and step, and no others", () => {
+  it("depend only on seed and step", () => {
     expect(trainingMasks(1, 2)(0, rows(8), 16)).toEqual(trainingMasks(1, 2)(0, rows(8), 16));
     expect(trainingMasks(1, 3)(0, rows(8), 16)).not.toEqual(trainingMasks(1, 2)(0, rows(8), 16));
     expect(trainingMasks(1, 2)(1, rows(8), 16)).not.toEqual(trainingMasks(1, 2)(0, rows(8), 16));
     expect(trainingMasks(2, 2)(0, rows(8), 16)).not.toEqual(trainingMasks(1, 2)(0, rows(8), 16));
-    // a row's mask follows from its image and place, not from which rows stand before it
+    // a row's mask depends on its image and place, not on the rows before it
     const later = { image: new Int32Array(3), place: Int32Array.of(5, 6, 7) };
     expect(trainingMasks(1, 2)(0, later, 16)).toEqual(trainingMasks(1, 2)(0, rows(8), 16).subarray(5 * 16));
   });

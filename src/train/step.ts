@@ -1,4 +1,4 @@
-/** One training step: loss and gradients of a batch, in micro-batches. Knows no optimiser, no data sets and no threads. */
+/** One training step: loss and gradients of a batch, in micro-batches. Knows no optimiser, data sets or threads. */
 
 import { guidingPixelRedWeight, type ModelConfig, placedLevels, prefixTokens } from "../config/model.ts";
 import type { HostTensor } from "../core/arrays.ts";
@@ -25,18 +25,18 @@ import { type Nats, type TrainingOptions, trainingParts } from "../model/trainin
 
 /** Loss and gradients of a batch. */
 export interface StepResult {
-  /** The training loss: the mean over predicted pixels, red weighted, guiding pixels added. */
+  /** The training loss: the mean over predicted pixels, with the weight for red, plus the loss of guiding pixels. */
   loss: number;
-  /** Mean bits per predicted value, all channels alike, without guiding pixels. */
+  /** Mean bits per predicted value, with equal weights for all channels, without guiding pixels. */
   bits: number;
 }
 
-/** What one training step depends on beside its batch. */
+/** Everything a training step depends on besides its batch. */
 export interface StepOptions {
   masks: Masks;
-  /** Which of the predicted patches go down; by default all. */
+  /** Which of the predicted patches are passed down; by default all. */
   share?: Share;
-  /** Of dropout. */
+  /** Seed of dropout. */
   seed?: number;
   microBatch?: number;
 }
@@ -45,25 +45,28 @@ export interface StepOptions {
 export interface TrainingStep {
   /** The gradients of the last call, by parameter name; overwritten by the next. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
-  /** Changed `values` are seen at the next call. */
+  /** Computes one step. `values` may change between calls. */
   run(values: ReadonlyMap<string, Float32Array>, batch: Batch, options: StepOptions): Promise<StepResult>;
-  /** Frees its memory and threads. It cannot be used afterwards. */
+  /** Frees memory and threads. The step cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 
-/** A part of a batch that one lane computes by itself; all plain data, so that it can go to another thread. */
+/**
+ * The part of a batch that one lane (a thread's share of the work) computes; plain data, so that it can be sent to
+ * another thread.
+ */
 export interface LaneTask {
   batch: Batch;
-  /** Which patches are predicted and which of them go down, level by level. */
+  /** Which patches are predicted and which of them are passed down, level by level. */
   plan: Pick<Plan, "masks" | "down">;
-  /** Rows of each level, last the pixels, in the whole batch, and how many of them come before this part. */
+  /** Number of rows of each level, then of pixels, in the whole batch, and how many of them precede this part. */
   totals: number[];
   before: number[];
   seed: number;
   microBatch: number;
 }
 
-/** Sums over a part of a batch: the loss, whose weights are means over the whole batch, and nats of all channels. */
+/** Sums over a part of a batch: the loss, whose weights average over the whole batch, and the nats of all channels. */
 export interface LaneResult {
   loss: number;
   nats: number;
@@ -75,10 +78,10 @@ export interface TrainingLane {
   dispose(): Promise<void>;
 }
 
-/** What a core's own cache should hold of the widest values of a group. */
+/** The widest intermediate values of a group should fit into this much of a core's cache. */
 const cacheBytes = 1e6;
 
-/** Squares of the last level above the pixels that go through the graph together. */
+/** Number of squares of the last level above the pixels that are computed together. */
 export function groupSize(config: ModelConfig): number {
   const level = placedLevels(config).at(-1)!;
   const widest = 4 * level.width * (level.tokens + prefixTokens(level)) * Float32Array.BYTES_PER_ELEMENT;
@@ -91,7 +94,7 @@ export async function openLane(
   config: ModelConfig,
   options: TrainingOptions = {},
 ): Promise<TrainingLane> {
-  // Large sessions one after another must not each keep their memory.
+  // With checkpointing, several large sessions run in turn; they must not all keep their memory.
   const keepMemory = !options.checkpointing;
   const open = (graph: Tree<Tensor>) => engine.session(writeOnnx(named(graph)), { keepMemory });
   const parts = await Promise.all(
@@ -168,11 +171,11 @@ function addNats(
   if (nats) sums.nats += (nats.data as Float32Array).reduce((a, b) => a + b, 0);
 }
 
-/** The weights of channels and levels in the training loss. */
+/** The weights of the channels in the training loss. */
 const channelWeightsOf = (config: ModelConfig, totals: number[]) =>
   channelWeights(config, totals, { redWeight: config.redWeight, guidingRedWeight: guidingPixelRedWeight });
 
-/** Plans a batch and hands parts of it, images from .. to, to lanes. */
+/** Plans a batch and splits its images among lanes. */
 export function laneTasks(
   config: ModelConfig,
   batch: Batch,
@@ -194,7 +197,7 @@ export function laneTasks(
   return { tasks, predicted: plan.rows.at(-1)! * config.channels };
 }
 
-/** Steps in this thread. A step's result does not depend on how it is cut into micro-batches. */
+/** Computes training steps in this thread. The result does not depend on the size of the micro-batches. */
 export async function trainingStep(
   engine: Engine,
   config: ModelConfig,

@@ -1,10 +1,10 @@
-/** A model and a data set so small that tests train them in a second. */
+/** A model and a data set small enough for tests to train in a second. */
 
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { type Dataset, splitOf } from "../data/dataset.ts";
 import { type Starting, startingState, type TrainingState } from "./checkpoint.ts";
 
-/** 8x8 pixels in 4 patches of 4x4, then pixels; a guiding pixel inside. */
+/** 8x8 pixels in 4 patches of 4x4, then pixels; the inner level has a guiding pixel. */
 export const tinyModel = (): ModelConfig =>
   parseModelConfig(
     {
@@ -19,12 +19,12 @@ export const tinyModel = (): ModelConfig =>
     "the tiny model",
   );
 
-/** Images of one colour each: dark ones and light ones in turn. */
+/** Images of one colour each, alternately dark and light. */
 export function tinyDataset(): Dataset {
   return { ...tinyContent, train: splitOf(tinyImages(6)), heldOut: splitOf(tinyImages(2)) };
 }
 
-/** Everything of the tiny data set but its images. */
+/** Everything in the tiny data set except its images. */
 export const tinyContent = {
   name: "tiny",
   source: "tiny",
@@ -43,7 +43,7 @@ export const tinyImages = (count: number) => ({
   names: Array.from({ length: count }, (_, i) => `tiny/${i}`),
 });
 
-/** A state in which every number tells its step and part, so that a mixture of two is seen. */
+/** A state in which every number encodes its step and part, so that a mixture of two states can be detected. */
 export function markedState(model: ModelConfig, step: number, starting: Starting): TrainingState {
   const { ema } = starting;
   const state = startingState(model, 0, starting);

@@ -1,4 +1,4 @@
-/** The training loop: interruptions change nothing, micro-batches change nothing, it learns, and a NaN stops it. */
+/** The training loop: interruptions and micro-batches do not affect the result, it learns, and a NaN stops it. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -33,7 +33,7 @@ const settings = (given: Partial<TrainingConfig>): TrainingConfig =>
 
 type Measured = Exclude<TrainingRecord, { kind: "checkpoint" }>;
 
-/** What is measured to the end, or until `until` steps are done. */
+/** The records until the end, or until `until` steps are done. */
 async function collect(training: TrainingConfig, state: TrainingState, until = training.steps): Promise<Measured[]> {
   const records: Measured[] = [];
   const stop = new AbortController();
@@ -49,18 +49,18 @@ const numbersOf = (records: Measured[]) =>
     record.kind === "step" ? [record.step, record.loss, record.gradientNorm] : [record.step, record.bits],
   );
 
-/** All values as bytes: vitest takes seconds to compare as many numbers. */
+/** All values as bytes, because vitest takes seconds to compare this many numbers. */
 const flat = (values: Map<string, Float32Array>): Buffer =>
   Buffer.concat(
     [...values.values()].map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
   );
 
-describe("a run that was interrupted", () => {
+describe("an interrupted run", () => {
   it.each<Partial<TrainingConfig>>([
     {},
     { projectionDropout: 0.2, attentionDropout: 0.1, augment: ["shift", "flip", "hue"], balance: 0.5 },
     { optimizer: "muon", codebookStart: "cosine", residualStart: "zero", innerShare: [0.5, 0.25], schedule: "wsd" },
-  ])("goes on to the same losses and weights, to the bit %o", async (given) => {
+  ])("resumes with bit-identical losses and weights (%o)", async (given) => {
     const training = settings(given);
     const whole = startingState(model, training.seed, training);
     const expected = await collect(training, whole);
@@ -83,7 +83,7 @@ describe("a run that was interrupted", () => {
 
 describe("a step", () => {
   it.each([undefined, trainingShare(1, 0, [0.5, 0.25])])(
-    "does not depend on how it is cut into micro-batches",
+    "does not depend on how it is split into micro-batches",
     async (share) => {
       const training = settings({ batch: 5 });
       const { values } = startingState(model, 1, { ema: 0 });
@@ -114,7 +114,7 @@ describe("a share of the inner squares", () => {
   const batch = batchSource(dataset, settings({ batch: 4 }))(0);
   const shareOf = (seed: number) => trainingShare(seed, 0, [0.5, 0.25]);
 
-  it("takes that share of each row's predicted patches, at least one", () => {
+  it("selects that share of each row's predicted patches, at least one", () => {
     const all = planPass(model, 4, masks);
     const { down, rows } = planPass(model, 4, masks, shareOf(1));
     const counts = (mask: Uint8Array, tokens: number) =>
@@ -127,7 +127,7 @@ describe("a share of the inner squares", () => {
     expect(trainingShare(1, 0, [1, 1])).toBeUndefined();
   });
 
-  it("has the loss of all squares as its mean", async () => {
+  it("leaves the expected loss unchanged", async () => {
     const { values } = startingState(model, 1, { ema: 0 });
     const step = await trainingStep(engine, model);
     const whole = await step.run(values, batch, { masks });
@@ -142,7 +142,7 @@ describe("a share of the inner squares", () => {
   });
 });
 
-it("learns: images of two colours cost few bits after a while", async () => {
+it("learns: images of two colours soon cost few bits", async () => {
   const training = settings({ steps: 60, batch: 6, learningRate: 0.01, warmup: 5, ema: 0.9, evaluateSteps: 60 });
   const records = await collect(training, startingState(model, 0, training));
   const [first] = records;
@@ -152,8 +152,8 @@ it("learns: images of two colours cost few bits after a while", async () => {
   expect(last.bits).toBeLessThan(1.5);
 });
 
-it("overfits: four images of four classes cost next to nothing when it has seen nothing else", async () => {
-  // halves of two colours, upright, lying, striped and slanted
+it("overfits: four images of four classes cost almost no bits after training on nothing else", async () => {
+  // two colours each, split vertically, horizontally, in stripes and diagonally
   const pattern = (image: number, x: number, y: number) =>
     [x < 4 ? 40 : 200, y < 4 ? 90 : 160, (x >> 1) % 2 ? 10 : 250, x + y < 8 ? 120 : 30][image];
   const at = (i: number) => pattern(Math.floor(i / 192), Math.floor(i / 3) % 8, Math.floor(i / 24) % 8) + 5 * (i % 3);
@@ -182,11 +182,11 @@ it("overfits: four images of four classes cost next to nothing when it has seen 
     state,
   }))
     if (record.kind === "step") losses.push(record.loss);
-  expect(losses[0]).toBeGreaterThan(10); // 5.5 nats of a pixel's byte and as many of its guiding pixel's
+  expect(losses[0]).toBeGreaterThan(10); // 5.5 nats for a pixel's byte and as many for its guiding pixel's
   expect(Math.max(...losses.slice(-10))).toBeLessThan(1.5);
 });
 
-it("averages the weights as its formula says, and without a decay not at all", async () => {
+it("averages the weights by its formula, and not at all without a decay", async () => {
   const training = settings({ ema: 0.6, steps: 12 });
   const state = startingState(model, 0, training);
   const expected = new Map([...state.values].map(([name, data]) => [name, Float64Array.from(data)]));
@@ -208,7 +208,7 @@ it("averages the weights as its formula says, and without a decay not at all", a
   expect(none.average).toBe(none.values);
 });
 
-it("stops at a NaN, naming the step and the tensor", async () => {
+it("stops at a NaN with an error that names the step and the tensor", async () => {
   const training = settings({});
   const state = startingState(model, 0, training);
   const { name } = modelParameters(model).find((parameter) => parameter.name.endsWith("fc1.weight"))!;
@@ -217,11 +217,11 @@ it("stops at a NaN, naming the step and the tensor", async () => {
   const steep = startingState(model, 0, training);
   const run = collect(settings({ learningRate: 1e30, warmup: 0 }), steep);
   await expect(run).rejects.toThrow(
-    /at step [23]: the loss is .* and .* is no longer finite; there is no checkpoint yet, start again with a lower/,
+    /at step [23]: the loss is .* and .* is no longer finite; there is no checkpoint yet, so start again with a lower/,
   );
 });
 
-it("tells when to save: every so often, at steps that are kept, at the end and when it is stopped", async () => {
+it("reports when to save: at intervals, at steps that are kept, at the end and when it is stopped", async () => {
   const kinds = async (given: Partial<TrainingConfig>, stopAfter?: number) => {
     const training = settings({ evaluateSteps: 100, ...given });
     const stop = new AbortController();
@@ -255,7 +255,7 @@ it("tells when to save: every so often, at steps that are kept, at the end and w
   expect(await kinds({ steps: 9 }, 3)).toEqual(["checkpoint 3"]);
 });
 
-it("takes some of the held-out images on the way and all at the end, whatever the micro-batch", async () => {
+it("evaluates some of the held-out images during training and all at the end, regardless of the micro-batch", async () => {
   const many = { ...dataset, heldOut: splitOf(tinyImages(7)) };
   const evaluations = async (microBatch: number) => {
     const training = settings({ steps: 2, evaluateSteps: 1, evaluateImages: 3, microBatch });
@@ -270,7 +270,7 @@ it("takes some of the held-out images on the way and all at the end, whatever th
   one.forEach(([, bits], i) => expect(Math.abs(other[i][1] / bits - 1)).toBeLessThan(1e-5));
 });
 
-it("refuses data that do not fit the model", async () => {
+it("rejects data that do not fit the model", async () => {
   const training = settings({});
   const run = train(engine, {
     model,

@@ -1,4 +1,4 @@
-/** The training loop as a stream of records. Prints nothing, and leaves saving to whoever reads the stream. */
+/** The training loop as a stream of records. Prints nothing and leaves saving to the consumer of the stream. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { isLastStable, learningRateAt, type TrainingConfig } from "../config/training.ts";
@@ -14,14 +14,14 @@ import type { TrainingState } from "./checkpoint.ts";
 import { openOptimizer } from "./optimizer.ts";
 import { type TrainingStep, trainingStep } from "./step.ts";
 
-/** What happened in training. */
+/** A record of training progress. */
 export type TrainingRecord =
   | {
       kind: "step";
-      /** Steps done, this one included. */
+      /** Steps done, including this one. */
       step: number;
       loss: number;
-      /** Bits per dimension of what this step predicted. */
+      /** Bits per dimension of the values predicted in this step. */
       bits: number;
       gradientNorm: number;
       learningRate: number;
@@ -30,33 +30,34 @@ export type TrainingRecord =
   | {
       kind: "evaluation";
       step: number;
-      /** Held-out bits per dimension, null class, averaged weights. */
+      /** Bits per dimension of held-out images, with the null class and averaged weights. */
       bits: number;
-      /** Held-out images that were taken; the last evaluation takes all. */
+      /** Number of held-out images used; the last evaluation uses all. */
       images: number;
     }
   | {
-      /** Between this record and the next the state is whole and should be saved. */
+      /** Until the next record is requested, the state is consistent and should be saved. */
       kind: "checkpoint";
       step: number;
     };
 
-/** What is trained, on what, and from where. */
+/** The model to train, its data, and the starting state. */
 export interface TrainingRun {
   model: ModelConfig;
   training: TrainingConfig;
   dataset: Dataset;
-  /** Changed in place; between two records it is whole and can be saved. */
+  /** Updated in place; between two records it is consistent and can be saved. */
   state: TrainingState;
-  /** What computes loss and gradients, such as `parallelTrainingStep`; by default the engine in this thread. */
+  /** Computes loss and gradients, for example `parallelTrainingStep`; by default the engine in this thread. */
   step?: TrainingStep;
   signal?: AbortSignal;
 }
 
 /**
- * Trains until the steps are done or the signal stops it, from wherever `state` is. Whoever reads the records saves the
- * state at a `checkpoint`, which comes every `checkpointSeconds`, where wsd begins to decay, at the end and when the signal
- * stops it; a held-out likelihood comes before it but for that last case. A NaN ends it with an error.
+ * Trains from the given `state` until all steps are done or the signal stops it. The consumer saves the state at every
+ * `checkpoint` record, which comes every `checkpointSeconds`, before the first step of wsd's decay, at the end, and
+ * when the signal stops training. A held-out evaluation precedes it, except in the last case. A NaN ends training with
+ * an error.
  */
 export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<TrainingRecord> {
   const { model, training, dataset, state, step: given, signal } = run;
@@ -68,7 +69,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
   const optimizer = await openOptimizer(engine, model, training);
   let evaluated = performance.now();
   let saved = performance.now();
-  let kept = state.step > 0; // a run that goes on has a checkpoint
+  let kept = state.step > 0; // a resumed run has a checkpoint
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
     const bits = await bitsOf(engine, run, { split, session });
     evaluated = performance.now();
@@ -91,7 +92,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       const learningRate = learningRateAt(number, training);
       const scale = clipScale(gradientNorm, training.clip);
       await optimizer.update(state, step.gradients, { step: number + 1, learningRate, scale });
-      if (training.ema > 0) follow(state, averageDecay(training.ema, number));
+      if (training.ema > 0) updateAverage(state, averageDecay(training.ema, number));
       state.step = number + 1;
       const seconds = since(started);
       yield { kind: "step", step: state.step, loss, bits, gradientNorm, learningRate, seconds };
@@ -103,7 +104,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       const due = since(saved) >= training.checkpointSeconds;
       const every = (steps: number) => steps > 0 && state.step % steps === 0;
       const keep = every(training.saveSteps) || every(training.kidSteps) || isLastStable(state.step, training);
-      // With a checkpoint too, unless there has just been one.
+      // Also evaluate with a checkpoint, unless there was an evaluation recently.
       const late = due && since(evaluated) > training.checkpointSeconds / 2;
       if (every(training.evaluateSteps) || every(training.kidSteps) || late)
         yield* evaluation(evenly(dataset.heldOut, training.evaluateImages));
@@ -120,18 +121,21 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
   }
 }
 
-/** Early steps weigh more, so that the average soon forgets the random start. */
+/** Early steps have more weight, so that the average soon forgets the random initial weights. */
 const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
 
 /** Moves the average towards the values, in place. */
-function follow({ values, average }: TrainingState, decay: number): void {
+function updateAverage({ values, average }: TrainingState, decay: number): void {
   for (const [name, value] of values) {
     const follows = average.get(name)!;
     for (let i = 0; i < follows.length; i++) follows[i] += (1 - decay) * (value[i] - follows[i]);
   }
 }
 
-/** Weights are looked at first: one that is not finite makes every gradient so. */
+/**
+ * The error for a number that is not finite. Weights are checked first, because a non-finite weight makes every
+ * gradient non-finite.
+ */
 function notFinite(
   step: number,
   { loss, saved, tensors }: { loss: number; saved: boolean; tensors: readonly ReadonlyMap<string, Float32Array>[] },
@@ -143,15 +147,15 @@ function notFinite(
   return `training stopped at step ${step}: the loss is ${loss}${where === undefined ? "" : ` and ${where} is no longer finite`}; ${afterNotFinite({ saved })}`;
 }
 
-/** What to do once a number is no longer finite. */
+/** What to do after a number is no longer finite. */
 export const afterNotFinite = ({ saved }: { saved: boolean }): string =>
   saved
-    ? "the last checkpoint is untouched, resume it with a lower learning rate"
-    : "there is no checkpoint yet, start again with a lower learning rate";
+    ? "the last checkpoint is intact, so resume it with a lower learning rate"
+    : "there is no checkpoint yet, so start again with a lower learning rate";
 
 /**
- * Bits per dimension of the averaged weights: the mean of one published estimate of each image, with the null class.
- * Nothing where the signal stops it.
+ * Bits per dimension under the averaged weights: the mean of one published estimate per image, with the null class.
+ * Returns undefined if the signal stops it.
  */
 async function bitsOf(
   engine: Engine,

@@ -77,7 +77,7 @@ describe("sampling on three threads", () => {
       expect(times).toEqual(mask);
     }
     const keptWhole = { images, mask: mask.fill(0, 0, size ** 2) };
-    await expect(drawn(three, { ...options, known: keptWhole })).rejects.toThrow(/^mask: nothing is to be drawn/);
+    await expect(drawn(three, { ...options, known: keptWhole })).rejects.toThrow(/^mask: it marks nothing to redraw/);
     expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
   });
 

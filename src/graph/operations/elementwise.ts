@@ -1,4 +1,6 @@
-/** Operations on single elements, with broadcasting. The walk sums gradients back to a broadcast input's shape. */
+/**
+ * Elementwise operations with broadcasting. The gradient walk sums gradients back to the shape of a broadcast input.
+ */
 
 import { add, cast, div, erf, exp, mul, neg, sub, where } from "../build.ts";
 import { broadcast, type Shape } from "../shape.ts";
@@ -44,7 +46,7 @@ export const elementwise = {
   // erf'(x) = 2 / sqrt(pi) exp(-x^2)
   erf: unary("Erf", ({ inputs: [x] }, dy) => [mul(dy, exp(sub(Math.log(2 / Math.sqrt(Math.PI)), mul(x, x))))]),
   sigmoid: unary("Sigmoid", (y, dy) => [mul(dy, mul(y, sub(1, y)))]),
-  // gelu'(x) = P(x) + x p(x), P and p the standard normal's distribution function and density
+  // gelu'(x) = P(x) + x p(x), where P and p are the distribution function and density of the standard normal
   gelu: unary("Gelu", ({ inputs: [x] }, dy) => {
     const distribution = add(mul(erf(mul(x, Math.SQRT1_2)), 0.5), 0.5);
     const weighted = mul(mul(x, 1 / Math.sqrt(2 * Math.PI)), exp(mul(mul(x, x), -0.5)));
@@ -57,7 +59,7 @@ export const elementwise = {
       emit.node("Clip", [x, emit.scalar(low, dtype), emit.scalar(high, dtype)]),
     gradient: "unwritten",
   } satisfies Row<"clip">,
-  // The value itself, so that nothing is written.
+  // Reuses the name of the input, so that no node is written.
   stopGradient: { shape: same, onnx: (_, [x]) => x, gradient: "zero" } satisfies Row<"stopGradient">,
   cast: {
     shape: ([x], { to }) => ({ shape: x.shape, dtype: to }),

@@ -1,4 +1,4 @@
-/** Operations on images against plain loops; their gradients stand in ../gradient.test.ts. */
+/** Operations on images compared with plain loops. Their gradients are tested in ../gradient.test.ts. */
 
 import { describe, expect, it } from "vitest";
 import { float32, type HostTensor, product } from "../../core/arrays.ts";
@@ -12,7 +12,7 @@ import type { Tensor } from "../tensor.ts";
 const engine = await nodeEngine({ threads: 1 });
 const shape = [2, 3, 5, 7];
 const [, , height, width] = shape;
-/** Values between -1.5 and -0.5, of which padding with zeros would be the largest. */
+/** Values between -1.5 and -0.5, so that padding with zeros would be the maximum. */
 const values = float32(
   Float32Array.from({ length: product(shape) }, (_, i) => -1 + Math.sin(i * 1.7) / 2),
   shape,
@@ -35,13 +35,13 @@ async function expectValues(result: Tensor, expected: (b: number, c: number, y: 
   });
 }
 
-/** The values in a window, undefined where it is padding. */
+/** The values in a window; undefined for padding. */
 const inWindow = (b: number, c: number, [top, left]: number[], [h, w]: number[]): (number | undefined)[] =>
   Array.from({ length: h * w }, (_, i) => at(b, c, top + Math.floor(i / w), left + (i % w)));
 const total = (found: (number | undefined)[]) => found.reduce<number>((sum, value) => sum + (value ?? 0), 0);
 
 describe("convolution", () => {
-  it("of a rectangular window, with strides, padding and a bias", async () => {
+  it("with a rectangular window, strides, padding and a bias", async () => {
     const weight = float32(
       Float32Array.from({ length: 4 * 3 * 3 * 2 }, (_, i) => Math.cos(i)),
       [4, 3, 3, 2],
@@ -67,12 +67,12 @@ describe("convolution", () => {
 });
 
 describe("pooling", () => {
-  it("takes the largest value, which padding never is", () =>
+  it("takes the maximum, ignoring padding", () =>
     expectValues(g.maxPool(x, [3, 3], { strides: [2, 2], padding: [1, 1] }), (b, c, y, column) =>
       Math.max(...inWindow(b, c, [2 * y - 1, 2 * column - 1], [3, 3]).map((value) => value ?? -Infinity)),
     ));
 
-  it.each([false, true])("takes the mean; padding counts: %s", (countPadding) =>
+  it.each([false, true])("takes the mean (padding counts: %s)", (countPadding) =>
     expectValues(g.averagePool(x, [3, 3], { padding: [1, 1], countPadding }), (b, c, y, column) => {
       const found = inWindow(b, c, [y - 1, column - 1], [3, 3]);
       return total(found) / (countPadding ? 9 : found.filter((value) => value !== undefined).length);
@@ -84,8 +84,8 @@ it.each([
   [12, 9],
   [3, 4],
   [5, 7],
-])("resizing to %i x %i is TensorFlow 1's", async (rows, columns) => {
-  const open = g.input("x", "float32", ["B", 3, "H", "W"]); // sides that only a run knows
+])("resizes to %i x %i as TensorFlow 1 does", async (rows, columns) => {
+  const open = g.input("x", "float32", ["B", 3, "H", "W"]); // sides known only at run time
   await expectValues(g.resize(open, rows, columns), (b, c, y, column) => {
     const [v, u] = [(y * height) / rows, (column * width) / columns];
     const [top, left] = [Math.floor(v + 1e-9), Math.floor(u + 1e-9)];
@@ -95,7 +95,7 @@ it.each([
   });
 });
 
-it("a shape rule that is broken names what came and what was expected", () => {
+it("a violated shape rule names the actual and the expected shape", () => {
   const images = (...sides: Dim[]) => g.input("x", "float32", sides);
   const all: [() => Tensor, string][] = [
     [
@@ -115,7 +115,7 @@ it("a shape rule that is broken names what came and what was expected", () => {
       () => g.averagePool(images(2, 3, 5, 5), [2, 3], { padding: [2, 0] }),
       "averagePool: padding of 2 x 0 is as large as the window, 2 x 3",
     ],
-    [() => g.resize(images(2, 3, 5), 4, 4), `resize: ${showShape([2, 3, 5])} are no images`],
+    [() => g.resize(images(2, 3, 5), 4, 4), `resize: input is ${showShape([2, 3, 5])}, expected images`],
   ];
   for (const [make, message] of all) expect(make).toThrow(message);
 });

@@ -1,11 +1,14 @@
-/** Operations on images [B, C, H, W]: convolution, pooling, resizing. Sizes of sides are numbers but for resizing's input. */
+/**
+ * Operations on images [B, C, H, W]: convolution, pooling, resizing. Except for the input of resizing, sides are known
+ * numbers.
+ */
 
 import { convolution, less, make, slice, sum, transpose, where } from "../build.ts";
 import { showShape } from "../shape.ts";
 import type { Pair, Tensor, Window } from "../tensor.ts";
 import type { NodeAttribute, Row } from "./row.ts";
 
-/** How often a window fits along height and width. */
+/** The number of window positions along height and width. */
 function placed(what: string, x: Tensor, { size, strides, padding }: Window): number[] {
   const sides = x.shape.slice(2).map((side, i) => {
     if (typeof side !== "number") throw new Error(`${what}: sides of ${showShape(x.shape)} are not known`);
@@ -28,7 +31,7 @@ const pooled =
   (what: string) =>
   ([x]: readonly Tensor[], window: Window) => {
     const { size, padding } = window;
-    // A window in padding alone would have no values.
+    // A window that covers only padding would have no values.
     if (padding.some((pad, i) => pad >= size[i]))
       throw new Error(`${what}: padding of ${padding.join(" x ")} is as large as the window, ${size.join(" x ")}`);
     return { shape: [...x.shape.slice(0, 2), ...placed(what, x, window)], dtype: x.dtype };
@@ -50,7 +53,8 @@ export const image = {
         ...windowAttributes({ size: sidesOf(weight), ...attributes }),
         dilations: { ints: attributes.dilations },
       }),
-    // The weight's gradient is a convolution too: of x by dy, over rows instead of channels, strides and dilations swapped.
+    // The gradient of the weight is also a convolution: of x by dy, over rows instead of channels, with strides and
+    // dilations swapped.
     gradient: ({ inputs: [x, weight, bias], attributes: { strides, padding, dilations } }, dy) => {
       const dx = make("convolutionBack", [dy, weight], { strides, padding, dilations, sides: sidesOf(x) });
       const across = [1, 0, 2, 3];
@@ -67,7 +71,7 @@ export const image = {
     onnx: (emit, inputs, { inputs: [dy, weight], attributes }) => {
       const { strides, padding, dilations, sides } = attributes;
       const [from, size] = [sidesOf(dy), sidesOf(weight)];
-      // What no window reached: rows and columns at the end, fewer than a stride.
+      // Rows and columns at the end that no window reached, fewer than a stride.
       const left = sides.map(
         (side, i) => side + 2 * padding[i] - (from[i] - 1) * strides[i] - (size[i] - 1) * dilations[i] - 1,
       );
@@ -98,7 +102,7 @@ export const image = {
 
   resize: {
     shape: ([x], { height, width }) => {
-      if (x.shape.length !== 4) throw new Error(`resize: ${showShape(x.shape)} are no images [B, C, H, W]`);
+      if (x.shape.length !== 4) throw new Error(`resize: input is ${showShape(x.shape)}, expected images [B, C, H, W]`);
       return { shape: [x.shape[0], x.shape[1], height, width], dtype: x.dtype };
     },
     onnx: (emit, [x], { attributes: { height, width } }) =>

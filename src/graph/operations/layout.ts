@@ -33,7 +33,7 @@ export const layout = {
       for (const { shape } of inputs)
         if (shape.length !== first.shape.length || shape.some((d, i) => i !== axis && d !== first.shape[i]))
           throw new Error(
-            `concat: shapes differ beside axis ${axis}: ${inputs.map((x) => showShape(x.shape)).join(" ")}`,
+            `concat: shapes differ outside axis ${axis}: ${inputs.map((x) => showShape(x.shape)).join(" ")}`,
           );
       const shape = [...first.shape];
       shape[axis] = inputs.map((x) => x.shape[axis]).reduce(plus);
@@ -104,7 +104,7 @@ export const layout = {
   } satisfies Row<"expandLike">,
 };
 
-/** Sizes as ONNX's Reshape takes them: 0 keeps the size at the same place, -1 is worked out (once at most). */
+/** Sizes in the form of ONNX's Reshape: 0 keeps the size at the same axis, and -1 (at most once) is inferred. */
 function reshapeCode(from: Shape, to: Shape): number[] {
   const symbolic = to.filter((d) => typeof d === "string").length;
   let inferred = 0;

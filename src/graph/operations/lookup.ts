@@ -1,4 +1,4 @@
-/** Rows by index. */
+/** Operations that look up rows by index. */
 
 import { flatten, gatherRows, matmul, neg, oneHot, reshape, rotary, sum } from "../build.ts";
 import { float32 } from "../../core/arrays.ts";
@@ -18,7 +18,7 @@ export const lookup = {
       return { shape: [...index.shape, table.shape[1]], dtype: table.dtype };
     },
     onnx: (emit, inputs) => emit.node("Gather", inputs),
-    // As a product, which has one fixed order of summing up and so the same bits every time.
+    // Computed as a product, which sums in a fixed order, so the result is bit-identical every time.
     gradient: ({ inputs: [table, index] }, dy) => {
       const chosen = oneHot(reshape(index, [times(...index.shape)]), table.shape[0] as number);
       return [matmul(chosen, flatten(dy), { transA: true }), "zero"];
@@ -36,7 +36,7 @@ export const lookup = {
       const zeros = emit.constant(float32(new Float32Array(width), [1, width]));
       return emit.node("Gather", [emit.node("Concat", [x, zeros], { axis: { int: 0 } }), index]);
     },
-    // Gathers instead of scattering: row n of x went into the results inverse[n, :].
+    // Gathers instead of scattering: row n of x was copied to the results inverse[n, :].
     gradient: ({ inputs: [x, , inverse] }, dy) => {
       if (!inverse) throw new Error("gatherRows: no gradient without the inverse index");
       const fans = gatherRows(flatten(dy), inverse);
@@ -52,7 +52,8 @@ export const lookup = {
       return { shape: [...index.shape, x.shape[2]], dtype: x.dtype };
     },
     onnx: (emit, [x, index]) => {
-      // The cast comes last: WebGPU has no Unsqueeze of int64 and would fetch the index back in the middle of a step.
+      // The cast comes last: WebGPU has no Unsqueeze for int64 and would copy the index back to the CPU in the middle
+      // of a step.
       const column = emit.node("Unsqueeze", [index, emit.ints([2])]);
       const wide = emit.node("Cast", [column], { to: { int: onnxType.int64 } });
       return emit.node("GatherND", [x, wide], { batch_dims: { int: 1 } });
@@ -72,7 +73,7 @@ export const lookup = {
         );
       return { shape: x.shape, dtype: x.dtype };
     },
-    // All rows and heads as the heads of one row, whose positions are the same.
+    // Treats all rows and heads as heads of a single row, because their positions are the same.
     onnx: (emit, [x, cos, sin, positions], { shape }) => {
       const flat = emit.node("Reshape", [x, emit.ints([1, -1, shape.at(-2) as number, shape.at(-1) as number])]);
       const turned = emit.node("RotaryEmbedding", [flat, cos, sin, positions], { interleaved: { int: 1 } });

@@ -11,8 +11,9 @@ const transposed = (emit: Emitter, x: string, rank: number): string =>
   emit.node("Transpose", [x], { perm: { ints: lastTwo(rank) } });
 
 /**
- * x times a weight in few bits. In eight, rows of x are scaled to bytes by their own largest value, so that no row depends
- * on another, and whole numbers are multiplied exactly; in four onnxruntime does the like, 32 values at a time.
+ * x times a quantized weight. With eight bits, each row of x is scaled to bytes by its own maximum, so that rows do not
+ * depend on each other, and the integers are multiplied exactly. With four bits, onnxruntime does something similar for
+ * 32 values at a time.
  */
 function inFewBits(
   emit: Emitter,
@@ -28,7 +29,7 @@ function inFewBits(
   const flat = node.shape.length > 2;
   const rows = flat ? emit.node("Reshape", [x, emit.ints([-1, inner])]) : x;
   const largest = emit.node("ReduceMax", [emit.node("Abs", [rows]), emit.ints([1])], { keepdims: { int: 1 } });
-  // A row of zeros has the scale 0: whatever bytes it is given, its product is 0.
+  // A row of zeros has the scale 0, so its product is 0 whatever its bytes are.
   const byRow = emit.node("Mul", [largest, emit.scalar(1 / 127, "float32")]); // [N, 1]
   const scales = emit.node("Squeeze", [byRow, emit.ints([1])]);
   const middle = emit.constant({ dtype: "uint8", shape: [], data: Uint8Array.of(128) });
@@ -61,7 +62,7 @@ export const matrix = {
         );
       return { shape: [...batch, m, n], dtype: a.dtype };
     },
-    // Batched products are written with Transpose nodes, which onnxruntime folds into its own fused product.
+    // Batched products use Transpose nodes, which onnxruntime folds into its fused matrix product.
     onnx: (emit, [a, b], { inputs, attributes: { transA, transB } }) => {
       const rank = inputs[0].shape.length;
       if (rank === 2 && (transA || transB))
@@ -97,7 +98,7 @@ export const matrix = {
       const flat: Tensor = flatten(dy);
       const dx = reshape(matmul(flat, weight), x.shape);
       const wide = flatten(x);
-      // A product whose first factor is read across is faster the more rows it gives.
+      // A product with a transposed first factor is faster if its result has more rows.
       const dWeight =
         (weight.shape[0] as number) < (weight.shape[1] as number)
           ? transpose(matmul(wide, flat, { transA: true }), [1, 0])

@@ -1,4 +1,4 @@
-/** Sums, maxima and what is normalised by them. */
+/** Sums, maxima and normalisations. */
 
 import { add, div, expandLike, make, mean, mul, oneHot, reshape, softmax, sqrt, sub, sum } from "../build.ts";
 import { float32 } from "../../core/arrays.ts";
@@ -17,7 +17,7 @@ const isOnes = (x: Tensor): boolean =>
 export const reduce = {
   sum: {
     shape: ([x], { axes, keep }) => ({ shape: reduced(x.shape, axes, keep), dtype: x.dtype }),
-    // Sums over many rows as a product with a row of ones, which reads memory at twice ReduceSum's rate or more.
+    // Sums over many rows as a product with a row of ones, which is at least twice as fast as ReduceSum.
     onnx: (emit, [x], { inputs: [{ shape }], attributes: { axes, keep } }) => {
       if (shape.length !== 2 || axes.length !== 1 || axes[0] !== 0 || keep)
         return emit.node("ReduceSum", [x, emit.ints(axes)], { keepdims: { int: +keep } });
@@ -92,7 +92,7 @@ export const reduce = {
     gradient: (y, dy) => {
       const [x, weight] = y.inputs;
       const inverse = make("layerNormStatistic", [y], { which: "inverse" });
-      // Where there is nothing to learn the result is the normalised value itself.
+      // Without learned parameters, the result is the normalised value itself.
       const normal = isOnes(weight) ? y : mul(sub(x, make("layerNormStatistic", [y], { which: "mean" })), inverse);
       const rest = [...x.shape.keys()].slice(0, -1);
       const dNormal = isOnes(weight) ? dy : mul(dy, weight);
@@ -136,7 +136,7 @@ export const reduce = {
         throw new Error(`descending: the last axis of ${showShape(x.shape)} has no known length`);
       return { shape: x.shape, dtype: x.dtype };
     },
-    // Of ONNX's operators only this one sorts; the places that values came from are of no use here.
+    // TopK is the only ONNX operator that sorts; its indices are not used.
     onnx: (emit, [x], { shape }) => emit.node("TopK", [x, emit.ints([shape.at(-1) as number])], {}, { unused: 1 }),
     gradient: "unwritten",
   } satisfies Row<"descending">,

@@ -1,21 +1,22 @@
-/** What a row of the operation table says of an operation. */
+/** The definition of an operation: a row of the operation table. */
 
 import type { DType, HostTensor } from "../../core/arrays.ts";
 import type { Shape } from "../shape.ts";
 import type { Attributes, OpName, Tensor } from "../tensor.ts";
 
 export interface Row<K extends OpName> {
-  /** Checks the inputs and gives the result's shape and type. */
+  /** Checks the inputs and returns the shape and type of the result. */
   shape(inputs: readonly Tensor[], attributes: Attributes[K]): { shape: Shape; dtype: DType };
-  /** Writes the ONNX nodes; takes and gives names of values. */
+  /** Writes the ONNX nodes, given the names of its inputs; returns the name of the result. */
   onnx(emit: Emitter, inputs: string[], node: Tensor<K>): string;
-  /** The loss's gradient for each input, from its gradient for the result. */
+  /** The gradient of the loss for each input, given its gradient for the result. */
   gradient: ((node: Tensor<K>, dy: Tensor) => (Tensor | Zero)[]) | Zero | "unwritten" | "leaf";
 }
 
 /**
- * A gradient that is zero: of an index, or of a result that is constant nearly everywhere. Two other words stand in a
- * row without a formula: differentiating an "unwritten" one throws, and a "leaf" has no inputs to differentiate for.
+ * A gradient that is zero: that of an index, or of a result that is constant almost everywhere. A row without a formula
+ * has one of two other words: differentiating an "unwritten" operation throws, and a "leaf" has no inputs to
+ * differentiate with respect to.
  */
 export type Zero = "zero";
 
@@ -38,23 +39,28 @@ export const contributed = "com.microsoft";
 
 /** Appends nodes to the ONNX graph that is being written. */
 export interface Emitter {
-  /** One node, whose first output's name it returns; `outputs` names further ones, `unused` counts those nobody reads. */
+  /**
+   * Appends a node and returns the name of its first output; `outputs` names further ones, and `unused` counts those
+   * never read.
+   */
   node(
     type: string,
     inputs: readonly string[],
     attributes?: Record<string, NodeAttribute>,
     options?: { outputs?: string[]; unused?: number; domain?: string },
   ): string;
-  /** What `make` writes, once for each key: values that follow from sizes alone. */
+  /** Calls `make` once per key and reuses its value; for values that depend only on sizes. */
   once(key: string, make: () => string): string;
   /** A constant vector of int64. */
   ints(values: readonly number[]): string;
   constant(value: HostTensor): string;
   /** A constant scalar. */
   scalar(value: number, dtype: DType): string;
-  /** Names for the statistics of a layerNorm, if anything asks for them. */
+  /** Names for the statistics of a layerNorm, if any node uses them. */
   statistics(node: Tensor): { mean: string; inverse: string } | null;
-  /** A weight, or rows of one, that is stored in few bits: [E, D] int8 for q8, blocks for q4, and their scales. */
+  /**
+   * A quantized weight, or rows of one, and its scales: [E, D] int8 for q8, blocks for q4. Null if it is not quantized.
+   */
   quantized(weight: Tensor): { dtype: "q8" | "q4"; data: string; scale: string } | null;
 }
 

@@ -1,4 +1,4 @@
-/** The table of all operations. A row that lacks its gradient, its shape rule or its ONNX form does not compile. */
+/** The table of all operations. A row without a gradient, shape rule or ONNX form does not compile. */
 
 import type { OpName, Tensor } from "../tensor.ts";
 import { elementwise } from "./elementwise.ts";
@@ -10,7 +10,7 @@ import { reduce } from "./reduce.ts";
 import type { Row } from "./row.ts";
 
 const given = (op: string) => (): never => {
-  throw new Error(`${op}: the writer names these itself`);
+  throw new Error(`${op}: handled by the ONNX writer itself`);
 };
 
 export const operations: { [K in OpName]: Row<K> } = {
