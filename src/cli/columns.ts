@@ -1,6 +1,6 @@
 /** Tables on a terminal. */
 
-/** Columns of one width each; the first `left` of them begin at the left, numbers end at the right. */
+/** Pads each column to a uniform width. The first `left` columns are left-aligned, the others right-aligned. */
 export function aligned(rows: readonly string[][], { left }: { left: number }): string[] {
   const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
   return rows.map((row) =>

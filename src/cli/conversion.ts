@@ -1,4 +1,4 @@
-/** What commands that convert share: what a checkpoint becomes, which of its weights, and how far the work is. */
+/** Shared by the commands that convert: the output, the choice of weights, and progress. */
 
 import { existsSync } from "node:fs";
 import { Option } from "commander";
@@ -21,28 +21,25 @@ import type { Progress } from "./progress.ts";
 import { checkSpace } from "./space.ts";
 import { oneOf } from "./values.ts";
 
-/** Which weights, of a checkpoint that holds several. */
+/** Chooses the weights of a checkpoint that holds several sets. */
 export const weightsOption = (): Option =>
-  new Option(
-    "--weights <which>",
-    "model, or ema: the moving average of the weights (default: model, where it is there)",
-  )
+  new Option("--weights <which>", "model, or ema for the moving average of the weights (default: model, if present)")
     .choices(weightKinds)
     .argParser(oneOf(weightKinds));
 
-/** What a checkpoint becomes: a model's folder, or the file of the network that images are measured with. */
+/** The output of a conversion: a model folder, or the file of FID's network. */
 export interface Goal {
   out: string;
-  /** Of its weights. */
+  /** Size of the weights. */
   bytes: number;
   open: (path: string, options?: ConversionOptions) => Promise<Conversion>;
-  /** The claim to \`out\`, to be released in the end. */
+  /** The lock on `out`; the caller releases it. */
   owned: Ownership;
 }
 
 /**
- * The goal that `--config` names, with what stands in its way found out before any work. Without `out` a model gets the
- * folder `name`, if there is one, and the network its place in the cache, where what was there before is replaced.
+ * The goal that `--config` names, checked up front. Without `out`, a model goes into the folder `name`, if given, and FID's
+ * network into its place in the cache, replacing any earlier file.
  */
 export async function goalOf(
   config: string,
@@ -61,18 +58,18 @@ export async function goalOf(
   const folder = out ?? name;
   if (folder === undefined)
     throw new UserError(
-      `[out]: expected the name of a new folder for the model, got none; only ${inceptionName} has a place of its own`,
+      `[out]: expected the name of a new folder for the model, got none; only ${inceptionName} has a default location`,
     );
   const owned = await ownNew(folder, { option: "[out]", signal });
   const open: Goal["open"] = (path, options) => openConversion(path, model, options);
   return { out: folder, bytes: bytesOf(modelParameters(model)), open, owned };
 }
 
-/** What becomes of the checkpoint; what stands in its way is found out before hours go into a download. */
+/** The goal of a conversion, checked for free disk space before hours go into a download. */
 export async function roomFor(config: string | undefined, place: Parameters<typeof goalOf>[1]): Promise<Goal> {
   if (config === undefined)
     throw new UserError(
-      `--config: expected the model's architecture, ${publishedNames.join(", ")} or a file; or leave the checkpoint as it is by --no-convert`,
+      `--config: expected the model's architecture, ${publishedNames.join(", ")} or a file. To download without converting, use --no-convert`,
     );
   const goal = await goalOf(config, place);
   try {
@@ -84,19 +81,19 @@ export async function roomFor(config: string | undefined, place: Parameters<type
   return goal;
 }
 
-/** Says on a line how far a conversion is. */
+/** Reports the progress of a conversion. */
 export const onProgress =
   (progress: Progress) =>
   (done: number, total: number): void =>
     progress.update(`converting: ${Math.floor((100 * done) / total)}%, ${byteCount(done)} of ${byteCount(total)}`);
 
-/** A configuration by the name of a published model, or from a file: ours, or a parity case's. */
+/** Reads a configuration by the name of a published model, or from a file: a config.json or a parity case. */
 export function configFrom(nameOrFile: string): ModelConfig {
   if (isPublished(nameOrFile)) return publishedPreset(nameOrFile);
   const names = [...publishedNames, inceptionName];
   if (!existsSync(nameOrFile))
     throw new UserError(
-      `--config: there is no file ${nameOrFile}, and no model of this name; expected a file or ${names.join(", ")}${didYouMean(nameOrFile, names)}`,
+      `--config: no file or published model is named ${nameOrFile}; expected a file or ${names.join(", ")}${didYouMean(nameOrFile, names)}`,
     );
   const json = readJson(nameOrFile);
   return isPublishedCase(json) ? configOfCase(json, nameOrFile) : parseModelConfig(json, nameOrFile);

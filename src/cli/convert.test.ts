@@ -56,11 +56,11 @@ describe("convert", () => {
       expect(readFileSync(join(again, file)).equals(readFileSync(join(out, file)))).toBe(true);
   });
 
-  it("with the optimiser's state says how to go on", async () => {
+  it("with the optimiser's state says how to resume training", async () => {
     const run = join(dir, "run");
     const { err, out: said } = await convert(resumable, join(run, "last"), "--config", caseFile);
     expect(err).toMatch(/and the optimiser's state after 1 step, 3\.8 MB in /);
-    expect(err).toContain(`to go on training: fractalgen train --resume ${run} --data `);
+    expect(err).toContain(`to resume training: fractalgen train --resume ${run} --data `);
     expect(said).toBe(`${join(run, "last")}\n`);
     expect(readModelFolder(run).folder).toBe(join(run, "last"));
   });
@@ -92,10 +92,7 @@ describe("FID's network", () => {
     vi.unstubAllEnvs();
     expect(readFileSync(cached).equals(readFileSync(file))).toBe(true);
     const again = await convert(pth, file, "--config", "inception");
-    expect([again.code, again.err]).toEqual([
-      2,
-      `error: [out]: ${file} is there already; give the name of a new file\n`,
-    ]);
+    expect([again.code, again.err]).toEqual([2, `error: [out]: ${file} already exists; choose a new file name\n`]);
     const folder = await convert(pth, join(dir, "folder"), "--config", "inception");
     expect(folder.err).toMatch(/\[out\]: expected .*\.safetensors/);
     const other = await convert(last, join(dir, "x.safetensors"), "--config", "inception");
@@ -119,7 +116,7 @@ describe("a mistake is one sentence and leaves nothing:", () => {
     [
       "a preset with a typo",
       (path) => [path, out, "--config", "fractalmar_in46"],
-      /--config: there is no file fractalmar_in46, and no model of this name; .*; did you mean "fractalmar_in64"\?$/,
+      /--config: no file or published model is named fractalmar_in46; .*; did you mean "fractalmar_in64"\?$/,
     ],
     [
       "another architecture",
@@ -147,7 +144,7 @@ describe("a mistake is one sentence and leaves nothing:", () => {
       (path) => (writeFileSync(path, '{"imageSize": 8}'), [last, out, "--config", path]),
       /classes/,
     ],
-    ["a folder in use", () => [last, dir, "--config", caseFile], /is there already; give the name of a new folder$/],
+    ["a folder in use", () => [last, dir, "--config", caseFile], /already exists; choose a new folder name$/],
   ];
   it.each(mistakes)("%s", async (_, args, sentence) => {
     const path = join(dir, "x");
@@ -164,8 +161,8 @@ describe("a mistake is one sentence and leaves nothing:", () => {
     const shell = `mount -t tmpfs -o size=512k tmpfs ${dir} && "$0" "$@"; echo $?; ls -A ${dir}`;
     const command = [process.execPath, built("cli/main"), "convert", last, out, "--config", caseFile];
     const said = execFileSync("unshare", ["-rm", "sh", "-c", `(${shell}) 2>&1`, ...command], { encoding: "utf8" });
-    expect(said.replace(/5\d\d kB left/, "some kB left")).toBe(
-      `error: ${out} needs 956 kB, but its disk has some kB left; free some space or choose another place\n2\n`,
+    expect(said.replace(/5\d\d kB free/, "some kB left")).toBe(
+      `error: ${out} needs 956 kB, but its disk has some kB free; free some space or choose another location\n2\n`,
     );
   });
 });

@@ -1,4 +1,4 @@
-/** `fractalgen convert`: a checkpoint of the published PyTorch code as a model folder, or FID's network as a file. */
+/** `fractalgen convert`: turns a checkpoint of the published PyTorch code into a model folder, or FID's network into a file. */
 
 import { basename, dirname, resolve } from "node:path";
 import type { Command } from "commander";
@@ -23,14 +23,14 @@ interface ConvertFlags {
 export function addConvert(program: Command): void {
   program
     .command("convert")
-    .summary("a model folder from a checkpoint of the published PyTorch code")
+    .summary("convert a checkpoint of the published PyTorch code")
     .description(
-      "Convert a .pth or .safetensors checkpoint into a model folder. Every tensor is checked by name, shape and type; none of the checkpoint's code is run. With AdamW's state in it the folder is a checkpoint that training can go on from. The Inception-v3 that images are measured with becomes a .safetensors file.",
+      "Convert a .pth or .safetensors checkpoint into a model folder. The name, shape and type of every tensor are checked, and no code from the checkpoint is run. If the checkpoint includes AdamW's state, training can resume from the folder. FID's Inception-v3 is converted into a .safetensors file.",
     )
-    .argument("<checkpoint>", "a .pth file, as torch.save writes it, or a .safetensors file", filled)
+    .argument("<checkpoint>", "a .pth file written by torch.save, or a .safetensors file", filled)
     .argument(
       "[out]",
-      "a new folder; of inception a new file (default: in the cache, where evaluate looks for it)",
+      "a new folder; for inception, a new file (default: in the cache, where evaluate finds it)",
       filled,
     )
     .requiredOption(
@@ -39,8 +39,8 @@ export function addConvert(program: Command): void {
       filled,
     )
     .addOption(weightsOption())
-    .option("--no-optimizer", "leave the optimiser's state behind")
-    .option("--json", "print one line of JSON, no progress")
+    .option("--no-optimizer", "leave out the optimiser's state")
+    .option("--json", "print one line of JSON and no progress")
     .addHelpOption(helpOption())
     .addHelpText(
       "after",
@@ -76,5 +76,5 @@ async function convert(path: string, given: string | undefined, flags: ConvertFl
 /** `train --resume` looks for `last` in a run's folder. */
 const howToGoOn = (out: string): string =>
   basename(resolve(out)) === "last"
-    ? `to go on training: fractalgen train --resume ${dirname(resolve(out))} --data … --steps …`
-    : `to go on training, convert to a folder "last" in that of the run, and resume that run`;
+    ? `to resume training: fractalgen train --resume ${dirname(resolve(out))} --data … --steps …`
+    : `to resume training, convert into a folder named "last" inside a run's folder, then resume that run`;

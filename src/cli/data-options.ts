@@ -1,4 +1,4 @@
-/** The options that decide which images of a data set are held out, and where decoded data are kept. */
+/** The options that decide which images of a data set are held out, and where decoded data are cached. */
 
 import { type Command, Option } from "commander";
 import type { ModelConfig } from "../config/model.ts";
@@ -19,19 +19,19 @@ export interface DataFlags {
 
 export const addDataOptions = (command: Command): Command =>
   command
-    .option("--held-out <x|path>", "as in training: a share such as 0.05, or other data", filled)
+    .option("--held-out <x|path>", "as in training: a fraction such as 0.05, or other data", filled)
     .option("--group <regex>", "as in training", filled)
     .option("--skip-small", "as in training")
     .addOption(setsOption())
-    .option("--cache <dir>", "where decoded data sets are kept", filled, defaultCache());
+    .option("--cache <dir>", "where decoded data sets are cached", filled, defaultCache());
 
 export const setsOption = (): Option =>
   new Option(
     "--sets <names>",
-    `the vendors that emoji takes, comma-separated: ${setsWithLicences()} (default: all but ${emojiSets.filter((set) => !defaultSets.includes(set)).join(" and ")}, whose licences are share-alike)`,
+    `the vendors to include in emoji, comma-separated: ${setsWithLicences()} (default: all but ${emojiSets.filter((set) => !defaultSets.includes(set)).join(" and ")}, whose licences are share-alike)`,
   ).argParser((text) => parseSets(text));
 
-/** A data set as a model takes its images. */
+/** Opens a data set in the size and channels of a model. */
 export const openFor = (
   { imageSize, channels }: Pick<ModelConfig, "imageSize"> & { channels?: number },
   { data, ...flags }: DataFlags & { data: string },

@@ -5,10 +5,10 @@ import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { gridLayout, gridPng } from "../pictures/grid.ts";
 
-/** The most pixels of a sheet, which any viewer opens. */
+/** The largest sheet in pixels; any viewer can open this size. */
 const sheetMost = 64e6;
 
-/** A row for each class: its name under the first image, the images' own names under the others; evenly spaced. */
+/** Draws a row of evenly spaced images for each class, with the class name under the first and the images' own names under the others. Returns a PNG. */
 export async function contactSheet(dataset: Dataset, perClass: number): Promise<Uint8Array> {
   const { classes, groups, size, channels } = dataset;
   const all = [dataset.train, dataset.heldOut].flatMap((split) =>
@@ -22,7 +22,7 @@ export async function contactSheet(dataset: Dataset, perClass: number): Promise<
   const { width, height } = gridLayout({ count, size, columns, labels: Array.from({ length: count }, () => "") });
   if (width * height > sheetMost)
     throw new UserError(
-      `--per-class: a sheet of ${order.length} classes with ${columns} images each would have ${width}x${height} pixels, at most ${sheetMost / 1e6} million are written; ask for fewer images or a smaller --image-size`,
+      `--per-class: a sheet of ${order.length} classes with ${columns} images each would have ${width}x${height} pixels; the limit is ${sheetMost / 1e6} million. Choose fewer images or a smaller --image-size`,
     );
   const bytes = size * size * channels;
   const images = new Uint8Array(count * bytes).fill(255);

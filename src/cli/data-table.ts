@@ -11,7 +11,7 @@ const perLabel = ({ labels }: Split, classes: number): Int32Array => {
   return counts;
 };
 
-/** For each class, in the order of its group where it has one, how many images each part holds. */
+/** The number of images of each class in both splits; classes are ordered by group if there are groups. */
 function classCounts({ classes, groups, train, heldOut }: Dataset) {
   const [trained, held] = [train, heldOut].map((split) => perLabel(split, classes.length));
   return groupedClasses({ classes, groups }).flatMap(({ group, labels }) =>
@@ -46,7 +46,7 @@ export function datasetLines(dataset: Dataset): string[] {
   ];
 }
 
-/** Images left out, by reason, those of most images first. */
+/** Lists skipped images by reason, the most frequent reason first. */
 function leftOutLines(skipped: readonly Skipped[]): string[] {
   if (skipped.length === 0) return [];
   const byReason = new Map<string, string[]>();
@@ -56,7 +56,7 @@ function leftOutLines(skipped: readonly Skipped[]): string[] {
   }
   const kinds = [...byReason].sort(([, a], [, b]) => b.length - a.length);
   return [
-    `left out: ${skipped.length === 1 ? "1 image" : `${skipped.length} images`}`,
+    `skipped: ${skipped.length === 1 ? "1 image" : `${skipped.length} images`}`,
     ...kinds
       .slice(0, 20)
       .map(

@@ -1,4 +1,4 @@
-/** `fractalgen data`: counts, what was left out, and the contact sheet, of a folder with classes and of mistakes. */
+/** `fractalgen data`: counts, skipped images and the contact sheet for a folder with classes, and its error messages. */
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,12 +29,12 @@ beforeAll(async () => {
 
 const data = (...more: string[]) => call("data", "--data", at("photos"), "--cache", at("cache"), ...more);
 
-it("counts images by class and names what was left out", async () => {
+it("counts images by class and names skipped images", async () => {
   const { code, out } = await data();
   expect(code).toBe(0);
   expect(out).toMatch(/^photos: \d+ images to train on, \d+ held out, 2 classes, 10x10, 3 channels$/m);
   expect(out).toMatch(/^ {2}class {2}train {2}held out$/m);
-  expect(out).toMatch(/^left out: 1 image\n {2}1: .*\(red\/damaged\.png\)$/m);
+  expect(out).toMatch(/^skipped: 1 image\n {2}1: .*\(red\/damaged\.png\)$/m);
   const told = JSON.parse((await data("--json")).out);
   expect(told.classes.map((one: { class: string; train: number; heldOut: number }) => [one.class, one.train + one.heldOut])).toEqual([["blue", 7], ["red", 3]]); // prettier-ignore
   expect(told.leftOut.map(({ name }: { name: string }) => name)).toEqual(["red/damaged.png"]);

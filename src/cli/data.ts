@@ -1,4 +1,4 @@
-/** `fractalgen data`: what a data set holds: its classes with counts, what was left out and why, and a contact sheet. */
+/** `fractalgen data`: shows the contents of a data set: its classes with counts, which images were skipped and why, and a contact sheet. */
 
 import type { Command } from "commander";
 import { openDataset } from "../data/open.ts";
@@ -26,18 +26,18 @@ interface DataCommandFlags extends DataFlags {
 export function addData(program: Command): void {
   const command = program
     .command("data")
-    .summary("what a data set holds, with a contact sheet")
+    .summary("show the contents of a data set, with a contact sheet")
     .description(
-      "Show a data set as a training takes it: how many images each class has, what was left out and why, and with --sheet a picture with a row of images for each class.",
+      "Show a data set as training sees it: the number of images in each class, which images were skipped and why, and with --sheet a picture with a row of images for each class.",
     )
     .requiredOption("--data <name|path>", "emoji (built in), or images as for fractalgen train", filled)
-    .option("--sheet <file>", "where the contact sheet is written, a PNG", filled)
-    .option("--per-class <n>", "images of each class on the sheet", whole({ least: 1, most: 1000 }), 16)
-    .option("--references", "also the bits per dimension that PNG and lossless WebP take for the held-out images")
+    .option("--sheet <file>", "write a contact sheet to this PNG file", filled)
+    .option("--per-class <n>", "images per class on the sheet", whole({ least: 1, most: 1000 }), 16)
+    .option("--references", "also show the bits per dimension of PNG and lossless WebP on the held-out images")
     .option("--image-size <n>", "pixels per side (default: the images' own, or 32)", whole({ least: 1, most: 4096 }))
     .option("--channels <n>", "1 grey, 2 with alpha, 3 RGB, 4 RGBA", whole({ least: 1, most: 4 }));
   addDataOptions(command)
-    .option("--json", "print one line of JSON, no progress")
+    .option("--json", "print one line of JSON and no progress")
     .addHelpOption(helpOption())
     .addHelpText(
       "after",

@@ -1,4 +1,4 @@
-/** The work of `fractalgen download`: finds the source, fetches or checks its file, and has it converted. */
+/** The work of `fractalgen download`: finds the source, downloads or checks its file, and converts it. */
 
 import { join } from "node:path";
 import { publishedInception } from "../config/downloads.ts";
@@ -26,14 +26,14 @@ interface DownloadFlags {
   convert: boolean;
 }
 
-/** Empty counts as not set. */
+/** An empty variable counts as not set. */
 const variable = (name: string): string | undefined => process.env[name] || undefined;
 const isOn = (name: string): boolean => /^(1|on|yes|true)$/i.test(variable(name) ?? "");
 
 export async function runDownload(text: string, out: string | undefined, flags: DownloadFlags): Promise<void> {
   const offline = flags.offline || isOn("FRACTALGEN_OFFLINE") || isOn("HF_HUB_OFFLINE");
   let reached = () => "";
-  const left = () => `${reached()}; go on with the same command`;
+  const left = () => `${reached()}; run the same command again to resume`;
   await withProgress({ quiet: flags.json, left }, async ({ progress, signal, closing }) => {
     const teller = downloadTeller(progress, { quiet: flags.json });
     ({ reached } = teller);
@@ -70,7 +70,7 @@ export async function runDownload(text: string, out: string | undefined, flags: 
   });
 }
 
-/** Hands every record to `tell` and gives the result. */
+/** Passes every record to `tell` and returns the result. */
 async function told(
   records: AsyncGenerator<DownloadRecord, Downloaded>,
   tell: (record: DownloadRecord) => void,
@@ -101,10 +101,10 @@ async function convert(
   }
 }
 
-/** Node heeds these variables only where it is told to, and version 20 not at all. */
+/** Node.js uses these variables only if NODE_USE_ENV_PROXY is set, and version 20 never does. */
 function noteProxy(): void {
   const name = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"].find((known) => variable(known));
   if (!name || (variable("NODE_USE_ENV_PROXY") === "1" && process.allowedNodeEnvironmentFlags.has("--use-env-proxy")))
     return;
-  console.error(`note: ${name} is set, but not used; --help says how it can be`);
+  console.error(`note: ${name} is set but not used; see --help for how to enable it`);
 }

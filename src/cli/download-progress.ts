@@ -1,17 +1,17 @@
-/** How a download is told: one line with rate and time left, and a line for what a user should know of. */
+/** Reports a download: a progress line with rate and time left, and a line for each notable event. */
 
 import { byteCount } from "../core/byte-count.ts";
 import { duration } from "../core/duration.ts";
 import type { Downloaded, DownloadRecord } from "../files/download.ts";
 import { type Progress } from "./progress.ts";
 
-/** The rate is that of the last seconds: a line that was slow at first, or a night of sleep, says nothing about now. */
+/** The rate covers only the last seconds, so that a slow start or a suspended machine does not distort it. */
 const windowMs = 10_000;
 
 export interface DownloadTeller {
   tell(record: DownloadRecord): void;
   done(downloaded: Downloaded): void;
-  /** Where it stands, as in " at 31% of 1.77 GB". */
+  /** How far the download is, such as " at 31% of 1.77 GB". */
   reached(): string;
 }
 
@@ -26,7 +26,7 @@ export function downloadTeller(progress: Progress, { quiet = false }: { quiet?: 
   let first = 0;
   const advance = (done: number) => {
     const ms = performance.now();
-    // A few per second are enough, of a stream of thousands.
+    // A few samples per second are enough; thousands of records may arrive.
     if (ms - (samples.at(-1)?.ms ?? 0) > windowMs / 100) samples.push({ ms, done });
     while (samples.length > 2 && ms - samples[0].ms > windowMs) samples.shift();
     return (1000 * (done - samples[0].done)) / (ms - samples[0].ms);
@@ -39,8 +39,8 @@ export function downloadTeller(progress: Progress, { quiet = false }: { quiet?: 
           if (state === undefined) {
             first = have;
             const size = total === undefined ? "of unknown size" : byteCount(total);
-            say(`downloading: ${size}${have > 0 ? `, ${byteCount(have)} of them here already` : ""}`);
-          } else if (have < state.done) say("beginning again: the server no longer has what came before");
+            say(`downloading: ${size}${have > 0 ? `, ${byteCount(have)} already downloaded` : ""}`);
+          } else if (have < state.done) say("starting over: the download cannot be resumed");
           state = { done: have, total };
           samples = [{ ms: performance.now(), done: have }];
           break;
@@ -52,11 +52,11 @@ export function downloadTeller(progress: Progress, { quiet = false }: { quiet?: 
           break;
         }
         case "retry":
-          say(`${record.reason}; trying again${record.seconds >= 1 ? ` in ${duration(record.seconds)}` : ""}`);
+          say(`${record.reason}; retrying${record.seconds >= 1 ? ` in ${duration(record.seconds)}` : ""}`);
           break;
         case "waiting": {
           const { pid, host } = record.owner;
-          progress.update(`waiting for process ${pid} on ${host}, which downloads the same file`);
+          progress.update(`waiting for process ${pid} on ${host}, which is downloading the same file`);
           break;
         }
         case "damaged":
@@ -69,7 +69,7 @@ export function downloadTeller(progress: Progress, { quiet = false }: { quiet?: 
     done({ bytes, sha256, cached }) {
       const seconds = (performance.now() - started) / 1000;
       const how = cached
-        ? "already here"
+        ? "already cached"
         : `downloaded in ${duration(seconds)} (${byteCount((bytes - first) / seconds)}/s)`;
       say(`${byteCount(bytes)} ${how}, SHA-256 ${sha256}`);
     },

@@ -62,16 +62,13 @@ describe("fractalgen download", () => {
     const out = join(folder, "model");
     const first = await fractalgen([address(), out, "--config", config]);
     expect([first.code, first.stdout]).toEqual([0, `${out}\n`]);
-    expect(first.stderr).toMatch(/^downloading: 660 kB\n.*; trying again/);
+    expect(first.stderr).toMatch(/^downloading: 660 kB\n.*; retrying/);
     expect(first.stderr).toMatch(new RegExp(`660 kB downloaded in .*, SHA-256 ${sha256}\n`));
     expect(readdirSync(out).sort()).toEqual(["config.json", "model.safetensors"]);
 
     const asked = server.requests.length;
     const again = await fractalgen([address(), out, "--config", config]);
-    expect([again.code, lastLine(again)]).toEqual([
-      2,
-      `error: [out]: ${out} is there already; give the name of a new folder`,
-    ]);
+    expect([again.code, lastLine(again)]).toEqual([2, `error: [out]: ${out} already exists; choose a new folder name`]);
     const json = await fractalgen([address(), "--no-convert", "--json"], { env: { FRACTALGEN_OFFLINE: "1" } });
     const { path, ...rest } = JSON.parse(json.stdout);
     expect(rest).toEqual({ source: address(), bytes: checkpoint.length, sha256, cached: true });
@@ -80,7 +77,7 @@ describe("fractalgen download", () => {
     expect(server.requests.length).toBe(asked);
   });
 
-  it("keeps what has come at Ctrl-C, and goes on there", async () => {
+  it("keeps the downloaded part on Ctrl-C and resumes from it", async () => {
     server.answer = (request) => {
       if (request.attempt > 0) return serve(request, checkpoint);
       request.response.writeHead(200, { "content-length": checkpoint.length, etag: '"one"' });
@@ -95,9 +92,9 @@ describe("fractalgen download", () => {
       },
     });
     expect([stopped.code, stopped.stdout]).toEqual([130, ""]);
-    expect(lastLine(stopped)).toBe("stopped at 50% of 660 kB; go on with the same command");
+    expect(lastLine(stopped)).toBe("stopped at 50% of 660 kB; run the same command again to resume");
     const second = await fractalgen([address(), "--no-convert"]);
-    expect(second.stderr).toMatch(/^downloading: 660 kB, 330 kB of them here already\n/);
+    expect(second.stderr).toMatch(/^downloading: 660 kB, 330 kB already downloaded\n/);
     expect(readFileSync(second.stdout.trimEnd()).equals(checkpoint)).toBe(true);
   });
 
@@ -191,10 +188,10 @@ describe("fractalgen download", () => {
     expect(server.requests).toEqual([]);
   });
 
-  it("does not download for a model whose folder is there", async () => {
+  it("does not download if the model's folder exists", async () => {
     await mkdir(join(folder, "there"));
     const ended = await fractalgen([address(), join(folder, "there"), "--config", config]);
-    expect(lastLine(ended)).toMatch(/there is there already; give the name of a new folder$/);
+    expect(lastLine(ended)).toMatch(/there already exists; choose a new folder name$/);
     expect(server.requests).toEqual([]);
   });
 
@@ -202,7 +199,7 @@ describe("fractalgen download", () => {
     server.answer = (request) => serve(request, checkpoint);
     const env = { HTTPS_PROXY: "http://127.0.0.1:1", NODE_USE_ENV_PROXY: "" };
     expect((await fractalgen([address(), "--no-convert"], { env })).stderr).toMatch(
-      /^note: HTTPS_PROXY is set, but not used; --help says how it can be\n/,
+      /^note: HTTPS_PROXY is set but not used; see --help for how to enable it\n/,
     );
   });
 });

@@ -1,4 +1,4 @@
-/** The options of commands that draw images. */
+/** The options of commands that generate images. */
 
 import type { Command } from "commander";
 import type { Provider } from "../engine/engine.ts";
@@ -20,19 +20,19 @@ export interface DrawingFlags {
   threads?: number;
 }
 
-/** What is written and how it runs. */
+/** Adds the options for output and performance. */
 export const addDrawingOptions = (command: Command, { out, columns }: { out: string; columns: string }): Command =>
   command
-    .optionsGroup("What is written:")
-    .option("--out <file>", "the grid, a PNG with model, seed and options in its text chunks", filled, out)
+    .optionsGroup("Output:")
+    .option("--out <file>", "write the grid to this PNG, with model, seed and options in its text chunks", filled, out)
     .option("--columns <n>", `columns of the grid (default: ${columns})`, whole({ least: 1, most: 1000 }))
-    .option("--animate <file>", "an animation of how the fractal fills in, .webp or .gif", filled)
-    .option("--each <dir>", "also every image on its own, as PNG", filled)
-    .option("--json", "print one line of JSON, no progress")
-    .optionsGroup("How it runs:")
-    .option("--batch <n>", "images made side by side; they do not depend on it", whole({ least: 1, most: 4096 }), 16)
-    .option("--memory <size>", "most memory to take, such as 3GB (default: what is free)", bytes)
-    .option("--no-preview", "no preview on the terminal")
+    .option("--animate <file>", "write an animation of the generation, .webp or .gif", filled)
+    .option("--each <dir>", "also write each image to its own PNG file in this folder", filled)
+    .option("--json", "print one line of JSON and no progress")
+    .optionsGroup("Performance:")
+    .option("--batch <n>", "images per batch; does not affect the images", whole({ least: 1, most: 4096 }), 16)
+    .option("--memory <size>", "memory limit, such as 3GB (default: all free memory)", bytes)
+    .option("--no-preview", "show no preview on the terminal")
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addHelpOption(helpOption());

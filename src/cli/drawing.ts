@@ -1,4 +1,4 @@
-/** What commands that draw images share: checks of outputs, and progress while drawing. */
+/** Shared by the commands that generate images: output checks, and progress during generation. */
 
 import { duration, rateOf } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
@@ -20,7 +20,7 @@ import type { SamplingSettings } from "./sampling-options.ts";
 /** An image reader's usual limit (sharp's, 16383 squared). */
 const gridMost = 268e6;
 
-/** Finds what would keep the outputs from being written before an hour of work goes into them. */
+/** Checks up front that the outputs can be written, before an hour of work goes into them. */
 export function checkOutputs({ out, animate, each }: DrawingFlags, grid: Picture & { labels: string[] }): void {
   checkFile(out, { option: "--out", endings: [".png"] });
   if (animate !== undefined) checkFile(animate, { option: "--animate", endings: [".webp", ".gif"] });
@@ -28,11 +28,11 @@ export function checkOutputs({ out, animate, each }: DrawingFlags, grid: Picture
   const { width, height } = gridLayout(grid);
   if (width * height > gridMost)
     throw new UserError(
-      `--count: a grid of ${grid.count} images would have ${width}x${height} pixels, at most ${gridMost / 1e6} million can be written; ask for fewer images, several times with other seeds`,
+      `--count: a grid of ${grid.count} images would have ${width}x${height} pixels; the limit is ${gridMost / 1e6} million. Generate fewer images at a time, with different seeds`,
     );
 }
 
-/** Does the work as the owner of the folder of --each, so that no other process mixes its images in. */
+/** Does the work while holding the lock on the --each folder, so that no other process writes its images there. */
 export async function owningEach({ each }: DrawingFlags, work: () => Promise<void>): Promise<void> {
   const owned = each === undefined ? undefined : await own(each, { inside: true });
   try {
@@ -50,7 +50,7 @@ export interface Drawn {
   film?: Film;
 }
 
-/** Draws with progress and preview; nothing where a signal stopped it, which is said. */
+/** Generates images with progress and preview. Returns undefined, after printing a message, if a signal stopped it. */
 export async function drawImages(
   model: ModelFolder,
   flags: DrawingFlags & SamplingSettings,
@@ -79,7 +79,7 @@ export async function drawImages(
   });
 }
 
-/** Share done, rate and time left, counted from the first frame on: before it the model is loaded. */
+/** Share done, rate and time left. Timing starts at the first frame, because the model is loaded before it. */
 function progressLine({ count, batch }: { count: number; batch: number }): (frame: Frame) => string {
   let first: { at: number; done: number } | undefined;
   return ({ done, finished }) => {

@@ -1,4 +1,4 @@
-/** What is written of drawn images: the grid, each image, the animation, and a word on all of them. */
+/** Writes generated images: the grid, individual images and the animation; then reports what was written. */
 
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
@@ -15,22 +15,22 @@ import { nameOf } from "./models.ts";
 import type { SamplingSettings } from "./sampling-options.ts";
 import { version } from "./version.ts";
 
-/** What pictures are written with: the model, a name for each image, and what their text says beside that. */
+/** What the output files record: the model, a name for each image, and the contents of their text chunks. */
 interface Written {
   model: ModelFolder;
-  /** Of the drawn images, and as they were asked for, which images take in turn. */
+  /** `names` has one entry per image; `inTurn` holds the requested names, which the images cycle through. */
   names: string[];
   inTurn: string[];
   settings: SamplingSettings;
-  /** Further options that images depend on. */
+  /** Other options that affect the images. */
   options?: object;
-  /** Further texts. */
+  /** Additional text chunks. */
   details?: Record<string, string>;
-  /** The grid, where it shows more than the drawn images. */
+  /** The grid, if it shows more than the generated images. */
   grid?: { images: Uint8Array; picture: Picture; labels: string[] };
 }
 
-/** Writes the grid, each image and the animation, as far as they were asked for, and reports it with `told`. */
+/** Writes the grid and, if requested, each image and the animation; reports them together with `told`. */
 export async function writeDrawn(
   flags: DrawingFlags,
   drawn: Drawn,
@@ -64,7 +64,7 @@ export async function writeDrawn(
   report(flags, drawn, { each, classes: names, seed, ...told, ...dependedOn });
 }
 
-/** Every image on its own, named by its number and `names`. */
+/** Writes each image to its own file, named after its index and its entry in `names`. Returns the paths. */
 async function writeEach(
   folder: string,
   images: Uint8Array,
@@ -87,7 +87,7 @@ async function writeEach(
   return paths;
 }
 
-/** One line of JSON with `details`, or how long it took and what was written. */
+/** Prints one line of JSON with `details`, or how long the generation took and which files were written. */
 function report({ count, json, out, animate, each }: DrawingFlags, { seconds, device }: Drawn, details: object): void {
   if (json) {
     console.log(

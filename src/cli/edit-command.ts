@@ -1,4 +1,4 @@
-/** The work of `fractalgen edit`: what is drawn anew as which class, and the grid that shows it beside the original. */
+/** The work of `fractalgen edit`: redraws a region, and writes a grid of the variants next to the original. */
 
 import { basename } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
@@ -19,7 +19,7 @@ export interface EditFlags extends SamplingFlags, DrawingFlags, MaskFlags {
   ring: number;
 }
 
-/** A class that is to show against all that is kept has to count for more than the models' own guidance makes it. */
+/** To prevail over the kept pixels, a class needs stronger guidance than the models' default. */
 export const classGuidance = 4;
 
 export async function edit(flags: EditFlags): Promise<void> {
@@ -61,12 +61,12 @@ export async function edit(flags: EditFlags): Promise<void> {
 
 const noClass = "no class";
 
-/** The variants' labels; without a class the null class, which training has dropped labels for. */
+/** The variants' labels; without a class, the null class, which training learns through label dropout. */
 function labelsOf({ class: text, count, task }: EditFlags, config: ModelConfig) {
   const { classes } = config;
   if (text === undefined && task === "class")
     throw new UserError(
-      `--class: say as which class to redraw the region, for example ${classes.slice(0, 3).join(", ")}`,
+      `--class: --task class needs the new class of the region, for example ${classes.slice(0, 3).join(", ")}`,
     );
   const labels = labelsInTurn(text === undefined ? [[classes.length]] : parseClasses(text, config), count);
   return { labels, names: labels.map((label) => classes[label] ?? noClass) };
@@ -75,7 +75,7 @@ function labelsOf({ class: text, count, task }: EditFlags, config: ModelConfig) 
 function settingsFor(flags: EditFlags, config: ModelConfig): SamplingSettings {
   const settings = settingsOf(flags, config);
   if (flags.guidance !== undefined && flags.class === undefined && flags.guidance !== 1)
-    throw new UserError("--guidance: it makes a class count for more, so it needs --class");
+    throw new UserError("--guidance: guidance strengthens a class, so this option needs --class");
   if (flags.class === undefined) return { ...settings, guidance: 1 };
   if (flags.task !== "class" || flags.guidance !== undefined) return settings;
   return { ...settings, guidance: Math.max(settings.guidance, classGuidance) };
@@ -83,7 +83,7 @@ function settingsFor(flags: EditFlags, config: ModelConfig): SamplingSettings {
 
 const maskOptions = ({ mask, given, extent, ring }: EditFlags) => ({ mask, given, extent, ring });
 
-/** What was given: in place of what is drawn anew, stripes of two colours that no image hides. */
+/** The given image, with the region to redraw marked by stripes of two colours, so that it shows on any image. */
 function hatched(image: Uint8Array, mask: Uint8Array, { imageSize: size, channels }: ModelConfig): Uint8Array {
   const rgb = Uint8Array.of(224, 64, 160, 255, 200, 232);
   const stripes = toChannels({ data: rgb, width: 2, height: 1, channels: 3 }, channels).data;

@@ -44,7 +44,7 @@ describe("an image", () => {
     const { image, note } = await readOriginal(path, config);
     const expected = centerCrop({ data: bytes(9 * 12 * 3), width: 12, height: 9, channels: 3 }, 4).data;
     expect(image).toEqual(expected);
-    expect(note).toMatch(/large\.png has 12x9 pixels; its centre was brought to the model's 4x4$/);
+    expect(note).toMatch(/large\.png has 12x9 pixels; its central square was scaled to the model's 4x4$/);
   });
 
   it("gets the model's channels: alpha is laid on white", async () => {

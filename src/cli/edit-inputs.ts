@@ -1,4 +1,4 @@
-/** The image and the mask that `fractalgen edit` is given, brought to the model's size. */
+/** Reads the image and the mask for `fractalgen edit` and brings them to the model's size. */
 
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
@@ -12,25 +12,25 @@ import { type EditingTask, editingTasks, rectangleMask, type Side, taskMask } fr
 export interface Original {
   /** [S, S, C] bytes. */
   image: Uint8Array;
-  /** Its own size, which a mask may have as well. */
+  /** The size before resizing; a mask may have this size too. */
   width: number;
   height: number;
-  /** What was done to bring it to the model's size, where anything was. */
+  /** How the image was brought to the model's size, if it was changed. */
   note?: string;
 }
 
-/** An image in the model's size and channels: the largest square in its middle, scaled down, as training data are. */
+/** Reads an image in the model's size and channels: its largest central square, scaled down, as for training data. */
 export async function readOriginal(path: string, { imageSize: size, channels }: ModelConfig): Promise<Original> {
   const pixels = await decoded(path, "--image");
   const { width, height } = pixels;
   if (Math.min(width, height) < size)
     throw new UserError(
-      `--image: ${path} has ${width}x${height} pixels, but the model draws ${size}x${size}; give an image at least as large`,
+      `--image: ${path} has ${width}x${height} pixels, but the model generates ${size}x${size}; use an image at least that large`,
     );
   const note =
     width === size && height === size
       ? undefined
-      : `${path} has ${width}x${height} pixels; its centre was brought to the model's ${size}x${size}`;
+      : `${path} has ${width}x${height} pixels; its central square was scaled to the model's ${size}x${size}`;
   return { image: Uint8Array.from(centerCrop(toChannels(pixels, channels), size).data), width, height, note };
 }
 
@@ -41,7 +41,7 @@ export interface MaskFlags {
   extent?: number;
 }
 
-/** The mask [S, S] that `--mask` says, or that of the task; 1 is drawn anew. */
+/** The mask [S, S] given by `--mask`, or the task's default mask; 1 marks pixels to redraw. */
 export async function readMask(
   { task, mask, given, extent }: MaskFlags,
   config: ModelConfig,
@@ -50,22 +50,22 @@ export async function readMask(
   const { imageSize: size } = config;
   const tasks = editingTasks.filter((name) => name !== "outpaint").join(", ");
   if (given !== undefined && (task !== "outpaint" || mask !== undefined))
-    throw new UserError("--given: only --task outpaint has a half that is given, and only without --mask");
+    throw new UserError("--given: this option needs --task outpaint and cannot be combined with --mask");
   if (extent !== undefined && (task === "outpaint" || mask !== undefined))
-    throw new UserError(`--extent: only ${tasks} have a square in the middle, and only without --mask`);
+    throw new UserError(`--extent: this option needs --task ${tasks} and cannot be combined with --mask`);
   if (extent !== undefined && extent > size)
     throw new UserError(`--extent: expected at most the image's ${size} pixels, got ${extent}`);
   if (mask === undefined) return taskMask(size, task, { extent, given: given ?? usuallyGiven(config) });
   if (/^\s*-?\d+(\s*,\s*-?\d+)*\s*$/.test(mask) && !existsSync(mask)) {
     const [x, y, width, height, ...more] = mask.split(",").map(Number);
     if (height === undefined || more.length > 0)
-      throw new UserError(`--mask: expected x,y,width,height in pixels or the name of an image, got "${mask}"`);
+      throw new UserError(`--mask: expected x,y,width,height in pixels or an image file, got "${mask}"`);
     return rectangleMask(size, { x, y, width, height });
   }
   return maskOf(await decoded(mask, "--mask"), { path: mask, size, original });
 }
 
-/** White is drawn anew, and so is what is transparent. A mask of the image's own size takes the way that the image took. */
+/** White and transparent pixels are redrawn. A mask of the image's original size is cropped and scaled like the image. */
 function maskOf(
   pixels: Pixels,
   { path, size, original: { width, height } }: { path: string; size: number; original: Original },
@@ -79,7 +79,7 @@ function maskOf(
 }
 
 async function decoded(path: string, option: string): Promise<Pixels> {
-  if (!existsSync(path)) throw new UserError(`${option}: there is no file ${path}`);
+  if (!existsSync(path)) throw new UserError(`${option}: the file ${path} does not exist`);
   try {
     return await decode({ file: path });
   } catch (error) {

@@ -103,7 +103,7 @@ describe("edit", () => {
       ...files,
     );
     expect(code).toBe(0);
-    expect(err).toMatch(/large\.png has 48x32 pixels; its centre was brought to the model's 8x8\n1 image in/);
+    expect(err).toMatch(/large\.png has 48x32 pixels; its central square was scaled to the model's 8x8\n1 image in/);
     expect(readdirSync(at("large"))).toEqual(["0-no-class.png"]);
     expect(JSON.parse(readPngText(readFileSync(at("large-out.png"))).Options)).toMatchObject({ ring: 1, guidance: 1 });
   });
@@ -112,11 +112,11 @@ describe("edit", () => {
 describe("a mistake gets one sentence and exit code 2:", () => {
   const bad: [what: string, args: () => string[] | Promise<string[]>, sentence: RegExp][] = [
     ["no image", () => ["--out", at("o.png")], /required option '--image <file>' not specified/],
-    ["an image that is not there", () => ["--image", at("none.png")], /--image: there is no file .*none\.png/],
+    ["an image that is not there", () => ["--image", at("none.png")], /--image: the file .*none\.png does not exist/],
     ["an image that is none", () => (writeFileSync(at("text.png"), "text"), ["--image", at("text.png")]), /--image: text\.png does not decode .*; expected a PNG/], // prettier-ignore
-    ["an image that is too small", async () => ["--image", await png("small.png", 8, { height: 7 })], /--image: .*8x7 pixels, but the model draws 8x8; give an image at least as large/], // prettier-ignore
+    ["an image that is too small", async () => ["--image", await png("small.png", 8, { height: 7 })], /--image: .*8x7 pixels, but the model generates 8x8; use an image at least that large/], // prettier-ignore
     ["a mask of another size", async () => ["--mask", await png("mask9.png", 9)], /--mask: expected 8x8 pixels, the model's size, got .*mask9\.png with 9x9/], // prettier-ignore
-    ["a mask that is not there", () => ["--mask", "masc.png"], /--mask: there is no file masc\.png/],
+    ["a mask that is not there", () => ["--mask", "masc.png"], /--mask: the file masc\.png does not exist/],
     ["a mask that keeps everything", async () => ["--mask", await png("black.png", 8, { data: Buffer.alloc(192) })], /--mask: it marks nothing to redraw; mark at least one pixel/], // prettier-ignore
     ["a rectangle outside", () => ["--mask", "4,4,5,2"], /--mask: expected a rectangle inside the image's 8x8 pixels, got 5x2 pixels at 4,4/], // prettier-ignore
     ["a rectangle of three numbers", () => ["--mask", "4,4,2"], /--mask: expected x,y,width,height .* got "4,4,2"/],
@@ -125,11 +125,19 @@ describe("a mistake gets one sentence and exit code 2:", () => {
       () => ["--task", "inpant"],
       /--task: expected inpaint or outpaint .*did you mean "inpaint"/,
     ],
-    ["a class change without class", () => ["--task", "class"], /--class: say as which class .* face, heart, flag/],
+    [
+      "a class change without class",
+      () => ["--task", "class"],
+      /--class: --task class needs the new class .* face, heart, flag/,
+    ],
     ["guidance without class", () => ["--guidance", "3"], /--guidance: .*needs --class/],
     ["an unknown class", () => ["--class", "hart"], /--class: .*did you mean "heart"/],
-    ["a half that is given of a hole", () => ["--given", "top"], /--given: only --task outpaint/],
-    ["an extent of a half", () => ["--task", "outpaint", "--extent", "4"], /--extent: only inpaint, uncrop, class/],
+    ["a half that is given of a hole", () => ["--given", "top"], /--given: this option needs --task outpaint/],
+    [
+      "an extent of a half",
+      () => ["--task", "outpaint", "--extent", "4"],
+      /--extent: this option needs --task inpaint, uncrop, class/,
+    ],
     ["an extent beyond the image", () => ["--extent", "9"], /--extent: expected at most the image's 8 pixels, got 9/],
     ["everything kept", () => ["--task", "uncrop", "--extent", "8"], /--mask: it marks nothing to redraw/],
     ["a ring of half a patch", () => ["--ring", "0.5"], /--ring: expected a whole number .*"0\.5"/],

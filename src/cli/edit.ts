@@ -1,4 +1,4 @@
-/** `fractalgen edit`: variants of an image, a part of which is drawn anew. */
+/** `fractalgen edit`: generates variants of an image with a part redrawn. */
 
 import { type Command, Option } from "commander";
 import { editingTasks, sides } from "../sample/masks.ts";
@@ -13,48 +13,52 @@ export function addEdit(program: Command): void {
     .command("edit")
     .summary("redraw a part of an image")
     .description(
-      "Redraw a part of an image: fill a hole (inpaint), go on from a half (outpaint) or from the centre (uncrop), or redraw a region as another class. All other pixels stay to the byte. Models with AR levels only go on from an upper part.",
+      "Redraw a part of an image: fill a hole (inpaint), extend one half (outpaint) or the centre (uncrop), or redraw a region as another class (class). All other pixels stay identical, byte for byte. Models with AR levels can only extend an upper part.",
     )
-    .optionsGroup("What is drawn anew:")
-    .requiredOption("--image <file>", "the image; of another size, its centre is brought to the model's", filled)
+    .optionsGroup("Region to redraw:")
+    .requiredOption("--image <file>", "the image; its central square is scaled down to the model's size", filled)
     .addOption(
-      new Option("--task <name>", "the usual mask of a task, and for class the class that is asked for")
+      new Option("--task <name>", "selects the default mask; class redraws the region as another --class")
         .choices(editingTasks)
         .default("inpaint")
         .argParser(oneOf(editingTasks)),
     )
-    .option("--mask <file|x,y,w,h>", "an image, white is drawn anew, or a rectangle in pixels of the model", filled)
+    .option(
+      "--mask <file|x,y,w,h>",
+      "region to redraw: the white pixels of an image, or a rectangle in model pixels",
+      filled,
+    )
     .option(
       "--extent <n>",
-      "side of the square in the middle that is drawn or, to uncrop, kept (default: half the image)",
+      "side of the central square that is redrawn or, for uncrop, kept (default: half the image)",
       whole({ least: 1 }),
     )
     .addOption(
-      new Option("--given <side>", "the half that is given, to outpaint (default: left; top where there are AR levels)")
+      new Option("--given <side>", "for outpaint: the half to keep (default: left; top for models with AR levels)")
         .choices(sides)
         .argParser(oneOf(sides)),
     )
     .addOption(
-      new Option("--ring [n]", "redraw so many of the first level's patches around it as well, which softens the seam")
+      new Option("--ring [n]", "also redraw a ring of n first-level patches around the region, which softens the seam")
         .preset("1")
         .default(0, "none")
         .argParser(whole({ least: 0, most: 4096 })),
     )
-    .optionsGroup("With what:")
+    .optionsGroup("Model and variants:")
     .addOption(modelOption())
     .option(
       "--class <names>",
-      "classes by name or number, or groups of them, comma-separated; variants take them in turn (default: none, what is kept decides)",
+      "classes by name or number, or groups of classes, comma-separated; variants cycle through them (default: none; only the kept pixels guide the result)",
       collected,
     )
     .option("-n, --count <n>", "how many variants", whole({ least: 1, most: 100_000 }), 4)
     .option("--seed <n>", "the same seed, image, mask and options give the same variants", seeds, 0)
     .optionsGroup(
-      `How they are drawn (default: as the model says; guidance of at least ${classGuidance} for a class change):`,
+      `Sampling (default: the model's own settings; guidance of at least ${classGuidance} for --task class):`,
     );
   addDrawingOptions(addSamplingOptions(command), {
     out: "out/edited.png",
-    columns: "one row, or about as many as rows",
+    columns: "one row, or a roughly square grid",
   })
     .addHelpText(
       "after",

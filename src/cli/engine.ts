@@ -8,15 +8,15 @@ import { oneOf, whole } from "./values.ts";
 const providers = ["cpu", "webgpu", "cuda"] as const satisfies readonly Provider[];
 
 export const deviceOption = () =>
-  new Option("--device <name>", "what runs the graphs; where it is not there, the CPU does")
+  new Option("--device <name>", "device that runs the graphs; falls back to the CPU if unavailable")
     .choices(providers)
     .default("cpu")
     .argParser(oneOf(providers));
 export const threadsOption = () =>
-  new Option("--threads <n>", "processor threads (default: one per core)").argParser(whole({ least: 1, most: 1024 }));
+  new Option("--threads <n>", "CPU threads (default: one per core)").argParser(whole({ least: 1, most: 1024 }));
 export const helpOption = () => new Option("-h, --help", "show this help");
 
-/** An engine on the device asked for; says on the error stream when it had to fall back. */
+/** Opens an engine on the requested device; prints a line to stderr if it falls back to the CPU. */
 export async function openEngine({ device, threads }: { device: Provider; threads?: number }): Promise<Engine> {
   const engine = await nodeEngine({ provider: device, threads });
   if (engine.fallback) console.error(`${engine.fallback}; using the CPU instead`);

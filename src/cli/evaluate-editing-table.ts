@@ -43,7 +43,7 @@ export function editingTable(
           ]
         : []),
     ]),
-    "seam: mean difference of neighbours across the border of what is drawn, by that inside; to original's: across it, by the original's there",
-    `bits: of what is drawn, given what is kept${exact ? "" : ": in one random order, what is kept first, patch by patch"}`,
+    "seam: mean difference between neighbours across the border of the redrawn region, relative to inside it; to original's: relative to the original's difference across the same border",
+    `bits: of the redrawn region given the kept pixels${exact ? "" : ", in one random order, kept patches first, patch by patch"}`,
   ].join("\n");
 }

@@ -1,4 +1,4 @@
-/** `fractalgen evaluate editing`: how well what is drawn into held-out images fits them. */
+/** `fractalgen evaluate editing`: how well redrawn regions of held-out images fit their surroundings. */
 
 import { type Command, Option } from "commander";
 import { recordedSampling } from "../config/sampling.ts";
@@ -38,35 +38,44 @@ export function addEditing(evaluate: Command): void {
     .command("editing")
     .exitOverride()
     .configureOutput({ outputError: () => {} })
-    .summary("seams and likelihood of what is drawn into images")
+    .summary("seams and likelihood of redrawn regions")
     .description(
-      "Redraw a part of held-out images, without and with a ring around it. Seam: the mean difference of neighbouring values across the border of what is drawn, against that inside of it and against the original's across the same border. Bits: per dimension of what is drawn, given all that is kept, of the filling and of the original: exact for AR models, of MAR models exact for one random generation order that begins with what is kept and goes on patch by patch.",
+      "Redraw a region of held-out images, with and without a ring around it. Seam: the mean difference between neighbouring values across the region's border, relative to the difference inside the region and to the original's across the same border. Bits: the bits per dimension of the region given the kept pixels, for the generated content and for the original. They are exact for AR models. For MAR models they are exact for one random generation order, which starts with the kept patches and continues patch by patch.",
     )
-    .optionsGroup("Of what:")
+    .optionsGroup("Images:")
     .addOption(modelOption())
     .requiredOption("--data <name|path>", "emoji, or images as for fractalgen train", filled)
-    .option("--images <n>", "so many held-out ones, evenly spaced", whole({ least: 2 }), 32);
+    .option("--images <n>", "number of held-out images, evenly spaced", whole({ least: 2 }), 32);
   addDataOptions(command)
-    .optionsGroup("What is redrawn:")
+    .optionsGroup("Region:")
     .addOption(
       new Option("--task <name>", "one task (default: all three)")
         .choices(measuredTasks)
         .argParser(oneOf(measuredTasks)),
     )
-    .option("--extent <n>", "side of the hole or of the kept centre (default: half the image)", whole({ least: 1 }))
+    .option(
+      "--extent <n>",
+      "side of the hole or the kept centre, in pixels (default: half the image)",
+      whole({ least: 1 }),
+    )
     .addOption(
-      new Option("--given <side>", "the half that is given, to outpaint (default: left; top where there are AR levels)")
+      new Option("--given <side>", "for outpaint: the half to keep (default: left; top for models with AR levels)")
         .choices(sides)
         .argParser(oneOf(sides)),
     )
-    .option("--ring <n>", "patches of the ring that is compared to none", whole({ least: 1, most: 4096 }), 1)
-    .option("--seed <n>", "of all that is random", seeds, 0)
-    .optionsGroup("How it is drawn (default: as the model says):");
+    .option(
+      "--ring <n>",
+      "width in patches of the ring that is compared with no ring",
+      whole({ least: 1, most: 4096 }),
+      1,
+    )
+    .option("--seed <n>", "random seed", seeds, 0)
+    .optionsGroup("Sampling (default: the model's own settings):");
   addSamplingOptions(command)
-    .optionsGroup("How it runs:")
-    .option("--json", "print one line of JSON, no progress")
-    .option("--batch <n>", "images at once; no result depends on it", whole({ least: 1, most: 4096 }), 32)
-    .option("--memory <size>", "most memory for drawing, such as 3GB (default: what is free)", bytes)
+    .optionsGroup("Performance:")
+    .option("--json", "print one line of JSON and no progress")
+    .option("--batch <n>", "images per batch; does not affect results", whole({ least: 1, most: 4096 }), 32)
+    .option("--memory <size>", "memory limit for generation, such as 3GB (default: all free memory)", bytes)
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addHelpOption(helpOption())
@@ -81,7 +90,7 @@ async function editing(flags: EditingFlags): Promise<void> {
   const model = await findModel(flags.model);
   const { config } = model;
   const onLeftOut = (task: EditingTask, reason: UserError) => {
-    if (!flags.json) console.error(`${task} is left out: ${sentenceOf(reason)}`);
+    if (!flags.json) console.error(`skipping ${task}: ${sentenceOf(reason)}`);
   };
   const rows = plannedRows({ ...flags, onLeftOut }, config);
   await withProgress({ quiet: flags.json }, async ({ progress, signal, closing }) => {

@@ -1,4 +1,4 @@
-/** `fractalgen evaluate features`: trains the network that images are measured with where FID's is not to be had. */
+/** `fractalgen evaluate features`: trains the network that measures images when FID's Inception-v3 is not available. */
 
 import type { Command } from "commander";
 import { parameterCount } from "../core/counted.ts";
@@ -30,9 +30,9 @@ export function addFeatures(evaluate: Command): void {
     .command("features")
     .exitOverride()
     .configureOutput({ outputError: () => {} })
-    .summary("train a network whose features images are measured by")
+    .summary("train a feature network for measuring images")
     .description(
-      "Train a small network to tell the data's classes apart (of a single class, how an image was turned), whose features --features of quality and memorisation takes. These commands train one with the usual settings by themselves; with this one it is kept, for measuring all of your models by the same features. Distances of such features are no FID or KID of the literature.",
+      "Train a small classifier of the data's classes (or, for a single class, of how an image was rotated) for use with --features of quality and memorisation. Those commands train such a network automatically with the default settings. Use this command to keep one, so that all your models are measured with the same features. Distances in these features are not comparable with published FID or KID.",
     )
     .requiredOption("--data <name|path>", "emoji, or images as for fractalgen train", filled)
     .requiredOption("--out <dir>", "a new folder for the network", filled)
@@ -41,8 +41,8 @@ export function addFeatures(evaluate: Command): void {
   addDataOptions(command)
     .option("--steps <n>", "optimiser steps", whole({ least: 1 }), usualFeatureTraining.steps)
     .option("--batch <n>", "images per step", whole({ least: 2, most: 65536 }), usualFeatureTraining.batch)
-    .option("--seed <n>", "of weights, order and shifts", seeds, 0)
-    .option("--json", "print one line of JSON, no progress")
+    .option("--seed <n>", "random seed for weights, order and shifts", seeds, 0)
+    .option("--json", "print one line of JSON and no progress")
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addHelpOption(helpOption())
@@ -80,7 +80,7 @@ async function features(flags: FeaturesFlags): Promise<void> {
   }
   const told = summary.task === "classes" ? "classes" : "quarter turns";
   console.error(
-    `${parameterCount(summary.parameters)}; tells the ${told} of ${(100 * summary.accuracy).toFixed(1)}% of held-out images`,
+    `${parameterCount(summary.parameters)}; recognises the ${told} of ${(100 * summary.accuracy).toFixed(1)}% of held-out images`,
   );
   console.log(out);
 }

@@ -1,4 +1,4 @@
-/** The work of `fractalgen evaluate likelihood`: checks, progress, and what is written and printed. */
+/** The work of `fractalgen evaluate likelihood`: checks, progress and output. */
 
 import { counted } from "../core/counted.ts";
 import { duration, rateOf } from "../core/duration.ts";
@@ -53,9 +53,9 @@ export async function likelihood(flags: LikelihoodFlags): Promise<void> {
   if (chart !== undefined) checkFile(chart, { option: "--chart", endings: [".svg"] });
   const kind = likelihoodOf(config, { inOrder: flags.order });
   if (map !== undefined && kind === "estimate")
-    throw new UserError("--map: an estimate takes some pixels several times and others never; give --order as well");
+    throw new UserError("--map: the estimate scores some pixels several times and others never; add --order");
   const again = chart === undefined ? "the same command" : "the same command without --chart";
-  const left = perImage === undefined ? undefined : `; ${again} goes on from here`;
+  const left = perImage === undefined ? undefined : `; run ${again} to resume`;
   await withProgress({ quiet: flags.json, left }, async ({ progress, signal, closing }) => {
     if (perImage !== undefined) closing(await own(perImage, { signal }), ({ release }) => release());
     const dataset = await openFor(config, flags, { progress, signal });
@@ -74,7 +74,7 @@ export async function likelihood(flags: LikelihoodFlags): Promise<void> {
     const scored = perImage === undefined ? [] : await linesBefore(perImage, settings);
     if (chart !== undefined && scored.length > 0)
       throw new UserError(
-        `--chart: ${perImage} has ${counted(scored.length, "image")} of an earlier run, and the sums behind a chart are not kept in it; give --per-image another name, or leave --chart out`,
+        `--chart: ${perImage} has ${counted(scored.length, "image")} from an earlier run, but not the sums that a chart needs. Give --per-image another name, or omit --chart`,
       );
     const total = chart === undefined ? undefined : emptyBreakdown(config);
     const engine = await openEngine(flags);
@@ -83,7 +83,7 @@ export async function likelihood(flags: LikelihoodFlags): Promise<void> {
     for await (const all of measureLikelihood(engine, model, { ...options, dataset, split, perImage, total, scored }))
       progress.update(line(all));
     if (map !== undefined) {
-      progress.update("drawing where the bits go");
+      progress.update("drawing the map of bits");
       const shown = evenly(split, shownImages);
       const found: ImageLikelihood[] = [];
       for await (const one of likelihoods(engine, model, shown, options)) found.push(one);
@@ -101,7 +101,7 @@ export async function likelihood(flags: LikelihoodFlags): Promise<void> {
     );
   });
 
-  /** A single class has the name of its folder, whatever that is; without classes any will do. */
+  /** With a single class, its name (that of its folder) does not matter; without conditioning, no class name does. */
   function checkClasses(dataset: Dataset): void {
     const same = conditional && !(config.classes.length === 1 && dataset.classes.length === 1);
     checkDataset(same ? config : { ...config, classes: dataset.classes }, dataset);

@@ -27,7 +27,7 @@ export function likelihoodTable({
     `${model}: bits per dimension of ${counted(images, "image")}, ${likelihoodInWords[kind]}${passes > 1 ? `, mean of ${passes}` : ""}, ${conditional ? "with their classes" : "null class"}`,
     row("all", summary),
     ...summary.channels.map((channel, c) => row(`channel ${c}`, { ...channel, count: images })),
-    ...(summary.guiding > 0 ? [`  guiding pixels take ${summary.guiding.toFixed(4)} beside these`] : []),
+    ...(summary.guiding > 0 ? [`  guiding pixels add ${summary.guiding.toFixed(4)} on top of these`] : []),
     ...shown.map(([name, one]) => row(name, one)),
     ...(classes.length > shown.length
       ? [`  and ${classes.length - shown.length} more classes (--json has them all)`]

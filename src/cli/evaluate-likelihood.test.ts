@@ -61,7 +61,7 @@ describe("evaluate likelihood", () => {
     expect(told).toMatch(/all +\d\.\d{4} ± \d\.\d{4} +\d+ images/);
   });
 
-  it("goes on from the lines that an interrupted run wrote, and refuses those of another one", async () => {
+  it("resumes from the lines of an interrupted run, and refuses the lines of a different run", async () => {
     const file = at("images.jsonl");
     const first = await evaluate("--json", "--per-image", file);
     const text = readFileSync(file, "utf8");

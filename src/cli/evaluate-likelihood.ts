@@ -16,34 +16,40 @@ export function addLikelihood(evaluate: Command): void {
     .configureOutput({ outputError: () => {} })
     .summary("bits per dimension of images")
     .description(
-      "Bits per dimension of images, with the standard error of their mean. Exact for AR models. Of MAR models the published estimate, which hides a random number of patches of every square; or with --order the exact likelihood of one random generation order.",
+      "Measure the bits per dimension of images, with the standard error of the mean. The result is exact for AR models. For MAR models it is the published estimate, which masks a random number of patches in every square, or with --order the exact likelihood of one random generation order.",
     )
-    .optionsGroup("Of what:")
+    .optionsGroup("Images:")
     .addOption(modelOption())
     .requiredOption("--data <name|path>", "emoji, or images as for fractalgen train", filled)
-    .addOption(new Option("--part <name>", "of the data").choices(parts).default("held-out").argParser(oneOf(parts)))
-    .option("--images <n>", "at most so many, evenly spaced (default: all)", whole({ least: 2 }));
+    .addOption(
+      new Option("--part <name>", "part of the data").choices(parts).default("held-out").argParser(oneOf(parts)),
+    )
+    .option("--images <n>", "at most this many, evenly spaced (default: all)", whole({ least: 2 }));
   addDataOptions(command)
     .optionsGroup("How:")
-    .option("--passes <n>", "estimates or orders that are averaged for each image", whole({ least: 1, most: 65536 }), 1)
-    .option("--order", "of MAR models exactly one random generation order, one patch a step")
-    .option("--conditional", "with the images' classes (default: the null class, as published)")
-    .option("--seed <n>", "of the random draws", seeds, 0)
-    .optionsGroup("What is written:")
-    .option("--per-image <file>", "a line of JSON for each image; an interrupted run goes on from it", filled)
+    .option("--passes <n>", "estimates or orders to average for each image", whole({ least: 1, most: 65536 }), 1)
+    .option("--order", "for MAR models: score exactly one random generation order, one patch per step")
+    .option("--conditional", "use the images' classes (default: the null class, as published)")
+    .option("--seed <n>", "random seed", seeds, 0)
+    .optionsGroup("Output:")
+    .option(
+      "--per-image <file>",
+      "write a line of JSON for each image; an interrupted run resumes from this file",
+      filled,
+    )
     .option(
       "--map <file>",
-      "where the bits go: a PNG of 8 images, each beside its bits per pixel; exact or --order",
+      "write a PNG of 8 images, each next to a map of its bits per pixel; needs an AR model or --order",
       filled,
     )
     .option(
       "--chart <file>",
-      "an SVG of calibration, bits by channel, and bits by how much of a square was known; takes all images at once",
+      "write an SVG of calibration, bits by channel, and bits by the known share of a square; needs all images in one run",
       filled,
     )
-    .option("--json", "print one line of JSON, no progress")
-    .optionsGroup("How it runs:")
-    .option("--batch <n>", "views of images at once; no result depends on it", whole({ least: 1, most: 4096 }), 64)
+    .option("--json", "print one line of JSON and no progress")
+    .optionsGroup("Performance:")
+    .option("--batch <n>", "image views per batch; does not affect results", whole({ least: 1, most: 4096 }), 64)
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addHelpOption(helpOption())

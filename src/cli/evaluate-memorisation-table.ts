@@ -29,24 +29,24 @@ export function memorisationTable(
   const sections = Object.entries(compared).flatMap(([measure, { generated, heldOut, nearerThanHeldOut }]) => {
     const both = (of: (one: Closeness) => string) => [of(generated), of(heldOut)];
     return [
-      `  by ${measure === "pixels" ? "pixels (root mean squared difference, of 1)" : features.name}`,
+      `  by ${measure === "pixels" ? "pixels (root mean squared difference, values from 0 to 1)" : features.name}`,
       row(
-        "  nearest of all",
+        "  closest",
         both(({ least }) => figure(least)),
       ),
       row(
-        "  nearer than this: 5%",
+        "  5th percentile",
         both(({ fifth }) => figure(fifth)),
       ),
       row(
-        "  nearer than this: half",
+        "  median",
         both(({ median }) => figure(median)),
       ),
       row(
-        "  equal to a training image",
+        "  identical to a training image",
         both(({ copies }) => String(copies)),
       ),
-      `    ${(100 * nearerThanHeldOut).toFixed(1)}% of the generated images are nearer than 95% of the held-out ones; 5% are where nothing is learnt by heart`,
+      `    ${(100 * nearerThanHeldOut).toFixed(1)}% of the generated images are closer than 95% of the held-out ones; without memorisation this is about 5%`,
     ];
   });
   const [first] = Object.values(compared);

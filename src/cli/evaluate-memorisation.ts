@@ -1,4 +1,4 @@
-/** `fractalgen evaluate memorisation`: how near generated images are to training images, beside held-out ones. */
+/** `fractalgen evaluate memorisation`: how close generated images are to training images, compared with held-out images. */
 
 import { type Command, Option } from "commander";
 import type { Provider } from "../engine/engine.ts";
@@ -36,28 +36,32 @@ export function addMemorisation(evaluate: Command): void {
       .command("memorisation")
       .exitOverride()
       .configureOutput({ outputError: () => {} })
-      .summary("how near generated images are to training images")
+      .summary("how close generated images are to training images")
       .description(
-        "The distance of every generated image to the nearest training image, beside the same of held-out images, which no model has seen: by pixels (root mean squared difference, of 1) and by a network's features. A model that learnt its images by heart is nearer to them than held-out images are.",
+        "Measure the distance from each generated image to its nearest training image, and compare it with the same distance for held-out images, which the model has never seen. Distances are measured in pixels (root mean squared difference, values from 0 to 1) and in a network's features. Images from a model that memorised its training set are closer to it than held-out images are.",
       )
-      .optionsGroup("Of what:"),
-  ).requiredOption("--data <name|path>", "what the model was trained on: emoji, or as for fractalgen train", filled);
+      .optionsGroup("Images:"),
+  ).requiredOption("--data <name|path>", "the model's training data: emoji, or images as for fractalgen train", filled);
   addDataOptions(command)
     .optionsGroup("Measures:")
     .option(
       "--features <name|dir>",
-      "inception, own (trained where need be), or the folder of a network of fractalgen evaluate features",
+      "inception, own (trained if necessary), or a network folder made by fractalgen evaluate features",
       filled,
     )
-    .option("--pairs <file>", "a PNG of the nearest pairs: generated, and the training image beside it", filled)
+    .option(
+      "--pairs <file>",
+      "write a PNG of the closest pairs, each generated image next to its training image",
+      filled,
+    )
     .addOption(
-      new Option("--pairs-by <measure>", "which distance these are the nearest by")
+      new Option("--pairs-by <measure>", "which distance ranks these pairs")
         .choices(closenessMeasures)
         .argParser(oneOf(closenessMeasures))
         .default("features"),
     )
-    .option("--pairs-count <n>", "how many", whole({ least: 1, most: 1000 }), 16)
-    .option("--json", "print one line of JSON, no progress");
+    .option("--pairs-count <n>", "how many pairs", whole({ least: 1, most: 1000 }), 16)
+    .option("--json", "print one line of JSON and no progress");
   addDrawing(command, { count: 200 })
     .addOption(deviceOption())
     .addOption(threadsOption())

@@ -7,7 +7,7 @@ import type { Spread } from "../evaluate/metrics.ts";
 import type { Quality } from "../evaluate/quality.ts";
 import { sizeLines, skippedLines } from "./set-lines.ts";
 
-/** Names of the literature stand for Inception's features alone. */
+/** The names from the literature (FID, KID) are used only for Inception features. */
 const namesOf = ({ kind }: FeatureNetwork) =>
   kind === "inception"
     ? { frechetDistance: "fid", kernelDistance: "kid", score: "inceptionScore" }
@@ -40,7 +40,7 @@ const spread = ({ mean, spread }: Spread): string => `${figure(mean)} ± ${sprea
 export interface Described {
   generated: string;
   imageSize: number;
-  /** How many images were cropped or scaled down to that size. */
+  /** How many images were cropped or scaled down to `imageSize`. */
   resized: { generated: number; reference: number };
   reference: string;
   referenceImages?: number;
@@ -63,7 +63,7 @@ export function qualityTable(
   const few = all[0].images <= network.width;
   return [
     `${generated} against ${reference}${referenceImages === undefined ? "" : ` (${counted(referenceImages, "image")})`}`,
-    `features: ${network.name}, ${network.width} dimensions${own ? "; FID, KID and Inception Scores of the literature are others" : ""}`,
+    `features: ${network.name}, ${network.width} dimensions${own ? "; not comparable with published FID, KID or Inception Score" : ""}`,
     ...sizeLines(imageSize, [
       { name: generated, resized: resized.generated },
       { name: reference, resized: resized.reference },
@@ -88,7 +88,7 @@ export function qualityTable(
       : []),
     ...(few
       ? [
-          `  ${all[0].images} images are few for ${network.width} dimensions: the Fréchet distance comes out too high, and compares only with those of as many images`,
+          `  ${all[0].images} images are too few for ${network.width} dimensions: the Fréchet distance is biased upwards; compare it only with results for the same number of images`,
         ]
       : []),
     ...skippedLines(skipped),

@@ -1,4 +1,4 @@
-/** `fractalgen evaluate quality`: how far generated images are from real ones, by the features of a network. */
+/** `fractalgen evaluate quality`: how far generated images are from real ones, measured in a network's features. */
 
 import { type Command, Option } from "commander";
 import { UserError } from "../core/errors.ts";
@@ -39,19 +39,19 @@ export function addQuality(evaluate: Command): void {
       .configureOutput({ outputError: () => {} })
       .summary("FID, KID, Inception Score, precision and recall")
       .description(
-        "How far generated images are from real ones: FID, KID, Inception Score, precision and recall as torch-fidelity computes them. With FID's Inception-v3 where it is there (fractalgen download inception), else with a small network that is trained on the data's own classes; numbers of that one compare models on the same data, and nothing else.",
+        "Measure how far generated images are from real ones: FID, KID, Inception Score, precision and recall, as torch-fidelity computes them. Uses FID's Inception-v3 if it is installed (fractalgen download inception), and otherwise a small network trained on the data's own classes. Results from that network only compare models on the same data.",
       )
-      .optionsGroup("Of what:"),
+      .optionsGroup("Images:"),
   )
     .requiredOption(
       "--reference <data|stats.npz>",
-      "emoji, or images as for fractalgen train; or statistics (mu, sigma)",
+      "emoji, images as for fractalgen train, or a file of statistics (mu, sigma)",
       filled,
     )
     .addOption(
       new Option(
         "--part <name>",
-        "of the reference (default: train where a part is held out, else all); with train, what is held out is measured beside",
+        "part of the reference (default: train if a part is held out, else all); with train, held-out images are measured too",
       )
         .choices(datasetParts)
         .argParser(oneOf(datasetParts)),
@@ -60,15 +60,24 @@ export function addQuality(evaluate: Command): void {
     .optionsGroup("Measures:")
     .option(
       "--features <name|dir>",
-      "inception, own (trained where need be), or the folder of a network of fractalgen evaluate features",
+      "inception, own (trained if necessary), or a network folder made by fractalgen evaluate features",
       filled,
     )
-    .option("--subsets <n>", "of KID", whole({ least: 1, most: 100_000 }), usualQuality.subsets)
-    .option("--subset-size <n>", "images in one (default: 1000, or all of the smaller set)", whole({ least: 2 }))
-    .option("--splits <n>", "of the Inception Score", whole({ least: 1, most: 1000 }), usualQuality.splits)
-    .option("--neighbours <k>", "of precision and recall", whole({ least: 1, most: 1000 }), usualQuality.neighbours)
-    .option("--save-stats <file>", "the reference's statistics, as .npz that --reference takes", filled)
-    .option("--json", "print one line of JSON, no progress");
+    .option("--subsets <n>", "subsets for KID", whole({ least: 1, most: 100_000 }), usualQuality.subsets)
+    .option(
+      "--subset-size <n>",
+      "images per KID subset (default: 1000, or all of the smaller set)",
+      whole({ least: 2 }),
+    )
+    .option("--splits <n>", "splits for the Inception Score", whole({ least: 1, most: 1000 }), usualQuality.splits)
+    .option(
+      "--neighbours <k>",
+      "neighbours for precision and recall",
+      whole({ least: 1, most: 1000 }),
+      usualQuality.neighbours,
+    )
+    .option("--save-stats <file>", "save the reference's statistics as .npz, for use with --reference", filled)
+    .option("--json", "print one line of JSON and no progress");
   addDrawing(command, { count: 1000 })
     .addOption(deviceOption())
     .addOption(threadsOption())
@@ -84,7 +93,7 @@ async function quality(flags: QualityFlags): Promise<void> {
   if (flags.saveStats !== undefined) checkFile(flags.saveStats, { option: "--save-stats", endings: [".npz"] });
   const statistics = (await isStatistics(flags.reference)) ? await readStatistics(flags.reference) : undefined;
   if (statistics && flags.saveStats !== undefined)
-    throw new UserError("--save-stats: the reference is a file of statistics already");
+    throw new UserError("--save-stats: the reference is already a file of statistics; leave this option out");
   await withProgress({ quiet: flags.json, left: leftOf(flags) }, async ({ progress, signal, closing }) => {
     const context = { onProgress: progress.update, signal, kept: keptFeatures(flags.cache) };
     const found = await findGenerated(flags, { progress, signal });
@@ -113,7 +122,7 @@ async function quality(flags: QualityFlags): Promise<void> {
   });
 }
 
-/** Where a part is held out because that was asked for, images are compared with the rest. */
+/** If the options hold out a part, images are compared with the rest. */
 async function partOf({ part, reference, heldOut, group }: QualityFlags): Promise<DatasetPart> {
   return part ?? (heldOut !== undefined || group !== undefined ? "train" : usualPart(reference));
 }

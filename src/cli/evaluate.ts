@@ -1,4 +1,4 @@
-/** `fractalgen evaluate`: how good a model is, in numbers. Each measure is a command in a file of its own. */
+/** `fractalgen evaluate`: measures how good a model is. Each measure is a subcommand in its own file. */
 
 import type { Command } from "commander";
 import { helpOption } from "./engine.ts";
@@ -13,7 +13,7 @@ export function addEvaluate(program: Command): void {
     .command("evaluate")
     .summary("measure a model")
     .description(
-      "Measure a model: the likelihood of images, the quality of what it generates, how much it learnt by heart, and how well edits fit.",
+      "Measure a model: the likelihood of images, the quality of its samples, how much it memorised, and how well edits fit their surroundings.",
     )
     .addHelpOption(helpOption())
     .addHelpText(

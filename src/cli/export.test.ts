@@ -296,7 +296,7 @@ describe("export", () => {
     const { folder } = await randomModel(mar);
     const { code, out: said, err } = await exportTo(folder, "--onnx", out);
     expect([code, said]).toEqual([0, `${out}\n`]);
-    expect(err).toMatch(/^15 graphs, \d\.\d MB with their weights\n$/);
+    expect(err).toMatch(/^15 graphs, \d\.\d MB including their weights\n$/);
     const { graphs, classes, weights } = JSON.parse(readFileSync(join(out, "manifest.json"), "utf8"));
     expect(classes).toEqual(["one", "two"]);
     expect(readdirSync(out).sort()).toEqual([...Object.keys(graphs), "manifest.json", weights].sort());
@@ -313,7 +313,7 @@ describe("export", () => {
 
   it.each([
     ["no --onnx", () => ["emoji"], /--onnx/],
-    ["a folder in use", () => ["emoji", "--onnx", dir], /--onnx: .* is there already; give the name of a new folder$/],
+    ["a folder in use", () => ["emoji", "--onnx", dir], /--onnx: .* already exists; choose a new folder name$/],
     ["no such model", () => ["emojy", "--onnx", out], /there is no model "emojy".*did you mean "emoji"\?$/],
     [
       "a model without weights",

@@ -1,4 +1,4 @@
-/** `fractalgen export`: a model's step graphs as ONNX files, for other programs. */
+/** `fractalgen export`: writes a model's step graphs as ONNX files for other programs. */
 
 import { createReadStream, statSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -25,13 +25,13 @@ interface ExportFlags {
 export function addExport(program: Command): void {
   program
     .command("export")
-    .summary("a model's step graphs as ONNX files")
+    .summary("write a model's step graphs as ONNX files")
     .description(
-      "Write the graphs that sampling runs as .onnx files, their weights in one model.safetensors beside them, and manifest.json, which says how to draw images with them.",
+      "Write the graphs used for sampling as .onnx files, with their weights in one model.safetensors file next to them, and manifest.json, which describes how to generate images with them.",
     )
-    .argument("<dir|name>", "a model folder, or one that ships", filled)
+    .argument("<dir|name>", "a model folder, or a bundled model", filled)
     .requiredOption("--onnx <out>", "a new folder", filled)
-    .option("--json", "print one line of JSON, no progress")
+    .option("--json", "print one line of JSON and no progress")
     .addHelpOption(helpOption())
     .addHelpText("after", "\nExample:\n  fractalgen export emoji --onnx emoji-onnx")
     .action(exportModel);
@@ -48,11 +48,11 @@ async function exportModel(from: string, { onnx: out, json }: ExportFlags): Prom
   });
   if (!written) return;
   const { graphs, bytes } = written;
-  if (!json) console.error(`${counted(graphs, "graph")}, ${byteCount(bytes)} with their weights`);
+  if (!json) console.error(`${counted(graphs, "graph")}, ${byteCount(bytes)} including their weights`);
   console.log(json ? JSON.stringify({ out, graphs, bytes }) : out);
 }
 
-/** Writes the graphs, a copy of the weights and the manifest, whole or not at all; progress counts the weights' bytes. */
+/** Writes the graphs, a copy of the weights and the manifest, all or nothing. `onProgress` receives the bytes of weights copied, and their total. */
 export async function exportOnnx(
   folder: ModelFolder,
   out: string,

@@ -1,4 +1,4 @@
-/** The animation of images in the making: which frames are kept, and how large they are. */
+/** The animation of images being generated: which frames are kept, and how large they are. */
 
 import { extname } from "node:path";
 import { UserError } from "../core/errors.ts";
@@ -22,10 +22,10 @@ const filmFrames = 60;
 const cellMost = 96;
 /** All frames are kept until the end: 60 of 4 million pixels take 720 MB. */
 const frameMost = 4e6;
-/** What the formats can hold. */
+/** The longest side that each format supports. */
 const sideMost: Record<string, number> = { ".webp": 16383, ".gif": 65535 };
 
-/** Takes at most 60 pictures, evenly spaced over what is drawn. Throws where a frame would be too large. */
+/** Records at most 60 frames, evenly spaced over the generation. Throws a UserError if a frame would be too large. */
 export function filming(path: string, picture: Picture): Film {
   const scale = frameScale(path, picture);
   const shot = (images: Uint8Array) => gridPixels(images, { ...picture, scale });
@@ -48,7 +48,7 @@ function frameScale(path: string, picture: Picture): number {
     if (width * height <= frameMost && Math.max(width, height) <= most) return scale;
     if (scale === 1)
       throw new UserError(
-        `--animate: frames of ${picture.count} images would have ${width}x${height} pixels, at most ${frameMost / 1e6} million and ${most} on a side can be made; ask for fewer images (-n)`,
+        `--animate: frames of ${picture.count} images would have ${width}x${height} pixels; the limits are ${frameMost / 1e6} million pixels and ${most} per side. Generate fewer images (-n)`,
       );
   }
 }

@@ -1,4 +1,4 @@
-/** `fractalgen init`: one of the paper's models with random weights, to try at full size what needs no trained ones. */
+/** `fractalgen init`: writes a published model with random weights, for trying a full-size model without a download. */
 
 import { join } from "node:path";
 import type { Command } from "commander";
@@ -27,14 +27,14 @@ interface InitFlags {
 export function addInit(program: Command): void {
   program
     .command("init")
-    .summary("one of the paper's models with random weights")
+    .summary("create a published model with random weights")
     .description(
-      "Write a model folder with the random weights that training starts from, so that a model can be tried at full size without a download. Images from it are noise.",
+      "Write a model folder with the random weights that training starts from, to try a model at full size without a download. Its images are noise.",
     )
     .argument("<preset>", publishedNames.join(", "))
     .argument("<out>", "a new folder", filled)
     .option("--seed <n>", "the same seed gives the same weights", seeds, 0)
-    .option("--json", "print one line of JSON, no progress")
+    .option("--json", "print one line of JSON and no progress")
     .addHelpOption(helpOption())
     .addHelpText(
       "after",
@@ -66,8 +66,8 @@ async function init(preset: string, out: string, { seed, json }: InitFlags): Pro
 }
 
 /**
- * A model folder of the weights that training with `seed` starts from, whole or not at all. One tensor at a time is in
- * memory; `onProgress` is told how many parameters are written.
+ * Writes a model folder with the weights that training with `seed` starts from, all or nothing. Holds one tensor in memory at
+ * a time; `onProgress` receives the number of parameters written.
  */
 export async function writeRandomModel(
   folder: string,

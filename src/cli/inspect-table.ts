@@ -7,9 +7,9 @@ import { aligned } from "./columns.ts";
 
 export interface Inspected {
   config: ModelConfig;
-  /** Of a preset none, for it has no weights. */
+  /** Undefined for a preset, which has no weights. */
   folder?: string;
-  /** The size of the weights' file, or what it would be. */
+  /** The size of the weights' file; for a preset, the size that it would have. */
   bytes: number;
   levels: LevelComplexity[];
 }
@@ -18,7 +18,7 @@ type Count = "parameters" | "blockParameters" | "operations" | "likelihoodOperat
 export const total = (levels: readonly LevelComplexity[], key: Count): number =>
   levels.reduce((sum, level) => sum + level[key], 0);
 
-/** A model says how it is sampled; where it leaves out the iterations, there are as many as patches. */
+/** A model's sampling settings; without `iterations`, there is one per patch. */
 const samplingOf = ({ sampling }: ModelConfig, levels: readonly LevelComplexity[]) => ({
   ...sampling,
   iterations: sampling.iterations ?? levels.slice(0, -1).map(({ sequence }) => sequence),
@@ -94,7 +94,7 @@ const headings = [
   "likelihood",
 ];
 
-/** The columns that can be added up. */
+/** The columns that can be summed. */
 const counts = (of: (key: Count) => number): string[] => [
   millions(of("parameters")),
   millions(of("blockParameters")),
@@ -103,14 +103,14 @@ const counts = (of: (key: Count) => number): string[] => [
 ];
 
 const footnote = [
-  "squares: how many of an image a level generates (at the last one, pixels); sequence: patches or channels in each.",
-  "GFLOPs: 2 for a multiplication with its addition, all products of one pass over all squares of one image, as the",
-  "paper's complexity table counts: blocks over the sequence alone, its embedding and that of one condition.",
-  "likelihood: the same with all that the likelihood computes, so with all conditions, guiding pixels and logits.",
-  "in blocks: parameters of the transformer blocks alone, which is what the paper's table counts above the pixels.",
+  "squares: how many a level generates per image (pixels at the last level); sequence: patches or channels in each.",
+  "GFLOPs: a multiply-add counts as 2; all matrix products of one pass over all squares of one image, counted as in the",
+  "paper's complexity table: blocks over the sequence only, its embedding and the embedding of one condition.",
+  "likelihood: the same for everything that the likelihood computes, including all conditions, guiding pixels and logits.",
+  "in blocks: parameters of the transformer blocks only, as the paper's table counts them above the pixel level.",
 ];
 
 const millions = (count: number): string => `${rounded(count / 1e6)}M`;
 const billions = (count: number): string => rounded(count / 1e9);
-/** Three digits, two of what is below one, or all before the point. */
+/** Three significant digits, two for values below one, and no fraction from 100 up. */
 const rounded = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(value < 1 ? 2 : 3));

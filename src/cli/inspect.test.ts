@@ -47,11 +47,11 @@ describe("init", () => {
 
   it.each([
     [["fractalmar_in46", "new"], /unknown published model "fractalmar_in46".*did you mean "fractalmar_in64"\?/],
-    [["fractalmar_in64", "taken"], /taken is there already; give the name of a new folder/],
-    [["fractalmar_in64", "file/below"], /file is a file where a folder is needed/],
+    [["fractalmar_in64", "taken"], /taken already exists; choose a new folder name/],
+    [["fractalmar_in64", "file/below"], /file is a file, but a folder is needed/],
     [["fractalmar_in64", "new", "--seed", "abc"], /--seed: expected a whole number from 0 .*, got "abc"/],
     [["fractalmar_in64", "new", "--seed", "-1"], /--seed: expected a whole number from 0 .*, got "-1"/],
-    [["fractalmar_in64", ""], /expected a name, got an empty text/],
+    [["fractalmar_in64", ""], /expected a name, got an empty string/],
     [["fractalmar_in64"], /missing required argument 'out'/],
   ])("%j is one sentence", async ([preset, out, ...options], sentence) => {
     await mkdir(at("taken"), { recursive: true });
@@ -67,7 +67,7 @@ describe("init", () => {
     await checkSpace(at("not/there/yet"), 1);
     await expect(checkSpace(at("not/there/yet"), 1e18)).rejects.toThrow(UserError);
     await expect(checkSpace(at("not/there/yet"), 1e18)).rejects.toThrow(
-      /yet needs 1000000000\.00 GB, but its disk has .* left; free some space or choose another place$/,
+      /yet needs 1000000000\.00 GB, but its disk has .* free; free some space or choose another location$/,
     );
   });
 });
@@ -122,7 +122,7 @@ describe("inspect", () => {
       /^error: <preset\|dir>: there is no model "fractalmar_in46".*did you mean "fractalmar_in64"\?\n$/,
     ],
     [tmpdir(), /is no model folder: it has no config\.json/],
-    ["", /expected a name, got an empty text/],
+    ["", /expected a name, got an empty string/],
   ])("%j is one sentence", async (name, sentence) => {
     const { code, out, err } = await call("inspect", name);
     expect([code, out]).toEqual([2, ""]);

@@ -1,4 +1,4 @@
-/** `fractalgen inspect`: what a model is made of, level by level, and what it computes for one image. */
+/** `fractalgen inspect`: a model's structure, level by level, and its operations for one image. */
 
 import { existsSync, statSync } from "node:fs";
 import { type Command } from "commander";
@@ -12,9 +12,9 @@ import { filled } from "./values.ts";
 export function addInspect(program: Command): void {
   program
     .command("inspect")
-    .summary("a model's parameters, levels and operations")
+    .summary("show a model's parameters, levels and operations")
     .description(
-      "Show a model's parameters, its levels with their operations for one image, and its sampling defaults. The weights of a folder are checked by name and shape.",
+      "Show a model's parameters, its levels with their operations for one image, and its sampling defaults. The names and shapes of a folder's weights are checked.",
     )
     .argument("<preset|dir>", `a model folder, or one of ${publishedNames.join(", ")}`, filled)
     .option("--json", "print one line of JSON")
@@ -31,7 +31,7 @@ async function inspect(name: string, { json }: { json?: boolean }): Promise<void
   console.log(json ? JSON.stringify(inspectedRecord(name, inspected)) : inspectedLines(name, inspected).join("\n"));
 }
 
-/** A folder goes before a preset of the same name, as in `fractalgen sample`. */
+/** A folder takes precedence over a preset of the same name, as in `fractalgen sample`. */
 async function inspectedOf(name: string): Promise<Inspected> {
   if (isPublished(name) && !existsSync(name)) {
     const config = publishedPreset(name);

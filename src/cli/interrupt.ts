@@ -1,28 +1,28 @@
-/** Ctrl-C, the signals by which others ask a process to stop, and a reader that went away, as an AbortSignal. */
+/** Turns Ctrl-C, other stop signals, and a closed standard output into an AbortSignal. */
 
 import { constants } from "node:os";
 import { isClosed } from "./mistakes.ts";
 
 export interface Interruption {
   signal: AbortSignal;
-  /** The exit code that says what stopped the work, as shells have it: 128 and the signal's number. */
+  /** The exit code for the signal that stopped the work, by shell convention: 128 plus the signal's number. */
   exitCode(): number;
-  /** What to do with an error of a stop: says what is left, nothing where not told, and sets the exit code; throws any other. */
+  /** Handles an error caused by a stop: prints `left` and sets the exit code. Rethrows any other error. */
   met(error: unknown, left?: string): void;
-  /** Gives the signals their usual meaning back. */
+  /** Restores the default signal handling. */
   done(): void;
 }
 
 /**
- * Ctrl-C, a supervisor, a closed terminal, and what Slurm and its launchers are told to send before the time is up. All of
- * them mean the same.
+ * Sent by Ctrl-C, supervisors, closed terminals, and by Slurm and its launchers shortly before the time limit. All are
+ * treated alike.
  */
 export const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
-/** One press of Ctrl-C often arrives twice, from the terminal and from npm or tsx, which hand it on. */
+/** One press of Ctrl-C often arrives twice: from the terminal, and forwarded by npm or tsx. */
 const sameMs = 500;
 
-/** The first press stops in order, another one at once. */
+/** The first signal stops the work cleanly; a second one stops it immediately. */
 export function interruptible({ onStop = () => {} }: { onStop?: () => void } = {}): Interruption {
   const controller = new AbortController();
   let reason: NodeJS.Signals = "SIGINT";
@@ -30,7 +30,7 @@ export function interruptible({ onStop = () => {} }: { onStop?: () => void } = {
   const stop = (why: NodeJS.Signals) => {
     if (controller.signal.aborted) {
       if (performance.now() - first <= sameMs) return;
-      // By the signal itself: an exit ends threads first, and one inside onnxruntime then aborts the process.
+      // Re-raise the signal: exit() would end the threads first, and a thread inside onnxruntime would then abort the process.
       process.removeAllListeners(why);
       process.kill(process.pid, why);
       return;
@@ -62,7 +62,7 @@ export function interruptible({ onStop = () => {} }: { onStop?: () => void } = {
   };
 }
 
-/** npm hands on SIGINT and SIGTERM only. Where anything else ends it, what it started is to stop, too. */
+/** npm forwards only SIGINT and SIGTERM. If anything else ends npm, the process that it started must stop too. */
 function onOrphaned(stop: () => void): NodeJS.Timeout | undefined {
   if (!process.env["npm_lifecycle_event"]) return undefined;
   const parent = process.ppid;
@@ -74,11 +74,11 @@ function onOrphaned(stop: () => void): NodeJS.Timeout | undefined {
   return looking.unref();
 }
 
-/** Whether an error says that the work was told to stop; a full disk at that moment is still a full disk. */
+/** Whether an error was caused by the stop itself. A full disk at that moment is still reported as a full disk. */
 const isStop = (error: unknown, { reason }: AbortSignal): boolean =>
   error === reason || (error instanceof Error && (error.name === "AbortError" || error.cause === reason));
 
-/** Node.js starts its debugger on SIGUSR1. A listener that came and went leaves the signal with its usual meaning: the end. */
+/** Node.js starts its debugger on SIGUSR1. Adding and removing a listener restores the signal's default action, termination. */
 export function endsOnUser1(): void {
   const listener = () => {};
   process.on("SIGUSR1", listener);

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The entry of the command line; what it does is in program.ts. */
+/** The entry point of the command line; the commands are in program.ts. */
 
 import { endsOnUser1 } from "./interrupt.ts";
 import { endsOnClosedPipe, showsControls } from "./mistakes.ts";

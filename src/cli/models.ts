@@ -1,4 +1,4 @@
-/** The option that names a model, and what commands make of models and their classes. */
+/** The option that names a model, and helpers for finding models and parsing classes. */
 
 import { Option } from "commander";
 import { shippedModels } from "../files/find-model.ts";
@@ -9,6 +9,6 @@ export { findModel, nameOf, shippedModels } from "../files/find-model.ts";
 
 export function modelOption(): Option {
   const ships = shippedModels();
-  const which = ships.length > 0 ? `, or one that ships: ${ships.join(", ")}` : "";
+  const which = ships.length > 0 ? `, or a bundled model: ${ships.join(", ")}` : "";
   return new Option("--model <dir|name>", `a model folder${which}`).argParser(filled).default("emoji");
 }

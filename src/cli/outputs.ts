@@ -1,4 +1,4 @@
-/** Finds what would keep an output from being written, before an hour of work goes into it. */
+/** Checks up front that an output can be written, before an hour of work goes into it. */
 
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { dirname, extname, resolve } from "node:path";
@@ -7,23 +7,23 @@ import { recoverFolder } from "../files/atomic.ts";
 import { danglingLink, danglingReason } from "../files/disk.ts";
 import { own, type Ownership } from "../files/ownership.ts";
 
-/** A file that can be written at `path` as far as one can tell before; `endings` are in small letters. */
+/** Throws a UserError if no file can be written at `path`, as far as can be told up front. `endings` are lower case. */
 export function checkFile(path: string, { option, endings }: { option: string; endings: readonly string[] }): void {
   if (!endings.includes(extname(path).toLowerCase()))
-    throw new UserError(`${option}: expected a file name that ends in ${endings.join(" or ")}, got "${path}"`);
+    throw new UserError(`${option}: expected a file name ending in ${endings.join(" or ")}, got "${path}"`);
   if (kindOf(path) === "folder" || /[/\\]$/.test(path))
-    throw new UserError(`${option}: ${path} is a folder, expected the name of a file`);
+    throw new UserError(`${option}: ${path} is a folder; expected a file name`);
   checkFolder(dirname(path), { option });
 }
 
-/** A folder that is there and can be written to, or that can be made. */
+/** Throws a UserError unless the folder exists and is writable, or can be created. */
 export function checkFolder(path: string, { option }: { option: string }): void {
   const dangling = danglingLink(path);
   if (dangling) throw new UserError(`${option}: ${danglingReason(dangling)}`);
   let at = resolve(path);
   while (kindOf(at) === undefined && dirname(at) !== at) at = dirname(at);
   if (kindOf(at) === "file")
-    throw new UserError(`${option}: ${at} is a file where a folder is needed; choose another path`);
+    throw new UserError(`${option}: ${at} is a file, but a folder is needed; choose another path`);
   try {
     accessSync(at, constants.W_OK);
   } catch {
@@ -31,7 +31,7 @@ export function checkFolder(path: string, { option }: { option: string }): void 
   }
 }
 
-/** A folder or file that is made new: nothing is there, it can be written, and no other process is about to. */
+/** Claims the path of a new folder or file. Throws a UserError if it exists, cannot be written, or is claimed by another process. */
 export async function ownNew(
   path: string,
   { option, what = "folder", signal }: { option: string; what?: "folder" | "file"; signal?: AbortSignal },
@@ -41,13 +41,13 @@ export async function ownNew(
   if (what === "folder") await recoverFolder(path);
   if (!existsSync(path)) return owned;
   await owned.release();
-  throw new UserError(`${option}: ${path} is there already; give the name of a new ${what}`);
+  throw new UserError(`${option}: ${path} already exists; choose a new ${what} name`);
 }
 
 function kindOf(path: string): "file" | "folder" | undefined {
   try {
     return statSync(path).isDirectory() ? "folder" : "file";
   } catch {
-    return undefined; // missing, or below something that is no folder
+    return undefined; // missing, or its parent is not a folder
   }
 }

@@ -1,4 +1,4 @@
-/** The preview of images in the making: those of the batch at hand, as large as the room on the terminal lets them be. */
+/** The terminal preview of the batch being generated, as large as the terminal allows. */
 
 import { gridLayout, gridPixels } from "../pictures/grid.ts";
 import { halfBlocks } from "../pictures/halfblocks.ts";
@@ -6,7 +6,7 @@ import type { Frame } from "../sample/sampler.ts";
 import type { Picture } from "./film.ts";
 import type { Room } from "./progress.ts";
 
-/** More than these would be too small to see, and slow to draw. */
+/** More images would be too small to see and slow to draw. */
 const shownMost = 36;
 
 /** Lines of half blocks for the frame, at most `columns` wide and `rows` high. */
@@ -19,7 +19,7 @@ export function preview(
   const from = Math.floor(finished.image[0] / batch) * batch;
   const shown = Math.min(shownMost, batch, count - from);
   const bytes = size * size * channels;
-  /** How much a grid with so many columns has to shrink: a line of text shows two rows of pixels. */
+  /** The scale at which a grid with `across` columns fits: a line of text shows two rows of pixels. */
   const shrink = (across: number) => {
     const { width, height } = gridLayout({ count: shown, size, columns: across, scale: 1 });
     return { width, ratio: Math.min(1, columns / width, (2 * rows) / height) };

@@ -77,7 +77,7 @@ describe("an output that nobody reads", () => {
 
   it("stops training with a checkpoint", async () => {
     const { stderr } = shell(`${quoted(node(...trainArgs(at("headed")), "--json"))} | head -n 1 >/dev/null`);
-    expect(stderr).toMatch(/stopped after \d+ of 100000 steps; go on with: fractalgen train --resume/);
+    expect(stderr).toMatch(/stopped after \d+ of 100000 steps; resume with: fractalgen train --resume/);
     expect(stderr).not.toMatch(/\n\s+at /);
     expect((await loadCheckpoint(at("headed/last"))).state.step).toBeGreaterThan(0);
   });
@@ -87,7 +87,7 @@ it.skipIf(!existsSync("/dev/full"))(
   "a full standard output is one sentence (skipped where there is no /dev/full)",
   () => {
     const { status, stderr } = shell(`${quoted(node("--version"))} >/dev/full`);
-    expect(stderr).toMatch(/^error: cannot write to the standard output: ENOSPC.*\n$/);
+    expect(stderr).toMatch(/^error: cannot write to standard output: ENOSPC.*\n$/);
     expect(status).toBe(2);
   },
 );
@@ -170,26 +170,26 @@ describe("what is said", () => {
     [
       "a grid too large",
       ["-n", "100000"],
-      /^error: --count: a grid of 100000 images would have \d+x\d+ pixels, at most 268 million can be written; ask for fewer/,
+      /^error: --count: a grid of 100000 images would have \d+x\d+ pixels; the limit is 268 million\. Generate fewer/,
     ],
     [
       "an animation too large",
       ["-n", "5000", "--animate", "a.gif"],
-      /^error: --animate: frames of 5000 images would have \d+x\d+ pixels, at most 4 million .*; ask for fewer/,
+      /^error: --animate: frames of 5000 images would have \d+x\d+ pixels; the limits are 4 million .*\. Generate fewer/,
     ],
     [
       "an animation too high",
       ["-n", "300", "--columns", "1", "--animate", "a.webp"],
-      /^error: --animate: .* 16383 on a side/,
+      /^error: --animate: .* 16383 per side/,
     ],
-    ["an empty name of a file", ["--animate", ""], /^error: --animate: expected a name, got an empty text$/],
-    ["no model at all", ["--model", ""], /^error: --model: expected a name, got an empty text$/],
+    ["an empty name of a file", ["--animate", ""], /^error: --animate: expected a name, got an empty string$/],
+    ["no model at all", ["--model", ""], /^error: --model: expected a name, got an empty string$/],
     [
       "a folder where a file goes",
       ["--out", "folder.png/"],
-      /^error: --out: folder\.png\/ is a folder, expected the name of a file$/,
+      /^error: --out: folder\.png\/ is a folder; expected a file name$/,
     ],
-    ["an --each that is a file", ["--each", main], /^error: --each: .*main\.js is a file where a folder is needed/],
+    ["an --each that is a file", ["--each", main], /^error: --each: .*main\.js is a file, but a folder is needed/],
   ])("of %s", async (_, args, sentence) => {
     const [code, lines] = await said(() => run(["sample", "--model", at("large"), "--out", at("never.png"), ...args]));
     expect(code).toBe(2);
@@ -201,13 +201,13 @@ describe("what is said", () => {
     [
       "resuming with another configuration",
       ["--resume", "run", "--config", "x.json"],
-      /--config: a resumed run goes on in its own folder with its own settings; leave it out/,
+      /--config: a resumed run keeps its own folder and settings; leave it out/,
     ],
     ["two folders", ["--resume", "run", "--out", "other"], /--out: a resumed run .*leave it out/],
     [
       "a folder below a file",
       ["--data", "emoji", "--out", join(main, "run")],
-      /--out: .*main\.js is a file where a folder is needed/,
+      /--out: .*main\.js is a file, but a folder is needed/,
     ],
     [
       "a cache below a file",
@@ -241,7 +241,7 @@ describe("what is said", () => {
     expect(existsSync(at("never"))).toBe(false);
   });
 
-  it("of an error: 2 and a sentence for a user's or the system's, 1 and the stack for ours", async () => {
+  it("of an error: 2 and a sentence for user and system errors, 1 and the stack for internal failures", async () => {
     const help = { help: "x --help" };
     expect(await said(() => reported(new UserError("what; what to do"), help))).toEqual([
       2,
@@ -253,14 +253,14 @@ describe("what is said", () => {
     });
     expect(await said(() => reported(system, help))).toEqual([
       2,
-      ["error: the system refused: EMFILE: too many open files, open 'x'"],
+      ["error: the operating system reported an error: EMFILE: too many open files, open 'x'"],
     ]);
     const memory = new RangeError("Array buffer allocation failed");
-    expect(await said(() => reported(memory, help))).toEqual([2, [expect.stringMatching(/not enough memory/)]]);
+    expect(await said(() => reported(memory, help))).toEqual([2, [expect.stringMatching(/out of memory/)]]);
     const ours = new TypeError("x is not a function");
     expect(await said(() => reported(ours, help))).toEqual([
       1,
-      [ours.stack, expect.stringMatching(/a fault of fractalgen.*report/)],
+      [ours.stack, expect.stringMatching(/a bug in fractalgen.*report/)],
     ]);
   });
 
@@ -277,7 +277,7 @@ describe("what is said", () => {
     expect(lines).toEqual([expect.stringContaining(cause.stack!), `error: ${sentence}`]);
     const memory = new ThreadError(new Error("std::bad_alloc"), { lost: true });
     const [, told] = await said(() => reported(memory, { help: "", verbose: true }));
-    expect(told[1]).toMatch(/^error: a worker thread ran out of memory; take fewer --threads/);
+    expect(told[1]).toMatch(/^error: a worker thread ran out of memory; use fewer --threads/);
     const mistake = new UserError("what; what to do", { cause });
     expect((await said(() => reported(mistake, { help: "", verbose: true })))[1][0]).toContain(cause.stack);
     expect(await said(() => run(["inspect", "nothing-there", "--verbose"]))).toEqual([

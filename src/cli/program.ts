@@ -1,10 +1,10 @@
-/** The command line as a value: all commands, and what a call of it comes to as an exit code. */
+/** The command line: all commands, and a function that runs one and returns its exit code. */
 
 import { Command, CommanderError } from "commander";
 import { reported } from "./mistakes.ts";
 import { version } from "./version.ts";
 
-/** In the order of the help. Each stands in a file of its own, which is loaded when it is wanted: all together take a second. */
+/** In the order of the help. Each command's file is loaded on demand, because loading all of them takes a second. */
 const commands: Record<string, () => Promise<(program: Command) => void>> = {
   sample: async () => (await import("./sample.ts")).addSample,
   edit: async () => (await import("./edit.ts")).addEdit,
@@ -20,15 +20,15 @@ const commands: Record<string, () => Promise<(program: Command) => void>> = {
   download: async () => (await import("./download.ts")).addDownload,
 };
 
-/** With all commands, or with the named one alone where there is one of that name. */
+/** The program with all commands, or with only the command called `named` if there is one. */
 export async function commandLine(named = ""): Promise<Command> {
   const program = new Command("fractalgen")
     .description(
-      "Fractal generative models: images made by generators inside generators, down to the bytes of a pixel.",
+      "Fractal generative models: images built by generators nested within generators, down to the bytes of each pixel.",
     )
     .version(version)
     .exitOverride()
-    // Mistakes are told by `reported`, each as one sentence.
+    // `reported` prints errors, each as one sentence.
     .configureOutput({ outputError: () => {} })
     .addHelpText(
       "after",
@@ -38,11 +38,11 @@ export async function commandLine(named = ""): Promise<Command> {
     (await commands[name]())(program);
   for (const command of program.commands)
     for (const leaf of command.commands.length > 0 ? command.commands : [command])
-      leaf.option("--verbose", "show where in the program an error came from");
+      leaf.option("--verbose", "show a stack trace if an error occurs");
   return program;
 }
 
-/** Runs a command: 0 when it is done, 1 for a fault of ours, 2 for a mistake of the user; a command itself may set others. */
+/** Runs a command and returns its exit code: 0 for success, 1 for an internal failure, 2 for a user error. A command may set another code itself. */
 export async function run(args: string[]): Promise<number> {
   const program = await commandLine(args[0]);
   try {

@@ -1,18 +1,18 @@
-/** Progress on a terminal: one line that is rewritten, under a preview where colours allow; plain lines elsewhere. */
+/** Progress on a terminal: one line that is rewritten, below a preview if the terminal supports colours; plain lines elsewhere. */
 
 import type { WriteStream } from "node:tty";
 import { visible } from "../core/text.ts";
 
-/** Characters on the terminal. */
+/** Available space on the terminal, in characters. */
 export interface Room {
   columns: number;
   rows: number;
 }
 
 export interface Progress {
-  /** Shows the state; called as often as one likes. `preview` is asked for only when it is drawn. */
+  /** Shows the state. May be called at any rate; `preview` is called only when it is drawn. */
   update(line: string, preview?: (room: Room) => string[]): void;
-  /** Takes the progress away, so that what follows starts on a clean line. */
+  /** Removes the progress display, so that later output starts on a clean line. */
   clear(): void;
 }
 
@@ -23,12 +23,12 @@ type Terminal = WriteStream | NodeJS.WriteStream;
 
 export function progressOn(stream: Terminal, { quiet = false, preview = true } = {}): Progress {
   if (quiet) return { update: () => {}, clear: () => {} };
-  // A dumb terminal, as an editor's or a log's, shows cursor movements as they are.
+  // A dumb terminal, such as an editor's, prints cursor movements literally.
   const moves = stream.isTTY && process.env["TERM"] !== "dumb";
   return moves ? rewritten(stream as WriteStream, preview) : lineByLine(stream);
 }
 
-/** In a file or a pipe: a line after 5 s, and then the fewer the longer it takes. */
+/** In a file or a pipe: a line after 5 s, then less and less often. */
 function lineByLine(stream: Terminal): Progress {
   const started = performance.now();
   let last = started;
@@ -53,7 +53,7 @@ function rewritten(stream: WriteStream, preview: boolean): Progress {
       const now = performance.now();
       if (now - last < terminalMs) return;
       last = now;
-      // A terminal that does not tell its size says 0.
+      // A terminal that does not report its size reports 0.
       const room = { columns: (stream.columns || 80) - 1, rows: (stream.rows || 24) - 2 };
       const lines = [...(colours && picture ? picture(room) : []), visible(line).slice(0, room.columns)];
       stream.write(`${home()}${lines.join("\n")}\n`);
@@ -66,7 +66,7 @@ function rewritten(stream: WriteStream, preview: boolean): Progress {
   };
 }
 
-/** Node knows no colours beyond 256 inside tmux; the terminal's own word counts too, unless colours are unwanted. */
+/** Inside tmux, Node.js detects at most 256 colours, so COLORTERM counts too, unless colours are disabled. */
 function inTrueColour(stream: WriteStream): boolean {
   const depth = stream.getColorDepth();
   return depth >= 24 || (depth > 1 && ["truecolor", "24bit"].includes(process.env["COLORTERM"] ?? ""));

@@ -1,4 +1,4 @@
-/** `fractalgen quantize`: a model folder with its large weights in eight or four bits. */
+/** `fractalgen quantize`: stores a model's large weights in eight or four bits. */
 
 import { statSync } from "node:fs";
 import { join } from "node:path";
@@ -24,12 +24,12 @@ export function addQuantize(program: Command): void {
     .command("quantize")
     .summary("store a model's large weights in eight or four bits")
     .description(
-      "Write a model folder whose linear layers above the pixels are in eight bits (q8) or four (q4); it is used like any other. Smaller, and with q8 faster, for a little likelihood.",
+      "Write a copy of a model with the linear layers above the pixel level in eight bits (q8) or four bits (q4). The copy is used like any other model. It is smaller and, with q8, faster, at a small cost in likelihood.",
     )
-    .argument("<dir|name>", "a model folder, or one that ships", filled)
+    .argument("<dir|name>", "a model folder, or a bundled model", filled)
     .argument("<out>", "a new folder", filled)
     .addOption(new Option("--dtype <name>", "q8 or q4").choices(dtypes).default("q8").argParser(oneOf(dtypes)))
-    .option("--json", "print one line of JSON, no progress")
+    .option("--json", "print one line of JSON and no progress")
     .addHelpOption(helpOption())
     .addHelpText(
       "after",

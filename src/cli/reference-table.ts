@@ -1,4 +1,4 @@
-/** What simple methods take for a data set, as lines to compare a model with. */
+/** The size of a data set under simple compression methods, as a baseline for a model. */
 
 import type { ReferencePoint } from "../data/references.ts";
 
@@ -6,5 +6,5 @@ import type { ReferencePoint } from "../data/references.ts";
 export function referenceTable(references: readonly ReferencePoint[]): string {
   const width = Math.max(...references.map(({ name }) => name.length));
   const lines = references.map(({ name, bits }) => `  ${name.padEnd(width)}  ${bits.toFixed(2)}`);
-  return ["what these images take in bits per dimension, to compare the model with:", ...lines].join("\n");
+  return ["baselines for these images, in bits per dimension:", ...lines].join("\n");
 }

@@ -1,11 +1,11 @@
-/** Long work of a command: its progress, its end by a signal, and what has to be closed after it. */
+/** Runs a command's long work: progress, stopping on a signal, and clean-up afterwards. */
 
 import { type Interruption, interruptible } from "./interrupt.ts";
 import { type Progress, progressOn } from "./progress.ts";
 
 export interface Running extends Pick<Interruption, "signal" | "exitCode"> {
   progress: Progress;
-  /** Calls `end` once the work is over, however that comes; what was opened last ends first. Gives `value` back. */
+  /** Calls `end` when the work is over, whatever the outcome, in reverse order of opening. Returns `value`. */
   closing<T>(value: T, end: (value: T) => Promise<void> | void): T;
 }
 
@@ -13,12 +13,12 @@ interface RunningOptions {
   /** No progress. */
   quiet?: boolean;
   preview?: boolean;
-  /** What a stop leaves, as the end of a sentence (default: nothing was written). */
+  /** What a stopped command leaves behind, as the end of a sentence (default: nothing was written). */
   left?: string | (() => string);
   onStop?: () => void;
 }
 
-/** Does the work with progress on the terminal. Undefined where a signal stopped it, which is said; other errors go on. */
+/** Does the work with progress on the terminal. Returns undefined, after printing a message, if a signal stopped it; rethrows other errors. */
 export async function withProgress<T>(
   { quiet, preview, left, onStop }: RunningOptions,
   work: (running: Running) => Promise<T>,

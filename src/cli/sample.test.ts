@@ -226,7 +226,7 @@ describe("a mistake gets one sentence and exit code 2:", () => {
     writeFileSync(at("file"), "");
     const { code, err } = await sample("--out", at("file/grid.png"));
     expect(code).toBe(2);
-    expect(err).toMatch(/--out: .*is a file where a folder is needed/);
+    expect(err).toMatch(/--out: .*is a file, but a folder is needed/);
   });
 });
 

@@ -1,4 +1,4 @@
-/** `fractalgen sample`: images from a model as a labelled grid, one by one, and as an animation. */
+/** `fractalgen sample`: generates images as a labelled grid and, if requested, as individual files and an animation. */
 
 import type { Command } from "commander";
 import { checkOutputs, drawImages, owningEach } from "./drawing.ts";
@@ -18,18 +18,18 @@ export function addSample(program: Command): void {
   const command = program
     .command("sample")
     .summary("generate images")
-    .description("Generate images: a labelled grid, and where asked for each on its own and an animation.")
-    .optionsGroup("Which images:")
+    .description("Generate images as a labelled grid and, if requested, as individual files and an animation.")
+    .optionsGroup("Images:")
     .addOption(modelOption())
     .option(
       "--class <names>",
-      "classes by name or number, or groups of them, comma-separated; images take them in turn (default: all)",
+      "classes by name or number, or groups of classes, comma-separated; images cycle through them (default: all)",
       collected,
     )
     .option("-n, --count <n>", "how many images", whole({ least: 1, most: 100_000 }), 16)
-    .option("--seed <n>", "the same seed, class and options give the same images", seeds, 0)
-    .optionsGroup("How they are drawn (default: as the model says):");
-  addDrawingOptions(addSamplingOptions(command), { out: "out/samples.png", columns: "about as many as rows" })
+    .option("--seed <n>", "the same seed, classes and options give the same images", seeds, 0)
+    .optionsGroup("Sampling (default: the model's own settings):");
+  addDrawingOptions(addSamplingOptions(command), { out: "out/samples.png", columns: "a roughly square grid" })
     .addHelpText(
       "after",
       "\nExamples:\n  fractalgen sample --model emoji --class heart,face -n 16 --seed 1 --guidance 4 --out grid.png\n  fractalgen sample --class flag -n 4 --animate flags.webp --each flags/",

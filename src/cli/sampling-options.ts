@@ -1,4 +1,4 @@
-/** The options that generated images depend on. */
+/** The sampling options, which affect the generated images. */
 
 import type { Command } from "commander";
 import { samplingNames, samplingSetting } from "../config/sampling.ts";

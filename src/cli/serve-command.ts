@@ -1,4 +1,4 @@
-/** The work of `fractalgen serve`: a server of the models, until a signal ends it. */
+/** The work of `fractalgen serve`: serves the models until a signal stops it. */
 
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -59,13 +59,13 @@ export async function serve(flags: ServeFlags): Promise<void> {
     onFault: (error) => console.error(error instanceof Error ? (error.stack ?? error.message) : error),
   });
   const stopped = interruptible({
-    onStop: () => console.error("stopping when running jobs are finished; Ctrl-C again: at once"),
+    onStop: () => console.error("stopping once running jobs are finished; press Ctrl-C again to stop immediately"),
   });
   try {
     const listening = await listen(server, { host, port });
     console.log(`${models.map(({ name }) => name).join(", ")} at ${listening.url}`);
     if (!loopback && apiKey === undefined)
-      console.error("anyone who reaches this address can use it; --api-key-file asks for a key");
+      console.error("anyone who can reach this address can use the server; use --api-key-file to require a key");
     await new Promise<void>((resolve) => {
       if (stopped.signal.aborted) resolve();
       stopped.signal.addEventListener("abort", () => resolve());
@@ -77,21 +77,21 @@ export async function serve(flags: ServeFlags): Promise<void> {
   }
 }
 
-/** The key in a file: its text without white space around it. */
+/** Reads the key from a file, trimmed of white space. */
 function keyFrom(path: string): string {
   let text: string;
   try {
     text = readFileSync(path, "utf8").trim();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const problem = code === "ENOENT" ? `there is no file ${path}` : `${path} cannot be read (${code})`;
-    throw new UserError({ subject: "--api-key-file", problem, hint: "make one with: openssl rand -hex 32" });
+    const problem = code === "ENOENT" ? `the file ${path} does not exist` : `${path} cannot be read (${code})`;
+    throw new UserError({ subject: "--api-key-file", problem, hint: "create a key with: openssl rand -hex 32" });
   }
   if (/^[\x21-\x7e]+$/.test(text)) return text;
   throw new UserError({
     subject: "--api-key-file",
-    expected: `one key of letters, digits and signs in ${path}`,
-    got: text === "" ? "an empty file" : "a text with spaces, lines or other characters",
-    hint: "make one with: openssl rand -hex 32",
+    expected: `one key of letters, digits and punctuation in ${path}`,
+    got: text === "" ? "an empty file" : "text with spaces, line breaks or other characters",
+    hint: "create a key with: openssl rand -hex 32",
   });
 }

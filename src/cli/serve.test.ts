@@ -47,7 +47,7 @@ describe("fractalgen serve", () => {
       server!.kill(stop);
       expect((await running).data).toHaveLength(1);
       expect(await code).toBe(0);
-      expect(said()).toMatch(/^stopping when running jobs are finished; Ctrl-C again: at once\n$/);
+      expect(said()).toMatch(/^stopping once running jobs are finished; press Ctrl-C again to stop immediately\n$/);
     },
   );
 
@@ -87,11 +87,11 @@ describe("fractalgen serve", () => {
     [["--memory", "1MB"], /takes about .* of memory even for one image/],
     [["--cors", "example.org"], /^error: --cors: expected an origin.*did you mean https:\/\/example\.org\?$/],
     [["--allow-host", "https://example.org"], /^error: --allow-host: expected the name of a host/],
-    [["--api-key-file", "no/such/file"], /^error: --api-key-file: there is no file no\/such\/file; make one with/],
     [
-      ["--api-key-file", "package.json"],
-      /^error: --api-key-file: expected one key .* in package\.json, got a text with/,
+      ["--api-key-file", "no/such/file"],
+      /^error: --api-key-file: the file no\/such\/file does not exist; create a key with/,
     ],
+    [["--api-key-file", "package.json"], /^error: --api-key-file: expected one key .* in package\.json, got text with/],
   ])("refuses %j in one sentence", async (args, sentence) => {
     const said = vi.spyOn(console, "error").mockImplementation(() => {});
     expect(await run(["serve", ...args])).toBe(2);

@@ -1,4 +1,4 @@
-/** `fractalgen serve`: the studio and the HTTP API, until Ctrl-C. */
+/** `fractalgen serve`: serves the studio and the HTTP API until Ctrl-C. */
 
 import type { Command } from "commander";
 import { defaultLimits } from "../server/schemas.ts";
@@ -11,49 +11,53 @@ const several = (text: string, before: string[] = []): string[] => [...before, f
 export function addServe(program: Command): void {
   program
     .command("serve")
-    .summary("the studio and an HTTP API")
+    .summary("serve the studio and an HTTP API")
     .description(
-      "Serve the studio and an HTTP API that OpenAI's image clients can talk to; /openapi.json describes it. Ctrl-C lets running jobs finish.",
+      "Serve the studio and an HTTP API that is compatible with OpenAI image clients and described by /openapi.json. By default it listens on localhost, without authentication, and accepts browser requests only from its own origin. Ctrl-C lets running jobs finish.",
     )
-    .optionsGroup("What is served:")
+    .optionsGroup("Models:")
+    .option("--model <dir|name>", "a model folder, or a bundled model; may be repeated (default: emoji)", several)
+    .optionsGroup("Access:")
     .option(
-      "--model <dir|name>",
-      "a model folder, or one that ships; may be given several times (default: emoji)",
-      several,
+      "--host <address>",
+      "address to listen on; the default accepts only connections from this machine",
+      filled,
+      "127.0.0.1",
     )
-    .optionsGroup("To whom:")
-    .option("--host <address>", "where to listen; by default this machine alone can ask", filled, "127.0.0.1")
-    .option("--port <n>", "0: any that is free", whole({ least: 0, most: 65535 }), 7860)
+    .option("--port <n>", "port to listen on; 0 picks a free one", whole({ least: 0, most: 65535 }), 7860)
     .option(
       "--cors <origin>",
-      "let pages of another origin ask, such as https://example.org, or * for all; may be given several times",
+      "accept browser requests from another origin, such as https://example.org, or * for all; may be repeated",
       several,
     )
     .option(
       "--allow-host <name>",
-      "answer to this name too, such as a proxy's images.example.org; may be given several times",
+      "also accept this Host name, such as a proxy's images.example.org; may be repeated",
       several,
     )
-    .option("--trust-proxy", "believe X-Forwarded-Host, where nobody but a proxy that sets it can reach the server")
+    .option(
+      "--trust-proxy",
+      "trust X-Forwarded-Host; use only if clients can reach the server only through a proxy that sets it",
+    )
     .option(
       "--api-key-file <path>",
-      "only answer those who send the key in this file, as a bearer token or, in a browser, as a password",
+      "require the key in this file, sent as a bearer token or, in a browser, as a password",
       filled,
     )
     .option(
       "--share-weights",
-      "let the studio run the models in others' browsers too, which gives these the weights; this machine's own always may",
+      "let the studio run models in remote browsers, which sends them the weights; local browsers may always do so",
     )
-    .optionsGroup("How much:")
-    .option("--batch <n>", "most images side by side in a thread", whole({ least: 1, most: 4096 }), 16)
+    .optionsGroup("Limits:")
+    .option("--batch <n>", "maximum images per batch in each thread", whole({ least: 1, most: 4096 }), 16)
     .option(
       "--queue <n>",
-      "most images that wait; more get 429",
+      "maximum images in the queue; further requests get 429",
       whole({ least: 1, most: 100_000 }),
       defaultLimits.queue,
     )
-    .option("--max-images <n>", "most images of a request", whole({ least: 1, most: 10_000 }), defaultLimits.images)
-    .option("--memory <size>", "most memory to take, such as 3GB (default: what is free)", bytes)
+    .option("--max-images <n>", "maximum images per request", whole({ least: 1, most: 10_000 }), defaultLimits.images)
+    .option("--memory <size>", "memory limit, such as 3GB (default: all free memory)", bytes)
     .addOption(threadsOption())
     .addHelpOption(helpOption())
     .addHelpText(

@@ -1,8 +1,8 @@
-/** What the tables of measures say of sets of images: their size, and what was left out. */
+/** Lines in the tables of measures about image sets: their size, and skipped images. */
 
 import type { Skipped } from "../data/dataset.ts";
 
-/** The size in which sets are compared, and what was done to bring images to it. */
+/** The size at which sets are compared, and how many images were resized to it. */
 export function sizeLines(size: number, sets: readonly { name: string; resized?: number }[]): string[] {
   const changed = sets.filter(({ resized = 0 }) => resized > 0);
   return [
@@ -14,12 +14,12 @@ export function sizeLines(size: number, sets: readonly { name: string; resized?:
   ];
 }
 
-/** What did not decode: how many, and the first of them. */
+/** The number of images that did not decode, and the first few names. */
 export function skippedLines(skipped: readonly Skipped[]): string[] {
   if (skipped.length === 0) return [];
   const named = skipped.slice(0, 5).map(({ name, reason }) => `    ${name} ${reason}`);
   return [
-    `  ${skipped.length} image${skipped.length === 1 ? " was" : "s were"} left out:`,
+    `  ${skipped.length} image${skipped.length === 1 ? " was" : "s were"} skipped:`,
     ...named,
     ...(skipped.length > named.length ? [`    and ${skipped.length - named.length} more (--json has them all)`] : []),
   ];

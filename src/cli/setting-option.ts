@@ -1,4 +1,4 @@
-/** A declared setting as an option of the command line. */
+/** Turns a declared setting into a command-line option. */
 
 import { Option } from "commander";
 import type { Kind, KindName } from "../config/setting.ts";

@@ -24,7 +24,7 @@ it.each(stopSignals)("%s stops a training with a checkpoint and its own exit cod
   await run.says(/"step":3,/);
   run.child.kill(signal);
   const { code, err } = await run.ended;
-  expect(err).toMatch(/stopping after this step.*\nstopped after \d+ of 1000000 steps; go on with/);
+  expect(err).toMatch(/stopping after this step.*\nstopped after \d+ of 1000000 steps; resume with/);
   expect(code).toBe(128 + constants.signals[signal]);
   expect(await stepOf(out)).toBeGreaterThanOrEqual(3);
 });

@@ -1,10 +1,10 @@
-/** Runs the built command line in the test's own process and keeps what it says. */
+/** Runs the built command line inside the test's process and captures its output. */
 
 import { vi } from "vitest";
 import { builtUrl } from "../test-program.ts";
 import type * as Program from "./program.ts";
 
-// Its threads start in half of the time that those of the sources take.
+// Threads of the built program start in half the time of threads run from source.
 const { run } = (await import(/* @vite-ignore */ builtUrl("cli/program"))) as typeof Program;
 
 export interface Said {
@@ -13,7 +13,7 @@ export interface Said {
   err: string;
 }
 
-/** Progress, which goes to the error stream itself, is left out. */
+/** Runs a command. Progress, which is written to stderr directly, is not captured. */
 export async function call(...args: string[]): Promise<Said> {
   const said = { out: "", err: "" };
   const spies = [

@@ -1,4 +1,4 @@
-/** Training runs of a second as processes, for tests of what happens to them from outside. */
+/** Training runs of about a second as child processes, for tests of signals and other outside events. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { built } from "../test-program.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 
 export interface Ended {
-  /** As a shell says it: 128 and more for a signal. */
+  /** By shell convention: 128 plus the signal's number if a signal ended it. */
   code: number;
   out: string;
   err: string;
@@ -18,12 +18,12 @@ export interface Ended {
 
 export interface Running {
   child: ChildProcess;
-  /** Resolves when the output has a line like this. */
+  /** Resolves when the output matches the pattern. */
   says(pattern: RegExp): Promise<void>;
   ended: Promise<Ended>;
 }
 
-/** Starts a program and keeps what it says. */
+/** Starts a program and captures its output. */
 export function started(
   command: string,
   args: string[],
@@ -58,7 +58,7 @@ export function started(
 export interface TestRuns {
   folder: string;
   at(name: string): string;
-  /** The options of a new run. */
+  /** The options for a new run. */
   fresh(out: string, steps: number): string[];
   train(...args: string[]): Running;
   remove(): void;

@@ -1,4 +1,4 @@
-/** The work of `fractalgen train`: opens data and run, tells how it goes, and how it ended. */
+/** The work of `fractalgen train`: opens the data and the run, and reports progress and the outcome. */
 
 import { join } from "node:path";
 import { counted, parameterCount } from "../core/counted.ts";
@@ -41,7 +41,7 @@ export async function runTraining({ initFrom, ...flags }: TrainFlags): Promise<v
   };
   await withProgress({ quiet: flags.json, onStop }, async (running) => {
     const { progress, signal, closing } = running;
-    // Before anything of the run is read: another process may be about to save.
+    // Claim the folder before reading from it: another process may be about to save.
     const owned = closing(await own(out, { inside: true, signal }), ({ release }) => release());
     const begun = await beginning(options);
     const opened = await openDataset(begun.data.source, {
@@ -56,7 +56,7 @@ export async function runTraining({ initFrom, ...flags }: TrainFlags): Promise<v
     const { step } = prepared.state;
     if (step >= prepared.training.steps) {
       console.error(
-        `the run is done: ${step} of ${counted(prepared.training.steps, "step")}; to go on give more, such as --steps ${2 * step}`,
+        `the run is complete: ${step} of ${counted(prepared.training.steps, "step")}. To continue it, set a higher total, such as --steps ${2 * step}`,
       );
       return;
     }
@@ -91,19 +91,18 @@ async function trainAndTell(
   progress.clear();
   const steps = counted(training.steps, "step");
   if (state.step < training.steps) {
-    console.error(`stopped after ${state.step} of ${steps}; go on with: fractalgen train --resume ${out}`);
+    console.error(`stopped after ${state.step} of ${steps}; resume with: fractalgen train --resume ${out}`);
     process.exitCode = exitCode();
-  } else
-    console.error(`done: ${counted(state.step, "step")}; see what it learnt with: fractalgen sample --model ${out}`);
+  } else console.error(`done: ${counted(state.step, "step")}; try the model with: fractalgen sample --model ${out}`);
   if (!flags.json) console.log(join(out, "last"));
 }
 
-/** What will be trained on what, before hours go into it. */
+/** Prints the data, the model and the settings before training starts, which may take hours. */
 function describe(dataset: Dataset, prepared: Prepared): void {
   const { model, training } = prepared;
   for (const line of reportLines(dataset)) console.error(line);
   const epochs = (training.steps * training.batch) / dataset.train.count;
   console.error(
-    `${model.name ?? "model"}: ${parameterCount(prepared.parameters)}; ${counted(training.steps, "step")} of ${counted(training.batch, "image")} (${epochs < 0.05 ? "under 0.1" : epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at once in each thread${training.checkpointing ? ", with checkpointing" : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
+    `${model.name ?? "model"}: ${parameterCount(prepared.parameters)}; ${counted(training.steps, "step")} of ${counted(training.batch, "image")} (${epochs < 0.05 ? "under 0.1" : epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at a time in each thread${training.checkpointing ? ", with checkpointing" : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
   );
 }

@@ -16,5 +16,5 @@ it("fits what matters into 80 columns, and says what comes after the last step",
     "step 10000 of 40000, 16 h 40 min left  loss 2.5000  3.000 bits/dim  held out 3.2",
   );
   expect(lines[0]).toMatch(/held out 3\.250 {2}16 images\/s$/);
-  expect(lines[1]).toMatch(/^step 40000 of 40000, now all held-out images {2}loss/);
+  expect(lines[1]).toMatch(/^step 40000 of 40000, evaluating all held-out images {2}loss/);
 });

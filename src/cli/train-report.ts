@@ -6,7 +6,7 @@ import type { LogRecord } from "../runs/log.ts";
 import { kernelName } from "../runs/quality.ts";
 import type { Progress } from "./progress.ts";
 
-/** Averages of the last twenty steps or so; the time left counts evaluations and checkpoints in. */
+/** Averages over about the last twenty steps. The time left includes evaluations and checkpoints. */
 export function reporter({ batch, steps }: TrainingConfig, progress: Progress): (record: LogRecord) => void {
   let bits = 0;
   let loss = 0;
@@ -26,8 +26,8 @@ export function reporter({ batch, steps }: TrainingConfig, progress: Progress): 
     loss = smooth(loss, record.loss);
     const left = steps - record.step;
     const whole = (performance.now() - started) / 1000 / seen;
-    const ahead = left > 0 ? `${duration(left * Math.max(seconds, whole))} left` : "now all held-out images";
-    // A narrow terminal cuts the end off.
+    const ahead = left > 0 ? `${duration(left * Math.max(seconds, whole))} left` : "evaluating all held-out images";
+    // A narrow terminal cuts off the end, so the most important figures come first.
     progress.update(
       `step ${record.step} of ${steps}, ${ahead}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}${quality}  ${rateOf(batch / seconds)}`,
     );

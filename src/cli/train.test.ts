@@ -1,4 +1,4 @@
-/** `fractalgen train` on a tiny data set in the place of the rendered emoji: its folder, resuming, and mistakes. */
+/** `fractalgen train` on a tiny data set that replaces the rendered emoji: the run's folder, resuming, and error messages. */
 
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -94,7 +94,7 @@ const records = (text: string): LoggedRecord[] =>
     .split("\n")
     .map((line) => JSON.parse(line));
 
-it("trains, stops at Ctrl-C with a checkpoint, and goes on to what an uninterrupted run gives", async () => {
+it("trains, stops at Ctrl-C with a checkpoint, and resumes to the same result as an uninterrupted run", async () => {
   const whole = await program([...fresh(at("whole"), 12), "--json", "--save-steps", "6"]);
   expect(whole.err).toBe(`done: 12 steps; see what it learnt with: fractalgen sample --model ${at("whole")}\n`);
   expect(whole.code).toBe(0);
@@ -117,7 +117,7 @@ it("trains, stops at Ctrl-C with a checkpoint, and goes on to what an uninterrup
       stopped ||= text.includes('"step":4,');
     },
   });
-  expect(first.err).toMatch(/go on with: fractalgen train --resume/);
+  expect(first.err).toMatch(/resume with: fractalgen train --resume/);
   expect(first.code).toBe(130);
   const { state } = await loadCheckpoint(at("run/last"));
   expect(state.step).toBeGreaterThanOrEqual(4);
@@ -283,7 +283,7 @@ describe("a folder of pictures", () => {
     );
     expect(code).toBe(0);
     expect(err).toMatch(/pictures: \d+ images to train on, \d held out, 2 classes, 8x8, 3 channels/);
-    expect(err).toMatch(/at once in each thread, with checkpointing; a checkpoint every/);
+    expect(err).toMatch(/at a time in each thread, with checkpointing; a checkpoint every/);
     expect(err).toMatch(/1 image skipped: cats\/broken.png/);
     expect(err).toMatch(/bits per dimension.*\n\s+uniform\s+8\.00\n\s+histogram\s+\d/);
     const { model, dataset } = await loadCheckpoint(at("mine/last"));
@@ -291,13 +291,13 @@ describe("a folder of pictures", () => {
     expect(dataset).toMatchObject({ source: at("pictures"), imageSize: 8, heldOut: "0.4" });
   });
 
-  it("that changed is refused, with what changed and how to go on", async () => {
+  it("that changed is refused, with what changed and what to do", async () => {
     await sharp({ create: { width: 9, height: 9, channels: 3, background: "red" } })
       .png()
       .toFile(at("pictures/cats/new_9.png"));
     const { code, err } = await program(["--resume", at("mine"), "--steps", "4"]);
     expect(code).toBe(2);
-    expect(err).toMatch(/changed since the run began \(.*(train on|held out) then.*now.*--init-from/);
+    expect(err).toMatch(/have changed since this run began \(.*(training images|held out) before.*now.*--init-from/);
     expect(err.trim().split("\n")).toHaveLength(1);
   });
 
@@ -356,7 +356,7 @@ it("too little memory is said before anything is written", async () => {
 it("a resumed run keeps its batch, and a folder in use is not overwritten", async () => {
   const other = await program(["--resume", at("whole"), "--batch", "8", "--steps", "20"]);
   expect(other.code).toBe(2);
-  expect(other.err).toMatch(/started with 4 and cannot go on with 8/);
+  expect(other.err).toMatch(/started with 4 and cannot be resumed with 8/);
   const again = await program(fresh(at("whole"), 3));
   expect(again.code).toBe(2);
   expect(again.err).toMatch(/already holds a run/);

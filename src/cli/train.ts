@@ -1,4 +1,4 @@
-/** `fractalgen train`: trains a model on any images, tells how it goes, stops and resumes without loss. */
+/** `fractalgen train`: trains a model on any images, reports progress, and stops and resumes without loss. */
 
 import { type Command, Option } from "commander";
 import { sizes } from "../config/presets.ts";
@@ -20,11 +20,11 @@ export function addTrain(program: Command): void {
     .command("train")
     .summary("train a model on your images")
     .description(
-      "Train a model. The run's folder gets checkpoints, a log, the learning curve (curve.svg), sample grids and TensorBoard events. Ctrl-C stops with a checkpoint, from which --resume goes on as if there had been no stop.",
+      "Train a model. The run's folder holds checkpoints, a log, the learning curve (curve.svg), sample grids and TensorBoard events. Ctrl-C saves a checkpoint and stops; --resume continues exactly as if the run had not been interrupted.",
     )
     .option("--data <name|path>", "emoji (built in), a folder of images, or IDX, .npz or Parquet files", filled)
     .option("--out <dir>", "a new folder for the run", filled)
-    .option("--resume <dir>", "go on from a run's last checkpoint, with its settings", filled)
+    .option("--resume <dir>", "resume a run from its last checkpoint, with its settings", filled)
     .option(
       "--init-from <dir>",
       "fine-tune: start from a model's weights, by default with --recipe published; new classes get new embeddings",
@@ -34,33 +34,43 @@ export function addTrain(program: Command): void {
     .option("--image-size <n>", "pixels per side (default: the images' own, or 32)", whole({ least: 1, most: 4096 }))
     .option(
       "--channels <n>",
-      "1 grey, 2 with alpha, 3 RGB, 4 RGBA (default: by the images)",
+      "1 grey, 2 grey with alpha, 3 RGB, 4 RGBA (default: the images' own)",
       whole({ least: 1, most: 4 }),
     )
-    .option("--held-out <x|path>", "a share such as 0.05, or other data (default: their test part, or 0.05)", filled)
-    .option("--skip-small", "leave out images that are smaller than the image size")
-    .option("--group <regex>", "images whose names match alike are never split between training and held out", filled)
+    .option(
+      "--held-out <x|path>",
+      "a fraction such as 0.05, or other data (default: the data's test split, or 0.05)",
+      filled,
+    )
+    .option("--skip-small", "skip images smaller than the image size")
+    .option(
+      "--group <regex>",
+      "keep images whose names have the same match together, all in training or all held out",
+      filled,
+    )
     .addOption(setsOption())
     .optionsGroup("Model:")
     .addOption(choice("--size <name>", "about 3M, 6M or 23M parameters (default: tiny)", sizes))
-    .addOption(choice("--kind <name>", "mar: any order, several patches a step; ar: one after another", kinds))
+    .addOption(
+      choice("--kind <name>", "mar: any order, several patches per step; ar: raster order, one at a time", kinds),
+    )
     .addOption(choice("--recipe <name>", "default, or published: the published trainer's settings", recipeNames))
-    .option("--config <file>", 'JSON with "model" and "training", each as far as it differs from the preset', filled)
+    .option("--config <file>", 'JSON with "model" and "training", each listing what differs from the preset', filled)
     .option("--red-weight <x>", "weight of the first channel in the loss", number({ above: 0 }))
     .optionsGroup("Settings (default: the preset's, or the resumed run's):");
   addSettings(command, "recipe")
-    .option("--epochs <x>", "steps in passes over the training images", number({ above: 0 }))
+    .option("--epochs <x>", "training length as passes over the training images", number({ above: 0 }))
     .option("--flip", "the same as --augment flip")
-    .option("--blr <x>", "learning rate for a batch of 256, scaled to the batch", number({ above: 0 }))
-    .optionsGroup("When:");
+    .option("--blr <x>", "learning rate for a batch of 256, scaled to the actual batch", number({ above: 0 }))
+    .optionsGroup("Schedule:");
   addSettings(command, "when")
-    .option("--features <name|dir>", "what KID is measured with, as for evaluate quality", filled)
-    .optionsGroup("How it runs:");
+    .option("--features <name|dir>", "feature network for KID, as for evaluate quality", filled)
+    .optionsGroup("Performance:");
   addSettings(command, "running")
-    .option("--memory <size>", "such as 3GB: picks these two (default: half of what is free)", bytes)
-    .option("--cache <dir>", "where decoded data sets are kept", filled, defaultCache())
-    .option("--no-samples", "no sample grids")
-    .option("--json", "print the log's records as lines of JSON, no progress")
+    .option("--memory <size>", "memory limit, such as 3GB; determines these two (default: half the free memory)", bytes)
+    .option("--cache <dir>", "where decoded data sets are cached", filled, defaultCache())
+    .option("--no-samples", "draw no sample grids")
+    .option("--json", "print the log's records as lines of JSON and no progress")
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addHelpOption(helpOption())
@@ -71,7 +81,7 @@ export function addTrain(program: Command): void {
     .action(runTraining);
 }
 
-/** The declared settings of a group. */
+/** Adds the declared settings of a group as options. */
 function addSettings(command: Command, group: TrainingGroup): Command {
   for (const name of trainingNames) {
     const setting = trainingSetting(name);

@@ -35,14 +35,14 @@ function stepsIn(out: string): number[] {
 const upTo = (steps: number) => Array.from({ length: steps }, (_, i) => i + 1);
 
 it(
-  "two that go on with one run: one goes on",
+  "two processes that resume one run: only one continues",
   async () => {
     const out = runs.at("resumed");
     expect((await runs.train(...runs.fresh(out, 2)).ended).code).toBe(0);
     for (let round = 1; round <= rounds; round++) {
       const steps = 2 + 12 * round;
       const go = () => runs.train("--resume", out, "--steps", String(steps), "--checkpoint-seconds", "0.2").ended;
-      onlyOne(await Promise.all([go(), go()]), inUse(out), /the run is done/);
+      onlyOne(await Promise.all([go(), go()]), inUse(out), /the run is complete/);
       expect((await loadCheckpoint(join(out, "last"))).state.step).toBe(steps);
       expect(stepsIn(out)).toEqual(upTo(steps));
       expect(readdirSync(out).filter((name) => /^\.|partial|old/.test(name))).toEqual([]);
@@ -71,7 +71,7 @@ it(
     for (let round = 1; round <= rounds; round++) {
       const out = runs.at(`q8-${round}`);
       const go = () => started(process.execPath, [built("cli/main"), "quantize", "emoji", out, "--json"]).ended;
-      onlyOne(await Promise.all([go(), go()]), inUse(out), /is there already/);
+      onlyOne(await Promise.all([go(), go()]), inUse(out), /already exists/);
       expect(readModelFolder(out).config.dtype).toBe("q8");
       expect(readdirSync(out).sort()).toEqual(["config.json", "model.safetensors"]);
     }
@@ -80,7 +80,7 @@ it(
   180_000 * rounds,
 );
 
-it("keeps a run from a second process while it goes on, and what it was doing from nobody after a kill", async () => {
+it("locks a run against a second process while it trains, and releases the lock when it is killed", async () => {
   const out = runs.at("killed");
   const first = runs.train(...runs.fresh(out, 1_000_000), "--checkpoint-seconds", "0.2", "--save-steps", "5");
   await first.says(/"checkpoint","step":[5-9]/);

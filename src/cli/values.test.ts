@@ -21,7 +21,7 @@ describe("values", () => {
   ])("reads (%#)", (parse: (text: string) => unknown, text, value) => expect(parse(text)).toEqual(value));
 
   test.each([
-    [number(), "", "expected a number, got an empty text"],
+    [number(), "", "expected a number, got an empty string"],
     [number(), "ten", 'expected a number, got "ten"'],
     [number(), "Infinity", 'expected a number, got "Infinity"'],
     [number({ least: 0, most: 1 }), "-0.1", 'expected a number from 0 to 1, got "-0.1"'],
@@ -32,10 +32,10 @@ describe("values", () => {
     [whole(), "1.5", 'expected a whole number, got "1.5"'],
     [whole(), "9007199254740993", 'expected a whole number, got "9007199254740993"'],
     [whole(), "4\n5", String.raw`expected a whole number, got "4\n5"`],
-    [wholes({ least: 1 }), "64,,16", "expected a whole number of at least 1, got an empty text"],
-    [filled, " ", "expected a name, got an empty text"],
+    [wholes({ least: 1 }), "64,,16", "expected a whole number of at least 1, got an empty string"],
+    [filled, " ", "expected a name, got an empty string"],
     [oneOf(["linear", "constant"]), "liner", 'expected linear or constant, got "liner"; did you mean "linear"?'],
-    [oneOf(["cpu", "webgpu"]), "", "expected cpu or webgpu, got an empty text"],
+    [oneOf(["cpu", "webgpu"]), "", "expected cpu or webgpu, got an empty string"],
   ])("refuses (%#)", (parse: (text: string) => unknown, text, sentence) =>
     expect(() => parse(text)).toThrow(expect.objectContaining({ name: "InvalidArgumentError", message: sentence })),
   );
@@ -68,8 +68,8 @@ describe("commander's words become one sentence", () => {
     [["draw", "--count"], "--count needs a value, --count <n>; see program draw --help"],
     [["draw", "--cuont", "3"], "unknown option '--cuont'; did you mean --count?"],
     [["draw", "-x"], "unknown option '-x'; see program draw --help"],
-    [["draw", "a"], "draw takes options only, but got 1 word beside them; see program draw --help"],
-    [["draw", "a", "b"], "draw takes options only, but got 2 words beside them; see program draw --help"],
+    [["draw", "a"], "draw takes no arguments, but got 1; see program draw --help"],
+    [["draw", "a", "b"], "draw takes no arguments, but got 2; see program draw --help"],
     [["darw"], "unknown command 'darw'; did you mean draw?"],
     [["draw", "--count", "-3"], '--count: expected a whole number of at least 1, got "-3"'],
     [["draw", "-n", "3", "-n", "4"], "no mistake"],

@@ -1,11 +1,11 @@
-/** Parsers of option values: what was expected and what came, for a sentence that the option's name begins. */
+/** Parsers for option values. Their errors say what was expected and what was given; the caller prefixes the option's name. */
 
 import { InvalidArgumentError } from "commander";
 import { type Bounds, boundsInWords, type Kind, readSetting, type ValueOf, within } from "../config/setting.ts";
 import { didYouMean, UserError, worded } from "../core/errors.ts";
 import { optionWording } from "./wording.ts";
 
-const quoted = (text: string): string => (text === "" ? "an empty text" : JSON.stringify(text));
+const quoted = (text: string): string => (text === "" ? "an empty string" : JSON.stringify(text));
 
 function parsed(text: string, bounds: Bounds, kind: { name: string; is: (value: unknown) => boolean }): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
@@ -24,7 +24,7 @@ export const whole =
   (text: string): number =>
     parsed(text, range, { name: "a whole number", is: Number.isSafeInteger });
 
-/** What random draws begin with. */
+/** A seed for random numbers. */
 export const seeds = whole({ least: 0, most: Number.MAX_SAFE_INTEGER });
 
 /** "64,16" as [64, 16]. */
@@ -33,7 +33,7 @@ export const wholes =
   (text: string): number[] =>
     text.split(",").map((part) => whole(range)(part));
 
-/** A declared setting; the option's name is commander's to say. */
+/** Parses a declared setting. Errors omit the option's name, because commander adds it. */
 export const settingParser =
   <S extends Kind>(name: string, kind: S) =>
   (text: string): ValueOf<S> => {
@@ -55,13 +55,13 @@ export function bytes(text: string): number {
   return found;
 }
 
-/** A path or a name: anything but nothing. */
+/** A path or a name: any text that is not blank. */
 export const filled = (text: string): string => {
-  if (text.trim() === "") throw new InvalidArgumentError("expected a name, got an empty text");
+  if (text.trim() === "") throw new InvalidArgumentError("expected a name, got an empty string");
   return text;
 };
 
-/** Names that a repeated option adds to. */
+/** Joins the values of a repeated option with commas. */
 export const collected = (text: string, before: string | undefined): string =>
   before === undefined ? text : `${before},${text}`;
 

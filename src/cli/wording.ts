@@ -1,4 +1,4 @@
-/** Mistakes in the words of the command line: settings are options. */
+/** Words user errors for the command line, where settings are options. */
 
 import { type UserError, worded, type Wording } from "../core/errors.ts";
 import { kebabCase } from "../core/names.ts";

@@ -1,4 +1,4 @@
-/** A training run as far as it is known before its data are opened, with everything checked that can be. */
+/** The part of a training run that is known before its data are opened, checked up front. */
 
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
@@ -12,14 +12,14 @@ import { configFile, type Given } from "./preset.ts";
 export interface Beginning {
   /** The run's folder. */
   out: string;
-  /** What is to be opened as its data. */
+  /** Describes the data to open. */
   data: DataRecord;
   resumed?: Resumed;
   initial?: ModelFolder;
   given: Given;
 }
 
-/** Everything that can be checked before any work. */
+/** Reads and checks everything that does not need the data. */
 export async function beginning(options: RunOptions): Promise<Beginning> {
   const out = runFolder(options);
   refuseBoth(options, "blr", "learningRate");
@@ -42,14 +42,14 @@ export async function beginning(options: RunOptions): Promise<Beginning> {
   if (fixed)
     throw new UserError({
       subject: { setting: fixed },
-      problem: `the model in ${initial.folder} is taken as it is`,
+      problem: `the model in ${initial.folder} cannot be changed`,
       hint: "leave it out",
     });
   const given = configFile(options.config, options);
   if (initial && Object.keys(given.model).length > 0)
     throw new UserError({
       subject: options.config,
-      problem: `the model in ${initial.folder} is taken as it is`,
+      problem: `the model in ${initial.folder} cannot be changed`,
       hint: 'leave "model" out of the file',
     });
   const { data: source, heldOut, group, sets, skipSmall } = options;
@@ -59,8 +59,8 @@ export async function beginning(options: RunOptions): Promise<Beginning> {
     if (said !== undefined && asked !== undefined && said !== asked)
       throw new UserError({
         subject: { setting: name },
-        problem: `${asked} is asked for, but the model of ${initial?.folder ?? given.source} has ${said}`,
-        hint: "leave it out, and images are brought to that",
+        problem: `got ${asked}, but the model of ${initial?.folder ?? given.source} has ${said}`,
+        hint: "leave it out to convert the images to the model's format",
       });
     return asked ?? said;
   });
@@ -70,17 +70,17 @@ export async function beginning(options: RunOptions): Promise<Beginning> {
 export const isPath = (heldOut: string | number | undefined): heldOut is string =>
   typeof heldOut === "string" && Number.isNaN(Number(heldOut));
 
-/** A run may have been moved since, or its data. */
+/** Throws a UserError if the run's data are missing: the run or its data may have been moved. */
 function checkThere({ dataset: before }: Resumed, { source, heldOut }: DataRecord): void {
   if (source !== "emoji" && source === before.source && !existsSync(source))
     throw new UserError({
-      problem: `the data of this run, ${source}, are not there any more`,
-      hint: ["put them back", { do: "say where they are now", setting: "data" }],
+      problem: `the data of this run, ${source}, no longer exist`,
+      hint: ["restore them", { do: "give their new location", setting: "data" }],
     });
   if (isPath(heldOut) && heldOut === before.heldOut && !existsSync(heldOut))
     throw new UserError({
-      problem: `the held-out part of this run, ${heldOut}, is not there any more`,
-      hint: ["put it back", { do: "say where it is now", setting: "heldOut" }],
+      problem: `the held-out data of this run, ${heldOut}, no longer exist`,
+      hint: ["restore them", { do: "give their new location", setting: "heldOut" }],
     });
 }
 
@@ -91,10 +91,10 @@ export function runFolder({ out, resume, ...options }: RunOptions): string {
     if (extra)
       throw new UserError({
         subject: { setting: extra },
-        problem: "a resumed run goes on in its own folder with its own settings",
+        problem: "a resumed run keeps its own folder and settings",
         hint: "leave it out",
       });
-    // What `train` prints at its end is the checkpoint; its run is meant.
+    // `train` prints the path of the checkpoint at its end; accept it as the run's folder.
     return basename(resolve(resume)) === "last" && existsSync(join(resume, "state.json"))
       ? dirname(resolve(resume))
       : resume;
@@ -104,18 +104,18 @@ export function runFolder({ out, resume, ...options }: RunOptions): string {
       subject: { setting: "out" },
       expected: "a folder for the run's checkpoints",
       got: "none",
-      hint: { do: "or go on with a run", setting: "resume" },
+      hint: { do: "or resume a run", setting: "resume" },
     });
   if (existsSync(join(out, "last")))
     throw new UserError({
       subject: { setting: "out" },
       problem: `${out} already holds a run`,
-      hint: [{ do: "go on with it", setting: "resume", value: out }, "give another folder"],
+      hint: [{ do: "resume it", setting: "resume", value: out }, "choose another folder"],
     });
   return out;
 }
 
-/** Options that only a new run takes. */
+/** Options that apply only to new runs. */
 const ownOfNew = [
   "config",
   "initFrom",
@@ -130,12 +130,12 @@ const ownOfNew = [
   "sets",
 ] as const satisfies readonly (keyof RunOptions)[];
 
-/** Two options that say the same. */
+/** Throws a UserError if both of two equivalent options are given. */
 function refuseBoth(options: RunOptions, one: keyof RunOptions, other: keyof RunOptions): void {
   if (options[one] !== undefined && options[other] !== undefined)
     throw new UserError({
       subject: { setting: one },
-      problem: `it says the same as another option`,
+      problem: `this option sets the same thing as another one`,
       hint: { do: "leave one of them out", setting: other },
     });
 }

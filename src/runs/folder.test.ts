@@ -35,7 +35,7 @@ const earlier = [
   '{"kind":"step","step":1,"loss":5,"bits":7}\n',
 ];
 
-it("takes reference points from the log of the run that it goes on with, without what came after its checkpoint", async () => {
+it("takes reference points from the log of the resumed run, without records written after its checkpoint", async () => {
   writeFileSync(join(dir, "log.jsonl"), `${earlier.join("")}{"kind":"step","step":2,"loss":5,"bits":7}\n{"kind":"st`);
   expect(await opened(1)).toMatch(/"name":"earlier","bits":1/);
   expect(readFileSync(join(dir, "log.jsonl"), "utf8")).toBe(earlier.join(""));

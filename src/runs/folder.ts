@@ -28,37 +28,37 @@ export interface FolderOptions {
   state: TrainingState;
   data: DataRecord;
   dataset: Dataset;
-  /** The caller's claim to the folder. */
+  /** The caller's lock on the folder. */
   owned: Ownership;
   /** Draw a grid at each checkpoint. */
   samples: boolean;
-  /** Measures samples where `kidSteps` asks for it. */
+  /** Measures samples every `kidSteps` steps. */
   quality?: OnlineQuality;
-  /** Is given every record of the log, those of training itself too. */
+  /** Called with every record of the log, including training records. */
   onRecord?: (record: LogRecord) => void;
-  /** Reference points: files made, of how many. */
+  /** Called with the number of files compressed for the reference points, and the total. */
   onReferences?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
 export interface Run {
-  /** What simple methods take for the data. */
+  /** Bits per dimension of simple compression methods on the data. */
   references: readonly ReferencePoint[];
   /**
-   * Writes what training tells; at a checkpoint the state, the curve and, unless it is to stop, a grid of samples and what
-   * samples are measured to be, which it returns.
+   * Writes a training record. At a checkpoint it also saves the state and the curve and, unless the run is stopping, draws a
+   * sample grid and measures samples. Returns that measurement, if any.
    */
   add(record: TrainingRecord): Promise<QualityRecord | undefined>;
   close(): Promise<void>;
 }
 
-/** Opens the folder of a new run, or of one that goes on from `state.step`. Stopped before it is open, it throws. */
+/** Opens the folder of a new run, or of one that resumes from `state.step`. Throws if stopped before the folder is open. */
 export async function openRun(out: string, engine: Engine, options: FolderOptions): Promise<Run> {
   const { model, training, state, data, dataset, owned, samples, quality, onRecord, onReferences, signal } = options;
   signal?.throwIfAborted();
   for (const folder of [out, join(out, "samples")]) await removeStrays(folder, owned);
   const log = join(out, "log.jsonl");
-  // A run that ended before its first checkpoint may have been of other images.
+  // A run that ended before its first checkpoint may have used other images.
   if (state.step === 0) await rm(log, { force: true });
   else await trimLog(log, state);
   const records: LogRecord[] = readLog(log);
@@ -82,15 +82,15 @@ export async function openRun(out: string, engine: Engine, options: FolderOption
     writeFileAtomic(join(out, "curve.svg"), curveOf(records, { references: references!, training }));
 
   const save = (folder: string) => saveCheckpoint(folder, { model, training, dataset: data, state, owned });
-  // New settings may let the decay begin where the run stands.
+  // New settings may start the decay at the current step.
   if (isLastStable(state.step, training)) await save(join(out, stableName));
 
   async function checkpoint(): Promise<QualityRecord | undefined> {
     const folder = join(out, "last");
     checkFinite(state, { saved: existsSync(folder) });
-    // The log up to here is worth as much as the checkpoint is.
+    // The log must be as durable as the checkpoint that it describes.
     await syncFile(log);
-    // First what is kept: a resumed run takes no step again that the last checkpoint has behind it.
+    // Save the permanent checkpoints before `last`: a resumed run does not repeat the steps before `last`.
     if (training.saveSteps > 0 && state.step % training.saveSteps === 0)
       await replaceFolder(
         join(out, named(state.step)),
@@ -126,7 +126,7 @@ export async function openRun(out: string, engine: Engine, options: FolderOption
 
 const named = (step: number): string => `step-${String(step).padStart(6, "0")}`;
 
-/** A model that is no longer finite must not take the place of one that is. */
+/** Throws if a parameter is not finite, so that it cannot overwrite a good checkpoint. */
 function checkFinite({ step, values }: TrainingState, { saved }: { saved: boolean }): void {
   for (const [name, value] of values)
     if (!value.every(Number.isFinite))

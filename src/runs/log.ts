@@ -1,4 +1,4 @@
-/** The log of a training run, a record of JSON a line. */
+/** The log of a training run: one JSON record per line. */
 
 import { existsSync, readFileSync } from "node:fs";
 import type { ReferencePoint } from "../data/references.ts";
@@ -6,13 +6,13 @@ import { appendLine, writeFileAtomic } from "../files/atomic.ts";
 import type { TrainingRecord } from "../train/trainer.ts";
 import type { QualityRecord } from "./quality.ts";
 
-/** What training tells, what samples are measured to be, and at the head what the data take by other means. */
+/** Training records, quality measurements of samples and, at the start, reference points for the data. */
 export type LogRecord = TrainingRecord | QualityRecord | { kind: "references"; step: 0; references: ReferencePoint[] };
 
 export const appendRecord = (path: string, record: LogRecord): Promise<void> =>
   appendLine(path, JSON.stringify(record));
 
-/** The whole records of a log; none where there is no log. */
+/** Returns the complete records of a log; none if the file does not exist. */
 export function readLog(path: string): LogRecord[] {
   if (!existsSync(path)) return [];
   return readFileSync(path, "utf8")
@@ -20,7 +20,7 @@ export function readLog(path: string): LogRecord[] {
     .flatMap((line) => recordOf(line) ?? []);
 }
 
-/** Takes away what a killed run wrote after its last checkpoint: those steps come again, and the last line may be half. */
+/** Removes what a killed run wrote after its last checkpoint: those steps are repeated, and the last line may be incomplete. */
 export async function trimLog(path: string, { step }: { step: number }): Promise<void> {
   if (!existsSync(path)) return;
   const text = readFileSync(path, "utf8");
@@ -28,7 +28,7 @@ export async function trimLog(path: string, { step }: { step: number }): Promise
   if (kept.join("") !== text) await writeFileAtomic(path, kept.join(""));
 }
 
-/** Nothing for what is no whole record. */
+/** Returns undefined for an incomplete record. */
 function recordOf(line: string): LogRecord | undefined {
   try {
     const record = JSON.parse(line) as LogRecord;

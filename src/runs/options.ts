@@ -1,4 +1,4 @@
-/** What a caller may say of a training run. */
+/** The options of a training run. */
 
 import type { Kind, Size } from "../config/presets.ts";
 import type { RecipeName } from "../config/recipes.ts";
@@ -6,18 +6,18 @@ import type { TrainingConfig } from "../config/training.ts";
 import type { EmojiSet } from "../data/emoji-sets.ts";
 import type { ModelFolder } from "../files/model.ts";
 
-/** The settings of a new run, or what changes in one that is resumed; what is left out follows from the preset or the run. */
+/** The settings of a new run, or the changes to a resumed one. Omitted settings come from the preset or the run. */
 export interface RunOptions extends Partial<TrainingConfig> {
   /** `emoji`, or a path. */
   data?: string;
-  /** A new run's folder, or that of a run to go on with: one of both. */
+  /** A new run's folder (`out`) or the folder of a run to resume (`resume`): exactly one of the two. */
   out?: string;
   resume?: string;
   /** A model to fine-tune. */
   initFrom?: ModelFolder;
   imageSize?: number;
   channels?: number;
-  /** A share, or a path. */
+  /** A fraction, or a path. */
   heldOut?: string;
   group?: string;
   sets?: readonly EmojiSet[];
@@ -25,15 +25,15 @@ export interface RunOptions extends Partial<TrainingConfig> {
   size?: Size;
   kind?: Kind;
   recipe?: RecipeName;
-  /** A file with `model` and `training`, each as far as it differs from the preset. */
+  /** A file with `model` and `training`, each listing what differs from the preset. */
   config?: string;
   redWeight?: number;
   /** The same as `augment` with flip. */
   flip?: boolean;
-  /** Steps as passes over the training images. */
+  /** The training length as passes over the training images. */
   epochs?: number;
-  /** A learning rate for 256 images a step. */
+  /** A learning rate for a batch of 256 images. */
   blr?: number;
-  /** Bytes that training may take: picks the micro-batch and checkpointing. */
+  /** Memory limit in bytes; determines the micro-batch and gradient checkpointing. */
   memory?: number;
 }

@@ -1,4 +1,4 @@
-/** The model and settings of a new run: a preset's, with what a configuration file says in its place. */
+/** The model and settings of a new run: a preset, overridden by a configuration file. */
 
 import { z } from "zod";
 import { explain, type ModelConfig, parseModelConfig, placedLevels } from "../config/model.ts";
@@ -21,7 +21,7 @@ export interface Given {
   training: Record<string, unknown>;
 }
 
-/** What --config gives, checked as far as one can without the data. */
+/** Reads the --config file and checks it as far as possible without the data. */
 export function configFile(path: string | undefined, flags: RunOptions): Given {
   const source = path ?? "the preset";
   const parsed = fileSchema.safeParse(path === undefined ? {} : readJson(path));
@@ -31,7 +31,7 @@ export function configFile(path: string | undefined, flags: RunOptions): Given {
   const given = { source, model, training };
   const size = model["imageSize"] ?? flags.imageSize;
   const preset = typeof size === "number" && !("levels" in model) ? presetOf(flags, size) : presetOf(flags, 32);
-  // Any class name will do, and any size that the levels can be cut from: those of the data come in once they are there.
+  // A placeholder class, and any size that the levels can divide, are enough here; the data's own replace them later.
   const { groups: _, ...ungrouped } = model;
   modelOf(
     preset,
@@ -47,7 +47,7 @@ function sizeFor(levels: unknown): number {
   return patch >= 1 && patch <= 2048 ? 2 * patch : 32;
 }
 
-/** The preset's model, with what is known of it and then what --config gives in its place. */
+/** The preset's model, overridden first by `known` and then by the --config file. */
 export function modelOf(
   { model: preset }: Preset,
   { source, model: given }: Given,

@@ -91,7 +91,7 @@ describe("a run of wsd that is prolonged", () => {
     expect((await loadCheckpoint(at("run/stable"))).state.step).toBe(6);
   });
 
-  it("several times goes on from the latest decay", async () => {
+  it("several times continues from the latest decay", async () => {
     await begun(at("run"), wsd(4));
     for (const steps of [6, 10]) await run(at("run"), await resumed(at("run"), { steps }));
     expect(bits((await loadCheckpoint(at("run/last"))).state)).toEqual(
@@ -100,7 +100,7 @@ describe("a run of wsd that is prolonged", () => {
   });
 });
 
-describe("a run of wsd goes on from its last checkpoint", () => {
+describe("a wsd run continues from its last checkpoint", () => {
   it("before its decay, and within it for as many steps as before", async () => {
     await begun(at("run"), wsd(6), { stopAt: 3 });
     expect(existsSync(at("run/stable"))).toBe(false);
@@ -114,14 +114,14 @@ describe("a run of wsd goes on from its last checkpoint", () => {
     rmSync(at("run/stable"), { recursive: true });
     const { notes, state } = await resumed(at("run"), { steps: 10 });
     expect(state.step).toBe(6);
-    expect(notes).toEqual([expect.stringMatching(/^the learning rate goes up again, from \S+ to \S+:.* step 10$/)]);
+    expect(notes).toEqual([expect.stringMatching(/^the learning rate rises again, from \S+ to \S+:.* step 10$/)]);
   });
 });
 
-it("another schedule is prolonged with a warning where the learning rate goes up again", async () => {
+it("another schedule is prolonged with a warning where the learning rate rises again", async () => {
   await begun(at("cosine"), wsd(4, { schedule: "cosine" }));
   expect((await resumed(at("cosine"), { steps: 8 })).notes).toEqual([
-    expect.stringMatching(/^the learning rate goes up/),
+    expect.stringMatching(/^the learning rate rises/),
   ]);
   expect((await resumed(at("cosine"), {})).notes).toEqual([]);
   await begun(at("constant"), wsd(4, { schedule: "constant" }));

@@ -1,6 +1,6 @@
 /**
- * A run that is prolonged. A schedule that is constant until its decay is continued from where the decay began, so that the
- * longer run is, to the bit, the one that would have been longer from its start.
+ * Extends a run to more steps. With a schedule that is constant until its decay, training continues from where the decay
+ * began, so that the extended run is bit-identical to one that had the larger number of steps from its start.
  */
 
 import { existsSync } from "node:fs";
@@ -8,10 +8,10 @@ import { join } from "node:path";
 import { decayBegins, learningRateAt, type TrainingConfig } from "../config/training.ts";
 import { loadCheckpoint, type Resumed, type TrainingState } from "../train/checkpoint.ts";
 
-/** The checkpoint from before the learning rate decayed, in a run's folder. */
+/** Name, in a run's folder, of the checkpoint saved just before the learning rate decays. */
 export const stableName = "stable";
 
-/** The state that a resumed run goes on from with new settings, and what to say of it. */
+/** The state from which a resumed run continues with new settings, and notes for the user. */
 export async function goingOn(
   out: string,
   { state, training: before }: Resumed,
@@ -30,12 +30,12 @@ async function stableState(folder: string): Promise<TrainingState | undefined> {
   return existsSync(folder) ? (await loadCheckpoint(folder)).state : undefined;
 }
 
-/** Says where more steps raise a learning rate that has fallen. */
+/** Returns a note if extending the run raises a learning rate that has already fallen. */
 function risesAgain(step: number, before: TrainingConfig, training: TrainingConfig): string[] {
   const [last, next] = [learningRateAt(step - 1, before), learningRateAt(step, training)];
   const prolonged = training.steps > before.steps && step > training.warmup;
   if (!prolonged || training.learningRate !== before.learningRate || next <= last) return [];
   return [
-    `the learning rate goes up again, from ${last.toPrecision(2)} to ${next.toPrecision(2)}: its schedule now ends at step ${training.steps}`,
+    `the learning rate rises again, from ${last.toPrecision(2)} to ${next.toPrecision(2)}: its schedule now ends at step ${training.steps}`,
   ];
 }

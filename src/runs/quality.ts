@@ -1,4 +1,4 @@
-/** How near a run's samples are to its training images: the kernel distance (KID) at chosen steps. */
+/** Measures how close a run's samples are to its training images: the kernel distance (KID), every `kidSteps` steps. */
 
 import type { TrainingConfig } from "../config/training.ts";
 import { type Dataset, evenly } from "../data/dataset.ts";
@@ -14,18 +14,18 @@ import { settingsOf } from "../sample/settings.ts";
 export interface QualityRecord {
   kind: "quality";
   step: number;
-  /** KID where features are Inception's; of a network of the data's own a distance of the same kind. */
+  /** KID with Inception features; the same kind of distance with features of a network trained on the data. */
   kernelDistance: Spread;
   images: number;
   features: { kind: "inception" | "own"; name: string };
 }
 
-/** What a record's number is called: KID is defined by Inception's features. */
+/** The name of a record's measure. KID is defined only for Inception features. */
 export const kernelName = ({ features: { kind } }: QualityRecord): string =>
   kind === "inception" ? "KID" : "own kernel distance";
 
 export interface OnlineQuality {
-  /** Of samples from a model folder, image i of the same seed and class every time; nothing where the signal stops it. */
+  /** Measures samples from a model folder; image i has the same seed and class every time. Returns undefined if the signal stops it. */
   measure(folder: string, step: number): Promise<QualityRecord | undefined>;
   close(): Promise<void>;
 }
@@ -33,18 +33,18 @@ export interface OnlineQuality {
 interface OnlineOptions {
   dataset: Dataset;
   training: TrainingConfig;
-  /** As for measures of quality: `inception`, `own` or a folder. */
+  /** As for `evaluate quality`: `inception`, `own` or a folder. */
   features?: string;
   cache: string;
   onProgress?: (line: string) => void;
   signal?: AbortSignal;
 }
 
-/** Training images that samples are compared with, evenly spaced. */
+/** At most this many training images, evenly spaced, are compared with the samples. */
 const mostCompared = 5000;
 const subsets = 100;
 
-/** Opens the network, which may have to be trained first, and takes the features of the training images. */
+/** Opens the network, training it first if necessary, and computes the features of the training images. */
 export async function openOnlineQuality(engine: Engine, options: OnlineOptions): Promise<OnlineQuality> {
   const { dataset, training, onProgress, signal } = options;
   const network = await openNetwork(engine, options);
@@ -62,7 +62,7 @@ export async function openOnlineQuality(engine: Engine, options: OnlineOptions):
         batch: 32,
         threads: training.threads,
         signal,
-        onProgress: (done) => onProgress?.(`drawing images to measure: ${Math.floor(done)} of ${count}`),
+        onProgress: (done) => onProgress?.(`generating images to measure: ${Math.floor(done)} of ${count}`),
       });
       try {
         const { features: generated } = await measureSet(engine, network, set, options);

@@ -1,4 +1,4 @@
-/** What becomes of a run's records beside its log: TensorBoard events and the learning curve. */
+/** Views of a run's records besides the log: TensorBoard events and the learning curve. */
 
 import type { TrainingConfig } from "../config/training.ts";
 import type { ReferencePoint } from "../data/references.ts";

@@ -1,4 +1,4 @@
-/** The grid of samples that a training run draws at each checkpoint: the same seed every time, so that one sees it learn. */
+/** The grid of samples that a training run draws at each checkpoint: always with the same seed, so that progress is visible. */
 
 import type { Engine } from "../engine/engine.ts";
 import { externalModel } from "../files/external.ts";
@@ -9,8 +9,8 @@ import { createSampler } from "../sample/sampler.ts";
 const most = 16;
 
 /**
- * A labelled grid as PNG, from a model folder: an image of each class in turn, 16 in all, with the model's own settings.
- * Nothing where the signal stops it.
+ * Draws a labelled grid of 16 images, cycling through the classes, with the model's own settings. Returns a PNG, or undefined
+ * if the signal stops it.
  */
 export async function sampleGrid(
   engine: Engine,
@@ -19,7 +19,7 @@ export async function sampleGrid(
 ): Promise<Uint8Array | undefined> {
   const model = readModelFolder(folder);
   const { classes, imageSize: size, channels } = model.config;
-  // Many classes: some from all over the list.
+  // With more classes than images, take evenly spaced ones.
   const labels = Array.from({ length: most }, (_, i) =>
     classes.length > most ? Math.floor((i * classes.length) / most) : i % classes.length,
   );

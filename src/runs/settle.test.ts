@@ -84,7 +84,7 @@ describe("levels of one's own", () => {
     expect(model.sampling).toMatchObject({ guidance: 3, temperature: 1.25, iterations: [2, 4, 16] });
   });
 
-  it("may ask for a size that only the images tell", async () => {
+  it("may use a size that is known only from the images", async () => {
     const { model } = await prepare({ config: config("seven.json", { model: { levels: levels(7, 1) } }) });
     expect(model.imageSize).toBe(28);
     await expect(prepare({ config: at("seven.json"), data: at("of32") })).rejects.toThrow(
@@ -92,7 +92,7 @@ describe("levels of one's own", () => {
     );
   });
 
-  it("keep what is said of sampling beside what isn't", async () => {
+  it("override some sampling settings and keep the others", async () => {
     const given = { model: { levels: levels(7, 1), sampling: { guidance: 2, iterations: [3, 5] } } };
     const { model } = await prepare({ config: config("sampling.json", given) });
     expect(model.sampling).toMatchObject({ guidance: 2, schedule: "constant", temperature: 1.25, iterations: [3, 5] });
@@ -107,11 +107,11 @@ describe("levels of one's own", () => {
 it("a size or channels other than the model's are refused before the data are opened", async () => {
   const given = config("sized.json", { model: { imageSize: 28, channels: 1, levels: levels(7, 1) } });
   await expect(beginning(optionsOf({ config: given, imageSize: 14, data: "/nowhere" }))).rejects.toThrow(
-    /^imageSize: 14 is asked for, but the model of .*sized\.json has 28; leave it out/,
+    /^imageSize: got 14, but the model of .*sized\.json has 28; leave it out/,
   );
   await expect(
     beginning(optionsOf({ initFrom: readModelFolder("models/emoji"), channels: 1, data: "/nowhere" })),
-  ).rejects.toThrow(/^channels: 1 is asked for, but the model of .* has 3/);
+  ).rejects.toThrow(/^channels: got 1, but the model of .* has 3/);
   const classes = config("classes.json", { model: { classes: ["a", "b"], levels: levels(7, 1) } });
   await expect(prepare({ config: classes })).rejects.toThrow(
     /the classes of of28 \(of28\) are not the model's \(a, b\)/,
@@ -135,15 +135,13 @@ it("a resumed run finds its held-out part from anywhere, and asks for what was m
     cpSync(at(name), at(`${name}-moved`), { recursive: true });
     rmSync(at(name), { recursive: true });
   }
-  await expect(resume()).rejects.toThrow(
-    /^the data of this run, .*train, are not there any more.*say where they are now/,
-  );
+  await expect(resume()).rejects.toThrow(/^the data of this run, .*train, no longer exist.*give their new location/);
   await expect(resume({ data: at("train-moved") })).rejects.toThrow(
-    /^the held-out part of this run, .*held, is not there any more.*say where it is now/,
+    /^the held-out data of this run, .*held, no longer exist.*give their new location/,
   );
   const moved = { data: at("train-moved"), heldOut: at("held-moved") };
   expect((await resume(moved)).data).toMatchObject({ source: moved.data, heldOut: moved.heldOut });
-  await expect(resume({ ...moved, heldOut: "0.3" })).rejects.toThrow(/changed since the run began/);
+  await expect(resume({ ...moved, heldOut: "0.3" })).rejects.toThrow(/have changed since this run began/);
 });
 
 it("checkpointing is an option that a run keeps, and is chosen where nothing fits without it", async () => {

@@ -1,4 +1,4 @@
-/** What a training run is to do, once its data are open: model, settings and the state that it begins with. */
+/** Prepares a training run after its data are open: the model, the settings and the initial state. */
 
 import { resolve } from "node:path";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
@@ -37,11 +37,11 @@ export interface Prepared {
   state: TrainingState;
   data: DataRecord;
   parameters: number;
-  /** What users should know of how the run goes on. */
+  /** Notes for the user on how the run continues. */
   notes: readonly string[];
 }
 
-/** The settings that the options give; those that depend on the batch or the data worked out. */
+/** The settings given by the options; settings that depend on the batch or the data are computed. */
 function settingsGiven(
   options: RunOptions,
   { batch, images }: { batch: number; images: number },
@@ -57,7 +57,7 @@ function settingsGiven(
   return found;
 }
 
-/** Model, settings and state, now that the data are known. */
+/** Determines the model, settings and state from the options and the data. */
 export async function settle(
   { out, data, resumed, initial, given }: Beginning,
   dataset: Dataset,
@@ -94,7 +94,7 @@ export async function settle(
     : { ...modelOf(preset, given, { imageSize, channels, classes, groups }), ...redWeight };
   if (model.dtype !== undefined && model.dtype !== "float32")
     throw new UserError(
-      `${initial?.folder ?? given.source}: models in ${model.dtype} cannot be trained; ${initial ? "give the float32 model that it came from" : 'leave "dtype" out, and quantise the trained model'}`,
+      `${initial?.folder ?? given.source}: models in ${model.dtype} cannot be trained; ${initial ? "use the float32 model that it was made from" : 'leave "dtype" out, and quantise the model after training'}`,
     );
   const base = parseTrainingConfig({ ...preset.training, ...given.training }, given.source);
   const threads = lanesFor(model, options.threads);
@@ -109,12 +109,12 @@ export async function settle(
   return finished(model, chosen ? training : within(model, training, options), { state });
 }
 
-/** Beyond this larger micro-batches are no faster. */
+/** Micro-batches larger than this are no faster. */
 const usefulMicroBatch = 16;
 
 /**
- * With what fits in the memory asked for, or in half of what is free: the micro-batch, unless an option gives it, and
- * checkpointing if need be.
+ * Fits the settings into the memory limit, or into half the free memory: chooses the micro-batch, unless an option sets it,
+ * and enables gradient checkpointing if necessary.
  */
 function within(
   model: ModelConfig,
@@ -129,19 +129,19 @@ function within(
   return { ...training, checkpointing, microBatch: Math.min(microBatch, usefulMicroBatch) };
 }
 
-/** A resumed run keeps its settings but for what does not change the steps already taken. */
+/** A resumed run keeps its settings, except those that do not affect the steps already taken. */
 function continued({ training }: Resumed, changes: Partial<TrainingConfig>): TrainingConfig {
   for (const name of trainingNames.filter((one) => trainingSetting(one).fixed))
     if (changes[name] !== undefined && String(changes[name]) !== String(training[name]))
       throw new UserError({
         subject: { setting: name },
-        problem: `the run was started with ${training[name]} and cannot go on with ${changes[name]}`,
+        problem: `the run was started with ${training[name]} and cannot be resumed with ${changes[name]}`,
         hint: ["leave it out", { do: "start a new run in another folder", setting: "out" }],
       });
   return parseTrainingConfig({ ...training, ...changes }, "the options");
 }
 
-/** The data by the run's own name for an only class. Refuses data that are no longer those that the run began with. */
+/** Checks that the data are those that the run began with, and throws a UserError otherwise. A single class keeps the run's name for it. */
 export function checkSame({ out, resumed }: Beginning, dataset: Dataset): Dataset {
   const { source, fingerprint, train, heldOutCount } = resumed!.dataset;
   const { classes } = resumed!.model;
@@ -152,16 +152,18 @@ export function checkSame({ out, resumed }: Beginning, dataset: Dataset): Datase
     ...(classes.length === dataset.classes.length
       ? classes.length === 1 || other < 0
         ? []
-        : [`class ${other} was ${classes[other]} then, ${dataset.classes[other]} now`]
-      : [`${classes.length} classes then, ${dataset.classes.length} now`]),
-    ...(train === dataset.train.count ? [] : [`${train} images to train on then, ${dataset.train.count} now`]),
-    ...(heldOutCount === dataset.heldOut.count ? [] : [`${heldOutCount} held out then, ${dataset.heldOut.count} now`]),
+        : [`class ${other} was ${classes[other]}, now ${dataset.classes[other]}`]
+      : [`${classes.length} classes before, ${dataset.classes.length} now`]),
+    ...(train === dataset.train.count ? [] : [`${train} training images before, ${dataset.train.count} now`]),
+    ...(heldOutCount === dataset.heldOut.count
+      ? []
+      : [`${heldOutCount} held out before, ${dataset.heldOut.count} now`]),
   ];
   throw new UserError({
-    problem: `the data of ${source} changed since the run began (${changes.length > 0 ? changes.join("; ") : "other images or labels"})`,
+    problem: `the data in ${source} have changed since this run began (${changes.length > 0 ? changes.join("; ") : "other images or labels"})`,
     hint: [
-      { do: "put them back or say where they are now", setting: "data" },
-      { do: "go on with the new ones in a new run", command: "train", setting: "initFrom", value: out },
+      { do: "restore them, or give their new location", setting: "data" },
+      { do: "start a new run on the new data", command: "train", setting: "initFrom", value: out },
     ],
   });
 }

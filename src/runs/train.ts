@@ -1,4 +1,4 @@
-/** A training run into its folder: training with everything that a run keeps. Prints nothing. */
+/** Runs training and writes everything that a run keeps into its folder. Prints nothing. */
 
 import type { Dataset } from "../data/dataset.ts";
 import type { ReferencePoint } from "../data/references.ts";
@@ -13,28 +13,28 @@ import type { Prepared } from "./settle.ts";
 
 /** How a run reports progress and is stopped. */
 export interface RunContext {
-  /** The run's folder, and the caller's claim to it. */
+  /** The run's folder, and the caller's lock on it. */
   out: string;
   owned: Ownership;
   dataset: Dataset;
-  /** Where feature networks are kept, and which one measures samples where `kidSteps` asks for that. */
+  /** Where feature networks are cached, and which one measures samples every `kidSteps` steps. */
   cache: string;
   features?: string;
   /** Draw a grid at each checkpoint (the default). */
   samples?: boolean;
-  /** Is told, as a line, how far the work between records is. */
+  /** Called with a progress line during the work between records. */
   onProgress?: (line: string) => void;
-  /** Is told when all is ready for the first step. From then on a stop saves; before it a stop throws. */
+  /** Called when everything is ready for the first step. From then on a stop saves a checkpoint; before, it throws. */
   onReady?: (references: readonly ReferencePoint[]) => void;
-  /** Is given every record of the log once it is written. */
+  /** Called with every record of the log after it is written. */
   onRecord?: (record: LogRecord) => void;
   signal?: AbortSignal;
 }
 
 /**
- * Trains a prepared run into its folder: checkpoints in `last/`, the log, curve, grids of samples and TensorBoard events.
- * Gives what training tells and how samples are measured, until the steps are done or the signal stops it, with a
- * checkpoint. `prepared.state` is changed in place.
+ * Trains a prepared run into its folder: checkpoints in `last/`, the log, the curve, sample grids and TensorBoard events.
+ * Yields training and quality records until all steps are done, or until the signal stops it, which saves a checkpoint.
+ * Updates `prepared.state` in place.
  */
 export async function* trainRun(
   engine: Engine,
