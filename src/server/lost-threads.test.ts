@@ -106,7 +106,7 @@ it(
   60_000 + 5000 * kills,
 );
 
-it("gives up an order that loses every thread, and no other with it", async () => {
+it("gives up only on an order that loses its thread every time", async () => {
   at = await listening(testServer([models.tiny, models.slow], { threads: 1 }));
   const poisoned = ask({ model: "slow", prompt: "cat", seed: 1 });
   for (let n = 0; n < 2; n++) {
