@@ -95,7 +95,7 @@ it.each([
   ["filter-threshold=2", `the link's filter-threshold should be a number from 0 to 1, or a list of them, not "2"`],
   ["device=tpu", `the link's device should be webgpu or wasm, not "tpu"`],
   ["view=x", `the link's view should be image or uncertainty, not "x"`],
-  ["classes=%E0%A4", `the link has "%E0%A4", which is cut short; copy the whole link`],
+  ["classes=%E0%A4", `the link is cut short at "%E0%A4"; copy the whole link`],
   ["from=abc&mask=abc&ring=7", `the link's ring should be a whole number from 0 to 1, not "7"`],
   ["from=abc&mask=abc", "the link's picture is cut short; copy the whole link"],
 ])("%s is refused", (text, message) => {

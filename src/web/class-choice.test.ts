@@ -71,7 +71,7 @@ describe.skipIf(!executablePath)("the choice among 31 classes", { timeout: patie
   });
 
   it("finds a class or a whole group by typing, and chooses it with Enter without drawing", async () => {
-    expect(await find("wild a")).toBe("1 class; Enter chooses wild animal.");
+    expect(await find("wild a")).toBe("1 class; press Enter to choose wild animal.");
     expect(await page.isVisible("#classes >> text=wild animal")).toBe(true);
     expect(await page.isVisible("#classes >> text=red food")).toBe(false);
     await page.press("#find-class", "Enter");

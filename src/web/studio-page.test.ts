@@ -223,7 +223,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     const gif = await picture.clone().gif().toBuffer();
     await page.setInputFiles("#upload", { name: "a.png", mimeType: "image/png", buffer: gif });
     await page.waitForSelector("#error:not(:empty)");
-    expect(await text("#error")).toBe("A.png is not a PNG, JPEG or WebP picture; choose one of these.");
+    expect(await text("#error")).toBe("A.png is not a PNG, JPEG or WebP picture; choose one in these formats.");
     const whole = await picture.clone().png().toBuffer();
     const damaged = whole.subarray(0, 60);
     await page.setInputFiles("#upload", { name: "b.png", mimeType: "image/png", buffer: damaged });
@@ -270,7 +270,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     await on.click("#draw");
     await on.waitForSelector("#error:not(:empty)");
     const sentence =
-      "The model stopped in the middle of the drawing, most likely because memory ran out. Draw again, with fewer images.";
+      "The model stopped while drawing, most likely because memory ran out. Draw again with fewer images.";
     expect(await text("#error", on)).toBe(sentence);
     expect(await text("#device-name", on)).toBe("Not running");
     expect(await on.locator("#device-details.failed").count()).toBe(1);
@@ -296,7 +296,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
       ["Draw", "#settings"],
       ["Redraw", "#redraw-section"],
       ["Explain", "#explain"],
-      ["Keep", "#keep-section"],
+      ["Save", "#keep-section"],
     ]) {
       await on.tap(`#tabs a:text-is("${tab}")`);
       await on.waitForFunction(

@@ -180,7 +180,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect([...kept.subarray(0, 3)]).toEqual([0x20, 0x60, 0xa0]);
     await page.setInputFiles("#upload", { name: "no.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
     await page.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
-    const sentence = "No.png is not a PNG, JPEG or WebP picture; choose one of these.";
+    const sentence = "No.png is not a PNG, JPEG or WebP picture; choose one in these formats.";
     expect(await page.textContent("#error")).toBe(sentence);
   });
 
@@ -324,7 +324,8 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
 
       await on.goto(`${at.url}/#model=gray&device=wasm`);
       await on.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
-      const sentence = 'The link asks for the model "gray", and there is tiny, grey, emoji; did you mean "grey"?';
+      const sentence =
+        'The link names the model "gray", but this page has only tiny, grey, emoji; did you mean "grey"?';
       expect(await on.textContent("#error")).toBe(sentence);
     } finally {
       await own.close();
