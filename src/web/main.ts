@@ -1,11 +1,11 @@
 /** Starts the page: the service worker, the model's worker, and the drawing described by the address. */
 
 import type { ModelConfig } from "../config/model.ts";
+import { fetchConfig } from "../files/fetched-model.ts";
 import { defaultSettings, firstSettings, readAddress, type Settings } from "./address.ts";
 import { type Client, openClient, usualThreads } from "./client.ts";
 import { settingsForm } from "./form.ts";
 import { reloadIfReplaced, throughServiceWorker } from "./isolation.ts";
-import { fetchConfig } from "./model.ts";
 import { modelIn, type OfferedModel, offeredModels, shipped } from "./models.ts";
 import type { DeviceWish } from "./protocol.ts";
 import { complain, inWords, say, showDevice, showProgress } from "./status.ts";

@@ -2,9 +2,9 @@
 
 import type { Engine } from "../engine/engine.ts";
 import { webEngine } from "../engine/web.ts";
+import { fetchWeights } from "../files/fetched-model.ts";
+import { sharedProgress } from "../files/fetching.ts";
 import { createSampler, type Sampler } from "../sample/sampler.ts";
-import { sharedProgress } from "./fetching.ts";
-import { fetchModel } from "./model.ts";
 import type { Device, DeviceWish, OpenRequest } from "./protocol.ts";
 import { loadRuntime } from "./runtime.ts";
 import { selfCheck } from "./self-check.ts";
@@ -16,14 +16,14 @@ export interface Opened {
 
 /** `say` receives the current activity and, for long ones, the fraction that is done. */
 export async function openModel(
-  { model: from, device: wish, threads }: OpenRequest,
+  { model: { config, weights: url, bytes: size }, device: wish, threads }: OpenRequest,
   say: (what: string, share?: number) => void,
 ): Promise<Opened> {
   say("Fetching the model");
   const missing = wish === "wasm" ? "WASM was chosen." : await missingGpu(wish);
   const progress = sharedProgress((share) => say("Fetching the model", share));
   const [model, runtime] = await Promise.all([
-    fetchModel(from, progress),
+    fetchWeights(config, { url, bytes: size, progress }),
     loadRuntime({ webgpu: missing === undefined, threads }, progress),
   ]);
   say("Starting the model");

@@ -5,7 +5,7 @@ import gpuScript from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs?url";
 import gpuBinary from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url";
 import cpuScript from "onnxruntime-web/ort-wasm-simd-threaded.mjs?url";
 import cpuBinary from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
-import { fetchBytes, type Progress } from "./fetching.ts";
+import { fetchBytes, type Progress } from "../files/fetching.ts";
 
 /** Inserted by the build. */
 declare const RUNTIME_BYTES: { wasm: number; webgpu: number };

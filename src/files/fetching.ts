@@ -26,7 +26,7 @@ export function sharedProgress(onShare: (share: number) => void): Progress {
   };
 }
 
-/** Fetches one of the page's files. Throws a `UserError`, in which `what` names the file, if that fails. */
+/** Fetches a file. Throws a `UserError`, in which `what` names the file, if that fails. */
 export async function fetched(url: string, what: string): Promise<Response> {
   const response = await fetch(url).catch(() => undefined);
   if (!response) throw new UserError(`${what} could not be fetched; check the connection and reload the page`);
