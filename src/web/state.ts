@@ -18,7 +18,7 @@ export type State =
   /** `before` is the target of undo. */
   | { kind: "shown"; shown: Drawing; before?: Drawing };
 
-export type Happening =
+export type PageEvent =
   | { kind: "began"; drawing: Drawing }
   | { kind: "ended" }
   /** The drawing ended with an error; the part drawn so far is shown. */
@@ -32,16 +32,16 @@ export type Happening =
   | { kind: "viewed"; view: View };
 
 /** Returns the next state. Events that do not apply to the state leave it unchanged. */
-export function reduce(state: State, happening: Happening): State {
-  switch (happening.kind) {
+export function reduce(state: State, event: PageEvent): State {
+  switch (event.kind) {
     case "began": {
       if (state.kind === "drawing") return state;
       const { shown: previous, before } = state.kind === "shown" ? state : {};
-      return { kind: "drawing", shown: happening.drawing, previous, before };
+      return { kind: "drawing", shown: event.drawing, previous, before };
     }
     case "uploaded":
       if (state.kind === "drawing") return state;
-      return { kind: "shown", shown: happening.drawing, before: shownIn(state) };
+      return { kind: "shown", shown: event.drawing, before: shownIn(state) };
     case "ended": {
       if (state.kind !== "drawing") return state;
       const { shown, previous, before } = state;
@@ -54,11 +54,11 @@ export function reduce(state: State, happening: Happening): State {
     case "undone":
       return state.kind === "shown" && state.before ? { kind: "shown", shown: state.before } : state;
     case "selected":
-      return withSettings(state, { selected: happening.image });
+      return withSettings(state, { selected: event.image });
     case "moved":
-      return withSettings(state, { step: happening.step });
+      return withSettings(state, { step: event.step });
     case "viewed":
-      return withSettings(state, { view: happening.view === "image" ? undefined : happening.view });
+      return withSettings(state, { view: event.view === "image" ? undefined : event.view });
   }
 }
 

@@ -16,7 +16,7 @@ import { savingButtons } from "./saving.ts";
 import { createScrubber } from "./scrubber.ts";
 import { levelColour, shownImage, type View } from "./shown.ts";
 import { createStage } from "./stage.ts";
-import { type Action, allowed, type Drawing, type Happening, reduce, shownIn, type State } from "./state.ts";
+import { type Action, allowed, type Drawing, type PageEvent, reduce, shownIn, type State } from "./state.ts";
 import { complain, say, showDevice, showProgress } from "./status.ts";
 import { goToOnPhone } from "./tabs.ts";
 import { createTour } from "./tour.ts";
@@ -49,9 +49,9 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
   let drawings = 0;
   let taken = 0;
 
-  function dispatch(happening: Happening): void {
+  function dispatch(event: PageEvent): void {
     const before = shownIn(state);
-    state = reduce(state, happening);
+    state = reduce(state, event);
     const shown = shownIn(state);
     if (shown && shown.id !== before?.id) begin(shown);
     enable();
