@@ -1,4 +1,4 @@
-/** Names, origins and keys: what the options are taken for, and who then gets in. */
+/** Host names, origins and keys: how options are parsed, and who is then allowed. */
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => models.remove());
 
-/** Statuses of requests with these headers. */
+/** Returns the statuses of requests with these headers. */
 async function asked(options: Partial<ServerOptions>, requests: [Record<string, string>, string?, string?][]) {
   const server = testServer([models.tiny], { open: gate().open, ...options });
   const found: number[] = [];
@@ -73,7 +73,7 @@ describe("a host", () => {
   ])("%j is %j", (text, name) => expect(hostName(text)).toBe(name));
 
   it.each(["*.example.org", "https://example.org", "example.org/app", "a b", "", "user@example.org", "a,b/c"])(
-    "%j is none",
+    "%j is invalid",
     (text) => expect(() => hostName(text)).toThrow(/^allowHost: expected the name of a host/),
   );
 

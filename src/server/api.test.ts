@@ -1,4 +1,4 @@
-/** The server at an address of its own, asked by OpenAI's client: images, edits, errors, the shipped model. */
+/** A listening server called by OpenAI's client: images, edits, errors, the shipped model. */
 
 import { fileURLToPath } from "node:url";
 import OpenAI, { BadRequestError, toFile } from "openai";
@@ -120,7 +120,7 @@ describe("edits", () => {
   it.each([
     ["white on black", "white", 1, (drawn: number) => [drawn * 255]],
     ["transparent", "transparent", 4, (drawn: number) => [9, 9, 9, 255 - drawn * 255]],
-  ] as const)("redraw what is %s in the mask, and keep all else to the byte", async (_, rule, channels, pixel) => {
+  ] as const)("redraw the %s pixels of the mask, and keep all others to the byte", async (_, rule, channels, pixel) => {
     const mask = await picture(Uint8Array.from([...hole].flatMap(pixel)), channels, "mask.png");
     const answer = await ask({ image: await picture(image), mask, n: 2, seed: 3 });
     expect(answerSchemas.Images.parse(answer)).toMatchObject({ mask_rule: rule });

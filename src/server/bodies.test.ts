@@ -1,4 +1,4 @@
-/** Bodies: compressed, slow, endless, many at once; and how a refused one ends. */
+/** Request bodies: compressed, slow, endless and concurrent ones, and how a refused one ends. */
 
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -52,7 +52,7 @@ describe("an encoding", () => {
   });
 
   it.each(["br", "deflate", "gzip, gzip", "zstd", "x".repeat(5000)])(
-    "of another kind gets 415: %.20s",
+    "of an unsupported kind gets 415: %.20s",
     async (encoding) => {
       const answer = await ask(body, { "Content-Encoding": encoding });
       expect(answer.headers.get("accept-encoding")).toBe("gzip");
@@ -64,7 +64,7 @@ describe("an encoding", () => {
   );
 });
 
-/** What a client by hand reads of its answer, and how its connection ends. */
+/** Sends a request over a raw socket. Returns what the client reads and how its connection ends. */
 async function byHand(head: string, send: (write: (data: Buffer) => boolean) => Promise<void>) {
   const socket = connect(Number(new URL(at.url).port), "127.0.0.1");
   await once(socket, "connect");
@@ -119,7 +119,7 @@ describe("bodies together", () => {
       signal,
     });
 
-  /** A body that is held until it is let go. */
+  /** Reads a body and holds it until released. */
   function held(bodies: Bodies, bytes: number, signal?: AbortSignal) {
     let release = () => {};
     const letGo = new Promise<void>((resolve) => (release = resolve));

@@ -1,4 +1,4 @@
-/** Many requests at once, by OpenAI's client at a listening server: joined batches, clients that leave, a full queue, the stop. */
+/** Concurrent requests from OpenAI's client to a listening server: joined batches, disconnects, a full queue, shutdown. */
 
 import { type OpenAI, RateLimitError, toFile } from "openai";
 import sharp from "sharp";
@@ -40,7 +40,7 @@ describe("several requests", () => {
       expect(Uint8Array.from(joined.flatMap((one) => [...one]))).toEqual(alone);
     }
     expect((await metric(at, "fractalgen_images_total")) - before.images).toBe(18);
-    // The first one starts alone; the others wait for it together, sixteen at most in a batch.
+    // The first request starts immediately; the others wait for it together, at most sixteen in a batch.
     expect((await metric(at, "fractalgen_batches_total")) - before.batches).toBeLessThan(9);
   });
 

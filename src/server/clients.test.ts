@@ -1,4 +1,4 @@
-/** Other people's clients of OpenAI's API, each with the options that it sends by itself. */
+/** Third-party clients of OpenAI's API, each with the options that it sends by default. */
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -28,7 +28,7 @@ afterAll(async () => {
   models.remove();
 });
 
-/** What a file shows, block by block: all pixels of a block have to be equal. */
+/** Decodes an enlarged file to one pixel per block. Throws if the pixels of a block differ. */
 async function shrunk(file: Uint8Array, scale: number): Promise<Uint8Array> {
   const { data, info } = await sharp(file).raw().toBuffer({ resolveWithObject: true });
   const side = info.width / scale;
@@ -40,7 +40,7 @@ async function shrunk(file: Uint8Array, scale: number): Promise<Uint8Array> {
         const to = (Math.floor(y / scale) * side + Math.floor(x / scale)) * info.channels + c;
         const value = data[(y * info.width + x) * info.channels + c];
         if (y % scale === 0 && x % scale === 0) small[to] = value;
-        else if (small[to] !== value) throw new Error(`the pixel ${x},${y} is not that of its block`);
+        else if (small[to] !== value) throw new Error(`the pixel ${x},${y} differs from its block`);
       }
   return small;
 }
@@ -74,7 +74,7 @@ describe("openai for Node", () => {
   });
 
   it.each(["tiny", "grey"])(
-    "gets WebP of %s without loss, with what it was made of, and JPEG of a quality",
+    "gets WebP of %s without loss, with its origin in the metadata, and JPEG of a given quality",
     async (model) => {
       const drawn = await pixels((await generate(client, { model, seed: 2 })).data![0].b64_json);
       const ask = async (options: object) => {
@@ -155,7 +155,7 @@ describe("openai for Node", () => {
   });
 
   it.each([9e6, 40e6, 200e6])(
-    "reads why %d bytes are too many, and the connection ends without an error",
+    "reads the refusal of %d bytes, and the connection closes without an error",
     async (bytes) => {
       const image = await toFile(Buffer.alloc(bytes), "a.png");
       await expect(client.images.edit({ prompt: "cat", image })).rejects.toMatchObject({ status: 413 });

@@ -1,4 +1,4 @@
-/** Jobs at a listening server: events as they come, taken up again where a stream broke, cancelled, forgotten. */
+/** Jobs on a listening server: live events, resumed streams, cancelling, and deletion. */
 
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Listening } from "./listen.ts";
@@ -38,7 +38,7 @@ interface Event {
   data: Record<string, unknown>;
 }
 
-/** Reads a stream of events until `enough`, then leaves; comments count as events of id 0. */
+/** Reads an event stream until `enough`, then disconnects; comments count as events with id 0. */
 async function events(
   id: string,
   {

@@ -1,4 +1,4 @@
-/** What is drawn together, what waits, what is refused, and what is freed, with samplers that wait to be told. */
+/** The queue: batching, waiting, refusing and releasing, with samplers controlled by the test. */
 
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { settingsOf } from "../sample/settings.ts";
@@ -25,7 +25,7 @@ const opened = ({ lanes = 1, most = 100 } = {}): { queue: DrawingQueue; drawn: G
   return { queue: drawingQueue({ lanes, most, open: drawn.open, onFault }), drawn, faults };
 };
 
-/** What each batch so far was asked to draw, as seeds. */
+/** The seeds of each batch so far. */
 const seedsOf = ({ asked }: Gate) => asked.map(({ seed }) => seed);
 
 describe("the queue", () => {

@@ -1,4 +1,4 @@
-/** What is refused, by whom and why, with one sentence each; what the documents say of it. */
+/** Refused requests and their messages, access rules, and the documents that describe the API. */
 
 import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -105,7 +105,7 @@ describe("a bad request gets 400 and one sentence", () => {
   });
 
   it.each(["../tiny", "/etc/passwd", "tiny/../slow", "tiny\0", "__proto__", "gpt-image-1", "", "x".repeat(120)])(
-    "and for the unknown model %j 404, as OpenAI has it",
+    "and 404 for the unknown model %j, as in OpenAI's API",
     async (model) => {
       const found = await post({ prompt: "cat", model });
       expect(found).toMatchObject({ status: 404, param: "model", code: "model_not_found" });
@@ -185,7 +185,7 @@ describe("a bad request gets 400 and one sentence", () => {
     });
     const options = { method: "POST", headers: json, body: chunks, duplex: "half" } as RequestInit;
     const answer = await fetch(`${at.url}/v1/images/generations`, options).catch((error: Error) => error);
-    if (answer instanceof Response) expect(answer.status).toBe(413); // else the connection was closed while it sent
+    if (answer instanceof Response) expect(answer.status).toBe(413); // otherwise the connection was closed while sending
     await at.close();
   });
 
@@ -305,7 +305,7 @@ describe("metrics", () => {
   it.skipIf(!hasPromtool)(`pass promtool${hasPromtool ? "" : " (skipped: Debian's prometheus has it)"}`, async () => {
     const at = await listening(testServer([models.tiny], { open: drawn.open }));
     await fetch(`${at.url}/v1/none"\\`);
-    await new Promise((resolve) => setTimeout(resolve, 100)); // the event loop's delay is measured by now
+    await new Promise((resolve) => setTimeout(resolve, 100)); // wait until the event loop's delay has been measured
     const input = await (await fetch(`${at.url}/metrics`)).text();
     await at.close();
     expect(input).toContain('fractalgen_event_loop_delay_seconds{quantile="0.99"}');

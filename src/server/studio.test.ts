@@ -1,4 +1,4 @@
-/** The studio's files and the models that it can open, as the server hands them out. */
+/** The studio's files and the models that it can open, as served. */
 
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

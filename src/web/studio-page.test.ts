@@ -179,7 +179,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
   it("shows the ring as part of the redrawn area, stores mask and ring separately in links, and undo restores the form", async () => {
     await page.click("[data-mask=centre]");
     expect(await text("#masked")).toBe(
-      "256 of 1024 pixels are marked, and the ring adds 320: they are redrawn as the chosen classes.",
+      "256 of 1024 pixels are marked, and the ring adds 320: they will be redrawn as the chosen classes.",
     );
     const withRing = await canvasOf(page, "#overlay");
     await page.uncheck("#ring");
