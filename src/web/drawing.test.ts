@@ -95,8 +95,8 @@ it("makes a tour of any model's levels, with moments and a pixel from the record
     "The first generator places patches of 4×4",
     "Inside each, a second one places pixels",
     "Inside each, a third one chooses red, green, blue",
-    "Again and again, until the image is there",
-    "Now you",
+    "Again and again, until the image is complete",
+    "Your turn",
   ]);
   const [, patches, pixels, bytes] = steps;
   expect(recording.steps[patches.taken! - 1]).toMatchObject({ level: 0, step: 1 });
