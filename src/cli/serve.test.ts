@@ -82,7 +82,7 @@ describe("fractalgen serve", () => {
   it.each([
     [["--model", "emojy"], /there is no model "emojy"/],
     [["--port", "70000"], /^error: --port: expected a whole number from 0 to 65535/],
-    [["--host", "203.0.113.1"], /^error: --host: 203\.0\.113\.1 is no address of this machine/],
+    [["--host", "203.0.113.1"], /^error: --host: 203\.0\.113\.1 is not an address of this machine/],
     [["--model", "emoji", "--model", "emoji"], /two models are called "emoji"/],
     [["--memory", "1MB"], /takes about .* of memory even for one image/],
     [["--cors", "example.org"], /^error: --cors: expected an origin.*did you mean https:\/\/example\.org\?$/],

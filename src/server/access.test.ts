@@ -1,4 +1,4 @@
-/** Names, origins and keys: what the options are taken for, and who then gets in. */
+/** Host names, origins and keys: how options are parsed, and who is then allowed. */
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => models.remove());
 
-/** Statuses of requests with these headers. */
+/** Returns the statuses of requests with these headers. */
 async function asked(options: Partial<ServerOptions>, requests: [Record<string, string>, string?, string?][]) {
   const server = testServer([models.tiny], { open: gate().open, ...options });
   const found: number[] = [];
@@ -53,7 +53,7 @@ describe("an origin", () => {
     expect(() => originIn(text)).toThrow(new RegExp(`^cors: expected an origin.*${hint.replaceAll(/[?.]/g, "\\$&")}$`));
   });
 
-  it("that was given with a slash matches what browsers send", async () => {
+  it("given with a trailing slash matches what browsers send", async () => {
     const requests: [Record<string, string>][] = [
       [{ origin: "http://example.org" }],
       [{ origin: "http://example.net" }],
@@ -73,11 +73,11 @@ describe("a host", () => {
   ])("%j is %j", (text, name) => expect(hostName(text)).toBe(name));
 
   it.each(["*.example.org", "https://example.org", "example.org/app", "a b", "", "user@example.org", "a,b/c"])(
-    "%j is none",
+    "%j is invalid",
     (text) => expect(() => hostName(text)).toThrow(/^allowHost: expected the name of a host/),
   );
 
-  it("that was allowed is answered beside loopback's names, and a refusal names the option", async () => {
+  it("that is allowed is answered in addition to loopback names, and a refusal names the option", async () => {
     const server = testServer([models.tiny], {
       open: gate().open,
       loopback: true,
@@ -96,7 +96,7 @@ describe("a host", () => {
     await server.dispose();
   });
 
-  it("restricts a server on other addresses only where names were allowed", async () => {
+  it("restricts a server on other addresses only if names were allowed", async () => {
     const requests: [Record<string, string>][] = [[{ host: "any.example" }], [{ host: "mine.example" }]];
     expect(await asked({}, requests)).toEqual([200, 200]);
     expect(await asked({ names: ["mine.example"] }, requests)).toEqual([403, 200]);
@@ -111,13 +111,13 @@ describe("a proxy's X-Forwarded-Host", () => {
   };
   const options = { loopback: true, names: ["images.example.org"] };
 
-  it("is not believed unless that is asked for", async () => {
+  it("is ignored unless the proxy is trusted", async () => {
     expect(
       await asked(options, [[own], [{ ...own, "x-forwarded-host": "evil.example", origin: "http://127.0.0.1:7860" }]]),
     ).toEqual([403, 200]);
   });
 
-  it("is the name of the server's own pages where it is, and has to be a known name like the host itself", async () => {
+  it("defines the page's own origin if trusted, and must be a known name like the host itself", async () => {
     const behindProxy = true;
     const requests: [Record<string, string>][] = [
       [own],
@@ -135,7 +135,7 @@ describe("a key", () => {
   const apiKey = "correct-horse";
   const basic = (text: string) => ({ authorization: `Basic ${Buffer.from(text).toString("base64")}` });
 
-  it("opens everything as a bearer token or as a browser's password; without it only health is told", async () => {
+  it("opens everything as a bearer token or as a browser's password; without it only /healthz answers", async () => {
     for (const path of ["/v1/models", "/", "/metrics", "/openapi.json", "/models.json", "/v1/none"]) {
       const requests: [Record<string, string>, string][] = [
         [{}, path],
@@ -157,18 +157,18 @@ describe("a key", () => {
     expect(await asked({}, [[{}], [{ authorization: "Bearer anything" }]])).toEqual([200, 200]);
   });
 
-  it("is asked for in the words of programs under /v1 and of browsers elsewhere", async () => {
+  it("is requested with a Bearer challenge under /v1 and a Basic challenge elsewhere", async () => {
     const server = testServer([models.tiny], { open: gate().open, apiKey });
     const challenge = async (path: string) => (await server.app.request(path)).headers.get("www-authenticate");
     expect(await challenge("/v1/models")).toBe("Bearer");
     expect(await challenge("/")).toMatch(/^Basic realm="[^"]+"$/);
     const answer = await server.app.request("/v1/models", { headers: { authorization: "Bearer no" } });
     const { error } = answerSchemas.Error.parse(await answer.json());
-    expect(error).toMatchObject({ code: "invalid_api_key", message: "the key is not that of this server" });
+    expect(error).toMatchObject({ code: "invalid_api_key", message: "the API key is wrong" });
     await server.dispose();
   });
 
-  it("does not stand in the way of a preflight, and its refusal can be read by pages that may ask", async () => {
+  it("is not needed for a preflight, and allowed origins can read its refusal", async () => {
     const server = testServer([models.tiny], { open: gate().open, apiKey, cors: ["https://friend.example"] });
     const origin = "https://friend.example";
     const preflight = await server.app.request("/v1/models", {

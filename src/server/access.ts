@@ -1,4 +1,4 @@
-/** Who may ask: which names the server answers to, which other sites' pages, and with which key. */
+/** Access control: which host names the server answers to, which origins may call it, and the API key. */
 
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Context, MiddlewareHandler } from "hono";
@@ -12,17 +12,17 @@ const loopbackName = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 export const isLoopback = (host: string): boolean => loopbackName.test(host.includes(":") ? `[${host}]` : host);
 
 export interface AccessOptions {
-  /** Whether the server listens on loopback, where it answers to loopback's names only. */
+  /** Whether the server listens on a loopback address. If so, it answers only to loopback names and to `names`. */
   loopback?: boolean;
-  /** Other names that it answers to, such as a proxy's; where there are any, no others on other addresses either. */
+  /** Further host names to answer to, such as a proxy's. If there are any, all others are refused on every address. */
   names?: readonly string[];
-  /** Whether a proxy in front says in X-Forwarded-Host which name was asked for. Anybody else could say so, too. */
+  /** Whether to trust X-Forwarded-Host. Set this only behind a proxy, because any client can send the header. */
   behindProxy?: boolean;
-  /** How refusals name what would allow a host or an origin. */
+  /** How error messages name the setting that would allow a host or an origin. */
   wording?: Wording;
 }
 
-/** The name in a Host header or an option, without a port: lower case, no dot at the end. */
+/** The host name in a Host header or an option: lower case, without the port and without a trailing dot. */
 const nameIn = (host: string): string =>
   host
     .trim()
@@ -30,7 +30,7 @@ const nameIn = (host: string): string =>
     .toLowerCase()
     .replace(/(?<=[^.])\.$/, "");
 
-/** The hosts that a request was sent to: to this server, and before that to a trusted proxy. The last is what the client sees. */
+/** The hosts a request was addressed to: this server's, then the trusted proxy's if any. The last is the one the client used. */
 function hostsOf({ req }: Context, { behindProxy = false }: AccessOptions): string[] {
   const own = req.header("host") ?? new URL(req.url).host;
   const forwarded = behindProxy ? req.header("x-forwarded-host")?.split(",")[0].trim() : undefined;
@@ -38,8 +38,8 @@ function hostsOf({ req }: Context, { behindProxy = false }: AccessOptions): stri
 }
 
 /**
- * A page elsewhere can give its own name the address 127.0.0.1 and then ask as if it came from here (DNS rebinding), so
- * on loopback only loopback's own names are answered, and those that were allowed.
+ * Refuses requests for unknown host names. A page elsewhere can point its own name at 127.0.0.1 and then call this server
+ * as if it were same-origin (DNS rebinding), so on loopback only loopback names and the allowed names are answered.
  */
 export function onlyKnownNames(options: AccessOptions): MiddlewareHandler {
   const { loopback = false, names = [], wording = fieldWording } = options;
@@ -50,9 +50,9 @@ export function onlyKnownNames(options: AccessOptions): MiddlewareHandler {
         const name = nameIn(host);
         if (loopbackName.test(name) || allowed.has(name)) continue;
         const mistake = {
-          problem: `the server answers to ${["localhost and its addresses", ...allowed].join(", ")} only`,
+          problem: `this server answers only to ${["localhost and its addresses", ...allowed].join(", ")}`,
           got: `the host "${shown(host)}"`,
-          hint: { do: "whoever runs it can allow this name", setting: "allowHost", value: shown(name) },
+          hint: { do: "the server's operator can allow this name", setting: "allowHost", value: shown(name) },
         };
         throw new ApiError(403, worded(mistake, wording), { code: "wrong_host" });
       }
@@ -60,19 +60,19 @@ export function onlyKnownNames(options: AccessOptions): MiddlewareHandler {
   };
 }
 
-/** A name to answer to, as requests have it; a UserError for what no Host header can be. */
+/** Normalizes a host name from an option to the form in a Host header. Throws a `UserError` if no Host header could match. */
 export function hostName(text: string): string {
   const name = nameIn(text);
   const url = URL.canParse(`http://${name}`) ? new URL(`http://${name}`) : undefined;
   if (url?.host && url.pathname === "/" && !/[*@/?#\\\s]/.test(name)) return url.hostname;
   throw new UserError({
     subject: { setting: "allowHost" },
-    expected: "the name of a host, such as images.example.org, each by itself and without a path",
+    expected: "the name of a host, such as images.example.org, without a path; repeat the option for several",
     got: `"${shown(text)}"`,
   });
 }
 
-/** An origin as browsers send it, or "*" for all; a UserError for what no browser would send. */
+/** Normalizes an origin to the form browsers send; "*" stands for all. Throws a `UserError` for anything browsers never send. */
 export function originIn(text: string): string {
   const given = text.trim();
   if (given === "*") return given;
@@ -83,13 +83,13 @@ export function originIn(text: string): string {
   const bare = near ?? (/^[\w.-]+(:\d+)?\/?$/.test(given) ? `https://${given.replace("/", "")}` : undefined);
   throw new UserError({
     subject: { setting: "cors" },
-    expected: "an origin, which is a scheme, a host and maybe a port, or * for all",
+    expected: "an origin (a scheme, a host and an optional port), or * for all",
     got: `"${shown(text)}"`,
     hint: bare && !bare.includes("*") ? `did you mean ${bare}?` : "for example https://example.org",
   });
 }
 
-/** Pages of other origins are refused, but for those that were named; "*" names all. */
+/** Refuses requests from pages of other origins, except the allowed ones. "*" allows all. */
 export function onlyOwnPages(origins: readonly string[], options: AccessOptions): MiddlewareHandler {
   const named = new Set(origins.map(originIn));
   const allowed = (origin: string) => named.has("*") || named.has(origin);
@@ -104,20 +104,20 @@ export function onlyOwnPages(origins: readonly string[], options: AccessOptions)
     const host = hostsOf(c, options).at(-1)!;
     if (origin === `http://${host}` || origin === `https://${host}`) return next();
     if (!allowed(origin)) {
-      const problem = `pages of "${shown(origin)}" may not ask this server`;
-      const hint = { do: "whoever runs it can allow their origin", setting: "cors", value: shown(origin) };
+      const problem = `pages from "${shown(origin)}" may not call this server`;
+      const hint = { do: "the server's operator can allow this origin", setting: "cors", value: shown(origin) };
       throw new ApiError(403, worded({ problem, hint }, options.wording ?? fieldWording), { code: "wrong_origin" });
     }
     return shared(c, next);
   };
 }
 
-/** Open without the key, for what watches over servers: it says whether this one takes requests. */
+/** Needs no key, so that monitoring can check whether the server accepts requests. */
 const open = new Set(["/healthz"]);
 
 /**
- * Asks for the key: programs send it as a bearer token; a browser asks its user for it as a password, with any user name,
- * and sends it with everything that the studio's page loads.
+ * Requires the API key. Programs send it as a bearer token. A browser prompts for it as a password (any user name works)
+ * and then sends it with every request of the studio page.
  */
 export function onlyWithKey(key: string): MiddlewareHandler {
   const digest = (text: string) => createHash("sha256").update(text).digest();
@@ -125,7 +125,7 @@ export function onlyWithKey(key: string): MiddlewareHandler {
   return async (c, next) => {
     if (open.has(c.req.path)) return next();
     const given = keyIn(c.req.header("authorization") ?? "");
-    // Digests are of one length, so the comparison takes the same time whatever was sent.
+    // Digests have equal lengths, so the comparison takes the same time for any input.
     if (given !== undefined && timingSafeEqual(digest(given), expected)) return next();
     const challenge = c.req.path.startsWith("/v1/")
       ? "Bearer"
@@ -133,8 +133,8 @@ export function onlyWithKey(key: string): MiddlewareHandler {
     throw new ApiError(
       401,
       given === undefined
-        ? "this server wants a key: send it as Authorization: Bearer KEY"
-        : "the key is not that of this server",
+        ? "this server requires an API key; send it as Authorization: Bearer KEY"
+        : "the API key is wrong",
       { code: "invalid_api_key", headers: { "WWW-Authenticate": challenge } },
     );
   };

@@ -1,4 +1,4 @@
-/** Finished images as answers: encoded with their class, seed and options. Knows no route. */
+/** Response bodies for finished images: encoded files with their class, seed and options. Independent of routes. */
 
 import { recordedSampling } from "../config/sampling.ts";
 import { encodeImage, type Look, plainLook } from "./encoding.ts";
@@ -10,11 +10,11 @@ import { sizeName } from "./sizes.ts";
 
 interface EncodedOptions {
   look?: Look;
-  /** What is written into the file of an image. */
+  /** Metadata to write into the file of image `index`. */
   text?: (index: number) => Record<string, string>;
 }
 
-/** Images [count, S, S, C], each as a file in base64; one after another, as enlarged ones take much memory. */
+/** Encodes images [count, S, S, C] as base64 files, one at a time because enlarged images take much memory. */
 export async function base64Images(
   images: Uint8Array,
   { model: { config }, labels }: Pick<Order, "model" | "labels">,

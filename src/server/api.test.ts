@@ -1,4 +1,4 @@
-/** The server at an address of its own, asked by OpenAI's client: images, edits, errors, the shipped model. */
+/** A listening server called by OpenAI's client: images, edits, errors, the shipped model. */
 
 import { fileURLToPath } from "node:url";
 import OpenAI, { BadRequestError, toFile } from "openai";
@@ -27,7 +27,7 @@ afterAll(async () => {
 });
 
 describe("OpenAI's client", () => {
-  it("gets images of classes, those of the library to the byte, with what they were made of", async () => {
+  it("gets images of classes, equal to the library's to the byte, with their origin in the metadata", async () => {
     const answer = await generate(client, {
       model: "tiny",
       prompt: "cat, dog",
@@ -53,7 +53,7 @@ describe("OpenAI's client", () => {
     });
   });
 
-  it("gives our options, and finds another seed in each answer where it gives none", async () => {
+  it("passes our options, and gets a new random seed in each answer if it gives none", async () => {
     const options = { guidance: 3, schedule: "constant", temperature: 2, filter_threshold: 0.001, iterations: [3, 5] };
     const answer = await generate(client, { seed: 1, size: "8x8", user: "me", quality: "auto", n: null, ...options });
     const own = { guidance: 3, schedule: "constant", temperature: 2, filterThreshold: 0.001 } as const;
@@ -65,7 +65,7 @@ describe("OpenAI's client", () => {
     expect(one).not.toBe(two);
   });
 
-  it("reads them as a stream, with unfinished ones on the way", async () => {
+  it("reads images as a stream, with partial images first", async () => {
     const options = { model: "tiny", prompt: "cat", n: 2, seed: 5, stream: true, partial_images: 2 } as const;
     const stream = await client.images.generate(options as OpenAI.ImageGenerateParamsStreaming);
     const events: OpenAI.ImageGenStreamEvent[] = [];
@@ -89,7 +89,7 @@ describe("OpenAI's client", () => {
     answerSchemas.ModelList.parse(await (await fetch(`${at.url}/v1/models`)).json());
   });
 
-  it("reads errors as its own: class, field and sentence", async () => {
+  it("recognizes errors: error class, field and message", async () => {
     await expect(generate(client, { prompt: "cot" })).rejects.toThrow(BadRequestError);
     await expect(generate(client, { prompt: "cot" })).rejects.toMatchObject({
       status: 400,
@@ -120,7 +120,7 @@ describe("edits", () => {
   it.each([
     ["white on black", "white", 1, (drawn: number) => [drawn * 255]],
     ["transparent", "transparent", 4, (drawn: number) => [9, 9, 9, 255 - drawn * 255]],
-  ] as const)("redraw what is %s in the mask, and keep all else to the byte", async (_, rule, channels, pixel) => {
+  ] as const)("redraw the %s pixels of the mask, and keep all others to the byte", async (_, rule, channels, pixel) => {
     const mask = await picture(Uint8Array.from([...hole].flatMap(pixel)), channels, "mask.png");
     const answer = await ask({ image: await picture(image), mask, n: 2, seed: 3 });
     expect(answerSchemas.Images.parse(answer)).toMatchObject({ mask_rule: rule });
@@ -133,7 +133,7 @@ describe("edits", () => {
     }
   });
 
-  it("take the image's own transparent pixels where there is no mask, our options, and a ring", async () => {
+  it("redraw the image's own transparent pixels without a mask, and accept our options and a ring", async () => {
     const own = Uint8Array.from([...hole].flatMap((drawn, i) => [...image.slice(3 * i, 3 * i + 3), 255 * (1 - drawn)]));
     const answer = await ask({ image: [await picture(own, 4)], n: 1, seed: 4, ring: 1, iterations: [2, 4] });
     expect(await pixels(answer.data![0].b64_json)).toEqual(await expected({ n: 1, seed: 4, ring: 1 }));
@@ -147,13 +147,19 @@ describe("edits", () => {
         message: expect.stringMatching(sentence),
       });
     };
-    await wrong({}, /mask: expected one, or an image with transparent pixels, got an opaque image alone$/);
-    await wrong({ mask: await picture(new Uint8Array(64), 1) }, /neither transparent nor white pixels/);
+    await wrong({}, /mask: expected a mask, or an image with transparent pixels, got an opaque image without a mask$/);
+    await wrong({ mask: await picture(new Uint8Array(64), 1) }, /no transparent or white pixels/);
     const large = await sharp({ create: { width: 9, height: 8, channels: 3, background: "white" } })
       .png()
       .toBuffer();
-    await wrong({ mask: await toFile(large, "m.png") }, /mask: expected 8x8 pixels, as the model tiny draws, got 9x8$/);
-    await wrong({ image: await toFile(Buffer.from("<svg/>"), "a.png") }, /image: this file is no PNG, JPEG or WebP$/);
+    await wrong(
+      { mask: await toFile(large, "m.png") },
+      /mask: expected 8x8 pixels, the size of the model tiny, got 9x8$/,
+    );
+    await wrong(
+      { image: await toFile(Buffer.from("<svg/>"), "a.png") },
+      /image: this file is not a PNG, JPEG or WebP$/,
+    );
     const broken = png((await generate(client, { seed: 1 })).data![0].b64_json).subarray(0, 350);
     await wrong({ image: await toFile(broken, "a.png"), mask: good }, /image: it does not decode/);
     const bomb = await sharp({ create: { width: 5000, height: 5000, channels: 3, background: "red" } })

@@ -1,4 +1,4 @@
-/** The HTTP API as a value: routes, and what stands before them. Does not listen. */
+/** The HTTP API as a value: routes and middleware. Does not listen. */
 
 import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
@@ -24,41 +24,41 @@ import { type Asked, readEdit, readEither, readGeneration, type RequestContext }
 import { defaultLimits, type Limits, requestSchemas } from "./schemas.ts";
 import { isStudioFile, offerModels, studio } from "./studio.ts";
 
-/** What a server offers, to whom, and how much it takes on. */
+/** What a server offers, who may use it, and its limits. */
 export interface ServerOptions extends AccessOptions {
   models: readonly ServedModel[];
   version: string;
-  /** Processor threads, bytes of memory for all models, and images side by side at most. */
+  /** CPU threads, bytes of memory for all models together, and the largest batch. */
   threads: number;
   memory: number;
   batch?: number;
   limits?: Partial<Limits>;
-  /** Origins of other sites' pages that may ask. */
+  /** Other origins whose pages may call the server. */
   cors?: readonly string[];
-  /** Without it whoever reaches the server can use it. */
+  /** Without a key, anyone who can reach the server can use it. */
   apiKey?: string;
-  /** The folder of the built studio. */
+  /** The folder that holds the built studio. */
   studio?: string;
-  /** Lets the studio run the models in the browser, for which whoever can ask gets their weights. */
+  /** Lets the studio run the models in the browser. Anyone with access to the server can then download their weights. */
   shareWeights?: boolean;
-  /** Milliseconds of silence after which a stream of events says that it is still there. */
+  /** Milliseconds without an event after which an event stream sends a heartbeat comment. */
   heartbeat?: number;
-  /** What draws a lane's batches: a worker thread by default. */
+  /** Opens the sampler that draws a lane's batches; a worker thread by default. */
   open?: (model: ServedModel, threads: number) => Sampler;
-  /** Called with what goes wrong inside the server, to log it. */
+  /** Called with every internal error, to log it. */
   onFault?: (error: unknown) => void;
 }
 
 /** A server that does not listen yet. */
 export interface FractalServer {
   app: Hono;
-  /** Refuses new work (503), and resolves when what was taken on is finished. */
+  /** Refuses new work (503) and resolves when all accepted work is finished. */
   drain(): Promise<void>;
-  /** Ends the engine; what is still drawn is cancelled. */
+  /** Stops the engine and cancels unfinished images. */
   dispose(): Promise<void>;
 }
 
-/** The HTTP API and the studio as a value; `listen` gives it an address. Throws a `UserError` where the memory is too small. */
+/** Creates the HTTP API and the studio; pass it to `listen` to serve it. Throws a `UserError` if the memory is too small. */
 export function fractalServer(options: ServerOptions): FractalServer {
   const { models, version, threads, memory, batch = 16, onFault = () => {}, heartbeat } = options;
   const limits = { ...defaultLimits, ...options.limits };
@@ -85,7 +85,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
     const started = performance.now();
     await next();
     closeAfterLeftBody(c);
-    const route = routePath(c); // of what answered: the studio's is /*, and so is that of a refusal
+    const route = routePath(c); // of the handler that answered: /* for the studio and for refusals
     const { method } = c.req;
     metrics.request({ method, route, status: c.res.status }, (performance.now() - started) / 1000);
   });
@@ -93,12 +93,12 @@ export function fractalServer(options: ServerOptions): FractalServer {
   app.use(onlyOwnPages(options.cors ?? [], options));
   if (options.apiKey !== undefined) app.use(onlyWithKey(options.apiKey));
   const takingOn = async (_: Context, next: () => Promise<void>) => {
-    if (stopping) throw new ApiError(503, "the server is stopping and takes on nothing new", { retryAfter: 10 });
+    if (stopping) throw new ApiError(503, "the server is stopping and accepts no new work", { retryAfter: 10 });
     await turn();
     await next();
   };
 
-  /** Draws while the client waits; where it goes away its images go from the queue. */
+  /** Draws while the client waits. If the client disconnects, its images leave the queue. */
   const answer = async (c: Context, asked: Asked) => {
     if (asked.stream) return imageStream(c, asked, { queue, finish, heartbeat });
     return c.json(await finish(asked, await queue.draw(asked.order, { signal: c.req.raw.signal })));
@@ -109,7 +109,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
   const jobOf = (c: Context): Job => {
     const id = c.req.param("id") ?? "";
     const job = jobs.find(id);
-    if (!job) throw new ApiError(404, `there is no job "${shown(id)}", or it was finished long ago`);
+    if (!job) throw new ApiError(404, `there is no job "${shown(id)}"; finished jobs are deleted after a while`);
     return job;
   };
   app.post("/v1/jobs", takingOn, async (c) => {
@@ -159,17 +159,17 @@ export function fractalServer(options: ServerOptions): FractalServer {
   };
 }
 
-/** What is left of a refused body would have to be read before the connection's next request, so there is none. */
+/** The unread rest of a refused body would precede the connection's next request, so the connection is closed. */
 function closeAfterLeftBody({ env }: Context): void {
-  const { incoming, outgoing } = (env ?? {}) as Partial<HttpBindings>; // none in a request without a socket
+  const { incoming, outgoing } = (env ?? {}) as Partial<HttpBindings>; // absent for a request without a socket
   if (!incoming || incoming.complete) return;
   const hasBody = "content-length" in incoming.headers || "transfer-encoding" in incoming.headers;
   if (hasBody && outgoing && "shouldKeepAlive" in outgoing) outgoing.shouldKeepAlive = false;
 }
 
 /**
- * Resolves for one caller in each turn of the event loop: clients that were all told to come back in a second do, and
- * nothing else should have to wait for every one of them.
+ * Resolves for one caller per turn of the event loop. Clients that were all told to retry in a second do so at once, and
+ * other work should not have to wait for all of them.
  */
 function oneByOne(): () => Promise<void> {
   let turns = Promise.resolve();

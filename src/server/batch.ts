@@ -1,6 +1,6 @@
 /**
- * Images of several requests that are drawn side by side. What a request, an image and a lane are at is said by their
- * states; functions here change no other.
+ * Batches of images from several requests. The progress of a request, an image and a lane is in its `state`; the
+ * functions here change no other state.
  */
 
 import type { Known } from "../sample/known.ts";
@@ -8,22 +8,22 @@ import type { Sampler } from "../sample/sampler.ts";
 import type { SamplingSettings } from "../sample/settings.ts";
 import type { ServedModel } from "./models.ts";
 
-/** Images 0 .. labels.length - 1 of a seed. */
+/** An order for images 0 .. labels.length - 1 of a seed. */
 export interface Order {
   model: ServedModel;
   labels: readonly number[];
   seed: number;
   settings: SamplingSettings;
-  /** The most images that are drawn side by side with these settings. */
+  /** The largest batch for these settings. */
   batch: number;
-  /** What an edit keeps. */
+  /** The pixels that an edit keeps. */
   known?: Known;
 }
 
 export interface DrawingProgress {
-  /** Share of all pixels of all images. */
+  /** Fraction of all pixels of all images, 0 to 1. */
   done: number;
-  /** The images so far, [count, S, S, C]; the same array each time. */
+  /** The images so far, [count, S, S, C]; every call returns the same array. */
   images(): Uint8Array;
 }
 
@@ -34,14 +34,14 @@ export interface Drawing {
   images: Uint8Array;
   pieces: Piece[];
   onProgress?: (progress: DrawingProgress) => void;
-  /** Aborted when nobody wants its images any more. */
+  /** Aborted when the images are no longer wanted. */
   gone: AbortController;
   settle(error?: Error): void;
 }
 
 export type DrawingState =
   | { kind: "open" }
-  /** Its thread was lost: it is drawn again by itself. No two have the same number. */
+  /** Its thread was lost, so it is drawn again in a batch of its own. `number` is unique. */
   | { kind: "alone"; number: number }
   /** Answered, failed or cancelled. */
   | { kind: "over" };
@@ -55,11 +55,11 @@ export interface Piece {
 
 export type PieceState =
   | { kind: "unseen" }
-  /** Its batch has frames, also after the image's own last pixel. `done` is the batch's share, `pixels` the image so far. */
+  /** Its batch has produced a frame. `done` is the batch's progress, which may lag behind the image; `pixels` is the image so far. */
   | { kind: "begun"; done: number; pixels: Uint8Array }
   | { kind: "drawn"; pixels: Uint8Array };
 
-/** A sampler of a thread for each model, and the batch that it draws. */
+/** One worker thread per model, and the batch being drawn. */
 export interface QueueLane {
   samplers: Map<ServedModel, Sampler>;
   state: { kind: "free" } | { kind: "drawing"; pieces: readonly Piece[]; controller: AbortController };
@@ -73,7 +73,7 @@ const doneOf = ({ state }: Piece): number => (state.kind === "unseen" ? 0 : stat
 const kindOf = ({ order: { model, settings, known }, state }: Drawing): string =>
   JSON.stringify([model.name, settings, known !== undefined, state.kind === "alone" ? state.number : undefined]);
 
-/** The oldest image that waits and others of its kind, their share for one of the lanes that are free. */
+/** Takes the oldest waiting image and others that can be drawn with it: one free lane's share of them, at most a batch. */
 export function nextBatch(waiting: readonly Piece[], free: number): { batch: Piece[]; left: Piece[] } {
   const kinds = new Map([...new Set(waiting.map(({ drawing }) => drawing))].map((one) => [one, kindOf(one)]));
   const [{ drawing: oldest }] = waiting;
@@ -82,7 +82,7 @@ export function nextBatch(waiting: readonly Piece[], free: number): { batch: Pie
   return { batch: [...taken], left: waiting.filter((piece) => !taken.has(piece)) };
 }
 
-/** Draws the images of several requests side by side; an image depends only on its seed and index. */
+/** Draws images of several requests in one batch. An image depends only on its seed and index, not on the rest of the batch. */
 export async function drawBatch(sampler: Sampler, pieces: readonly Piece[], signal: AbortSignal): Promise<void> {
   const { settings, model } = pieces[0].drawing.order;
   const { imageSize, channels } = model.config;
@@ -102,7 +102,7 @@ export async function drawBatch(sampler: Sampler, pieces: readonly Piece[], sign
     const images = next.done ? next.value : next.value.images;
     pieces.forEach((piece, i) => {
       const pixels = images.subarray(i * bytes, (i + 1) * bytes);
-      // One that was further on than others of the batch may have left it.
+      // An image that was cancelled or finished early may already be further than this frame says.
       piece.state = next.done
         ? { kind: "drawn", pixels }
         : { kind: "begun", done: Math.max(doneOf(piece), next.value.done), pixels };
@@ -126,7 +126,7 @@ export async function drawBatch(sampler: Sampler, pieces: readonly Piece[], sign
   }
 }
 
-/** The known pictures of the images of a batch, in its order. */
+/** The known pixels of a batch's images, in batch order. */
 function knownOf(pieces: readonly Piece[], bytes: number, pixels: number): Known | undefined {
   if (!pieces[0].drawing.order.known) return undefined;
   const images = new Uint8Array(pieces.length * bytes);

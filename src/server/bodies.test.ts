@@ -1,4 +1,4 @@
-/** Bodies: compressed, slow, endless, many at once; and how a refused one ends. */
+/** Request bodies: compressed, slow, endless and concurrent ones, and how a refused one ends. */
 
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -34,7 +34,7 @@ const errorIn = async (answer: Response) =>
 describe("an encoding", () => {
   const body = Buffer.from(JSON.stringify({ prompt: "cot" }));
 
-  it("of gzip is read, within the bound of what comes out", async () => {
+  it("of gzip is read, within the limit on the decompressed size", async () => {
     for (const encoding of ["gzip", "GZIP", "x-gzip"]) {
       const [status, message] = await errorIn(await ask(gzipSync(body), { "Content-Encoding": encoding }));
       expect([status, message]).toEqual([400, expect.stringContaining('did you mean "cat"')]);
@@ -44,7 +44,7 @@ describe("an encoding", () => {
     expect(await errorIn(await ask(bomb, { "Content-Encoding": "gzip" }))).toEqual([413, expect.any(String)]);
   });
 
-  it("that is said but not so is told", async () => {
+  it("that is declared but wrong gets an error", async () => {
     for (const wrong of [body, gzipSync(body).subarray(0, 15), Buffer.concat([gzipSync(body), body])]) {
       const found = await errorIn(await ask(wrong, { "Content-Encoding": "gzip" }));
       expect(found).toEqual([400, "the body is not gzip, as its Content-Encoding says, or ends too early"]);
@@ -52,7 +52,7 @@ describe("an encoding", () => {
   });
 
   it.each(["br", "deflate", "gzip, gzip", "zstd", "x".repeat(5000)])(
-    "of another kind gets 415: %.20s",
+    "of an unsupported kind gets 415: %.20s",
     async (encoding) => {
       const answer = await ask(body, { "Content-Encoding": encoding });
       expect(answer.headers.get("accept-encoding")).toBe("gzip");
@@ -64,7 +64,7 @@ describe("an encoding", () => {
   );
 });
 
-/** What a client by hand reads of its answer, and how its connection ends. */
+/** Sends a request over a raw socket. Returns what the client reads and how its connection ends. */
 async function byHand(head: string, send: (write: (data: Buffer) => boolean) => Promise<void>) {
   const socket = connect(Number(new URL(at.url).port), "127.0.0.1");
   await once(socket, "connect");
@@ -83,13 +83,13 @@ async function byHand(head: string, send: (write: (data: Buffer) => boolean) => 
 describe("a body that is too large", () => {
   const form = "Content-Type: multipart/form-data; boundary=x";
 
-  it("is refused before it is sent, and its connection ends after the answer", async () => {
+  it("is refused before it is sent, and its connection closes after the response", async () => {
     const { answer, error } = await byHand(`${form}\r\nContent-Length: 200000000`, async () => {});
     expect(answer).toMatch(/^HTTP\/1\.1 413 .*\r\nConnection: close\r\n/is);
     expect(error).toBeUndefined();
   });
 
-  it("and that goes on being sent can read why", async () => {
+  it("still gets the refusal while its client keeps sending", async () => {
     const { answer, error } = await byHand(`${form}\r\nTransfer-Encoding: chunked`, async (write) => {
       const chunk = Buffer.concat([Buffer.from("80000\r\n"), Buffer.alloc(0x80000), Buffer.from("\r\n")]);
       for (let i = 0; i < 20; i++) write(chunk);
@@ -119,7 +119,7 @@ describe("bodies together", () => {
       signal,
     });
 
-  /** A body that is held until it is let go. */
+  /** Reads a body and holds it until released. */
   function held(bodies: Bodies, bytes: number, signal?: AbortSignal) {
     let release = () => {};
     const letGo = new Promise<void>((resolve) => (release = resolve));
@@ -134,7 +134,7 @@ describe("bodies together", () => {
     return { read, release, entered: () => entered };
   }
 
-  it("take no more than their room: others wait, small ones pass, and all of it is given back", async () => {
+  it("stay within their memory: others wait, small ones overtake, and all memory is released", async () => {
     const bodies = bodyReader({ ...limits, roomMs: 10_000 });
     const [first, second, large, small] = [40, 40, 60, 15].map((bytes) => held(bodies, bytes));
     await vi.waitFor(() => expect([first, second, small].every((one) => one.entered())).toBe(true));
@@ -149,7 +149,7 @@ describe("bodies together", () => {
     expect(bodies.free()).toBe(100);
   });
 
-  it("that find no room in time get 503 and when to come back; those whose client left are forgotten", async () => {
+  it("that time out waiting get 503 with Retry-After; those whose client disconnected are dropped", async () => {
     const bodies = bodyReader(limits);
     const first = held(bodies, 90);
     await vi.waitFor(() => expect(first.entered()).toBe(true));
@@ -163,7 +163,7 @@ describe("bodies together", () => {
     expect([bodies.free(), late.entered(), gone.entered()]).toEqual([100, false, false]);
   });
 
-  it("are counted by what is declared, by the most where nothing is, and not after a fault", async () => {
+  it("count with their declared length, or the maximum without one, and are released after an error", async () => {
     const bodies = bodyReader(limits);
     const fails = bodies.read(request(30), 50, async () => {
       expect(bodies.free()).toBe(70);

@@ -1,11 +1,11 @@
-/** Request bodies as chunks: decompressed, bounded each and all together, and dropped when they stall. Knows no route. */
+/** Request bodies as chunks: decompressed, limited individually and in total, dropped when they stall. Independent of routes. */
 
 import { ApiError } from "./errors.ts";
 
 export interface BodyLimits {
-  /** Bytes of all bodies that are being read. */
+  /** Total bytes of all bodies being read. */
   bodies: number;
-  /** Milliseconds without a byte, for a whole body, and for room while other bodies take it all. */
+  /** Timeouts in milliseconds: without a byte, for a whole body, and waiting for space that other bodies occupy. */
   silenceMs: number;
   bodyMs: number;
   roomMs: number;
@@ -13,16 +13,16 @@ export interface BodyLimits {
 
 export interface Bodies {
   /**
-   * Hands a body of at most `most` bytes to `use`, chunk by chunk. Its bytes count until `use` is finished. Throws 413 for
-   * more bytes (at once where the length is declared), 415 for an encoding other than gzip, 408 for a body that stalls,
-   * and 503 where there is no room.
+   * Passes a body of at most `most` bytes to `use`, chunk by chunk. Its bytes count until `use` is finished. Throws 413 for
+   * more bytes (immediately if the length is declared), 415 for an encoding other than gzip, 408 for a body that stalls,
+   * and 503 if there is no space.
    */
   read<T>(request: Request, most: number, use: (chunks: AsyncIterable<Uint8Array>) => Promise<T>): Promise<T>;
-  /** Bytes that bodies under way may still take. */
+  /** Bytes still available for bodies. */
   free(): number;
 }
 
-/** A body that is refused is not read to its end, so its connection cannot be used for another request. */
+/** A refused body is not read to its end, so its connection cannot be reused. */
 const refused = (status: number, message: string, details = {}) => new ApiError(status, message, details);
 
 export function bodyReader({ bodies, silenceMs, bodyMs, roomMs }: BodyLimits): Bodies {
@@ -32,7 +32,7 @@ export function bodyReader({ bodies, silenceMs, bodyMs, roomMs }: BodyLimits): B
     async read(request, most, use) {
       const gzipped = isGzipped(request);
       const declared = Number(request.headers.get("content-length") ?? Number.NaN);
-      const tooLarge = () => refused(413, `the body has more than the ${most} bytes that this server takes here`);
+      const tooLarge = () => refused(413, `the body is too large: this route accepts at most ${most} bytes`);
       if (declared > most) throw tooLarge();
       const bytes = Math.min(bodies, gzipped || Number.isNaN(declared) ? most : declared);
       const release = await room.take(bytes, { ms: roomMs, signal: request.signal });
@@ -67,7 +67,7 @@ interface Reading extends Pick<BodyLimits, "silenceMs" | "bodyMs"> {
   gzipped: boolean;
 }
 
-/** The stream is left, never cancelled: that would end the connection before the answer is written. */
+/** Abandons the stream but never cancels it: cancelling would close the connection before the response is written. */
 async function* chunksOf(request: Request, { gzipped, silenceMs, bodyMs }: Reading): AsyncGenerator<Uint8Array> {
   const { body } = request;
   if (!body) return;
@@ -79,12 +79,12 @@ async function* chunksOf(request: Request, { gzipped, silenceMs, bodyMs }: Readi
     const next = await within(reader.read(), left).catch((error: unknown) => {
       if (error instanceof ApiError) throw error;
       if (gzipped && !request.signal.aborted)
-        throw new ApiError(400, "the body is not gzip, as its Content-Encoding says, or ends too early");
+        throw new ApiError(400, "the body is not valid gzip, which its Content-Encoding declares, or it is truncated");
       throw refused(400, "the body ended before its declared length");
     });
     if (next.done) return;
     yield next.value;
-    // Others have their turn between chunks, also where these are in memory already.
+    // Yield to other work between chunks, even when they are already in memory.
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
@@ -92,7 +92,7 @@ async function* chunksOf(request: Request, { gzipped, silenceMs, bodyMs }: Readi
 async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(refused(408, "the body came too slowly; send it again")), Math.max(0, ms));
+    timer = setTimeout(() => reject(refused(408, "the body arrived too slowly; send it again")), Math.max(0, ms));
   });
   try {
     return await Promise.race([promise, late]);
@@ -106,7 +106,7 @@ interface Waiting {
   enter(): void;
 }
 
-/** An amount that several share. Whoever fits enters, in the order of coming, so small bodies pass large ones that wait. */
+/** A shared budget. Requests that fit enter in order of arrival, so small bodies overtake large ones that wait. */
 function sharedRoom(size: number) {
   let free = size;
   let waiting: Waiting[] = [];
@@ -137,7 +137,7 @@ function sharedRoom(size: number) {
         };
         const full = () =>
           end(() =>
-            reject(refused(503, "other requests fill the room for bodies; try again in 5 s", { retryAfter: 5 })),
+            reject(refused(503, "other requests use all the memory for bodies; try again in 5 s", { retryAfter: 5 })),
           );
         const one: Waiting = {
           bytes,
@@ -154,7 +154,7 @@ function sharedRoom(size: number) {
   };
 }
 
-/** All chunks as one array, for bodies whose bound is small. */
+/** Joins all chunks into one array, for bodies with a small limit. */
 export async function joinedChunks(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const all: Uint8Array[] = [];
   for await (const chunk of chunks) all.push(chunk);

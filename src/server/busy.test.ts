@@ -1,4 +1,4 @@
-/** Many requests at once, by OpenAI's client at a listening server: joined batches, clients that leave, a full queue, the stop. */
+/** Concurrent requests from OpenAI's client to a listening server: joined batches, disconnects, a full queue, shutdown. */
 
 import { type OpenAI, RateLimitError, toFile } from "openai";
 import sharp from "sharp";
@@ -26,7 +26,7 @@ describe("several requests", () => {
   });
   afterAll(() => at.close());
 
-  it("are joined into one batch, and get what each gets alone", async () => {
+  it("are joined into one batch, and get the same images as separately", async () => {
     const before = {
       images: await metric(at, "fractalgen_images_total"),
       batches: await metric(at, "fractalgen_batches_total"),
@@ -40,11 +40,11 @@ describe("several requests", () => {
       expect(Uint8Array.from(joined.flatMap((one) => [...one]))).toEqual(alone);
     }
     expect((await metric(at, "fractalgen_images_total")) - before.images).toBe(18);
-    // The first one starts alone; the others wait for it together, sixteen at most in a batch.
+    // The first request starts immediately; the others wait for it together, at most sixteen in a batch.
     expect((await metric(at, "fractalgen_batches_total")) - before.batches).toBeLessThan(9);
   });
 
-  it("are joined where they edit, too, each with a mask of its own", async () => {
+  it("are also joined if they are edits, each with its own mask", async () => {
     const image = Uint8Array.from({ length: 192 }, (_, i) => (i * 7) % 256);
     const masks = [3, 21, 40].map((from) => Uint8Array.from({ length: 64 }, (_, i) => Number(i >= from)));
     const raw = (channels: 1 | 3) => ({ raw: { width: 8, height: 8, channels } });
@@ -77,7 +77,7 @@ describe("several requests", () => {
     expect((await metric(at, "fractalgen_batches_total")) - before).toBeLessThan(4);
   });
 
-  it("that are left by their clients free the engine", async () => {
+  it("whose clients disconnect free the engine", async () => {
     const before = await metric(at, "fractalgen_images_total");
     const left = new AbortController();
     const both = [1, 2].map(() => generate(client, { model: "slow", n: 8 }, { signal: left.signal }));
@@ -94,7 +94,7 @@ describe("several requests", () => {
 });
 
 describe("a full server", () => {
-  it("answers 429 with a time, after which OpenAI's client asks again by itself", async () => {
+  it("answers 429 with Retry-After, and OpenAI's client retries automatically", async () => {
     const drawn = gate();
     const own = testServer([models.tiny], { open: drawn.open, limits: { queue: 2 } });
     const there = await listening(own);
@@ -119,7 +119,7 @@ describe("a full server", () => {
 });
 
 describe("a server that stops", () => {
-  it("finishes what runs and waits, answers 503 to what is new, and then ends", async () => {
+  it("finishes running and waiting requests, answers new ones with 503, then exits", async () => {
     const drawn = gate();
     const own = testServer([models.tiny], { open: drawn.open });
     const there = await listening(own);

@@ -1,4 +1,4 @@
-/** How many batches are drawn at once and how many images are in each, by the memory that there is. */
+/** Computes from the available memory how many batches are drawn concurrently and how many images each may hold. */
 
 import { type DrawForm, drawNames } from "../config/sampling.ts";
 import { UserError } from "../core/errors.ts";
@@ -8,11 +8,11 @@ import { counting, imagesWithin, type Share } from "./counting.ts";
 import type { ServedModel } from "./models.ts";
 
 export interface Capacity {
-  /** Batches at once, each in a worker thread of its own. */
+  /** Concurrent batches, each in its own worker thread. */
   lanes: number;
-  /** Processor threads of each. */
+  /** CPU threads per lane. */
   threads: number;
-  /** The most images side by side in one batch of these settings; a UserError where there is no room for one. */
+  /** Returns the largest batch for these settings. Throws a `UserError` if not even one image fits. */
   batchOf(model: ServedModel, settings: SizingSettings): Promise<number>;
   dispose(): Promise<void>;
 }
@@ -21,17 +21,17 @@ interface Room {
   threads: number;
   /** Bytes for all models together. */
   memory: number;
-  /** Images side by side, where memory allows. */
+  /** The largest batch, if memory allows. */
   batch: number;
 }
 
-/** Counts of settings with fewer iterations are kept; clients choose them, so not for ever. */
+/** Batch sizes for other settings are cached. Clients choose those settings, so the cache is bounded. */
 const keptMost = 256;
 
 const weightBytes = ({ folder }: ServedModel): number =>
   [...folder.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
 
-/** As many lanes as every model has room for with its own settings, at most one for each thread. */
+/** As many lanes as fit in memory for every model with its default settings, at most one per thread. */
 function lanesWithin(models: readonly ServedModel[], { threads, share }: { threads: number; share: number }): number {
   return models.reduce((most, model) => {
     const { config } = model;
@@ -39,7 +39,7 @@ function lanesWithin(models: readonly ServedModel[], { threads, share }: { threa
     const fits = (lanes: number) => samplingBytes(config, { ...size, batch: lanes, lanes }) <= share;
     let lanes = most;
     while (lanes > 1 && !fits(lanes)) lanes--;
-    if (!fits(lanes)) samplingWithin(config, { ...size, batch: 1, lanes: 1 }, share); // says what it takes
+    if (!fits(lanes)) samplingWithin(config, { ...size, batch: 1, lanes: 1 }, share); // throws an error that says how much is needed
     return lanes;
   }, threads);
 }
@@ -49,7 +49,7 @@ export function capacity(models: readonly ServedModel[], { threads, memory, batc
   const lanes = lanesWithin(models, { threads, share });
   const shared: Share = { lanes, bytes: share, batch };
   const countable = models.map((model) => ({ config: model.config, weightBytes: weightBytes(model) }));
-  // Counting takes longer than a request may hold the event loop, so what most settings take at most is counted here.
+  // Counting takes longer than a request may block the event loop, so a bound for most settings is computed here.
   const bounds = models.map((model, i) =>
     boundsOf(model, { batch, most: (settings) => imagesWithin(countable[i], settings, shared) }),
   );
@@ -75,18 +75,18 @@ export function capacity(models: readonly ServedModel[], { threads, memory, batc
   };
 }
 
-/** Settings whose images side by side were counted. */
+/** Settings whose largest batch has been computed. */
 interface Bound extends SettingsSize {
   images: number;
 }
 
-/** Fewer iterations take more at once, and so does guidance and every further input of the networks that draw. */
+/** Fewer iterations need more memory per step, and so do guidance and each additional input of the drawing networks. */
 const isWithin = ({ guided, forms, iterations }: SettingsSize, bound: Bound): boolean =>
   (bound.guided || !guided) &&
   bound.iterations.every((least, i) => iterations[i] >= least) &&
   forms.every((form, place) => Object.keys(form).every((name) => name in bound.forms[place]));
 
-/** All settings where there is room for the batch whatever they are; else the model's own and more iterations. */
+/** One bound for all settings if the full batch always fits; otherwise a bound for the model's defaults or more iterations. */
 function boundsOf(
   { config }: ServedModel,
   { batch, most }: { batch: number; most: (settings: SettingsSize) => number },

@@ -1,4 +1,4 @@
-/** Other people's clients of OpenAI's API, each with the options that it sends by itself. */
+/** Third-party clients of OpenAI's API, each with the options that it sends by default. */
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -28,7 +28,7 @@ afterAll(async () => {
   models.remove();
 });
 
-/** What a file shows, block by block: all pixels of a block have to be equal. */
+/** Decodes an enlarged file to one pixel per block. Throws if the pixels of a block differ. */
 async function shrunk(file: Uint8Array, scale: number): Promise<Uint8Array> {
   const { data, info } = await sharp(file).raw().toBuffer({ resolveWithObject: true });
   const side = info.width / scale;
@@ -40,7 +40,7 @@ async function shrunk(file: Uint8Array, scale: number): Promise<Uint8Array> {
         const to = (Math.floor(y / scale) * side + Math.floor(x / scale)) * info.channels + c;
         const value = data[(y * info.width + x) * info.channels + c];
         if (y % scale === 0 && x % scale === 0) small[to] = value;
-        else if (small[to] !== value) throw new Error(`the pixel ${x},${y} is not that of its block`);
+        else if (small[to] !== value) throw new Error(`the pixel ${x},${y} differs from its block`);
       }
   return small;
 }
@@ -66,7 +66,7 @@ describe("openai for Node", () => {
     }
   });
 
-  it("gets data: URLs where it asks for urls", async () => {
+  it("gets data: URLs if it asks for urls", async () => {
     const { data } = await generate(client, { response_format: "url", seed: 7 });
     expect(data![0].b64_json).toBeUndefined();
     const images = await drawnBy(models.tiny, { labels: [0], seed: 7 });
@@ -74,7 +74,7 @@ describe("openai for Node", () => {
   });
 
   it.each(["tiny", "grey"])(
-    "gets WebP of %s without loss, with what it was made of, and JPEG of a quality",
+    "gets WebP of %s without loss, with its origin in the metadata, and JPEG of a given quality",
     async (model) => {
       const drawn = await pixels((await generate(client, { model, seed: 2 })).data![0].b64_json);
       const ask = async (options: object) => {
@@ -97,7 +97,7 @@ describe("openai for Node", () => {
     },
   );
 
-  it("streams in the size and format that it asks for", async () => {
+  it("streams in the requested size and format", async () => {
     const options = { prompt: "cat", seed: 3, stream: true, partial_images: 1, size: "16x16", output_format: "webp" };
     const stream = await client.images.generate({
       ...options,
@@ -113,12 +113,12 @@ describe("openai for Node", () => {
     expect(events).toBe(2);
   });
 
-  it("takes all of its own options", async () => {
+  it("can send all of its own options", async () => {
     const options = { quality: "high", background: "transparent", moderation: "low", style: "vivid", user: "u" };
     await generate(client, { ...options, output_compression: 100, input_fidelity: "high" });
   });
 
-  it("edits several pictures in turn, under one mask or each under its own transparent pixels", async () => {
+  it("edits several pictures in turn, with one mask or each picture's own transparent pixels", async () => {
     const picture = async (value: number, alpha: (i: number) => number) => {
       const data = Uint8Array.from({ length: 256 }, (_, i) => (i % 4 === 3 ? alpha(i >> 2) : value));
       const png = await sharp(data, { raw: { width: 8, height: 8, channels: 4 } })
@@ -144,7 +144,7 @@ describe("openai for Node", () => {
     expect(values).toEqual([[10], [200], [10]]);
   });
 
-  it("retrieves a model, and learns that others are not there", async () => {
+  it("retrieves a model, and gets 404 for unknown ones", async () => {
     expect(await client.models.retrieve("tiny")).toMatchObject({ id: "tiny", object: "model", image_size: 8 });
     answerSchemas.Model.parse(await client.models.retrieve("grey"));
     const unknown = expect(client.models.retrieve("dall-e-3")).rejects;
@@ -155,7 +155,7 @@ describe("openai for Node", () => {
   });
 
   it.each([9e6, 40e6, 200e6])(
-    "reads why %d bytes are too many, and the connection ends without an error",
+    "reads the refusal of %d bytes, and the connection closes without an error",
     async (bytes) => {
       const image = await toFile(Buffer.alloc(bytes), "a.png");
       await expect(client.images.edit({ prompt: "cat", image })).rejects.toMatchObject({ status: 413 });
@@ -163,7 +163,7 @@ describe("openai for Node", () => {
     },
   );
 
-  it("is told where its key is wrong or missing", async () => {
+  it("gets 401 if its key is wrong or missing", async () => {
     await expect(generate(clientOf(at), {})).rejects.toMatchObject({ status: 401, code: "invalid_api_key" });
     expect(await metric(at, "fractalgen_images_total")).toBeNaN();
   });

@@ -1,4 +1,4 @@
-/** The thread's side of counting.ts. */
+/** The worker thread of counting.ts. */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { failure } from "../workers/failure.ts";

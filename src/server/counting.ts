@@ -1,4 +1,4 @@
-/** How many images of some settings fit side by side. Counting builds graphs, so requests have it done in a thread. */
+/** Computes how many images fit in one batch. This builds graphs, so requests do it in a worker thread. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { byteCount } from "../core/byte-count.ts";
@@ -12,14 +12,14 @@ export interface Countable {
   weightBytes: number;
 }
 
-/** Lanes that draw at once, bytes of memory for the model, and images side by side at most. */
+/** Concurrent lanes, bytes of memory for the model, and the largest batch. */
 export interface Share {
   lanes: number;
   bytes: number;
   batch: number;
 }
 
-/** A UserError where there is no room for one image. */
+/** Returns the largest batch that fits. Throws a `UserError` if not even one image fits. */
 export function imagesWithin({ config, weightBytes }: Countable, settings: SettingsSize, share: Share): number {
   const size = { ...settings, weightBytes, lanes: share.lanes };
   const bytes = (images: number) => samplingBytes(config, { ...size, batch: images * share.lanes });
@@ -28,7 +28,7 @@ export function imagesWithin({ config, weightBytes }: Countable, settings: Setti
   if (bytes(images) <= share.bytes) return images;
   throw new UserError({
     subject: { setting: "iterations" },
-    problem: `so few take about ${byteCount(bytes(1))} of memory, and the server has ${byteCount(share.bytes)} for this model`,
+    problem: `this few need about ${byteCount(bytes(1))} of memory, but the server has ${byteCount(share.bytes)} for this model`,
     hint: "ask for more iterations",
   });
 }
@@ -41,12 +41,12 @@ export type CountingMessage = "close" | { model: number; settings: SettingsSize 
 export type CountingAnswer = { images: number } | Failure;
 
 export interface Counting {
-  /** `imagesWithin` of the model of this number. */
+  /** Runs `imagesWithin` for the model at this index. */
   images(model: number, settings: SettingsSize): Promise<number>;
   dispose(): Promise<void>;
 }
 
-/** The thread starts with the first question. */
+/** The thread starts on first use. */
 export function counting(start: CountingStart): Counting {
   let thread: Thread<CountingMessage, { images: number }> | undefined;
   let last: Promise<unknown> = Promise.resolve();

@@ -1,4 +1,4 @@
-/** An edit's pictures: decoded within bounds, and which pixels are drawn anew. */
+/** The pictures of an edit: decodes them within limits and finds the pixels to redraw. */
 
 import { joined } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
@@ -8,17 +8,17 @@ import { drawnMask } from "../sample/edit.ts";
 import type { Known } from "../sample/known.ts";
 import type { Order } from "./queue.ts";
 
-/** Transparent pixels are drawn anew, as OpenAI has it, or white ones of an opaque mask. */
+/** Redraw transparent pixels, as in OpenAI's API, or the white pixels of an opaque mask. */
 export type MaskRule = "transparent" | "white";
 
 interface Files {
   pictures: readonly Uint8Array[];
-  /** For all pictures; without it each has its own transparent pixels. */
+  /** Applies to all pictures. Without it, each picture's own transparent pixels are redrawn. */
   mask?: Uint8Array;
   ring?: number;
 }
 
-/** What the images of an order keep: they take the pictures in turn. */
+/** Returns the pixels that the images of an order keep. The images use the pictures in turn. */
 export async function knownPictures(
   { pictures, mask: given, ring }: Files,
   { model: { config, name: model }, labels }: Order,
@@ -42,12 +42,12 @@ const nothingDrawn = (rule: MaskRule) =>
     rule === "white"
       ? {
           subject: { setting: "mask" },
-          problem: "it has neither transparent nor white pixels, so there is nothing to redraw",
+          problem: "it has no transparent or white pixels, so there is nothing to redraw",
         }
       : {
           subject: { setting: "mask" },
-          expected: "one, or an image with transparent pixels",
-          got: "an opaque image alone",
+          expected: "a mask, or an image with transparent pixels",
+          got: "an opaque image without a mask",
         },
   );
 
@@ -75,17 +75,17 @@ async function readPicture(
 ): Promise<Pixels> {
   const subject = { setting: name };
   if (!["PNG", "JPEG", "WebP"].includes(pictureFormat(bytes) ?? ""))
-    throw new UserError({ subject, problem: "this file is no PNG, JPEG or WebP" });
+    throw new UserError({ subject, problem: "this file is not a PNG, JPEG or WebP" });
   const decoding = { most: size * size };
   const refused = (error: unknown) => {
     throw new UserError({ subject, problem: `it ${reasonOf(error)}` });
   };
-  // The header alone: a picture that would fill the memory is never decoded.
+  // Reads only the header, so that a picture too large for memory is never decoded.
   const { width, height } = await measure({ bytes }).catch(refused);
   if (width !== size || height !== size)
     throw new UserError({
       subject,
-      expected: `${size}x${size} pixels, as the model ${model} draws`,
+      expected: `${size}x${size} pixels, the size of the model ${model}`,
       got: `${width}x${height}`,
     });
   return decode({ bytes }, decoding).catch(refused);

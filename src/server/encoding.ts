@@ -1,4 +1,4 @@
-/** Images as files: PNG, WebP or JPEG, enlarged, with what they were made of in their metadata. Knows no request. */
+/** Encodes images as PNG, WebP or JPEG, enlarged, with their origin in the metadata. Independent of requests. */
 
 import sharp from "sharp";
 import { imagePng, onWhite } from "../pictures/grid.ts";
@@ -7,22 +7,23 @@ import { enlarged } from "./sizes.ts";
 export const imageFormats = ["png", "webp", "jpeg"] as const;
 export type ImageFormat = (typeof imageFormats)[number];
 
-/** How the images of an answer look: their format, and how many times each pixel is repeated. */
+/** The format and scale of the returned images. */
 export interface Look {
   format: ImageFormat;
+  /** How many times each pixel is repeated in both directions. */
   scale: number;
-  /** 0 to 100: below 100 WebP is lossy; JPEG always is; PNG never. */
+  /** 0 to 100. WebP is lossless at 100 and lossy below; JPEG is always lossy, PNG never. */
   quality: number;
 }
 
 export const plainLook: Look = { format: "png", scale: 1, quality: 100 };
 
 interface EncodeOptions {
-  /** Pixels per side, and channels, as the model draws it. */
+  /** Pixels per side and channels, as drawn by the model. */
   side: number;
   channels: number;
   look?: Look;
-  /** Text chunks of a PNG; JSON in the EXIF description of other formats. */
+  /** Written as text chunks of a PNG, or as JSON in the EXIF description of other formats. */
   text?: Record<string, string>;
 }
 
@@ -45,6 +46,6 @@ export async function encodeImage(
   return picture.jpeg({ quality: Math.max(1, quality), chromaSubsampling: "4:4:4" }).toBuffer();
 }
 
-/** JSON in ASCII, which is all that EXIF's texts can hold. */
+/** JSON in ASCII, because EXIF text cannot hold anything else. */
 const ascii = (text: Record<string, string>): string =>
   JSON.stringify(text).replaceAll(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);

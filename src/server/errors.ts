@@ -1,14 +1,14 @@
-/** What a client did wrong, or has to wait for, in the shape that OpenAI's clients read. Knows no route. */
+/** Errors in the format that OpenAI's clients read. Independent of routes. */
 
 import { UserError, worded, type Wording } from "../core/errors.ts";
 import { snakeCase } from "../core/names.ts";
 
 interface Details {
-  /** The field that is wrong. */
+  /** The field that caused the error. */
   param?: string;
-  /** A word for programs. */
+  /** A machine-readable code. */
   code?: string;
-  /** Seconds after which it is worth asking again. */
+  /** Seconds to wait before a retry. */
   retryAfter?: number;
   headers?: Record<string, string>;
 }
@@ -25,7 +25,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The client went away, or a job was cancelled: nobody reads the answer. */
+/** The client disconnected or a job was cancelled, so nobody reads the answer. */
 export const cancelled = () => new ApiError(499, "the request was cancelled", { code: "cancelled" });
 
 const type = (status: number): string => {
@@ -37,20 +37,22 @@ export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null };
 }
 
-/** What a request's field for a setting is called: classes are given as a prompt, as OpenAI's clients do. */
+/** The name of a setting's field in a request. Classes are given as a prompt, as with OpenAI's clients. */
 const fieldOf = (setting: string): string => (setting === "class" ? "prompt" : snakeCase(setting));
 
-/** A client cannot give options or run commands, so hints name fields at most. */
+/** A client cannot set command-line options or run commands, so hints name only fields. */
 export const fieldWording: Wording = { setting: fieldOf, hint: (hint) => hint.do };
 
-/** Any error as one of ours: a user's mistake is a bad request, and what is a fault of the program is not told. */
+/** Converts any error: a `UserError` becomes a 400. Details of internal errors are not disclosed to the client. */
 export function apiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof UserError) {
     const { setting } = error;
     return new ApiError(400, worded(error.mistake, fieldWording), { param: setting && fieldOf(setting) });
   }
-  return new ApiError(500, "the server failed on this request; its own output says how", { code: "internal_error" });
+  return new ApiError(500, "the server failed to process this request; its log has the details", {
+    code: "internal_error",
+  });
 }
 
 export const errorBody = ({ message, status, details: { param, code } }: ApiError): ErrorBody => ({

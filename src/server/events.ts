@@ -1,24 +1,24 @@
-/** Streams of events (text/event-stream), and a job's, which can be taken up again where it broke. */
+/** Event streams (text/event-stream), including those of jobs, which can be resumed after a lost connection. */
 
 import type { Context } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import type { Job } from "./jobs.ts";
 
-/** Proxies close what is silent for longer. */
+/** Proxies may close connections that are silent for longer. */
 export const heartbeatMs = 15_000;
-/** A comment, which readers of events pass over. */
+/** A comment, which event stream parsers ignore. */
 export const stillHere = ": still here\n\n";
 
-/** An answer of events, each sent on as it is written: proxies such as nginx would gather them. */
+/** Returns an event stream response that proxies such as nginx do not buffer. */
 export function eventsOf(c: Context, write: (stream: SSEStreamingApi) => Promise<void>): Response {
   c.header("X-Accel-Buffering", "no");
   return streamSSE(c, write);
 }
 
 /**
- * All events after the one that the client has seen (`Last-Event-ID`), each as soon as it comes; ends after the last one.
- * A client that reads slowly gets the newest of those that it missed. 204, on which EventSource stops asking, where
- * there will be no more.
+ * Streams all events after the last one that the client has seen (`Last-Event-ID`) as they occur, and ends after the
+ * final one. A slow reader gets only the newest of the events it missed. Returns 204, which makes EventSource stop
+ * reconnecting, if no more events will follow.
  */
 export function eventStream(c: Context, job: Job, { heartbeat = heartbeatMs } = {}): Response {
   const seen = Number(c.req.header("last-event-id") ?? 0);

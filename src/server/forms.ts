@@ -1,12 +1,12 @@
-/** Forms with files (multipart/form-data), parsed as they come and within bounds. Knows no field. */
+/** Parses forms with files (multipart/form-data) incrementally and within limits. Independent of field names. */
 
 import { Busboy, type BusboyInstance } from "@fastify/busboy";
 import { UserError } from "../core/errors.ts";
 
-/** A text or a file's bytes, by name, in the order of coming. */
+/** Texts and files' bytes by field name, in order of arrival. */
 export type FormParts = ReadonlyMap<string, readonly (string | Uint8Array)[]>;
 
-/** Far above what any client sends: a form of thousands of parts is no honest one. */
+/** Far above what any client sends; only an attacker sends a form with thousands of parts. */
 const most = {
   fields: 64,
   files: 32,
@@ -17,9 +17,10 @@ const most = {
   headerSize: 4096,
 };
 
-const malformed = () => new UserError("the body is no form with files: it does not follow its own Content-Type");
+const malformed = () =>
+  new UserError("the body is not a valid form with files (multipart/form-data): it does not match its Content-Type");
 
-/** Throws a UserError where the form is malformed, ends early or goes beyond the bounds. */
+/** Throws a `UserError` if the form is malformed, truncated or exceeds the limits. */
 export async function readForm(contentType: string, chunks: AsyncIterable<Uint8Array>): Promise<FormParts> {
   const found = new Map<string, (string | Uint8Array)[]>();
   const add = (name: string, value: string | Uint8Array) => found.set(name, [...(found.get(name) ?? []), value]);
@@ -45,7 +46,7 @@ export async function readForm(contentType: string, chunks: AsyncIterable<Uint8A
     file.on("error", () => (wrong ??= malformed()));
   });
   for await (const slice of slices(chunks)) {
-    // One at a time, or what the parser has put off comes all at once.
+    // Wait for each write, or the parser processes all deferred parts at once.
     await new Promise<void>((resolve) => parser.write(slice, () => resolve()));
     if (wrong) break;
   }
@@ -55,11 +56,11 @@ export async function readForm(contentType: string, chunks: AsyncIterable<Uint8A
   return found;
 }
 
-/** The parser stops between writes only, and some chunks hold a thousand parts. */
+/** The parser pauses only between writes, and a chunk can hold a thousand parts. */
 const sliceBytes = 4096;
 const sliceMs = 5;
 
-/** Small pieces, between which others have their turn as soon as some milliseconds are over. */
+/** Splits chunks into small slices and yields to other work every few milliseconds. */
 async function* slices(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
     let started = performance.now();

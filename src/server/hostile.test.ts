@@ -1,6 +1,6 @@
 /**
- * Requests that were made to be slow, from a thread of their own: none may hold the server's event loop for more than
- * 50 ms. Measured in processor time of this thread where the system tells it, since other processes may keep it waiting.
+ * Requests designed to be slow, sent from a separate thread. None may block the server's event loop for more than 50 ms.
+ * Measured in CPU time of this thread if the system reports it, because other processes may delay the thread.
  */
 
 import { readFileSync } from "node:fs";
@@ -20,7 +20,7 @@ const tries = 3;
 
 const schedule = "/proc/thread-self/schedstat";
 const measured = process.platform === "linux";
-/** Milliseconds that this thread has run. */
+/** CPU time of this thread in milliseconds. */
 const runTime = (): number =>
   measured ? Number(readFileSync(schedule, "utf8").split(" ")[0]) / 1e6 : performance.now();
 
@@ -33,7 +33,7 @@ beforeAll(async () => {
   models = await testModels();
   const { tiny } = models;
   const many: ServedModel = { ...tiny, name: "many", config: { ...tiny.config, classes: [...imagenetClasses] } };
-  // So little memory that unusual settings have to be counted.
+  // So little memory that the batch size for unusual settings must be computed.
   at = await listening(testServer([many, tiny], { open: drawn.open, memory: 5.2e8, batch: 4096 }));
   client = new Worker(
     `const { parentPort } = require("node:worker_threads");
@@ -93,7 +93,7 @@ const edit = (image: Buffer, more = "") =>
 const repeated = (count: number, text: (i: number) => string) =>
   Array.from({ length: count }, (_, i) => text(i)).join("");
 
-/** Watches the turns of the event loop: the longest, in milliseconds. */
+/** Measures the longest turn of the event loop in milliseconds. */
 function longestTurn(): () => number {
   let [last, longest, going] = [runTime(), 0, true];
   const turn = () => {
@@ -109,16 +109,16 @@ function longestTurn(): () => number {
   };
 }
 
-/** The longest turn of the event loop while the request was answered, and the answer's status. */
+/** Returns the longest turn of the event loop during the request, and the response's status. */
 async function heldBy({ path = "/v1/images/generations", method = "POST", headers = {}, body }: Hostile) {
   const lines = Object.entries({ Host: "localhost", "Content-Length": String(body.length), ...headers });
   const head = `${method} ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
   client.postMessage({ port: Number(new URL(at.url).port), head, body });
-  await new Promise((resolve) => setTimeout(resolve, 20)); // what copying the message took is not counted
+  await new Promise((resolve) => setTimeout(resolve, 20)); // exclude the time to copy the message
   const longest = longestTurn();
   const going = setInterval(() => drawn.go(), 20);
   const status = await new Promise<string>((resolve) => client.once("message", resolve));
-  await new Promise((resolve) => setTimeout(resolve, 30)); // what was held up last shows now
+  await new Promise((resolve) => setTimeout(resolve, 30)); // let the last delay be measured
   clearInterval(going);
   return { ms: longest(), status: Number(status) };
 }
@@ -168,12 +168,13 @@ const cases: Record<string, () => Hostile> = {
   "a form with 300,000 headers": () => form(`--x\r\n${"A: b\r\n".repeat(300_000)}\r\n`),
   "a form with a field of 8 MB": () => form(`${field("prompt", "1".repeat(7.8e6))}--x--\r\n`),
   "a form with lists of commas": () => form(`${field("iterations", ",".repeat(32_000)).repeat(60)}--x--\r\n`),
-  "a picture of 7.9 MB, most of it behind its end": () => edit(Buffer.concat([pixel, Buffer.alloc(7.8e6)])),
+  "a picture of 7.9 MB with most of it after the end of the image": () =>
+    edit(Buffer.concat([pixel, Buffer.alloc(7.8e6)])),
   "a picture with 50,000 texts": () =>
     edit(
       Buffer.from(insertPngText(pixel, Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`k${i}`, "v"])))),
     ),
-  "a picture that says to be huge": () => {
+  "a picture that claims to be huge": () => {
     const huge = Buffer.from(pixel);
     huge.writeUInt32BE(2 ** 30, 16);
     return edit(Buffer.concat([huge, deflateSync(Buffer.alloc(1e6))]));

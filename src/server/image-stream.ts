@@ -1,4 +1,4 @@
-/** Images as OpenAI streams them (`stream: true`): unfinished ones on the way, then each that is finished. */
+/** Streams images in OpenAI's format (`stream: true`): partial images first, then each finished image. */
 
 import type { Context } from "hono";
 import { aboutImages, base64Images } from "./answers.ts";
@@ -11,11 +11,11 @@ import type { ImagesAnswer } from "./schemas.ts";
 interface StreamOptions {
   queue: DrawingQueue;
   finish: (asked: Asked, images: Uint8Array) => Promise<ImagesAnswer>;
-  /** Milliseconds of silence after which the stream says that it is still there. */
+  /** Milliseconds without an event after which the stream sends a heartbeat comment. */
   heartbeat?: number;
 }
 
-/** Throws at once where the queue is full; a client that goes away takes its images out of it. */
+/** Throws immediately if the queue is full. If the client disconnects, its images leave the queue. */
 export function imageStream(
   c: Context,
   asked: Asked,
@@ -28,7 +28,7 @@ export function imageStream(
   let told = 0;
   let shown: Promise<void> = Promise.resolve();
   const onProgress = ({ done, images }: DrawingProgress) => {
-    // As many as were asked for, evenly spaced.
+    // The requested number of partial images, evenly spaced.
     if (told >= partial || done < (told + 1) / (partial + 1) || done === 1) return;
     const partial_image_index = told++;
     const encoded = base64Images(images().slice(), order, { look });
@@ -54,7 +54,7 @@ export function imageStream(
       send(type, { type, created_at: Math.floor(Date.now() / 1000), ...about, ...data });
     };
     try {
-      const { data } = await finish({ ...asked, asUrl: false }, await drawn); // events have no place for a url
+      const { data } = await finish({ ...asked, asUrl: false }, await drawn); // events have no url field
       await shown;
       for (const image of data) write("completed", image);
     } catch (error) {

@@ -1,4 +1,4 @@
-/** Jobs at a listening server: events as they come, taken up again where a stream broke, cancelled, forgotten. */
+/** Jobs on a listening server: live events, resumed streams, cancelling, and deletion. */
 
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Listening } from "./listen.ts";
@@ -38,7 +38,7 @@ interface Event {
   data: Record<string, unknown>;
 }
 
-/** Reads a stream of events until `enough`, then leaves; comments count as events of id 0. */
+/** Reads an event stream until `enough`, then disconnects; comments count as events with id 0. */
 async function events(
   id: string,
   {
@@ -76,7 +76,7 @@ async function events(
 }
 
 describe("a job", () => {
-  it("tells how far it is in events with rising numbers, and ends with the images of its request", async () => {
+  it("reports progress in numbered events, and ends with the images", async () => {
     const { id, status } = await start({ n: 2, seed: 4, iterations: [4, 16] });
     expect(status).toBe("queued");
     const told = (await events(id)).filter(({ event }) => event !== "comment");
@@ -91,7 +91,7 @@ describe("a job", () => {
     expect(await pixels(job.result!.data[1].b64_json)).toEqual(images.slice(192));
   });
 
-  it("is taken up again after the last event that was seen, and says when there are no more", async () => {
+  it("resumes its stream after the last event seen, and answers 204 when no more will follow", async () => {
     const drawn = gate();
     const there = await listening(testServer([models.tiny], { open: drawn.open, heartbeat: 30 }));
     const { id } = await start({}, there);
@@ -112,7 +112,7 @@ describe("a job", () => {
     await there.close();
   });
 
-  it("and an answer that is a stream say in silence that they are there, and are not to be gathered by proxies", async () => {
+  it("and a streamed answer send heartbeats and tell proxies not to buffer", async () => {
     const drawn = gate();
     const there = await listening(testServer([models.tiny], { open: drawn.open, heartbeat: 30 }));
     const { id } = await start({}, there);
@@ -137,7 +137,7 @@ describe("a job", () => {
     await there.close();
   });
 
-  it("shows its images on the way to those who look", async () => {
+  it("sends previews to clients that follow its events", async () => {
     const { id } = await start({ model: "slow", n: 1 });
     const told = await events(id, { enough: ({ event }) => event === "preview" });
     const [image] = told.at(-1)!.data.images as string[];
@@ -148,7 +148,7 @@ describe("a job", () => {
     await ask(id, at, "DELETE");
   });
 
-  it("goes on without readers, and is cancelled while it runs and while it waits", async () => {
+  it("continues without readers, and can be cancelled while it runs or waits", async () => {
     const [running, waiting] = [await start({ model: "slow", n: 16 }), await start({ model: "slow", n: 4 })];
     const following = events(waiting.id);
     await events(running.id, { enough: ({ event }) => event === "progress" });
@@ -164,7 +164,7 @@ describe("a job", () => {
     expect(await imagesIn(at, "waiting")).toBe(0);
   });
 
-  it("fails in words of its own where the engine does, and others go on", async () => {
+  it("fails without internal details if the engine fails, and other jobs continue", async () => {
     const drawn = gate();
     const faults: unknown[] = [];
     const onFault = (error: unknown) => void faults.push(error);
@@ -182,7 +182,7 @@ describe("a job", () => {
     await there.close();
   });
 
-  it("is forgotten after a while, and as others finish", async () => {
+  it("is deleted after a while, and when enough others have finished", async () => {
     const drawn = gate();
     const going = setInterval(drawn.go, 5);
     const there = await listening(testServer([models.tiny], { open: drawn.open, limits: { jobs: 2 } }));

@@ -1,4 +1,4 @@
-/** Jobs: requests that nobody has to wait for, with a log of events. Finished ones are kept for a while. Knows no HTTP. */
+/** Jobs: requests that run in the background, with an event log. Finished jobs are kept for a while. Independent of HTTP. */
 
 import { randomUUID } from "node:crypto";
 import { base64Images } from "./answers.ts";
@@ -7,7 +7,7 @@ import type { DrawingProgress, DrawingQueue } from "./queue.ts";
 import type { Asked } from "./requests.ts";
 import type { ImagesAnswer, JobAnswer } from "./schemas.ts";
 
-/** Numbered from 1. Of progress and previews only the last one is kept: each says all that the ones before it said. */
+/** Numbered from 1. Only the latest progress and preview events are kept, because each supersedes the ones before it. */
 export interface JobEvent {
   id: number;
   type: "progress" | "preview" | "done" | "error";
@@ -17,34 +17,34 @@ export interface JobEvent {
 export interface Job {
   id: string;
   answer(): JobAnswer;
-  /** What came after event `id` and is still known. */
+  /** Returns the events after event `id` that are still kept. */
   after(id: number): JobEvent[];
   over(): boolean;
-  /** Resolves with true at the next event, with false after `ms` or when aborted. */
+  /** Resolves to true at the next event, or to false after `ms` milliseconds or when aborted. */
   changed(options: { ms: number; signal: AbortSignal }): Promise<boolean>;
   cancel(): void;
 }
 
 export interface JobStore {
-  /** Throws at once where the queue is full. */
+  /** Throws immediately if the queue is full. */
   start(asked: Asked): Job;
   find(id: string): Job | undefined;
-  /** How many are known, by status. */
+  /** The number of jobs by status. */
   counts(): Record<JobAnswer["status"], number>;
 }
 
 interface JobOptions {
   queue: DrawingQueue;
   finish: (asked: Asked, images: Uint8Array) => Promise<ImagesAnswer>;
-  /** Finished jobs that are kept, and for how long. */
+  /** How many finished jobs are kept, and for how many milliseconds. */
   most: number;
   mostMs: number;
 }
 
-/** What finished jobs may take together, for images can be large. */
+/** Total size of the finished jobs kept, because images can be large. */
 const keptBytes = 128e6;
 const progressMs = 100;
-/** Previews are encoded only while somebody looks. */
+/** Previews are encoded only while a client is following the events. */
 const previewMs = 500;
 
 interface Kept {
@@ -94,7 +94,7 @@ interface JobRun extends Pick<JobOptions, "queue" | "finish"> {
 }
 
 function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
-  const { order } = asked; // not for what lives as long as the job: an edit's pictures are in it
+  const { order } = asked; // do not capture it in the job: it holds an edit's pictures
   const { model, labels } = order;
   const controller = new AbortController();
   const listeners = new Set<() => void>();
@@ -131,12 +131,12 @@ function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
       told.preview = now;
       base64Images(images().slice(), { model, labels })
         .then((pngs) => over() || tell("preview", { images: pngs }))
-        .catch(() => {}); // the images themselves are encoded later, and that is told
+        .catch(() => {}); // encoding the final images reports the same error
     }
   }
 
   function end(bytes: number): void {
-    // The last images say what previews said.
+    // The final images supersede the previews.
     events = events.filter(({ type }) => type !== "preview");
     onEnd(bytes);
   }
@@ -162,7 +162,7 @@ function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
     }
   }
 
-  // A full queue throws here, before there is a job.
+  // If the queue is full, this throws before the job exists.
   void run(asked, queue.draw(order, { signal: controller.signal, onProgress }));
 
   return {

@@ -1,4 +1,4 @@
-/** The server at an address, and its end: what runs is finished and answered first. */
+/** Serves at an address and shuts down gracefully: running requests are finished and answered first. */
 
 import { once } from "node:events";
 import type { Server } from "node:http";
@@ -7,27 +7,27 @@ import { createAdaptorServer } from "@hono/node-server";
 import { UserError } from "../core/errors.ts";
 import type { FractalServer } from "./app.ts";
 
-/** A server that listens. */
+/** A listening server. */
 export interface Listening {
   url: string;
-  /** Finishes what was taken on while new work gets 503, then ends. */
+  /** Finishes accepted work, refuses new work with 503, then closes. */
   close(): Promise<void>;
 }
 
-/** Longer than clients and proxies keep connections, so that these do not find one closed just as they ask. */
+/** Longer than clients and proxies keep connections, so that none is closed just as they send a request. */
 const keepAliveMs = 75_000;
-/** How long finished answers and streams have to reach their readers. */
+/** How long finished responses and streams have to reach their readers. */
 const lastMs = 5000;
 const connectionsMost = 4096;
 
-/** Listens at a host and port (0: any that is free) and resolves with the address. Throws a `UserError` where it cannot. */
+/** Listens on a host and port (0: any free port) and resolves to the address. Throws a `UserError` if it cannot. */
 export async function listen(
   server: FractalServer,
   { host, port }: { host: string; port: number },
 ): Promise<Listening> {
   const http = createAdaptorServer({
     fetch: server.app.fetch,
-    autoCleanupIncoming: false, // `lingering` sees to what is left of a body
+    autoCleanupIncoming: false, // `lingering` handles unread bodies
     serverOptions: { keepAliveTimeout: keepAliveMs },
   }) as Server;
   http.maxConnections = connectionsMost;
@@ -45,7 +45,7 @@ export async function listen(
       await server.drain();
       const closed = once(http, "close");
       http.close();
-      // Connections are kept for a client's next request; they go as their last answers are written.
+      // Keep-alive connections would delay closing, so they are destroyed as soon as their last response is written.
       const idle = setInterval(() => silent.forEach((socket) => socket.destroy()), 50);
       const late = setTimeout(() => http.closeAllConnections(), lastMs);
       await closed;
@@ -56,17 +56,17 @@ export async function listen(
   };
 }
 
-/** What is still read of a body that was refused, and for how long, so that the refusal can be read. */
+/** How much of a refused body is still read, and for how long, so that the client can read the refusal. */
 const linger = { bytes: 16e6, ms: 3000 };
 
 /**
- * A connection that is closed while its client still sends is reset, and the client may never see the answer that told
- * it to stop. So only our half is closed at first; some more of the body is read and dropped, until the client closes too.
+ * If a connection is closed while its client is still sending, it is reset and the client may never see the response. So
+ * only our half is closed at first, and more of the body is read and discarded until the client closes its half.
  */
 function lingering(http: Server): void {
   http.on("request", (incoming, response) => {
     const { socket } = incoming;
-    // Before Node's own listener, which ends the connection.
+    // Runs before Node's own listener, which closes the connection.
     response.prependOnceListener("finish", () => {
       if (incoming.complete || response.shouldKeepAlive || socket.destroyed) return;
       let left = linger.bytes;
@@ -79,7 +79,7 @@ function lingering(http: Server): void {
   });
 }
 
-/** The connections on which nothing is being answered. Node's own idle ones leave out those that never asked anything. */
+/** Connections without a request in progress. Node's own idle connections exclude those that never sent a request. */
 function silentSockets(http: Server): Set<Socket> {
   const silent = new Set<Socket>();
   http.on("connection", (socket) => {
@@ -97,16 +97,16 @@ function refused(error: NodeJS.ErrnoException, { host, port }: { host: string; p
   if (error.code === "EADDRINUSE")
     return new UserError({
       subject: { setting: "port" },
-      problem: `${port} is taken at ${host}`,
-      hint: "choose another, or 0 for any that is free",
+      problem: `${port} is already in use on ${host}`,
+      hint: "choose another, or 0 for any free port",
     });
   if (error.code === "EACCES")
     return new UserError({
       subject: { setting: "port" },
-      problem: `no permission to listen at ${port}`,
-      hint: "take one from 1024 on",
+      problem: `no permission to listen on ${port}`,
+      hint: "choose a port of 1024 or above",
     });
   if (error.code === "EADDRNOTAVAIL" || error.code === "ENOTFOUND")
-    return new UserError({ subject: { setting: "host" }, problem: `${host} is no address of this machine` });
+    return new UserError({ subject: { setting: "host" }, problem: `${host} is not an address of this machine` });
   return error;
 }

@@ -1,4 +1,4 @@
-/** A server whose worker threads die at random under load: every request is answered, and afterwards all is as before. */
+/** A server whose worker threads die at random under load: it answers every request and recovers completely. */
 
 import type { Worker } from "node:worker_threads";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => models.remove());
 
-/** Node.js tells of every thread that this process starts. */
+/** Node.js reports every thread that this process starts. */
 const threads = new Set<Worker>();
 const onWorker = (worker: Worker) => {
   threads.add(worker);
@@ -23,7 +23,7 @@ const onWorker = (worker: Worker) => {
 process.on("worker", onWorker);
 afterAll(() => process.off("worker", onWorker));
 
-/** Rejections that nobody listens to would end a server. */
+/** Unhandled rejections would end a server. */
 const unheard: unknown[] = [];
 const onUnheard = (reason: unknown) => void unheard.push(reason);
 process.on("unhandledRejection", onUnheard);
@@ -47,7 +47,7 @@ async function ask(options: object): Promise<Answer> {
   return { status: response.status, body: (await response.json()) as Answer["body"] };
 }
 
-/** The two ways to die: from one moment to the next, and by an error that nobody catches. */
+/** The two ways for a thread to die: termination and an uncaught error. */
 function kill(random: number): void {
   const all = [...threads];
   const victim = all[Math.floor(random * all.length)];
@@ -96,7 +96,7 @@ it(
           );
       }
     }
-    // An order whose thread dies is drawn again; only one that lost two is given up.
+    // An order that loses its thread is drawn again; only after losing two does it fail.
     const failed = answers.filter(({ answer }) => answer.status === 500).length;
     expect(failed).toBeLessThanOrEqual(Math.floor(faults.length / 2) * 4);
     for (const fault of faults) expect(fault).toBeInstanceOf(ThreadError);
@@ -106,7 +106,7 @@ it(
   60_000 + 5000 * kills,
 );
 
-it("gives up an order that loses every thread, and no other with it", async () => {
+it("gives up only on an order that loses its thread every time", async () => {
   at = await listening(testServer([models.tiny, models.slow], { threads: 1 }));
   const poisoned = ask({ model: "slow", prompt: "cat", seed: 1 });
   for (let n = 0; n < 2; n++) {

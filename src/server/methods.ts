@@ -1,9 +1,9 @@
-/** What a path can be asked: 404 where it is nothing, 405 with `Allow` for other methods, and OPTIONS. */
+/** Answers requests without a route: 404 for unknown paths, 405 with `Allow` for wrong methods, and OPTIONS. */
 
 import type { Context, Hono } from "hono";
 import { ApiError } from "./errors.ts";
 
-/** The answer where no route answered. `isFile` tells of paths that are no routes but can be read. */
+/** Returns the handler for requests that no route matches. `isFile` says whether a path is a static file. */
 export function elsewhere(app: Hono, isFile: (path: string) => boolean): (c: Context) => Response {
   const routes = app.routes
     .filter(({ method, path }) => method !== "ALL" && !path.includes("*"))
@@ -16,7 +16,7 @@ export function elsewhere(app: Hono, isFile: (path: string) => boolean): (c: Con
     const allowed = [...new Set(methods.flatMap((one) => (one === "GET" ? ["GET", "HEAD"] : [one]))), "OPTIONS"];
     const headers = { Allow: allowed.join(", ") };
     if (method === "OPTIONS") return c.body(null, 204, headers);
-    throw new ApiError(405, `${path.slice(0, 200)} takes ${allowed.slice(0, -1).join(" and ")}, got ${method}`, {
+    throw new ApiError(405, `${path.slice(0, 200)} allows ${allowed.slice(0, -1).join(" and ")}, got ${method}`, {
       code: "method_not_allowed",
       headers,
     });

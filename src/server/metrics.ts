@@ -1,4 +1,4 @@
-/** What the server counts, in Prometheus' text format. Knows no route. */
+/** Server metrics in Prometheus text format. Independent of routes. */
 
 import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
 import type { QueueState } from "./queue.ts";
@@ -10,7 +10,7 @@ export interface Metrics {
 }
 
 const bounds = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
-/** How often the event loop is asked; a delay is what comes on top. */
+/** Sampling interval of the event loop. The delay is the time beyond it. */
 const resolutionMs = 10;
 
 interface Durations {
@@ -39,32 +39,34 @@ export function serverMetrics({ version }: { version: string }): Metrics {
     },
     text: ({ queue, jobs, models }) =>
       [
-        metric("fractalgen_info", "gauge", "Version and models.", [[{ version, models: models.join(" ") }, 1]]),
+        metric("fractalgen_info", "gauge", "Version and names of the models.", [
+          [{ version, models: models.join(" ") }, 1],
+        ]),
         metric(
           "fractalgen_http_requests_total",
           "counter",
-          "Requests that were answered.",
+          "Answered requests.",
           [...requests].map(([key, count]) => [JSON.parse(key), count]),
         ),
-        histogram("fractalgen_http_request_seconds", "Time from a request to the beginning of its answer.", durations),
-        metric("fractalgen_queue_requests", "gauge", "Requests and jobs that are not finished.", [
-          [{}, queue.requests],
-        ]),
-        metric("fractalgen_queue_images", "gauge", "Images that wait, and that are being drawn.", [
+        histogram("fractalgen_http_request_seconds", "Time from a request to the start of its response.", durations),
+        metric("fractalgen_queue_requests", "gauge", "Unfinished requests and jobs.", [[{}, queue.requests]]),
+        metric("fractalgen_queue_images", "gauge", "Images waiting and images being drawn.", [
           [{ state: "waiting" }, queue.waiting],
           [{ state: "running" }, queue.running],
         ]),
-        metric("fractalgen_images_total", "counter", "Images that were drawn.", [[{}, queue.images]]),
-        metric("fractalgen_batches_total", "counter", "Batches that they were drawn in.", [[{}, queue.batches]]),
+        metric("fractalgen_images_total", "counter", "Images drawn.", [[{}, queue.images]]),
+        metric("fractalgen_batches_total", "counter", "Batches drawn.", [[{}, queue.batches]]),
         metric(
           "fractalgen_jobs",
           "gauge",
-          "Jobs that are known, by status.",
+          "Jobs by status.",
           Object.entries(jobs).map(([status, count]) => [{ status }, count]),
         ),
         delays(loop),
-        metric("process_resident_memory_bytes", "gauge", "Memory of the process.", [[{}, process.memoryUsage.rss()]]),
-        metric("process_start_time_seconds", "gauge", "When the process started, in seconds since 1970.", [
+        metric("process_resident_memory_bytes", "gauge", "Resident memory of the process.", [
+          [{}, process.memoryUsage.rss()],
+        ]),
+        metric("process_start_time_seconds", "gauge", "Start time of the process, in seconds since 1970.", [
           [{}, started],
         ]),
       ].join(""),
@@ -76,13 +78,13 @@ function delays(loop: IntervalHistogram): string {
   const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - resolutionMs / 1e3);
   const name = "fractalgen_event_loop_delay_seconds";
   const { count } = loop;
-  const known = count === 0 ? [] : [0.5, 0.9, 0.99, 1]; // nothing was measured in the first moments
+  const known = count === 0 ? [] : [0.5, 0.9, 0.99, 1]; // no measurements right after the start
   const lines = [
     ...known.map((quantile) => line(name, [{ quantile }, late(loop.percentile(100 * quantile))])),
     line(`${name}_sum`, [{}, count === 0 ? 0 : late(loop.mean) * count]),
     line(`${name}_count`, [{}, count]),
   ];
-  return `# HELP ${name} How late the event loop was, since the start.\n# TYPE ${name} summary\n${lines.join("")}`;
+  return `# HELP ${name} Event loop delay since the start.\n# TYPE ${name} summary\n${lines.join("")}`;
 }
 
 function metric(name: string, type: string, help: string, samples: readonly Sample[]): string {

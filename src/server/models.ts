@@ -1,4 +1,4 @@
-/** The models that a server has, by name: a request can name these and no others. */
+/** The models of a server, by name. Requests can name only these. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
@@ -13,7 +13,7 @@ export interface ServedModel {
   config: ModelConfig;
 }
 
-/** Refuses two of one name, and none at all. */
+/** Throws a `UserError` for duplicate names or an empty list. */
 export function servedModels(given: readonly { name: string; folder: ModelFolder }[]): ServedModel[] {
   const names = given.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
@@ -27,7 +27,7 @@ export function servedModels(given: readonly { name: string; folder: ModelFolder
   return given.map(({ name, folder }) => ({ name, folder, config: folder.config }));
 }
 
-/** The first model where no name is given. A name is looked up in the list and nowhere else, so it cannot be a path. */
+/** Returns the named model, or the first one without a name. Names are looked up only in the list, so they cannot be paths. */
 export function modelNamed(models: readonly ServedModel[], name: string | undefined): ServedModel {
   if (name === undefined) return models[0];
   const found = models.find((model) => model.name === name);

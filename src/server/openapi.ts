@@ -1,4 +1,4 @@
-/** The OpenAPI document, made from the schemas that requests are checked with. */
+/** The OpenAPI document, built from the schemas that validate requests. */
 
 import { z } from "zod";
 import { answerSchemas, type Limits, requestSchemas } from "./schemas.ts";
@@ -17,24 +17,26 @@ const text = (description: string, type: string) => ({
   content: { [type]: { schema: { type: "string" } } },
 });
 
-const wrong = answer("what is wrong, in one sentence", "Error");
+const wrong = answer("The request is invalid; the message says what is wrong.", "Error");
 const mistakes = {
   400: wrong,
-  403: answer("the host or the page's origin is not allowed", "Error"),
-  404: answer("there is no such model (model_not_found)", "Error"),
-  408: answer("the body came too slowly", "Error"),
-  413: answer("the body is too large", "Error"),
-  415: answer("the body has another Content-Encoding than gzip", "Error"),
+  403: answer("The host or the page's origin is not allowed.", "Error"),
+  404: answer("The model does not exist (model_not_found).", "Error"),
+  408: answer("The body arrived too slowly.", "Error"),
+  413: answer("The body is too large.", "Error"),
+  415: answer("The body has a Content-Encoding other than gzip.", "Error"),
 };
 const busy = {
   429: {
-    ...answer("the queue is full", "Error"),
-    headers: { "Retry-After": { description: "seconds, by the measured rate", schema: { type: "integer" } } },
+    ...answer("The queue is full.", "Error"),
+    headers: {
+      "Retry-After": { description: "Seconds to wait, estimated from the measured rate.", schema: { type: "integer" } },
+    },
   },
-  503: answer("the server is stopping, or other requests fill the room for bodies", "Error"),
+  503: answer("The server is stopping, or other requests use all the memory for bodies.", "Error"),
 };
 const images = {
-  description: "the images; with stream: true, events",
+  description: "The images, or server-sent events with stream: true.",
   content: { [json]: reference("Images"), [stream]: reference("ImageEvents") },
 };
 const id = [{ name: "id", in: "path", required: true, schema: { type: "string" } }];
@@ -48,7 +50,7 @@ const paths = {
   "/v1/images/generations": {
     post: {
       operationId: "generateImages",
-      summary: "Images of classes",
+      summary: "Generate images of classes",
       requestBody: body([json, "GenerationRequest"]),
       responses: { 200: images, ...mistakes, ...busy },
     },
@@ -56,7 +58,7 @@ const paths = {
   "/v1/images/edits": {
     post: {
       operationId: "editImage",
-      summary: "Variants of an image, a part of which is drawn anew",
+      summary: "Redraw part of an image",
       requestBody: body([form, "EditRequest"]),
       responses: { 200: images, ...mistakes, ...busy },
     },
@@ -64,71 +66,78 @@ const paths = {
   "/v1/models": {
     get: {
       operationId: "listModels",
-      summary: "Models and their classes",
-      responses: { 200: answer("all", "ModelList") },
+      summary: "List the models and their classes",
+      responses: { 200: answer("All models.", "ModelList") },
     },
   },
   "/v1/models/{model}": {
     get: {
       operationId: "getModel",
-      summary: "A model and its classes",
+      summary: "Get a model and its classes",
       parameters: [{ name: "model", in: "path", required: true, schema: { type: "string" } }],
-      responses: { 200: answer("the model", "Model"), 404: answer("there is none of this name", "Error") },
+      responses: { 200: answer("The model.", "Model"), 404: answer("No model has this name.", "Error") },
     },
   },
   "/v1/jobs": {
     post: {
       operationId: "startJob",
-      summary: "A generation (JSON) or an edit (form) that nobody has to wait for",
+      summary: "Start a generation (JSON) or an edit (form) in the background",
       requestBody: body([json, "GenerationRequest"], [form, "EditRequest"]),
-      responses: { 202: answer("the job; Location has its address", "Job"), ...mistakes, ...busy },
+      responses: { 202: answer("The job. The Location header holds its address.", "Job"), ...mistakes, ...busy },
     },
   },
   "/v1/jobs/{id}": {
     get: {
       operationId: "getJob",
-      summary: "Where a job stands, and its images when it is done",
+      summary: "Get a job's status, and its images when it is done",
       parameters: id,
-      responses: { 200: answer("the job", "Job"), 404: answer("there is none, or it was forgotten", "Error") },
+      responses: { 200: answer("The job.", "Job"), 404: answer("The job does not exist or was deleted.", "Error") },
     },
     delete: {
       operationId: "cancelJob",
-      summary: "Cancels a job; a finished one stays as it is",
+      summary: "Cancel a job; has no effect on a finished job",
       parameters: id,
-      responses: { 200: answer("the job", "Job"), 404: answer("there is none, or it was forgotten", "Error") },
+      responses: { 200: answer("The job.", "Job"), 404: answer("The job does not exist or was deleted.", "Error") },
     },
   },
   "/v1/jobs/{id}/events": {
     get: {
       operationId: "streamJob",
-      summary: "A job's events as they come, from Last-Event-ID on",
+      summary: "Stream a job's events, starting after Last-Event-ID",
       parameters: [...id, seen],
       responses: {
-        200: answer("the events", "JobEvents", stream),
-        204: { description: "the last event was seen" },
-        404: answer("there is none, or it was forgotten", "Error"),
+        200: answer("The events.", "JobEvents", stream),
+        204: { description: "The client has already seen the last event." },
+        404: answer("The job does not exist or was deleted.", "Error"),
       },
     },
   },
   "/healthz": {
     get: {
       operationId: "health",
-      summary: "Whether new requests are taken",
-      responses: { 200: answer("they are", "Health"), 503: answer("the server is stopping", "Health") },
+      summary: "Check whether the server accepts new requests",
+      responses: {
+        200: answer("The server accepts requests.", "Health"),
+        503: answer("The server is stopping.", "Health"),
+      },
     },
   },
   "/metrics": {
-    get: { operationId: "metrics", summary: "For Prometheus", responses: { 200: text("metrics", "text/plain") } },
+    get: {
+      operationId: "metrics",
+      summary: "Get metrics in Prometheus format",
+      responses: { 200: text("The metrics.", "text/plain") },
+    },
   },
   "/openapi.json": {
-    get: { operationId: "openapi", summary: "This document", responses: { 200: text("the document", json) } },
+    get: { operationId: "openapi", summary: "Get this document", responses: { 200: text("The document.", json) } },
   },
 };
 
 interface DocumentOptions {
   version: string;
   limits: Limits;
-  /** Whether requests need a key. */
+  /** Whether requests need an API key. */
   withKey?: boolean;
 }
 
@@ -137,7 +146,7 @@ export function openApiDocument({ version, limits, withKey = false }: DocumentOp
   for (const [name, schema] of Object.entries({ ...requestSchemas(limits), ...answerSchemas }))
     registry.add(schema, { id: name });
   const { schemas } = z.toJSONSchema(registry, { io: "input", uri: (name) => `#/components/schemas/${name}` });
-  // In a document's components, a schema's place is its name.
+  // Under `components`, schemas are identified by their position.
   for (const schema of Object.values(schemas)) {
     delete schema.$schema;
     delete schema.$id;
@@ -148,7 +157,7 @@ export function openApiDocument({ version, limits, withKey = false }: DocumentOp
       title: "fractalgen",
       version,
       description:
-        "Images from fractal generative models. Images and models have the shape that OpenAI's clients expect.",
+        "Generates images with fractal generative models. Image and model routes are compatible with OpenAI's clients.",
     },
     paths,
     components: { schemas, ...(withKey ? { securitySchemes: { key: { type: "http", scheme: "bearer" } } } : {}) },

@@ -1,4 +1,4 @@
-/** What is drawn together, what waits, what is refused, and what is freed, with samplers that wait to be told. */
+/** The queue: batching, waiting, refusing and releasing, with samplers controlled by the test. */
 
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { settingsOf } from "../sample/settings.ts";
@@ -25,11 +25,11 @@ const opened = ({ lanes = 1, most = 100 } = {}): { queue: DrawingQueue; drawn: G
   return { queue: drawingQueue({ lanes, most, open: drawn.open, onFault }), drawn, faults };
 };
 
-/** What each batch so far was asked to draw, as seeds. */
+/** The seeds of each batch so far. */
 const seedsOf = ({ asked }: Gate) => asked.map(({ seed }) => seed);
 
 describe("the queue", () => {
-  it("joins requests of equal settings, each with its seeds and indices, and gives each its own images", async () => {
+  it("joins requests with equal settings, with their own seeds and indices, and returns each its own images", async () => {
     const { queue, drawn } = opened();
     const first = queue.draw(order(1, { seed: 1 }));
     const others = [
@@ -53,7 +53,7 @@ describe("the queue", () => {
     expect(queue.state()).toMatchObject({ requests: 0, waiting: 0, running: 0, images: 5, batches: 3 });
   });
 
-  it("shares a request out over the lanes that are free, within a batch", async () => {
+  it("splits a request over the free lanes, up to a batch each", async () => {
     const { queue, drawn } = opened({ lanes: 2 });
     const all = queue.draw(order(19));
     expect(drawn.asked.map(({ indices }) => indices)).toEqual([
@@ -67,7 +67,7 @@ describe("the queue", () => {
     expect(Array.from({ length: 19 }, (_, i) => images[i * 192])).toEqual(Array.from({ length: 19 }, (_, i) => i));
   });
 
-  it("refuses more than may wait, with a time after which to ask again, and more than ever may", async () => {
+  it("refuses what does not fit now with a retry time, and what can never fit without one", async () => {
     const { queue, drawn } = opened({ most: 3 });
     const running = queue.draw(order(1));
     const waiting = queue.draw(order(3));
@@ -80,7 +80,7 @@ describe("the queue", () => {
     })();
     expect(refusal).toMatchObject({ status: 429, details: { retryAfter: expect.any(Number) } });
     expect(refusal!.details.retryAfter).toBeGreaterThanOrEqual(1);
-    expect(() => queue.draw(order(4))).toThrow(/4 images are more than the 3/);
+    expect(() => queue.draw(order(4))).toThrow(/4 images are more than the 3 that this server's queue holds/);
     drawn.go();
     await running;
     await vi.waitFor(() => expect(drawn.asked).toHaveLength(2));
@@ -92,7 +92,7 @@ describe("the queue", () => {
     await after;
   });
 
-  it("takes a cancelled request out, ends its batch where nobody else waits for it, and else its images in the batch", async () => {
+  it("removes a cancelled request: aborts its batch if nobody else waits for it, else only its own images", async () => {
     const { queue, drawn } = opened();
     const [one, two, three] = [new AbortController(), new AbortController(), new AbortController()];
     const alone = queue.draw(order(2, { seed: 1 }), { signal: one.signal });
@@ -123,7 +123,7 @@ describe("the queue", () => {
     expect(() => queue.draw(order(1), { signal: one.signal })).toThrow("cancelled");
   });
 
-  it("fails those of a batch that failed, and draws on with a new sampler", async () => {
+  it("fails the requests of a failed batch, and continues with a new sampler", async () => {
     const { queue, drawn, faults } = opened();
     const failing = [queue.draw(order(12))];
     drawn.fail(new Error("out of everything"));
@@ -137,7 +137,7 @@ describe("the queue", () => {
     expect((await next)[0]).toBe(0);
   });
 
-  it("tells how far a request is, over all its images", async () => {
+  it("reports a request's progress over all its images", async () => {
     const { queue, drawn } = opened();
     const told: number[] = [];
     const all = queue.draw(order(16), { onProgress: ({ done }) => void told.push(done) });
@@ -148,7 +148,7 @@ describe("the queue", () => {
     expect(told).toEqual([0.25, 0.5, 0.75, 1]);
   });
 
-  it("answers when all batches of a request have ended, not when their last pixels are drawn", async () => {
+  it("resolves when all batches of a request have finished, not when their last pixels are drawn", async () => {
     const { queue, drawn } = opened({ lanes: 2 });
     let [ended, done] = [false, 0];
     const onProgress = (progress: { done: number }) => ({ done } = progress);
@@ -163,7 +163,7 @@ describe("the queue", () => {
     expect(Array.from({ length: 12 }, (_, i) => images[i * 192])).toEqual(Array.from({ length: 12 }, (_, i) => i));
   });
 
-  it("ends with what waits and runs cancelled", async () => {
+  it("cancels waiting and running requests when disposed", async () => {
     const { queue, drawn } = opened();
     const both = [queue.draw(order(1)), queue.draw(order(9))];
     const ends = both.map((one) => expect(one).rejects.toThrow("cancelled"));

@@ -1,6 +1,6 @@
 /**
- * Requests on their way through the engine: a bounded queue of images, lanes that draw batches of them, equal settings
- * joined. Knows nothing of HTTP.
+ * Schedules requests: a bounded queue of images, and lanes that draw them in batches. Requests with equal settings share
+ * batches. Independent of HTTP.
  */
 
 import { startingImages } from "../sample/known.ts";
@@ -23,38 +23,38 @@ import type { ServedModel } from "./models.ts";
 export type { DrawingProgress, Order } from "./batch.ts";
 
 export interface DrawOptions {
-  /** Takes images out of the queue and out of the batches that are being drawn. */
+  /** Removes the images from the queue and from batches in progress. */
   signal?: AbortSignal;
   onProgress?: (progress: DrawingProgress) => void;
 }
 
 export interface QueueState {
-  /** Requests that are not finished. */
+  /** Unfinished requests. */
   requests: number;
-  /** Images that wait, and that are being drawn. */
+  /** Images waiting and images being drawn. */
   waiting: number;
   running: number;
-  /** Images and batches that were finished. */
+  /** Finished images and batches. */
   images: number;
   batches: number;
 }
 
 export interface DrawingQueue {
-  /** Throws at once (429) where there is no room. */
+  /** Throws 429 immediately if the queue is full, or 400 if the order could never fit. */
   draw(order: Order, options?: DrawOptions): Promise<Uint8Array>;
   state(): QueueState;
-  /** Resolves when all that was asked for is drawn. */
+  /** Resolves when all orders are finished. */
   idle(): Promise<void>;
-  /** Ends the lanes; what they still draw is cancelled. */
+  /** Stops the lanes and cancels unfinished orders. */
   dispose(): Promise<void>;
 }
 
 export interface QueueOptions {
   lanes: number;
-  /** The most images that wait. */
+  /** The most images that may wait. */
   most: number;
   open: (model: ServedModel) => Sampler;
-  /** Is told what made a batch fail. */
+  /** Called with the error that made a batch fail. */
   onFault?: (error: unknown) => void;
 }
 
@@ -65,7 +65,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
   const drawings = new Set<Drawing>();
   let waiting: Piece[] = [];
   let finished = { images: 0, batches: 0 };
-  /** Seconds that an image takes while all lanes draw; unknown until the first batch is done. */
+  /** Seconds per image with all lanes busy; unknown until the first batch is done. */
   let pace: number | undefined;
   let whenIdle: (() => void)[] = [];
   let alone = 0;
@@ -103,7 +103,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
     });
   }
 
-  /** What waits of a drawing goes, and so do batches without any other. */
+  /** Removes a drawing's waiting images and aborts batches that draw nothing else. */
   function withdraw(drawing: Drawing): void {
     waiting = waiting.filter((piece) => piece.drawing !== drawing);
     for (const { state } of lanes)
@@ -114,10 +114,10 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
     if (images > most)
       return new ApiError(
         400,
-        `n: ${images} images are more than the ${most} that this server lets wait; ask for fewer`,
+        `n: ${images} images are more than the ${most} that this server's queue holds; request fewer`,
       );
     const retryAfter = Math.min(retryMost, Math.max(1, Math.ceil(waiting.length * (pace ?? 1 / count))));
-    const message = `${waiting.length} images are waiting, and there is room for ${most}; try again in ${retryAfter} s`;
+    const message = `the queue is full: ${waiting.length} of at most ${most} images are waiting; try again in ${retryAfter} s`;
     return new ApiError(429, message, { code: "rate_limit_exceeded", retryAfter });
   }
 
@@ -135,7 +135,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
     whenIdle = [];
   }
 
-  /** What a lost thread was drawing is drawn once more, each request by itself: one of them may have been its end. */
+  /** Draws the images of a lost thread once more, each request in its own batch, because one of them may have caused the loss. */
   function again(pieces: readonly Piece[], error: Error): void {
     for (const drawing of new Set(pieces.map(({ drawing }) => drawing))) {
       if (isOver(drawing)) continue;
@@ -164,7 +164,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
     } catch (error) {
       if (!controller.signal.aborted) {
         onFault?.(error);
-        // A thread that ended does not come back; the next batch opens another.
+        // A thread that has ended cannot be reused; the next batch opens another.
         await lane.samplers.get(model)?.dispose().catch(onFault);
         lane.samplers.delete(model);
         if (error instanceof ThreadError && error.lost) again(pieces, error);

@@ -1,4 +1,4 @@
-/** What is refused, by whom and why, with one sentence each; what the documents say of it. */
+/** Refused requests and their messages, access rules, and the documents that describe the API. */
 
 import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -52,7 +52,7 @@ describe("a bad request gets 400 and one sentence", () => {
     [{ prompt: "cat", n: 9 }, "n", /^n: .*<=8$/],
     [{ prompt: "cat", n: 1e12 }, "n", /^n: /],
     [{ prompt: "cat", n: 0 }, "n", /^n: /],
-    [{ prompt: Array(9).fill("cat").join() }, "prompt", /^prompt: it names 9 classes, .* 8 images of a request/],
+    [{ prompt: Array(9).fill("cat").join() }, "prompt", /^prompt: it names 9 classes, expected at most 8 /],
     [{ prompt: "cat", n: "2" }, "n", /^n: expected number, received string$/],
     [
       { prompt: "cat", size: "1000x1001" },
@@ -85,7 +85,7 @@ describe("a bad request gets 400 and one sentence", () => {
     ['{"prompt": "cat"', null, /^the body is not JSON/],
     ["", null, /^the body is not JSON/],
     ["\u0007\u001b[31mx", null, /^the body is not JSON[ -~]*$/],
-    ['{"prompt": "cat", "n": 1e}', null, /^the body is not JSON: it goes wrong at character 25$/],
+    ['{"prompt": "cat", "n": 1e}', null, /^the body is not JSON: syntax error at character 25$/],
   ])("%j", async (body, param, sentence) => {
     const found = await post(body);
     expect(found).toMatchObject({ status: 400, type: "invalid_request_error", param });
@@ -95,7 +95,7 @@ describe("a bad request gets 400 and one sentence", () => {
     expect(drawn.asked).toEqual([]);
   });
 
-  it("in a short sentence, however long it is", async () => {
+  it("in a short message, however long the input is", async () => {
     const told = async (prompt: string) => (await post({ prompt })).message;
     expect(await told(",".repeat(9999))).toMatch(/^prompt: expected names of classes.{1,200}$/);
     expect(await told("x".repeat(9999))).toMatch(/^prompt: the model has no class "x+…x+"; it has cat, dog/);
@@ -105,7 +105,7 @@ describe("a bad request gets 400 and one sentence", () => {
   });
 
   it.each(["../tiny", "/etc/passwd", "tiny/../slow", "tiny\0", "__proto__", "gpt-image-1", "", "x".repeat(120)])(
-    "and for the unknown model %j 404, as OpenAI has it",
+    "and 404 for the unknown model %j, as in OpenAI's API",
     async (model) => {
       const found = await post({ prompt: "cat", model });
       expect(found).toMatchObject({ status: 404, param: "model", code: "model_not_found" });
@@ -116,16 +116,16 @@ describe("a bad request gets 400 and one sentence", () => {
     },
   );
 
-  it("for bodies of another kind", async () => {
+  it("for bodies of the wrong type", async () => {
     const text = { "Content-Type": "text/plain" };
-    expect((await post({ prompt: "cat" }, { headers: text })).message).toMatch(/has to be JSON .* got text\/plain$/);
+    expect((await post({ prompt: "cat" }, { headers: text })).message).toMatch(/must be JSON .* got text\/plain$/);
     const edits = { path: "/v1/images/edits" };
-    expect((await post({ prompt: "cat" }, edits)).message).toMatch(/has to be a form with files .* application\/json$/);
+    expect((await post({ prompt: "cat" }, edits)).message).toMatch(/must be a form with files .* application\/json$/);
     const broken = { ...edits, headers: { "Content-Type": "multipart/form-data; boundary=x" } };
-    expect((await post("--y\r\n", broken)).message).toMatch(/no form with files/);
+    expect((await post("--y\r\n", broken)).message).toMatch(/not a valid form with files/);
   });
 
-  it("for forms that lack a picture, or have several or a text in its place", async () => {
+  it("for forms without a picture, with too many, or with a text in its place", async () => {
     const form = async (fields: [string, string | Blob][]) => {
       const body = new FormData();
       for (const [name, value] of fields) body.append(name, value);
@@ -147,7 +147,7 @@ describe("a bad request gets 400 and one sentence", () => {
         ["image[]", file],
         ["prompt", "cat"],
       ]),
-    ).toMatch(/^image: this file is no PNG, JPEG or WebP$/);
+    ).toMatch(/^image: this file is not a PNG, JPEG or WebP$/);
     expect(
       await form([...Array.from({ length: 17 }, (): [string, Blob] => ["image[]", file]), ["prompt", "cat"]]),
     ).toMatch(/^image: /);
@@ -158,7 +158,7 @@ describe("a bad request gets 400 and one sentence", () => {
         ["mask", file],
         ["prompt", "cat"],
       ]),
-    ).toMatch(/^mask: expected one, got 2$/);
+    ).toMatch(/^mask: expected one value, got 2$/);
     expect(await form(Array.from({ length: 65 }, (_, i): [string, string] => [`f${i}`, "x"]))).toMatch(
       /^the form has more than 64 fields$/,
     );
@@ -167,7 +167,7 @@ describe("a bad request gets 400 and one sentence", () => {
         ["image", file],
         ["prompt", "cat"],
       ]),
-    ).toMatch(/^image: this file is no PNG, JPEG or WebP$/);
+    ).toMatch(/^image: this file is not a PNG, JPEG or WebP$/);
     expect(
       await form([
         ["image", file],
@@ -177,7 +177,7 @@ describe("a bad request gets 400 and one sentence", () => {
     ).toMatch(/^n: /);
   });
 
-  it("or 413 where it is too large, whether or not it says so beforehand", async () => {
+  it("or 413 if it is too large, whether or not its length is declared", async () => {
     expect(await post({ prompt: "cat", user: "x".repeat(20_000) })).toMatchObject({ status: 413 });
     const at = await listening(testServer([models.tiny], { open: drawn.open, limits: { body: 20_000, json: 20_000 } }));
     const chunks = new ReadableStream<Uint8Array>({
@@ -185,11 +185,11 @@ describe("a bad request gets 400 and one sentence", () => {
     });
     const options = { method: "POST", headers: json, body: chunks, duplex: "half" } as RequestInit;
     const answer = await fetch(`${at.url}/v1/images/generations`, options).catch((error: Error) => error);
-    if (answer instanceof Response) expect(answer.status).toBe(413); // else the connection was closed while it sent
+    if (answer instanceof Response) expect(answer.status).toBe(413); // otherwise the connection was closed while sending
     await at.close();
   });
 
-  it("and what is not there 404", async () => {
+  it("and 404 for unknown paths", async () => {
     for (const path of ["/v1/jobs/none", "/v1/jobs/..%2f..%2fetc/events", "/v1/none", "/v1/models/none", "/%00"])
       expect((await server.app.request(path)).status, path).toBe(404);
     for (const path of ["/v1/none", "/%E0%A4%A", "/..%2f..%2fpackage.json"])
@@ -215,18 +215,18 @@ describe("a bad request gets 400 and one sentence", () => {
   });
 });
 
-describe("who may ask", () => {
+describe("access", () => {
   const models1 = (headers: Record<string, string>, method = "GET") =>
     server.app.request("/v1/models", { headers, method });
 
-  it("on loopback, those who know it by its own name", async () => {
+  it("on loopback is allowed only under loopback names", async () => {
     for (const host of ["localhost:7860", "127.0.0.1:7860", "[::1]:7860", "LOCALHOST"])
       expect((await models1({ host })).status, host).toBe(200);
     for (const host of ["evil.example", "localhost.evil.example", "10.0.0.1:7860", "127.0.0.1.evil.example"])
       expect((await models1({ host })).status, host).toBe(403);
   });
 
-  it("pages of the server itself and of origins that were named, no others", async () => {
+  it("is allowed for the server's own pages and for allowed origins only", async () => {
     const own = await models1({ host: "localhost:1", origin: "http://localhost:1" });
     expect([own.status, own.headers.get("access-control-allow-origin")]).toEqual([200, null]);
     const friend = await models1({ origin: "https://friend.example" });
@@ -248,7 +248,7 @@ describe("the OpenAPI document", () => {
   // oxlint-disable-next-line typescript/no-explicit-any
   const openApi = async (): Promise<any> => (await server.app.request("/openapi.json")).json();
 
-  it("has every route of the API and no others, and everything that it refers to", async () => {
+  it("has exactly the routes of the API, and every schema that it refers to", async () => {
     const document = await openApi();
     const described = Object.entries(document.paths as Record<string, object>).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
@@ -273,7 +273,7 @@ describe("the OpenAPI document", () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
-  it("has the bounds that requests are checked with", async () => {
+  it("has the limits that requests are validated against", async () => {
     const { components, openapi, info } = await openApi();
     expect([openapi, info.version]).toEqual(["3.1.0", "1.2.3"]);
     const { GenerationRequest, EditRequest } = components.schemas;
@@ -305,7 +305,7 @@ describe("metrics", () => {
   it.skipIf(!hasPromtool)(`pass promtool${hasPromtool ? "" : " (skipped: Debian's prometheus has it)"}`, async () => {
     const at = await listening(testServer([models.tiny], { open: drawn.open }));
     await fetch(`${at.url}/v1/none"\\`);
-    await new Promise((resolve) => setTimeout(resolve, 100)); // the event loop's delay is measured by now
+    await new Promise((resolve) => setTimeout(resolve, 100)); // wait until the event loop's delay has been measured
     const input = await (await fetch(`${at.url}/metrics`)).text();
     await at.close();
     expect(input).toContain('fractalgen_event_loop_delay_seconds{quantile="0.99"}');
@@ -315,7 +315,7 @@ describe("metrics", () => {
 });
 
 describe("a server", () => {
-  it("is not started with two models of one name, without room, or where the port is taken", async () => {
+  it("does not start with two models of one name, without enough memory, or on a port in use", async () => {
     const { tiny } = models;
     expect(() => servedModels([tiny, tiny])).toThrow(/two models are called "tiny"/);
     expect(() => capacity([tiny], { threads: 2, memory: 1e6, batch: 4 })).toThrow(UserError);
@@ -324,11 +324,11 @@ describe("a server", () => {
       host: "127.0.0.1",
       port: Number(new URL(at.url).port),
     });
-    await expect(again).rejects.toThrow(/^port: \d+ is taken at 127\.0\.0\.1/);
+    await expect(again).rejects.toThrow(/^port: \d+ is already in use on 127\.0\.0\.1/);
     await at.close();
   });
 
-  it("takes as many threads and images at a time as memory has room for", async () => {
+  it("uses as many threads and as large a batch as fit in memory", async () => {
     const { slow } = models;
     const weightBytes = [...slow.folder.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
     const size = { guided: false, iterations: [256, 16], weightBytes };
@@ -347,7 +347,7 @@ describe("a server", () => {
   });
 });
 
-it("takes groups in a prompt, one image for each name, and the next class of a group each time", async () => {
+it("accepts groups in a prompt: one image per name, and the next class of a group each time", async () => {
   const { config } = models.tiny;
   const [first, second] = config.classes;
   const grouped = { ...models.tiny, config: { ...config, groups: { both: [second, first] } } };

@@ -1,4 +1,4 @@
-/** From a request's body to an order: everything is checked here, before anything waits. */
+/** Reads a request's body into an order. Everything is validated here, before the order is queued. */
 
 import { randomInt } from "node:crypto";
 import { labelsInTurn, parseClasses } from "../config/classes.ts";
@@ -17,13 +17,13 @@ import type { Order } from "./queue.ts";
 import { type GenerationRequest, type Limits, parsed, type Requests, samplingIn } from "./schemas.ts";
 import { scaleFor } from "./sizes.ts";
 
-/** An order with what its answer tells beside the images. */
+/** An order with everything else that its answer depends on. */
 export interface Asked {
   order: Order;
   look: Look;
-  /** Whether images are data: URLs. */
+  /** Whether images are returned as data: URLs. */
   asUrl: boolean;
-  /** Whether the answer is a stream, and how often it shows unfinished images. */
+  /** Whether the answer is a stream, and how many times it sends partial images. */
   stream: boolean;
   partial: number;
   maskRule?: MaskRule;
@@ -42,26 +42,26 @@ const kindOf = (request: Request): string =>
 
 const isForm = (request: Request): boolean => kindOf(request) === "multipart/form-data";
 
-/** An edit where it is a form, else a generation. */
+/** Reads a form as an edit and anything else as a generation. */
 export const readEither = (request: Request, context: RequestContext): Promise<Asked> =>
   (isForm(request) ? readEdit : readGeneration)(request, context);
 
-/** A generation, from JSON. */
+/** Reads a generation from JSON. */
 export async function readGeneration(request: Request, context: RequestContext): Promise<Asked> {
   if (kindOf(request) !== "application/json")
     throw new UserError(
-      `the body has to be JSON (Content-Type: application/json), got ${kindOf(request) || "no type"}`,
+      `the body must be JSON (Content-Type: application/json), got ${kindOf(request) || "no Content-Type"}`,
     );
   const bytes = await context.bodies.read(request, context.limits.json, joinedChunks);
   const body = parsed(context.schemas.GenerationRequest, parseJson(bytes));
   return askedBy(body, await orderOf(body, context));
 }
 
-/** An edit, from a form with files. */
+/** Reads an edit from a form with files. */
 export async function readEdit(request: Request, context: RequestContext): Promise<Asked> {
   if (!isForm(request))
     throw new UserError(
-      `the body has to be a form with files (multipart/form-data), got ${kindOf(request) || "no type"}`,
+      `the body must be a form with files (multipart/form-data), got ${kindOf(request) || "no Content-Type"}`,
     );
   const type = request.headers.get("content-type")!;
   return context.bodies.read(request, context.limits.body, async (chunks) => {
@@ -87,9 +87,9 @@ function parseJson(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    // The rest of the message quotes the body.
+    // The rest of the message quotes the body, so it is left out.
     const at = / at position (\d+)/.exec((error as Error).message)?.[1];
-    throw new UserError(`the body is not JSON${at === undefined ? "" : `: it goes wrong at character ${at}`}`);
+    throw new UserError(`the body is not JSON${at === undefined ? "" : `: syntax error at character ${at}`}`);
   }
 }
 
@@ -106,7 +106,7 @@ async function orderOf(
     throw new UserError({
       subject: { setting: "prompt" },
       problem: `it names ${count} classes`,
-      expected: `at most the ${limits.images} images of a request, or n`,
+      expected: `at most ${limits.images} (the limit per request) unless n is given`,
     });
   const settings = settingsOf(samplingIn(body), config);
   return {
@@ -120,7 +120,7 @@ async function orderOf(
 
 const numeric = new Set(["n", "ring", "partial_images", "seed", "output_compression"]);
 
-/** A form's fields as JSON would have them: numbers, lists (`iterations[]` or "32,16"), settings, files. */
+/** Converts a form's fields to the values of a JSON body: numbers, lists (`iterations[]` or "32,16"), settings, files. */
 function fieldsOf(form: FormParts): Record<string, unknown> {
   const parts = new Map<string, (string | Uint8Array)[]>();
   for (const [key, values] of form) {
@@ -142,14 +142,14 @@ function fieldsOf(form: FormParts): Record<string, unknown> {
   return fields;
 }
 
-/** The text itself where it is no number, so that the schema says what was expected. */
+/** Returns the text itself if it is not a number, so that the schema reports what was expected. */
 const numberOf = (text: string): number | string =>
   text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
 
-/** Characters of a setting in a form; none has a value as long. */
+/** The most characters of a setting in a form, longer than any valid value. */
 const settingMost = 5000;
 
-/** Several texts are the parts of a list. The text itself where it is no value of the setting. */
+/** Parses a setting; several texts are the items of a list. Returns the text itself if it is not valid, for the schema to report. */
 function settingIn(name: SamplingName, texts: readonly string[]): unknown {
   const setting = samplingSetting(name);
   const listed = setting.kind === "wholes" || setting.kind === "spread";
@@ -164,4 +164,4 @@ function settingIn(name: SamplingName, texts: readonly string[]): unknown {
 }
 
 const several = (setting: string, { length }: ArrayLike<unknown>): UserError =>
-  new UserError({ subject: { setting }, expected: "one", got: String(length) });
+  new UserError({ subject: { setting }, expected: "one value", got: String(length) });

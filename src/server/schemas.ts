@@ -1,4 +1,4 @@
-/** What requests and answers look like: the schemas that check requests and that the OpenAPI document is made from. */
+/** Schemas of requests and answers. They validate requests, and the OpenAPI document is built from them. */
 
 import { z } from "zod";
 import { explain, problemOf } from "../config/model.ts";
@@ -9,16 +9,16 @@ import { snakeCase } from "../core/names.ts";
 import type { BodyLimits } from "./bodies.ts";
 import { imageFormats } from "./encoding.ts";
 
-/** How much requests may ask for. */
+/** Limits on requests. */
 export interface Limits extends BodyLimits {
-  /** Images of one request. */
+  /** Images per request. */
   images: number;
-  /** Images that wait, of all requests together. */
+  /** Waiting images of all requests together. */
   queue: number;
-  /** Bytes of a form with files, and of JSON, which has no pictures in it. */
+  /** Bytes of a form with files, and of a JSON body, which holds no pictures. */
   body: number;
   json: number;
-  /** Finished jobs that are kept, and for how many milliseconds. */
+  /** How many finished jobs are kept, and for how many milliseconds. */
   jobs: number;
   jobsMs: number;
 }
@@ -36,12 +36,13 @@ export const defaultLimits: Limits = {
   jobsMs: 600_000,
 };
 
-/** Pictures of one edit, as many as OpenAI takes. */
+/** Pictures per edit, the same limit as OpenAI's. */
 export const picturesMost = 16;
 
-const ignored = (name: string) => z.string().nullish().describe(`taken, for OpenAI's clients send it, but ${name}`);
+const ignored = (reason: string) =>
+  z.string().nullish().describe(`Accepted because OpenAI's clients send it, but ignored: ${reason}.`);
 
-/** The declared settings of sampling, filter_threshold for filterThreshold. */
+/** The declared sampling settings in snake case, such as filter_threshold for filterThreshold. */
 const samplingFields = Object.fromEntries(
   samplingNames.map((name) => {
     const { help, note } = samplingSetting(name);
@@ -54,7 +55,7 @@ const samplingFields = Object.fromEntries(
   }),
 ) as Record<never, never>;
 
-/** Those that a request gives. */
+/** The sampling settings given in a request. */
 export const samplingIn = (body: object): SamplingFlags =>
   Object.fromEntries(
     samplingNames.flatMap((name) => {
@@ -64,75 +65,80 @@ export const samplingIn = (body: object): SamplingFlags =>
   );
 
 const settings = {
-  model: z.string().nullish().describe("a name of GET /v1/models; the first of them by default"),
+  model: z.string().nullish().describe("A name from GET /v1/models. The first model by default."),
   prompt: z
     .string({ error: 'expected names of classes, such as "heart" or "heart,face"' })
     .max(10_000, { error: "expected at most 10000 characters" })
-    .describe("names of classes or groups, or numbers, comma-separated; images take them in turn"),
+    .describe("Comma-separated names of classes or groups, or class numbers. The images use them in turn."),
   size: z
     .string()
     .max(100)
     .nullish()
     .describe(
-      '"auto" or the model\'s own, such as 32x32; or a whole multiple of it, such as 1024x1024, in which every pixel is repeated (nearest neighbour)',
+      '"auto" or the model\'s own size, such as 32x32, or an integer multiple of it, such as 1024x1024, which repeats every pixel (nearest neighbour).',
     ),
   response_format: z
     .enum(["b64_json", "url"])
     .nullish()
-    .describe("b64_json, or url for data: URLs: no files are kept; streams always have b64_json"),
-  output_format: z.enum(imageFormats).nullish().describe("png and webp are lossless, jpeg is not; png by default"),
+    .describe("b64_json, or url for data: URLs (the server keeps no files). Streams always use b64_json."),
+  output_format: z
+    .enum(imageFormats)
+    .nullish()
+    .describe("png by default. png is always lossless, webp at output_compression 100, jpeg never."),
   output_compression: z
     .int()
     .min(0)
     .max(100)
     .nullish()
-    .describe("the quality of webp and jpeg; 100 by default, at which webp is lossless; png is lossless at any"),
-  input_fidelity: ignored("what an edit keeps is kept to the byte"),
-  user: ignored("nobody is told apart"),
-  quality: ignored("iterations is what decides"),
-  style: ignored("there is one only"),
-  background: ignored("models decide it"),
-  moderation: ignored("classes are all there is"),
+    .describe("Quality of webp and jpeg, 100 by default. At 100, webp is lossless. Has no effect on png."),
+  input_fidelity: ignored("the kept pixels of an edit are always kept to the byte"),
+  user: ignored("the server does not distinguish users"),
+  quality: ignored("use iterations to choose the quality"),
+  style: ignored("there is only one style"),
+  background: ignored("the model determines the background"),
+  moderation: ignored("models draw only their own classes"),
   seed: z
     .int()
     .min(0)
     .nullish()
-    .describe("image i of a seed is always the same; a random one by default, which the answer tells"),
+    .describe("Image i of a seed is always the same. Random by default; the answer contains the seed."),
   ...samplingFields,
 };
 
 const pictureExpected = "expected a file";
 
-/** The bytes of a file in a form. */
+/** The bytes of an uploaded file. */
 const file = z
   .any()
   .refine((value) => value instanceof Uint8Array, { error: pictureExpected })
   .meta({ type: "string", format: "binary" }) as z.ZodType<Uint8Array>;
 
-/** The schemas of requests, whose bounds are the server's own. */
+/** Returns the request schemas with this server's limits. */
 export function requestSchemas({ images }: Pick<Limits, "images">) {
   const n = z
     .int()
     .min(1)
     .max(images)
     .nullish()
-    .describe("how many images; one of each class by default, and of each picture of an edit");
-  const stream = z.boolean().nullish().describe("answers with server-sent events, as OpenAI's clients read them");
-  const partial_images = z.int().min(0).max(3).nullish().describe("how often a stream shows unfinished images");
+    .describe(
+      "Number of images. By default one per class, or one per picture in an edit with more pictures than classes.",
+    );
+  const stream = z.boolean().nullish().describe("Answer with server-sent events in OpenAI's format.");
+  const partial_images = z.int().min(0).max(3).nullish().describe("How many times a stream sends partial images.");
   return {
     GenerationRequest: z.strictObject({ ...settings, n, stream, partial_images }),
     EditRequest: z.strictObject({
       image: z
         .union([file, z.array(file).min(1).max(picturesMost)], { error: pictureExpected })
         .describe(
-          "PNG, JPEG or WebP of the model's size; what is not masked stays to the byte. Of several (image[]), each is edited: images take them in turn, as they do classes",
+          "A PNG, JPEG or WebP of the model's size. Unmasked pixels are kept to the byte. Several pictures (image[]) are each edited: the results use them in turn, as they do classes.",
         ),
       mask: file
         .describe(
-          "of the same size: transparent pixels are drawn anew or, where all are opaque, white ones; without a mask the image's own transparent pixels",
+          "A picture of the same size. Its transparent pixels are redrawn, or its white pixels if it is fully opaque. Without a mask, the image's own transparent pixels are redrawn.",
         )
         .optional(),
-      ring: z.int().min(0).max(4096).optional().describe("as many more patches around the mask, which hides seams"),
+      ring: z.int().min(0).max(4096).optional().describe("Extra patches to redraw around the mask, which hides seams."),
       ...settings,
       n,
       stream,
@@ -148,26 +154,28 @@ const image = z.strictObject({
   b64_json: z
     .string()
     .optional()
-    .describe("a PNG with model, class, seed and options in its text chunks; WebP and JPEG have them in EXIF"),
-  url: z.string().optional().describe("the same as a data: URL, where response_format is url"),
+    .describe(
+      "A file with the model, class, seed and options in its metadata: PNG text chunks, or EXIF in WebP and JPEG.",
+    ),
+  url: z.string().optional().describe("The same file as a data: URL, if response_format is url."),
   class: z.string(),
   seed: z.int(),
-  index: z.int().describe("image number `index` of the seed"),
+  index: z.int().describe("The index of the image among those of the seed."),
 });
 
 const images = z.strictObject({
-  created: z.int().describe("seconds since 1970"),
+  created: z.int().describe("Seconds since 1970."),
   model: z.string(),
   size: z.string(),
   output_format: z.enum(imageFormats),
-  mask_rule: z.enum(["transparent", "white"]).optional().describe("which pixels of the mask were drawn anew"),
+  mask_rule: z.enum(["transparent", "white"]).optional().describe("Which pixels of the mask were redrawn."),
   data: z.array(image),
 });
 
 const failed = z.strictObject({
-  message: z.string().describe("one sentence"),
+  message: z.string().describe("What is wrong and what to do."),
   type: z.string(),
-  param: z.string().nullable().describe("the field that is wrong"),
+  param: z.string().nullable().describe("The field that caused the error."),
   code: z.string().nullable(),
 });
 
@@ -180,8 +188,8 @@ const job = z.strictObject({
   model: z.string(),
   n: z.int(),
   progress: z.number().min(0).max(1),
-  result: images.optional().describe("when it is done"),
-  error: failed.optional().describe("when it failed or was cancelled"),
+  result: images.optional().describe("Present when the job is done."),
+  error: failed.optional().describe("Present if the job failed or was cancelled."),
 });
 
 const model = z.strictObject({
@@ -192,8 +200,11 @@ const model = z.strictObject({
   image_size: z.int(),
   channels: z.int(),
   classes: z.array(z.string()),
-  groups: z.record(z.string(), z.array(z.string())).optional().describe("broader names that a prompt may use"),
-  sampling: z.record(z.string(), z.unknown()).describe("what is taken where a request leaves an option out"),
+  groups: z
+    .record(z.string(), z.array(z.string()))
+    .optional()
+    .describe("Names for groups of classes, which a prompt may use."),
+  sampling: z.record(z.string(), z.unknown()).describe("The model's default sampling settings."),
 });
 
 export const answerSchemas = {
@@ -201,13 +212,13 @@ export const answerSchemas = {
   ImageEvents: z
     .string()
     .describe(
-      "server-sent events: image_generation (or image_edit).partial_image {b64_json, partial_image_index, index}, then .completed {b64_json, class, seed, index} for each image, or error {error}",
+      "Server-sent events: image_generation (or image_edit).partial_image {b64_json, partial_image_index, index}, then .completed {b64_json, class, seed, index} for each image, or error {error}.",
     ),
   Job: job,
   JobEvents: z
     .string()
     .describe(
-      "server-sent events: progress {progress}, preview {images: base64 PNGs}, then one of done (a job), error {error}",
+      "Server-sent events: progress {progress}, preview {images: base64 PNGs}, then either done (the job) or error {error}.",
     ),
   Model: model,
   ModelList: z.strictObject({ object: z.literal("list"), data: z.array(model) }),
@@ -219,7 +230,7 @@ export type ImagesAnswer = z.infer<typeof images>;
 export type JobAnswer = z.infer<typeof job>;
 export type ModelAnswer = z.infer<typeof model>;
 
-/** A body as its schema says, without what is null; else a UserError about the field. */
+/** Validates a body against its schema. Throws a `UserError` that names the first invalid field. */
 export function parsed<S extends z.ZodObject>(schema: S, value: unknown): z.infer<S> {
   const found = schema.safeParse(value);
   if (!found.success) throw wrongField(found.error.issues[0], Object.keys(schema.shape));

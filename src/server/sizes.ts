@@ -1,13 +1,13 @@
-/** Sizes that images are answered in: the model's own, or a whole multiple of it with every pixel repeated. */
+/** Output sizes: the model's own, or an integer multiple of it with every pixel repeated. */
 
 import { UserError } from "../core/errors.ts";
 
-/** The widest answer, unless the model's own is wider. */
+/** The largest output width in pixels, unless the model's own is larger. */
 const widest = 1024;
 
 export const sizeName = (pixels: number): string => `${pixels}x${pixels}`;
 
-/** How many times each pixel is repeated; "auto" and nothing are the model's own size. */
+/** Returns how many times each pixel is repeated. "auto" or no size means the model's own. Throws a `UserError` for other sizes. */
 export function scaleFor(size: string | null | undefined, own: number): number {
   if (size === undefined || size === null || size === "auto") return 1;
   const [, width, height] = /^(\d{1,6})x(\d{1,6})$/.exec(size) ?? [];
@@ -23,7 +23,7 @@ export function scaleFor(size: string | null | undefined, own: number): number {
 
 const mostFor = (own: number): number => Math.max(1, Math.floor(widest / own));
 
-/** The image [side, side, channels] with each pixel repeated `scale` times both ways (nearest neighbour). */
+/** Repeats each pixel of an image [side, side, channels] `scale` times in both directions (nearest neighbour). */
 export function enlarged(image: Uint8Array, { side, channels, scale }: Enlargement): Uint8Array {
   if (scale === 1) return image;
   const rowBytes = side * scale * channels;

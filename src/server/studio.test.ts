@@ -1,4 +1,4 @@
-/** The studio's files and the models that it can open, as the server hands them out. */
+/** The studio's files and the models that it can open, as served. */
 
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ afterAll(async () => {
 });
 
 describe("the studio", () => {
-  it("is a page that says how to build it, and the files once they are there", async () => {
+  it("is a page that says how to build it, and the built files when they exist", async () => {
     const unbuilt = await server.app.request("/");
     expect(await unbuilt.text()).toContain("npm run build:web");
     mkdirSync(join(models.folder, "web"));
@@ -32,7 +32,7 @@ describe("the studio", () => {
     expect((await server.app.request("/healthz")).status).toBe(200);
   });
 
-  it("gets the models of this server, file by file, and nothing else of their folders", async () => {
+  it("gets the models of this server, file by file, and no other files of their folders", async () => {
     writeFileSync(join(models.tiny.folder.folder, "secret.txt"), "secret");
     const offered = await (await server.app.request("/models.json")).json();
     expect(offered).toEqual([

@@ -1,4 +1,4 @@
-/** The studio's files, or a page that says how to build them; and the models that it can open in the browser. */
+/** Serves the studio, or a page that says how to build it, and the models that it can run in the browser. */
 
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { basename, join, sep } from "node:path";
@@ -17,30 +17,30 @@ const unbuilt = `<!doctype html>
 <title>fractalgen</title>
 <style>body { font: 1rem/1.5 system-ui; max-width: 40rem; margin: 4rem auto; padding: 0 1rem; color-scheme: light dark }</style>
 <h1>fractalgen</h1>
-<p>The studio is not built. Build it and load this page again:</p>
+<p>The studio has not been built. Build it, then reload this page:</p>
 <pre>npm run build:web</pre>
 <p>The API works without it: <a href="/openapi.json">its description</a>, <a href="/v1/models">models</a>,
 <a href="/healthz">health</a>, <a href="/metrics">metrics</a>.</p>
 </html>
 `;
 
-/** The folder is looked for at each request, so that a build is there without a restart. */
+/** Looks for the folder on each request, so that a new build is served without a restart. */
 export function studio(folder: string | undefined): MiddlewareHandler {
   let files: MiddlewareHandler | undefined;
   return async (c, next) => {
     c.header("X-Content-Type-Options", "nosniff");
     if (folder !== undefined && existsSync(join(folder, "index.html"))) {
-      // The build names what is in assets/ by its content; all else may be another after the next build.
+      // File names in assets/ contain a hash of the content; all other files may change with the next build.
       const named = c.req.path.startsWith("/assets/");
       c.header("Cache-Control", named ? "public, max-age=31536000, immutable" : "no-cache");
-      files ??= serveStatic({ root: folder }); // warns where there is no such folder
+      files ??= serveStatic({ root: folder }); // warns if the folder does not exist
       return files(c, next);
     }
     return c.req.path === "/" ? c.html(unbuilt) : next();
   };
 }
 
-/** Whether a path is the page or a file of it. */
+/** Whether a path is the studio page or one of its files. */
 export function isStudioFile(folder: string | undefined, path: string): boolean {
   if (path === "/") return true;
   if (folder === undefined || !URL.canParse(path, "http://localhost")) return false;
@@ -48,18 +48,18 @@ export function isStudioFile(folder: string | undefined, path: string): boolean 
     const file = join(folder, decodeURIComponent(path));
     return file.startsWith(folder + sep) && statSync(file, { throwIfNoEntry: false })?.isFile() === true;
   } catch {
-    return false; // no UTF-8, or a zero byte
+    return false; // not UTF-8, or contains a zero byte
   }
 }
 
-/** What a page can be expected to fetch and to keep the distributions of. */
+/** The largest weights a page should download, and the largest image whose distributions it can keep. */
 const most = { bytes: 200e6, imageSize: 64 };
 
-/** Whether a browser can run a model: larger ones are drawn by the server alone. */
+/** Whether a browser can run a model. Larger models run only on the server. */
 const runsInBrowsers = ({ folder, config }: ServedModel): boolean =>
   statSync(folder.weights.path).size <= most.bytes && config.imageSize <= most.imageSize;
 
-/** `models.json` and the two files of each model in it; a name is looked up in the list and nowhere else. */
+/** Serves `models.json` and the two files of each model in it. Names are looked up only in that list. */
 export function offerModels(app: Hono, served: readonly ServedModel[]): void {
   const models = served.filter(runsInBrowsers);
   app.get("/models.json", (c) =>
@@ -69,12 +69,12 @@ export function offerModels(app: Hono, served: readonly ServedModel[]): void {
     const { model, file } = c.req.param();
     const folder = models.find(({ name }) => name === model)?.folder;
     const path = folder && [join(folder.folder, configName), folder.weights.path].find((one) => basename(one) === file);
-    if (!path) throw new ApiError(404, `there is no model "${shown(model)}" with a file "${shown(file)}"`);
+    if (!path) throw new ApiError(404, `no model "${shown(model)}" has a file "${shown(file)}"`);
     return fileAnswer(c, path);
   });
 }
 
-/** A file that browsers may keep and have to ask after. */
+/** Returns a file that browsers may cache but must revalidate. */
 function fileAnswer(c: Context, path: string): Response {
   const { size, mtimeMs } = statSync(path);
   const tag = `"${size.toString(36)}-${Math.floor(mtimeMs).toString(36)}"`;
@@ -83,6 +83,6 @@ function fileAnswer(c: Context, path: string): Response {
   if (c.req.header("If-None-Match") === tag) return c.body(null, 304);
   c.header("Content-Type", path.endsWith(".json") ? "application/json" : "application/octet-stream");
   c.header("Content-Length", String(size));
-  if (c.req.method === "HEAD") return c.body(null); // nobody would close the file
+  if (c.req.method === "HEAD") return c.body(null); // a stream would never be read, and its file never closed
   return c.body(Readable.toWeb(createReadStream(path)) as ReadableStream);
 }

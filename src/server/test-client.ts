@@ -1,4 +1,4 @@
-/** How tests ask a listening server, and what the library draws without one. */
+/** Test helpers: clients of a listening server, and the same images drawn by the library. */
 
 import OpenAI from "openai";
 import sharp from "sharp";
@@ -12,11 +12,11 @@ import type { ServedModel } from "./models.ts";
 
 export const listening = (server: FractalServer): Promise<Listening> => listen(server, { host: "127.0.0.1", port: 0 });
 
-/** OpenAI's own client, which asks once only unless told otherwise. */
+/** OpenAI's own client, without retries by default. */
 export const clientOf = ({ url }: Listening, { maxRetries = 0 } = {}): OpenAI =>
   new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries });
 
-/** OpenAI's parameters with ours beside them, as its clients send them on. */
+/** OpenAI's parameters plus our own, which its clients pass through. */
 export const generate = (client: OpenAI, options: Record<string, unknown>, { signal }: { signal?: AbortSignal } = {}) =>
   client.images.generate({ prompt: "cat", ...options } as OpenAI.ImageGenerateParamsNonStreaming, { signal });
 

@@ -1,4 +1,4 @@
-/** Tiny models with random weights, and a sampler that waits to be told, to test the server with. */
+/** Test helpers for the server: tiny models with random weights, and a sampler controlled by the test. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -33,7 +33,7 @@ const grey = parseModelConfig(
   "the test",
 );
 
-/** Thousands of steps, of which each takes a moment, so that there is time to stop it. */
+/** Thousands of short steps, so that there is time to cancel it. */
 const slow = parseModelConfig(
   {
     ...tiny,
@@ -51,7 +51,7 @@ const slow = parseModelConfig(
 
 export interface TestModels {
   tiny: ServedModel;
-  /** The same with one channel, and settings that stand between the usual ones. */
+  /** The same with one channel and unusual settings. */
   grey: ServedModel;
   slow: ServedModel;
   folder: string;
@@ -77,16 +77,16 @@ export async function testModels(): Promise<TestModels> {
 export const testServer = (models: readonly ServedModel[], options: Partial<ServerOptions> = {}): FractalServer =>
   fractalServer({ models, version: "1.2.3", threads: 1, memory: 4e9, ...options });
 
-/** Samplers that stop before their last frame until `go` is called, and tell what they were asked for. */
+/** Samplers that wait before their last frame until `go` is called, and record their options. */
 export interface Gate {
   open: (model: ServedModel) => Sampler;
   asked: SampleOptions[];
   disposed: () => number;
-  /** Lets all batches end, or the one that was asked for so manieth. */
+  /** Lets all batches finish, or only the batch with this number. */
   go(batch?: number): void;
-  /** Has a batch yield a frame and wait again. */
+  /** Makes a batch yield a frame and wait again. */
   show(batch: number, done: number): void;
-  /** Makes the batches that wait fail. */
+  /** Makes the waiting batches fail. */
   fail(error: Error): void;
 }
 

@@ -1,4 +1,4 @@
-/** The state in an address: written and read back, and refused in one sentence. */
+/** The page's state in an address: written, read back, and invalid values refused in one sentence. */
 
 import { expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
@@ -51,7 +51,7 @@ it("reads back what it wrote", () => {
   expect(readAddress(`#${text}`, config)).toEqual(settings);
 });
 
-it("keeps what is painted apart from the ring, and reads links from before there was one", () => {
+it("stores the painted mask separately from the ring, and reads old links without a ring", () => {
   const mask = Uint8Array.from({ length: 64 }, (_, i) => Number(i === 9));
   const edit = { image: new Uint8Array(192), mask };
   const [without, withRing] = [edit, { ...edit, ring: 1 }].map((one) =>
@@ -62,7 +62,7 @@ it("keeps what is painted apart from the ring, and reads links from before there
   expect(readAddress(withRing, config).edit).toEqual({ ...edit, ring: 1 });
 });
 
-it("draws with fewer steps where a page is opened without a link, which is then in its address", () => {
+it("draws with fewer steps if the page is opened without a link, and writes them to the address", () => {
   const more = { ...config, sampling: { ...config.sampling, iterations: [16, 4] } };
   expect(quickIterations(more)).toEqual([8, 4]);
   expect(firstSettings(more)).toMatchObject({ classes: [0], iterations: [8, 4] });
@@ -76,7 +76,7 @@ it("draws with fewer steps where a page is opened without a link, which is then 
   expect(quickIterations(ar as typeof more)).toBeUndefined();
 });
 
-it("is what the model says where nothing is said, and leaves that out", () => {
+it("defaults to the model's settings, and leaves them out of the address", () => {
   expect(readAddress("", config)).toEqual(defaultSettings(config));
   expect(writeAddress(defaultSettings(config), config)).toBe("classes=cat&n=4&seed=1");
 });
@@ -95,14 +95,14 @@ it.each([
   ["filter-threshold=2", `the link's filter-threshold should be a number from 0 to 1, or a list of them, not "2"`],
   ["device=tpu", `the link's device should be webgpu or wasm, not "tpu"`],
   ["view=x", `the link's view should be image or uncertainty, not "x"`],
-  ["classes=%E0%A4", `the link has "%E0%A4", which is cut short; copy the whole link`],
+  ["classes=%E0%A4", `the link is cut short at "%E0%A4"; copy the whole link`],
   ["from=abc&mask=abc&ring=7", `the link's ring should be a whole number from 0 to 1, not "7"`],
   ["from=abc&mask=abc", "the link's picture is cut short; copy the whole link"],
 ])("%s is refused", (text, message) => {
   expect(() => readAddress(text, config)).toThrow(new UserError(message));
 });
 
-it("finds groups by their names, and draws all of their classes in turn", () => {
+it("accepts names of groups, and draws all of their classes in turn", () => {
   const grouped = { ...config, groups: { animals: ["golden retriever, dog", "cat"] } };
   expect(readAddress("classes=a%26b%3Dc,Animals", grouped).classes).toEqual([2, 1, 0]);
   expect(() => readAddress("classes=animal", grouped)).toThrow(/did you mean "animals"\?$/);

@@ -1,4 +1,4 @@
-/** The state of the page as the part of its address after #, so that it can be shared. Knows no page. */
+/** Stores the page's state in its address after #, so that links can share it. Independent of the page. */
 
 import { unzlibSync, zlibSync } from "fflate";
 import { type ClassNames, parseClasses } from "../config/classes.ts";
@@ -16,25 +16,25 @@ import { kebabCase } from "../core/names.ts";
 import { settingsOf } from "../sample/settings.ts";
 import type { DeviceWish, Edit } from "./protocol.ts";
 
-/** What the images depend on, and what of them is shown. */
+/** Everything that the images depend on, and what is shown of them. */
 export interface Settings extends SamplingSettings {
-  /** By its name; without, the one that ships with the page. */
+  /** The model's name; without it, the model that ships with the page. */
   model?: string;
   classes: number[];
   count: number;
   seed: number;
   device: DeviceWish;
-  /** The image that is shown large, and after how many steps; without, after all. */
+  /** The enlarged image, and the number of steps shown; all steps by default. */
   selected: number;
   step?: number;
-  /** How uncertain the model was, instead of the image. */
+  /** Shows the model's uncertainty instead of the image. */
   view?: "entropy";
-  /** The image that was redrawn, what was painted on it, and the ring that comes to it. */
+  /** The redrawn image, the painted mask, and the ring added to it. */
   edit?: Edit;
 }
 
 export const countMost = 36;
-/** What a slider shows, with room for what the model is drawn with by itself; undefined for a setting without one. */
+/** The range of a setting's slider, wide enough for the model's default; undefined for a setting without a slider. */
 export function sliderRange(name: SamplingName, config: ModelConfig): readonly [number, number] | undefined {
   const { slider, most = Infinity } = samplingSetting(name) as SamplingSetting & { most?: number };
   if (!slider) return undefined;
@@ -51,10 +51,10 @@ export const defaultSettings = (config: ModelConfig): Settings => ({
   selected: 0,
 });
 
-/** Fewer steps than the model's own, for a picture soon: at most so many at each level. */
+/** The most steps per level for a quick picture. */
 const quickMost = [8, 4];
 
-/** Undefined where the model takes no more by itself. */
+/** Returns the iterations for a quick picture, or undefined if the model's defaults are no more. */
 export function quickIterations(config: ModelConfig): number[] | undefined {
   const { iterations } = settingsOf({}, config);
   const levels = placedLevels(config);
@@ -64,7 +64,7 @@ export function quickIterations(config: ModelConfig): number[] | undefined {
   return quick.some((steps, l) => steps !== iterations[l]) ? quick : undefined;
 }
 
-/** What a page draws that was opened without a link: few steps, and a class from here and there where there are many. */
+/** The settings of a page opened without a link: few steps, and four classes spread over the list if there are many. */
 export function firstSettings(config: ModelConfig): Settings {
   const usual = defaultSettings(config);
   const { length } = config.classes;
@@ -72,7 +72,7 @@ export function firstSettings(config: ModelConfig): Settings {
   return { ...usual, classes, iterations: quickIterations(config) ?? usual.iterations };
 }
 
-/** "classes=face,heart&n=4&seed=1…"; what is as the model says is left out. */
+/** Returns "classes=face,heart&n=4&seed=1…". Settings that equal the model's defaults are left out. */
 export function writeAddress(settings: Settings, config: ModelConfig): string {
   const usual = defaultSettings(config);
   const fields: [string, string | undefined][] = [
@@ -95,7 +95,7 @@ export function writeAddress(settings: Settings, config: ModelConfig): string {
   return fields.flatMap(([key, value]) => (value === undefined ? [] : [`${key}=${value}`])).join("&");
 }
 
-/** The settings of an address; what it leaves out is as the model says. UserError for what cannot be. */
+/** Reads an address; omitted settings have the model's defaults. Throws a `UserError` for invalid values. */
 export function readAddress(text: string, config: ModelConfig): Settings {
   const fields = new Map(
     text
@@ -129,23 +129,23 @@ export function readAddress(text: string, config: ModelConfig): Settings {
   return settings;
 }
 
-/** A field of an address as text. UserError where it is cut in the middle of a character. */
+/** Decodes a field of an address. Throws a `UserError` if it is cut in the middle of a character. */
 export function decoded(field: string): string {
   try {
     return decodeURIComponent(field);
   } catch {
-    throw new UserError(`the link has "${field}", which is cut short; copy the whole link`);
+    throw new UserError(`the link is cut short at "${field}"; copy the whole link`);
   }
 }
 
-/** Names are taken apart before they are decoded, since they may have commas of their own. */
+/** Names are split before they are decoded, because they may contain commas. */
 const labelsIn = (text: string, config: ClassNames): number[] =>
   text
     .split(",")
     .flatMap((name) => inLink("classes", () => parseClasses(decoded(name), config)))
     .flat();
 
-/** The sampling settings that a link gives, the model's own for the others. */
+/** The sampling settings of a link, with the model's defaults for the others. */
 function samplingIn(fields: ReadonlyMap<string, string>, config: ModelConfig): SamplingSettings {
   const given = samplingNames.flatMap((name) => {
     const [key, setting] = [kebabCase(name), samplingSetting(name)];
@@ -159,7 +159,7 @@ function samplingIn(fields: ReadonlyMap<string, string>, config: ModelConfig): S
   return settingsOf(Object.fromEntries(given), config);
 }
 
-/** A mistake in a link's field in the words of one who has a link and no form; `text` is what the field says. */
+/** Rewords a `UserError` for someone who has a link and not a form; `text` is the field's value. */
 function inLink<T>(key: string, read: () => T, text?: string): T {
   try {
     return read();
@@ -188,7 +188,7 @@ function editIn(fields: Map<string, string>, { imageSize, channels }: ModelConfi
   return { image, mask: painted, ...(ring > 0 ? { ring } : {}) };
 }
 
-/** Eight of the mask's values in a byte. */
+/** Packs eight mask values into each byte. */
 function bits(mask: Uint8Array): Uint8Array {
   const found = new Uint8Array(Math.ceil(mask.length / 8));
   mask.forEach((value, i) => (found[i >> 3] |= value << (i & 7)));
@@ -200,7 +200,7 @@ function packed(bytes: Uint8Array): string {
   return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
-/** Undefined for what is not `length` bytes. */
+/** Returns undefined if the text does not decode to `length` bytes. */
 function unpacked(text: string | undefined, length: number): Uint8Array | undefined {
   try {
     const bytes = atob((text ?? "").replaceAll("-", "+").replaceAll("_", "/"));

@@ -1,4 +1,4 @@
-/** The choice among many classes in groups, with a model of random weights that the build ships, in a real browser. */
+/** The class selector with many grouped classes, in a real browser; the build ships a model with random weights. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -62,7 +62,7 @@ describe.skipIf(!executablePath)("the choice among 31 classes", { timeout: patie
     return page.textContent("#found");
   };
 
-  it("shows what is chosen, and groups that open", async () => {
+  it("shows the chosen classes, and groups that open", async () => {
     expect(await chosen()).toEqual(["heart ×"]);
     expect(await page.locator("#classes summary").count()).toBe(6);
     await page.click("#classes summary >> text=flag");
@@ -70,8 +70,8 @@ describe.skipIf(!executablePath)("the choice among 31 classes", { timeout: patie
     await page.click("#classes summary >> text=flag");
   });
 
-  it("finds a class or a whole group by typing, and chooses it with Enter without drawing", async () => {
-    expect(await find("wild a")).toBe("1 class; Enter chooses wild animal.");
+  it("finds a class or a whole group by typing, and Enter chooses it without drawing", async () => {
+    expect(await find("wild a")).toBe("1 class; press Enter to choose wild animal.");
     expect(await page.isVisible("#classes >> text=wild animal")).toBe(true);
     expect(await page.isVisible("#classes >> text=red food")).toBe(false);
     await page.press("#find-class", "Enter");
@@ -84,7 +84,7 @@ describe.skipIf(!executablePath)("the choice among 31 classes", { timeout: patie
     expect(await page.inputValue("#find-class")).toBe("");
   });
 
-  it("draws the classes in the order in which they were chosen, and asks for one where there is none", async () => {
+  it("draws the classes in the order chosen, and asks for one if there is none", async () => {
     await page.click("#draw");
     await page.waitForFunction(() => location.hash.includes("classes=heart,wild%20animal,red%20food"));
     await ended(page);

@@ -1,4 +1,4 @@
-/** The choice of classes: chips where they are few, else groups that open, what is chosen on top, and a search. */
+/** The class selector: chips if there are few classes; otherwise collapsible groups, the chosen classes on top, and a search. */
 
 import { type ClassNames, groupedClasses } from "../config/classes.ts";
 import { didYouMean } from "../core/errors.ts";
@@ -7,11 +7,11 @@ import { plural } from "./words.ts";
 
 export interface ClassChoice {
   fill(labels: readonly number[]): void;
-  /** In the order in which they were chosen. Where there are none, the browser is told what is missing. */
+  /** Returns the labels in the order chosen. If there are none, marks the field as invalid. */
   read(): number[];
 }
 
-/** More classes than this are searched. */
+/** With more classes than this, there is a search. */
 const few = 20;
 
 export function classChoice(names: ClassNames): ClassChoice {
@@ -49,7 +49,7 @@ export function classChoice(names: ClassNames): ClassChoice {
   }
   boxes.forEach((box, label) => box.addEventListener("change", () => setAll([label], box.checked)));
 
-  /** Labels whose class or group has the text in it, those that begin with it first. */
+  /** Labels whose class or group contains the text; classes that start with it come first. */
   const matching = (text: string): number[] => {
     const found = groups.flatMap(({ group = "", labels }) =>
       labels.filter((label) => [classes[label], group].some((name) => name.toLowerCase().includes(text))),
@@ -66,7 +66,8 @@ export function classChoice(names: ClassNames): ClassChoice {
   };
   const inWords = (text: string, found?: readonly number[]): string => {
     if (!found) return "";
-    if (found.length > 0) return `${plural(found.length, "class", "classes")}; Enter chooses ${classes[found[0]]}.`;
+    if (found.length > 0)
+      return `${plural(found.length, "class", "classes")}; press Enter to choose ${classes[found[0]]}.`;
     return `No class is called “${text}”${didYouMean(text, [...classes, ...Object.keys(names.groups ?? {})]) || "."}`;
   };
   find.addEventListener("input", search);
@@ -74,7 +75,7 @@ export function classChoice(names: ClassNames): ClassChoice {
     if (event.key === "Escape" && find.value !== "") event.preventDefault();
     else if (event.key !== "Enter" || find.value === "") return;
     else {
-      event.preventDefault(); // which would draw
+      event.preventDefault(); // do not submit the form
       const text = find.value.trim().toLowerCase();
       const group = groups.find((one) => one.group?.toLowerCase() === text);
       const found = group?.labels ?? matching(text).slice(0, 1);
@@ -91,7 +92,7 @@ export function classChoice(names: ClassNames): ClassChoice {
       update({ open: !searched });
     },
     read() {
-      // What is closed or filtered cannot be pointed at.
+      // The browser cannot point at a field in a closed or filtered group.
       (searched ? find : boxes[0]).setCustomValidity(chosen.length === 0 ? "Choose at least one class." : "");
       return [...chosen];
     },
@@ -102,9 +103,9 @@ interface Group {
   group?: string;
   labels: readonly number[];
   element: HTMLElement;
-  /** Brings what is shown of the choice up to date, and where asked to opens what has a chosen class. */
+  /** Updates the display; with `open`, opens the group if it has a chosen class. */
   update(open: boolean): void;
-  /** Shows only these; all without. */
+  /** Shows only these labels, or all without an argument. */
   filter(found?: readonly number[]): void;
 }
 
@@ -118,7 +119,7 @@ function plainClasses(labels: readonly number[], chips: readonly HTMLElement[]):
   };
 }
 
-/** The classes of a group under its name, after one more chip for all of them. */
+/** A group of classes under its name, with an extra first chip for all of them. */
 function openingGroup(
   group: string,
   {
@@ -139,7 +140,7 @@ function openingGroup(
   const inside = make("div", { className: "chips" }, allChip, ...labels.map((label) => chips[label]));
   const element = make("details", { className: "group" }, make("summary", {}, name, " ", count), inside);
   all.addEventListener("change", () => onAll(labels, all.checked));
-  let before = false; // open, before the search opened or closed it
+  let before = false; // whether it was open before the search
   let searching = false;
   return {
     group,

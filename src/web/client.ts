@@ -1,4 +1,4 @@
-/** The worker as functions. Knows nothing of the page's elements. */
+/** The worker as async functions. Independent of the page's elements. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
@@ -7,10 +7,10 @@ import type { Device, Distribution, DrawRequest, FromWorker, OpenRequest, StepRe
 export interface Client {
   readonly config: ModelConfig;
   readonly device: Device;
-  /** One drawing at a time, under a number of its own; rejects with a sentence, a `Stopped` where no other can follow. */
+  /** Draws one drawing at a time, each with a unique id. Rejects with a `UserError`, a `Stopped` if the worker cannot continue. */
   draw(id: number, request: DrawRequest, onSteps: (steps: StepRecord[], done: number) => void): Promise<Drawn>;
   cancel(): void;
-  /** What the model expected of a pixel of a drawing, one of the last few, where it drew it. */
+  /** The model's expectation for a pixel of one of the last few drawings; undefined if it did not draw that pixel. */
   distribution(drawing: number, at: { image: number; pixel: number }): Promise<Distribution | undefined>;
   close(): void;
 }
@@ -20,14 +20,14 @@ export interface Drawn {
   cancelled: boolean;
 }
 
-/** The model's worker cannot go on: another client has to be opened. Its message is a sentence. */
+/** The model's worker cannot continue; open a new client. The message is a sentence. */
 export class Stopped extends UserError {}
 
-/** As many threads as onnxruntime takes by itself; they need an isolated page. */
+/** The default number of threads of onnxruntime. More than one requires a cross-origin isolated page. */
 export const usualThreads = (): number =>
   crossOriginIsolated ? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2)) : 1;
 
-/** Starts a worker and opens the model in it; rejects with a sentence. */
+/** Starts a worker and opens the model in it. Rejects with a `UserError`. */
 export async function openClient(
   request: OpenRequest,
   onOpening: (what: string, share?: number) => void,
@@ -43,11 +43,11 @@ export async function openClient(
     event.preventDefault();
     console.error(event.message || "the worker's program could not be loaded");
     waiting.forEach((fail) =>
-      fail(new Stopped("The model's program stopped or could not be loaded. Reload the page.")),
+      fail(new Stopped("The program that runs the model stopped or could not be loaded. Reload the page.")),
     );
   });
 
-  /** Hands messages to `take` until it gives something back. */
+  /** Passes messages to `take` until it returns a value. */
   const until = <T>(take: (message: FromWorker) => T | undefined): Promise<T> =>
     new Promise((resolve, reject) => {
       const end = () => {

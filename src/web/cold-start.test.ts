@@ -1,4 +1,4 @@
-/** The studio's first picture for a visitor who has no link and one thread, in a real browser. */
+/** The studio's first picture for a visitor without a link and with one thread, in a real browser. */
 
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -21,7 +21,7 @@ describe.skipIf(!executablePath)("a cold start of the studio", { timeout: patien
     built?.remove();
   });
 
-  it("has a picture early on a cold start with one thread: one image, in fewer steps, then the others", async () => {
+  it("shows a picture early on a cold start with one thread: one image in few steps, then the others", async () => {
     const on = await (await browser.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
     on.setDefaultTimeout(patient);
     await on.addInitScript(() => {
@@ -50,7 +50,7 @@ describe.skipIf(!executablePath)("a cold start of the studio", { timeout: patien
     expect(early.drawn).toHaveLength(3);
     expect(Math.max(...early.drawn)).toBeLessThan(512);
     console.log(`first picture after ${(early.milliseconds / 1000).toFixed(1)} s`);
-    // On a machine of its own it is there within 5 s; tests share theirs.
+    // On an idle machine it appears within 5 s; tests share theirs.
     if (process.env["FRACTALGEN_TEST_SPEED"] === "1") expect(early.milliseconds).toBeLessThan(5000);
     expect(await on.isChecked("input[name=quality][value=quick]")).toBe(true);
     await on.check("input[name=quality][value=full]", { force: true });

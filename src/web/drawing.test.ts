@@ -1,4 +1,4 @@
-/** A drawing as records, by a real model of random weights: what is drawn first, and how probable it was. */
+/** A drawing as step records, from a real model with random weights: the order of images and their probabilities. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { nodeEngine } from "../engine/node.ts";
@@ -36,7 +36,7 @@ async function record(first?: number): Promise<{ recording: Recording; lives: nu
   return { recording, lives, dones };
 }
 
-it("draws the same images with the same steps when one of them comes first, which is then whole before the others begin", async () => {
+it("draws the same images in the same steps if one comes first, and completes that one before the others begin", async () => {
   const [together, apart] = [await record(), await record(1)];
   const { length } = together.recording.steps;
   expect(apart.recording.images).toEqual(together.recording.images);
@@ -56,7 +56,7 @@ it("draws the same images with the same steps when one of them comes first, whic
   expect(apart.dones.at(-1)).toBeCloseTo(1);
 });
 
-it("adds the bits of bytes up to those of pixels, patches and the image, and finds the steps that placed them", async () => {
+it("sums the bits of bytes over pixels, patches and the image, and finds the steps that placed them", async () => {
   const { recording } = await record();
   const taken = recording.steps.length;
   const [image, patch, pixel] = pathTo(recording, { image: 2, x: 5, y: 2, taken });
@@ -87,7 +87,7 @@ it.each([
   expect(chanceInWords(bits)).toBe(words);
 });
 
-it("makes a tour of any model's levels on the recording, with moments and a pixel that were drawn", async () => {
+it("makes a tour of any model's levels, with moments and a pixel from the recording", async () => {
   const { recording } = await record();
   const steps = tourSteps(sampler.config, recording, 1);
   expect(steps.map(({ title }) => title)).toEqual([
@@ -95,8 +95,8 @@ it("makes a tour of any model's levels on the recording, with moments and a pixe
     "The first generator places patches of 4×4",
     "Inside each, a second one places pixels",
     "Inside each, a third one chooses red, green, blue",
-    "Again and again, until the image is there",
-    "Now you",
+    "Again and again, until the image is complete",
+    "Your turn",
   ]);
   const [, patches, pixels, bytes] = steps;
   expect(recording.steps[patches.taken! - 1]).toMatchObject({ level: 0, step: 1 });

@@ -1,4 +1,4 @@
-/** One drawing as records of its steps, with what the model expected of every pixel. Knows neither page nor worker. */
+/** One drawing as a sequence of step records, with the model's expectation for every pixel. Independent of page and worker. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { edit } from "../sample/edit.ts";
@@ -6,7 +6,7 @@ import type { Frame, Sampler, WatchedPixels } from "../sample/sampler.ts";
 import type { Distribution, DrawRequest, StepRecord } from "./protocol.ts";
 import { entropyScale } from "./recording.ts";
 
-/** Steps as they are taken, and the share of all pixels that is drawn; `expected` is filled on the way. */
+/** Yields each step and the fraction of all pixels drawn so far. Fills `expected` along the way. */
 export async function* drawing(
   sampler: Sampler,
   { edit: given, first, labels, ...options }: DrawRequest,
@@ -32,7 +32,7 @@ export async function* drawing(
   }
 }
 
-/** `images`: which of all images those of the frame are; `pixels` have their numbers already. */
+/** `images` maps the frame's images to their numbers among all images; `pixels` already use those numbers. */
 function record(
   { level, step, steps, finished }: Frame,
   { images, pixels, expected }: { images: readonly number[]; pixels?: WatchedPixels; expected: Expectations },
@@ -52,14 +52,14 @@ function record(
   };
 }
 
-/** What was expected of each pixel, by its place in [count, S, S]. */
+/** The model's expectation for each pixel in [count, S, S]. */
 export interface Expectations {
-  /** Keeps them; of each value the entropy in 32nds of a bit, as a byte, and -log2 of its probability. */
+  /** Stores the distributions. Returns each value's entropy in 32nds of a bit, as a byte, and -log2 of its probability. */
   add(pixels: WatchedPixels): { entropy: Uint8Array; bits: Float32Array };
   of(image: number, pixel: number): Distribution | undefined;
 }
 
-/** In 16 bits each, so 1.5 kB a pixel of three channels. */
+/** Probabilities are stored in 16 bits, so a pixel of three channels takes 1.5 kB. */
 const whole = 65535;
 
 export function expectations({ imageSize: size, channels }: ModelConfig, count: number): Expectations {
@@ -99,7 +99,7 @@ export function expectations({ imageSize: size, channels }: ModelConfig, count: 
   };
 }
 
-/** In bits. */
+/** The entropy in bits. */
 export function entropy(probabilities: Float32Array): number {
   let bits = 0;
   for (const p of probabilities) if (p > 0) bits -= p * Math.log2(p);

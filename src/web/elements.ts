@@ -1,4 +1,4 @@
-/** The page's elements by the names that index.html gives them. */
+/** Access to the page's elements by their ids in index.html. */
 
 const kinds = {
   input: HTMLInputElement,
@@ -11,7 +11,7 @@ const kinds = {
 
 type Kinds = { [K in keyof typeof kinds]: InstanceType<(typeof kinds)[K]> };
 
-/** The element of that id, which has to be of that kind. */
+/** Returns the element with this id. Throws if it is missing or of another kind. */
 export function the<K extends keyof Kinds>(kind: K, id: string): Kinds[K] {
   const element = document.getElementById(id);
   if (!(element instanceof kinds[kind])) throw new Error(`the page has no ${kind} ${id}`);
@@ -24,7 +24,7 @@ export function byId(id: string): HTMLElement {
   return element;
 }
 
-/** A new element with the properties given and children. */
+/** Creates an element with the given properties and children. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   properties: Partial<HTMLElementTagNameMap[K]> = {},

@@ -1,4 +1,4 @@
-/** What the model expected of the pixel that is pointed at: the way to it as a tree, and its bytes. */
+/** Explains the pixel under the pointer: the path to it as a tree, and the probabilities of its bytes. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { byId } from "./elements.ts";
@@ -13,9 +13,9 @@ import { createTree } from "./tree.ts";
 type Pixel = { x: number; y: number };
 
 export interface Explanation {
-  /** The pixel under the pointer or the keyboard's cursor. The last one stays explained when there is none. */
+  /** Explains the pixel under the pointer or keyboard cursor. Without one, the last explanation stays. */
   point(pixel: Pixel | undefined, how: { byKeyboard: boolean }): void;
-  /** What is shown has changed; where it `rests`, a pixel in the middle is explained until one is pointed at. */
+  /** The display has changed. If it is at rest, the middle pixel is explained until the user points at one. */
   update(options: { rests: boolean }): void;
   clear(): void;
 }
@@ -29,13 +29,13 @@ export function createExplanation(
   }: {
     shown: () => { drawing: Drawing; moment: Moment } | undefined;
     distribution: (drawing: number, at: { image: number; pixel: number }) => Promise<Distribution | undefined>;
-    /** A pixel was chosen in the tree. */
+    /** Called when a pixel is chosen in the tree. */
     onChoose: (pixel: Pixel) => void;
   },
 ): Explanation {
   const { imageSize: size, channels } = config;
   let pointed: Pixel | undefined;
-  /** Of what is explained now, so that nothing is asked twice. */
+  /** The key of the current explanation, so that nothing is requested twice. */
   let explained = "";
   const tree = createTree((pixel) => {
     onChoose(pixel);

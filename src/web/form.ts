@@ -1,4 +1,4 @@
-/** The form of what is drawn: filled from settings and read back. */
+/** The settings form: fills it from settings and reads it back. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { settingsOf } from "../sample/settings.ts";
@@ -11,14 +11,14 @@ import { type SamplingControls, samplingControls } from "./sampling-controls.ts"
 
 export interface Form {
   fill(settings: Settings): void;
-  /** Undefined where a field is not as it should be, which the browser then says. */
+  /** Returns undefined if a field is invalid, which the browser then reports. */
   read(): Omit<Settings, "selected" | "step" | "view" | "edit"> | undefined;
 }
 
 export interface FormOptions {
-  /** Names to choose from. */
+  /** The model names to choose from. */
   models: readonly string[];
-  /** The page has to begin again for another device or model. */
+  /** Called when another device or model is chosen, which requires reloading the page. */
   onDevice(device: DeviceWish): void;
   onModel(name: string): void;
 }
@@ -30,7 +30,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
   const model = the("select", "model");
   model.replaceChildren(...models.map((name) => make("option", { value: name }, name)));
   byId("models").hidden = models.length < 2;
-  // Not when another one is chosen: going through them by keyboard would fetch each.
+  // Open only on this button: browsing the list by keyboard would otherwise fetch every model.
   the("button", "open-model").addEventListener("click", () => onModel(model.value));
   const classes = classChoice(config);
   const sampling = samplingControls(byId("sampling"), config);
@@ -51,7 +51,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
     read() {
       const chosen = classes.read();
       const wrong = byId("sampling").querySelector(":invalid");
-      if (wrong) wrong.closest("details")!.open = true; // what is hidden cannot be pointed at
+      if (wrong) wrong.closest("details")!.open = true; // the browser cannot point at a hidden field
       if (!form.reportValidity()) return undefined;
       return {
         model: opened,
@@ -65,7 +65,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
   };
 }
 
-/** Few steps or the model's own, as one choice; neither is chosen where other steps were. Returns what brings it up to date. */
+/** A choice between few steps and the model's default; neither is selected for other values. Returns a function that updates it. */
 function qualityChoice(config: ModelConfig, sampling: SamplingControls): () => void {
   const quick = quickIterations(config);
   byId("quality").hidden = quick === undefined;

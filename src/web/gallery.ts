@@ -1,4 +1,4 @@
-/** Small pictures of all images, of which one is chosen. Knows nothing of what they show. */
+/** Thumbnails of all images, one of which is selected. Independent of their content. */
 
 import { byId, make } from "./elements.ts";
 

@@ -1,4 +1,4 @@
-/** The studio on hosts as they are: caches that keep files, new builds, slow lines and full storage, in a real browser. */
+/** The studio under real hosting conditions (caches, new builds, slow connections, full storage), in a real browser. */
 
 import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,7 +19,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
 
   beforeAll(async () => {
     models = await testModels();
-    // Another model under the same name, as after a training that went on.
+    // Another model under the same name, as after further training.
     cpSync(models.tiny.folder.folder, join(emoji, "emoji"), { recursive: true });
     first = await buildStudio();
     second = await buildStudio(join(emoji, "emoji"));
@@ -49,7 +49,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
       );
     });
 
-  it("names the model's files by their content", () => {
+  it("names the model's files after their content", () => {
     const [one, two] = [first, second].map(({ folder }) => readdirSync(join(folder, "models/emoji")).sort());
     for (const names of [one, two])
       expect(names).toEqual([
@@ -69,7 +69,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
         await page.goto(`${host.address}#classes=heart&n=1&iterations=2,2`);
         await ended(page);
         expect(await classes(page)).toContain("heart");
-        host.folder = second.folder; // and nothing of the first build is left
+        host.folder = second.folder; // nothing of the first build is left
         for (let visit = 1; visit <= 3; visit++) {
           await page.goto("about:blank");
           await page.goto(`${host.address}#n=1`);
@@ -77,7 +77,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
           expect(await classes(page)).toEqual(["cat", "dog"]);
           expect(thrown).toEqual([]);
         }
-        // The last visit was answered by the second build's service worker, which keeps its own files alone.
+        // The last visit was answered by the second build's service worker, which caches only its own files.
         const kept = (await caches(page)).flat().join(" ");
         for (const name of readdirSync(join(first.folder, "models/emoji"))) expect(kept).not.toContain(name);
         for (const name of readdirSync(join(second.folder, "models/emoji"))) expect(kept).toContain(name);
@@ -157,7 +157,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it("says in a sentence what could not be fetched, with a red badge", async () => {
+  it("says in one sentence what could not be fetched, with a red badge", async () => {
     const host = await staticHost(first.folder);
     const context = await browser.newContext({ serviceWorkers: "block" });
     try {

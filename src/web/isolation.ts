@@ -1,14 +1,14 @@
-/** The service worker: it keeps the page for when there is no network, and its headers allow threads. */
+/** Registers the service worker, which caches the page for offline use and adds the headers that allow threads. */
 
 import { remembered, remember } from "./memory.ts";
 
 const reloaded = "fractalgen-reloaded";
 const patience = 15_000;
 
-/** The file of the page's own script, which no other build has. */
+/** The file name of the page's own script, which is unique to its build. */
 const entry = new URL(import.meta.url).pathname.split("/").slice(-2).join("/");
 
-/** Resolves once the page goes through the service worker, or when there is none; reloads the page once if need be. */
+/** Resolves when the service worker controls the page or is not available. Reloads the page once if necessary. */
 export async function throughServiceWorker(): Promise<void> {
   if (import.meta.env.DEV || !("serviceWorker" in navigator)) return;
   const { serviceWorker } = navigator;
@@ -17,16 +17,16 @@ export async function throughServiceWorker(): Promise<void> {
     askToTakeOver(registration);
     if (!serviceWorker.controller) await claimed(serviceWorker, registration);
     if (crossOriginIsolated || !serviceWorker.controller || remembered("session", reloaded)) return;
-    // The page itself came without the headers.
+    // The page itself was served without the headers.
     if (!remember("session", reloaded)) return;
     location.reload();
     await new Promise<never>(() => {});
   } catch {
-    // A private window may refuse; everything but working offline works without.
+    // Private windows may refuse service workers. Everything except offline use works without one.
   }
 }
 
-/** Has the service worker of the page's own build follow that of an older one. */
+/** Asks the service worker of the page's own build to replace one of an older build. */
 function askToTakeOver(registration: ServiceWorkerRegistration): void {
   const ask = (worker: ServiceWorker | null) => {
     const tell = () => worker?.state === "installed" && worker.postMessage({ takeOver: entry });
@@ -38,7 +38,7 @@ function askToTakeOver(registration: ServiceWorkerRegistration): void {
   registration.addEventListener("updatefound", () => ask(registration.installing));
 }
 
-/** Resolves when a service worker has taken the page over, could not be installed, or takes too long. */
+/** Resolves when a service worker controls the page, fails to install, or takes too long. */
 const claimed = (serviceWorker: ServiceWorkerContainer, registration: ServiceWorkerRegistration): Promise<void> =>
   new Promise((resolve) => {
     serviceWorker.addEventListener("controllerchange", () => resolve(), { once: true });
@@ -48,8 +48,8 @@ const claimed = (serviceWorker: ServiceWorkerContainer, registration: ServiceWor
   });
 
 /**
- * For a page that could not start: reloads it, once, where the host has another build by now and a cache gave this page
- * with files that are no longer there.
+ * For a page that could not start: reloads it once if the host has a newer build and this page came from a cache and
+ * refers to files that no longer exist.
  */
 export async function reloadIfReplaced(): Promise<void> {
   const key = "fractalgen-replaced";

@@ -1,23 +1,23 @@
-/** Files of what was drawn: one image, all of them, and how they came about. */
+/** Files to save: one image, all images, and an animation of the drawing. */
 
 import { insertPngText } from "../pictures/pngtext.ts";
 import { type AnimationFrame, encodeAnimation, encodePng, enlarged, type Picture } from "./png.ts";
 import type { Recording } from "./recording.ts";
 import { flatImage, shownImage, type View } from "./shown.ts";
 
-/** An animation has at most so many pictures, and so many pixels in each. */
+/** Limits of an animation: the number of frames, and pixels per side. */
 const picturesMost = 90;
 const sideMost = 640;
 const delay = 80;
 const lastDelay = 1500;
 
-/** A moment of a drawing, as an image or as uncertainties. */
+/** A moment of a drawing (the number of steps taken) and its view. */
 export interface Moment {
   taken: number;
   view: View;
 }
 
-/** One image in its own size, as it is shown, with `text` in the file; what is not drawn yet is transparent. */
+/** One image at its own size, as shown, with `text` in its metadata. Pixels not drawn yet are transparent. */
 export const imageFile = (
   recording: Recording,
   { image, text, ...moment }: Moment & { image: number; text: Record<string, string> },
@@ -30,13 +30,13 @@ export const imageFile = (
   ) as Uint8Array<ArrayBuffer>;
 };
 
-/** All images side by side as they are shown, each pixel made larger. */
+/** All images in a grid, as shown and enlarged. */
 export const sheetFile = (
   recording: Recording,
   { text, ...moment }: Moment & { text: Record<string, string> },
 ): Uint8Array<ArrayBuffer> => insertPngText(encodePng(sheet(recording, moment)), text) as Uint8Array<ArrayBuffer>;
 
-/** The same as an animation, evenly over the steps. */
+/** The same grid as an animation, with frames evenly spaced over the steps. */
 export function animationFile(recording: Recording, view: View): Uint8Array<ArrayBuffer> {
   const { length } = recording.steps;
   const pictures = Math.max(1, Math.min(picturesMost, length));
@@ -47,7 +47,7 @@ export function animationFile(recording: Recording, view: View): Uint8Array<Arra
   return encodeAnimation(frames);
 }
 
-/** RGB of RGBA, or undefined where there is transparency. */
+/** Converts RGBA to RGB, or returns undefined if any pixel is transparent. */
 function withoutAlpha(data: Uint8ClampedArray): Uint8Array | undefined {
   const out = new Uint8Array((data.length / 4) * 3);
   for (let i = 0; i < data.length / 4; i++) {
@@ -57,7 +57,7 @@ function withoutAlpha(data: Uint8ClampedArray): Uint8Array | undefined {
   return out;
 }
 
-/** A grid on white with a pixel between images, enlarged as far as fits. */
+/** A grid on white with one pixel between images, enlarged as far as the limit allows. */
 function sheet(recording: Recording, moment: Moment): Picture {
   const { count, size } = recording;
   const columns = Math.ceil(Math.sqrt(count));

@@ -1,11 +1,11 @@
-/** Starts the page: the service worker, the model in its worker, and the drawing that the address asks for. */
+/** Starts the page: the service worker, the model's worker, and the drawing described by the address. */
 
 import type { ModelConfig } from "../config/model.ts";
+import { fetchConfig } from "../files/fetched-model.ts";
 import { defaultSettings, firstSettings, readAddress, type Settings } from "./address.ts";
 import { type Client, openClient, usualThreads } from "./client.ts";
 import { settingsForm } from "./form.ts";
 import { reloadIfReplaced, throughServiceWorker } from "./isolation.ts";
-import { fetchConfig } from "./model.ts";
 import { modelIn, type OfferedModel, offeredModels, shipped } from "./models.ts";
 import type { DeviceWish } from "./protocol.ts";
 import { complain, inWords, say, showDevice, showProgress } from "./status.ts";
@@ -18,11 +18,11 @@ async function start(): Promise<void> {
   const offered = await offeredModels(new URL(".", location.href));
   const { model, config, settings } = await askedFor(location.hash, offered);
   document.title = `${model.name} · fractalgen studio`;
-  // Another device is another engine, and another model has other classes: the page begins again, with what the address says.
+  // Another device needs another engine, and another model has other classes, so the page reloads with the new address.
   const form = settingsForm(config, {
     models: offered.map((one) => one.name),
-    onDevice: (device) => beginAgain("device", device === "auto" ? undefined : device),
-    onModel: (other) => beginAgain("model", inAddress(other)),
+    onDevice: (device) => reloadWith("device", device === "auto" ? undefined : device),
+    onModel: (other) => reloadWith("model", inAddress(other)),
   });
   form.fill(settings);
   addEventListener("hashchange", () => location.reload());
@@ -43,16 +43,16 @@ async function start(): Promise<void> {
   await createStudio({ config, form, model: model.name, open }).draw(settings, { early: true });
 }
 
-/** What goes on while a model is opened. In steps of ten, since it is read out; the bar has the rest. */
+/** Shows progress while a model is opened. The text changes in steps of 10%, because screen readers announce it. */
 function opening(what: string, share?: number): void {
   say(`${what}${share === undefined ? "" : ` (${Math.floor(share * 10) * 10}%)`}…`);
   showProgress(share ?? 0);
 }
 
-/** A model's name as addresses have it. */
+/** A model's name as written in addresses. */
 const inAddress = (name: string) => (name === shipped.name ? undefined : name);
 
-/** The model and settings of an address; where it cannot be followed, the usual ones, and a sentence that says so. */
+/** The model and settings of an address. If it is invalid, shows an error and returns the defaults. */
 async function askedFor(
   address: string,
   offered: readonly OfferedModel[],
@@ -74,8 +74,8 @@ async function askedFor(
   return { model, config, settings: { ...settings, model: inAddress(model.name) } };
 }
 
-/** What other models have too, seed and count, stays; with another device all does. */
-function beginAgain(field: "device" | "model", value?: string): void {
+/** Reloads the page. For another model, keeps only the settings that all models share; for another device, keeps all. */
+function reloadWith(field: "device" | "model", value?: string): void {
   const kept = field === "model" ? /^(n|seed|device)=/ : /^(?!device=)./;
   const fields = location.hash
     .slice(1)

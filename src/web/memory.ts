@@ -1,4 +1,4 @@
-/** What the browser remembers for the page, where it is allowed to: storage may be full, forbidden or missing. */
+/** Browser storage that never throws: it may be full, forbidden or missing. */
 
 type Where = "session" | "local";
 const storage = (where: Where) => (where === "session" ? sessionStorage : localStorage);
@@ -11,7 +11,7 @@ export function remembered(where: Where, key: string): string | undefined {
   }
 }
 
-/** Whether it is remembered from now on. */
+/** Stores a value. Returns whether that succeeded. */
 export function remember(where: Where, key: string, value = "yes"): boolean {
   try {
     storage(where).setItem(key, value);

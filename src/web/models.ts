@@ -1,21 +1,21 @@
-/** The models that the page can open: those of the server that it comes from, or the one that ships with it. */
+/** The models that the page can open: those of its server and the one that ships with it. */
 
 import { didYouMean, UserError } from "../core/errors.ts";
 import { decoded } from "./address.ts";
 
 export interface OfferedModel {
   name: string;
-  /** The addresses of its two files, and how large the weights are where that is known. */
+  /** The URLs of its two files, and the size of the weights if known. */
   config: string;
   weights: string;
   bytes?: number;
 }
 
-/** Written into the page by the build: a page asks for the files that it was built with, whatever a host or a cache has. */
+/** Inserted by the build, so that a page always requests the files it was built with, whatever a host or cache holds. */
 declare const SHIPPED_MODEL: OfferedModel;
 export const shipped: OfferedModel = SHIPPED_MODEL;
 
-/** `base` is the page's folder. The shipped model is always in the list, unless the server has one of its name. */
+/** `base` is the URL of the page's folder. The shipped model is included unless the server has a model of the same name. */
 export async function offeredModels(base: URL): Promise<OfferedModel[]> {
   const own = await serversModels(base);
   const others = own.some(({ name }) => name === shipped.name) ? [] : [shipped];
@@ -27,7 +27,7 @@ export async function offeredModels(base: URL): Promise<OfferedModel[]> {
   }));
 }
 
-/** None where there is no such list: some hosts answer with a page of their own. */
+/** Returns an empty list if the server offers none; some hosts answer with an HTML page instead. */
 async function serversModels(base: URL): Promise<OfferedModel[]> {
   try {
     const found: unknown = await (await fetch(new URL("models.json", base), { cache: "no-cache" })).json();
@@ -42,7 +42,7 @@ async function serversModels(base: URL): Promise<OfferedModel[]> {
   }
 }
 
-/** The model that an address asks for. An address that names none means the shipped one, wherever it is opened. */
+/** The model that an address names. A link without a model means the shipped one; without a link, the first is opened. */
 export function modelIn(address: string, offered: readonly OfferedModel[]): OfferedModel {
   const field = /(?:^#?|&)model=([^&]*)/.exec(address)?.[1];
   if (field === undefined && /^#?$/.test(address)) return offered[0];
@@ -51,6 +51,6 @@ export function modelIn(address: string, offered: readonly OfferedModel[]): Offe
   if (found) return found;
   const names = offered.map((model) => model.name);
   throw new UserError(
-    `the link asks for the model "${name}", and there is ${names.join(", ")}${didYouMean(name, names)}`,
+    `the link names the model "${name}", but this page has only ${names.join(", ")}${didYouMean(name, names)}`,
   );
 }

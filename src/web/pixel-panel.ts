@@ -1,4 +1,4 @@
-/** What the model expected of one pixel: a curve over the bytes of each channel, and the same in words. */
+/** The model's expectation for one pixel: the distribution of each channel as a curve and in words. */
 
 import { channelLetters } from "../core/normalize.ts";
 import { byId, make } from "./elements.ts";
@@ -13,7 +13,7 @@ const channelNames: Record<string, { name: string; colour: string }> = {
 };
 
 export function clearPixel(): void {
-  byId("pixel").replaceChildren(make("p", { className: "help" }, "Point at a pixel that the model drew."));
+  byId("pixel").replaceChildren(make("p", { className: "help" }, "Point at a pixel that the model has drawn."));
 }
 
 export interface ShownPixel {
@@ -22,7 +22,7 @@ export interface ShownPixel {
   bytes: Uint8Array;
   /** RGB. */
   colour: number[];
-  /** Undefined for a pixel that was given. */
+  /** Undefined for a given pixel. */
   distribution?: Distribution;
 }
 
@@ -31,7 +31,10 @@ export function showPixel({ x, y, bytes, colour, distribution }: ShownPixel): vo
   swatch.style.background = `rgb(${colour.join(" ")})`;
   const head = make("p", {}, swatch, `Row ${y + 1}, column ${x + 1}`);
   if (!distribution) {
-    byId("pixel").replaceChildren(head, make("p", { className: "help" }, `Given, not drawn: ${[...bytes].join(", ")}`));
+    byId("pixel").replaceChildren(
+      head,
+      make("p", { className: "help" }, `Given, not drawn by the model: ${[...bytes].join(", ")}`),
+    );
     return;
   }
   const { probabilities, entropy, chance } = distribution;
@@ -40,14 +43,14 @@ export function showPixel({ x, y, bytes, colour, distribution }: ShownPixel): vo
     const { name, colour } = channelNames[letter];
     const text = `${name} ${bytes[c]}: chance ${percent(chance[c])}, ${entropy[c].toFixed(1)} bits of uncertainty`;
     const canvas = make("canvas", { width: 512, height: 96 });
-    canvas.ariaHidden = "true"; // the words say it
+    canvas.ariaHidden = "true"; // the text says the same
     curve(canvas, probabilities.subarray(c * 256, (c + 1) * 256), { drawn: bytes[c], colour });
     return make("div", { className: "channel" }, canvas, make("span", {}, text));
   });
   byId("pixel").replaceChildren(head, ...channels);
 }
 
-/** The same in one sentence, to be read out. */
+/** Describes a pixel in one sentence for screen readers. */
 export function pixelInWords({ x, y, bytes, distribution }: ShownPixel): string {
   const values = channelLetters(bytes.length).map((letter, c) => {
     const chance = distribution ? `, chance ${percent(distribution.chance[c])}` : "";
@@ -59,7 +62,7 @@ export function pixelInWords({ x, y, bytes, distribution }: ShownPixel): string 
 const percent = (share: number): string =>
   share >= 0.1 ? `${(100 * share).toFixed(0)}%` : share >= 0.001 ? `${(100 * share).toFixed(1)}%` : "under 0.1%";
 
-/** Heights are square roots, so that small probabilities show too; the byte that was drawn is marked. */
+/** Draws a distribution. Heights are square roots, so that small probabilities are visible; the drawn byte is marked. */
 function curve(
   canvas: HTMLCanvasElement,
   row: Float32Array,

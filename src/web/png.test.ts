@@ -1,4 +1,4 @@
-/** PNG and its animations as another program reads them. */
+/** PNG files and animations, read back by another program. */
 
 import sharp from "sharp";
 import { expect, it } from "vitest";
@@ -26,7 +26,7 @@ it("enlarges pixels to squares", () => {
   expect([...data]).toEqual([0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5, 0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5]);
 });
 
-it("stores of an animation what changes, where it changes, and for how long", async () => {
+it("stores only the changed rectangles of an animation, and their durations", async () => {
   const frames = [0, 0, 9, 9].map((value, at) => ({
     ...picture(4, 4, (i) => (i === 15 ? value : 7)),
     delay: 100 + at,
@@ -48,6 +48,6 @@ it("stores of an animation what changes, where it changes, and for how long", as
   expect(control(chunks[2])).toEqual({ sequence: 0, at: [4, 4, 0, 0], delay: 0.201 });
   expect(control(chunks[4])).toEqual({ sequence: 1, at: [1, 1, 1, 1], delay: 0.205 });
   expect(chunks[5].content.getUint32(0)).toBe(2);
-  // The first picture is what programs without animations show.
+  // Programs without support for animations show the first picture.
   expect(Uint8Array.from(await sharp(bytes).raw().toBuffer())).toEqual(frames[0].data);
 });

@@ -1,4 +1,4 @@
-/** PNG and animated PNG from pixels, for a browser that brings no encoder of animations.
+/** Encodes PNG and animated PNG, because browsers have no encoder for animations.
  *  Format: https://www.w3.org/TR/png-3/ (APNG is part of it). */
 
 import { zlibSync } from "fflate";
@@ -13,27 +13,27 @@ export interface Picture {
 }
 
 export interface AnimationFrame extends Picture {
-  /** Milliseconds that it is shown. */
+  /** Display time in milliseconds. */
   delay: number;
 }
 
 const colourRgb = 2;
 const colourRgba = 6;
 
-/** Of RGB, or of RGBA where there are four bytes for each pixel. */
+/** Encodes RGB, or RGBA if there are four bytes per pixel. */
 export const encodePng = (
   picture: Omit<Picture, "data"> & { data: Uint8Array | Uint8ClampedArray },
 ): Uint8Array<ArrayBuffer> =>
   joined([signature, header(picture), chunk("IDAT", compressed(picture)), chunk("IEND", new Uint8Array(0))]);
 
 /**
- * An endless animation of pictures of one size. Of each picture only the rectangle that differs from the one before is
- * stored; one that does not differ lengthens that one.
+ * Encodes an endless animation of pictures of equal size. Of each picture, only the rectangle that differs from the
+ * previous one is stored. A picture that does not differ extends the previous one.
  */
 export function encodeAnimation(frames: readonly AnimationFrame[]): Uint8Array<ArrayBuffer> {
   const [first] = frames;
   if (frames.some(({ width, height }) => width !== first.width || height !== first.height))
-    throw new Error("animation: its frames differ in size");
+    throw new Error("animation: the frames differ in size");
   const kept: { delay: number; at: { x: number; y: number }; part: Picture }[] = [];
   frames.forEach((frame, i) => {
     const at = i === 0 ? { x: 0, y: 0, width: frame.width, height: frame.height } : difference(frames[i - 1], frame);
@@ -53,13 +53,13 @@ export function encodeAnimation(frames: readonly AnimationFrame[]): Uint8Array<A
     numbered.set(data, 4);
     return [chunk("fcTL", bytesOf(control)), chunk("fdAT", numbered)];
   });
-  const control = new DataView(new ArrayBuffer(8)); // how many frames, and how often: 0 is for ever
+  const control = new DataView(new ArrayBuffer(8)); // number of frames, number of plays (0: endless)
   control.setUint32(0, kept.length);
   const end = chunk("IEND", new Uint8Array(0));
   return joined([signature, header(first), chunk("acTL", bytesOf(control)), ...chunks, end]);
 }
 
-/** Every pixel `scale` times as wide and high. */
+/** Repeats every pixel `scale` times in both directions. */
 export function enlarged({ width, height, data }: Picture, scale: number): Picture {
   const out = new Uint8Array(data.length * scale * scale);
   const row = width * scale * 3;
@@ -108,7 +108,7 @@ function header(picture: Encoded): Uint8Array {
   return chunk("IHDR", bytesOf(view));
 }
 
-/** Rows without a filter, which suits flat drawings in large pixels best. */
+/** Compresses rows without a filter, which works best for flat areas of large pixels. */
 function compressed(picture: Encoded): Uint8Array {
   const { width, height, data } = picture;
   const row = width * channelsOf(picture);

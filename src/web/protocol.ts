@@ -1,26 +1,26 @@
-/** What the page and the worker that runs the model say to each other. */
+/** Messages between the page and the worker that runs the model. */
 
 import type { ModelConfig } from "../config/model.ts";
 import type { SamplingSettings } from "../config/sampling.ts";
 
-/** Where the model should run; `auto` is WebGPU where it agrees with WASM, else WASM. */
+/** Where the model should run; `auto` is WebGPU if it agrees with WASM, otherwise WASM. */
 export type DeviceWish = "auto" | "webgpu" | "wasm";
 
 export interface Device {
   provider: "webgpu" | "wasm";
   threads: number;
-  /** What the check at the start found, or why there was none: one sentence. */
+  /** The result of the startup check, or why there was none: one sentence. */
   reason: string;
 }
 
-/** The weights' address and their size where it is known; the configuration was fetched by the page. */
+/** The URL of the weights and their size if known. The page has already fetched the configuration. */
 export interface OpenRequest {
   model: { config: ModelConfig; weights: string; bytes?: number };
   device: DeviceWish;
   threads: number;
 }
 
-/** An image [S, S, C] of which the pixels with mask [S, S] 1 are redrawn, with `ring` patches more around them. */
+/** Redraws the pixels of image [S, S, C] where mask [S, S] is 1, plus `ring` patches around them. */
 export interface Edit {
   image: Uint8Array;
   mask: Uint8Array;
@@ -30,35 +30,35 @@ export interface Edit {
 export interface DrawRequest extends SamplingSettings {
   labels: number[];
   seed: number;
-  /** Redrawn once for each label. */
+  /** The image to redraw, once for each label. */
   edit?: Edit;
-  /** This image is drawn before the others, so that there is something to see early. */
+  /** The index of an image to draw before the others, so that there is something to see early. */
   first?: number;
 }
 
-/** A step of some level, as small as it can be sent and kept. */
+/** A step of a level in a compact form for sending and storing. */
 export interface StepRecord {
   level: number;
   step: number;
   steps: number;
-  /** Its number in the drawing of its images, from 0, where images are drawn after others and repeat the numbers. */
+  /** The step's number from 0 within its group of images. Groups are drawn one after another, so numbers repeat. */
   at?: number;
-  /** The squares that it finished: image, left and top of each, and their side in pixels. */
+  /** The finished squares: image, left and top of each, and their side in pixels. */
   image: Uint16Array;
   x: Uint16Array;
   y: Uint16Array;
   side: number;
-  /** Where the step drew pixels, [squares, C] each: their bytes, how unsure the model was of each, in 32nds of a bit, */
+  /** If the step drew pixels, their bytes and entropies in 32nds of a bit, [squares, C] each. */
   bytes?: Uint8Array;
   entropy?: Uint8Array;
-  /** and -log2 of the probability that it was drawn with. */
+  /** -log2 of the probability of each drawn byte, [squares, C]. */
   bits?: Float32Array;
 }
 
-/** What the model expected of one pixel: [C] each, and the probabilities [C, 256]. */
+/** The model's expectation for one pixel: `entropy` and `chance` are [C], `probabilities` is [C, 256]. */
 export interface Distribution {
   entropy: number[];
-  /** Of the byte that was drawn. */
+  /** The probability of the drawn byte. */
   chance: number[];
   probabilities: Float32Array;
 }
@@ -67,7 +67,7 @@ export type ToWorker =
   | ({ kind: "open" } & OpenRequest)
   | { kind: "draw"; id: number; request: DrawRequest }
   | { kind: "cancel" }
-  /** Of a pixel of the drawing with that id, one of the last few. */
+  /** Requests the distribution of a pixel in one of the last few drawings. */
   | { kind: "distribution"; id: number; drawing: number; image: number; pixel: number };
 
 export type FromWorker =
@@ -76,5 +76,5 @@ export type FromWorker =
   | { kind: "steps"; id: number; steps: StepRecord[]; done: number }
   | { kind: "drawn"; id: number; seconds: number; cancelled: boolean }
   | { kind: "distribution"; id: number; distribution?: Distribution }
-  /** One sentence; `id` where it ends a drawing; `stopped` where the model cannot go on. */
+  /** `message` is one sentence; `id` is the drawing that failed, if any; `stopped` means the worker cannot continue. */
   | { kind: "failed"; id?: number; message: string; stopped: boolean };

@@ -1,4 +1,4 @@
-/** What is kept of a drawing, from a small one made by hand: levels with patches of 2 and 1 in images of 4x4. */
+/** The recording of a small drawing made by hand: levels with patches of 2 and 1 in images of 4x4. */
 
 import { expect, it } from "vitest";
 import type { StepRecord } from "./protocol.ts";
@@ -36,7 +36,7 @@ function small() {
   return recording;
 }
 
-it("shows any moment again", () => {
+it("can show any moment again", () => {
   const recording = small();
   const at = (taken: number, image = 0) => flatImage(recording, { image, taken, view: "image" });
   expect([...at(0)]).toEqual(Array.from({ length: 48 }, () => 128));
@@ -51,7 +51,7 @@ it("shows any moment again", () => {
   expect([...shownImage(recording, { image: 0, taken: 1, view: "entropy" }).subarray(8, 11)]).not.toEqual([1, 2, 3]);
 });
 
-it("outlines the patches in the making at each level, the outermost first", () => {
+it("outlines the patches in progress at each level, the outermost first", () => {
   const recording = small();
   expect(outlinesAt(recording, 0, 2)).toEqual([
     { level: 0, side: 2, squares: [{ x: 2, y: 0 }] },
@@ -61,7 +61,7 @@ it("outlines the patches in the making at each level, the outermost first", () =
   expect(outlinesAt(recording, 0, 0)).toEqual([]);
 });
 
-it("says where in the recursion a step stands", () => {
+it("reports a step's position in the recursion", () => {
   const recording = small();
   expect(placeOf(recording, 1)).toEqual([{ step: 1, steps: 3 }, { step: 1, steps: 2 }]); // prettier-ignore
   expect(placeOf(recording, 3)).toEqual([{ step: 1, steps: 3 }]);
@@ -69,7 +69,7 @@ it("says where in the recursion a step stands", () => {
   expect(placeInWords(recording, 0, 4)).toBe("Level 1: step 2 of 3, 1 patch of 2×2. Level 2: step 1 of 2, 1 pixel.");
 });
 
-it("keeps given pixels as they are, whatever steps say of them", () => {
+it("keeps given pixels, even if a step draws over them", () => {
   const image = new Uint8Array(48).fill(200);
   const mask = new Uint8Array(16);
   mask[0] = 1;

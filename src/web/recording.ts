@@ -1,29 +1,29 @@
-/** Everything that one drawing did, kept so small that any moment of it can be shown again. Knows no page and no model. */
+/** A compact record of a drawing from which any moment can be shown again. Independent of page and model. */
 
 import type { StepRecord } from "./protocol.ts";
 
 export interface Recording {
   readonly count: number;
-  /** Side of an image, and values of a pixel. */
+  /** Side of an image in pixels, and channels per pixel. */
   readonly size: number;
   readonly channels: number;
-  /** Side of a patch at each level above the pixels. */
+  /** Patch side at each level above the pixels. */
   readonly patches: readonly number[];
   readonly steps: StepRecord[];
-  /** The newest state of all images [count, S, S, C]. */
+  /** The latest state of all images [count, S, S, C]. */
   readonly images: Uint8Array;
-  /** How many steps had to be taken for each pixel [count, S, S] to be there; 0: it was given. */
+  /** The number of steps after which each pixel [count, S, S] was drawn; 0 for given pixels. */
   readonly from: Uint32Array;
-  /** Of each pixel's values [count, S, S, C], in 32nds of a bit. */
+  /** Entropy of each value [count, S, S, C], in 32nds of a bit. */
   readonly entropy: Uint8Array;
-  /** -log2 of the probability that each value [count, S, S, C] was drawn with. */
+  /** -log2 of the probability of each drawn value [count, S, S, C]. */
   readonly bits: Float32Array;
-  /** How many steps were taken when the last one was added: fewer than all while images are drawn after others. */
+  /** The position of the last added step. Less than the number of steps while later images repeat the steps of earlier ones. */
   live: number;
 }
 
 export const notDrawn = 0xffffffff;
-/** Entropies are kept in 32nds of a bit: 8 bits at most, which a byte can hold but for the last of them. */
+/** Entropies are stored in 32nds of a bit. The maximum of 8 bits is clipped to 255/32. */
 export const entropyScale = 32;
 
 export function newRecording({
@@ -37,7 +37,7 @@ export function newRecording({
   size: number;
   channels: number;
   patches: readonly number[];
-  /** An image and the pixels of it, mask 1, that are not given. */
+  /** An image of which the pixels with mask 0 are given. */
   given?: { image: Uint8Array; mask: Uint8Array };
 }): Recording {
   const pixels = size * size;
@@ -64,7 +64,7 @@ export function newRecording({
   };
 }
 
-/** Adds a step as it happens. The same step of images that are drawn after others is joined to the one that there is. */
+/** Adds a step. If later images repeat the step of earlier ones, the two are merged. */
 export function addStep(recording: Recording, step: StepRecord): void {
   const { size, channels, steps, images, from, entropy, bits } = recording;
   const same = step.at === undefined ? undefined : steps[step.at];
@@ -86,14 +86,14 @@ export function addStep(recording: Recording, step: StepRecord): void {
   });
 }
 
-/** Where both finished squares. What they drew is in the recording's images. */
+/** Merges the finished squares of two steps. The drawn bytes are already in the recording's images. */
 function joined(one: StepRecord, other: StepRecord): StepRecord {
   const both = (key: "image" | "x" | "y") => Uint16Array.from([...one[key], ...other[key]]);
   const { level, step, steps, at, side } = one;
   return { level, step, steps, at, side, image: both("image"), x: both("x"), y: both("y") };
 }
 
-/** Whether pixel `at` of [count, S, S] is there after `taken` steps. */
+/** Whether pixel `at` of [count, S, S] exists after `taken` steps. */
 export const drawnAt = ({ from }: Recording, at: number, taken: number): boolean => from[at] <= taken;
 
 /** A pixel's entropy in bits over all its values. */
@@ -110,8 +110,8 @@ export interface Outline {
 }
 
 /**
- * The patches of image `image` that were in the making when the `taken`-th step was taken, the outermost level first:
- * those which the step finished, and those of each level above in which they lie.
+ * The patches of image `image` in progress at the `taken`-th step, outermost level first: those that the step finished,
+ * and the patches of each level above that contain them.
  */
 export function outlinesAt({ steps, patches }: Recording, image: number, taken: number): Outline[] {
   const step = steps[taken - 1];
@@ -127,13 +127,13 @@ export function outlinesAt({ steps, patches }: Recording, image: number, taken: 
   });
 }
 
-/** Where in the recursion the `taken`-th step stands: for each level the step that it is in, and of how many. */
+/** The position of the `taken`-th step in the recursion: for each level, its current step and number of steps. */
 export function placeOf({ steps }: Recording, taken: number): { step: number; steps: number }[] {
   const last = steps[taken - 1];
   if (!last) return [];
   const place: { step: number; steps: number }[] = [];
   place[last.level] = { step: last.step, steps: last.steps };
-  // A level above is in the step after the last one that it finished in this square, which stands before this one.
+  // A level above is in the step after the last one it finished in this square, which precedes this step.
   for (let level = last.level - 1; level >= 0; level--) {
     let at = taken - 2;
     while (at >= 0 && steps[at].level > level) at--;
@@ -145,6 +145,6 @@ export function placeOf({ steps }: Recording, taken: number): { step: number; st
   return place;
 }
 
-/** How many steps a level takes, from the next step that it finishes, or 0 where none is known yet. */
+/** The number of steps of a level, taken from the next step it finishes; 0 if not known yet. */
 const stepsOf = (steps: readonly StepRecord[], from: number, level: number): number =>
   steps.find((step, at) => at >= from && step.level === level)?.steps ?? 0;

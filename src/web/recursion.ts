@@ -1,24 +1,24 @@
-/** The way from the image to one pixel through a recording, with the probability of everything on it. Knows no page. */
+/** The path from the image to one pixel in a recording, with the probability at every level. Independent of the page. */
 
 import { notDrawn, type Recording } from "./recording.ts";
 
-/** A square that some level fills with smaller ones: the image first, then a patch of each level, and the pixel last. */
+/** A square that a level divides into smaller ones: first the image, then a patch of each level, finally the pixel. */
 export interface TreeNode {
-  /** How many levels are above it: 0 the image, 1 a patch of the first level. */
+  /** The number of levels above it: 0 for the image, 1 for a patch of the first level. */
   depth: number;
   x: number;
   y: number;
   side: number;
-  /** -log2 of the probability of all that was drawn in it. */
+  /** -log2 of the probability of everything drawn in it. */
   bits: number;
-  /** How many of its pixels were drawn by the model, were given, and there are. */
+  /** The number of its pixels drawn by the model, given as input, and in total. */
   drawn: number;
   given: number;
   pixels: number;
-  /** Which step of the level above drew it, and of how many; undefined for the image and for what is not drawn yet. */
+  /** The step of the level above that drew it, and the number of steps. Undefined for the image and for squares not drawn yet. */
   step?: number;
   steps?: number;
-  /** The squares in it in raster order, by their bits; empty for the pixel. */
+  /** The squares in it in raster order; empty for the pixel. */
   children: { x: number; y: number; side: number; bits: number; drawn: number; given: number }[];
 }
 
@@ -26,11 +26,11 @@ export interface Place {
   image: number;
   x: number;
   y: number;
-  /** After so many steps. */
+  /** The number of steps taken. */
   taken: number;
 }
 
-/** From the image to the pixel at `place`. */
+/** Returns the path from the image to the pixel at `place`. */
 export function pathTo(recording: Recording, place: Place): TreeNode[] {
   const { size, patches } = recording;
   const sides = [size, ...patches.filter((side, l) => side < (patches[l - 1] ?? size))];
@@ -62,7 +62,7 @@ export function pathTo(recording: Recording, place: Place): TreeNode[] {
   });
 }
 
-/** Of all pixels of a square. */
+/** Sums over all pixels of a square. */
 function sumOf(recording: Recording, { image, x, y, taken }: Place, side: number) {
   const { size, channels, from, bits } = recording;
   const sum = { bits: 0, drawn: 0, given: 0 };
@@ -93,7 +93,7 @@ function stepOf({ steps, from, size, patches }: Recording, { image, x, y }: Plac
   return {};
 }
 
-/** "1 in 8", "1 in 2^5312": a probability of so many bits, as people say it. */
+/** Formats a probability of 2^-bits for reading: "1 in 8", "1 in 2^5,312". */
 export function chanceInWords(bits: number): string {
   if (bits < 0.0145) return "almost certain";
   if (bits < 1) return `${Math.round(100 * 2 ** -bits)} in 100`;

@@ -1,15 +1,15 @@
-/** The tools that mark what is to be redrawn, and a picture of the user's own. Knows nothing of the model. */
+/** The tools to mark pixels for redrawing and to read the user's own picture. Independent of the model. */
 
 import { UserError } from "../core/errors.ts";
 import { allButMask, centre, grownMask, halfMask, rectangleMask } from "../sample/masks.ts";
 import { byId, the } from "./elements.ts";
 
 export interface Redrawing {
-  /** What is painted, [S, S], 1 to be redrawn. */
+  /** The painted mask [S, S]; 1 means redraw. */
   readonly mask: Uint8Array;
-  /** How many patches around it are redrawn too, which softens seams: 0 or 1. */
+  /** The number of patches around it to redraw as well, to soften seams: 0 or 1. */
   readonly ring: number;
-  /** Paints or erases with the brush around a pixel, as chosen. */
+  /** Paints or erases around a pixel with the selected tool and brush. */
   paintAt(pixel: { x: number; y: number }): void;
   setMask(mask: Uint8Array, ring?: number): void;
   stopPainting(): void;
@@ -17,13 +17,13 @@ export interface Redrawing {
 }
 
 export function redrawingTools(
-  /** Of an image, and of the first level's patches. */
+  /** Sides of an image and of the first level's patches. */
   { size, patch }: { size: number; patch: number },
   {
     onMask,
     onPainting,
   }: {
-    /** What is painted, and what the ring adds to it, [S, S] each. */
+    /** Receives the painted mask and the pixels added by the ring, [S, S] each. */
     onMask: (mask: Uint8Array, ring: Uint8Array) => void;
     onPainting: (painting: boolean) => void;
   },
@@ -46,8 +46,8 @@ export function redrawingTools(
     const [marked, more] = [mask, around].map((values) => values.reduce((sum, value) => sum + value, 0));
     byId("masked").textContent =
       marked === 0
-        ? "Nothing is marked. What you mark is redrawn as the chosen classes."
-        : `${marked} of ${mask.length} pixels are marked${more > 0 ? `, and the ring adds ${more}` : ""}: they are redrawn as the chosen classes.`;
+        ? "Nothing is marked. Marked pixels are redrawn as the chosen classes."
+        : `${marked} of ${mask.length} pixels are marked${more > 0 ? `, and the ring adds ${more}` : ""}: they will be redrawn as the chosen classes.`;
     onMask(mask, around);
   };
   ringBox.addEventListener("change", () => set(mask));
@@ -88,21 +88,21 @@ export function redrawingTools(
   };
 }
 
-/** How the files begin that are taken. */
+/** The first bytes of the supported file formats. */
 const signatures: readonly (readonly [string, RegExp])[] = [
   ["PNG", /^\x89PNG\r\n\x1a\n/],
   ["JPEG", /^\xff\xd8\xff/],
   ["WebP", /^RIFF[^]{4}WEBP/],
 ];
 
-/** A picture as bytes [S, S, C]: its middle square, made as small as the model's images, on white. */
+/** Reads a picture as bytes [S, S, C]: its central square, resized to the model's image size, on white. */
 export async function readPicture(
   file: File,
   { size, channels }: { size: number; channels: number },
 ): Promise<Uint8Array> {
   const start = String.fromCharCode(...new Uint8Array(await file.slice(0, 12).arrayBuffer()));
   if (!signatures.some(([, begins]) => begins.test(start)))
-    throw new UserError(`${file.name} is not a PNG, JPEG or WebP picture; choose one of these`);
+    throw new UserError(`${file.name} is not a PNG, JPEG or WebP picture; choose one in these formats`);
   const picture = await createImageBitmap(file).catch(() => {
     throw new UserError(`${file.name} is damaged, so this browser cannot read it; choose another PNG, JPEG or WebP`);
   });

@@ -1,16 +1,16 @@
-/** Loads the build of onnxruntime that this browser needs: one with WebGPU, or the smaller one without. */
+/** Loads the build of onnxruntime that is needed: with WebGPU, or the smaller one without. */
 
 import type * as Runtime from "onnxruntime-web";
 import gpuScript from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs?url";
 import gpuBinary from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url";
 import cpuScript from "onnxruntime-web/ort-wasm-simd-threaded.mjs?url";
 import cpuBinary from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
-import { fetchBytes, type Progress } from "./fetching.ts";
+import { fetchBytes, type Progress } from "../files/fetching.ts";
 
-/** Written by the build. */
+/** Inserted by the build. */
 declare const RUNTIME_BYTES: { wasm: number; webgpu: number };
 
-/** `threads` above 1 need a page that is isolated from other origins. */
+/** More than one thread requires a cross-origin isolated page. */
 export async function loadRuntime(
   { webgpu, threads }: { webgpu: boolean; threads: number },
   progress: Progress,
@@ -18,7 +18,7 @@ export async function loadRuntime(
   const [mjs, wasm] = webgpu ? [gpuScript, gpuBinary] : [cpuScript, cpuBinary];
   const absolute = (url: string) => new URL(url, import.meta.url).href;
   const bytes = webgpu ? RUNTIME_BYTES.webgpu : RUNTIME_BYTES.wasm;
-  // Fetched here and not by the runtime, which does not say how far it is.
+  // Fetched here because the runtime does not report download progress.
   const [module, binary] = await Promise.all([
     webgpu ? import("onnxruntime-web/webgpu") : import("onnxruntime-web/wasm"),
     fetchBytes(absolute(wasm), { what: "the program that runs the model", progress, bytes }),
@@ -27,6 +27,6 @@ export async function loadRuntime(
   runtime.env.wasm.wasmPaths = { mjs: absolute(mjs) };
   runtime.env.wasm.wasmBinary = binary;
   runtime.env.wasm.numThreads = threads;
-  runtime.env.logLevel = "fatal"; // what fails is thrown
+  runtime.env.logLevel = "fatal"; // failures are thrown
   return runtime;
 }

@@ -1,4 +1,4 @@
-/** The form's controls of the declared sampling settings: one for each row of `config/sampling.ts`, by the kind of its value. */
+/** The form controls of the declared sampling settings: one per row of `config/sampling.ts`, chosen by the kind of value. */
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { kindOf } from "../levels/table.ts";
@@ -19,9 +19,9 @@ interface Control {
 
 export interface SamplingControls {
   fill(settings: SamplingSettings): void;
-  /** Fields that are not as they should be say so to the browser, which is to be asked first. */
+  /** Invalid fields are marked as such, so call `reportValidity` on the form first. */
   read(): SamplingSettings;
-  /** One control alone. */
+  /** Sets a single control. */
   set(name: SamplingName, value: unknown): void;
   value(name: SamplingName): unknown;
 }
@@ -48,7 +48,7 @@ function controlOf(name: SamplingName, config: ModelConfig): Control {
   return fields[kind](name, config);
 }
 
-/** The help is not part of the label, so that it is not read out as the control's name. */
+/** The help is outside the label, so that screen readers do not read it as the control's name. */
 function labelled(name: SamplingName, field: HTMLElement, ...more: HTMLElement[]): HTMLElement[] {
   const { label } = samplingSetting(name);
   field.setAttribute("aria-describedby", `${kebabCase(name)}-help`);
@@ -76,7 +76,7 @@ function slider(name: SamplingName, config: ModelConfig): Control {
   field.addEventListener("input", () => set(Math.round(100 * field.valueAsNumber) / 100));
   return {
     elements: labelled(name, field, output),
-    // What was not moved stays what it was, to the last digit, and a list stays a list.
+    // A slider that was not moved keeps its exact value, even if that is a list.
     fill(to) {
       field.value = String([to].flat(2)[0]);
       set(to);
@@ -85,7 +85,7 @@ function slider(name: SamplingName, config: ModelConfig): Control {
   };
 }
 
-/** A value as text, checked as it is typed. */
+/** A text field that is validated while typing. */
 function text(name: SamplingName, config: ModelConfig): Control {
   const setting = samplingSetting(name);
   const field = make("input", { id: kebabCase(name), type: "text", required: true, autocomplete: "off" });
@@ -120,12 +120,12 @@ function flag(name: SamplingName): Control {
   return { elements: labelled(name, field), fill: (to) => (field.checked = to === true), value: () => field.checked };
 }
 
-/** A whole number for each level above the pixels. */
+/** One whole number per level above the pixels. */
 function perLevel(name: SamplingName, config: ModelConfig): Control {
   const steps = placedLevels(config).map((level) => {
     const { tokens } = level;
     const field = make("input", { type: "number", min: "1", max: String(tokens), required: true });
-    field.disabled = kindOf(level).order.steps(tokens, 1) === tokens; // whatever is asked for
+    field.disabled = kindOf(level).order.steps(tokens, 1) === tokens; // the number of steps is fixed
     return field;
   });
   const labels = steps.map((field, l) => make("label", {}, `Level ${l + 1}, of ${field.max} `, field));

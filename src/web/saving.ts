@@ -1,4 +1,4 @@
-/** The buttons that keep what is shown: files and the link. */
+/** The buttons that save files and copy the link. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { writeAddress } from "./address.ts";
@@ -12,7 +12,7 @@ export interface Saved {
   moment: Moment;
 }
 
-/** `shown` is asked only while there is something to keep. */
+/** `shown` is called only when there is something to save. */
 export function savingButtons(
   { config, model }: { config: ModelConfig; model: string },
   { shown, share }: { shown: () => Saved; share: () => void },
@@ -55,9 +55,9 @@ export function savingButtons(
     share();
     try {
       await navigator.clipboard.writeText(location.href);
-      say("The link is copied: it draws the same images anywhere.");
+      say("The link is copied. It draws the same images anywhere.");
     } catch {
-      say("The browser does not allow copying; the link is this page's address.");
+      say("The browser does not allow copying. Copy this page's address instead.");
     }
   });
 }

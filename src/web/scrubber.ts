@@ -1,23 +1,23 @@
-/** The slider over the steps of a drawing, with buttons beside it that step and play. Knows nothing of what steps are. */
+/** The slider over the steps of a drawing, with step and play buttons. Independent of what the steps are. */
 
 import { the } from "./elements.ts";
 
 export interface Scrubber {
-  /** How many steps there are; `to` moves there, else the end is followed while it is where the slider stands. */
+  /** Sets the number of steps. Moves to `to` if given; otherwise a slider at the end stays at the end. */
   update(steps: number, to?: number): void;
   stop(): void;
-  /** From the beginning, if it stands at the end. */
+  /** Plays from the current step, or from the beginning if at the end. */
   play(): void;
 }
 
-/** A whole drawing is played in about this time, whatever its number of steps. */
+/** The time to play a whole drawing, regardless of its number of steps. */
 const playSeconds = 12;
 
 export function createScrubber({
   onMove,
   describe,
 }: {
-  /** `chosen` by the user, not because steps were added. */
+  /** `chosen` is true if the user moved it, false if steps were added. */
   onMove: (taken: number, chosen: boolean) => void;
   describe: (taken: number) => string;
 }): Scrubber {

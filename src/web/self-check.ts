@@ -1,4 +1,4 @@
-/** Whether another engine computes what a reference does, found by running both on everything that a small image takes. */
+/** Checks that an engine agrees with a reference by running every graph of a small drawing on both. */
 
 import { placedLevels } from "../config/model.ts";
 import type { TypedArray } from "../core/arrays.ts";
@@ -7,19 +7,19 @@ import { edit } from "../sample/edit.ts";
 import { rectangleMask } from "../sample/masks.ts";
 import { createSampler, type SampledModel } from "../sample/sampler.ts";
 
-/** Largest difference in values of about 1, and share of drawn bytes that may differ; rounding stays far below. */
+/** The largest allowed relative difference and fraction of differing bytes; rounding errors are far smaller. */
 const most = { difference: 5e-3, bytes: 0.05 };
 
 export interface Agreement {
   agrees: boolean;
-  /** Largest difference of any output, in units of the largest value in it. */
+  /** Largest difference in any output, relative to the largest value in it. */
   difference: number;
   /** Bytes drawn, and how many of them differed. */
   bytes: number;
   differentBytes: number;
 }
 
-/** One step of every level in a patch of the first: every graph is run by both on the same inputs, which the reference gives. */
+/** Draws one first-level patch with one step per level. Both engines run every graph on the reference's inputs. */
 export async function selfCheck(reference: Engine, other: Engine, model: SampledModel): Promise<Agreement> {
   const found: Agreement = { agrees: true, difference: 0, bytes: 0, differentBytes: 0 };
   const sampler = createSampler(beside(reference, other, found), model);
@@ -27,7 +27,7 @@ export async function selfCheck(reference: Engine, other: Engine, model: Sampled
     const { imageSize: size, channels, levels } = model.config;
     const iterations = levels.slice(1).map(() => 1);
     const [{ patch }] = placedLevels(model.config);
-    const corner = size - patch; // the last patch, which levels in any order can draw given all others
+    const corner = size - patch; // the last patch, which any generation order can draw given all others
     const mask = rectangleMask(size, { x: corner, y: corner, width: patch, height: patch });
     const frames = edit(sampler, new Uint8Array(size * size * channels), mask, { labels: [0], seed: 0, iterations });
     for (let next = await frames.next(); !next.done;) next = await frames.next();
@@ -38,7 +38,7 @@ export async function selfCheck(reference: Engine, other: Engine, model: Sampled
   return found;
 }
 
-/** An engine that answers with the reference's results and notes in `found` how the other's differ. */
+/** An engine that returns the reference's results and records in `found` how the other's differ. */
 function beside(reference: Engine, other: Engine, found: Agreement): Engine {
   return {
     provider: reference.provider,
@@ -66,7 +66,7 @@ function beside(reference: Engine, other: Engine, found: Agreement): Engine {
   };
 }
 
-/** Not finite where one of them is not. */
+/** Returns Infinity if the lengths differ or the difference is not a number. */
 function relative(expected: TypedArray, got: TypedArray): number {
   let [difference, largest] = [0, 0];
   for (let i = 0; i < expected.length; i++) {

@@ -1,13 +1,13 @@
 /**
- * Keeps the page's files for when there is no network, and adds the two headers with which a page may have shared memory,
- * so threads, from hosts that cannot send them. Everything else it leaves alone.
+ * Caches the page's files for offline use, and adds the headers that allow shared memory and threads for hosts that cannot
+ * send them. Handles no other requests.
  *
- * Each build has a service worker and a cache of its own. A page is kept together with the files it was built with, and
- * what the host says about caching is bypassed, so that a page never gets files of another build.
+ * Each build has its own service worker and cache. A page is cached together with the files it was built with, and HTTP
+ * caching is bypassed, so that a page never gets files of another build.
  */
 
 declare const self: ServiceWorkerGlobalScope;
-/** Written in front of this file by the build: a name that changes with any file, the page's script, and all files. */
+/** Prepended to this file by the build: a version that changes with any file, the page's script, and all files. */
 declare const built: Built;
 export interface Built {
   version: string;
@@ -18,20 +18,20 @@ export interface Built {
 const prefix = "fractalgen-studio-";
 const cacheName = `${prefix}${built.version}`;
 const scope = self.registration.scope;
-/** The runtime and the weights are large: they are kept once they are used. */
+/** The runtime and the weights are large, so they are cached only when used. */
 const small = built.files.filter((file) => !/\.wasm$|\.safetensors$|^(index\.html|models\.json)$/.test(file));
 
 self.addEventListener("install", (event) => {
   const prepare = async () => {
     const page = await fetchNow(scope, "reload");
-    // In the middle of a deployment the host may have another build's page; a later visit installs that build.
-    if (!(await page.clone().text()).includes(built.entry)) throw new Error("the page is of another build");
+    // During a deployment the host may already serve another build's page; a later visit installs that build.
+    if (!(await page.clone().text()).includes(built.entry)) throw new Error("the page belongs to another build");
     await keep(scope, page);
     for (const file of small) {
       const address = new URL(file, scope).href;
       await keep(address, await fetchNow(address, "no-cache"));
     }
-    // A page that is open keeps the service worker of its own build; without one there is nothing to wait for.
+    // An open page keeps the service worker of its own build. If there is none, there is nothing to wait for.
     if (!self.registration.active) await self.skipWaiting();
   };
   event.waitUntil(prepare());
@@ -49,7 +49,7 @@ self.addEventListener("activate", (event) => {
   event.waitUntil(tidy().catch(() => self.clients.claim()));
 });
 
-/** Large files that did not change between two builds, and those that a page of this build got before it had this service worker. */
+/** Copies large files from an older cache: unchanged ones, and those this build's page fetched before it had this service worker. */
 async function takeFrom(older: Cache): Promise<void> {
   for (const file of built.files.filter((name) => !small.includes(name))) {
     const address = new URL(file, scope).href;
@@ -58,7 +58,7 @@ async function takeFrom(older: Cache): Promise<void> {
   }
 }
 
-/** A page of this build that the service worker of an older one answered asks for its own, which comes unless others are open. */
+/** A page of this build served by an older service worker asks this one to take over, which it does unless other pages are open. */
 self.addEventListener("message", (event) => {
   const takeOver = async () => {
     const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
@@ -77,7 +77,7 @@ self.addEventListener("fetch", (event) => {
   else if (/^(assets|models)\//.test(path)) event.respondWith(answerFile(event, address));
 });
 
-/** The newest page where there is a network. What is kept is this build's, whose files are kept too. */
+/** Returns the newest page, or offline this build's cached page, whose files are cached too. */
 async function answerPage(): Promise<Response> {
   try {
     const response = await fetch(scope, { cache: "no-cache" });
@@ -88,18 +88,18 @@ async function answerPage(): Promise<Response> {
   return isolated((await kept(scope))!);
 }
 
-/** A file whose name carries its hash never changes. */
+/** Returns a file whose name contains a hash, so it never changes. */
 async function answerFile(event: FetchEvent, address: string): Promise<Response> {
   const found = await kept(address);
   if (found) return isolated(found);
   const response = await fetch(address, { cache: "no-cache" });
-  // Some hosts answer with a page where a file is missing.
+  // Some hosts return an HTML page for a missing file.
   if (response.ok && !response.headers.get("content-type")?.startsWith("text/html"))
     event.waitUntil(keep(address, response.clone()));
   return isolated(response);
 }
 
-/** A server's models may be others than last time. What is kept of one is its configuration with the weights that belong to it. */
+/** A server's models may change. A cached model is a configuration together with the weights that belong to it. */
 async function answerServed(event: FetchEvent, address: string): Promise<Response> {
   try {
     const response = await fetch(address, { cache: "no-cache" });
@@ -129,7 +129,7 @@ async function fetchNow(address: string, cache: RequestCache): Promise<Response>
   return response;
 }
 
-/** Where storage is full or forbidden the page works without what could not be kept. */
+/** Caches a response. If storage is full or forbidden, the page works without it. */
 async function keep(address: string, response: Response): Promise<void> {
   try {
     const cache = await caches.open(cacheName);

@@ -1,14 +1,14 @@
-/** A moment of a recording as colours. Knows no elements of the page. */
+/** Renders a moment of a recording as colours. Independent of the page's elements. */
 
 import { heatColours } from "../pictures/heat.ts";
 import { drawnAt, entropyOf, type Recording } from "./recording.ts";
 
 export type View = "image" | "entropy";
 
-/** Entropies from here on, over all values of a pixel, have the hottest colour. */
+/** A pixel's total entropy in bits at which the colour scale ends. */
 const hottest = 15;
 
-/** RGBA bytes [S, S, 4] of one image after `taken` steps; what is not drawn yet is transparent. */
+/** RGBA bytes [S, S, 4] of one image after `taken` steps. Pixels not drawn yet are transparent. */
 export function shownImage(
   recording: Recording,
   { image, taken, view }: { image: number; taken: number; view: View },
@@ -28,7 +28,7 @@ export function shownImage(
   return out;
 }
 
-/** RGB of pixel `at` of [count, S, S], on white where there is transparency. */
+/** RGB of pixel `at` of [count, S, S], blended onto white if transparent. */
 export function colourAt({ images, channels }: Recording, at: number): number[] {
   const values = images.subarray(at * channels, (at + 1) * channels);
   const colour = channels < 3 ? [values[0], values[0], values[0]] : [...values.subarray(0, 3)];
@@ -36,7 +36,7 @@ export function colourAt({ images, channels }: Recording, at: number): number[] 
   return colour.map((value) => Math.round(value * alpha + 255 * (1 - alpha)));
 }
 
-/** RGB bytes [S, S, 3] of one image as it is shown; what is not drawn yet is grey (128). */
+/** RGB bytes [S, S, 3] of one image as shown. Pixels not drawn yet are grey (128). */
 export function flatImage(recording: Recording, shown: { image: number; taken: number; view: View }): Uint8Array {
   const rgba = shownImage(recording, shown);
   const out = new Uint8Array((rgba.length / 4) * 3);

@@ -1,4 +1,4 @@
-/** The large picture: pixels, outlines, the mask and a cursor; pointer and keys become pixels. Knows nothing of drawing. */
+/** The large picture with outlines, mask and cursor. Translates pointer and keyboard input to pixels. Independent of drawing. */
 
 import { the, byId } from "./elements.ts";
 import type { Outline } from "./recording.ts";
@@ -7,19 +7,19 @@ export interface Stage {
   /** RGBA bytes [S, S, 4]. */
   show(picture: Uint8ClampedArray<ArrayBuffer>, outlines: readonly Outline[]): void;
   /**
-   * What is painted and the ring around it, [S, S] each: hatched where they are still to be drawn or being painted, the
-   * ring more lightly, else with lines around.
+   * Shows the mask and the ring around it, [S, S] each. They are hatched while painting or before redrawing (the ring more
+   * lightly) and only outlined afterwards.
    */
   setMask(mask: Uint8Array, options: { ring: Uint8Array; pending: boolean }): void;
   setPainting(painting: boolean): void;
-  /** Puts the cursor on a pixel, or nowhere, without an event. */
+  /** Moves the cursor to a pixel, or removes it, without an event. */
   pointAt(pixel: { x: number; y: number } | undefined): void;
 }
 
 export interface StageEvents {
-  /** The cursor went to a pixel, or left. */
+  /** The cursor moved to a pixel, or left the picture. */
   onCursor(pixel: { x: number; y: number } | undefined, how: { byKeyboard: boolean }): void;
-  /** While painting: this pixel is painted on. */
+  /** Called while painting with the pixel to paint. */
   onPaint(pixel: { x: number; y: number }): void;
   onEscape(): void;
 }
@@ -88,7 +88,7 @@ export function createStage(size: number, events: StageEvents): Stage {
     redraw();
     events.onCursor(pixel, { byKeyboard });
   };
-  let pressed = false; // by a pointer, whose focus comes before its pixel
+  let pressed = false; // a pointer is down; its focus event precedes its position
   const under = (event: PointerEvent) => {
     const box = frame.getBoundingClientRect();
     const place = (offset: number, length: number) =>
@@ -153,11 +153,11 @@ export function createStage(size: number, events: StageEvents): Stage {
 interface MaskShape {
   mask: Uint8Array;
   size: number;
-  /** Of the canvas in a pixel. */
+  /** Canvas pixels per image pixel. */
   unit: number;
 }
 
-/** A line where marked pixels meet others, on any colour. */
+/** Outlines the marked pixels, visible on any colour. */
 function outlineMask(
   context: CanvasRenderingContext2D,
   { mask, size, unit, dashed = false }: MaskShape & { dashed?: boolean },
@@ -185,7 +185,7 @@ function outlineMask(
   }
 }
 
-/** Hatched, so that what is below stays visible and no colour is needed to see it. */
+/** Hatches the marked pixels, so that the image stays visible and the mask does not depend on colour. */
 function hatchMask(
   context: CanvasRenderingContext2D,
   { mask, size, unit, fill, dense }: MaskShape & { fill: string; dense: number },

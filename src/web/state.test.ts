@@ -1,9 +1,9 @@
-/** The states of the page: what follows from what, and what can be done in each. */
+/** The states of the page: transitions, and the actions allowed in each. */
 
 import { describe, expect, it } from "vitest";
 import type { Settings } from "./address.ts";
 import { newRecording } from "./recording.ts";
-import { allowed, type Drawing, type Happening, reduce, shownIn, type State } from "./state.ts";
+import { allowed, type Drawing, type PageEvent, reduce, shownIn, type State } from "./state.ts";
 
 const drawing = (id: number, settings: Partial<Settings> = {}): Drawing => ({
   id,
@@ -11,16 +11,16 @@ const drawing = (id: number, settings: Partial<Settings> = {}): Drawing => ({
   settings: { classes: [0], count: 1, seed: id, selected: 0, device: "auto", ...settings } as Settings,
 });
 const edit = { image: new Uint8Array(12), mask: new Uint8Array(4) };
-const after = (...happenings: Happening[]) => happenings.reduce<State>(reduce, { kind: "empty" });
-const began = (id: number, settings?: Partial<Settings>): Happening => ({
+const after = (...happenings: PageEvent[]) => happenings.reduce<State>(reduce, { kind: "empty" });
+const began = (id: number, settings?: Partial<Settings>): PageEvent => ({
   kind: "began",
   drawing: drawing(id, settings),
 });
-const ended: Happening = { kind: "ended" };
+const ended: PageEvent = { kind: "ended" };
 const shownId = (state: State) => shownIn(state)?.id;
 
-describe("going back", () => {
-  it("leads from an edit to what it was made of, once", () => {
+describe("undo", () => {
+  it("goes from an edit back to its original, once", () => {
     const edited = after(began(1), ended, began(2, { edit }), ended);
     expect(allowed(edited, { marked: false }).undo).toBe(true);
     const back = reduce(edited, { kind: "undone" });
@@ -30,7 +30,7 @@ describe("going back", () => {
     expect(reduce(back, { kind: "undone" })).toBe(back);
   });
 
-  it("leads from a picture of the user's, and from a drawing that failed, to what was shown", () => {
+  it("goes from the user's own picture, or a failed drawing, back to the previous one", () => {
     const uploaded = after(began(1), ended, { kind: "uploaded", drawing: drawing(2) });
     expect(shownId(reduce(uploaded, { kind: "undone" }))).toBe(1);
     const failed = after(began(1), ended, began(2), { kind: "failed" });
@@ -38,13 +38,13 @@ describe("going back", () => {
     expect(shownId(reduce(failed, { kind: "undone" }))).toBe(1);
   });
 
-  it("leads nowhere after a drawing of its own", () => {
+  it("is not possible after a new drawing", () => {
     const fresh = after(began(1), ended, began(2, { edit }), ended, began(3), ended);
     expect(allowed(fresh, { marked: true })).toMatchObject({ undo: false, redraw: true });
   });
 });
 
-it("draws one thing at a time", () => {
+it("draws only one drawing at a time", () => {
   const during = after(began(1));
   expect(reduce(during, began(2))).toBe(during);
   expect(reduce(during, { kind: "uploaded", drawing: drawing(2) })).toBe(during);
@@ -54,7 +54,7 @@ it("draws one thing at a time", () => {
   expect(reduce(after(), ended)).toEqual({ kind: "empty" });
 });
 
-it("keeps what is shown of a drawing with it", () => {
+it("stores with each drawing what is shown of it", () => {
   const state = after(
     began(1),
     ended,

@@ -1,10 +1,10 @@
-/** The states of the page, what can happen in them, and what can be done in each. Knows no elements of the page. */
+/** The page's states, events and allowed actions. Independent of the page's elements. */
 
 import type { Settings } from "./address.ts";
 import type { Recording } from "./recording.ts";
 import type { View } from "./shown.ts";
 
-/** A drawing and the settings that it came from; of those, `selected`, `step` and `view` say what of it is shown. */
+/** A drawing and its settings, of which `selected`, `step` and `view` determine what is shown. */
 export interface Drawing {
   readonly id: number;
   readonly recording: Recording;
@@ -13,35 +13,35 @@ export interface Drawing {
 
 export type State =
   | { kind: "empty" }
-  /** `previous` was shown before the drawing began, and `before` is what could be gone back to then. */
+  /** `previous` was shown before the drawing began; `before` was then the target of undo. */
   | { kind: "drawing"; shown: Drawing; previous?: Drawing; before?: Drawing }
-  /** `before` can be gone back to. */
+  /** `before` is the target of undo. */
   | { kind: "shown"; shown: Drawing; before?: Drawing };
 
-export type Happening =
+export type PageEvent =
   | { kind: "began"; drawing: Drawing }
   | { kind: "ended" }
-  /** The drawing ended with an error; what came until then is shown. */
+  /** The drawing ended with an error; the part drawn so far is shown. */
   | { kind: "failed" }
-  /** A picture of the user's is shown. */
+  /** The user's own picture is shown. */
   | { kind: "uploaded"; drawing: Drawing }
   | { kind: "undone" }
   | { kind: "selected"; image: number }
-  /** Without a step, all of the drawing is shown. */
+  /** Without a step, the whole drawing is shown. */
   | { kind: "moved"; step?: number }
   | { kind: "viewed"; view: View };
 
-/** What does not fit the state leaves it as it is. */
-export function reduce(state: State, happening: Happening): State {
-  switch (happening.kind) {
+/** Returns the next state. Events that do not apply to the state leave it unchanged. */
+export function reduce(state: State, event: PageEvent): State {
+  switch (event.kind) {
     case "began": {
       if (state.kind === "drawing") return state;
       const { shown: previous, before } = state.kind === "shown" ? state : {};
-      return { kind: "drawing", shown: happening.drawing, previous, before };
+      return { kind: "drawing", shown: event.drawing, previous, before };
     }
     case "uploaded":
       if (state.kind === "drawing") return state;
-      return { kind: "shown", shown: happening.drawing, before: shownIn(state) };
+      return { kind: "shown", shown: event.drawing, before: shownIn(state) };
     case "ended": {
       if (state.kind !== "drawing") return state;
       const { shown, previous, before } = state;
@@ -54,11 +54,11 @@ export function reduce(state: State, happening: Happening): State {
     case "undone":
       return state.kind === "shown" && state.before ? { kind: "shown", shown: state.before } : state;
     case "selected":
-      return withSettings(state, { selected: happening.image });
+      return withSettings(state, { selected: event.image });
     case "moved":
-      return withSettings(state, { step: happening.step });
+      return withSettings(state, { step: event.step });
     case "viewed":
-      return withSettings(state, { view: happening.view === "image" ? undefined : happening.view });
+      return withSettings(state, { view: event.view === "image" ? undefined : event.view });
   }
 }
 
@@ -82,7 +82,7 @@ export type Action =
   | "upload"
   | "start-tour";
 
-/** What can be done now; `marked`: there is something to redraw. */
+/** The actions allowed in a state; `marked` says whether any pixels are marked for redrawing. */
 export function allowed(state: State, { marked }: { marked: boolean }): Record<Action, boolean> {
   const rests = state.kind === "shown";
   const steps = rests && state.shown.recording.steps.length > 0;

@@ -1,4 +1,4 @@
-/** What the page says of itself: the status, an error, the progress and the badge of the device. */
+/** The page's messages: status, error, progress and the device badge. */
 
 import { UserError } from "../core/errors.ts";
 import { byId, the } from "./elements.ts";
@@ -9,19 +9,19 @@ export function say(text: string): void {
   byId("status").textContent = text;
 }
 
-/** Without an error, takes back the last one. */
+/** Shows an error; without one, clears the last. */
 export function complain(error?: unknown): void {
   byId("error").textContent = error === undefined ? "" : inWords(error);
 }
 
-/** Our own sentences; what a browser or a library says goes to the console. */
+/** Returns the message of a `UserError`. Errors of the browser or a library go to the console instead. */
 export function inWords(error: unknown): string {
   if (error instanceof UserError) return sentence(error);
   console.error(error);
-  return "Something went wrong in this page. Reload it; if that does not help, try another browser.";
+  return "Something went wrong in this page. Reload it. If that does not help, try another browser.";
 }
 
-/** A share from 0 to 1; 0 where nothing is going on. */
+/** Shows progress from 0 to 1; 0 when idle. */
 export function showProgress(share: number): void {
   the("progress", "progress").value = share;
 }
@@ -29,7 +29,7 @@ export function showProgress(share: number): void {
 export type DeviceView =
   | { kind: "starting" }
   | { kind: "ready"; device: Device }
-  /** The model does not run, for a reason that is a sentence. */
+  /** The model cannot run; `reason` is a sentence. */
   | { kind: "failed"; reason: string };
 
 export function showDevice(view: DeviceView): void {
@@ -43,9 +43,9 @@ export function showDevice(view: DeviceView): void {
 
 function deviceInWords(view: DeviceView): [name: string, reason: string] {
   if (view.kind === "starting")
-    return ["Starting…", "The model is being loaded into this page; nothing leaves your browser."];
+    return ["Starting…", "The model is being loaded into this page. Nothing leaves your browser."];
   if (view.kind === "failed") return ["Not running", view.reason];
   const { provider, threads, reason } = view.device;
   const name = provider === "webgpu" ? "WebGPU" : `WASM, ${plural(threads, "thread")}`;
-  return [name, `The model runs in this page; nothing leaves your browser. ${reason}`];
+  return [name, `The model runs in this page. Nothing leaves your browser. ${reason}`];
 }

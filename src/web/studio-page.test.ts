@@ -1,4 +1,4 @@
-/** What the studio's page does for those who use it: its states, explanations, phone layout and accessibility, in a real browser. */
+/** The studio page for its users: states, explanations, phone layout and accessibility, in a real browser. */
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -80,7 +80,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     built?.remove();
   });
 
-  it("hides what is hidden, and needs JavaScript in words", async () => {
+  it("does not display hidden elements, and says that it needs JavaScript", async () => {
     expect(await page.isVisible("#models")).toBe(false);
     const shown = await page.evaluate(() =>
       [...document.querySelectorAll<HTMLElement>("[hidden]")].filter((one) => one.offsetParent !== null),
@@ -138,7 +138,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     expect(await text("#pixel")).toMatch(/^Row 2, column 2/);
   });
 
-  it("reads out the pixel under the keyboard's cursor", async () => {
+  it("announces the pixel under the keyboard cursor", async () => {
     await page.focus("#canvas");
     await page.keyboard.press("ArrowRight");
     await page.waitForFunction(() =>
@@ -150,7 +150,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     expect(await page.getAttribute("#announced", "aria-live")).toBe("polite");
   });
 
-  it("saves what is shown: this moment, this view, to the byte", async () => {
+  it("saves exactly what is shown, at the current step and in the current view", async () => {
     await page.focus("#scrubber");
     await page.keyboard.press("Home");
     await page.keyboard.press("ArrowRight");
@@ -176,10 +176,10 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     expect(await compare()).not.toMatch(/step|view/);
   });
 
-  it("shows the ring as part of what is redrawn, keeps both apart in links, and goes back with the form", async () => {
+  it("shows the ring as part of the redrawn area, stores mask and ring separately in links, and undo restores the form", async () => {
     await page.click("[data-mask=centre]");
     expect(await text("#masked")).toBe(
-      "256 of 1024 pixels are marked, and the ring adds 320: they are redrawn as the chosen classes.",
+      "256 of 1024 pixels are marked, and the ring adds 320: they will be redrawn as the chosen classes.",
     );
     const withRing = await canvasOf(page, "#overlay");
     await page.uncheck("#ring");
@@ -217,13 +217,13 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     expect(await page.inputValue("#seed")).toBe("3");
   });
 
-  it("offers only pictures that it takes, refuses others whatever they are called, and shares them", async () => {
+  it("accepts only supported pictures, refuses others whatever their name, and shares accepted ones in links", async () => {
     expect(await page.getAttribute("#upload", "accept")).toBe("image/png,image/jpeg,image/webp");
     const picture = sharp({ create: { width: 40, height: 40, channels: 3, background: "#204060" } });
     const gif = await picture.clone().gif().toBuffer();
     await page.setInputFiles("#upload", { name: "a.png", mimeType: "image/png", buffer: gif });
     await page.waitForSelector("#error:not(:empty)");
-    expect(await text("#error")).toBe("A.png is not a PNG, JPEG or WebP picture; choose one of these.");
+    expect(await text("#error")).toBe("A.png is not a PNG, JPEG or WebP picture; choose one in these formats.");
     const whole = await picture.clone().png().toBuffer();
     const damaged = whole.subarray(0, 60);
     await page.setInputFiles("#upload", { name: "b.png", mimeType: "image/png", buffer: damaged });
@@ -247,7 +247,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     await ended(page);
   });
 
-  it("turns the badge red when the model stops, in a sentence of its own, and draws again", async () => {
+  it("turns the badge red and explains when the model stops, and can draw again", async () => {
     const on = await opened(link, desktop, (one) =>
       one.addInitScript(() => {
         // A label that no graph can look up: the runtime itself fails.
@@ -270,7 +270,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     await on.click("#draw");
     await on.waitForSelector("#error:not(:empty)");
     const sentence =
-      "The model stopped in the middle of the drawing, most likely because memory ran out. Draw again, with fewer images.";
+      "The model stopped while drawing, most likely because memory ran out. Draw again with fewer images.";
     expect(await text("#error", on)).toBe(sentence);
     expect(await text("#device-name", on)).toBe("Not running");
     expect(await on.locator("#device-details.failed").count()).toBe(1);
@@ -282,7 +282,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     await on.context().close();
   });
 
-  it("on a phone has the picture first and in view, whatever is tapped, and breaks no rule of accessibility", async () => {
+  it("keeps the picture first and in view on a phone, whatever is tapped, and violates no accessibility rule", async () => {
     const on = await opened(link, phone);
     await ended(on);
     expect(await on.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
@@ -296,7 +296,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
       ["Draw", "#settings"],
       ["Redraw", "#redraw-section"],
       ["Explain", "#explain"],
-      ["Keep", "#keep-section"],
+      ["Save", "#keep-section"],
     ]) {
       await on.tap(`#tabs a:text-is("${tab}")`);
       await on.waitForFunction(
@@ -335,7 +335,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     await page.click("[data-mask=clear]");
   });
 
-  it("gives a lecture of an hour: draws, explains, edits, shares, and all of it without a network", async () => {
+  it("supports a whole lecture (drawing, explaining, editing, sharing) without a network", async () => {
     const on = await opened("#classes=flag&n=1&seed=5&iterations=2,2&device=wasm");
     await ended(on);
     await on.click("#tour-skip");

@@ -1,4 +1,4 @@
-/** The studio as it is built, served from a folder by a plain file server, in a real browser. */
+/** The built studio, served from a folder by a plain file server, in a real browser. */
 
 import { join } from "node:path";
 import { type Browser, type BrowserContext, type Page } from "playwright-core";
@@ -62,11 +62,11 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     built?.remove();
   });
 
-  it("is built below 1 MB after gzip without the runtime and the weights, and says so", () => {
+  it("is smaller than 1 MB after gzip without the runtime and the weights, as the build reports", () => {
     expect(built.output).toMatch(/\b\d{2,3} kB after gzip without runtime and weights, of 1000 allowed/);
   });
 
-  it("draws on WASM what the command line draws, from any folder, with threads where headers cannot be sent", async () => {
+  it("draws on WASM the same images as the command line, from any folder, with threads even if the host sends no headers", async () => {
     await open(page, `classes=heart,flag&n=2&seed=3&${small}&device=wasm`);
     expect(await ended(page)).toMatch(/^Drew 2 images in .*, 6 steps\.$/);
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
@@ -94,7 +94,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
       };
     }, canvas);
 
-  it("goes back through the recursion, with the patches in the making outlined", async () => {
+  it("steps back through the recursion, with the patches in progress outlined", async () => {
     const whole = await stage("#pixels");
     expect(whole.filled).toBe(1024);
     expect((await stage("#overlay")).filled).toBe(0);
@@ -116,7 +116,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect(await stage("#pixels")).toEqual(whole);
   });
 
-  it("shows what was expected of the pixel under the pointer, and all uncertainties as a picture", async () => {
+  it("shows the distribution of the pixel under the pointer, and the uncertainty of all pixels as a picture", async () => {
     await page.hover("#canvas", { position: { x: 100, y: 100 } });
     await page.waitForSelector("#pixel .channel");
     const words = await page.locator("#pixel .channel span").allTextContents();
@@ -128,7 +128,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     await page.check("input[value=image]", { force: true });
   });
 
-  it("redraws what is painted and keeps the rest to the byte, as a link that draws the same", async () => {
+  it("redraws the painted pixels, keeps the rest to the byte, and makes a link that draws the same", async () => {
     const original = await pixelsOf(await saved(page, "#save-image"));
     await page.click("#paint");
     const box = (await page.locator("#canvas").boundingBox())!;
@@ -146,7 +146,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     await page.click("#redraw");
     expect(await ended(page)).toMatch(/^Drew 1 image/);
     const outlined = await stage("#overlay");
-    expect(outlined.filled).toBeLessThan(hatched.filled / 2); // so that what was drawn can be seen
+    expect(outlined.filled).toBeLessThan(hatched.filled / 2); // so that the drawn pixels are visible
     expect(outlined.filled).toBeGreaterThan(100);
     const redrawn = await pixelsOf(await saved(page, "#save-image"));
     const mask = Uint8Array.from({ length: 1024 }, (_, i) => {
@@ -170,7 +170,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect(different(await pixelsOf(await saved(page, "#save-image")), original)).toBe(0);
   });
 
-  it("takes a picture of the user's, and says so when it is none", async () => {
+  it("opens the user's own picture, and explains if the file is not one", async () => {
     const picture = await sharp({ create: { width: 90, height: 60, channels: 3, background: "#2060a0" } })
       .png()
       .toBuffer();
@@ -180,11 +180,11 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect([...kept.subarray(0, 3)]).toEqual([0x20, 0x60, 0xa0]);
     await page.setInputFiles("#upload", { name: "no.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
     await page.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
-    const sentence = "No.png is not a PNG, JPEG or WebP picture; choose one of these.";
+    const sentence = "No.png is not a PNG, JPEG or WebP picture; choose one in these formats.";
     expect(await page.textContent("#error")).toBe(sentence);
   });
 
-  it("can be used by keyboard alone: every control has a name, is reached in order and left again", async () => {
+  it("can be used with only the keyboard: every control has a name and can be reached and left in order", async () => {
     await page.focus("#skip");
     const reached: string[] = [];
     for (let i = 0; i < 80; i++) {
@@ -205,7 +205,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
       });
       if (found.id === "BODY" || (i > 0 && found.id === reached[0])) break;
       expect(found.name, found.id).not.toBe("");
-      // The first was not reached by keyboard.
+      // The first control was not reached by keyboard.
       if (i > 0) expect(found.outlined, `${found.id} shows that it has the focus`).toBe(true);
       reached.push(found.id);
     }
@@ -243,7 +243,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect(await ended(page)).toMatch(/^Drew 2 images/);
   });
 
-  it("stops when it is told to and stays usable meanwhile", async () => {
+  it("can be cancelled, and stays responsive while drawing", async () => {
     await page.fill("#count", "8");
     await page.evaluate(() => {
       for (const field of document.querySelectorAll<HTMLInputElement>("#iterations input")) field.value = field.max;
@@ -266,19 +266,19 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
         .filter((element) => element.offsetParent && element.getBoundingClientRect().height < 24)
         .map((element) => element.textContent),
     );
-    expect(small).toEqual([]); // WCAG 2.2's least size of targets
+    expect(small).toEqual([]); // minimum target size of WCAG 2.2
     await page.setViewportSize({ width: 1280, height: 900 });
   });
 
-  it("gives an animation", async () => {
+  it("saves an animation", async () => {
     const file = await saved(page, "#save-animation");
     expect(file.includes("acTL")).toBe(true);
     expect((await sharp(file).metadata()).width).toBeGreaterThan(200);
   });
 
-  it("works without a network after the first visit, and says what is wrong with a link", async () => {
+  it("works offline after the first visit, and explains what is wrong with a link", async () => {
     await context.setOffline(true);
-    await open(page, "classes=plant&n=1&iterations=1,1&device=wasm"); // for another address the page begins again by itself
+    await open(page, "classes=plant&n=1&iterations=1,1&device=wasm"); // the page reloads automatically for another address
     await page.waitForFunction(() => document.querySelector("#status")!.textContent!.startsWith("Drew 1 image"));
     await open(page, "classes=haert&device=wasm");
     await page.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
@@ -287,7 +287,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     await context.setOffline(false);
   });
 
-  it("opens the models of the server that it comes from, and one of grey images", async () => {
+  it("opens its server's models, including one with grey images", async () => {
     const models = await testModels();
     const at = await listening(testServer([models.tiny, models.grey], { studio: built.folder, shareWeights: true }));
     const own = await browser.newContext({ viewport: { width: 1280, height: 900 } });
@@ -312,11 +312,11 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
       const rgb = Uint8Array.from({ length: 3 * grey.length }, (_, i) => grey[Math.floor(i / 3)]);
       expect(different(await pixelsOf(await saved(on, "#save-image")), rgb)).toBe(0);
 
-      await on.click("#draw"); // by the form, whose sliders leave the model's own settings as they are
+      await on.click("#draw"); // from the form, whose sliders keep the model's own settings
       await ended(on);
       expect(different(await pixelsOf(await saved(on, "#save-image")), rgb)).toBe(0);
 
-      await own.setOffline(true); // what was drawn with once is kept
+      await own.setOffline(true); // models that were used are cached
       await on.reload();
       await ended(on);
       expect(different(await pixelsOf(await saved(on, "#save-image")), rgb)).toBe(0);
@@ -324,7 +324,8 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
 
       await on.goto(`${at.url}/#model=gray&device=wasm`);
       await on.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
-      const sentence = 'The link asks for the model "gray", and there is tiny, grey, emoji; did you mean "grey"?';
+      const sentence =
+        'The link names the model "gray", but this page has only tiny, grey, emoji; did you mean "grey"?';
       expect(await on.textContent("#error")).toBe(sentence);
     } finally {
       await own.close();
@@ -333,7 +334,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     }
   });
 
-  // Without a graphics processor, compiling its shaders alone takes minutes.
+  // Without a graphics processor, compiling the shaders already takes minutes.
   describe.skipIf(process.env["FRACTALGEN_TEST_WEBGPU"] !== "1")("by software (FRACTALGEN_TEST_WEBGPU=1)", () => {
     it(
       "checks WebGPU against WASM at the start and then draws on it as on WASM",
@@ -343,7 +344,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
         try {
           const on = await own.newPage();
           on.setDefaultTimeout(3 * patient);
-          // By software it is slow, so a link to a redrawn part: four patches of a grey picture.
+          // Software rendering is slow, so open a link that redraws only four patches of a grey picture.
           const { config } = sampler;
           const [image, mask] = [new Uint8Array(3072).fill(90), rectangleMask(32, { x: 8, y: 8, width: 8, height: 8 })];
           const labels = [config.classes.indexOf("heart")];

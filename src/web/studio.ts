@@ -1,4 +1,4 @@
-/** The page at work: what the user does becomes a happening, and what the state then is becomes what is shown. */
+/** Connects the page: user actions become events, and each new state is displayed. */
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { pickSampling } from "../config/sampling.ts";
@@ -16,7 +16,7 @@ import { savingButtons } from "./saving.ts";
 import { createScrubber } from "./scrubber.ts";
 import { levelColour, shownImage, type View } from "./shown.ts";
 import { createStage } from "./stage.ts";
-import { type Action, allowed, type Drawing, type Happening, reduce, shownIn, type State } from "./state.ts";
+import { type Action, allowed, type Drawing, type PageEvent, reduce, shownIn, type State } from "./state.ts";
 import { complain, say, showDevice, showProgress } from "./status.ts";
 import { goToOnPhone } from "./tabs.ts";
 import { createTour } from "./tour.ts";
@@ -26,14 +26,14 @@ import { inSeconds, placeInWords, plural } from "./words.ts";
 export interface StudioOptions {
   config: ModelConfig;
   form: Form;
-  /** The model's name. */
+
   model: string;
-  /** Opens the model in a worker; on another device than the usual where one is given. */
+  /** Opens the model in a worker, on the given device instead of the default one. */
   open(device?: DeviceWish): Promise<Client>;
 }
 
 export interface Studio {
-  /** `early`: the image that is shown large is drawn first, so that there is a picture soon. */
+  /** With `early`, the enlarged image is drawn first, so that there is a picture soon. */
   draw(settings: Settings, options?: { early?: boolean }): Promise<void>;
 }
 
@@ -43,15 +43,15 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
   const patches = placedLevels(config).map(({ patch }) => patch);
   let state: State = { kind: "empty" };
   let client: Client | undefined;
-  /** Where the client is to be opened again after it stopped. */
+  /** The device on which to reopen the client after it stopped. */
   let wish: DeviceWish | undefined;
   let gallery: Gallery | undefined;
   let drawings = 0;
   let taken = 0;
 
-  function dispatch(happening: Happening): void {
+  function dispatch(event: PageEvent): void {
     const before = shownIn(state);
-    state = reduce(state, happening);
+    state = reduce(state, event);
     const shown = shownIn(state);
     if (shown && shown.id !== before?.id) begin(shown);
     enable();
@@ -125,10 +125,10 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
     },
   });
 
-  /** What can be done now. */
+  /** Enables the controls that are allowed in the current state. */
   function enable(): void {
     const can = allowed(state, { marked: tools.mask.includes(1) });
-    // Not disabled: the button that was just pressed keeps the focus.
+    // Use aria-disabled, because a disabled button would lose the focus.
     for (const id of ["draw", "next-seed"] as const) {
       the("button", id).disabled = false;
       the("button", id).ariaDisabled = String(!can[id]);
@@ -149,7 +149,7 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
     the("input", "upload").disabled = !can.upload;
   }
 
-  /** What is shown large, at which moment; while it follows the drawing, `live` is the step that was just taken. */
+  /** The enlarged image and its moment. While following the drawing, `live` is the latest step. */
   function momentShown() {
     const drawing = shownIn(state);
     if (!drawing) return undefined;
@@ -179,13 +179,13 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
     explanation.update({ rests: state.kind === "shown" });
   }
 
-  /** Writes what is shown into the address. */
+  /** Writes the current display to the address. */
   function share(): void {
     const shown = shownIn(state);
     if (shown) history.replaceState(null, "", `#${writeAddress(shown.settings, config)}`);
   }
 
-  /** Another drawing than before is shown. */
+  /** Prepares the page to show another drawing. */
   function begin({ recording, settings }: Drawing): void {
     tour.close();
     const labels = Array.from(
@@ -206,7 +206,7 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
     tools.setMask(edit?.mask ?? new Uint8Array(pixels), edit && (edit.ring ?? 0));
   }
 
-  /** What of an edit is redrawn; UserError where the model cannot. Undefined where nothing is marked: the picture alone is shown. */
+  /** The mask that the model redraws, or undefined if nothing is marked. Throws a `UserError` if the model cannot redraw it. */
   const maskOf = ({ edit }: Settings): Uint8Array | undefined =>
     edit?.mask.includes(1) ? drawnMask(config, edit.mask, { ring: edit.ring }) : undefined;
 
@@ -221,13 +221,13 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
 
   async function draw(settings: Settings, { early = false } = {}): Promise<void> {
     if (state.kind === "drawing") return;
-    if (state.kind !== "empty") complain(); // what was wrong with the link stays to be read during the first drawing
+    if (state.kind !== "empty") complain(); // an error in the link stays visible during the first drawing
     const { classes, count, edit, step, selected } = settings;
     try {
       const mask = maskOf(settings);
       if (edit && !mask) {
         showPicture(settings);
-        return say("The picture is shown; mark what is to be redrawn.");
+        return say("The picture is shown. Mark the part to redraw.");
       }
       const given = edit && { image: edit.image, mask: mask! };
       const recording = newRecording({ count, size, channels, patches, given });
@@ -262,7 +262,7 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
     tour.offer();
   }
 
-  /** The next drawing opens the model again, on WASM where the graphics processor gave up. */
+  /** Closes the client. The next drawing reopens the model, on WASM if WebGPU failed. */
   function stopped({ message }: Stopped): void {
     showDevice({ kind: "failed", reason: message });
     if (client?.device.provider === "webgpu") wish = "wasm";
@@ -270,7 +270,7 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
     client = undefined;
   }
 
-  /** What the form says, for a new drawing, which is shown in the view that is chosen. */
+  /** Reads the settings of a new drawing from the form, with the current view. */
   function fromForm(): Settings | undefined {
     const read = form.read();
     return read && { ...read, selected: 0, view: shownIn(state)?.settings.view };
@@ -305,7 +305,7 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
     if (!shown) return;
     form.fill(shown.settings);
     complain();
-    say("Back to what was shown before.");
+    say("The previous picture is shown again.");
     share();
   });
   the("input", "upload").addEventListener("change", async (event) => {
@@ -317,7 +317,7 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
       const image = await readPicture(file, { size, channels });
       const settings = fromForm() ?? shownIn(state)?.settings;
       if (settings) showPicture({ ...settings, view: undefined, edit: { image, mask: new Uint8Array(pixels) } });
-      say(`${file.name} is shown; mark what is to be redrawn.`);
+      say(`${file.name} is shown. Mark the part to redraw.`);
       goToOnPhone("redraw-section");
     } catch (error) {
       complain(error);

@@ -1,14 +1,14 @@
-/** The bar that leads to the sections on a phone, where the picture comes first and stays in view. */
+/** The tab bar for phones, where the picture comes first and stays in view. */
 
 import { byId } from "./elements.ts";
 
 const phone = matchMedia("(max-width: 44rem)");
 
-/** Puts the picture first on phones, and marks the section that is in view. */
+/** Puts the picture first on phones and marks the visible section. */
 export function createTabs(): void {
   const [left, stage, tour] = [byId("left"), byId("stage"), byId("tour")];
   const picture = stage.querySelector(".picture")!;
-  // The tour is read beside the picture, or below it where there is no room beside it.
+  // The tour is next to the picture, or below it on phones.
   const arrange = () => {
     if (phone.matches) {
       left.before(stage);
@@ -36,7 +36,7 @@ export function createTabs(): void {
   };
   addEventListener("scroll", mark, { passive: true });
   addEventListener("resize", mark);
-  // Not by the address, which is the drawing's.
+  // Do not follow the link: the address holds the drawing.
   links.forEach((link, i) =>
     link.addEventListener("click", (event) => {
       event.preventDefault();
@@ -46,14 +46,14 @@ export function createTabs(): void {
   mark();
 }
 
-/** Brings a section into view, on a phone below the picture, and the focus with it. */
+/** Scrolls a section into view (on phones, below the picture) and focuses it. */
 export function goTo(section: Element): void {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   section.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
   section.querySelector<HTMLElement>("h2")!.focus({ preventScroll: true });
 }
 
-/** On a phone, brings a section into view where something else was tapped. */
+/** On phones, scrolls a section into view. */
 export const goToOnPhone = (id: string): void => {
   if (phone.matches) goTo(byId(id));
 };

@@ -1,4 +1,4 @@
-/** What tests do with the studio's page in a real browser. */
+/** Test helpers for the studio page in a real browser. */
 
 import { execFile } from "node:child_process";
 import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -15,22 +15,22 @@ import { findChromium } from "../parity/chromium.ts";
 
 export const executablePath = findChromium();
 export const root = fileURLToPath(new URL("../../", import.meta.url));
-/** Shared machines may take long to compile the runtime. */
+/** A long timeout in milliseconds, because a busy machine may take long to compile the runtime. */
 export const patient = 240_000;
 
 export const launch = (args: string[] = []) => chromium.launch({ executablePath, args: ["--no-sandbox", ...args] });
 
 export interface Built {
   folder: string;
-  /** What the build said. */
+  /** The output of the build. */
   output: string;
   remove(): void;
 }
 
-/** The studio in a folder of its own, with another model than the shipped one where its folder is given. */
+/** Builds the studio into a temporary folder, with the model in folder `model` instead of the shipped one if given. */
 export async function buildStudio(model?: string): Promise<Built> {
   const folder = mkdtempSync(join(tmpdir(), "fractalgen-studio-"));
-  // In a process of its own, for vitest's environment is not that of a build.
+  // In a separate process, because vitest's environment differs from that of a build.
   const program = join(root, "node_modules/vite/bin/vite.js");
   const env = { ...process.env, NODE_ENV: "production", ...(model ? { FRACTALGEN_STUDIO_MODEL: model } : {}) };
   const args = [program, "build", "--outDir", folder, "--emptyOutDir"];
@@ -47,16 +47,16 @@ const types: Record<string, string> = {
 
 export interface Host {
   address: string;
-  /** The folder that is served from now on. */
+  /** The folder to serve. */
   folder: string;
-  /** Bytes of a large file a second; all at once by default. */
+  /** Bytes per second of a large file; unlimited by default. */
   rate: number;
-  /** The paths that were asked for. */
+  /** The requested paths. */
   asked: string[];
   close(): void;
 }
 
-/** A plain file server under /some/folder/ that sends no headers but the type and those given. */
+/** A plain file server under /some/folder/ that sends only the content type, the length and the given headers. */
 export async function staticHost(
   folder: string,
   headersOf: (path: string) => OutgoingHttpHeaders = () => ({}),
@@ -84,7 +84,7 @@ export async function staticHost(
   return host;
 }
 
-/** Waits for the drawing to end; the status tells how. */
+/** Waits for the drawing to end and returns the status. */
 export async function ended(on: Page): Promise<string> {
   await on.waitForFunction(() => {
     const text = (id: string) => document.querySelector(id)!.textContent!;
@@ -98,7 +98,7 @@ export async function ended(on: Page): Promise<string> {
   return (await on.textContent("#status"))!;
 }
 
-/** The bytes of the file that a button gives. */
+/** Clicks a button and returns the bytes of the downloaded file. */
 export async function saved(on: Page, button: string): Promise<Buffer> {
   const [download] = await Promise.all([on.waitForEvent("download"), on.click(button)]);
   return readFileSync(await download.path());

@@ -1,4 +1,4 @@
-/** The guided tour's steps through a drawing, level by level, in words and moments. Knows no page. */
+/** The steps of the guided tour through a drawing, level by level: text and what to show. Independent of the page. */
 
 import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.ts";
 import { channelLetters } from "../core/normalize.ts";
@@ -9,10 +9,10 @@ import { plural } from "./words.ts";
 export interface TourStep {
   title: string;
   text: string;
-  /** The moment that it shows; without one, what is shown stays. */
+  /** Show the drawing after this many steps; without it, the display stays as it is. */
   taken?: number;
   pixel?: { x: number; y: number };
-  /** The drawing is played from its beginning. */
+  /** Play the drawing from its beginning. */
   plays?: boolean;
 }
 
@@ -21,7 +21,7 @@ const ordinal = (level: number) => ordinals[level] ?? `${level + 1}th`;
 const numbers = ["no", "one", "two", "three", "four", "five", "six"];
 const colourNames: Record<string, string> = { r: "red", g: "green", b: "blue", l: "grey", a: "opacity" };
 
-/** Of the image that is shown large, which has been drawn. */
+/** Returns the tour of an image that has been drawn. */
 export function tourSteps(config: ModelConfig, recording: Recording, image: number): TourStep[] {
   const { size, steps, channels } = recording;
   const levels = placedLevels(config);
@@ -29,25 +29,25 @@ export function tourSteps(config: ModelConfig, recording: Recording, image: numb
   const what = (level: number, many: boolean) => squareName(levels[level].patch, many);
   const opening: TourStep = {
     title: "Generators inside generators",
-    text: `This image of ${size}×${size} pixels is the work of ${numbers[generators] ?? generators} generators, one inside the other. Here is how they drew it, step by step. It takes a minute.`,
+    text: `This image of ${size}×${size} pixels was drawn by ${numbers[generators] ?? generators} generators, one inside the other. This tour shows how they drew it, step by step. It takes a minute.`,
   };
   const placing = levels.flatMap(({ kind }, level): TourStep[] => {
     const taken = momentOf(recording, { image, level });
     if (taken === undefined) return [];
     const count = steps[taken - 1].image.filter((of) => of === image).length;
     const where = level === 0 ? "The whole image" : `Inside each ${what(level - 1, false)}`;
-    const order = kind === "ar" ? "in reading order" : "in a random order";
+    const order = kind === "ar" ? "in raster order" : "in a random order";
     const goesOn =
       levels[level].patch === 1
-        ? "It does not choose their colours: it describes what each should be like."
-        : "It does not paint them: it describes what each should be like, and leaves the rest to the next one.";
+        ? "It does not choose their colours; it describes what each should look like."
+        : "It does not paint them; it describes what each should look like and leaves the rest to the next generator.";
     return [
       {
         title:
           level === 0
             ? `The ${ordinal(level)} generator places ${what(level, true)}`
             : `Inside each, a ${ordinal(level)} one places ${what(level, true)}`,
-        text: `${where} is the work of the ${ordinal(level)} generator. It places ${what(level, true)} ${order}, a few in each step, and sees what is there already. This step ${level === 0 ? "finished" : "placed"} ${plural(count, what(level, false), what(level, true))} (outlined). ${goesOn}`,
+        text: `${where} is the work of the ${ordinal(level)} generator. It places ${what(level, true)} ${order}, a few in each step, and sees those already placed. This step ${level === 0 ? "finished" : "placed"} ${plural(count, what(level, false), what(level, true))} (outlined). ${goesOn}`,
         taken,
       },
     ];
@@ -64,13 +64,13 @@ export function tourSteps(config: ModelConfig, recording: Recording, image: numb
 const squareName = (side: number, many: boolean): string =>
   side === 1 ? (many ? "pixels" : "pixel") : `${many ? "patches" : "patch"} of ${side}×${side}`;
 
-/** A step in which that level finished squares of the image, some way into the drawing: of the first level the first one. */
+/** A step in which a level finished squares of the image: the first one for the first level, a later one for the others. */
 function momentOf({ steps }: Recording, { image, level }: { image: number; level: number }): number | undefined {
   const found = steps.flatMap((step, i) => (step.level === level && step.image.includes(image) ? [i + 1] : []));
   return level === 0 ? found[0] : found[Math.floor(found.length / 3)];
 }
 
-/** The pixel of the image that was the hardest to guess of those that one step drew. */
+/** The least probable pixel of the image among those drawn in one step. */
 function choosing(recording: Recording, { image, order }: { image: number; order: string }): TourStep[] {
   const { steps, size, channels, images, bits, from, patches } = recording;
   const taken = momentOf(recording, { image, level: patches.length - 1 });
@@ -92,14 +92,14 @@ function choosing(recording: Recording, { image, order }: { image: number; order
   return [
     {
       title: `Inside each, a ${order} one chooses ${channels === 1 ? "its grey" : names.join(", ")}`,
-      text: `The ${order} generator gives a probability to each of 256 values and draws one of them: ${each}${channels === 1 ? "" : ", each knowing those before"}. This pixel became ${values.join(", ")}. The curves show all that could have come.`,
+      text: `The ${order} generator assigns a probability to each of 256 values and samples one of them: ${each}${channels === 1 ? "" : ", each depending on those before it"}. This pixel became ${values.join(", ")}. The curves show all the possible values.`,
       taken,
       pixel: { x, y },
     },
   ];
 }
 
-/** The whole, as a product of what was chosen. */
+/** The probability of the whole image, as the product of all choices. */
 function together(recording: Recording, image: number, channels: number): TourStep[] {
   const taken = recording.steps.length;
   const [whole] = pathTo(recording, { image, x: 0, y: 0, taken });
@@ -107,14 +107,14 @@ function together(recording: Recording, image: number, channels: number): TourSt
   const bytes = (whole.drawn * channels).toLocaleString("en");
   return [
     {
-      title: "Again and again, until the image is there",
-      text: `${plural(whole.drawn, "pixel")} mean ${bytes} choices like that. Their probabilities multiply, so just this image had a chance of ${chanceInWords(whole.bits)}: ${(whole.bits / whole.drawn / channels).toFixed(2)} bits for each byte. Watch the drawing once more.`,
+      title: "Again and again, until the image is complete",
+      text: `${plural(whole.drawn, "pixel")} mean ${bytes} choices like that. Their probabilities multiply, so the chance of exactly this image was ${chanceInWords(whole.bits)}: ${(whole.bits / whole.drawn / channels).toFixed(2)} bits per byte. Watch the drawing once more.`,
       plays: true,
     },
   ];
 }
 
 const last: TourStep = {
-  title: "Now you",
-  text: "Point at any pixel to see what the model expected of it. Paint over a part and redraw it. Draw other classes, or another seed. “Copy link” shares exactly what you see.",
+  title: "Your turn",
+  text: "Point at any pixel to see what the model expected there. Paint over a part and redraw it. Try other classes or another seed. “Copy link” shares exactly what you see.",
 };

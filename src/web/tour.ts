@@ -1,18 +1,18 @@
-/** The guided tour as a card by the picture: opened once by itself, skipped for good, and there again by its button. */
+/** The guided tour as a card next to the picture. It opens automatically until finished or skipped, and again with its button. */
 
 import { byId, make } from "./elements.ts";
 import { remember, remembered } from "./memory.ts";
 import type { TourStep } from "./tour-steps.ts";
 
 export interface Tour {
-  /** By itself, if it was never skipped or finished. */
+  /** Starts the tour unless it was skipped or finished before. */
   offer(): void;
   close(): void;
 }
 
 const seen = "fractalgen-tour-seen";
 
-/** `steps` are those of what is shown when it starts; `onStep` shows a step's moment. */
+/** `steps` returns the tour of the current drawing; `onStep` shows a step. */
 export function createTour({
   steps,
   onStep,
@@ -20,7 +20,7 @@ export function createTour({
 }: {
   steps: () => TourStep[];
   onStep: (step: TourStep) => void;
-  /** It was skipped or finished after it showed other moments. */
+  /** Called when the tour is skipped or finished after its first step. */
   onEnd: () => void;
 }): Tour {
   const card = byId("tour");
@@ -66,7 +66,7 @@ export function createTour({
     card.hidden = false;
     onStep(all[at]);
     if (!focus) return;
-    byId("tour-title").focus({ preventScroll: true }); // which reads it out
+    byId("tour-title").focus({ preventScroll: true }); // makes screen readers announce it
     card.scrollIntoView({ block: "nearest" });
   };
   const start = (options?: { focus: boolean }) => {

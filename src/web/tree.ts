@@ -1,4 +1,4 @@
-/** The recursion as a tree on the page: the image, the patch in it, the pixel in that. Knows nothing of models. */
+/** Shows the recursion as a tree: the image, the patch in it, the pixel in the patch. Independent of models. */
 
 import { heatColours } from "../pictures/heat.ts";
 import { byId, make } from "./elements.ts";
@@ -8,16 +8,16 @@ import { levelColour, shownImage } from "./shown.ts";
 import { plural } from "./words.ts";
 
 export interface Tree {
-  /** The way to a pixel of a drawing. */
+  /** Shows the path to a pixel of a drawing. */
   show(recording: Recording, place: Place): void;
   clear(): void;
 }
 
-/** A square's picture and its probabilities are this large on the page, in CSS pixels; a pixel's is smaller. */
+/** The size of a square's picture and probabilities in CSS pixels, and the smaller size of a pixel's picture. */
 const large = 88;
 const small = 40;
 
-/** `onChoose` is told which pixel was clicked in a picture of the tree. */
+/** `onChoose` receives the pixel that was clicked in a picture of the tree. */
 export function createTree(onChoose: (pixel: { x: number; y: number }) => void): Tree {
   const box = byId("tree");
   return {
@@ -72,7 +72,8 @@ function factsOf(node: TreeNode, next: TreeNode | undefined): HTMLElement[] {
     facts.push(line(`${children.length} ${next.side === 1 ? "pixels" : `patches of ${next.side}×${next.side}`}`));
   if (!begun) facts.push(line("not drawn yet"));
   else if (drawn + given < pixels) facts.push(line(`${drawn} of ${plural(pixels - given, "pixel")} drawn so far`));
-  else if (given > 0) facts.push(line(given === pixels ? "given, not drawn" : `${given} of its pixels were given`));
+  else if (given > 0)
+    facts.push(line(given === pixels ? "given, not drawn by the model" : `${given} of its pixels were given`));
   if (drawn > 0) {
     const [base, power] = chanceInWords(bits).split("^");
     const chance = make("span", { className: "chance" }, base, ...(power ? [make("sup", {}, power)] : []));
@@ -81,7 +82,7 @@ function factsOf(node: TreeNode, next: TreeNode | undefined): HTMLElement[] {
   return facts;
 }
 
-/** What was drawn in the square, with the next one outlined. */
+/** The picture of a square, with the next one outlined. */
 function pictureOf(recording: Recording, { place, node, next, onChoose }: Row): HTMLElement {
   const { size } = recording;
   const data = shownImage(recording, { image: place.image, taken: place.taken, view: "image" });
@@ -93,7 +94,7 @@ function pictureOf(recording: Recording, { place, node, next, onChoose }: Row): 
   return framed({ data: part, across: node.side }, { node, next, onChoose });
 }
 
-/** The probabilities of the squares in it: the brighter, the less was it expected. */
+/** The probabilities of the squares in it; brighter means less expected. */
 function heatOf({ node, next, onChoose }: Row): HTMLElement {
   const across = node.side / next!.side;
   const perValue = node.children.map(({ bits, drawn }) => (drawn > 0 ? bits / drawn : 0));
@@ -113,7 +114,7 @@ function framed(
   const canvas = make("canvas", { width: across, height: across });
   canvas.getContext("2d")!.putImageData(new ImageData(data, across, across), 0, 0);
   const frame = make("div", { className: "square" }, canvas);
-  frame.ariaHidden = "true"; // the words say it
+  frame.ariaHidden = "true"; // the text says the same
   frame.style.width = frame.style.height = `${next ? large : small}px`;
   frame.style.borderColor = node.depth === 0 ? "var(--line)" : levelColour(node.depth - 1);
   if (!next) return frame;
@@ -133,7 +134,7 @@ function framed(
   return frame;
 }
 
-/** Two lines from the corners of the square that is looked into to the one that shows it. */
+/** Lines from the corners of a square to its enlarged picture. */
 function zoom(node: TreeNode, next: TreeNode): SVGElement[] {
   const namespace = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(namespace, "svg");
@@ -141,7 +142,7 @@ function zoom(node: TreeNode, next: TreeNode): SVGElement[] {
   svg.setAttribute("aria-hidden", "true");
   svg.setAttribute("viewBox", `0 0 ${large} ${zoomHeight}`);
   svg.setAttribute("width", String(large));
-  svg.setAttribute("preserveAspectRatio", "none"); // as high as the words beside it need
+  svg.setAttribute("preserveAspectRatio", "none"); // as high as the text next to it
   const left = ((next.x - node.x) / node.side) * large;
   const width = (next.side / node.side) * large;
   const below = next.side === 1 ? small : large;
@@ -153,7 +154,7 @@ function zoom(node: TreeNode, next: TreeNode): SVGElement[] {
 }
 const zoomHeight = 26;
 
-/** How the probabilities of the levels belong together. */
+/** Explains how the probabilities of the levels combine. */
 function sumInWords(path: readonly TreeNode[], channels: number): string {
   if (path[path.length - 1].drawn === 0) return "";
   const parts = path.toReversed().map(({ depth, side, bits }) => {
@@ -161,5 +162,5 @@ function sumInWords(path: readonly TreeNode[], channels: number): string {
     return `${name} ${bits.toFixed(bits < 100 ? 1 : 0)}`;
   });
   const first = `Probabilities multiply, so their bits add up: ${plural(channels, "byte")} give ${parts.join(", ")}.`;
-  return `${first} In the right-hand squares, brighter means less expected.`;
+  return `${first} In the squares on the right, brighter means less expected.`;
 }

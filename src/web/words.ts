@@ -1,4 +1,4 @@
-/** Moments of a drawing in words. Knows no elements of the page. */
+/** Describes the progress of a drawing in words. Independent of the page's elements. */
 
 import { outlinesAt, placeOf, type Recording } from "./recording.ts";
 
@@ -22,7 +22,7 @@ export const plural = (count: number, one: string, many = `${one}s`): string => 
 
 export const inSeconds = (seconds: number): string => `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
 
-/** An error's sentence with a capital letter and an end. */
+/** Turns an error message into a sentence with a capital letter and a full stop. */
 export function sentence(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.?!]$/.test(text) ? "" : "."}`;

@@ -1,4 +1,4 @@
-/** The thread that runs the model, so that the page never waits for it. Knows nothing of the page. */
+/** The worker that runs the model, so that the page never blocks. Independent of the page. */
 
 import { UserError } from "../core/errors.ts";
 import type { Sampler } from "../sample/sampler.ts";
@@ -10,7 +10,7 @@ declare const self: DedicatedWorkerGlobalScope;
 
 let sampler: Sampler | undefined;
 let provider: Device["provider"] | undefined;
-/** Of the last drawings, by their ids: the page can go back from one to what it came from. */
+/** The expectations of the last drawings by id; the page can return to them with undo. */
 const expected = new Map<number, Expectations>();
 const drawingsKept = 3;
 let stop = new AbortController();
@@ -38,11 +38,11 @@ async function open(wishes: Extract<ToWorker, { kind: "open" }>): Promise<void> 
   }
 }
 
-/** Steps go out in groups, and what came in is read in between: steps on WASM leave no time for it by themselves. */
+/** Steps are sent in groups, and messages are received in between, because steps on WASM block the event loop. */
 const groupMilliseconds = 25;
 
 async function draw(id: number, request: DrawRequest): Promise<void> {
-  if (!sampler) throw new Error("draw: there is no model yet");
+  if (!sampler) throw new Error("draw: the model is not open yet");
   stop = new AbortController();
   const { signal } = stop;
   const started = performance.now();
@@ -74,7 +74,7 @@ async function draw(id: number, request: DrawRequest): Promise<void> {
   }
 }
 
-/** Lets messages in; a timer would wait 4 ms. */
+/** Lets messages be received; a timer would wait 4 ms. */
 const turn = (): Promise<void> =>
   new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
@@ -88,10 +88,10 @@ const turn = (): Promise<void> =>
 
 const stopped = (): string =>
   provider === "webgpu"
-    ? "The graphics processor stopped in the middle of the drawing. Draw again: the page then goes on with WASM."
-    : "The model stopped in the middle of the drawing, most likely because memory ran out. Draw again, with fewer images.";
+    ? "The graphics processor stopped while drawing. Draw again to continue with WASM."
+    : "The model stopped while drawing, most likely because memory ran out. Draw again with fewer images.";
 
-/** Our own sentences reach the page; what a runtime says goes to the console, and `otherwise` to the page. */
+/** The page shows the message of a `UserError`. For other errors it shows `otherwise`, and the error goes to the console. */
 function failure(error: unknown, otherwise: string): { message: string; stopped: boolean } {
   if (error instanceof UserError) return { message: error.message, stopped: false };
   console.error(error);

@@ -1,11 +1,11 @@
-/** Fetches files with their progress. Knows nothing of what is in them. */
+/** Fetches files with progress. Independent of their content. */
 
 import { joined } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 
-/** How much of several files has come, as one share. */
+/** The combined progress of several downloads. */
 export interface Progress {
-  /** A part of the whole that has `total` bytes; call the result with the bytes that have come. */
+  /** Adds a download of `total` bytes. Call the result with the number of bytes received so far. */
   part(total: number): (bytes: number) => void;
 }
 
@@ -17,16 +17,16 @@ export function sharedProgress(onShare: (share: number) => void): Progress {
       parts.push(part);
       return (bytes) => {
         part.bytes = bytes;
-        const [all, come] = [parts.map((one) => one.total), parts.map((one) => Math.min(one.total, one.bytes))].map(
+        const [all, received] = [parts.map((one) => one.total), parts.map((one) => Math.min(one.total, one.bytes))].map(
           (each) => each.reduce((a, b) => a + b, 0),
         );
-        if (all > 0) onShare(come / all);
+        if (all > 0) onShare(received / all);
       };
     },
   };
 }
 
-/** The answer for one of the page's files; UserError where there is none. `what` names it in a sentence. */
+/** Fetches a file. Throws a `UserError`, in which `what` names the file, if that fails. */
 export async function fetched(url: string, what: string): Promise<Response> {
   const response = await fetch(url).catch(() => undefined);
   if (!response) throw new UserError(`${what} could not be fetched; check the connection and reload the page`);
@@ -35,14 +35,14 @@ export async function fetched(url: string, what: string): Promise<Response> {
   return response;
 }
 
-/** The whole file. `bytes` is its size where that is known: the length that a server gives may be that of its compressed form. */
+/** Fetches a whole file. `bytes` is its size if known, because a server may report the length of the compressed file. */
 export async function fetchBytes(
   url: string,
   { what, progress, bytes }: { what: string; progress: Progress; bytes?: number },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const report = bytes === undefined ? undefined : progress.part(bytes);
   const response = await fetched(url, what);
-  const come = report ?? progress.part(Number(response.headers.get("content-length")));
+  const onReceived = report ?? progress.part(Number(response.headers.get("content-length")));
   const parts: Uint8Array[] = [];
   let length = 0;
   try {
@@ -50,10 +50,12 @@ export async function fetchBytes(
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
       parts.push(next.value);
       length += next.value.length;
-      come(length);
+      onReceived(length);
     }
   } catch {
-    throw new UserError(`${what} stopped coming after ${length} bytes; check the connection and reload the page`);
+    throw new UserError(
+      `the download of ${what} stopped after ${length} bytes; check the connection and reload the page`,
+    );
   }
   return joined(parts);
 }
