@@ -1,4 +1,4 @@
-/** `fractalgen convert`: what it says, what it writes, and that a mistake leaves nothing behind. */
+/** `fractalgen convert`: its messages and output, and that an error leaves nothing behind. */
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -22,7 +22,7 @@ const { parameters } = JSON.parse(readFileSync(caseFile, "utf8"));
 const last = fixture("checkpoint-last.pth");
 const resumable = fixture("checkpoint-after-step0.pth");
 
-/** The published file's layout and size, with values made by a formula. */
+/** The published file's layout and size, with values computed by a formula. */
 function inceptionCheckpoint(): Buffer {
   const shapes = readParameters("fixtures/metrics/inception-parameters.json");
   const tensors = Object.entries(shapes).filter(([name]) => !isCount(name));
@@ -44,7 +44,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 const convert = (...args: string[]) => call("convert", ...args);
 
 describe("convert", () => {
-  it("by a parity case, and the result's own config.json gives the same again", async () => {
+  it("accepts a parity case as --config; the resulting config.json gives the same model again", async () => {
     expect(await convert(last, out, "--config", caseFile)).toEqual({
       code: 0,
       out: `${out}\n`,
@@ -56,7 +56,7 @@ describe("convert", () => {
       expect(readFileSync(join(again, file)).equals(readFileSync(join(out, file)))).toBe(true);
   });
 
-  it("with the optimiser's state says how to resume training", async () => {
+  it("says how to resume training if there is optimiser state", async () => {
     const run = join(dir, "run");
     const { err, out: said } = await convert(resumable, join(run, "last"), "--config", caseFile);
     expect(err).toMatch(/and the optimiser's state after 1 step, 3\.8 MB in /);
@@ -65,7 +65,7 @@ describe("convert", () => {
     expect(readModelFolder(run).folder).toBe(join(run, "last"));
   });
 
-  it("--json says it in one line, --no-optimizer leaves the state behind", async () => {
+  it("--json prints one line, and --no-optimizer leaves out the optimiser's state", async () => {
     const { out: line, err } = await convert(resumable, out, "--config", caseFile, "--json");
     expect(JSON.parse(line)).toEqual({ out, parameters, bytes: 16 * parameters, step: 1 });
     expect(err).toBe("");
@@ -74,13 +74,13 @@ describe("convert", () => {
     expect(readdirSync(other).sort()).toEqual(["config.json", "model.safetensors"]);
   });
 
-  it("takes the published models by name", () => {
+  it("accepts the names of the published models", () => {
     expect(configFrom("fractalmar_in64")).toEqual(publishedPreset("fractalmar_in64"));
   });
 });
 
 describe("FID's network", () => {
-  it("becomes a file: where asked for, and else in the cache, where it may be replaced", async () => {
+  it("is written to the given file, or by default to the cache, where it may be replaced", async () => {
     const pth = join(dir, "weights.pth");
     writeFileSync(pth, inceptionCheckpoint());
     const file = join(dir, "inception.safetensors");
@@ -101,13 +101,13 @@ describe("FID's network", () => {
     expect(readdirSync(dir).sort()).toEqual(["fractalgen", "inception.safetensors", "weights.pth"]);
   });
 
-  it("is the only one that needs no name for what it becomes", async () => {
+  it("is the only one whose output needs no name", async () => {
     const { code, err } = await convert(last, "--config", caseFile);
     expect([code, err]).toEqual([2, expect.stringMatching(/\[out\]: expected the name of a new folder/)]);
   });
 });
 
-describe("a mistake is one sentence and leaves nothing:", () => {
+describe("prints one sentence and leaves nothing behind for", () => {
   const bomb = zip({
     "x/data.pkl": pickle(reduce(global("os", "system"), text("true"))),
   });
@@ -125,7 +125,7 @@ describe("a mistake is one sentence and leaves nothing:", () => {
     ],
     ["no file", (path) => [`${path}x`, out, "--config", caseFile], /there is no such file; check the path$/],
     [
-      "no zip",
+      "a file that is not a zip",
       (path) => (writeFileSync(path, "hello, world"), [path, out, "--config", caseFile]),
       /not a checkpoint; expected a zip written by torch\.save or a safetensors file/,
     ],
@@ -140,11 +140,11 @@ describe("a mistake is one sentence and leaves nothing:", () => {
       /holds an object of the class os\.system, which cannot be read; expected a dict of tensors, as saved by torch\.save\(model\.state_dict\(\), \.\.\.\)$/,
     ],
     [
-      "a configuration that is none",
+      "an invalid configuration",
       (path) => (writeFileSync(path, '{"imageSize": 8}'), [last, out, "--config", path]),
       /classes/,
     ],
-    ["a folder in use", () => [last, dir, "--config", caseFile], /already exists; choose a new folder name$/],
+    ["an existing folder", () => [last, dir, "--config", caseFile], /already exists; choose a new folder name$/],
   ];
   it.each(mistakes)("%s", async (_, args, sentence) => {
     const path = join(dir, "x");
@@ -157,7 +157,7 @@ describe("a mistake is one sentence and leaves nothing:", () => {
   });
 
   const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
-  it.skipIf(!canMount)("too little disk (skipped where no small one can be mounted)", () => {
+  it.skipIf(!canMount)("checks free disk space (skipped if no small disk can be mounted)", () => {
     const shell = `mount -t tmpfs -o size=512k tmpfs ${dir} && "$0" "$@"; echo $?; ls -A ${dir}`;
     const command = [process.execPath, built("cli/main"), "convert", last, out, "--config", caseFile];
     const said = execFileSync("unshare", ["-rm", "sh", "-c", `(${shell}) 2>&1`, ...command], { encoding: "utf8" });

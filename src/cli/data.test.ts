@@ -40,7 +40,7 @@ it("counts images by class and names skipped images", async () => {
   expect(told.leftOut.map(({ name }: { name: string }) => name)).toEqual(["red/damaged.png"]);
 });
 
-it("draws a row of images for each class, and no more than there are", async () => {
+it("draws a row of images for each class, and no more images than exist", async () => {
   const sheet = at("sheet.png");
   expect((await data("--sheet", sheet, "--per-class", "4")).code).toBe(0);
   const { data: pixels, info } = await sharp(sheet).raw().toBuffer({ resolveWithObject: true });

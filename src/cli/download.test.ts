@@ -1,4 +1,4 @@
-/** `fractalgen download` as a program: what is said, written, printed and kept, by other processes too. */
+/** `fractalgen download` as a process: messages, files and the cache, also with several processes. */
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -57,7 +57,7 @@ const lastLine = ({ stderr }: Ended) => stderr.trimEnd().split("\n").at(-1);
 const address = () => `${server.origin}/mine.pth?key=1`;
 
 describe("fractalgen download", () => {
-  it("downloads over a connection that is cut, converts, and goes without a server the next time", async () => {
+  it("downloads over a connection that drops, converts, and needs no server the next time", async () => {
     server.answer = (request) => serve(request, checkpoint, { cutAfter: request.attempt < 2 ? 250_000 : undefined });
     const out = join(folder, "model");
     const first = await fractalgen([address(), out, "--config", config]);
@@ -98,7 +98,7 @@ describe("fractalgen download", () => {
     expect(readFileSync(second.stdout.trimEnd()).equals(checkpoint)).toBe(true);
   });
 
-  it("in two processes at once downloads once", async () => {
+  it("downloads once if two processes start at the same time", async () => {
     server.answer = (request) => setTimeout(() => serve(request, checkpoint), 1500);
     const both = await Promise.all([1, 2].map(() => fractalgen([address(), "--no-convert", "--json"])));
     expect(both.map(({ code }) => code)).toEqual([0, 0]);
@@ -106,7 +106,7 @@ describe("fractalgen download", () => {
     expect(server.requests.length).toBe(1);
   });
 
-  it("takes a Hugging Face model, with its checksum, and one that was tampered with is refused", async () => {
+  it("checks the checksum of a Hugging Face model, and refuses a model that was tampered with", async () => {
     let sent = checkpoint;
     server.answer = (request) => {
       const { url } = request.request;
@@ -127,7 +127,7 @@ describe("fractalgen download", () => {
     expect(JSON.parse(offline.stdout)).toMatchObject({ sha256, cached: true });
   });
 
-  it("takes a file, with its checksum", async () => {
+  it("accepts a file, and checks its checksum", async () => {
     const path = join(folder, "mine.pth");
     await writeFile(path, checkpoint);
     const { code, stdout } = await fractalgen([path, "--no-convert", "--sha256", sha256, "--json"]);
@@ -140,7 +140,7 @@ describe("fractalgen download", () => {
     expect(lastLine(await fractalgen([path, "--no-convert"]))).toMatch(/mine\.pth: .*truncated or damaged/);
   });
 
-  it("refuses a truncated checkpoint that the server calls whole", async () => {
+  it("refuses a truncated checkpoint that the server presents as complete", async () => {
     server.answer = (request) => serve(request, checkpoint.subarray(0, 400_000));
     const ended = await fractalgen([address(), "--no-convert"]);
     expect(ended.code).toBe(2);
@@ -159,13 +159,13 @@ describe("fractalgen download", () => {
       /there is no model or file "fractalmar_in46"; did you mean "fractalmar_in64"\?/,
     ],
     [
-      "offline without the file",
+      "a file that is not cached with --offline",
       ["fractalmar_in64", "OUT", "--offline"],
       {},
       /^error: fractalmar_in64 is not in the cache \(.*fractalmar_in64\/checkpoint-last\.pth\) and downloading is switched/,
     ],
     [
-      "no architecture",
+      "a missing architecture",
       ["http://127.0.0.1/x.pth"],
       {},
       /--config: expected the model's architecture, fractalar_in64, /,
@@ -177,8 +177,8 @@ describe("fractalgen download", () => {
       {},
       /--cache: .*main\.js is a file where a folder/,
     ],
-    ["nothing to download", [], {}, /missing required argument 'source'/],
-  ])("says in one sentence what is wrong with %s", async (_, args, env, sentence) => {
+    ["a missing source", [], {}, /missing required argument 'source'/],
+  ])("reports %s in one sentence", async (_, args, env, sentence) => {
     const ended = await fractalgen(
       args.map((arg) => (arg === "OUT" ? join(folder, "out") : arg)),
       { env },
@@ -195,7 +195,7 @@ describe("fractalgen download", () => {
     expect(server.requests).toEqual([]);
   });
 
-  it("says that a proxy is not used", async () => {
+  it("says if a proxy is not used", async () => {
     server.answer = (request) => serve(request, checkpoint);
     const env = { HTTPS_PROXY: "http://127.0.0.1:1", NODE_USE_ENV_PROXY: "" };
     expect((await fractalgen([address(), "--no-convert"], { env })).stderr).toMatch(
@@ -204,7 +204,7 @@ describe("fractalgen download", () => {
   });
 });
 
-it("a line says how far, how fast and how long it will take, as far as that is known", () => {
+it("the progress line shows how much is done, the rate and the time left, if they are known", () => {
   expect(downloadLine({ done: 548e6, total: 1.77e9, rate: 12e6 })).toBe(
     " 30%  548 MB of 1.77 GB, 12 MB/s, 1 min 42 s left",
   );

@@ -1,6 +1,6 @@
 /**
- * `fractalgen edit` on the shipped model and on tiny random ones: what it keeps and writes, what it says of mistakes, Ctrl-C.
- * The preview is that of `sample` and is tested there.
+ * `fractalgen edit` with the shipped model and tiny random ones: kept pixels, output files, error messages and Ctrl-C.
+ * The preview is shared with `sample` and tested there.
  */
 
 import { spawn } from "node:child_process";
@@ -20,7 +20,7 @@ import { call } from "./test-call.ts";
 let folder = "";
 const at = (name: string) => join(folder, name);
 
-/** A picture with something at every pixel. */
+/** A picture whose every pixel has its own value. */
 const picture = (width: number, height: number): Buffer =>
   Buffer.from(
     Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 7 + Math.floor(i / width / 3) * 31) % 256),
@@ -59,7 +59,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const edit = (...args: string[]) => call("edit", ...args);
 
 describe("edit", () => {
-  it("redraws with the shipped model what a mask says and nothing else, and tells all of it", async () => {
+  it("redraws only the masked pixels with the shipped model, and reports all settings", async () => {
     const given = await png("emoji.png", 32);
     const disc = Buffer.from(
       Uint8Array.from({ length: 1024 }, (_, i) => (Math.hypot((i % 32) - 17, i / 32 - 14) < 7 ? 255 : 0)),
@@ -87,7 +87,7 @@ describe("edit", () => {
     expect((await sharp(film, { animated: true }).metadata()).pages).toBeGreaterThan(4);
   });
 
-  it("brings a larger image to the model's size, says so, and redraws a rectangle with a ring", async () => {
+  it("scales a larger image to the model's size, says so, and redraws a rectangle with a ring", async () => {
     const large = await png("large.png", 48, { height: 32 });
     const files = ["--each", at("large"), "--out", at("large-out.png")];
     const { code, err } = await edit(
@@ -109,32 +109,28 @@ describe("edit", () => {
   });
 });
 
-describe("a mistake gets one sentence and exit code 2:", () => {
+describe("prints one sentence and exits with code 2 for", () => {
   const bad: [what: string, args: () => string[] | Promise<string[]>, sentence: RegExp][] = [
     ["no image", () => ["--out", at("o.png")], /required option '--image <file>' not specified/],
-    ["an image that is not there", () => ["--image", at("none.png")], /--image: the file .*none\.png does not exist/],
-    ["an image that is none", () => (writeFileSync(at("text.png"), "text"), ["--image", at("text.png")]), /--image: text\.png does not decode .*; expected a PNG/], // prettier-ignore
+    ["a missing image", () => ["--image", at("none.png")], /--image: the file .*none\.png does not exist/],
+    ["a file that is not an image", () => (writeFileSync(at("text.png"), "text"), ["--image", at("text.png")]), /--image: text\.png does not decode .*; expected a PNG/], // prettier-ignore
     ["an image that is too small", async () => ["--image", await png("small.png", 8, { height: 7 })], /--image: .*8x7 pixels, but the model generates 8x8; use an image at least that large/], // prettier-ignore
     ["a mask of another size", async () => ["--mask", await png("mask9.png", 9)], /--mask: expected 8x8 pixels, the model's size, got .*mask9\.png with 9x9/], // prettier-ignore
-    ["a mask that is not there", () => ["--mask", "masc.png"], /--mask: the file masc\.png does not exist/],
+    ["a missing mask", () => ["--mask", "masc.png"], /--mask: the file masc\.png does not exist/],
     ["a mask that keeps everything", async () => ["--mask", await png("black.png", 8, { data: Buffer.alloc(192) })], /--mask: it marks nothing to redraw; mark at least one pixel/], // prettier-ignore
     ["a rectangle outside", () => ["--mask", "4,4,5,2"], /--mask: expected a rectangle inside the image's 8x8 pixels, got 5x2 pixels at 4,4/], // prettier-ignore
     ["a rectangle of three numbers", () => ["--mask", "4,4,2"], /--mask: expected x,y,width,height .* got "4,4,2"/],
+    ["an unknown task", () => ["--task", "inpant"], /--task: expected inpaint or outpaint .*did you mean "inpaint"/],
     [
-      "a task of another name",
-      () => ["--task", "inpant"],
-      /--task: expected inpaint or outpaint .*did you mean "inpaint"/,
-    ],
-    [
-      "a class change without class",
+      "a class change without a class",
       () => ["--task", "class"],
       /--class: --task class needs the new class .* face, heart, flag/,
     ],
-    ["guidance without class", () => ["--guidance", "3"], /--guidance: .*needs --class/],
+    ["guidance without a class", () => ["--guidance", "3"], /--guidance: .*needs --class/],
     ["an unknown class", () => ["--class", "hart"], /--class: .*did you mean "heart"/],
-    ["a half that is given of a hole", () => ["--given", "top"], /--given: this option needs --task outpaint/],
+    ["--given without --task outpaint", () => ["--given", "top"], /--given: this option needs --task outpaint/],
     [
-      "an extent of a half",
+      "--extent with --task outpaint",
       () => ["--task", "outpaint", "--extent", "4"],
       /--extent: this option needs --task inpaint, uncrop, class/,
     ],

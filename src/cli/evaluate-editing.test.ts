@@ -1,4 +1,4 @@
-/** `fractalgen evaluate editing` on tiny random models and a folder of pictures: what it measures, and of which masks. */
+/** `fractalgen evaluate editing` with tiny random models and a folder of pictures: its measurements and masks. */
 
 import { mkdirSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -49,7 +49,7 @@ it("measures seams and bits without and with a ring", async () => {
     expect([task, ring, drawn]).toEqual(["outpaint", i, i === 0 ? 32 / 64 : 48 / 64]);
     for (const { ratio } of [seam, originalSeam, toOriginal]) expect(ratio).toBeGreaterThan(0.1);
     expect(atMask?.seam.ratio > 0.1).toBe(i === 1);
-    // An untrained model finds all bytes about equally likely.
+    // For an untrained model, all bytes are about equally likely.
     for (const { bits: one, count } of [bits, originalBits]) expect([Math.round(one), count]).toEqual([8, 2]);
   }
 });
@@ -72,7 +72,7 @@ it("plans three tasks with two masks each", () => {
   ]);
 });
 
-it("leaves out what an AR model cannot follow, unless asked for it, and says so", () => {
+it("skips masks that an AR model cannot follow, and says so; requested explicitly, they are an error", () => {
   const lower = [
     ["outpaint 0", 32, 32],
     ["outpaint 1", 48, 32],

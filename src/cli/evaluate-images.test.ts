@@ -1,4 +1,4 @@
-/** `fractalgen evaluate quality`, `memorisation` and `features` on small images: numbers, going on, mistakes. */
+/** `fractalgen evaluate quality`, `memorisation` and `features` with small images: results, resuming and errors. */
 
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -51,7 +51,7 @@ beforeAll(async () => {
   await writeModelFolder(at("model"), config, startingState(config, 3, { ema: 0 }).values);
   await images("data", 40, 1);
   await images("held-out", 12, 2);
-  // Flat: all that is generated, so that nothing of the classes shows.
+  // A flat folder, as generated images are, so that their classes are unknown.
   for (const which of ["dark", "light"])
     for (let i = 0; i < 10; i++) {
       mkdirSync(at("copies"), { recursive: true });
@@ -76,7 +76,7 @@ const memorisation = (...args: string[]) =>
   evaluate("memorisation", "--data", at("data"), "--features", at("own"), "--json", ...args);
 
 describe("evaluate quality", () => {
-  it("finds copies of the reference close and a random model's images far, and measures held-out images too", async () => {
+  it("reports a small distance for copies of the reference and a large one for a random model, and measures held-out images too", async () => {
     const copies = JSON.parse((await quality("--generated", at("copies"))).out);
     const drawn = JSON.parse((await quality("--generated", at("model"), "-n", "20")).out);
     expect(copies).toMatchObject({ referenceImages: 80, features: { kind: "own" }, skipped: [] });
@@ -86,11 +86,11 @@ describe("evaluate quality", () => {
     expect(drawn.generated.ownFrechetDistance).toBeGreaterThan(10 * copies.generated.ownFrechetDistance);
     expect(drawn.generated.ownKernelDistance.mean).toBeGreaterThan(copies.generated.ownKernelDistance.mean);
     expect(drawn.generated.precision).toBeLessThan(copies.generated.precision);
-    expect(drawn.generated).not.toHaveProperty("fid"); // nobody shall take it for one
+    expect(drawn.generated).not.toHaveProperty("fid"); // so that nobody mistakes it for FID
     expect(drawn.generated).not.toHaveProperty("inceptionScore");
   });
 
-  it("prints a table that names the features as what they are", async () => {
+  it("prints a table that says which features were used", async () => {
     const { out } = await evaluate("quality", "--reference", at("data"), "--features", at("own"), "--generated", at("copies")); // prettier-ignore
     expect(out).toMatch(
       /features: own features of data \(2 classes, .*\), 128 dimensions; not comparable with published FID, KID/,
@@ -101,7 +101,7 @@ describe("evaluate quality", () => {
     expect(out).not.toMatch(/^ +(FID|KID|Inception Score) /m);
   });
 
-  it("trains features of the data by itself where none are given, once", async () => {
+  it("trains features on the data automatically if none are given, and only once", async () => {
     const own = () => evaluate("quality", "--reference", at("data"), "--generated", at("copies"), "--json");
     const first = await own();
     expect(first.code).toBe(0);
@@ -127,7 +127,7 @@ describe("evaluate quality", () => {
     expect((await kept()).err).toMatch(/000003\.png is not an image of 8x8 pixels; delete it/);
   });
 
-  it("writes the reference's statistics, which stand for it from then on", async () => {
+  it("writes the reference's statistics, which can replace it in later runs", async () => {
     const stats = at("stats.npz");
     const whole = JSON.parse((await quality("--generated", at("copies"), "--save-stats", stats)).out);
     const { out } = await quality("--reference", stats, "--generated", at("copies"));
@@ -137,7 +137,7 @@ describe("evaluate quality", () => {
     expect(again).not.toHaveProperty("heldOut");
   });
 
-  it("takes all images of data without a part to hold out", async () => {
+  it("uses all images of data without a held-out part", async () => {
     const args = ["--features", at("own"), "--generated", at("copies"), "--json", "--cache", at("cache")];
     const { out, code } = await call("evaluate", "quality", "--reference", at("data"), ...args);
     expect(code).toBe(0);
@@ -145,7 +145,7 @@ describe("evaluate quality", () => {
     expect(JSON.parse(out)).not.toHaveProperty("heldOut");
   });
 
-  it("leaves a damaged image out, names and counts it", async () => {
+  it("skips a damaged image, names it and counts it", async () => {
     cpSync(at("copies"), at("damaged"), { recursive: true });
     writeFileSync(at("damaged/dark-3.png"), readFileSync(at("damaged/dark-3.png")).subarray(0, 60));
     const { out } = await evaluate("quality", "--reference", at("data"), "--features", at("own"), "--generated", at("damaged")); // prettier-ignore
@@ -155,7 +155,7 @@ describe("evaluate quality", () => {
     expect(skipped).toEqual([{ name: "dark-3.png", reason: expect.any(String) }]);
   });
 
-  it("measures with FID's network by its own names where its weights are in the cache", async () => {
+  it("uses FID's network, and the names FID and KID, if its weights are cached", async () => {
     const parameters = readParameters("fixtures/metrics/inception-parameters.json");
     mkdirSync(at("with-inception"), { recursive: true });
     await writeSynthetic(at("with-inception/inception.safetensors"), parameters);
@@ -177,7 +177,7 @@ describe("evaluate quality", () => {
       /Inception Score of 10 splits.*at least 10.*6/,
     ],
     [
-      "subsets of more images than there are",
+      "subsets larger than the set",
       () => ["--generated", at("copies"), "--subset-size", "50"],
       /KID over subsets of 50 images.*50.*20/,
     ],
@@ -187,12 +187,12 @@ describe("evaluate quality", () => {
       /statistics are of 48 dimensions, but the network gives 128/,
     ],
     [
-      "features that are not there",
+      "a missing features folder",
       () => ["--generated", at("copies"), "--features", "inception"],
       /fractalgen download inception/,
     ],
     [
-      "features of a folder that holds none",
+      "a folder that holds no features",
       () => ["--generated", at("copies"), "--features", at("model")],
       /holds no network of own features/,
     ],
@@ -206,9 +206,9 @@ describe("evaluate quality", () => {
       () => ["--generated", at("copies"), "--channels", "3", "--reference", at("data"), "--part", "nothing"],
       /--part: expected train or held-out or all/,
     ],
-    ["a model that is none", () => ["--generated", at("nowhere")], /--generated: there is no model/],
+    ["an unknown model", () => ["--generated", at("nowhere")], /--generated: there is no model/],
     [
-      "images to be kept that are there",
+      "--each with images that already exist",
       () => ["--generated", at("copies"), "--each", at("x")],
       /--each: this option keeps images generated by a model/,
     ],
@@ -218,7 +218,7 @@ describe("evaluate quality", () => {
       /--save-stats: the reference is already a file of statistics/,
     ],
     [
-      "an option of no command",
+      "an unknown option",
       () => ["--generated", at("copies"), "--neighbors", "3"],
       /unknown option '--neighbors'; did you mean --neighbours\?/,
     ],
@@ -233,7 +233,7 @@ describe("evaluate quality", () => {
 });
 
 describe("evaluate memorisation", () => {
-  it("tells copies of training images from new ones, with a picture of pairs", async () => {
+  it("distinguishes copies of training images from new images, and draws the closest pairs", async () => {
     const pairs = at("pairs.png");
     const { out } = await memorisation("--generated", at("copies"), "--pairs", pairs, "--pairs-count", "6");
     const copies = JSON.parse(out);
@@ -245,7 +245,7 @@ describe("evaluate memorisation", () => {
     expect(picture.width! / picture.height!).toBeGreaterThan(2); // 12 pictures, 8 in a row
     const { out: fresh } = await memorisation("--generated", at("held-out"));
     expect(JSON.parse(fresh).pixels.nearerThanHeldOut).toBeLessThan(0.1);
-    // Root mean squared difference: by hand for one image.
+    // Root mean squared difference, computed by hand for one image.
     const first = await sharp(at("held-out/dark/0.png")).raw().toBuffer();
     const distances = await Promise.all(
       ["dark", "light"].flatMap((which) =>
@@ -272,7 +272,7 @@ describe("evaluate memorisation", () => {
     expect(out).toMatch(/are closer than 95% of the held-out ones/);
   });
 
-  it("refuses data that hold too little out", async () => {
+  it("refuses data with too few held-out images", async () => {
     mkdirSync(at("few"), { recursive: true });
     for (let i = 0; i < 3; i++) cpSync(at(`held-out/dark/${i}.png`), at(`few/dark/${i}.png`));
     for (let i = 0; i < 3; i++) cpSync(at(`held-out/light/${i}.png`), at(`few/light/${i}.png`));
@@ -283,7 +283,7 @@ describe("evaluate memorisation", () => {
 });
 
 describe("evaluate features", () => {
-  it("says what the network learnt, and where it is", () => {
+  it("says what the network learnt, and where it was written", () => {
     expect(trained).toMatchObject({ code: 0, out: `${at("own")}\n` });
     expect(trained.err).toMatch(/\d+k parameters; recognises the classes of \d+\.\d% of held-out images/);
   });

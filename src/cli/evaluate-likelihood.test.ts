@@ -1,4 +1,4 @@
-/** `fractalgen evaluate likelihood` on a tiny random model: numbers, going on after a break, mistakes. */
+/** `fractalgen evaluate likelihood` with a tiny random model: results, resuming and errors. */
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -46,7 +46,7 @@ const evaluate = (...args: string[]) => {
 };
 
 describe("evaluate likelihood", () => {
-  it("says bits per dimension with their errors, by channel and class, and which likelihood it is", async () => {
+  it("prints bits per dimension with standard errors, by channel and class, and names the kind of likelihood", async () => {
     const { code, out } = await evaluate("--json", "--passes", "3");
     expect(code).toBe(0);
     const found = JSON.parse(out);
@@ -68,7 +68,7 @@ describe("evaluate likelihood", () => {
     const lines = text.trimEnd().split("\n");
     expect(lines).toHaveLength(1 + JSON.parse(first.out).count);
     expect(JSON.parse(lines[1])).toMatchObject({ name: expect.stringMatching(/\.png$/), class: expect.any(String) });
-    // As if it had been killed while it wrote the fourth line.
+    // As if the process had been killed while writing the fourth line.
     writeFileSync(file, text.slice(0, lines.slice(0, 3).join("\n").length + 20));
     expect(JSON.parse((await evaluate("--json", "--per-image", file)).out).bits).toBeCloseTo(
       JSON.parse(first.out).bits,
@@ -81,7 +81,7 @@ describe("evaluate likelihood", () => {
     expect(readFileSync(file, "utf8").trimEnd().split("\n")).toHaveLength(lines.length);
   });
 
-  it("--chart draws calibration, bits by channel and by what was known, and adds them to the JSON", async () => {
+  it("--chart draws calibration, bits by channel and bits by the known share, and adds them to the JSON", async () => {
     const { code, out } = await evaluate("--json", "--order", "--chart", at("likelihood.svg"));
     expect(code).toBe(0);
     const { bits, calibration, levels } = JSON.parse(out);
@@ -89,7 +89,7 @@ describe("evaluate likelihood", () => {
     expect(calibration.bins.reduce((sum: number, { share }: { share: number }) => sum + share, 0)).toBeCloseTo(1, 6);
     for (const { points } of levels) {
       const mean = points.reduce((sum: number, one: { share: number; bits: number }) => sum + one.share * one.bits, 0);
-      expect(mean).toBeCloseTo(bits, 4); // what all patches cost on average is what the images cost
+      expect(mean).toBeCloseTo(bits, 4); // the average over patches equals the average over images
     }
     const svg = readFileSync(at("likelihood.svg"), "utf8");
     for (const text of ["Calibration", "Bits per dimension", "green", "level 2: pixels"]) expect(svg).toContain(text);
@@ -103,9 +103,9 @@ describe("evaluate likelihood", () => {
   });
 
   it.each([
-    ["part that is none", ["--part", "test"], /--part: expected held-out or train, got "test"/],
+    ["an unknown part", ["--part", "test"], /--part: expected held-out or train, got "test"/],
     ["no passes", ["--passes", "0"], /--passes/],
-    ["a file of another kind", ["--per-image", "lines.csv"], /--per-image: .*\.jsonl.*"lines\.csv"/],
+    ["a file name with another ending", ["--per-image", "lines.csv"], /--per-image: .*\.jsonl.*"lines\.csv"/],
     ["an unknown option", ["--pases", "2"], /unknown option '--pases'; did you mean --passes\?/],
     ["other data", ["--data", "nowhere"], /nowhere/],
   ])("refuses %s in one sentence", async (_, args, sentence) => {
@@ -116,7 +116,7 @@ describe("evaluate likelihood", () => {
     expect(out).toBe("");
   });
 
-  it("refuses classes that are not the model's only where they count", async () => {
+  it("refuses classes other than the model's only if the classes matter", async () => {
     mkdirSync(at("other/c"), { recursive: true });
     for (const name of ["a/0", "a/1", "b/0", "b/1"])
       writeFileSync(at(`other/c/${name.replace("/", "")}.png`), readFileSync(at(`data/${name}.png`)));

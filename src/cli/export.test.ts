@@ -1,4 +1,4 @@
-/** `fractalgen export`: a program that knows only the manifest and onnxruntime draws the images that we draw. */
+/** `fractalgen export`: a program that knows only the manifest and onnxruntime generates the same images. */
 
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ import { startingState } from "../train/checkpoint.ts";
 import { exportOnnx } from "./export.ts";
 import { call } from "./test-call.ts";
 
-disableTelemetry(); // before the library is loaded
+disableTelemetry(); // must precede loading the library
 const { default: runtime } = await import("onnxruntime-node");
 
 let dir: string;
@@ -39,7 +39,7 @@ const config = (levels: object[], sampling: object): ModelConfig =>
   );
 const size = { width: 32, depth: 2, heads: 2 };
 
-/** Neighbours' conditions and guiding pixels, fewer steps than patches; all that matters to the order of calls. */
+/** Neighbours' conditions, guiding pixels, and fewer steps than patches: everything that affects the order of calls. */
 const mar = config(
   [
     { kind: "mar", patch: 4, ...size },
@@ -57,7 +57,7 @@ const ar = config(
   { guidance: 2, temperature: 1, schedule: "constant", minP: 0.001, topP: 0.97 },
 );
 
-/** Weights far from where training starts, or all bytes would be about as likely whatever the graphs compute. */
+/** Weights far from the initial ones; with those, all bytes would be about equally likely whatever the graphs compute. */
 async function randomModel(model: ModelConfig): Promise<ModelFolder> {
   const { values } = startingState(model, 5, { ema: 0 });
   for (const [name, value] of values)
@@ -66,7 +66,7 @@ async function randomModel(model: ModelConfig): Promise<ModelFolder> {
   return readModelFolder(join(dir, "model"));
 }
 
-/** Numbers from 0 up to 1, always the same ones (mulberry32). */
+/** A fixed sequence of numbers in [0, 1) (mulberry32). */
 function stream(): () => number {
   let state = 7;
   return () => {
@@ -82,7 +82,7 @@ function orderFrom(next: () => number, tokens: number): number[] {
   return keys.map((_, i) => i).sort((a, b) => keys[a] - keys[b]);
 }
 
-/** The sampler's draws from the stream, in the order in which it asks for them. */
+/** The sampler's draws from the stream, in the order in which it requests them. */
 function streamDraws(next: () => number): Draws {
   return {
     orders: ({ keys }, tokens) => Int32Array.from(keys.flatMap(() => orderFrom(next, tokens))),
@@ -99,14 +99,14 @@ async function ours(folder: ModelFolder, labels: number[], guidance?: number): P
   return frame.value;
 }
 
-/** {"session.a": "1"} as onnxruntime-node takes it, {session: {a: "1"}}. */
+/** Converts {"session.a": "1"} to the form that onnxruntime-node accepts, {session: {a: "1"}}. */
 const nested = (options: Record<string, string>) => ({
   session: Object.fromEntries(Object.entries(options).map(([name, value]) => [name.replace("session.", ""), value])),
 });
 
 type Feeds = Record<string, { data: ArrayLike<number>; shape: number[] } | Tensor>;
 
-/** Draws images from the exported files alone, as the manifest's `calls` say. Returns values, [image][C * S * S]. */
+/** Generates images from the exported files alone, following the manifest's `calls`. Returns values [image][C * S * S]. */
 async function theirs(folder: string, labels: number[], given?: number): Promise<Uint8Array> {
   const description = JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8"));
   const { levels, sampling, channels, values, nullClass, imageSize } = description;
@@ -134,7 +134,7 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
     return sessions.get(file)!.run(Object.fromEntries(tensors));
   };
 
-  /** For each pixel its values, one for each channel. */
+  /** The values of each pixel, one per channel. */
   const pixels = async (file: string, conditions: Tensor, g: number): Promise<number[][]> => {
     const count = conditions.dims[0] / (guided ? 2 : 1);
     const uniforms = { data: Array.from({ length: count * channels }, next), shape: [count, channels] };
@@ -152,7 +152,7 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
     );
   };
 
-  /** For each row the values of its square, [C, side, side] end to end. */
+  /** The values of each row's square, [C, side, side], concatenated. */
   const squares = async (l: number, given: Feeds, rows: number, g: number): Promise<number[][]> => {
     const { kind, grid, patch, tokens, depth, heads, headWidth, before, conditionsFrom, ...files } = levels[l];
     const inputs = { ...given };
@@ -262,7 +262,7 @@ async function theirs(folder: string, labels: number[], given?: number): Promise
   );
 }
 
-describe("a program that knows only the manifest draws our images", () => {
+describe("a program that knows only the manifest generates the same images", () => {
   it.each([
     ["MAR with guiding pixels, guided", mar, undefined],
     ["MAR with guiding pixels, without guidance", mar, 1],
@@ -272,7 +272,7 @@ describe("a program that knows only the manifest draws our images", () => {
     await agree(await randomModel(model), guidance);
   });
 
-  it("in eight bits too", async () => {
+  it("also with eight-bit weights", async () => {
     const quantized = join(dir, "q8");
     await quantizeFolder(await randomModel(ar), quantized, { dtype: "q8" });
     await agree(readModelFolder(quantized));
@@ -282,7 +282,7 @@ describe("a program that knows only the manifest draws our images", () => {
     const labels = [0, 1, 1];
     const expected = await ours(folder, labels, guidance);
     await exportOnnx(folder, out);
-    rmSync(folder.folder, { recursive: true }); // what is exported needs nothing else
+    rmSync(folder.folder, { recursive: true }); // the exported files need nothing else
     const got = await theirs(out, labels, guidance);
     expect(Buffer.from(got).equals(Buffer.from(expected))).toBe(true);
     expect(new Set(expected).size).toBeGreaterThan(50);
@@ -292,7 +292,7 @@ describe("a program that knows only the manifest draws our images", () => {
 const exportTo = (...args: string[]) => call("export", ...args);
 
 describe("export", () => {
-  it("writes graphs, one file of weights and the manifest, and says how much", async () => {
+  it("writes the graphs, one weight file and the manifest, and prints their number and size", async () => {
     const { folder } = await randomModel(mar);
     const { code, out: said, err } = await exportTo(folder, "--onnx", out);
     expect([code, said]).toEqual([0, `${out}\n`]);
@@ -313,8 +313,8 @@ describe("export", () => {
 
   it.each([
     ["no --onnx", () => ["emoji"], /--onnx/],
-    ["a folder in use", () => ["emoji", "--onnx", dir], /--onnx: .* already exists; choose a new folder name$/],
-    ["no such model", () => ["emojy", "--onnx", out], /there is no model "emojy".*did you mean "emoji"\?$/],
+    ["an existing folder", () => ["emoji", "--onnx", dir], /--onnx: .* already exists; choose a new folder name$/],
+    ["an unknown model", () => ["emojy", "--onnx", out], /there is no model "emojy".*did you mean "emoji"\?$/],
     [
       "a model without weights",
       () => (writeFileSync(join(dir, "config.json"), JSON.stringify(mar)), [dir, "--onnx", out]),

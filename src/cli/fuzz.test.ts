@@ -1,7 +1,7 @@
 /**
- * Whatever the bytes of a file, the program refuses it by one sentence, or reads it: it never hangs, falls over, fills the
- * memory or prints what a terminal would obey. For a few seconds by default; FRACTALGEN_FUZZ_SECONDS makes it longer and
- * FRACTALGEN_FUZZ_SEED=N tries other damage.
+ * Whatever bytes a file contains, the program reads it or refuses it in one sentence. It never hangs, crashes, fills the
+ * memory or prints terminal control sequences. Runs for a few seconds by default; FRACTALGEN_FUZZ_SECONDS sets the time, and
+ * FRACTALGEN_FUZZ_SEED=N damages the files in other ways.
  */
 
 import * as fc from "fast-check";
@@ -16,7 +16,7 @@ const reader = new Reader();
 afterAll(() => reader.close());
 const known = await formats();
 
-/** A place in a piece as a share of its length, so that the same damage fits every format. */
+/** A position in a piece as a fraction of its length, so that the same damage applies to every format. */
 const place = fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true });
 const extremes = [0, 1, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff];
 const texts = [
@@ -65,7 +65,7 @@ const damage: fc.Arbitrary<Damage> = fc.oneof(
   ),
 );
 
-// eslint-disable-next-line no-control-regex -- controls are what must not be there
+// eslint-disable-next-line no-control-regex -- looks for control characters, which must not occur
 const steering = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/;
 
 function check({ code, text, seconds: took, megabytes }: Outcome): void {
@@ -81,13 +81,13 @@ function check({ code, text, seconds: took, megabytes }: Outcome): void {
   expect(megabytes, text).toBeLessThan(500);
 }
 
-it("every format is read while it is whole", async () => {
+it("reads every format if the files are undamaged", async () => {
   for (const [name, format] of Object.entries(known)) {
     const outcome = await reader.read(
       format,
       format.pieces.map((piece) => Buffer.from(piece)),
     );
-    // The hand-written pickles hold two tensors that are no model's.
+    // The hand-written pickles hold two tensors that belong to no model.
     if (/^(pickle|packed)\.pth$/.test(name))
       expect(outcome.text, name).toMatch(/^error: .* does not fit the architecture/);
     else expect([name, outcome.code, outcome.text]).toEqual([name, 0, expect.any(String)]);
@@ -95,7 +95,7 @@ it("every format is read while it is whole", async () => {
 }, 300_000);
 
 it(
-  "damaged, every format is refused by one sentence or read, in little time and memory",
+  "reads damaged files of every format or refuses them in one sentence, within limits of time and memory",
   async () => {
     let tried = 0;
     await fc.assert(

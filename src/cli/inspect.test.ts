@@ -1,4 +1,4 @@
-/** `fractalgen inspect` and `init`: what they say of presets, folders and mistakes, and the weights that init writes. */
+/** `fractalgen inspect` and `init`: their output for presets and folders, error messages, and the weights that init writes. */
 
 import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("init", () => {
-  it("writes what training starts from, tensor by tensor", async () => {
+  it("writes the weights that training starts from, tensor by tensor", async () => {
     const config = tinyModel();
     const counts: number[] = [];
     await writeRandomModel(at("random"), config, { seed: 7, onProgress: (count) => counts.push(count) });
@@ -53,7 +53,7 @@ describe("init", () => {
     [["fractalmar_in64", "new", "--seed", "-1"], /--seed: expected a whole number from 0 .*, got "-1"/],
     [["fractalmar_in64", ""], /expected a name, got an empty string/],
     [["fractalmar_in64"], /missing required argument 'out'/],
-  ])("%j is one sentence", async ([preset, out, ...options], sentence) => {
+  ])("refuses %j in one sentence", async ([preset, out, ...options], sentence) => {
     await mkdir(at("taken"), { recursive: true });
     writeFileSync(at("file"), "");
     const { code, err } = await call("init", preset, ...(out === undefined ? [] : [out && at(out)]), ...options);
@@ -63,7 +63,7 @@ describe("init", () => {
     expect(existsSync(at("new"))).toBe(false);
   });
 
-  it("needs room on the disk", async () => {
+  it("needs enough free disk space", async () => {
     await checkSpace(at("not/there/yet"), 1);
     await expect(checkSpace(at("not/there/yet"), 1e18)).rejects.toThrow(UserError);
     await expect(checkSpace(at("not/there/yet"), 1e18)).rejects.toThrow(
@@ -88,7 +88,7 @@ describe("inspect", () => {
     expect(out).toMatch(/guidance 21 \(linear\), temperature 1\.1, filter threshold 0\.0001, iterations 64,16,16/);
   });
 
-  it("gives the same as JSON", async () => {
+  it("prints the same as JSON", async () => {
     const { out } = await call("inspect", "fractalmar_in64", "--json");
     const found = JSON.parse(out);
     expect(found).toMatchObject({
@@ -123,7 +123,7 @@ describe("inspect", () => {
     ],
     [tmpdir(), /is no model folder: it has no config\.json/],
     ["", /expected a name, got an empty string/],
-  ])("%j is one sentence", async (name, sentence) => {
+  ])("refuses %j in one sentence", async (name, sentence) => {
     const { code, out, err } = await call("inspect", name);
     expect([code, out]).toEqual([2, ""]);
     expect(err).toMatch(sentence);

@@ -1,4 +1,4 @@
-/** The program in its surroundings: pipes that close, full disks, terminals, signals, requests too large, faults of ours. */
+/** The program in its environment: closed pipes, full disks, terminals, signals, excessive requests and internal failures. */
 
 import { type SpawnSyncOptions, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -67,8 +67,8 @@ const trainArgs = (out: string) => [
   "1",
 ];
 
-describe("an output that nobody reads", () => {
-  it("does not keep images from being written, and there is no stack", () => {
+describe("an output without a reader", () => {
+  it("does not prevent images from being written, and prints no stack trace", () => {
     const command = quoted(node("sample", "--model", at("model"), "-n", "2", "--json", "--out", at("piped.png")));
     const { stdout, stderr } = shell(`{ ${command}; echo "code $?" >&2; } | true`);
     expect([stdout, stderr]).toEqual(["", "code 0\n"]);
@@ -84,7 +84,7 @@ describe("an output that nobody reads", () => {
 });
 
 it.skipIf(!existsSync("/dev/full"))(
-  "a full standard output is one sentence (skipped where there is no /dev/full)",
+  "a full standard output is reported in one sentence (skipped if there is no /dev/full)",
   () => {
     const { status, stderr } = shell(`${quoted(node("--version"))} >/dev/full`);
     expect(stderr).toMatch(/^error: cannot write to standard output: ENOSPC.*\n$/);
@@ -93,7 +93,7 @@ it.skipIf(!existsSync("/dev/full"))(
 );
 
 const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
-it.skipIf(!canMount)("on a full disk the previous grid stays (skipped where no small disk can be mounted)", () => {
+it.skipIf(!canMount)("a full disk leaves the previous grid unchanged (skipped if no small disk can be mounted)", () => {
   mkdirSync(at("disk"));
   const out = at("disk/grid.png");
   // The disk is part of a mount namespace, which ends with the command.
@@ -115,7 +115,7 @@ it.skipIf(!canMount)("on a full disk the previous grid stays (skipped where no s
 });
 
 describe("a terminal", () => {
-  it("gets a preview that is taken away again, even where it does not tell its size", (context) => {
+  it("shows a preview and removes it at the end, even if the terminal does not report its size", (context) => {
     if (spawnSync("script", ["--version"]).status !== 0)
       return context.skip("there is no `script` to make a terminal with");
     const command = quoted(node("sample", "--model", at("model"), "-n", "200", "--out", at("terminal.png")));
@@ -125,7 +125,7 @@ describe("a terminal", () => {
       encoding: "utf8",
     });
     expect(stdout).toMatch(/\u001b\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀/);
-    // Every picture is taken away as many lines as it has: the cursor goes up by them, and all below is cleared.
+    // Every picture is removed completely: the cursor moves up by its number of lines, and everything below is cleared.
     const pieces = stdout.split(/\u001b\[(\d+)F\u001b\[J/);
     expect(pieces.length).toBeGreaterThan(3);
     for (let i = 1; i < pieces.length; i += 2) expect(pieces[i - 1].split("\n").length - 1).toBe(Number(pieces[i]));
@@ -134,7 +134,7 @@ describe("a terminal", () => {
 });
 
 describe("signals", () => {
-  it("one Ctrl-C that arrives twice still saves; SIGTERM's code is 143", async () => {
+  it("a Ctrl-C that arrives twice still saves a checkpoint; SIGTERM exits with 143", async () => {
     const ended = (out: string, signals: NodeJS.Signals[]) => {
       const [program, ...args] = node(...trainArgs(out), "--json");
       const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -155,7 +155,7 @@ describe("signals", () => {
   });
 });
 
-describe("what is said", () => {
+describe("error messages", () => {
   async function said<T>(call: () => T): Promise<[Awaited<T>, string[]]> {
     const lines: string[] = [];
     const spy = vi.spyOn(console, "error").mockImplementation((line) => void lines.push(String(line)));
@@ -182,15 +182,15 @@ describe("what is said", () => {
       ["-n", "300", "--columns", "1", "--animate", "a.webp"],
       /^error: --animate: .* 16383 per side/,
     ],
-    ["an empty name of a file", ["--animate", ""], /^error: --animate: expected a name, got an empty string$/],
-    ["no model at all", ["--model", ""], /^error: --model: expected a name, got an empty string$/],
+    ["an empty file name", ["--animate", ""], /^error: --animate: expected a name, got an empty string$/],
+    ["an empty model name", ["--model", ""], /^error: --model: expected a name, got an empty string$/],
     [
-      "a folder where a file goes",
+      "a folder instead of a file",
       ["--out", "folder.png/"],
       /^error: --out: folder\.png\/ is a folder; expected a file name$/,
     ],
     ["an --each that is a file", ["--each", main], /^error: --each: .*main\.js is a file, but a folder is needed/],
-  ])("of %s", async (_, args, sentence) => {
+  ])("report %s", async (_, args, sentence) => {
     const [code, lines] = await said(() => run(["sample", "--model", at("large"), "--out", at("never.png"), ...args]));
     expect(code).toBe(2);
     expect(lines).toEqual([expect.stringMatching(sentence)]);
@@ -219,7 +219,7 @@ describe("what is said", () => {
       ["--data", "emoji", "--out", "run", "--config", "/nowhere.json"],
       /\/nowhere\.json: there is no such file; check the path/,
     ],
-  ])("of %s", async (_, args, sentence) => {
+  ])("report %s", async (_, args, sentence) => {
     const [code, lines] = await said(() => run(["train", ...args]));
     expect(code).toBe(2);
     expect(lines).toEqual([expect.stringMatching(sentence)]);
@@ -230,7 +230,7 @@ describe("what is said", () => {
     ['{"modle": {}}', /unknown key "modle"/],
     ['{"model": {"imageSize": "8"}}', /imageSize: expected number/],
     ['{"training": {"learningrate": 1}}', /unknown key "learningrate"/],
-  ])("of a configuration %s", async (text, sentence) => {
+  ])("report a configuration %s", async (text, sentence) => {
     await writeFile(at("wrong.json"), text);
     const [code, lines] = await said(() =>
       run(["train", "--data", "emoji", "--out", at("never"), "--config", at("wrong.json")]),
@@ -241,7 +241,7 @@ describe("what is said", () => {
     expect(existsSync(at("never"))).toBe(false);
   });
 
-  it("of an error: 2 and a sentence for user and system errors, 1 and the stack for internal failures", async () => {
+  it("exit with 2 and a sentence for user and system errors, with 1 and the stack trace for internal failures", async () => {
     const help = { help: "x --help" };
     expect(await said(() => reported(new UserError("what; what to do"), help))).toEqual([
       2,
@@ -264,7 +264,7 @@ describe("what is said", () => {
     ]);
   });
 
-  it("of a thread's failure: 1 and a sentence, with its stack and cause kept for a report, or shown by --verbose", async () => {
+  it("report a thread's failure in one sentence and exit with 1; its stack and cause are saved for a report, or printed with --verbose", async () => {
     const cause = new TypeError("x is not a function");
     const [code, [line, ...more]] = await said(() => reported(new ThreadError(cause), { help: "" }));
     expect([code, more]).toEqual([1, []]);

@@ -1,4 +1,4 @@
-/** Progress, preview and log, on streams and frames made here. */
+/** Progress, preview and the training log. */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-/** A stream that keeps what is written; with `terminal` it claims to be one. */
+/** A stream that records its output; with `terminal`, it claims to be a terminal. */
 function stream(terminal?: { columns?: number; rows?: number; depth?: number }) {
   const written: string[] = [];
   const { columns, rows, depth = 24 } = terminal ?? {};
@@ -30,7 +30,7 @@ function stream(terminal?: { columns?: number; rows?: number; depth?: number }) 
 }
 
 describe("progress", () => {
-  it("on a terminal rewrites its lines and leaves a clean one", () => {
+  it("rewrites its lines on a terminal and leaves a clean one", () => {
     vi.useFakeTimers();
     const { written, stream: terminal } = stream({ columns: 20, rows: 10 });
     const progress = progressOn(terminal);
@@ -55,7 +55,7 @@ describe("progress", () => {
     expect(written).toEqual(["one\n"]);
   });
 
-  it("takes 80 by 24 for a terminal that does not tell its size", () => {
+  it("assumes 80 by 24 for a terminal that does not report its size", () => {
     const { stream: terminal } = stream({ columns: 0, rows: 0 });
     const room = vi.fn(() => []);
     progressOn(terminal).update("line", room);
@@ -64,17 +64,17 @@ describe("progress", () => {
 
   test.each([
     [24, "", true],
-    [8, "truecolor", true], // as Node 20 says inside tmux
+    [8, "truecolor", true], // as Node 20 reports inside tmux
     [8, "", false],
     [1, "truecolor", false], // NO_COLOR
-  ])("with %i bits of colour and COLORTERM=%j a preview: %j", (depth, colorterm, drawn) => {
+  ])("with %i bits of colour and COLORTERM=%j, shows a preview: %j", (depth, colorterm, drawn) => {
     vi.stubEnv("COLORTERM", colorterm);
     const { written, stream: terminal } = stream({ depth });
     progressOn(terminal).update("line", () => ["picture"]);
     expect(written.join("").includes("picture")).toBe(drawn);
   });
 
-  it("elsewhere writes a line after 5 s, and fewer and fewer", () => {
+  it("writes a line after 5 s elsewhere, then less and less often", () => {
     vi.useFakeTimers();
     const { written, stream: file } = stream();
     const progress = progressOn(file);
@@ -88,7 +88,7 @@ describe("progress", () => {
     expect(last[1] - last[0]).toBeGreaterThan(150);
   });
 
-  it("says nothing when it has to be quiet", () => {
+  it("prints nothing if quiet", () => {
     const { written, stream: terminal } = stream({});
     const progress = progressOn(terminal, { quiet: true });
     progress.update("line");
@@ -96,7 +96,7 @@ describe("progress", () => {
     expect(written).toEqual([]);
   });
 
-  it("tells times and rates as people do", () => {
+  it("formats times and rates for people", () => {
     expect([0.2, 59.6, 200, 7500, Infinity, -1].map(duration)).toEqual([
       "0 s",
       "1 min",
@@ -118,7 +118,7 @@ describe("preview", () => {
   const colours = (lines: string[]) =>
     new Set([...lines.join("").matchAll(/38;2;(\d+);/g)].map(([, red]) => Number(red)));
 
-  it("shows the images of the batch at hand", () => {
+  it("shows the images of the current batch", () => {
     const lines = preview(frame(6, 10, 4), { count: 10, size: 4, channels: 3 }, { batch: 4, columns: 100, rows: 40 });
     const seen = colours(lines);
     expect([4, 5, 6, 7].every((image) => seen.has(image))).toBe(true);
@@ -142,7 +142,7 @@ describe("preview", () => {
 });
 
 describe("the training log", () => {
-  it("loses what comes after the checkpoint, and half a line", async () => {
+  it("drops records after the checkpoint, and an incomplete line", async () => {
     const folder = mkdtempSync(join(tmpdir(), "fractalgen-log-"));
     const path = join(folder, "log.jsonl");
     const kept = '{"kind":"step","step":1}\n{"kind":"step","step":2}\n{"kind":"evaluation","step":2}\n';

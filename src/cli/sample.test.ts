@@ -1,4 +1,4 @@
-/** `fractalgen sample` on a tiny random model: what it writes, and what it says of mistakes. */
+/** `fractalgen sample` with a tiny random model: its output files and error messages. */
 
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
@@ -43,7 +43,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const sample = (...args: string[]) => call("sample", "--model", model, ...args);
 
 describe("sample", () => {
-  it("writes a grid with model, class, seed and options in it, in a folder that it makes", async () => {
+  it("writes a grid with model, class, seed and options in its metadata, and creates the folder", async () => {
     const out = at("new/folder/grid.png");
     const { code, out: said } = await sample(
       "--class",
@@ -63,7 +63,7 @@ describe("sample", () => {
     expect((await sharp(png).metadata()).width).toBeGreaterThan(100);
     const text = readPngText(png);
     expect(text).toMatchObject({ Model: "tiny", Class: "heart,face", Seed: "7", Count: "4" });
-    // Settings that are off are not written: files of default settings do not change when a setting is added.
+    // Settings that are off are not written, so that files with default settings stay the same when a setting is added.
     const names = ["guidance", "schedule", "temperature", "filterThreshold", "iterations", "device"];
     expect(Object.keys(JSON.parse(text.Options))).toEqual(names);
     expect(JSON.parse(text.Options)).toMatchObject({
@@ -74,7 +74,7 @@ describe("sample", () => {
     });
   });
 
-  it("writes the same bytes again, and the same images in other batches", async () => {
+  it("writes the same bytes when repeated, and the same images in other batch sizes", async () => {
     const images = async (name: string, ...args: string[]) => {
       await sample("-n", "5", "--out", at(`${name}.png`), "--each", at(name), ...args);
       return readdirSync(at(name)).map((file) => [file, readFileSync(join(at(name), file)).toString("base64")]);
@@ -104,13 +104,13 @@ describe("sample", () => {
     expect(pages).toBeGreaterThan(4);
   });
 
-  it("says all that it did in one line of JSON", async () => {
+  it("reports everything in one line of JSON", async () => {
     const { out } = await sample("-n", "2", "--json", "--class", "flag", "--out", at("json.png"));
     expect(out.trim().split("\n")).toHaveLength(1);
     expect(JSON.parse(out)).toMatchObject({ out: at("json.png"), classes: ["flag", "flag"], seed: 0, device: "cpu" });
   });
 
-  it("takes groups by name, and in turn where no class is named", async () => {
+  it("accepts groups by name, and treats a group as one class if none is given", async () => {
     const grouped = at("grouped");
     mkdirSync(grouped);
     for (const file of readdirSync(model)) writeFileSync(join(grouped, file), readFileSync(join(model, file)));
@@ -144,35 +144,35 @@ describe("sample", () => {
   });
 });
 
-describe("a mistake gets one sentence and exit code 2:", () => {
+describe("prints one sentence and exits with code 2 for", () => {
   const untouched = "before";
   const bad: [what: string, args: string[], sentence: RegExp][] = [
-    ["unknown command", ["sampel"], /unknown command 'sampel'; did you mean sample\?/],
-    ["unknown option", ["sample", "--gidance", "2"], /unknown option '--gidance'; did you mean --guidance\?/],
-    ["unknown model", ["sample", "--model", "emojy"], /no model "emojy"/],
-    ["unknown class", ["--class", "hart"], /no class "hart"; did you mean "heart"\?/],
-    ["class number out of range", ["--class", "3"], /no class "3".*from 0 to 2/],
-    ["no class at all", ["--class", ""], /--class/],
-    ["count that is no number", ["-n", "many"], /--count: .*whole number.*"many"/],
-    ["count of none", ["-n", "0"], /--count: .*from 1.*"0"/],
-    ["seed with a fraction", ["--seed", "1.5"], /--seed: .*whole number.*"1\.5"/],
+    ["an unknown command", ["sampel"], /unknown command 'sampel'; did you mean sample\?/],
+    ["an unknown option", ["sample", "--gidance", "2"], /unknown option '--gidance'; did you mean --guidance\?/],
+    ["an unknown model", ["sample", "--model", "emojy"], /no model "emojy"/],
+    ["an unknown class", ["--class", "hart"], /no class "hart"; did you mean "heart"\?/],
+    ["a class number out of range", ["--class", "3"], /no class "3".*from 0 to 2/],
+    ["an empty class", ["--class", ""], /--class/],
+    ["a count that is not a number", ["-n", "many"], /--count: .*whole number.*"many"/],
+    ["a count of zero", ["-n", "0"], /--count: .*from 1.*"0"/],
+    ["a fractional seed", ["--seed", "1.5"], /--seed: .*whole number.*"1\.5"/],
     ["negative guidance", ["--guidance", "-3"], /--guidance/],
-    ["guidance that is no number", ["--guidance", "strong"], /--guidance: .*number.*"strong"/],
-    ["temperature of zero", ["--temperature", "0"], /--temperature: .*above 0.*"0"/],
-    ["threshold above one", ["--filter-threshold", "2"], /--filter-threshold: .*from 0 to 1.*"2"/],
-    ["schedule of another name", ["--schedule", "cosine"], /--schedule: .*linear.*constant/],
-    ["iterations of another length", ["--iterations", "4"], /--iterations: expected 2 numbers/],
-    ["iterations that are no numbers", ["--iterations", "4,x"], /--iterations: .*"x"/],
-    ["out that is no PNG", ["--out", "grid.jpg"], /--out: .*\.png.*"grid\.jpg"/],
-    ["animation of another kind", ["--animate", "film.mp4"], /--animate: .*\.webp or \.gif.*"film\.mp4"/],
-    ["device that is none", ["--device", "tpu"], /--device: .*cpu.*"tpu"/],
+    ["guidance that is not a number", ["--guidance", "strong"], /--guidance: .*number.*"strong"/],
+    ["a temperature of zero", ["--temperature", "0"], /--temperature: .*above 0.*"0"/],
+    ["a threshold above one", ["--filter-threshold", "2"], /--filter-threshold: .*from 0 to 1.*"2"/],
+    ["an unknown schedule", ["--schedule", "cosine"], /--schedule: .*linear.*constant/],
+    ["the wrong number of iterations", ["--iterations", "4"], /--iterations: expected 2 numbers/],
+    ["iterations that are not numbers", ["--iterations", "4,x"], /--iterations: .*"x"/],
+    ["an output that is not a PNG", ["--out", "grid.jpg"], /--out: .*\.png.*"grid\.jpg"/],
+    ["an unsupported animation format", ["--animate", "film.mp4"], /--animate: .*\.webp or \.gif.*"film\.mp4"/],
+    ["an unknown device", ["--device", "tpu"], /--device: .*cpu.*"tpu"/],
     [
-      "less memory than it takes",
+      "too little memory",
       ["--memory", "100MB"],
       /takes about \d+ MB of memory even for one image.* 100 MB is available;/,
     ],
-    ["memory that is no amount", ["--memory", "much"], /--memory: .*3GB.*"much"/],
-    ["count out of range", ["-n", "1000000"], /--count: .*from 1 to 100000.*"1000000"/],
+    ["memory that is not an amount", ["--memory", "much"], /--memory: .*3GB.*"much"/],
+    ["a count out of range", ["-n", "1000000"], /--count: .*from 1 to 100000.*"1000000"/],
   ];
   it.each(bad)("%s", async (_, args, sentence) => {
     const known = args[0] === "sample" || args[0] === "sampel" ? args : ["sample", "--model", model, ...args];
@@ -192,9 +192,9 @@ describe("a mistake gets one sentence and exit code 2:", () => {
       (dir) => truncateSync(join(dir, "model.safetensors"), 9000),
       /model\.safetensors.*(truncated|incomplete|ends|beyond)/,
     ],
-    ["a config that is no JSON", (dir) => writeFileSync(join(dir, "config.json"), "{"), /config\.json is not JSON/],
+    ["a config that is not JSON", (dir) => writeFileSync(join(dir, "config.json"), "{"), /config\.json is not JSON/],
     [
-      "patches that do not divide",
+      "patches that do not divide the image",
       (dir) => changeConfig(dir, { imageSize: 10 }),
       /patch 4 does not divide the 10 pixels/,
     ],
@@ -204,7 +204,7 @@ describe("a mistake gets one sentence and exit code 2:", () => {
       /unknown key "imagesize"; did you mean "imageSize"\?/,
     ],
     [
-      "other shapes",
+      "tensors of other shapes",
       (dir) => changeConfig(dir, { classes: ["a", "b"] }),
       /class_emb\.weight is \[3, 16\], expected \[2, 16\]/,
     ],
@@ -255,9 +255,9 @@ describe("as a program", () => {
     expect(existsSync(out)).toBe(false);
   });
 
-  it("draws a live preview where the terminal has colours", (context) => {
+  it("draws a live preview if the terminal has colours", (context) => {
     if (spawnSync("script", ["--version"]).status !== 0)
-      return context.skip("there is no `script` to make a terminal with");
+      return context.skip("`script` is not available to create a terminal");
     const command = node("sample", "--model", model, "-n", "150", "--out", at("preview.png"))
       .map((word) => `'${word}'`)
       .join(" ");

@@ -1,4 +1,4 @@
-/** Every declared sampling setting reaches every command and every form that takes settings. */
+/** Every declared sampling setting reaches every command and every other place that accepts settings. */
 
 import { expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
@@ -31,7 +31,7 @@ const config = parseModelConfig(
   "the test",
 );
 
-/** A value of each setting that the model does not have. */
+/** For each setting, a value other than the model's. */
 const other = Object.fromEntries(
   samplingNames.map((name) => {
     const { kind } = samplingSetting(name);
@@ -78,7 +78,7 @@ it("is carried by the studio's links", () => {
   expect(readAddress(writeAddress(settings, config), config)).toEqual(settings);
 });
 
-it("is completed, picked and written down as given", () => {
+it("is completed, selected and recorded as given", () => {
   expect(settingsOf(other, config)).toEqual(other);
   expect(pickSampling({ ...other, batch: 4 })).toEqual(other);
   expect(recordedSampling(other)).toEqual(other);
@@ -87,7 +87,7 @@ it("is completed, picked and written down as given", () => {
   );
 });
 
-it("is one number where a list has equal ones, and fits the levels and channels that draw", () => {
+it("is one number if a list has equal ones, and fits the levels and channels that draw", () => {
   const temperatureOf = (temperature: SamplingSettings["temperature"]) =>
     settingsOf({ temperature }, config).temperature;
   expect(temperatureOf([2, 2])).toBe(2);

@@ -1,4 +1,4 @@
-/** `fractalgen serve` as a process: its address, Ctrl-C once and twice, mistakes. */
+/** `fractalgen serve` as a process: its address, one and two presses of Ctrl-C, and errors. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -30,28 +30,25 @@ async function serving(...args: string[]): Promise<{ url: string; said: () => st
   const [line] = (await once(createInterface(child.stdout), "line")) as [string];
   const code = once(child, "exit").then(
     ([code, signal]) => (code ?? 128 + constants.signals[signal as NodeJS.Signals]) as number,
-  ); // as shells say it
+  ); // by shell convention
   return { url: / at (http:\S+)$/.exec(line)![1], said: () => said, code };
 }
 
 describe("fractalgen serve", () => {
-  it.each(["SIGINT", "SIGHUP"] as const)(
-    "serves all models that were given, and on %s finishes what runs",
-    async (stop) => {
-      const { tiny, slow } = models;
-      const { url, said, code } = await serving("--model", slow.folder.folder, "--model", tiny.folder.folder);
-      const at = { url, close: async () => {} };
-      expect((await clientOf(at).models.list()).data.map(({ id }) => id)).toEqual(["slow", "tiny"]);
-      const running = generate(clientOf(at), { seed: 1 });
-      await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(1), { timeout: 20_000, interval: 20 });
-      server!.kill(stop);
-      expect((await running).data).toHaveLength(1);
-      expect(await code).toBe(0);
-      expect(said()).toMatch(/^stopping once running jobs are finished; press Ctrl-C again to stop immediately\n$/);
-    },
-  );
+  it.each(["SIGINT", "SIGHUP"] as const)("serves all given models, and finishes running jobs on %s", async (stop) => {
+    const { tiny, slow } = models;
+    const { url, said, code } = await serving("--model", slow.folder.folder, "--model", tiny.folder.folder);
+    const at = { url, close: async () => {} };
+    expect((await clientOf(at).models.list()).data.map(({ id }) => id)).toEqual(["slow", "tiny"]);
+    const running = generate(clientOf(at), { seed: 1 });
+    await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(1), { timeout: 20_000, interval: 20 });
+    server!.kill(stop);
+    expect((await running).data).toHaveLength(1);
+    expect(await code).toBe(0);
+    expect(said()).toMatch(/^stopping once running jobs are finished; press Ctrl-C again to stop immediately\n$/);
+  });
 
-  it("asks for the key in a file, and answers to a name that was allowed", async () => {
+  it("requires the key from a file, and answers to an allowed host name", async () => {
     const path = join(models.folder, "key");
     writeFileSync(path, "  s3cret-key\n");
     const { url, code } = await serving("--model", models.tiny.folder.folder, "--api-key-file", path, "--allow-host", "pics.example", "--trust-proxy"); // prettier-ignore
@@ -66,14 +63,14 @@ describe("fractalgen serve", () => {
     expect(await code).toBe(0);
   });
 
-  it("ends at once on a second Ctrl-C", async () => {
+  it("ends immediately on a second Ctrl-C", async () => {
     const { url, code } = await serving("--model", models.slow.folder.folder);
     const at = { url, close: async () => {} };
     const running = expect(generate(clientOf(at), { n: 64 })).rejects.toThrow("Connection error");
     await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(16), { timeout: 20_000, interval: 20 });
     server!.kill("SIGINT");
     await vi.waitFor(async () => expect((await fetch(`${url}/healthz`)).status).toBe(503));
-    await new Promise((resolve) => setTimeout(resolve, 600)); // presses that come closer are taken for one
+    await new Promise((resolve) => setTimeout(resolve, 600)); // closer presses count as one
     server!.kill("SIGINT");
     await running;
     expect(await code).toBe(130);

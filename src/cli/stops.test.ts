@@ -1,4 +1,4 @@
-/** The ways in which a training is told to stop: each leaves a checkpoint, also through npm. */
+/** Every signal that stops training leaves a checkpoint, also through npm. */
 
 import { existsSync, mkdirSync } from "node:fs";
 import { constants } from "node:os";
@@ -18,7 +18,7 @@ afterAll(() => runs.remove());
 
 const stepOf = async (out: string) => (await loadCheckpoint(join(out, "last"))).state.step;
 
-it.each(stopSignals)("%s stops a training with a checkpoint and its own exit code", async (signal) => {
+it.each(stopSignals)("%s stops training with a checkpoint and its own exit code", async (signal) => {
   const out = runs.at(signal);
   const run = runs.train(...runs.fresh(out, 1_000_000));
   await run.says(/"step":3,/);
@@ -29,25 +29,25 @@ it.each(stopSignals)("%s stops a training with a checkpoint and its own exit cod
   expect(await stepOf(out)).toBeGreaterThanOrEqual(3);
 });
 
-it("a second signal ends it at once, by that signal", async () => {
+it("a second signal ends the process immediately, with that signal", async () => {
   const run = runs.train(...runs.fresh(runs.at("twice"), 1_000_000), "--checkpoint-seconds", "1000");
   await run.says(/"step":3,/);
-  run.child.kill("SIGSTOP"); // so that both arrive before it comes to its end
+  run.child.kill("SIGSTOP"); // so that both arrive before it ends
   run.child.kill("SIGUSR1");
   run.child.kill("SIGCONT");
   await run.says(/stopping after this step/);
   await run.ended;
   const other = runs.train(...runs.fresh(runs.at("early"), 1_000_000));
-  other.child.kill("SIGUSR1"); // before it listens: no debugger, the end
+  other.child.kill("SIGUSR1"); // before it listens: it must end without starting the debugger
   expect((await other.ended).code).toBe(138);
 });
 
-/** What a shell has, outside of this test's own npm. */
+/** A shell's environment, without the variables of this test's own npm. */
 const env = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(npm_|INIT_CWD$|NODE_OPTIONS$)/i.test(name)),
 );
 
-it("npm passes SIGTERM on and waits for the checkpoint; paths begin where the command was typed", async () => {
+it("npm forwards SIGTERM and waits for the checkpoint; paths are relative to where the command was typed", async () => {
   mkdirSync(runs.at("typed"));
   const args = ["--cache", runs.folder, "--threads", "1", "--no-samples", "--json", ...runs.fresh("run", 1_000_000)];
   const npm = started("npm", ["--prefix", root, "run", "--silent", "fractalgen", "--", "train", ...args], {
@@ -59,16 +59,16 @@ it("npm passes SIGTERM on and waits for the checkpoint; paths begin where the co
   const { code } = await npm.ended;
   expect(code).toBe(143);
   expect(await stepOf(runs.at("typed/run"))).toBeGreaterThanOrEqual(3);
-  expect(existsSync(runs.at("typed/run/.owner"))).toBe(false); // nobody is left behind
+  expect(existsSync(runs.at("typed/run/.owner"))).toBe(false); // the lock is released
 }, 240_000);
 
-it("what ends npm alone stops the training, too", async () => {
+it("a signal that ends only npm stops training too", async () => {
   const out = runs.at("orphan");
   const args = ["--cache", runs.folder, "--threads", "1", "--no-samples", "--json", ...runs.fresh(out, 1_000_000)];
   const npm = started("npm", ["--prefix", root, "run", "--silent", "fractalgen", "--", "train", ...args], { env });
   await npm.says(/"step":3,/);
-  npm.child.kill("SIGHUP"); // npm does not hand it on
-  await npm.ended; // once nobody has its output open any more
+  npm.child.kill("SIGHUP"); // npm does not forward it
+  await npm.ended; // when no process has its output open any more
   expect(await stepOf(out)).toBeGreaterThanOrEqual(3);
   expect(existsSync(join(out, ".owner"))).toBe(false);
 }, 240_000);

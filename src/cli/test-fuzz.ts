@@ -1,4 +1,4 @@
-/** Files of every format that is read, to be damaged in tests, and a process of the program that reads them. */
+/** Files of every format, to be damaged in tests, and a process that reads them. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -13,10 +13,10 @@ import { checkpointBytes, dict, pickle, tensor, zip } from "../files/test-torch.
 import { modelParameters } from "../model/parameters.ts";
 import { builtUrl } from "../test-program.ts";
 
-/** Pieces that are damaged one by one before they are put together, so that checksums around them stay right. */
+/** Pieces that are damaged one by one before they are assembled, so that the checksums around them stay valid. */
 export interface Format {
   pieces: Buffer[];
-  /** Writes the file or folder below `folder` and gives what reads it: a command, or data to open. */
+  /** Writes the file or folder below `folder`. Returns the command that reads it, or the data to open. */
   write(pieces: Buffer[], folder: string): string[] | { data: string };
 }
 
@@ -34,7 +34,7 @@ export const config = parseModelConfig(
 
 const values = (count: number) => Uint8Array.from({ length: count }, (_, i) => (i * 37) % 251);
 
-/** A file of images beside a whole one. */
+/** A file of images next to an undamaged one. */
 const image = (name: string, bytes: Buffer, whole: Buffer): Format => ({
   pieces: [bytes],
   write([damaged], folder) {
@@ -53,7 +53,7 @@ const data = (name: string, pieces: Buffer[], join_: (pieces: Buffer[]) => Buffe
 
 let plainBytes: Buffer;
 
-/** Every format with a small file of it. */
+/** A small file of every format. */
 export async function formats(): Promise<Record<string, Format>> {
   const parquet = (name: string) => readFileSync(new URL(`../../fixtures/data/${name}`, import.meta.url));
   const noise = (channels: number) =>
@@ -191,14 +191,14 @@ function pickledBatch(): Buffer {
   ]);
 }
 
-/** What the program came to. */
+/** The outcome of a read. */
 export interface Outcome {
   code: number;
-  /** What it printed. */
+  /** The output. */
   text: string;
-  /** Of the processor, by all of its threads. */
+  /** CPU time of all threads. */
   seconds: number;
-  /** The most memory that the process ever had. */
+  /** The peak memory of the process. */
   megabytes: number;
 }
 
@@ -225,15 +225,15 @@ const program = `
   process.send("ready");
 `;
 
-/** Longer than any of these takes, however busy the machine is. */
+/** Longer than any read takes, even on a busy machine. */
 const patienceMs = 60_000;
 
-/** A process of the built program that reads one file after another. */
+/** A process of the built program that reads files one after another. */
 export class Reader {
   #child?: ChildProcess;
   readonly folder = mkdtempSync(join(tmpdir(), "fractalgen-fuzz-"));
 
-  /** Damaged pieces of a format, written and read. Throws where the process ends or does not answer. */
+  /** Writes damaged pieces of a format and reads them. Throws if the process ends or does not answer. */
   async read(format: Format, pieces: Buffer[]): Promise<Outcome> {
     const place = join(this.folder, "case");
     rmSync(place, { recursive: true, force: true });
@@ -246,7 +246,7 @@ export class Reader {
         throw error;
       },
     );
-    // What stays in use from case to case is not the fault of the next.
+    // Memory still in use from earlier cases must not count against the next.
     if ((outcome as Outcome).megabytes > 300) this.#restart();
     return outcome as Outcome;
   }

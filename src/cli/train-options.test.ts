@@ -1,4 +1,4 @@
-/** The options of `fractalgen train`, and what is refused before its data are read. */
+/** The options of `fractalgen train`, and errors that are reported before the data are read. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,11 +20,7 @@ describe("every declared training setting", () => {
 });
 
 it.each([
-  [
-    "a model that is not there",
-    ["--init-from", "nothing", "--data", "x", "--out", "run"],
-    /--init-from: there is no model/,
-  ],
+  ["a missing model", ["--init-from", "nothing", "--data", "x", "--out", "run"], /--init-from: there is no model/],
   ["no data", ["--out", "run"], /--data: expected a folder of images/],
   ["no folder", ["--data", "emoji"], /--out: expected a folder for the run's checkpoints, got none; .*--resume/],
   ["two lengths", ["--data", "x", "--out", "run", "--epochs", "1", "--steps", "2"], /--epochs: .*--steps/],

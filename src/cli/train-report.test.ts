@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import { parseTrainingConfig } from "../config/training.ts";
 import { reporter } from "./train-report.ts";
 
-it("fits what matters into 80 columns, and says what comes after the last step", () => {
+it("fits the most important figures into 80 columns, and says what follows the last step", () => {
   const lines: string[] = [];
   const progress = { update: (line: string) => void lines.push(line), clear() {} };
   const report = reporter(parseTrainingConfig({ steps: 40_000, batch: 32 }, "the test"), progress);

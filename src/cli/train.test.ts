@@ -30,7 +30,7 @@ beforeAll(async () => {
     at("config.json"),
     JSON.stringify({ model, training: { batch: 4, microBatch: 2, warmup: 2, evaluateSteps: 5, balance: 0 } }),
   );
-  // Two classes of six pictures each, of different sizes; the names tell the group.
+  // Two classes of six pictures each, of different sizes; the names contain the group.
   for (const [c, name] of ["cats", "dogs"].entries()) {
     await mkdir(at(`pictures/${name}`), { recursive: true });
     for (let i = 0; i < 6; i++) {
@@ -50,9 +50,9 @@ interface Ended {
 }
 
 interface Watching {
-  /** Sees the output as it comes. */
+  /** Receives the output as it arrives. */
   onOut?: (text: string, kill: (signal: NodeJS.Signals) => void) => void;
-  /** What stands before the program on a shell's line, such as a limit. */
+  /** Shell commands to run before the program, such as a limit. */
   shell?: string;
 }
 
@@ -96,7 +96,7 @@ const records = (text: string): LoggedRecord[] =>
 
 it("trains, stops at Ctrl-C with a checkpoint, and resumes to the same result as an uninterrupted run", async () => {
   const whole = await program([...fresh(at("whole"), 12), "--json", "--save-steps", "6"]);
-  expect(whole.err).toBe(`done: 12 steps; see what it learnt with: fractalgen sample --model ${at("whole")}\n`);
+  expect(whole.err).toBe(`done: 12 steps; try the model with: fractalgen sample --model ${at("whole")}\n`);
   expect(whole.code).toBe(0);
   const logged = records(whole.out);
   expect(logged.filter(({ kind }) => kind === "step")).toHaveLength(12);
@@ -129,9 +129,9 @@ it("trains, stops at Ctrl-C with a checkpoint, and resumes to the same result as
   expect([...losses(first.out), ...losses(second.out)]).toEqual(losses(whole.out));
   expect(readFileSync(at("run/last/model.safetensors"))).toEqual(readFileSync(at("whole/last/model.safetensors")));
   expect(readModelFolder(at("run")).config.classes).toEqual(["dark", "light"]);
-}, 300_000); // three runs, on a machine that may do much else
+}, 300_000); // three runs, on a machine that may be busy
 
-it("fills a folder that a person can open", async () => {
+it("fills the run's folder with readable files", async () => {
   const names = readdirSync(at("whole")).map((name) => name.replace(/tfevents\..*/, "tfevents"));
   expect(names.sort()).toEqual(
     ["curve.svg", "events.out.tfevents", "last", "log.jsonl", "samples", "step-000006", "step-000012"].sort(),
@@ -141,7 +141,7 @@ it("fills a folder that a person can open", async () => {
   const curve = readFileSync(at("whole/curve.svg"), "utf8");
   for (const text of ["held out", "training", "PNG", "lossless WebP", "step 12 of 12"]) expect(curve).toContain(text);
   expect(readModelFolder(at("whole/step-000006")).config.imageSize).toBe(8);
-  // a resumed run has a second event file, and its pictures too
+  // a resumed run has a second event file with pictures of its own
   expect(readdirSync(at("run")).filter((name) => name.includes("tfevents"))).toHaveLength(2);
   expect(readdirSync(at("run/samples"))).toContain("latest.png");
 });
@@ -180,7 +180,7 @@ it("measures samples at chosen steps and at the end: in the log, the curve and T
 const kills = process.env["CI"] ? 20 : 4;
 
 it(
-  "loses nothing before the last checkpoint, and leaves nothing half done, when it is killed at any moment",
+  "loses nothing before the last checkpoint and leaves nothing half-written if it is killed at any moment",
   async () => {
     const out = at("killed");
     let last = 0;
@@ -192,7 +192,7 @@ it(
       const args = found ? ["--resume", out, "--steps", "1000000"] : fresh(out, 1_000_000);
       let timer: NodeJS.Timeout | undefined;
       let reached = 0;
-      // From the second step on, however fast the machine: a run that never came to one would begin anew every time.
+      // From the second step on, whatever the machine's speed: a run that never completed a step would start over every time.
       let left = 2 + Math.floor(8 * uniform(seedKey(round), 0));
       await program([...args, "--json", "--checkpoint-seconds", "0.1", "--save-steps", "3", "--no-samples"], {
         onOut(text, kill) {
@@ -202,7 +202,7 @@ it(
         },
       });
       clearTimeout(timer);
-      // A checkpoint's record is printed before the checkpoint is written: the one before it is there for sure.
+      // A checkpoint's record is printed before the checkpoint is written, so only the one before it must exist.
       if (reached > 0 || found) {
         const { state } = await loadCheckpoint(join(out, "last")).catch(() => ({ state: { step: 0 } }));
         expect(state.step, `round ${round}`).toBeGreaterThanOrEqual(last);
@@ -223,7 +223,7 @@ it(
   60_000 + 20_000 * kills,
 );
 
-it("stops at a NaN, keeps the last good checkpoint and says where it was", async () => {
+it("stops at a NaN, keeps the last good checkpoint and says at which step", async () => {
   const { code, err } = await program([
     ...fresh(at("steep"), 50),
     "--json",
@@ -240,10 +240,10 @@ it("stops at a NaN, keeps the last good checkpoint and says where it was", async
   for (const value of state.values.values()) expect(value.every(Number.isFinite)).toBe(true);
 });
 
-it("stops with a sentence when the disk is full, and keeps the last checkpoint", async () => {
+it("stops with one sentence if the disk is full, and keeps the last checkpoint", async () => {
   const begin = await program([...fresh(at("full"), 3), "--no-samples"]);
   expect(begin.code).toBe(0);
-  // No file may be larger than 64 kB: the weights of the next checkpoint are not written whole.
+  // No file may exceed 64 kB, so the weights of the next checkpoint cannot be written completely.
   const more = await program(["--resume", at("full"), "--steps", "6", "--no-samples"], {
     shell: "ulimit -f 64; trap '' XFSZ",
   });
@@ -277,7 +277,7 @@ describe("a folder of pictures", () => {
     writeFileSync(at("pictures/cats/broken.png"), "no picture");
   });
 
-  it("is trained on, with what is wrong in it said", async () => {
+  it("can be trained on, and its problems are reported", async () => {
     const { code, err } = await program(
       pictures("mine", "--group", "^.*/(\\d)_", "--held-out", "0.4", "--checkpointing"),
     );
@@ -291,7 +291,7 @@ describe("a folder of pictures", () => {
     expect(dataset).toMatchObject({ source: at("pictures"), imageSize: 8, heldOut: "0.4" });
   });
 
-  it("that changed is refused, with what changed and what to do", async () => {
+  it("that has changed is refused, with the changes and what to do", async () => {
     await sharp({ create: { width: 9, height: 9, channels: 3, background: "red" } })
       .png()
       .toFile(at("pictures/cats/new_9.png"));
@@ -301,7 +301,7 @@ describe("a folder of pictures", () => {
     expect(err.trim().split("\n")).toHaveLength(1);
   });
 
-  it("can be fine-tuned on: known classes keep their embeddings, new ones get new ones", async () => {
+  it("can be used to fine-tune: known classes keep their embeddings, new ones get new embeddings", async () => {
     await mkdir(at("others/dogs"), { recursive: true });
     await mkdir(at("others/ants"), { recursive: true });
     for (const name of ["dogs/a", "dogs/b", "ants/a", "ants/b"])
@@ -312,7 +312,7 @@ describe("a folder of pictures", () => {
     const { code, err } = await program([...args, "--lr", "1e-9", "--held-out", "0.3", "--batch", "2"]);
     expect(err).toMatch(/done: 1 step;/);
     expect(code).toBe(0);
-    // Muon's rates are for weights that start at random.
+    // Muon's rates are for random initial weights.
     expect(JSON.parse(readFileSync(at("tuned/last/state.json"), "utf8")).training.optimizer).toBe("adamw");
     const embeddings = (name: string) =>
       readSafetensors(at(`${name}/last/model.safetensors`)).tensors.get("class_emb.weight")!.data as Float32Array;
@@ -325,20 +325,20 @@ describe("a folder of pictures", () => {
 });
 
 it.each([
-  ["nowhere to write", ["--data", "emoji"], /--out: expected a folder/],
+  ["no folder to write to", ["--data", "emoji"], /--out: expected a folder/],
   ["no data", ["--out", "/tmp/never"], /--data/],
   ["an unknown data set", ["--out", "/tmp/never", "--data", "emojis"], /emojis.*did you mean "emoji"\?/],
   ["nothing to resume", ["--resume", "/tmp/nothing-here"], /no checkpoint/],
   ["a learning rate of zero", ["--learning-rate", "0"], /--learning-rate: .*above 0.*"0"/],
-  ["steps that are no number", ["--steps", "many"], /--steps: .*whole number.*"many"/],
+  ["steps that are not a number", ["--steps", "many"], /--steps: .*whole number.*"many"/],
   [
-    "a rate said twice",
+    "a rate given twice",
     ["--data", "emoji", "--out", "/tmp/never", "--lr", "1", "--blr", "1"],
     /--blr: .*--learning-rate/,
   ],
-  ["memory that is no amount", ["--memory", "plenty"], /--memory: expected an amount such as 3GB.*"plenty"/],
+  ["memory that is not an amount", ["--memory", "plenty"], /--memory: expected an amount such as 3GB.*"plenty"/],
   ["an image size without a preset", ["--data", "emoji", "--out", "/tmp/never", "--image-size", "31"], /31x31.*30 or/],
-])("a mistake gets one sentence and exit code 2: %s", async (_, args, sentence) => {
+])("prints one sentence and exits with code 2 for %s", async (_, args, sentence) => {
   const { code, err } = await program(args);
   expect(err).toMatch(sentence);
   expect(code).toBe(2);
@@ -346,7 +346,7 @@ it.each([
   expect(existsSync("/tmp/never")).toBe(false);
 });
 
-it("too little memory is said before anything is written", async () => {
+it("reports too little memory before anything is written", async () => {
   const { code, err } = await program([...fresh(at("poor"), 3), "--memory", "9MB"]);
   expect(err).toMatch(/^error: training this model takes about \d+ MB even with one image at a time.*--memory.*\n$/);
   expect(code).toBe(2);

@@ -1,4 +1,4 @@
-/** Two processes that want to write the same: one does, the other is told who that is. */
+/** Two processes that write to the same place: one succeeds, the other is told which process holds the lock. */
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
@@ -19,7 +19,7 @@ afterAll(() => runs.remove());
 const inUse = (path: string) =>
   new RegExp(`^error: ${path} is in use by process \\d+ on ${hostname()} since .* UTC; wait until it finishes.*\\n$`);
 
-/** One has to have worked, and the other to have been refused; or, on a busy machine, to have come when all was done. */
+/** One must have succeeded, and the other must have been refused or, on a busy machine, started after the first had finished. */
 function onlyOne(both: readonly Ended[], refused: RegExp, late: RegExp): void {
   const said = both.map(({ code, err }) => `${code} ${err}`).join("\n");
   const others = both.filter(({ code, err }) => (code === 2 && refused.test(err)) || late.test(err));
@@ -52,7 +52,7 @@ it(
 );
 
 it(
-  "two that begin one run: one begins",
+  "two processes that start the same run: one starts",
   async () => {
     for (let round = 1; round <= rounds; round++) {
       const out = runs.at(`new-${round}`);
@@ -66,7 +66,7 @@ it(
 );
 
 it(
-  "two that write one model folder: it is whole",
+  "two processes that write one model folder: it is complete",
   async () => {
     for (let round = 1; round <= rounds; round++) {
       const out = runs.at(`q8-${round}`);
@@ -87,7 +87,7 @@ it("locks a run against a second process while it trains, and releases the lock 
   const second = await runs.train("--resume", out).ended;
   expect([second.code, second.err]).toEqual([2, expect.stringMatching(inUse(out))]);
   const drawing = [built("cli/main"), "sample", "--model", out, "-n", "1", "--json", "--out", runs.at("a.png")];
-  expect((await started(process.execPath, drawing).ended).code).toBe(0); // reading is free
+  expect((await started(process.execPath, drawing).ended).code).toBe(0); // reading needs no lock
   first.child.kill("SIGKILL");
   await first.ended;
   expect(existsSync(join(out, ".owner"))).toBe(true);

@@ -1,4 +1,4 @@
-/** Option values and commander's words, one sentence each; no process is started. */
+/** Option values and rewording of commander's messages, without starting a process. */
 
 import { Command, CommanderError } from "commander";
 import { describe, expect, it, test } from "vitest";
@@ -40,13 +40,13 @@ describe("values", () => {
     expect(() => parse(text)).toThrow(expect.objectContaining({ name: "InvalidArgumentError", message: sentence })),
   );
 
-  it("an option that is repeated adds to its names", () => {
+  it("a repeated option adds to its names", () => {
     expect(collected("face,2", undefined)).toBe("face,2");
     expect(collected("heart", "face,2")).toBe("face,2,heart");
   });
 });
 
-describe("commander's words become one sentence", () => {
+describe("commander's messages become one sentence", () => {
   const sentence = (...args: string[]): string => {
     const program = new Command("program").exitOverride().configureOutput({ outputError: () => {} });
     program
@@ -83,7 +83,7 @@ describe("classes", () => {
     [" FACE ,2", [0, 2]],
     ["0,face", [0, 0]],
     ["tench, Tinca tinca", [1]],
-    ["7", [2]], // a name before a number
+    ["7", [2]], // a name takes precedence over a number
   ])("%j", (text, labels) => expect(parseClasses(text, { classes }).flat()).toEqual(labels));
 
   test.each([
@@ -95,7 +95,7 @@ describe("classes", () => {
     ["face,", /^class: expected names of classes, .* got an empty name in "face,"$/],
   ])("%j is refused", (text, sentence) => expect(() => parseClasses(text, { classes })).toThrow(sentence));
 
-  it("a long list is cut", () => {
+  it("a long list is shortened", () => {
     const many = Array.from({ length: 1000 }, (_, i) => `name${i}`);
     expect(() => parseClasses("1000", { classes: many })).toThrow(
       /name29 … \(1000 in all\), or numbers from 0 to 999$/,

@@ -1,4 +1,4 @@
-/** Opening a run's folder: what of an earlier log counts, and what a stop leaves. */
+/** Opening a run's folder: which records of an earlier log are kept, and what remains after a stop. */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -41,13 +41,13 @@ it("takes reference points from the log of the resumed run, without records writ
   expect(readFileSync(join(dir, "log.jsonl"), "utf8")).toBe(earlier.join(""));
 });
 
-it("leaves nothing of a run that came to no checkpoint: it may have been of other images", async () => {
+it("discards everything of a run without a checkpoint, because it may have used other images", async () => {
   writeFileSync(join(dir, "log.jsonl"), earlier.join(""));
   expect(await opened(0)).not.toMatch(/earlier/);
   expect(readFileSync(join(dir, "log.jsonl"), "utf8")).toMatch(/^\{"kind":"references".*"uniform".*\}\n$/);
 });
 
-it("stops before anything is written, also amid the reference points", async () => {
+it("stops before anything is written, also while computing the reference points", async () => {
   await expect(opened(0, { signal: AbortSignal.abort() })).rejects.toThrow("aborted");
   const stop = new AbortController();
   await expect(opened(0, { signal: stop.signal, onReferences: () => stop.abort() })).rejects.toThrow("aborted");

@@ -1,4 +1,4 @@
-/** Runs that get more steps: from before their decay to the bit as if they had been longer, or with a word of warning. */
+/** Extending runs: from before the decay, bit-identical to a longer run, or with a warning. */
 
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -64,7 +64,7 @@ const lossesIn = (out: string) =>
 
 describe("the decay of wsd", () => {
   it.each([wsd(6), wsd(10), wsd(7, { decayShare: 1 }), wsd(9, { decayShare: 0 }), wsd(20, { warmup: 15 })])(
-    "begins where the rate first falls",
+    "begins at the step where the rate first falls",
     (training) => {
       const { steps, warmup } = training;
       const rates = Array.from({ length: steps }, (_, step) => learningRateAt(step, training));
@@ -74,11 +74,11 @@ describe("the decay of wsd", () => {
   );
 });
 
-describe("a run of wsd that is prolonged", () => {
+describe("an extended wsd run", () => {
   it.each([
     ["after its end", undefined],
-    ["amid its decay", 5],
-  ])("%s is the run that was longer from its start", async (_, stopAt) => {
+    ["during its decay", 5],
+  ])("%s equals a run of that length from its start", async (_, stopAt) => {
     await begun(at("run"), wsd(6), { stopAt });
     expect((await loadCheckpoint(at("run/stable"))).state.step).toBe(4);
     const prepared = await resumed(at("run"), { steps: 10 });
@@ -91,7 +91,7 @@ describe("a run of wsd that is prolonged", () => {
     expect((await loadCheckpoint(at("run/stable"))).state.step).toBe(6);
   });
 
-  it("several times continues from the latest decay", async () => {
+  it("extended several times continues from the latest decay", async () => {
     await begun(at("run"), wsd(4));
     for (const steps of [6, 10]) await run(at("run"), await resumed(at("run"), { steps }));
     expect(bits((await loadCheckpoint(at("run/last"))).state)).toEqual(
@@ -101,7 +101,7 @@ describe("a run of wsd that is prolonged", () => {
 });
 
 describe("a wsd run continues from its last checkpoint", () => {
-  it("before its decay, and within it for as many steps as before", async () => {
+  it("before its decay, and during it if the number of steps is unchanged", async () => {
     await begun(at("run"), wsd(6), { stopAt: 3 });
     expect(existsSync(at("run/stable"))).toBe(false);
     expect(await resumed(at("run"), { steps: 10 })).toMatchObject({ notes: [], state: { step: 3 } });
@@ -109,7 +109,7 @@ describe("a wsd run continues from its last checkpoint", () => {
     expect(await resumed(at("run"), {})).toMatchObject({ notes: [], state: { step: 5 } });
   });
 
-  it("with a warning where the state before its decay is gone", async () => {
+  it("with a warning if the state before its decay is gone", async () => {
     await begun(at("run"), wsd(6));
     rmSync(at("run/stable"), { recursive: true });
     const { notes, state } = await resumed(at("run"), { steps: 10 });
@@ -118,7 +118,7 @@ describe("a wsd run continues from its last checkpoint", () => {
   });
 });
 
-it("another schedule is prolonged with a warning where the learning rate rises again", async () => {
+it("another schedule is extended with a warning if the learning rate rises again", async () => {
   await begun(at("cosine"), wsd(4, { schedule: "cosine" }));
   expect((await resumed(at("cosine"), { steps: 8 })).notes).toEqual([
     expect.stringMatching(/^the learning rate rises/),

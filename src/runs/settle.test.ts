@@ -1,4 +1,4 @@
-/** What a training run is to do, from options and a configuration file: what is taken, and what is refused before any work. */
+/** A training run's settings from options and a configuration file, and errors that are reported before any work. */
 
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -57,7 +57,7 @@ async function prepare(given: Partial<RunOptions>): Promise<Prepared> {
   return settle(begun, begun.resumed ? checkSame(begun, opened) : opened, options);
 }
 
-/** A value that no preset has. */
+/** For each setting, a value that no preset has. */
 function unusual(name: TrainingName): unknown {
   const setting = trainingSetting(name);
   if (setting.kind === "choice") return setting.choices.at(-1);
@@ -78,13 +78,13 @@ describe("every declared training setting", () => {
   });
 });
 
-describe("levels of one's own", () => {
-  it("may be any number, with the preset's way of sampling but iterations for these levels", async () => {
+describe("custom levels", () => {
+  it("may be any number; they keep the preset's sampling settings except the iterations", async () => {
     const { model } = await prepare({ config: config("three.json", { model: { levels: levels(14, 7, 1) } }) });
     expect(model.sampling).toMatchObject({ guidance: 3, temperature: 1.25, iterations: [2, 4, 16] });
   });
 
-  it("may use a size that is known only from the images", async () => {
+  it("may leave the image size to the images", async () => {
     const { model } = await prepare({ config: config("seven.json", { model: { levels: levels(7, 1) } }) });
     expect(model.imageSize).toBe(28);
     await expect(prepare({ config: at("seven.json"), data: at("of32") })).rejects.toThrow(
@@ -104,7 +104,7 @@ describe("levels of one's own", () => {
   });
 });
 
-it("a size or channels other than the model's are refused before the data are opened", async () => {
+it("refuses a size or channels other than the model's before the data are opened", async () => {
   const given = config("sized.json", { model: { imageSize: 28, channels: 1, levels: levels(7, 1) } });
   await expect(beginning(optionsOf({ config: given, imageSize: 14, data: "/nowhere" }))).rejects.toThrow(
     /^imageSize: got 14, but the model of .*sized\.json has 28; leave it out/,
@@ -118,7 +118,7 @@ it("a size or channels other than the model's are refused before the data are op
   );
 });
 
-it("a resumed run finds its held-out part from anywhere, and asks for what was moved", async () => {
+it("a resumed run finds its held-out part from any folder, and asks for the new location of moved data", async () => {
   for (const name of ["train", "held"]) cpSync(at("of28"), at(name), { recursive: true });
   await sharp({ create: { width: 28, height: 28, channels: 3, background: "red" } })
     .png()
@@ -144,7 +144,7 @@ it("a resumed run finds its held-out part from anywhere, and asks for what was m
   await expect(resume({ ...moved, heldOut: "0.3" })).rejects.toThrow(/have changed since this run began/);
 });
 
-it("checkpointing is an option that a run keeps, and is chosen where nothing fits without it", async () => {
+it("a run keeps its checkpointing option, and enables it if nothing fits without it", async () => {
   const deep = { kind: "mar", patch: 2, width: 16, depth: 16, heads: 2 };
   const file = config("deep.json", { model: { levels: [deep, ...levels(1)] }, training: { ema: 0 } });
   const given = { config: file, out: at("deep") };
