@@ -134,7 +134,7 @@ describe("fractalgen download", () => {
     expect([code, JSON.parse(stdout).path]).toEqual([0, path]);
     const wrong = await fractalgen([path, "--no-convert", "--sha256", "0".repeat(64)]);
     expect(lastLine(wrong)).toBe(
-      `error: ${path}: its SHA-256 is ${sha256}, expected ${"0".repeat(64)}; fetch the file again`,
+      `error: ${path}: its SHA-256 is ${sha256}, expected ${"0".repeat(64)}; download the file again`,
     );
     await writeFile(path, checkpoint.subarray(0, 400_000));
     expect(lastLine(await fractalgen([path, "--no-convert"]))).toMatch(/mine\.pth: .*truncated or damaged/);

@@ -123,6 +123,6 @@ describe("evaluate likelihood", () => {
     expect((await evaluate("--data", at("other"), "--json")).code).toBe(0);
     const { code, err } = await evaluate("--data", at("other"), "--conditional");
     expect(code).toBe(2);
-    expect(err).toMatch(/the classes of .* are not the model's/);
+    expect(err).toMatch(/the classes of .* differ from the model's/);
   });
 });

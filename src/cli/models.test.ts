@@ -47,7 +47,7 @@ describe("a class of ImageNet", () => {
 describe("a missing model", () => {
   it("comes with instructions to download it if it is a published one", async () => {
     await expect(findModel("fractalmar_in64")).rejects.toThrow(
-      /^model: the weights of fractalmar_in64 do not ship with the program; download them.*convert a checkpoint.*make random ones/,
+      /^model: the weights of fractalmar_in64 are not bundled with the program; download them.*convert a checkpoint.*create random weights/,
     );
     await expect(findModel("fractalmar_in64")).rejects.toThrow(UserError);
   });

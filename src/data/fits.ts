@@ -1,10 +1,10 @@
-/** Whether a data set's images and classes are those of a model. */
+/** Checks that a data set fits a model. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "./dataset.ts";
 
-/** A UserError where a model cannot be trained on these data. */
+/** Throws a UserError if the size, channels or classes of the data differ from the model's. */
 export function checkDataset({ imageSize, channels, classes }: ModelConfig, dataset: Dataset): void {
   if (dataset.size !== imageSize || dataset.channels !== channels)
     throw new UserError(
@@ -12,7 +12,7 @@ export function checkDataset({ imageSize, channels, classes }: ModelConfig, data
     );
   if (dataset.classes.join() !== classes.join())
     throw new UserError(
-      `the classes of ${dataset.name} (${few(dataset.classes)}) are not the model's (${few(classes)})`,
+      `the classes of ${dataset.name} (${few(dataset.classes)}) differ from the model's (${few(classes)})`,
     );
 }
 

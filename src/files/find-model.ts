@@ -1,4 +1,4 @@
-/** Finds models: a folder, or the name of one that ships with the program. */
+/** Finds a model by its folder, or by name if it ships with the program. */
 
 import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
@@ -15,8 +15,8 @@ export const shippedModels = (): string[] =>
   existsSync(shipped) ? readdirSync(shipped).filter((name) => existsSync(join(shipped, name, configName))) : [];
 
 /**
- * A model by name or folder, which `subject` gave. A folder of a running training gives its last checkpoint. Weights that are
- * no numbers are refused, unless nothing is drawn from them.
+ * Finds a model by name or folder; `subject` is the setting that gave it. For the folder of a training run, returns the last
+ * checkpoint. Throws a `UserError` if there is no such model or, unless `checked` is false, if a weight is not a number.
  */
 export async function findModel(
   nameOrFolder: string,
@@ -36,21 +36,21 @@ async function foundModel(nameOrFolder: string, subject: string | SettingName): 
   if (isPublished(nameOrFolder))
     throw new UserError({
       subject,
-      problem: `the weights of ${nameOrFolder} do not ship with the program`,
+      problem: `the weights of ${nameOrFolder} are not bundled with the program`,
       hint: [
         { do: "download them", command: `download ${nameOrFolder}` },
         { do: "convert a checkpoint", command: "convert CHECKPOINT.pth DIR", setting: "config", value: nameOrFolder },
-        { do: "make random ones and give that folder", command: `init ${nameOrFolder} DIR` },
+        { do: "create random weights and use that folder", command: `init ${nameOrFolder} DIR` },
       ],
     });
-  const ships = names.length > 0 ? `, and those that ship are ${names.join(", ")}` : ", and none ships";
+  const ships = names.length > 0 ? `, and the bundled models are ${names.join(", ")}` : "";
   throw new UserError({
     subject,
     problem: `there is no model "${nameOrFolder}": there is no such folder${ships}${didYouMean(nameOrFolder, [...names, ...publishedNames])}`,
   });
 }
 
-/** What a model without a name is called: its folder, or that of the run whose last checkpoint it is. */
+/** The name of a model. Without one in its configuration, the name of its folder, or of the run's folder for a last checkpoint. */
 export function nameOf({ config, folder }: ModelFolder): string {
   const path = resolve(folder);
   return config.name ?? basename(basename(path) === "last" ? dirname(path) : path);

@@ -1,6 +1,6 @@
-/** How much memory there is to take. */
+/** The memory available to this process. */
 
 import { freemem } from "node:os";
 
-/** Bytes of memory that are free, within a container's limit where Node can tell. */
+/** Free memory in bytes, within the container's limit if Node.js can determine it. */
 export const freeMemory = (): number => process.availableMemory?.() ?? freemem();

@@ -81,7 +81,7 @@ describe("of the old format are rejected", () => {
       { shape: [10_000, 10_000], stride: [0, 0], bytes: floats(1) },
     ])
       expect(await refusal(oldCheckpointBytes({ wrong }))).toMatch(
-        /^FILE: a tensor \[.*\] (reaches past the \d values of its storage|repeats its 1 values too often)/,
+        /^FILE: a tensor of shape \[.*\] (reaches past the \d values of its storage|repeats its 1 stored values too often)/,
       );
   });
 

@@ -1,4 +1,4 @@
-/** What is fetched or taken from a disk: the kinds of files, and a file that is there already, checked like a download. */
+/** The kinds of files that are downloaded or read from disk, and a local file that is checked like a download. */
 
 import { stat } from "node:fs/promises";
 import { UserError } from "../core/errors.ts";
@@ -20,7 +20,7 @@ export const inceptionFile: FileKind = {
   check: async (path) => (await openTorchWeights(path)).close(),
 };
 
-/** A file that is there already, checked like a download. */
+/** Checks an existing file like a download. Throws a `UserError` if it is of another kind or its SHA-256 is wrong. */
 export async function* localCheckpoint(
   path: string,
   { kind, sha256, signal }: { kind: FileKind; sha256?: string; signal?: AbortSignal },
@@ -30,6 +30,6 @@ export async function* localCheckpoint(
   const expected = sha256 ?? (await recordedSha256(path));
   const found = yield* checksumOf(path, { signal });
   if (expected !== undefined && found !== expected)
-    throw new UserError(`${path}: its SHA-256 is ${found}, expected ${expected}; fetch the file again`);
+    throw new UserError(`${path}: its SHA-256 is ${found}, expected ${expected}; download the file again`);
   return { path, bytes, sha256: found, cached: true };
 }

@@ -12,7 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const [width, height] = [6, 4];
 const frame = (value: number) => new Uint8Array(width * height * 3).fill(value);
 
-test.each(["webp", "gif"])("%s has every frame and holds the last", async (ending) => {
+test.each(["webp", "gif"])("%s has every frame and shows the last one longer", async (ending) => {
   const path = join(folder, `some.${ending}`);
   await animation([frame(0), frame(100), frame(255)], { width, height, delay: 80, path });
   const metadata = await sharp(path, { animated: true }).metadata();

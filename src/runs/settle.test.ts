@@ -114,7 +114,7 @@ it("refuses a size or channels other than the model's before the data are opened
   ).rejects.toThrow(/^channels: got 1, but the model of .* has 3/);
   const classes = config("classes.json", { model: { classes: ["a", "b"], levels: levels(7, 1) } });
   await expect(prepare({ config: classes })).rejects.toThrow(
-    /the classes of of28 \(of28\) are not the model's \(a, b\)/,
+    /the classes of of28 \(of28\) differ from the model's \(a, b\)/,
   );
 });
 
