@@ -121,7 +121,7 @@ describe("prints one sentence and leaves nothing behind for", () => {
     [
       "another architecture",
       () => [last, out, "--config", "fractalar_in64"],
-      /does not fit the architecture: .*missing.*; give the configuration/,
+      /does not fit the architecture: .*missing.*; use the configuration that it was trained with/,
     ],
     ["no file", (path) => [`${path}x`, out, "--config", caseFile], /there is no such file; check the path$/],
     [

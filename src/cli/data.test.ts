@@ -54,7 +54,7 @@ it("draws a row of images for each class, and no more images than exist", async 
 });
 
 it.each<[string[], RegExp]>([
-  [["--sheet", "sheet.jpg"], /--sheet: expected a file name that ends in \.png/],
+  [["--sheet", "sheet.jpg"], /--sheet: expected a file name ending in \.png/],
   [["--sets", "noto"], /sets: only the emoji data have sets/],
   [["--sets", "notto"], /--sets: there is no set "notto"; did you mean "noto"\?/],
   [["--per-class", "0"], /--per-class/],

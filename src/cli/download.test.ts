@@ -175,7 +175,7 @@ describe("fractalgen download", () => {
       "a cache that is a file",
       ["fractalmar_in64", "--cache", main],
       {},
-      /--cache: .*main\.js is a file where a folder/,
+      /--cache: .*main\.js is a file, but a folder is needed/,
     ],
     ["a missing source", [], {}, /missing required argument 'source'/],
   ])("reports %s in one sentence", async (_, args, env, sentence) => {

@@ -98,7 +98,7 @@ describe("evaluate likelihood", () => {
     const after = await evaluate("--json", "--per-image", file, "--chart", at("after.svg"));
     expect([after.code, after.err]).toEqual([
       2,
-      expect.stringMatching(/--chart: .*chart\.jsonl has \d+ images of an earlier run/),
+      expect.stringMatching(/--chart: .*chart\.jsonl has \d+ images from an earlier run/),
     ]);
   });
 

@@ -121,7 +121,7 @@ describe("inspect", () => {
       "fractalmar_in46",
       /^error: <preset\|dir>: there is no model "fractalmar_in46".*did you mean "fractalmar_in64"\?\n$/,
     ],
-    [tmpdir(), /is no model folder: it has no config\.json/],
+    [tmpdir(), /is not a model folder: it has no config\.json/],
     ["", /expected a name, got an empty string/],
   ])("refuses %j in one sentence", async (name, sentence) => {
     const { code, out, err } = await call("inspect", name);

@@ -91,7 +91,7 @@ describe("classes", () => {
     ["3", 'class: the model has no class "3"; it has face, tench, Tinca tinca, 7, or numbers from 0 to 2'],
     ["-1", /^class: the model has no class "-1"; it has .* 0 to 2$/],
     ["0.5", /^class: the model has no class "0\.5"; it has/],
-    ["", /^class: expected names of classes, .* got an empty text$/],
+    ["", /^class: expected names of classes, .* got an empty string$/],
     ["face,", /^class: expected names of classes, .* got an empty name in "face,"$/],
   ])("%j is refused", (text, sentence) => expect(() => parseClasses(text, { classes })).toThrow(sentence));
 
@@ -113,7 +113,7 @@ describe("ways to augment", () => {
   ])("%j", (text, found) => expect(ways(text)).toEqual(found));
   it.each([
     ["flipp", /expected shift, flip, hue.*got "flipp"; did you mean "flip"\?$/],
-    ["", /got an empty text$/],
+    ["", /got an empty string$/],
     ["shift,all", /got "shift,all"/],
   ])("%j is refused", (text, message) => expect(() => ways(text)).toThrow(message));
 });

@@ -20,7 +20,7 @@ export function parseClasses(text: string, names: ClassNames): number[][] {
     throw new UserError({
       subject: { setting: "class" },
       expected: `names of classes, separated by commas, such as ${exampleOf(names)}`,
-      got: text.trim() === "" ? "an empty text" : `an empty name in "${shown(text)}"`,
+      got: text.trim() === "" ? "an empty string" : `an empty name in "${shown(text)}"`,
     });
   const byName = namedClasses(names);
   const choices: number[][] = [];

@@ -227,7 +227,7 @@ export function readSetting<S extends Kind>(name: string, kind: S, text: string)
   throw new UserError({
     subject: { setting: name },
     expected: expectation(kind),
-    got: `${wrong === "" ? "an empty text" : JSON.stringify(wrong)}${near}`,
+    got: `${wrong === "" ? "an empty string" : JSON.stringify(wrong)}${near}`,
   });
 }
 

@@ -49,7 +49,7 @@ describe("chooseHeldOut", () => {
       "one image",
       ["a.png"],
       undefined,
-      /^nothing can be held out: there is one image only, "a.png"; at least 2 are needed$/,
+      /^nothing can be held out: there is only one image, "a.png"; at least 2 are needed$/,
     ],
     ["one group", ["a1", "a2"], /a/, /the group pattern puts all 2 images into one group, "a"/],
     [
