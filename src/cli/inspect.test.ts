@@ -113,7 +113,7 @@ describe("inspect", () => {
     writeFileSync(at("model/config.json"), JSON.stringify({ ...config, classes: ["one more", ...config.classes] }));
     expect((await call("inspect", at("model"))).err).toMatch(/does not fit its config\.json: class_emb\.weight is \[/);
     truncateSync(weights.path, 1000);
-    expect((await call("inspect", at("model"))).err).toMatch(/cut short/);
+    expect((await call("inspect", at("model"))).err).toMatch(/truncated/);
   });
 
   it.each([

@@ -48,7 +48,7 @@ describe("an origin", () => {
     ["null", "did you mean https://null?"],
     ["", "for example https://example.org"],
     ["https://a.example https://b.example", "for example https://example.org"],
-  ])("%j is none: %s", (text, hint) => {
+  ])("%j is not an origin: %s", (text, hint) => {
     expect(() => originIn(text)).toThrow(UserError);
     expect(() => originIn(text)).toThrow(new RegExp(`^cors: expected an origin.*${hint.replaceAll(/[?.]/g, "\\$&")}$`));
   });

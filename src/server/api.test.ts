@@ -173,7 +173,7 @@ describe("edits", () => {
 });
 
 describe("the shipped model", () => {
-  it("answers as the command line draws", async () => {
+  it("returns the same images as the command line", async () => {
     const folder = readModelFolder(fileURLToPath(new URL("../../models/emoji", import.meta.url)));
     const shipped = servedModels([{ name: "emoji", folder }]);
     const own = await listening(testServer(shipped, { threads: 2 }));

@@ -60,7 +60,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
   });
 
   it.each(["max-age=600", "max-age=31536000, immutable"])(
-    "shows returning visitors the new build, whole, where files are kept for %s",
+    "shows returning visitors the complete new build if files are cached with %s",
     async (cacheControl) => {
       const host = await staticHost(first.folder, () => ({ "cache-control": cacheControl }));
       const context = await browser.newContext();
@@ -69,7 +69,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
         await page.goto(`${host.address}#classes=heart&n=1&iterations=2,2`);
         await ended(page);
         expect(await classes(page)).toContain("heart");
-        host.folder = second.folder; // nothing of the first build is left
+        host.folder = second.folder; // no file of the first build is left
         for (let visit = 1; visit <= 3; visit++) {
           await page.goto("about:blank");
           await page.goto(`${host.address}#n=1`);
@@ -96,7 +96,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
   it.each([
     ["its script", /\/$/],
     ["its model", /\/$|\/studio-[^/]*\.js$/],
-  ])("replaces a page from a cache that has lost %s, where there is no service worker", async (_, cached) => {
+  ])("replaces a page from a cache that has lost %s, without a service worker", async (_, cached) => {
     const host = await staticHost(first.folder, (path) => ({
       "cache-control": cached.test(path) ? "max-age=600" : "no-store",
     }));
@@ -116,7 +116,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it.each([20e6, 5e6, 1e5])("draws where only %i bytes of storage are left", async (quotaSize) => {
+  it.each([20e6, 5e6, 1e5])("draws with only %i bytes of storage left", async (quotaSize) => {
     const host = await staticHost(first.folder);
     const context = await browser.newContext();
     try {
@@ -132,7 +132,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it.each(["allow", "block"] as const)("counts while it fetches, with service workers: %s", async (serviceWorkers) => {
+  it.each(["allow", "block"] as const)("shows the progress of downloads, with service workers: %s", async (serviceWorkers) => {
     const host = await staticHost(first.folder);
     const context = await browser.newContext({ serviceWorkers });
     try {
@@ -157,7 +157,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it("says in one sentence what could not be fetched, with a red badge", async () => {
+  it("reports in one sentence what could not be fetched, with a red badge", async () => {
     const host = await staticHost(first.folder);
     const context = await browser.newContext({ serviceWorkers: "block" });
     try {
