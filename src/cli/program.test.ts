@@ -269,7 +269,7 @@ describe("error messages", () => {
     const [code, [line, ...more]] = await said(() => reported(new ThreadError(cause), { help: "" }));
     expect([code, more]).toEqual([1, []]);
     const sentence =
-      "a worker thread failed: x is not a function; run the command again, and report it if it happens twice";
+      "a worker thread failed: x is not a function; run the command again, and report the failure if it recurs";
     const [, details] = new RegExp(`^error: ${sentence} \\(details in (.*)\\)$`).exec(line)!;
     expect(readFileSync(details, "utf8")).toContain(cause.stack);
     rmSync(details);

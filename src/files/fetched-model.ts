@@ -1,6 +1,7 @@
 /** Fetches a model folder's two files and locates its weights. Independent of the engine that runs them. */
 
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import { UserError } from "../core/errors.ts";
 import { type ExternalModel, externalModel } from "./external.ts";
 import { fetchBytes, fetched, type Progress, sharedProgress } from "./fetching.ts";
 import { safetensorsHeader } from "./safetensors-header.ts";
@@ -23,8 +24,20 @@ export async function fetchModel(folder: string, progress: (share: number) => vo
 }
 
 /** Fetches and parses the `config.json` at a URL. Throws a `UserError` if it cannot be fetched or is not valid. */
-export const fetchConfig = async (url: string): Promise<ModelConfig> =>
-  parseModelConfig(await (await fetched(url, "the model's config.json")).json(), "config.json");
+export async function fetchConfig(url: string): Promise<ModelConfig> {
+  const what = "the model's config.json";
+  const text = await (await fetched(url, what)).text();
+  return parseModelConfig(parsed(text, what), "config.json");
+}
+
+function parsed(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Some hosts return an HTML page for a missing file.
+    throw new UserError(`${what} is not JSON; check the address of the model's folder`);
+  }
+}
 
 interface WeightsSource {
   url: string;

@@ -132,30 +132,33 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it.each(["allow", "block"] as const)("shows the progress of downloads, with service workers: %s", async (serviceWorkers) => {
-    const host = await staticHost(first.folder);
-    const context = await browser.newContext({ serviceWorkers });
-    try {
-      const { page } = await open(context);
-      await page.addInitScript(() => {
-        const seen: number[] = ((window as unknown as { seen: number[] }).seen = []);
-        setInterval(() => {
-          const text = document.querySelector("#status")?.textContent ?? "";
-          const share = /Fetching the model \((\d+)%\)/.exec(text)?.[1];
-          if (share && seen.at(-1) !== Number(share)) seen.push(Number(share));
-        }, 20);
-      });
-      host.rate = 8e6;
-      await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
-      await ended(page);
-      const seen = await page.evaluate(() => (window as unknown as { seen: number[] }).seen);
-      expect(seen.length, seen.join(" ")).toBeGreaterThan(5);
-      expect(seen).toEqual([...seen].sort((a, b) => a - b));
-    } finally {
-      await context.close();
-      host.close();
-    }
-  });
+  it.each(["allow", "block"] as const)(
+    "shows the progress of downloads, with service workers: %s",
+    async (serviceWorkers) => {
+      const host = await staticHost(first.folder);
+      const context = await browser.newContext({ serviceWorkers });
+      try {
+        const { page } = await open(context);
+        await page.addInitScript(() => {
+          const seen: number[] = ((window as unknown as { seen: number[] }).seen = []);
+          setInterval(() => {
+            const text = document.querySelector("#status")?.textContent ?? "";
+            const share = /Fetching the model \((\d+)%\)/.exec(text)?.[1];
+            if (share && seen.at(-1) !== Number(share)) seen.push(Number(share));
+          }, 20);
+        });
+        host.rate = 8e6;
+        await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
+        await ended(page);
+        const seen = await page.evaluate(() => (window as unknown as { seen: number[] }).seen);
+        expect(seen.length, seen.join(" ")).toBeGreaterThan(5);
+        expect(seen).toEqual([...seen].sort((a, b) => a - b));
+      } finally {
+        await context.close();
+        host.close();
+      }
+    },
+  );
 
   it("reports in one sentence what could not be fetched, with a red badge", async () => {
     const host = await staticHost(first.folder);
