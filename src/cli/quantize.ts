@@ -1,34 +1,33 @@
-/** `fractalgen quantize`: stores a model's large weights in eight or four bits. */
+/** `fractalgen quantize`: a model folder with smaller weights. */
 
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { weightsName } from "../files/model.ts";
-import { quantizeFolder } from "../files/quantize.ts";
-import type { Quantized } from "../model/quantize.ts";
+import { quantizeFolder, type SmallerType } from "../files/quantize.ts";
 import { helpOption } from "./engine.ts";
 import { findModel } from "./models.ts";
 import { ownNew } from "./outputs.ts";
 import { withProgress } from "./running.ts";
 import { filled, oneOf } from "./values.ts";
 
-const dtypes = ["q8", "q4"] as const satisfies readonly Quantized[];
+const dtypes = ["float16", "q8", "q4"] as const satisfies readonly SmallerType[];
 
 interface QuantizeFlags {
-  dtype: Quantized;
+  dtype: SmallerType;
   json?: boolean;
 }
 
 export function addQuantize(program: Command): void {
   program
     .command("quantize")
-    .summary("store a model's large weights in eight or four bits")
+    .summary("store a model's weights in sixteen, eight or four bits")
     .description(
-      "Write a copy of a model with the linear layers above the pixel level in eight bits (q8) or four bits (q4). The copy is used like any other model. It is smaller and, with q8, faster, at a small cost in likelihood.",
+      "Write a model folder with smaller weights, to be used like any other. float16 stores every weight in sixteen bits, half the size, and computes in float32. q8 and q4 store the linear layers above the pixels in eight or four bits, which costs a little likelihood; q8 is also faster.",
     )
     .argument("<dir|name>", "a model folder, or a bundled model", filled)
     .argument("<out>", "a new folder", filled)
-    .addOption(new Option("--dtype <name>", "q8 or q4").choices(dtypes).default("q8").argParser(oneOf(dtypes)))
+    .addOption(new Option("--dtype <name>", "float16, q8 or q4").choices(dtypes).default("q8").argParser(oneOf(dtypes)))
     .option("--json", "print one line of JSON and no progress")
     .addHelpOption(helpOption())
     .addHelpText(
@@ -51,7 +50,7 @@ async function quantize(from: string, out: string, { dtype, json }: QuantizeFlag
   const [bytesBefore, bytes] = [size(before.folder), size(out)];
   if (json) console.log(JSON.stringify({ out, dtype, bytesBefore, bytes }));
   else {
-    console.error(`${(bytesBefore / 1e6).toFixed(1)} MB in float32, ${(bytes / 1e6).toFixed(1)} MB in ${dtype}`);
+    console.error(`${(bytesBefore / 1e6).toFixed(1)} MB before, ${(bytes / 1e6).toFixed(1)} MB in ${dtype}`);
     console.log(out);
   }
 }

@@ -8,7 +8,7 @@ import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { shown } from "../core/text.ts";
-import { fromHalf } from "../files/torch-storage.ts";
+import { fromHalf } from "../core/half.ts";
 
 /** The supported types, by NumPy's short names. */
 const arrays = {

@@ -27,8 +27,8 @@ export function externalModel({
 }): ExternalModel {
   const { dtype = "float32" } = config;
   const range = (name: string) => {
-    const { offset, bytes, shape } = tensors.get(name)!;
-    return { file: path.split(/[\\/]/).at(-1)!, offset, bytes, shape };
+    const { offset, bytes, shape, packed } = tensors.get(name)!;
+    return { file: path.split(/[\\/]/).at(-1)!, offset, bytes, shape, ...(packed && { stored: packed }) };
   };
   return {
     config,

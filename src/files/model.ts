@@ -39,12 +39,10 @@ export function readModelFolder(path: string): ModelFolder {
     );
   const config = readConfigFile(join(folder, configName));
   const weights = readSafetensorsHeader(join(folder, weightsName));
-  const packed = new Set<string>();
   const problems = storedTensors(config).flatMap(({ name, shape, dtype }) => {
     const found = weights.tensors.get(name);
     if (!found) return [`${name} is missing`];
     if (found.dtype !== dtype) return [`${name} is ${found.dtype}, expected ${dtype}`];
-    if (found.packed) packed.add(found.packed);
     return String(found.shape) === String(shape)
       ? []
       : [`${name} is ${shown(found.shape)}, expected [${shape.join(", ")}]`];
@@ -53,11 +51,6 @@ export function readModelFolder(path: string): ModelFolder {
     throw new UserError(
       `${weights.path} does not fit its ${configName}: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? `; and ${problems.length - 5} more` : ""}`,
     );
-  if (packed.size > 0)
-    throw new UserError({
-      problem: `${pathText(weights.path)} stores its weights as ${[...packed].join(" and ")}, expected F32`,
-      hint: { do: `convert ${shown(weights.path)} with ${configName} as its configuration`, command: "convert" },
-    });
   return { folder, config, weights };
 }
 

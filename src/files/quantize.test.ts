@@ -1,12 +1,13 @@
 /** Quantised models: arithmetic checked against plain loops, sampling from folders, and rejected input. */
 
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { float32, product } from "../core/arrays.ts";
+import { fromHalf, toHalf } from "../core/half.ts";
 import { derive, normal, seedKey } from "../core/random.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { input, linear, parameter, slice } from "../graph/build.ts";
@@ -15,9 +16,9 @@ import { isQuantized, quantize, storedTensors } from "../model/quantize.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
 import { createSampler } from "../sample/sampler.ts";
 import { externalModel } from "./external.ts";
-import { readModelFolder, writeModelFolder } from "./model.ts";
+import { type ModelFolder, readModelFolder, writeModelFolder } from "./model.ts";
 import { quantizeFolder } from "./quantize.ts";
-import { readSafetensorsHeader, writeSafetensors } from "./safetensors.ts";
+import { readSafetensorsHeader, readTensor, writeSafetensors } from "./safetensors.ts";
 
 const engine = await nodeEngine({ threads: 1 });
 let folder = "";
@@ -126,19 +127,51 @@ describe.each(["mar", "ar"] as const)("a %s model", (kind) => {
       expect(model.config).toEqual({ ...config, dtype });
       expect([...model.weights.tensors.keys()].sort()).toEqual(storedTensors(model.config).map(({ name }) => name).sort()); // prettier-ignore
       expect(modelParameters(config).some(isQuantized)).toBe(true);
-      const sampler = createSampler(engine, externalModel(model));
-      const images = async (batch: number) => {
-        const frames = sampler.sample({ labels: [0, 1, 1], seed: 3, batch, guidance: 2 });
-        for (;;) {
-          const { done, value } = await frames.next();
-          if (done) return value;
-        }
-      };
-      expect(await images(1)).toEqual(await images(3));
-      await sampler.dispose();
+      expect(await images(model, 1)).toEqual(await images(model, 3));
     },
   );
+
+  it("in sixteen bits has half of the size, and draws what its rounded weights draw in float32", async () => {
+    await writeModelFolder(at(kind), config, values);
+    const half = at(`${kind}-float16`);
+    await quantizeFolder(readModelFolder(at(kind)), half, { dtype: "float16" });
+    const model = readModelFolder(half);
+    expect(model.config).toEqual(config);
+    const [bytes, before] = [half, at(kind)].map((of) => statSync(join(of, "model.safetensors")).size);
+    expect(bytes / before).toBeLessThan(0.55);
+    const rounded = new Map([...values].map(([name, value]) => [name, fromHalf(toHalf(value))]));
+    for (const [name, value] of rounded) expect(readTensor(model.weights, name).data).toEqual(value);
+    await writeModelFolder(at(`${kind}-rounded`), config, rounded);
+    expect(await images(model, 2)).toEqual(await images(readModelFolder(at(`${kind}-rounded`)), 2));
+    await expect(quantizeFolder(model, at("again"), { dtype: "float16" })).rejects.toThrow(
+      /already has 16-bit weights/,
+    );
+  });
+
+  it("refuses weights beyond the range of sixteen bits by name", async () => {
+    const [name, first] = [...values][0];
+    const large = first.slice();
+    large[0] = 1e5;
+    await writeModelFolder(at("large"), config, new Map([...values, [name, large]]));
+    await expect(quantizeFolder(readModelFolder(at("large")), at("small"), { dtype: "float16" })).rejects.toThrow(
+      new RegExp(`${name} has values beyond 65504`),
+    );
+    expect(existsSync(at("small"))).toBe(false);
+  });
 });
+
+async function images(model: ModelFolder, batch: number): Promise<Uint8Array> {
+  const sampler = createSampler(engine, externalModel(model));
+  try {
+    const frames = sampler.sample({ labels: [0, 1, 1], seed: 3, batch, guidance: 2 });
+    for (;;) {
+      const { done, value } = await frames.next();
+      if (done) return value;
+    }
+  } finally {
+    await sampler.dispose();
+  }
+}
 
 it("rejects a quantised model, and one that does not fit its configuration", async () => {
   await expect(quantizeFolder(readModelFolder(at("mar-q8")), at("twice"), { dtype: "q8" })).rejects.toThrow(

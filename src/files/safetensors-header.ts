@@ -4,6 +4,7 @@ import { bytesPerElement, type DType, product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { shown } from "../core/text.ts";
+import type { HalfType } from "../graph/onnx.ts";
 
 /** Where one tensor's values are; `offset` counts from the start of the file. */
 export interface TensorEntry {
@@ -13,8 +14,8 @@ export interface TensorEntry {
   offset: number;
   /** Size in the file. */
   bytes: number;
-  /** The 16-bit type in the file, if there is one; such values cannot be used in place. */
-  packed?: "F16" | "BF16";
+  /** How the file stores values that become float32. */
+  packed?: HalfType;
 }
 
 /** The parsed header of a safetensors file. */
@@ -41,7 +42,7 @@ export const nameOf = Object.fromEntries(Object.entries(dtypes).map(([name, dtyp
   string
 >;
 
-const packedTypes = ["F16", "BF16"] as const;
+const packedTypes = ["F16", "BF16"] as const satisfies readonly HalfType[];
 const readable = [...Object.keys(dtypes), ...packedTypes];
 
 /** Whether the bytes begin with a plausible header length and JSON. */

@@ -5,10 +5,11 @@ import { closeSync, fstatSync, readSync } from "node:fs";
 import { UserError } from "../core/errors.ts";
 import { arrayOf, bytesPerElement, product } from "../core/arrays.ts";
 import type { DType, HostTensor, TypedArray } from "../core/arrays.ts";
+import { fromBfloat16, fromHalf } from "../core/half.ts";
 import { shown } from "../core/text.ts";
+import type { HalfType } from "../graph/onnx.ts";
 import { writeFileAtomic } from "./atomic.ts";
 import { openRegularSync, pathText, refusal } from "./regular.ts";
-import { fromBfloat16, fromHalf } from "./torch-storage.ts";
 import { again, nameOf, type SafetensorsFile, safetensorsHeader, type TensorEntry } from "./safetensors-header.ts";
 
 export type { SafetensorsFile, TensorEntry } from "./safetensors-header.ts";
@@ -60,8 +61,13 @@ export function readSafetensors(path: string): { tensors: Map<string, HostTensor
 export interface TensorPieces {
   dtype: DType;
   shape: readonly number[];
-  pieces: () => AsyncIterable<Uint8Array>;
+  /** The type in the file, if the pieces are sixteen-bit floats. */
+  packed?: HalfType;
+  pieces: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
+
+const elementBytes = (tensor: HostTensor | TensorPieces): number =>
+  "packed" in tensor && tensor.packed ? 2 : bytesPerElement(tensor.dtype);
 
 /**
  * Writes the file atomically (see `writeFileAtomic`), one tensor after another without a second copy in memory. The
@@ -73,7 +79,7 @@ export async function writeSafetensors(
   tensors: Iterable<[string, HostTensor | TensorPieces]>,
   { metadata = {} }: { metadata?: Record<string, string> } = {},
 ): Promise<void> {
-  const sorted = [...tensors].sort(([, a], [, b]) => bytesPerElement(b.dtype) - bytesPerElement(a.dtype));
+  const sorted = [...tensors].sort(([, a], [, b]) => elementBytes(b) - elementBytes(a));
   const header: [string, unknown][] = Object.keys(metadata).length ? [["__metadata__", metadata]] : [];
   const seen = new Set<string>(["__metadata__"]);
   let end = 0;
@@ -85,8 +91,9 @@ export async function writeSafetensors(
       throw new Error(`writeSafetensors: "${name}": ${data.length} values do not fit ${dtype} [${shape.join(", ")}]`);
     seen.add(name);
     const start = end;
-    end += product(shape) * bytesPerElement(dtype);
-    header.push([name, { dtype: nameOf[dtype], shape, data_offsets: [start, end] }]);
+    end += product(shape) * elementBytes(tensor);
+    const stored = "packed" in tensor && tensor.packed ? tensor.packed : nameOf[dtype];
+    header.push([name, { dtype: stored, shape, data_offsets: [start, end] }]);
   }
   const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
   const dataStart = Math.ceil((8 + json.length) / 64) * 64;
@@ -96,7 +103,7 @@ export async function writeSafetensors(
   const write = async (piece: (bytes: Uint8Array) => Promise<void>) => {
     await piece(start);
     for (const [name, tensor] of sorted) {
-      let left = product(tensor.shape) * bytesPerElement(tensor.dtype);
+      let left = product(tensor.shape) * elementBytes(tensor);
       for await (const bytes of "data" in tensor ? [bytesOf(tensor)] : tensor.pieces()) {
         await piece(bytes);
         left -= bytes.length;

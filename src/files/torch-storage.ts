@@ -1,6 +1,7 @@
 /** PyTorch's storages and strided tensors: the supported types, and how to decode them. Knows nothing of files. */
 
 import type { DType, TypedArray } from "../core/arrays.ts";
+import { fromBfloat16, fromHalf } from "../core/half.ts";
 
 /** One storage type: its bytes per element in the file, and the type it is decoded to. */
 export interface StorageType {
@@ -28,22 +29,6 @@ export const storageTypes: ReadonlyMap<string, StorageType> = new Map<string, St
   ["torch.CharStorage", { bytes: 1, dtype: "int32", decode: ({ buffer }) => Int32Array.from(new Int8Array(buffer)) }],
   ["torch.BoolStorage", { bytes: 1, dtype: "bool", decode: (bytes) => bytes.map((value) => (value ? 1 : 0)) }],
 ]);
-
-/** IEEE binary16: 1 sign, 5 exponent and 10 fraction bits. */
-export function fromHalf(halves: Uint16Array): Float32Array {
-  return Float32Array.from(halves, (half) => {
-    const sign = half & 0x8000 ? -1 : 1;
-    const exponent = (half >> 10) & 0x1f;
-    const fraction = half & 0x3ff;
-    if (exponent === 0) return sign * fraction * 2 ** -24;
-    if (exponent === 31) return fraction ? NaN : sign * Infinity;
-    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-  });
-}
-
-/** A bfloat16 is the upper half of a float32. */
-export const fromBfloat16 = (halves: Uint16Array): Float32Array =>
-  new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
 
 /** The number of elements from the first to the last that a strided tensor touches; 0 if it is empty. */
 export const spanOf = (shape: readonly number[], stride: readonly number[]): number =>

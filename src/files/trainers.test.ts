@@ -10,8 +10,11 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
+import { nodeEngine } from "../engine/node.ts";
 import { modelParameters } from "../model/parameters.ts";
+import { createSampler } from "../sample/sampler.ts";
 import { type ConversionOptions, openConversion } from "./convert.ts";
+import { externalModel } from "./external.ts";
 import { checkWeights } from "./finite.ts";
 import { readModelFolder, writeModelFolder } from "./model.ts";
 import { readSafetensors } from "./safetensors.ts";
@@ -223,16 +226,27 @@ describe("safetensors", () => {
     expect(await converted()).toEqual({ value: 3, notes: [] });
   });
 
-  it("with 16-bit weights in a model folder leads to advice on how to convert them", async () => {
+  it.each([
+    ["F16", 0x4200],
+    ["BF16", 0x4040],
+  ] as const)("%s weights in a model folder are used as they are", async (dtype, bits) => {
     await writeModelFolder(
       out,
       config,
       new Map(parameters.map(({ name, shape }) => [name, new Float32Array(product(shape))])),
     );
-    writeFileSync(join(out, "model.safetensors"), safetensors("BF16", 0x4040));
-    expect(() => readModelFolder(out)).toThrow(
-      /stores its weights as BF16, expected F32; convert .*model\.safetensors with config\.json as its configuration$/,
-    );
+    const draw = async () => {
+      const sampler = createSampler(await nodeEngine({ threads: 1 }), externalModel(readModelFolder(out)));
+      const frames = sampler.sample({ labels: [0], seed: 1 });
+      for (;;) {
+        const { done, value } = await frames.next();
+        if (done) return sampler.dispose().then(() => value);
+      }
+    };
+    writeFileSync(join(out, "model.safetensors"), safetensors("F32", 0x40400000));
+    const expected = await draw();
+    writeFileSync(join(out, "model.safetensors"), safetensors(dtype, bits));
+    expect(await draw()).toEqual(expected);
   });
 });
 

@@ -10,6 +10,7 @@ import {
   NodeProtoSchema,
   type TensorProto,
   TensorProto_DataLocation,
+  TensorProto_DataType,
   TensorProtoSchema,
   type ValueInfoProto,
   ValueInfoProtoSchema,
@@ -29,8 +30,18 @@ export interface ExternalData {
 
 /** A weight in the file; for a quantized one, the stored tensor and its scales. */
 export interface WeightData extends ExternalData {
+  /** The type of the stored values if they become float32 only when the model is loaded. */
+  stored?: HalfType;
   quantized?: { dtype: "q8" | "q4"; shape: readonly number[]; scale: ExternalData & { shape: readonly number[] } };
 }
+
+/** Sixteen-bit types that weights can be stored in. */
+export type HalfType = "F16" | "BF16";
+
+const onnxHalf: Record<HalfType, TensorProto_DataType> = {
+  F16: TensorProto_DataType.FLOAT16,
+  BF16: TensorProto_DataType.BFLOAT16,
+};
 
 /** A graph in ONNX form. */
 export interface OnnxModel {
@@ -143,9 +154,10 @@ export function writeOnnx(
         quantized.set(node, { dtype, data: claim(name), scale: claim(scales) });
         return;
       }
-      names.set(node, claim(name));
+      claim(name);
       if (data) initializers.push(external(name, node, data));
       else inputs.push(valueInfo(name, node.dtype, node.shape));
+      names.set(node, data?.stored ? emit.node("Cast", [name], { to: { int: onnxType.float32 } }) : name);
     } else if (is(node, "loop")) writeLoop(node);
     else if (is(node, "loopResult")) names.set(node, loops.get(node.inputs[0])!.get(node.attributes.name)!);
     else if (!is(node, "slice") || !quantized.has(node.inputs[0])) {
@@ -278,11 +290,11 @@ function attribute(name: string, value: NodeAttribute) {
 function external(
   name: string,
   { shape, dtype }: Pick<Tensor, "shape" | "dtype">,
-  { file, offset, bytes }: ExternalData,
+  { file, offset, bytes, stored }: WeightData,
 ): TensorProto {
   return create(TensorProtoSchema, {
     name,
-    dataType: onnxType[dtype],
+    dataType: stored ? onnxHalf[stored] : onnxType[dtype],
     dims: shape.map((d) => BigInt(d)),
     dataLocation: TensorProto_DataLocation.EXTERNAL,
     externalData: [

@@ -1,0 +1,41 @@
+/** Sixteen-bit floating point. Arrays of it are `Uint16Array`s of the bits. */
+
+/** IEEE binary16: 1 sign bit, 5 exponent bits and 10 fraction bits. */
+export function fromHalf(halves: Uint16Array): Float32Array {
+  return Float32Array.from(halves, (half) => {
+    const sign = half & 0x8000 ? -1 : 1;
+    const exponent = (half >> 10) & 0x1f;
+    const fraction = half & 0x3ff;
+    if (exponent === 0) return sign * fraction * 2 ** -24;
+    if (exponent === 31) return fraction ? NaN : sign * Infinity;
+    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  });
+}
+
+/** The nearest binary16, ties to even. Values from 65520 on become infinity. */
+export function toHalf(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return Uint16Array.from(bits, (x, i) => {
+    const sign = (x >>> 16) & 0x8000;
+    const magnitude = x & 0x7fffffff;
+    if (magnitude > 0x7f800000) return sign | 0x7e00; // NaN
+    if (magnitude >= 0x477ff000) return sign | 0x7c00; // infinity
+    // A rounded fraction that overflows carries into the exponent, as it should.
+    if (magnitude >= 0x38800000) return sign | (rounded(magnitude, 13) - (112 << 10));
+    return sign | halfToEven(Math.abs(values[i]) * 2 ** 24); // subnormal
+  });
+}
+
+/** `bits` without its lowest `count` bits, rounded to nearest, ties to even. */
+const rounded = (bits: number, count: number): number =>
+  (bits + (1 << (count - 1)) - 1 + ((bits >>> count) & 1)) >>> count;
+
+function halfToEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+}
+
+/** A bfloat16 is the upper half of a float32. */
+export const fromBfloat16 = (halves: Uint16Array): Float32Array =>
+  new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
