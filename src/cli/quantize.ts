@@ -23,7 +23,7 @@ export function addQuantize(program: Command): void {
     .command("quantize")
     .summary("store a model's weights in sixteen, eight or four bits")
     .description(
-      "Write a model folder with smaller weights, to be used like any other. float16 stores every weight in sixteen bits, half the size, and computes in float32. q8 and q4 store the linear layers above the pixels in eight or four bits, which costs a little likelihood; q8 is also faster.",
+      "Write a copy of a model with smaller weights. The copy is used like any other model. float16 stores every weight in sixteen bits, which halves the size, and computes in float32. q8 and q4 store the linear layers above the pixels in eight or four bits, which costs a little likelihood; q8 is also faster.",
     )
     .argument("<dir|name>", "a model folder, or a bundled model", filled)
     .argument("<out>", "a new folder", filled)

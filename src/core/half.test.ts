@@ -1,4 +1,4 @@
-/** Sixteen-bit floats: every half survives, and floats are rounded to the nearest half, ties to even. */
+/** Sixteen-bit floats: every half is preserved, and floats are rounded to the nearest half, ties to even. */
 
 import { expect, it } from "vitest";
 import { fromHalf, toHalf } from "./half.ts";
@@ -6,12 +6,12 @@ import { fromHalf, toHalf } from "./half.ts";
 const all = Uint16Array.from({ length: 65_536 }, (_, i) => i);
 const isNaNHalf = (half: number) => (half & 0x7fff) > 0x7c00;
 
-it("every half comes back", () => {
+it("converts every half to float and back", () => {
   const back = toHalf(fromHalf(all));
   for (const half of all) expect(back[half]).toBe(isNaNHalf(half) ? 0x7e00 : half);
 });
 
-it("floats between two neighbours become the nearer one, and in the middle the even one", () => {
+it("rounds floats between two halves to the nearer one, and ties to the even one", () => {
   for (let half = 0; half < 0x7bff; half++) {
     const [low, high] = fromHalf(Uint16Array.of(half, half + 1));
     const middle = (low + high) / 2;
@@ -21,7 +21,7 @@ it("floats between two neighbours become the nearer one, and in the middle the e
   }
 });
 
-it("what is too large becomes infinity", () => {
+it("turns values that are too large into infinity", () => {
   expect([...toHalf(Float32Array.of(65_504, 65_519.9, 65_520, 1e9, -Infinity, 1e-9))]).toEqual([
     0x7bff, 0x7bff, 0x7c00, 0x7c00, 0xfc00, 0,
   ]);

@@ -1,6 +1,6 @@
 /** Sixteen-bit floating point. Arrays of it are `Uint16Array`s of the bits. */
 
-/** IEEE binary16: 1 sign bit, 5 exponent bits and 10 fraction bits. */
+/** Converts IEEE binary16: 1 sign bit, 5 exponent bits and 10 fraction bits. */
 export function fromHalf(halves: Uint16Array): Float32Array {
   return Float32Array.from(halves, (half) => {
     const sign = half & 0x8000 ? -1 : 1;
@@ -12,7 +12,7 @@ export function fromHalf(halves: Uint16Array): Float32Array {
   });
 }
 
-/** The nearest binary16, ties to even. Values from 65520 on become infinity. */
+/** Rounds to the nearest binary16, ties to even. Values of 65520 and above become infinity. */
 export function toHalf(values: Float32Array): Uint16Array<ArrayBuffer> {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   return Uint16Array.from(bits, (x, i) => {
@@ -20,13 +20,13 @@ export function toHalf(values: Float32Array): Uint16Array<ArrayBuffer> {
     const magnitude = x & 0x7fffffff;
     if (magnitude > 0x7f800000) return sign | 0x7e00; // NaN
     if (magnitude >= 0x477ff000) return sign | 0x7c00; // infinity
-    // A rounded fraction that overflows carries into the exponent, as it should.
+    // A fraction that overflows when rounded carries correctly into the exponent.
     if (magnitude >= 0x38800000) return sign | (rounded(magnitude, 13) - (112 << 10));
     return sign | halfToEven(Math.abs(values[i]) * 2 ** 24); // subnormal
   });
 }
 
-/** `bits` without its lowest `count` bits, rounded to nearest, ties to even. */
+/** Drops the lowest `count` bits, rounding to nearest, ties to even. */
 const rounded = (bits: number, count: number): number =>
   (bits + (1 << (count - 1)) - 1 + ((bits >>> count) & 1)) >>> count;
 
@@ -36,6 +36,6 @@ function halfToEven(value: number): number {
   return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }
 
-/** A bfloat16 is the upper half of a float32. */
+/** Converts bfloat16, which is the upper half of a float32. */
 export const fromBfloat16 = (halves: Uint16Array): Float32Array =>
   new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);

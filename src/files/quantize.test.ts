@@ -131,7 +131,7 @@ describe.each(["mar", "ar"] as const)("a %s model", (kind) => {
     },
   );
 
-  it("in sixteen bits has half of the size, and draws what its rounded weights draw in float32", async () => {
+  it("in sixteen bits has half the size, and draws the same as its rounded weights in float32", async () => {
     await writeModelFolder(at(kind), config, values);
     const half = at(`${kind}-float16`);
     await quantizeFolder(readModelFolder(at(kind)), half, { dtype: "float16" });
