@@ -4,11 +4,19 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
-/** What a test file of each project imports; every other file is a unit test, which stays within its own process. */
+/**
+ * What the test files of a project import. Integration tests start processes, threads or servers, run Inception, read
+ * whole data sets, or train, sample and measure whole models. Every other file is a unit test.
+ */
 const imports = {
-  browser: /playwright-core|\/test-page\.ts|\/chromium\.ts|test-webgpu/,
-  integration:
-    /node:child_process|node:worker_threads|\/workers\/|\/test-(program|call|run|models|server)\.ts|\/inception[\w-]*\.ts|synthetic\.ts/,
+  browser: /playwright-core|\/test-page\.ts/,
+  integration: new RegExp(
+    [
+      "node:child_process|node:worker_threads|/workers/|/test-(program|call|run|models|server|fuzz|inception)\\.ts",
+      "/inception[\\w-]*\\.ts|openDataset|emojiDataset",
+      "/(sampler|trainer|likelihood|parity)\\.ts|trainRun|trainingGraph|trainingStep",
+    ].join("|"),
+  ),
 };
 
 const root = import.meta.dirname;
@@ -19,7 +27,7 @@ const files = ["src", "examples"].flatMap((folder) =>
 );
 
 function projectOf(file: string): "unit" | "integration" | "browser" {
-  const imported = readFileSync(join(root, file), "utf8").match(/\b(from|import\()\s*["'][^"']+["']/g) ?? [];
+  const imported = readFileSync(join(root, file), "utf8").match(/^import[^;]*;|\bimport\([^)]*\)/gm) ?? [];
   const some = (pattern: RegExp) => imported.some((line) => pattern.test(line));
   return some(imports.browser) ? "browser" : some(imports.integration) ? "integration" : "unit";
 }

@@ -26,7 +26,11 @@ export interface NodeEngineOptions {
  * Creates an engine on the requested provider. If that provider cannot start here (no driver, no GPU, or its library is
  * not installed), uses the CPU and puts the reason into `fallback`.
  */
-export async function nodeEngine({ provider = "cpu", threads = threadsOfEnvironment(), profile }: NodeEngineOptions = {}): Promise<Engine> {
+export async function nodeEngine({
+  provider = "cpu",
+  threads = threadsOfEnvironment(),
+  profile,
+}: NodeEngineOptions = {}): Promise<Engine> {
   const runtime = await loadRuntime();
   const open =
     (chosen: Provider) =>
