@@ -9,7 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 
-export default (project: TestProject): (() => void) => {
+export default (project: TestProject): (() => void) | undefined => {
+  if (process.env["FRACTALGEN_BUILD"]) return undefined; // another project's tests have built it
   const root = import.meta.dirname;
   const folder = mkdtempSync(join(tmpdir(), "fractalgen-build-"));
   for (const name of ["node_modules", "models", "package.json"]) symlinkSync(join(root, name), join(folder, name));

@@ -1,17 +1,53 @@
-/** Test configuration: few processes at a time, because a single onnxruntime session uses all cores. */
+/** How the tests run: two processes at a time, each with one thread of onnxruntime, in three projects. */
 
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+
+/**
+ * What the test files of a project import. Integration tests start processes, threads or servers, run Inception, read
+ * whole data sets, or train, sample and measure whole models. Every other file is a unit test.
+ */
+const imports = {
+  browser: /playwright-core|\/test-page\.ts/,
+  integration: new RegExp(
+    [
+      "node:child_process|node:worker_threads|/workers/|/test-(program|call|run|models|server|fuzz|inception)\\.ts",
+      "/inception[\\w-]*\\.ts|openDataset|emojiDataset",
+      "/(sampler|trainer|likelihood|parity)\\.ts|trainRun|trainingGraph|trainingStep",
+    ].join("|"),
+  ),
+};
+
+const root = import.meta.dirname;
+const files = ["src", "examples"].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".test.ts"))
+    .map((name) => join(folder, name).replaceAll("\\", "/")),
+);
+
+function projectOf(file: string): "unit" | "integration" | "browser" {
+  const imported = readFileSync(join(root, file), "utf8").match(/^import[^;]*;|\bimport\([^)]*\)/gm) ?? [];
+  const some = (pattern: RegExp) => imported.some((line) => pattern.test(line));
+  return some(imports.browser) ? "browser" : some(imports.integration) ? "integration" : "unit";
+}
 
 export default defineConfig({
   test: {
-    // The build is run by Node directly.
+    // Node runs the build, not Vite.
     server: { deps: { external: [/\/dist\//] } },
     globalSetup: "./vitest.build.ts",
-    include: ["src/**/*.test.ts", "examples/**/*.test.ts"],
-    // Processes, not threads: a native module that several threads load and unload can crash the process.
+    // Processes, not threads: loading and unloading a native module in several threads can crash the process.
     pool: "forks",
     maxWorkers: 2,
+    // More threads would only wait for each other.
+    env: { FRACTALGEN_THREADS: "1" },
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    projects: (["unit", "integration", "browser"] as const).map((name) => ({
+      extends: true,
+      test: { name, include: files.filter((file) => projectOf(file) === name) },
+    })),
+    reporters: ["default", "./vitest.durations.ts"],
   },
 });

@@ -53,7 +53,8 @@ const rule: Record<string, { from: string[]; types?: string[] } | "everything"> 
 };
 
 /** Where Node's own modules may be imported. */
-const usesNode = /^((files|data|workers|measures|runs|cli|server|parity)\/|train\/checkpoint\.ts$|engine\/node\.ts$)/;
+const usesNode =
+  /^((files|data|workers|measures|runs|cli|server|parity)\/|train\/checkpoint\.ts$|engine\/(node|threads)\.ts$)/;
 
 /** Packages that belong to one place. */
 const owners: Record<string, RegExp> = {

@@ -13,7 +13,9 @@ export const deviceOption = () =>
     .default("cpu")
     .argParser(oneOf(providers));
 export const threadsOption = () =>
-  new Option("--threads <n>", "CPU threads (default: one per core)").argParser(whole({ least: 1, most: 1024 }));
+  new Option("--threads <n>", "CPU threads (default: FRACTALGEN_THREADS, or one per core)").argParser(
+    whole({ least: 1, most: 1024 }),
+  );
 export const helpOption = () => new Option("-h, --help", "show this help");
 
 /** Opens an engine on the requested device; prints a line to stderr if it falls back to the CPU. */

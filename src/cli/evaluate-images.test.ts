@@ -1,6 +1,6 @@
 /** `fractalgen evaluate quality`, `memorisation` and `features` with small images: results, resuming and errors. */
 
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { derive, seedKey, uniform } from "../core/random.ts";
 import { writeModelFolder } from "../files/model.ts";
-import { readParameters, writeSynthetic } from "../parity/features.ts";
+import { syntheticInception } from "../parity/test-inception.ts";
 import { startingState } from "../train/checkpoint.ts";
 import { call } from "./test-call.ts";
 
@@ -156,9 +156,8 @@ describe("evaluate quality", () => {
   });
 
   it("uses FID's network, and the names FID and KID, if its weights are cached", async () => {
-    const parameters = readParameters("fixtures/metrics/inception-parameters.json");
     mkdirSync(at("with-inception"), { recursive: true });
-    await writeSynthetic(at("with-inception/inception.safetensors"), parameters);
+    symlinkSync(await syntheticInception(), at("with-inception/inception.safetensors"));
     const args = ["--reference", at("held-out"), "--generated", at("copies"), "--held-out", "0.5"];
     const { out, code } = await evaluate("quality", ...args, "--part", "all", "--cache", at("with-inception"));
     rmSync(at("with-inception"), { recursive: true });

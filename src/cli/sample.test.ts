@@ -1,7 +1,17 @@
 /** `fractalgen sample` with a tiny random model: its output files and error messages. */
 
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,6 +51,19 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const sample = (...args: string[]) => call("sample", "--model", model, ...args);
+
+it("a model whose files are symbolic links, as in Hugging Face's cache, is used like any other", async () => {
+  const snapshot = at("hub/snapshots/main");
+  for (const name of ["hub/blobs", "hub/snapshots/main"]) mkdirSync(at(name), { recursive: true });
+  for (const [i, name] of readdirSync(model).entries()) {
+    cpSync(join(model, name), at(`hub/blobs/${i}`));
+    symlinkSync(`../../blobs/${i}`, join(snapshot, name));
+  }
+  for (const [name, from] of Object.entries({ linked: snapshot, plain: model }))
+    expect(await call("sample", "--model", from, "-n", "2", "--out", at(`${name}.png`))).toMatchObject({ code: 0 });
+  const pixels = (name: string) => sharp(at(name)).raw().toBuffer();
+  expect(await pixels("linked.png")).toEqual(await pixels("plain.png"));
+});
 
 describe("sample", () => {
   it("writes a grid with model, class, seed and options in its metadata, and creates the folder", async () => {

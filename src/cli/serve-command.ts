@@ -1,9 +1,9 @@
 /** The work of `fractalgen serve`: serves the models until a signal stops it. */
 
 import { readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../core/errors.ts";
+import { defaultThreads } from "../engine/threads.ts";
 import { freeMemory } from "../files/free-memory.ts";
 import { hostName, isLoopback, originIn } from "../server/access.ts";
 import { fractalServer } from "../server/app.ts";
@@ -52,7 +52,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     apiKey,
     studio,
     shareWeights: shareWeights ?? (loopback && cors === undefined && allowHost === undefined),
-    threads: flags.threads ?? availableParallelism(),
+    threads: flags.threads ?? defaultThreads(),
     memory: flags.memory ?? freeMemory(),
     batch: flags.batch,
     limits: { queue: flags.queue, images: flags.maxImages },

@@ -10,12 +10,13 @@ import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { byteProducts, type OnnxModel } from "../graph/onnx.ts";
 import type { Engine, Provider, Session, SessionOptions } from "./engine.ts";
+import { threadsOfEnvironment } from "./threads.ts";
 import { trialFailure } from "./trial.ts";
 
 /** The options of `nodeEngine`. */
 export interface NodeEngineOptions {
   provider?: Provider;
-  /** Threads within an operation; by default one per core. */
+  /** Threads within an operation; by default FRACTALGEN_THREADS, or one per core. */
   threads?: number;
   /** Write onnxruntime's profile of every run to files with this prefix. */
   profile?: string;
@@ -25,7 +26,11 @@ export interface NodeEngineOptions {
  * Creates an engine on the requested provider. If that provider cannot start here (no driver, no GPU, or its library is
  * not installed), uses the CPU and puts the reason into `fallback`.
  */
-export async function nodeEngine({ provider = "cpu", threads, profile }: NodeEngineOptions = {}): Promise<Engine> {
+export async function nodeEngine({
+  provider = "cpu",
+  threads = threadsOfEnvironment(),
+  profile,
+}: NodeEngineOptions = {}): Promise<Engine> {
   const runtime = await loadRuntime();
   const open =
     (chosen: Provider) =>

@@ -1,7 +1,5 @@
 /** Features of streams of images do not depend on batches; those of Inception-v3 are the network's. */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
@@ -10,7 +8,8 @@ import { bits, seedKey } from "../core/random.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { cast, input, mean, mul, reshape, slice } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
-import { readFeatures, readParameters, writeSynthetic } from "../parity/features.ts";
+import { readFeatures } from "../parity/features.ts";
+import { syntheticInception } from "../parity/test-inception.ts";
 import { statisticsOf } from "../parity/metrics.ts";
 import { type FeatureNetwork, inceptionNetwork, measure } from "./features.ts";
 
@@ -97,23 +96,17 @@ describe("a stream of images", async () => {
 
 it("Inception-v3 gives its last layer's means, and logits without their bias", async () => {
   const fixtures = fileURLToPath(new URL("../../fixtures/metrics", import.meta.url));
-  const folder = mkdtempSync(join(tmpdir(), "fractalgen-inception-features-"));
-  try {
-    const weights = join(folder, "inception.safetensors");
-    await writeSynthetic(weights, readParameters(join(fixtures, "inception-parameters.json")));
-    const recorded = readFeatures(join(fixtures, "inception.safetensors")).find(({ tag }) => tag === "b32")!;
-    const { run, dispose, ...about } = await inceptionNetwork(await nodeEngine(), weights);
-    expect(about).toEqual({ name: "Inception-v3", kind: "inception", width: 2048 });
-    const { features, logits } = await run(recorded.images);
-    await dispose();
-    const near = (found: HostTensor<Float32Array>, right: HostTensor<Float32Array>) => {
-      const largest = right.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-      const apart = right.data.reduce((most, value, i) => Math.max(most, Math.abs(value - found.data[i])), 0);
-      expect(apart / largest).toBeLessThan(1e-5);
-    };
-    near(features, recorded.features["2048"]!);
-    near(logits, recorded.features["logits_unbiased"]!);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  const weights = await syntheticInception();
+  const recorded = readFeatures(join(fixtures, "inception.safetensors")).find(({ tag }) => tag === "b32")!;
+  const { run, dispose, ...about } = await inceptionNetwork(await nodeEngine(), weights);
+  expect(about).toEqual({ name: "Inception-v3", kind: "inception", width: 2048 });
+  const { features, logits } = await run(recorded.images);
+  await dispose();
+  const near = (found: HostTensor<Float32Array>, right: HostTensor<Float32Array>) => {
+    const largest = right.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const apart = right.data.reduce((most, value, i) => Math.max(most, Math.abs(value - found.data[i])), 0);
+    expect(apart / largest).toBeLessThan(1e-5);
+  };
+  near(features, recorded.features["2048"]!);
+  near(logits, recorded.features["logits_unbiased"]!);
 });

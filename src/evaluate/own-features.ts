@@ -181,8 +181,8 @@ export async function openOwnFeatures(engine: Engine, folder: string): Promise<O
   const { imageSize, channels, classes, widths } = config;
   const name = nameOf(config);
   const network = { name, source: ["give another folder", training], parameters: ownParameters(config) };
-  const { weights } = openNetwork(network, `${folder}/${weightsName}`);
-  const session = await engine.session(writeOnnx(ownFeaturesGraph(config), { weights }), { folder });
+  const found = openNetwork(network, `${folder}/${weightsName}`);
+  const session = await engine.session(writeOnnx(ownFeaturesGraph(config), found), found);
   return {
     name,
     width: widths.at(-1)!,

@@ -17,26 +17,36 @@ export interface ExternalModel {
 
 /** The model of a folder, with its weights left in their file, for `createSampler` and `likelihoods`. */
 export function externalModel({
-  folder,
   config,
-  weights: { path, tensors },
+  weights: file,
 }: {
-  folder: string;
   config: ModelConfig;
   weights: SafetensorsFile;
 }): ExternalModel {
   const { dtype = "float32" } = config;
-  const range = (name: string) => {
-    const { offset, bytes, shape, packed } = tensors.get(name)!;
-    return { file: path.split(/[\\/]/).at(-1)!, offset, bytes, shape, ...(packed && { stored: packed }) };
-  };
+  const { folder, weights } = weightsIn(file);
   return {
     config,
     folder,
     weights(name) {
-      const stored = range(name);
-      if (dtype === "float32" || !tensors.has(scaleName(name))) return stored;
-      return { ...stored, quantized: { dtype, shape: stored.shape, scale: range(scaleName(name)) } };
+      const stored = weights(name);
+      if (dtype === "float32" || !file.tensors.has(scaleName(name))) return stored;
+      return { ...stored, quantized: { dtype, shape: stored.shape, scale: weights(scaleName(name)) } };
+    },
+  };
+}
+
+/** Where the tensors of a safetensors file are: the folder that contains it, and each tensor's place in the file. */
+export function weightsIn({ realPath, tensors }: SafetensorsFile): {
+  folder: string;
+  weights: (name: string) => WeightData & { shape: readonly number[] };
+} {
+  const [, folder, file] = /^(?:(.*)[\\/])?([^\\/]*)$/s.exec(realPath)!;
+  return {
+    folder: folder === undefined ? "" : folder || "/",
+    weights(name) {
+      const { offset, bytes, shape, packed } = tensors.get(name)!;
+      return { file, offset, bytes, shape, ...(packed && { stored: packed }) };
     },
   };
 }

@@ -54,5 +54,5 @@ export async function fetchWeights(
   const content = await fetchBytes(url, { what: "the model's weights", progress, bytes });
   const read = (offset: number, length: number) => content.slice(offset, offset + length);
   const weights = safetensorsHeader(weightsName, { bytes: content.length, read });
-  return { ...externalModel({ folder: "", config, weights }), files: { [weightsName]: content } };
+  return { ...externalModel({ config, weights }), files: { [weightsName]: content } };
 }

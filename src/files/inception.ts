@@ -2,11 +2,11 @@
  * Converts a feature network's weights from a PyTorch file to a checked safetensors file. Knows no particular network.
  */
 
-import { basename, dirname } from "node:path";
 import { type DType, product } from "../core/arrays.ts";
 import { type Hint, UserError } from "../core/errors.ts";
-import type { ExternalData } from "../graph/onnx.ts";
+import type { WeightData } from "../graph/onnx.ts";
 import type { Conversion } from "./convert.ts";
+import { weightsIn } from "./external.ts";
 import { checkFinite } from "./finite.ts";
 import { openTorchWeights } from "./inception-pth.ts";
 import { misfits } from "./misfits.ts";
@@ -22,7 +22,7 @@ export interface Network {
 /** The location of a network's weights, as `writeOnnx` and an engine expect it. */
 export interface NetworkWeights {
   folder: string;
-  weights: (name: string) => ExternalData;
+  weights: (name: string) => WeightData;
 }
 
 /** Opens a network's PyTorch file for conversion to safetensors. Throws one UserError that lists all mismatches. */
@@ -60,15 +60,9 @@ export async function openNetworkConversion(network: Network, path: string): Pro
 
 /** Locates a network's weights in a safetensors file. Throws one UserError that lists all mismatches. */
 export function openNetwork(network: Network, path: string): NetworkWeights {
-  const { tensors } = readSafetensorsHeader(path);
-  check(network, path, tensors);
-  return {
-    folder: dirname(path),
-    weights(name) {
-      const { offset, bytes } = tensors.get(name)!;
-      return { file: basename(path), offset, bytes };
-    },
-  };
+  const file = readSafetensorsHeader(path);
+  check(network, path, file.tensors);
+  return weightsIn(file);
 }
 
 /** Batch counters of normalisation layers: not used for inference, and missing from most files. */

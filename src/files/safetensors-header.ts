@@ -21,6 +21,8 @@ export interface TensorEntry {
 /** The parsed header of a safetensors file. */
 export interface SafetensorsFile {
   path: string;
+  /** The path with symbolic links resolved: onnxruntime reads no weights through links that leave their folder. */
+  realPath: string;
   tensors: Map<string, TensorEntry>;
   metadata: Record<string, string>;
 }
@@ -75,7 +77,7 @@ export function safetensorsHeader(path: string, { bytes: fileBytes, read }: Read
   for (const [name, entry] of Object.entries(entries))
     tensors.set(name, checkedEntry(entry, { where: `${path}: tensor "${shown(name)}"`, dataStart, fileBytes }));
   checkOverlap(path, tensors);
-  return { path, tensors, metadata: checkedMetadata(path, metadata) };
+  return { path, realPath: path, tensors, metadata: checkedMetadata(path, metadata) };
 }
 
 function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {

@@ -1,7 +1,7 @@
 /** The safetensors format: tensors by name in one file. Knows nothing of models.
  *  Format: https://huggingface.co/docs/safetensors (u64 header length, JSON header, little-endian values). */
 
-import { closeSync, fstatSync, readSync } from "node:fs";
+import { closeSync, fstatSync, readSync, realpathSync } from "node:fs";
 import { UserError } from "../core/errors.ts";
 import { arrayOf, bytesPerElement, product } from "../core/arrays.ts";
 import type { DType, HostTensor, TypedArray } from "../core/arrays.ts";
@@ -16,9 +16,10 @@ export type { SafetensorsFile, TensorEntry } from "./safetensors-header.ts";
 
 /** Reads and checks only the header. Throws a UserError for a file that is missing, truncated or inconsistent. */
 export function readSafetensorsHeader(path: string): SafetensorsFile {
-  return withFile(path, (descriptor, bytes) =>
-    safetensorsHeader(pathText(path), { bytes, read: (offset, length) => readRange(descriptor, offset, length) }),
-  );
+  return withFile(path, (descriptor, bytes) => ({
+    ...safetensorsHeader(pathText(path), { bytes, read: (offset, length) => readRange(descriptor, offset, length) }),
+    realPath: realpathSync(path),
+  }));
 }
 
 /** Reads one tensor, and only its range of the file. Throws a UserError for an unknown name. */

@@ -4,18 +4,18 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import { float32, type HostTensor, uint8 } from "../core/arrays.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { writeSafetensors } from "../files/safetensors.ts";
-import { compareFeatures, compareFeaturesOf, readFeatures, readParameters, writeSynthetic } from "./features.ts";
+import { compareFeatures, compareFeaturesOf, readFeatures, readParameters } from "./features.ts";
+import { syntheticInception } from "./test-inception.ts";
 
 const fixtures = fileURLToPath(new URL("../../fixtures/metrics", import.meta.url));
 const recordedFile = join(fixtures, "inception.safetensors");
 const engine = await nodeEngine();
 const temporary = mkdtempSync(join(tmpdir(), "fractalgen-features-"));
-const weights = join(temporary, "weights.safetensors");
-beforeAll(() => writeSynthetic(weights, readParameters(join(fixtures, "inception-parameters.json"))));
+const weights = await syntheticInception();
 afterAll(() => rmSync(temporary, { recursive: true }));
 
 it("all agree, a hundred times better than required", async () => {

@@ -1,7 +1,7 @@
 /** A sampler for a model folder, on the device of an engine and within the memory that there is. */
 
-import { availableParallelism } from "node:os";
 import type { Engine } from "../engine/engine.ts";
+import { defaultThreads } from "../engine/threads.ts";
 import { externalModel } from "../files/external.ts";
 import { freeMemory } from "../files/free-memory.ts";
 import type { ModelFolder } from "../files/model.ts";
@@ -21,7 +21,7 @@ export interface SamplerOptions extends SamplingSettings {
 export function openSampler(
   engine: Engine,
   model: ModelFolder,
-  { count, memory = freeMemory(), threads = availableParallelism(), ...flags }: SamplerOptions,
+  { count, memory = freeMemory(), threads = defaultThreads(), ...flags }: SamplerOptions,
 ): { sampler: Sampler; batch: number } {
   if (engine.provider !== "cpu") return { sampler: createSampler(engine, externalModel(model)), batch: flags.batch };
   const weightBytes = [...model.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);

@@ -1,7 +1,7 @@
 /** Sampling on all cores: each of several worker threads draws some of a batch's images, by itself. */
 
-import { availableParallelism } from "node:os";
 import type { ModelConfig } from "../config/model.ts";
+import { defaultThreads } from "../engine/threads.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { checkKnown, knownPart, pixelsDrawn, startingImages } from "../sample/known.ts";
 import { drawingProgress } from "../sample/progress.ts";
@@ -16,14 +16,14 @@ import type {
 import { startThread } from "./thread.ts";
 
 /**
- * A sampler whose batches are shared out over `threads` threads (default: one per core); a batch with fewer images than
+ * A sampler whose batches are shared out over `threads` threads (default: FRACTALGEN_THREADS, or one per core); a batch with fewer images than
  * that, or fewer `lanes`, gives each several. Images are those of every other sampler, and so are frames where all threads
  * take the same steps; with known pixels they may not, and then a frame tells of some of them. Draws of the caller's own
  * cannot be given.
  */
 export function parallelSampler(
   { folder, config }: ModelFolder,
-  { threads = availableParallelism(), lanes: most = threads }: { threads?: number; lanes?: number } = {},
+  { threads = defaultThreads(), lanes: most = threads }: { threads?: number; lanes?: number } = {},
 ): Sampler {
   let lanes: readonly SamplingThread[] = [];
   let state: "idle" | "drawing" = "idle";

@@ -1,10 +1,10 @@
 /** Training steps on all cores: a worker thread each computes its part of every batch, by itself and in its own cache. */
 
-import { availableParallelism } from "node:os";
 import type { ModelConfig } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
 import type { Provider } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
+import { defaultThreads } from "../engine/threads.ts";
 import { modelParameters } from "../model/parameters.ts";
 import type { TrainingOptions } from "../model/training.ts";
 import { addInto, laneTasks, type LaneResult, type LaneTask, type TrainingStep, trainingStep } from "../train/step.ts";
@@ -31,7 +31,7 @@ export interface ParallelOptions extends TrainingOptions {
 const largestCopied = 64e6;
 
 /** How many threads compute a part each; 1 where the steps are computed in the calling thread. */
-export function lanesFor(config: ModelConfig, threads: number = availableParallelism()): number {
+export function lanesFor(config: ModelConfig, threads: number = defaultThreads()): number {
   const parameters = modelParameters(config).reduce((sum, { shape }) => sum + product(shape), 0);
   return parameters > largestCopied ? 1 : threads;
 }
@@ -42,7 +42,7 @@ export function lanesFor(config: ModelConfig, threads: number = availableParalle
  */
 export async function parallelTrainingStep(
   config: ModelConfig,
-  { threads = availableParallelism(), provider = "cpu", ...options }: ParallelOptions = {},
+  { threads = defaultThreads(), provider = "cpu", ...options }: ParallelOptions = {},
 ): Promise<TrainingStep> {
   const shapes = modelParameters(config).map(({ name, shape }): [string, number] => [name, product(shape)]);
   const total = shapes.reduce((sum, [, length]) => sum + length, 0);
