@@ -1,8 +1,19 @@
 /** `fractalgen export`: a program that knows only the manifest and onnxruntime generates the same images. */
 
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fromBinary } from "@bufbuild/protobuf";
+import { ModelProtoSchema } from "onnx-buf";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
@@ -272,10 +283,17 @@ describe("a program that knows only the manifest generates the same images", () 
     await agree(await randomModel(model), guidance);
   });
 
-  it("also with eight-bit weights", async () => {
-    const quantized = join(dir, "q8");
-    await quantizeFolder(await randomModel(ar), quantized, { dtype: "q8" });
+  it.each(["q8", "float16"] as const)("also with weights in %s", async (dtype) => {
+    const quantized = join(dir, dtype);
+    await quantizeFolder(await randomModel(ar), quantized, { dtype });
     await agree(readModelFolder(quantized));
+  });
+
+  it("also if the model's weights are a symbolic link", async () => {
+    const { folder } = await randomModel(ar);
+    renameSync(join(folder, "model.safetensors"), join(dir, "blob"));
+    symlinkSync("../blob", join(folder, "model.safetensors"));
+    await agree(readModelFolder(folder));
   });
 
   async function agree(folder: ModelFolder, guidance?: number): Promise<void> {
@@ -301,6 +319,18 @@ describe("export", () => {
     expect(classes).toEqual(["one", "two"]);
     expect(readdirSync(out).sort()).toEqual([...Object.keys(graphs), "manifest.json", weights].sort());
     expect(readFileSync(join(out, weights)).equals(readFileSync(join(folder, weights)))).toBe(true);
+  });
+
+  it.each([
+    ["AR", ar, { opset: 23, onnxruntime: "1.23" }],
+    ["MAR", mar, { opset: 21, onnxruntime: "1.18" }],
+  ])("the manifest of a model with %s levels says which onnxruntime it requires", async (_, model, requires) => {
+    await exportOnnx(await randomModel(model), out);
+    expect(JSON.parse(readFileSync(join(out, "manifest.json"), "utf8"))).toMatchObject({ requires });
+    const opsets = readdirSync(out)
+      .filter((name) => name.endsWith(".onnx"))
+      .map((name) => fromBinary(ModelProtoSchema, readFileSync(join(out, name))).opsetImport[0].version);
+    expect(Math.max(...opsets.map(Number))).toBe(requires.opset);
   });
 
   it("an aborted export leaves nothing behind", async () => {

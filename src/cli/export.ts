@@ -27,7 +27,7 @@ export function addExport(program: Command): void {
     .command("export")
     .summary("write a model's step graphs as ONNX files")
     .description(
-      "Write the graphs used for sampling as .onnx files, with their weights in one model.safetensors file next to them, and manifest.json, which describes how to generate images with them.",
+      "Write the graphs used for sampling as .onnx files, with their weights in one model.safetensors file next to them, and manifest.json, which describes how to generate images with them and which onnxruntime they require: 1.23 for models with AR levels, 1.18 for others.",
     )
     .argument("<dir|name>", "a model folder, or a bundled model", filled)
     .requiredOption("--onnx <out>", "a new folder", filled)
@@ -62,8 +62,8 @@ export async function exportOnnx(
     owned,
   }: { onProgress?: (done: number, total: number) => void; signal?: AbortSignal } & Replacing = {},
 ): Promise<{ graphs: number; bytes: number }> {
-  const { config, weights } = externalModel(folder);
   const { path } = folder.weights;
+  const { config, weights } = externalModel({ ...folder, weights: { ...folder.weights, realPath: path } });
   const graphs = stepGraphs(config);
   const totalBytes = statSync(path).size;
   let bytes = totalBytes;

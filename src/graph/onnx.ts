@@ -215,7 +215,7 @@ export function writeOnnx(
   for (const [name, tensor] of Object.entries(outputs))
     nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [names.get(tensor)!], output: [claim(name)] }));
 
-  const version = opset(order);
+  const version = BigInt(opset(order));
   const model = create(ModelProtoSchema, {
     irVersion: version === 21n ? 10n : 11n,
     producerName: "fractalgen",
@@ -238,8 +238,14 @@ export function writeOnnx(
 }
 
 /** ONNX opset 21, which all execution providers support in full, or 23 if one of its operators is used. */
-const opset = (order: readonly Tensor[]): bigint =>
-  withBodies(order).some(({ op }) => op === "rmsNorm" || op === "rotary") ? 23n : 21n;
+const opset = (order: readonly Tensor[]): 21 | 23 =>
+  withBodies(order).some(({ op }) => op === "rmsNorm" || op === "rotary") ? 23 : 21;
+
+/** The opset of the models that `writeOnnx` writes, and the first release of onnxruntime that runs it. */
+export function requirements(outputs: readonly Record<string, Tensor>[]): { opset: number; onnxruntime: string } {
+  const newest = Math.max(...outputs.map((one) => opset(topological(Object.values(one)))));
+  return { opset: newest, onnxruntime: newest === 23 ? "1.23" : "1.18" };
+}
 
 /** The tensors, including those in loop bodies. */
 const withBodies = (order: readonly Tensor[]): Tensor[] =>

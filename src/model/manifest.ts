@@ -6,6 +6,7 @@
 import { drawingLevels, type ModelConfig, placedLevels, prefixTokens } from "../config/model.ts";
 import { drawNames, drawValues, formOf, samplingSetting } from "../config/sampling.ts";
 import { normalizedValues } from "../core/normalize.ts";
+import { requirements } from "../graph/onnx.ts";
 import { is, type Tensor, topological } from "../graph/tensor.ts";
 import { named } from "../graph/tree.ts";
 import { directionsRead } from "../levels/grid.ts";
@@ -65,6 +66,7 @@ export function manifest(config: ModelConfig, { weights }: { weights: string }) 
     version: 1,
     name,
     weights,
+    requires: requirements(stepGraphs(config).map(({ outputs }) => outputs)),
     ...(config.dtype === "q8" ? { sessionOptions: exactProducts } : {}),
     imageSize,
     channels,
