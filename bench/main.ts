@@ -64,7 +64,7 @@ program
   .description("train one small model on emoji and report its held-out likelihood and time (docs/speedrun.md)")
   .option("--recipe <name>", "default, or published: the published trainer's settings", oneOf(recipeNames), "default")
   .option("--kind <name>", "kind of its levels: mar or ar", oneOf(["mar", "ar"]), "ar")
-  .option("--seed <n>", "seed of weights, order and draws", whole({}), 0)
+  .option("--seeds <list>", "seeds of weights, order and draws: one run each", wholes({}), [1, 2, 3])
   .option("--steps <n>", "optimizer steps (default: 1950 published, 600 default)", whole({ least: 1 }))
   .option(
     "--target <x>",
@@ -75,7 +75,10 @@ program
   .option("--threads <n>", "cores to use (default: all)", whole({ least: 1 }))
   .option("--cache <dir>", "folder for decoded data sets", join(homedir(), ".cache", "fractalgen"))
   .option("--json", "print one line of JSON")
-  .addHelpText("after", "\nExample: npm run bench -- speedrun --recipe published --kind mar --seed 1 --target 2.4")
+  .addHelpText(
+    "after",
+    "\nExamples:\n  npm run bench -- speedrun --recipe published --kind mar\n  npm run bench -- speedrun --seeds 1 --steps 500 --target 2.4",
+  )
   .action(benchSpeedrun);
 program
   .command("counts")
