@@ -122,7 +122,7 @@ describe("evaluate quality", () => {
     expect(statSync(join(each, "000001.png")).mtimeMs).toBe(before);
     const other = await quality("--generated", at("model"), "-n", "16", "--each", each, "--seed", "2");
     expect(other.code).toBe(2);
-    expect(other.err).toMatch(/--each: the images in .* are of another model, seed or options/);
+    expect(other.err).toMatch(/--each: .* holds images made with a different model, seed or options/);
     writeFileSync(file, "no image");
     expect((await kept()).err).toMatch(/000003\.png is not an image of 8x8 pixels; delete it/);
   });
@@ -183,7 +183,7 @@ describe("evaluate quality", () => {
     [
       "statistics of another dimension",
       () => ["--generated", at("copies"), "--reference", "fixtures/metrics/stats.npz"],
-      /statistics are of 48 dimensions, but the network gives 128/,
+      /statistics have 48 dimensions, but the features of the network have 128/,
     ],
     [
       "a missing features folder",
@@ -193,7 +193,7 @@ describe("evaluate quality", () => {
     [
       "a folder that holds no features",
       () => ["--generated", at("copies"), "--features", at("model")],
-      /holds no network of own features/,
+      /holds no feature network/,
     ],
     [
       "images of another size",

@@ -173,7 +173,7 @@ it("measures samples at chosen steps and at the end: in the log, the curve and T
   const wrong = await program([...fresh(at("unmeasured"), 6), "--kid-steps", "4", "--features", at("pictures")]);
   expect([wrong.code, wrong.err.trim().split("\n").at(-1)]).toEqual([
     2,
-    expect.stringMatching(/holds no network of own features/),
+    expect.stringMatching(/holds no feature network/),
   ]);
 });
 

@@ -1,4 +1,4 @@
-/** Sums of predictions by hand, and of a whole model, whose bits they have to add up to. */
+/** Sums of predictions made by hand, and of whole models, where they add up to the bits of the image. */
 
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -11,13 +11,13 @@ import { addBreakdown, addPredictions, calibrationOf, emptyBreakdown, levelsOf }
 import { likelihoods, type LikelihoodOptions } from "./likelihood.ts";
 
 const small = { width: 8, depth: 1, heads: 1 };
-/** 2x2 pixels of two channels in one level. */
+/** 2x2 pixels with two channels, in one level. */
 const config = parseModelConfig(
   { imageSize: 2, channels: 2, classes: ["a"], levels: [{ kind: "mar", patch: 1, ...small }, { kind: "pixel", ...small }] },
   "the test",
 ); // prettier-ignore
 
-/** What a run says of three pixels, two of image 0 and one of image 1; values in pairs, one for each channel. */
+/** A run's results for three pixels, two of image 0 and one of image 1; a pair of values each, for two channels. */
 const predictions = {
   pixels: {
     image: Int32Array.of(0, 1, 0),
@@ -41,16 +41,16 @@ function byHand() {
 }
 
 describe("predictions by hand", () => {
-  it("are weighted, and go into the bin of their probability, of which there are twenty", () => {
+  it("are weighted, and sorted into twenty bins by their probability", () => {
     const [first] = byHand();
     const { channels, bins, error } = calibrationOf(first);
     const near = (value: number) => expect.closeTo(value, 6);
-    // Both of the first channel fall between 0.1 and 0.15: 0.12 once and right, 0.14 three times and wrong.
+    // Both of the first channel are between 0.1 and 0.15: 0.12 with weight 1 is right, 0.14 with weight 3 is wrong.
     expect(channels[0]).toEqual({
       error: near(0.25 - 0.135),
       bins: [{ from: 2 / 20, to: 3 / 20, share: 1, probability: near(0.135), accuracy: 0.25 }],
     });
-    // A probability of 1 is in the last bin with 0.96.
+    // Probabilities of 1 and 0.96 share the last bin.
     expect(channels[1]).toEqual({
       error: near(0.97 - 0.625),
       bins: [{ from: 19 / 20, to: 1, share: 1, probability: near(0.97), accuracy: near(0.625) }],
@@ -62,10 +62,10 @@ describe("predictions by hand", () => {
     expect(error).toBeCloseTo((0.115 + 0.345) / 2, 6);
   });
 
-  it("tell what patches cost by how many of their square were known", () => {
+  it("add up to bits by the number of known patches of the square", () => {
     const [first, second] = byHand();
     const bits = (nats: number) => expect.closeTo(nats / Math.LN2, 9);
-    // None known: half a nat and one and a half; three known: one and two, a third as often.
+    // None known: 0.5 and 1.5 nats, with weight 3; three known: 1 and 2 nats, with weight 1.
     expect(levelsOf(first)).toEqual([[{ known: 0, share: 0.75, bits: bits(1) }, { known: 3, share: 0.25, bits: bits(1.5) }]]); // prettier-ignore
     expect(levelsOf(second)).toEqual([[{ known: 0, share: 1, bits: bits(4) }]]);
   });
@@ -79,10 +79,10 @@ describe("predictions by hand", () => {
     addPredictions(() => together, predictions);
     expect(total).toEqual(together);
     expect(levelsOf(total)[0][0]).toEqual({ known: 0, share: 0.8, bits: expect.closeTo(7 / 4 / Math.LN2, 9) });
-    expect(first).toEqual(byHand()[0]); // what was added is left as it was
+    expect(first).toEqual(byHand()[0]); // the addends are unchanged
   });
 
-  it("that there are none of have no bins", () => {
+  it("that are empty have no bins", () => {
     const none = emptyBreakdown(config);
     expect(calibrationOf(none)).toEqual({ error: 0, bins: [], channels: [{ error: 0, bins: [] }, { error: 0, bins: [] }] }); // prettier-ignore
     expect(levelsOf(none)).toEqual([[]]);
@@ -101,7 +101,7 @@ describe.each([
   const engine = await nodeEngine({ threads: 1 });
   const model = { config: recorded.config, values: recorded.weights };
 
-  it("costs add up to the image's bits, level by level; and no number changes with it", async () => {
+  it("the sums add up to the image's bits at every level, and computing them changes nothing", async () => {
     const plain: number[] = [];
     for await (const { bits, breakdown } of likelihoods(engine, model, split, options)) {
       expect(breakdown).toBeUndefined();

@@ -1,39 +1,39 @@
-/** What likelihoods say beyond one number: how sure predictions were and how often right, and what each level's patches cost. */
+/** Likelihoods in detail: calibration of the predictions, and bits by level and by the number of known patches. */
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import type { Pass } from "./passes.ts";
 
-/** Sums over the predicted values of one image or of several, each with the weight that it has in their likelihood. */
+/** Weighted sums over the predicted values of one or more images. The weights are those of the likelihood. */
 export interface Breakdown {
-  /** For each channel and each bin of the likeliest byte's probability: weight, probability, how often right. */
+  /** For each channel and each bin of the likeliest byte's probability: sums of weight, probability and correct predictions. */
   likeliest: Float64Array[];
-  /** For each level above the pixels and each number of known patches of its square: weight and nats. */
+  /** For each level above the pixels and each number of known patches of its square: sums of weight and nats. */
   levels: Float64Array[];
 }
 
-/** Values whose likeliest byte has a probability of `from` to `to`. */
+/** Values whose likeliest byte has a probability between `from` and `to`. */
 export interface Bin {
   from: number;
   to: number;
-  /** Of all values. */
+  /** Fraction of all values. */
   share: number;
-  /** The mean of the likeliest byte's probability, and how often that byte was right. */
+  /** Mean probability of the likeliest byte, and the fraction of values for which that byte is right. */
   probability: number;
   accuracy: number;
 }
 
 export interface Calibration {
-  /** The expected calibration error: the mean over all values of how far their bin's accuracy is from its probability. */
+  /** The expected calibration error: the mean over all values of |accuracy - probability| of their bin. */
   error: number;
-  /** Those that have values. */
+  /** Without empty bins. */
   bins: Bin[];
 }
 
-/** What a patch costs when so many of its square are known. */
+/** Bits of patches for which `known` patches of the same square are known. */
 export interface KnownCost {
   known: number;
-  /** Of all values. */
+  /** Fraction of all values. */
   share: number;
   /** Bits per dimension. */
   bits: number;
@@ -47,7 +47,7 @@ export const emptyBreakdown = (config: ModelConfig): Breakdown => ({
   levels: placedLevels(config).map(({ tokens }) => new Float64Array(2 * tokens)),
 });
 
-/** Adds a run's nats, and lossGraph's `likeliest`, [K, C] each, to the sums of the images that they belong to. */
+/** Adds the nats of a run and `likeliest` of lossGraph, [K, C] each, to the sums of their images. */
 export function addPredictions(
   sumsOf: (image: number) => Breakdown,
   {
@@ -86,7 +86,7 @@ export function addBreakdown(total: Breakdown, one: Breakdown): void {
   total.levels.forEach((to, l) => add(to, one.levels[l]));
 }
 
-/** Of all channels together and of each. */
+/** The calibration of all channels together, and of each. */
 export function calibrationOf({ likeliest }: Breakdown): Calibration & { channels: Calibration[] } {
   const together = Float64Array.from(likeliest[0], (_, i) => likeliest.reduce((sum, one) => sum + one[i], 0));
   return { ...calibrated(together), channels: likeliest.map(calibrated) };
@@ -107,13 +107,13 @@ function calibrated(sums: Float64Array): Calibration {
   return { error, bins: found };
 }
 
-/** For each level above the pixels what its patches cost, by how many were known; the mean weighted by `share` is the bits of all. */
+/** For each level above the pixels, bits by the number of known patches. Their mean weighted by `share` is the total bits. */
 export const levelsOf = ({ levels }: Breakdown): KnownCost[][] =>
   levels.map((sums) =>
     parts(sums, 2).map(({ at, share, means: [nats] }) => ({ known: at, share, bits: nats / Math.LN2 })),
   );
 
-/** Groups of `size` sums, of which the first is the weight: where there is any, its share of all and the means of the others. */
+/** Splits sums into groups of `size` that begin with a weight; for groups of positive weight, the fraction of all weight and the means of the rest. */
 function parts(sums: Float64Array, size: number): { at: number; share: number; means: number[] }[] {
   const groups = Array.from({ length: sums.length / size }, (_, at) => sums.subarray(at * size, (at + 1) * size));
   const total = groups.reduce((sum, [weight]) => sum + weight, 0);

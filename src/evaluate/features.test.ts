@@ -1,4 +1,4 @@
-/** Features of streams of images do not depend on batches; those of Inception-v3 are the network's. */
+/** Features of a stream of images do not depend on the batches; Inception-v3's features are those recorded. */
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,7 +16,7 @@ import { type FeatureNetwork, inceptionNetwork, measure } from "./features.ts";
 const engine = await nodeEngine({ threads: 1 });
 const size = 4;
 
-/** A network whose features are the mean of each row of an image, and whose logits are twice the first two of them. */
+/** A network whose features are the means of an image's rows, and whose logits are twice the first two features. */
 async function rowMeans(): Promise<FeatureNetwork & { batches: number[] }> {
   const images = cast(input("images", "uint8", ["B", size, size, 3]), "float32");
   const features = reshape(mean(reshape(images, ["B", size, size * 3])), ["B", size]);
@@ -35,7 +35,7 @@ async function rowMeans(): Promise<FeatureNetwork & { batches: number[] }> {
   };
 }
 
-/** Random images, as many as asked for. */
+/** `count` random images. */
 async function* images(count: number) {
   for (let image = 0; image < count; image++)
     yield Uint8Array.from({ length: size * size * 3 }, (_, i) => bits(seedKey(image), i) & 255);
@@ -61,7 +61,7 @@ describe("a stream of images", async () => {
     expect(at).toBe(7);
   });
 
-  it("gives the same in any batches, the last of which may be smaller", async () => {
+  it("has the same features in any batches, and the last batch may be smaller", async () => {
     const whole = await measure(engine, { network, name: "the set" }, images(7), { size, batch: 100 });
     network.batches.length = 0;
     const done: number[] = [];
@@ -77,14 +77,14 @@ describe("a stream of images", async () => {
         statistics[part].forEach((value, i) => expect(value).toBeCloseTo(right[part][i], 8));
   });
 
-  it("needs two images, and says whose are too few", async () => {
+  it("needs two images, and the error names the set", async () => {
     for (const count of [0, 1])
       await expect(measure(engine, { network, name: "the held-out set" }, images(count), { size })).rejects.toThrow(
         `at least 2 images are needed, the held-out set has ${count}`,
       );
   });
 
-  it("can be called off between batches", async () => {
+  it("can be cancelled between batches", async () => {
     const controller = new AbortController();
     const onImages = () => controller.abort(new Error("enough"));
     network.batches.length = 0;
@@ -94,7 +94,7 @@ describe("a stream of images", async () => {
   });
 });
 
-it("Inception-v3 gives its last layer's means, and logits without their bias", async () => {
+it("Inception-v3 returns the means of its last layer, and logits without bias", async () => {
   const fixtures = fileURLToPath(new URL("../../fixtures/metrics", import.meta.url));
   const weights = await syntheticInception();
   const recorded = readFeatures(join(fixtures, "inception.safetensors")).find(({ tag }) => tag === "b32")!;

@@ -1,4 +1,4 @@
-/** Features of images by a network, whichever it is, gathered for the metrics. */
+/** Features of images by any feature network, collected for the metrics. */
 
 import { float32, type HostTensor, uint8 } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -6,15 +6,15 @@ import { openInception } from "./inception-features.ts";
 import type { Features } from "./metrics-products.ts";
 import { gatherStatistics, type Statistics } from "./statistics.ts";
 
-/** A network whose features images are compared by. */
+/** A network that computes features of images, to compare them by. */
 export interface FeatureNetwork {
-  /** As outputs call it. */
+  /** Its name in outputs. */
   name: string;
-  /** `inception` is the literature's, by which FID and KID are defined; `own` one that this program trained. */
+  /** `inception` is the network that FID and KID are defined with; `own` is one that this program trained. */
   kind: "inception" | "own";
-  /** Features of an image: D. */
+  /** Number of features of an image: D. */
   width: number;
-  /** Pixels per side, where it takes one size only. */
+  /** Pixels per side, if it accepts only one size. */
   imageSize?: number;
   /** Opaque RGB bytes [B, S, S, 3] to features [B, D] and logits [B, classes]. */
   run(images: HostTensor): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
@@ -37,7 +37,7 @@ export async function inceptionNetwork(engine: Engine, path: string): Promise<Fe
   };
 }
 
-/** What a network says of a set of images. */
+/** The features, logits and statistics of a set of images. */
 export interface MeasuredSet {
   /** [N, D] */
   features: Features;
@@ -50,7 +50,7 @@ export interface MeasuredSet {
 export interface MeasureOptions {
   /** Pixels per side of all images. */
   size: number;
-  /** Images that the network takes at once; no result depends on it. */
+  /** Images per run of the network; results do not depend on it. */
   batch?: number;
   /** Called after each batch with the number of images so far. */
   onImages?: (done: number) => void;
@@ -58,8 +58,8 @@ export interface MeasureOptions {
 }
 
 /**
- * Features, logits and statistics of a stream of opaque RGB images, bytes [size, size, 3]; `name` is the set's in errors. A
- * UserError where there are fewer than two, or features are no numbers.
+ * Features, logits and statistics of a stream of opaque RGB images, bytes [size, size, 3]. `name` is the set's in errors.
+ * UserError if there are fewer than two images, or features are not finite.
  */
 export async function measure(
   engine: Engine,
@@ -97,7 +97,7 @@ async function* inBatches<T>(items: AsyncIterable<T>, size: number): AsyncGenera
   if (waiting.length > 0) yield waiting;
 }
 
-/** Rows of several tensors in one. */
+/** Concatenates the rows of several tensors. */
 function joined(parts: readonly HostTensor<Float32Array>[]): Features {
   const width = parts[0]?.shape[1] ?? 0;
   const count = parts.reduce((sum, { shape }) => sum + shape[0], 0);

@@ -1,4 +1,4 @@
-/** Inception-v3's features of images, on an engine, with its weights in a file. Knows no metrics. */
+/** Runs Inception-v3 on an engine, with weights from a file. Knows nothing about metrics. */
 
 import type { HostTensor } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -10,20 +10,20 @@ import { type InceptionFeature, inceptionGraph, inceptionParameters } from "./in
 
 const inception = (): Network => ({
   name: "FID's Inception-v3",
-  source: [`give ${publishedInception.file} as torch-fidelity publishes it, or what was converted from it`],
+  source: [`use ${publishedInception.file} as published by torch-fidelity, or the file converted from it`],
   parameters: inceptionParameters(),
 });
 
-/** Opens the published weights, to write them as the safetensors file that `openInception` takes. */
+/** Opens the published weights, to convert them to the safetensors file that `openInception` reads. */
 export const openInceptionConversion = (path: string): Promise<Conversion> => openNetworkConversion(inception(), path);
 
 export interface Inception<F extends InceptionFeature> {
-  /** Features of images, bytes [B, H, W, 3] of any height and width: each [B, width], float32. */
+  /** From bytes [B, H, W, 3] of any height and width to features [B, width], float32. */
   run: (images: HostTensor) => Promise<Record<F, HostTensor<Float32Array>>>;
   dispose: () => Promise<void>;
 }
 
-/** The network with the weights of a safetensors file; it computes the given features and nothing beyond them. */
+/** Opens the network with the weights of a safetensors file. It computes only the given features. */
 export async function openInception<F extends InceptionFeature>(
   engine: Engine,
   path: string,

@@ -1,4 +1,4 @@
-/** The network and its weights' files; `parity/features.test.ts` has torch-fidelity's features. */
+/** The network and files of its weights. `parity/features.test.ts` compares with torch-fidelity's features. */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -56,7 +56,7 @@ it("takes 11.4 billion operations an image", () => {
   expect(floatingPointOperations(inceptionGraph(), sizes) / 1e9).toBeCloseTo(11.4, 1);
 });
 
-it("gives the asked features alone, of one image as among others, however wide it is", async () => {
+it("returns only the requested features, the same for an image alone as in a batch, and accepts any width", async () => {
   const [{ images }] = readFeatures(join(fixtures, "inception.safetensors"));
   const { shape, data } = images;
   const network = await openInception(await nodeEngine(), file("inception.safetensors"), ["2048"]);
@@ -88,7 +88,7 @@ describe("weights", () => {
     }
   });
 
-  it("are not written where the signal stops it", async () => {
+  it("are not written if the signal stops the conversion", async () => {
     const conversion = await openInceptionConversion(file("published.pth"));
     const controller = new AbortController();
     const onProgress = (done: number, total: number) => done > total / 2 && controller.abort(new Error("enough"));
@@ -99,7 +99,7 @@ describe("weights", () => {
     expect(readdirSync(folder).filter((name) => name.includes("stopped"))).toEqual([]);
   });
 
-  /** All zeros: the formats without the size of the true ones would be those of another network. */
+  /** Parameters of the true shapes, all zeros, with a change. */
   const stored = (change: (shapes: Record<string, number[]>) => void) => {
     const shapes = { ...listed };
     change(shapes);
@@ -116,7 +116,7 @@ describe("weights", () => {
     );
   };
 
-  it("that do not fit are all named in one sentence", async () => {
+  it("that do not fit are listed in one sentence", async () => {
     const wrong = stored((shapes) => {
       delete shapes["Mixed_7c.branch_pool.conv.weight"];
       shapes["fc.weight"] = [1000, 2048];
@@ -127,21 +127,21 @@ describe("weights", () => {
     await expect(convert("other.pth", "other.safetensors")).rejects.toThrow(
       `${file("other.pth")} does not hold the weights of FID's Inception-v3: 1 missing (Mixed_7c.branch_pool.conv.weight); ` +
         "1 unexpected (AuxLogits.fc.bias); 1 with the wrong shape (fc.weight [1000, 2048] instead of [1008, 2048]); " +
-        "1 with a type other than float32 (fc.bias int32); give weights-inception-2015-12-05-6726825d.pth",
+        "1 with a type other than float32 (fc.bias int32); use weights-inception-2015-12-05-6726825d.pth",
     );
   });
 
-  it("of another network are refused by their names, and so is a file that is not there", async () => {
+  it("of another network are refused with their names, and so is a missing file", async () => {
     const engine = await nodeEngine();
     writeFileSync(file("few.pth"), oldCheckpointBytes({ "conv.weight": { shape: [2, 2], bytes: new Uint8Array(16) } }));
     await expect(convert("few.pth", "few.safetensors")).rejects.toThrow(
-      /472 missing \(Conv2d_1a_3x3.conv.weight, \S+, \S+ and 469 more\); 1 unexpected \(conv.weight\); give/,
+      /472 missing \(Conv2d_1a_3x3.conv.weight, \S+, \S+ and 469 more\); 1 unexpected \(conv.weight\); use/,
     );
     await expect(convert("none.pth", "x")).rejects.toThrow("there is no such file");
     await expect(openInception(engine, file("none.safetensors"), ["2048"])).rejects.toThrow("there is no such file");
   });
 
-  it("that are cut short are refused, and nothing is left behind", async () => {
+  it("that are truncated are refused, and nothing is left behind", async () => {
     writeFileSync(file("cut.pth"), readFileSync(file("published.pth")));
     truncateSync(file("cut.pth"), 90_000_000);
     await expect(convert("cut.pth", "cut.safetensors")).rejects.toThrow(/truncated or damaged/);

@@ -1,6 +1,6 @@
 /**
- * The Inception-v3 that FID, KID and the Inception Score are measured with: TensorFlow's network of December 2015, as
- * torch-fidelity computes it (github toshas/torch-fidelity, `FeatureExtractorInceptionV3`). Knows no metrics and no files.
+ * The Inception-v3 that FID, KID and the Inception Score are defined with: TensorFlow's network of December 2015, as computed by
+ * torch-fidelity (github toshas/torch-fidelity, `FeatureExtractorInceptionV3`). Knows nothing about metrics and files.
  */
 
 import {
@@ -25,12 +25,12 @@ import {
 } from "../graph/build.ts";
 import { dim, is, type Tensor, topological } from "../graph/tensor.ts";
 
-/** What the network gives, by torch-fidelity's names: means of four layers over an image, and 1008 logits. */
+/** The outputs, with torch-fidelity's names: means of four layers over an image, and 1008 logits. */
 export type InceptionFeature = "64" | "192" | "768" | "2048" | "logits_unbiased" | "logits";
 
-/** The side that images are brought to. */
+/** The side length that images are resized to. */
 const side = 299;
-/** Logits; 1000 of them are classes of ImageNet. */
+/** 1000 of the logits are classes of ImageNet. */
 const logitCount = 1008;
 
 type Pair = readonly [height: number, width: number];
@@ -61,7 +61,7 @@ export function inceptionGraph(): Record<InceptionFeature, Tensor> {
   const x768 = x;
   x = halvedTo8(x, "Mixed_7a"); // [B, 1280, 8, 8]
   x = forked(x, "Mixed_7b", neighbourhoodMean(x));
-  x = forked(x, "Mixed_7c", maxPool(x, three, { padding: [1, 1] })); // a maximum here alone: as FID's network has it
+  x = forked(x, "Mixed_7c", maxPool(x, three, { padding: [1, 1] })); // a maximum only here, as in FID's network
   const features = imageMean(x); // [B, 2048]
   const logits = linear(features, parameter("fc.weight", [logitCount, 2048]));
   return {
@@ -79,8 +79,8 @@ export const inceptionParameters = (): { name: string; shape: readonly number[] 
   topological(Object.values(inceptionGraph())).flatMap((node) => (is(node, "parameter") ? [node.attributes] : []));
 
 /**
- * A convolution, batch normalisation with its kept statistics, and ReLU. The normalisation goes into the convolution's
- * weight and bias: both follow from weights alone, so a session works them out once, when it is opened.
+ * A convolution, batch normalisation with stored statistics, and ReLU. The normalisation is folded into the convolution's weight
+ * and bias. Both depend only on weights, so a session computes them once, when it is opened.
  */
 function unit(
   x: Tensor,
@@ -100,11 +100,11 @@ function unit(
   );
 }
 
-/** Units one after another, which keep height and width: `[name, width, size]` each. */
+/** A sequence of units that keep height and width, `[name, width, size]` each. */
 const chain = (x: Tensor, block: string, units: readonly [name: string, width: number, size?: Pair][]): Tensor =>
   units.reduce((y, [name, width, size]) => unit(y, `${block}.${name}`, width, { size, same: true }), x);
 
-/** The mean of a value and its neighbours; at the edge of those that there are, as in TensorFlow. */
+/** The mean of a value and its neighbours; at the edge only of the existing ones, as in TensorFlow. */
 const neighbourhoodMean = (x: Tensor): Tensor => averagePool(x, three, { padding: [1, 1] });
 
 /** [B, C, H, W] -> [B, C] */
@@ -179,7 +179,7 @@ function halvedTo8(x: Tensor, block: string): Tensor {
   return concat(branches, 1);
 }
 
-/** Branches that end in a row and a column of three side by side. */
+/** Two of the branches end in a 1x3 and a 3x1 convolution in parallel. */
 function forked(x: Tensor, block: string, pooled: Tensor): Tensor {
   const fork = (y: Tensor, name: string) => [
     chain(y, block, [[`${name}a`, 384, [1, 3]]]),

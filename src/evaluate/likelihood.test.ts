@@ -1,4 +1,4 @@
-/** Likelihoods against the loss graph's own sums, against each other, and however they are cut. */
+/** Likelihoods compared with the loss graph's sums and with each other, in any batches. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -69,7 +69,7 @@ describe("of an AR model", async () => {
     expect((await ar.all({ conditional: true }))[0].bits).not.toBeCloseTo(null0.bits, 7);
   });
 
-  it("of what comes last in it, given the rest, is the same sum over those pixels", async () => {
+  it("of the last pixels in raster order, given the rest, is the sum over those pixels", async () => {
     const { imageSize: size, channels } = ar.config;
     const lower = Uint8Array.from({ length: size ** 2 }, (_, at) => Number(at >= (size ** 2 * 3) / 4));
     const [whole, parts] = [await ar.all(), await ar.all({ drawn: () => lower })];
@@ -114,7 +114,7 @@ describe.each([
     return found;
   };
 
-  it("an order predicts every pixel once, and the estimate's mean is that of orders", async () => {
+  it("an order predicts every pixel once, and the mean of estimates equals that of orders", async () => {
     const orders = await all({ passes: 4, inOrder: true });
     const estimates = await all({ passes: 200, seed: 1 });
     for (const [i, { bits, map }] of orders.entries()) {
@@ -123,7 +123,7 @@ describe.each([
     }
   });
 
-  it("of a part is that part's alone", async () => {
+  it("of a part counts only that part", async () => {
     const drawn = Uint8Array.from({ length: 64 }, (_, at) => Number(at % 8 > 4 && at > 24));
     for (const { map } of await all({ inOrder: true, drawn: () => drawn }))
       expect([...map].map((one) => Number(one > 0))).toEqual([...drawn]);
@@ -133,7 +133,7 @@ describe.each([
 describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
   const mar = await open(name);
 
-  it("the estimate's mean is that of orders", async () => {
+  it("the mean of estimates equals that of orders", async () => {
     const estimates = await mar.all({ passes: 150, seed: 1 });
     const orders = await mar.all({ passes: 6, seed: 2, inOrder: true });
     for (const [i, { bits, guiding, channels }] of orders.entries()) {
@@ -148,7 +148,7 @@ describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
     for (const { map } of await mar.all({ inOrder: true })) expect(map.every((bits) => bits > 0)).toBe(true);
   });
 
-  it("of a part is that part's alone, however images are cut, and of all that of the image", async () => {
+  it("of a part counts only that part, in any batches, and of all pixels is that of the image", async () => {
     const { split } = mar;
     const { imageSize: size, channels } = mar.config;
     const disc = (index: number) =>
@@ -174,7 +174,7 @@ describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
     await expect(mar.all({ drawn: disc })).rejects.toThrow(/an order/);
   });
 
-  it("of one pixel is the loss graph's with nothing but it hidden", async () => {
+  it("of one pixel is the loss graph's with only that pixel hidden", async () => {
     const { config, split } = mar;
     const { imageSize: size } = config;
     const [x, y] = [6, 9];
@@ -194,7 +194,7 @@ describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
     expect((await mar.all({ inOrder: true, drawn: () => one }))[0].bits).toBeCloseTo(expected, 5);
   });
 
-  it.each([false, true])("does not depend on how images are cut (in order: %s)", async (inOrder) => {
+  it.each([false, true])("does not depend on the batches (in order: %s)", async (inOrder) => {
     const whole = bitsOf(await mar.all({ inOrder, passes: 2, batch: 64 }));
     const cut = bitsOf(await mar.all({ inOrder, passes: 2, batch: 7 }));
     cut.forEach((bits, i) => expect(bits).toBeCloseTo(whole[i], 5));
@@ -204,12 +204,12 @@ describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
     expect(bitsOf(await mar.all({ inOrder, passes: 2, seed: 9 }))).not.toEqual(whole);
   });
 
-  it("stops when told to", async () => {
+  it("can be cancelled", async () => {
     await expect(mar.all({ signal: AbortSignal.abort() })).rejects.toThrow("aborted");
   });
 });
 
-it("of the shipped model, which looks at what it is shown: orders and estimates agree", async () => {
+it("of the shipped model, which uses the known pixels: orders and estimates agree", async () => {
   const model = externalModel(readModelFolder(fileURLToPath(new URL("../../models/emoji", import.meta.url))));
   const { imageSize: size } = model.config;
   const disc = Uint8Array.from({ length: size * size * 3 }, (_, i) => {
@@ -224,5 +224,5 @@ it("of the shipped model, which looks at what it is shown: orders and estimates 
   const order = await bits({ inOrder: true, passes: 2 });
   const estimate = await bits({ passes: 60 });
   expect(Math.abs(order / estimate - 1)).toBeLessThan(0.1);
-  expect(order).toBeLessThan(4); // without what it is shown it could not tell disc from ground
+  expect(order).toBeLessThan(4); // without the known pixels it could not tell the disc from the background
 }, 30_000);

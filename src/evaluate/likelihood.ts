@@ -1,4 +1,4 @@
-/** Bits per dimension of images under a model, image by image. Knows no files and no terminals. */
+/** Bits per dimension of images under a model, image by image. Knows nothing about files and terminals. */
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
@@ -16,33 +16,33 @@ import { addPredictions, type Breakdown, emptyBreakdown } from "./breakdown.ts";
 import { passOver, type Predicted, type View, viewsInOrder } from "./passes.ts";
 
 /**
- * `exact`: AR models, by the chain rule. `estimate`: the published way for MAR, which hides a uniform count of patches of
- * every square and predicts them; unbiased for the mean over generation orders. `order`: of MAR, exact for one
- * random generation order, by the chain rule over its steps of one patch. The likelihood of an image is a mean over all
- * orders, so the mean of the last two is an upper bound of its bits.
+ * `exact`: for AR models, by the chain rule. `estimate`: the published method for MAR models. It hides a uniformly drawn number
+ * of patches of every square and predicts them, and is unbiased for the mean over generation orders. `order`: for MAR models,
+ * exact for one random generation order, by the chain rule over its steps of one patch. An image's likelihood is a mean over all
+ * orders, so the means of the last two are upper bounds of its bits.
  */
 export type Likelihood = "exact" | "estimate" | "order";
 
 /** The options of `likelihoods`. */
 export interface LikelihoodOptions {
-  /** Of models with MAR levels the exact likelihood of one order instead of the estimate. */
+  /** For models with MAR levels: the exact likelihood of one order instead of the estimate. */
   inOrder?: boolean;
-  /** Estimates, or orders, that are averaged for each image. */
+  /** Number of estimates, or orders, to average for each image. */
   passes?: number;
-  /** With the images' labels; by default with the null class. */
+  /** Whether to condition on the images' labels instead of the null class. */
   conditional?: boolean;
   seed?: number;
-  /** Views of images that are computed together. */
+  /** Views of images per run. */
   batch?: number;
-  /** Add up what `Breakdown` has as well, which takes some time. */
+  /** Whether to compute a `Breakdown` of each image, which takes some time. */
   breakdown?: boolean;
-  /** Keep the memory of a batch for the next, which is faster: the default. */
+  /** Whether to keep a batch's memory for the next one, which is faster; the default. */
   keepMemory?: boolean;
-  /** One of `likelihoodSession` for the same model and options, which stays open; by default one of its own. */
+  /** A session from `likelihoodSession` for the same model and options, left open; by default a new one, disposed of at the end. */
   session?: LikelihoodSession;
-  /** Images before this one are left out: they were done before. */
+  /** The first image to compute, to resume. */
   from?: number;
-  /** Only these pixels of each image, [S, S] of 1 or 0, given all others, which come first in the order; not for estimates. */
+  /** Counts only these pixels of each image, [S, S] of 1 or 0, given all others, which come first in the order. Not for estimates. */
   drawn?: (index: number) => Uint8Array;
   signal?: AbortSignal;
 }
@@ -51,35 +51,35 @@ export interface LikelihoodOptions {
 export interface ImageLikelihood {
   index: number;
   label: number;
-  /** Bits per dimension: of all values that are predicted, and of each channel's. */
+  /** Bits per dimension: of all predicted values, and by channel. */
   bits: number;
   channels: number[];
-  /** Bits per dimension that guiding pixels take beside, 0 where there are none. */
+  /** Additional bits per dimension for guiding pixels, 0 if there are none. */
   guiding: number;
-  /** Bits of every value: [S, S, C]; each once for exact likelihoods, else weighted by what it stands for. */
+  /** Bits of every value: [S, S, C]; each counted once for exact likelihoods, weighted for estimates. */
   map: Float32Array;
-  /** Where it was asked for. */
+  /** If requested. */
   breakdown?: Breakdown;
 }
 
-/** Which likelihood a model has. */
+/** The kind of likelihood computed for a model with these options. */
 export const likelihoodOf = (config: ModelConfig, { inOrder = false }: LikelihoodOptions = {}): Likelihood =>
   placedLevels(config).every((level) => !kindOf(level).order.hides) ? "exact" : inOrder ? "order" : "estimate";
 
-/** With its weights in a file of a folder, or as values. */
+/** A model with its weights in a file of a folder, or as values. */
 export type MeasuredModel = { config: ModelConfig } & (
   | (Pick<ExternalModel, "folder" | "weights"> & { values?: undefined })
   | { folder?: undefined; weights?: undefined; values: ReadonlyMap<string, Float32Array> }
 );
 
-/** What one estimate of an image shows and hides. */
+/** The view of an image for one estimate. */
 export const estimateView = (image: number, { seed = 0, pass = 0 } = {}): View => ({
   image,
   key: derive(derive(derive(seedKey(seed), 11), image), pass),
   shown: { kind: "estimate" },
 });
 
-/** lossGraph's nats of every pixel and guiding pixel, and what the breakdown takes. */
+/** lossGraph's nats of every pixel and guiding pixel, and the inputs of the breakdown. */
 export interface LikelihoodOutputs<T> {
   pixels: T;
   probability?: T;
@@ -89,13 +89,13 @@ export interface LikelihoodOutputs<T> {
 
 /** The compiled graph of a model's likelihood. */
 export interface LikelihoodSession {
-  /** The nats of one batch of views. */
+  /** Computes the nats of one batch of views. */
   run(feeds: Tree<HostTensor>): Promise<LikelihoodOutputs<HostTensor>>;
   /** Frees its memory and threads. */
   dispose(): Promise<void>;
 }
 
-/** The session that likelihoods run in, for callers who take them repeatedly; to be disposed of. */
+/** Opens a session for repeated calls of `likelihoods`. The caller disposes of it. */
 export async function likelihoodSession(
   engine: Engine,
   { config, folder, weights }: MeasuredModel,
@@ -107,7 +107,7 @@ export async function likelihoodSession(
   return { run: (feeds) => runTree(session, outputs, feeds), dispose: () => session.dispose() };
 }
 
-/** The images of a split one after another. An image's number depends on its index, the seed and the options alone. */
+/** Yields the likelihoods of a split's images in order. They depend only on the image, its index, the seed and the options. */
 export async function* likelihoods(
   engine: Engine,
   model: MeasuredModel,
@@ -119,7 +119,7 @@ export async function* likelihoods(
   const passes = likelihoodOf(config, options) === "exact" ? 1 : (options.passes ?? 1);
   const { imageSize: size, channels, classes } = config;
   if (options.drawn && likelihoodOf(config, options) === "estimate")
-    throw new Error("likelihoods: an estimate hides patches at random; of a part it takes an order (inOrder)");
+    throw new Error("likelihoods: an estimate hides random patches; the likelihood of a part needs an order (inOrder)");
   const session = options.session ?? (await likelihoodSession(engine, model, options));
   const parameters: Record<string, HostTensor> = {};
   if (values)

@@ -1,4 +1,4 @@
-/** Factors and eigenvalues against what matrices were made from. */
+/** Factors and eigenvalues of matrices made from known ones. */
 
 import { describe, expect, it } from "vitest";
 import { normal, seedKey } from "../core/random.ts";
@@ -43,7 +43,7 @@ describe("eigenvalues", () => {
     expectEigenvalues(eigenvalues(withEigenvalues(right, 1), right.length), right);
   });
 
-  it("of matrices that are diagonal or tridiagonal already", () => {
+  it("of diagonal and tridiagonal matrices", () => {
     expectEigenvalues(eigenvalues(Float64Array.of(2, 0, 0, 0, 1, 0, 0, 0, 3), 3), [1, 2, 3]);
     const n = 50; // a chain of springs
     const chain = Float64Array.from({ length: n * n }, (_, i) => {
@@ -57,11 +57,11 @@ describe("eigenvalues", () => {
     expect(eigenvalues(new Float64Array(), 0)).toHaveLength(0);
   });
 
-  it("end with an error where there are none", () => {
-    expect(() => eigenvalues(Float64Array.of(1, 0, 0, NaN, 1, 0, 1, 1, 1), 3)).toThrow("no numbers, or overflow");
+  it("throw for a matrix with NaN", () => {
+    expect(() => eigenvalues(Float64Array.of(1, 0, 0, NaN, 1, 0, 1, 1, 1), 3)).toThrow("not finite, or overflows");
   });
 
-  it("read the lower half alone", () => {
+  it("read only the lower half", () => {
     const a = withEigenvalues([1, 2, 3, 4], 5).map((value, i) => (i % 4 > Math.floor(i / 4) ? NaN : value));
     expectEigenvalues(eigenvalues(a, 4), [1, 2, 3, 4]);
   });
@@ -70,10 +70,10 @@ describe("eigenvalues", () => {
 describe("the factor", () => {
   it.each([
     ["of full rank", [1, 2, 3, 4, 5, 6], 6],
-    ["of less", [0, 4, 0, 1e-3, 0, 5, 0], 3],
-    ["of none", [0, 0, 0], 0],
+    ["of lower rank", [0, 4, 0, 1e-3, 0, 5, 0], 3],
+    ["of rank zero", [0, 0, 0], 0],
     ["with a value just above the rounding", [1, 1, 1, 1e-13], 4],
-  ])("%s gives the matrix back", (_, values, right) => {
+  ])("%s reproduces the matrix", (_, values, right) => {
     const n = values.length;
     const a = withEigenvalues(values, 3);
     const before = a.slice();

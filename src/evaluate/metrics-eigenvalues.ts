@@ -1,11 +1,11 @@
-/** Factors and eigenvalues of symmetric matrices in float64; knows nothing of what they are for. */
+/** Factors and eigenvalues of symmetric matrices in float64. Knows nothing about metrics. */
 
 /**
- * L [n, r] with A = L Lᵀ, for a symmetric positive semidefinite A [n, n] of rank r, by Cholesky with the largest pivot
- * first; what is left when no pivot stands out of the rounding is dropped. A is not changed.
+ * L [n, r] with A = L Lᵀ, for a symmetric positive semidefinite A [n, n] of rank r, by Cholesky decomposition with the largest
+ * pivot first. It stops when the remaining pivots are within rounding error. A is not changed.
  */
 export function factor(a: Float64Array, n: number): { data: Float64Array; rank: number } {
-  const l = new Float64Array(n * n); // row i belongs to row i of A, so L is triangular only up to an order of its rows
+  const l = new Float64Array(n * n); // row i belongs to row i of A, so L is triangular only up to a permutation of its rows
   const left = Float64Array.from({ length: n }, (_, i) => a[i * n + i]); // the diagonal of A - L Lᵀ
   const least = n * Number.EPSILON * left.reduce((x, y) => Math.max(x, y), 0);
   const open = new Set(left.keys());
@@ -30,15 +30,15 @@ export function factor(a: Float64Array, n: number): { data: Float64Array; rank: 
   return { data, rank };
 }
 
-/** The eigenvalues of a symmetric matrix [n, n], in no order; reads the lower half and overwrites it. */
+/** The eigenvalues of a symmetric matrix [n, n], unsorted. Reads the lower half and overwrites it. */
 export function eigenvalues(a: Float64Array, n: number): Float64Array {
   const { diagonal, beside } = tridiagonal(a, n);
   return shiftedRotations(diagonal, beside);
 }
 
 /**
- * The tridiagonal matrix with the same eigenvalues, by Householder's reflections from the last row up (Golub and Van
- * Loan, Matrix Computations, 8.3.1): `beside[i]` stands between diagonal i and i + 1. Only rows are walked, in order.
+ * The tridiagonal matrix with the same eigenvalues, by Householder reflections from the last row up (Golub and Van Loan, Matrix
+ * Computations, 8.3.1). `beside[i]` is the element between diagonal i and i + 1. Memory is accessed by rows, in order.
  */
 function tridiagonal(a: Float64Array, n: number): { diagonal: Float64Array; beside: Float64Array } {
   const [diagonal, beside] = [new Float64Array(n), new Float64Array(n)];
@@ -46,7 +46,7 @@ function tridiagonal(a: Float64Array, n: number): { diagonal: Float64Array; besi
   for (let k = n - 1; k >= 0; k--) {
     diagonal[k] = a[k * n + k];
     if (k === 0) break;
-    // The reflection I - v vᵀ / h takes the row before the diagonal to its last place.
+    // The reflection I - v vᵀ / h turns the row before the diagonal into one with only a last element.
     const v = a.subarray(k * n, k * n + k);
     const last = v[k - 1];
     let others = 0;
@@ -59,7 +59,7 @@ function tridiagonal(a: Float64Array, n: number): { diagonal: Float64Array; besi
     beside[k - 1] = norm;
     v[k - 1] = last - norm;
     const h = norm * (norm - last);
-    // p = A v / h with the lower half of A standing for both, less its part along v.
+    // p = A v / h, from the lower half of A only, minus its component along v.
     p.fill(0, 0, k);
     for (let i = 0, at = 0; i < k; i++, at += n) {
       const vi = v[i];
@@ -84,8 +84,8 @@ function shiftedRotations(diagonal: Float64Array, beside: Float64Array): Float64
   const [d, e, n] = [diagonal, beside, diagonal.length];
   const splits = (i: number) => Math.abs(e[i]) <= Number.EPSILON * (Math.abs(d[i]) + Math.abs(d[i + 1]));
   for (let first = 0, steps = 0; first < n; steps++) {
-    if (steps > 50 * n) throw new Error("eigenvalues: the matrix has values that are no numbers, or overflow");
-    let end = first; // the block that begins at `first`, up to the first place where the matrix falls apart
+    if (steps > 50 * n) throw new Error("eigenvalues: the matrix has values that are not finite, or overflows");
+    let end = first; // the block from `first` to the first place where the matrix splits
     while (end < n - 1 && !splits(end)) end++;
     if (end === first) {
       first++;
@@ -100,7 +100,7 @@ function shiftedRotations(diagonal: Float64Array, beside: Float64Array): Float64
       const [f, b] = [sine * e[i], cosine * e[i]];
       const radius = Math.sqrt(f * f + g * g);
       e[i + 1] = radius;
-      if (radius === 0) break; // it fell apart by itself in the middle of the step
+      if (radius === 0) break; // the block split in the middle of the step
       [sine, cosine] = [f / radius, g / radius];
       g = d[i + 1] - moved;
       const turned = (d[i] - g) * sine + 2 * cosine * b;

@@ -1,4 +1,4 @@
-/** Products of matrices in float64, run by an engine; rows of features, and blocks of all pairs of them. */
+/** Matrix products in float64 on an engine: rows of features, and blocks of all their pairs. */
 
 import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
@@ -9,10 +9,10 @@ import { writeOnnx } from "../graph/onnx.ts";
 /** One row for each image: [N, D]. */
 export type Features = HostTensor<Float32Array | Float64Array>;
 
-/** Rows of a block: a product of two blocks is 8 MB, and large enough for full speed. */
+/** Rows of a block. A product of two blocks has 8 MB, large enough for full speed. */
 const blockRows = 1024;
 
-/** a · b, or with their transposes. Float64 runs on the CPU, whatever the engine's provider. */
+/** a · b, optionally transposed. Float64 runs on the CPU, whatever the engine's provider. */
 export async function multiply(
   engine: Engine,
   { a, b, transA = false, transB = false }: { a: Features; b: Features; transA?: boolean; transB?: boolean },
@@ -30,13 +30,13 @@ export async function multiply(
 
 export const float64 = (data: Float64Array, shape: readonly number[]): Features => ({ dtype: "float64", shape, data });
 
-/** Rows start .. end - 1, not copied. */
+/** Rows start .. end - 1, without a copy. */
 export function rowsOf({ dtype, shape: [count, width], data }: Features, start: number, end: number): Features {
   const stop = Math.min(end, count);
   return { dtype, shape: [stop - start, width], data: data.subarray(start * width, stop * width) };
 }
 
-/** Inner products of rows `row` .. of one set with rows `column` .. of another: `products` [rows, columns]. */
+/** Inner products of the rows from `row` on of one set and from `column` on of another: `products` [rows, columns]. */
 export interface Block {
   row: number;
   rows: number;
@@ -45,7 +45,7 @@ export interface Block {
   products: Float64Array;
 }
 
-/** All inner products of two sets' rows, block by block; of a set with itself without the blocks below the diagonal. */
+/** All inner products of two sets' rows, block by block. If both are the same object, blocks below the diagonal are skipped. */
 export async function* blocks(
   engine: Engine,
   { a, b }: { a: Features; b: Features },
@@ -70,7 +70,7 @@ export function eachDistance(
     for (let j = column; j < column + columns; j++, at++) {
       const squares = squaresA[i] + squaresB[j];
       const distance = squares - 2 * products[at];
-      take(i, j, distance > 1e-12 * squares ? distance : 0); // equal images, but for rounding
+      take(i, j, distance > 1e-12 * squares ? distance : 0); // equal images, up to rounding
     }
 }
 
@@ -82,7 +82,7 @@ export const squaresOf = ({ shape: [count, width], data }: Features): Float64Arr
     return sum;
   });
 
-/** Refuses features that are no table of numbers, or of too few images. `metric` begins the sentence, `name` is the set's. */
+/** UserError for features that are not a table of finite numbers, or of too few images. `metric` begins the message; `name` is the set's. */
 export function checkFeatures(
   { shape, data }: Features,
   { metric, name, least }: { metric: string; name: string; least: number },
@@ -97,10 +97,10 @@ export function checkFeatures(
     );
 }
 
-/** Refuses sets of different dimensions. */
+/** UserError for sets of different dimensions. */
 export function checkDimensions(metric: string, generated: number, reference: number): void {
   if (generated !== reference)
     throw new UserError(
-      `${metric}: the generated images have ${generated} dimensions but the reference ${reference}; take both from the same features`,
+      `${metric}: the generated images have ${generated} dimensions but the reference ${reference}; use the same features for both`,
     );
 }

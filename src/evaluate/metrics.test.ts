@@ -1,4 +1,4 @@
-/** Metrics against their plain definitions and closed forms; `parity/metrics.test.ts` has torch-fidelity's numbers. */
+/** Metrics compared with their plain definitions and closed forms. `parity/metrics.test.ts` compares with torch-fidelity. */
 
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -42,7 +42,7 @@ const broken = (features: Features, at: number, value: number): Features => ({
 });
 
 describe("FID", () => {
-  it("is the same both ways, also where one covariance has less than full rank", async () => {
+  it("is symmetric, even if a covariance does not have full rank", async () => {
     const all = await statisticsOf(reference);
     for (const rows of [300, 40]) {
       const some = await statisticsOf(rowsOf(generated, 0, rows));
@@ -52,7 +52,7 @@ describe("FID", () => {
     }
   });
 
-  it("is nothing between equal statistics, and the distance of the means where only these differ", async () => {
+  it("is zero for equal statistics, and the distance of the means if only these differ", async () => {
     const own = await statisticsOf(generated);
     const moved = { ...own, mu: own.mu.map((value) => value + 0.5) };
     expect(await frechetDistance(engine, { generated: own, reference: own })).toBeLessThan(1e-10);
@@ -71,11 +71,11 @@ describe("FID", () => {
     expect(distance).toBeCloseTo(1 + 9 + 0.25, 12);
   });
 
-  it("refuses statistics that are not numbers or of other dimensions", async () => {
+  it("refuses statistics that are not finite or of other dimensions", async () => {
     const own = await statisticsOf(generated);
     const small = await statisticsOf(cloud(1, [10, 3]));
     await expect(frechetDistance(engine, { generated: own, reference: small })).rejects.toThrow(
-      "FID: the generated images have 48 dimensions but the reference 3; take both from the same features",
+      "FID: the generated images have 48 dimensions but the reference 3; use the same features for both",
     );
     const bad = { ...own, sigma: own.sigma.map((value, i) => (i === 7 ? NaN : value)) };
     await expect(frechetDistance(engine, { generated: own, reference: bad })).rejects.toThrow(
@@ -85,7 +85,7 @@ describe("FID", () => {
 });
 
 describe("the Inception Score", () => {
-  it("is the number of classes where each image is sure of another, and 1 where all say the same", () => {
+  it("is the number of classes if each image certainly has another class, and 1 if all predictions are equal", () => {
     const sure = float64(
       Float64Array.from({ length: 25 }, (_, i) => (i % 6 === 0 ? 2000 : 0)),
       [5, 5],
@@ -98,7 +98,7 @@ describe("the Inception Score", () => {
     expect(inceptionScore(same, { splits: 5 })).toEqual({ mean: expect.closeTo(1, 10), spread: expect.closeTo(0, 10) });
   });
 
-  it("refuses what is no number, and fewer images than splits", () => {
+  it("refuses NaN, and fewer images than splits", () => {
     const logits = recorded("logits");
     expect(() => inceptionScore(rowsOf(logits, 0, 9))).toThrow(
       "The Inception Score of 10 splits: at least 10 images are needed, the generated set has 9",
@@ -111,7 +111,7 @@ describe("the Inception Score", () => {
 });
 
 describe("KID", () => {
-  it("of all images is its definition, in more than one block and for sets of two sizes", async () => {
+  it("of all images equals its definition, with several blocks and sets of different sizes", async () => {
     const [a, b] = [cloud(1, [1100, 3]), cloud(2, [1030, 3], { shift: 0.3 })];
     const kernel = (x: Features, i: number, y: Features, j: number) => {
       let product = 0;
@@ -136,7 +136,7 @@ describe("KID", () => {
     );
   });
 
-  it("of subsets is that of all where a subset is all, and else depends on the seed alone", async () => {
+  it("of subsets equals that of all images if each subset is everything, and else depends only on the seed", async () => {
     const all = await kernelDistanceOfAll(engine, { generated: rowsOf(generated, 0, 280), reference });
     const whole = { generated: rowsOf(generated, 0, 280), reference };
     const once = await kernelDistance(engine, whole, { subsets: 2, size: 280 });
@@ -150,7 +150,7 @@ describe("KID", () => {
     expect(Math.abs(some.mean - all)).toBeLessThan(some.spread); // an estimate without bias
   });
 
-  it("refuses what it cannot measure", async () => {
+  it("refuses sets it cannot measure", async () => {
     await expect(kernelDistance(engine, sets)).rejects.toThrow(
       "KID over subsets of 1000 images: at least 1000 images are needed, the generated set has 300",
     );
@@ -166,7 +166,7 @@ describe("KID", () => {
     await expect(kernelDistance(engine, sets, { size: 1 })).rejects.toThrow("subsets of at least 2 images");
   });
 
-  it("can be called off", async () => {
+  it("can be cancelled", async () => {
     const signal = AbortSignal.abort(new Error("enough"));
     await expect(kernelDistance(engine, sets, { size: 100, signal })).rejects.toThrow("enough");
   });
@@ -193,7 +193,7 @@ describe("precision and recall", () => {
     return { precision: inside(a, b), recall: inside(b, a) };
   }
 
-  it("are their definition, in more than one block and for other numbers of neighbours", async () => {
+  it("equal their definition, with several blocks and for several numbers of neighbours", async () => {
     const both = { generated: cloud(3, [1040, 2]), reference: cloud(4, [1100, 2], { shift: 2 }) };
     for (const neighbours of [1, 4]) {
       const right = plainly(both, neighbours);
@@ -202,8 +202,8 @@ describe("precision and recall", () => {
     }
   });
 
-  it("count an image that is in both sets, also where all its neighbours equal it", async () => {
-    // Five times the same ten images: every ball has the radius zero.
+  it("count an image that is in both sets, even if all its neighbours equal it", async () => {
+    // Each of ten images five times: every ball has radius zero.
     const key = derive(seedKey(7), 1);
     const rows = Float32Array.from({ length: 5 * 10 * 64 }, (_, i) => uniform(key, i % (10 * 64)) * 10);
     const copies: Features = { dtype: "float32", shape: [50, 64], data: rows };

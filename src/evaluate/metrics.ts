@@ -1,6 +1,6 @@
 /**
- * How far generated images are from real ones, from the features of both: FID, Inception Score, KID, precision and
- * recall, in the definitions of torch-fidelity. Knows nothing of images or of the network that features come from.
+ * Compares generated images with real ones by their features: FID, Inception Score, KID, precision and recall, as defined by
+ * torch-fidelity. Knows nothing about images and feature networks.
  */
 
 import { UserError } from "../core/errors.ts";
@@ -24,13 +24,13 @@ export interface Sets<T = Features> {
   reference: T;
 }
 
-/** Several estimates together; the spread is their standard deviation, divided by their number. */
+/** The mean of several estimates, and their standard deviation (dividing by n, not n - 1). */
 export interface Spread {
   mean: number;
   spread: number;
 }
 
-/** The Fréchet distance of two normal distributions, squared as FID is: |μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁ Σ₂)^½). */
+/** The squared Fréchet distance of two normal distributions, as in FID: |μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁ Σ₂)^½). */
 export async function frechetDistance(engine: Engine, { generated, reference }: Sets<Statistics>): Promise<number> {
   const n = generated.mu.length;
   checkDimensions("FID", n, reference.mu.length);
@@ -48,12 +48,12 @@ export async function frechetDistance(engine: Engine, { generated, reference }: 
     const symmetric = await multiply(engine, { a: l, b: right, transA: true });
     for (const value of eigenvalues(symmetric, rank)) distance -= 2 * Math.sqrt(Math.max(0, value));
   }
-  return Math.max(0, distance); // rounding can leave less than nothing
+  return Math.max(0, distance); // rounding can make it negative
 }
 
 /**
- * exp of the mean KL divergence of an image's class probabilities from their mean, for each of `splits` parts of the
- * images in order. logits [N, classes]; torch-fidelity takes those without the last layer's bias.
+ * exp of the mean KL divergence of an image's class probabilities from their mean, for each of `splits` consecutive parts of the
+ * images. logits [N, classes]; torch-fidelity uses those without the last layer's bias.
  */
 export function inceptionScore(logits: Features, { splits = 10 }: { splits?: number } = {}): Spread {
   if (splits < 1) throw new UserError(`The Inception Score needs at least 1 split, got ${splits}`);
@@ -91,7 +91,7 @@ export interface SubsetOptions {
   signal?: AbortSignal;
 }
 
-/** KID over random subsets of both sets, drawn without repetition; the draws are ours, not NumPy's. */
+/** KID over random subsets of both sets, drawn without replacement. The random numbers are not NumPy's. */
 export async function kernelDistance(
   engine: Engine,
   sets: Sets,
@@ -111,7 +111,7 @@ export async function kernelDistance(
   return spreadOf(estimates);
 }
 
-/** KID of all images at once, of sets that may differ in size. */
+/** KID of all images at once. The sets may differ in size. */
 export async function kernelDistanceOfAll(
   engine: Engine,
   sets: Sets,
@@ -129,7 +129,7 @@ async function discrepancy(engine: Engine, { generated, reference }: Sets, signa
     for await (const { row, column, columns, products } of blocks(engine, { a, b }, { signal })) {
       let own = 0;
       for (let i = 0; i < products.length; i++) own += (products[i] * scale + 1) ** 3;
-      // Of a set with itself: a block beside the diagonal stands for its mirror image too, and no row meets itself.
+      // For a set with itself: blocks off the diagonal also count for their mirror image, and no row is paired with itself.
       if (a === b && row !== column) own *= 2;
       else if (a === b) for (let i = 0; i < columns; i++) own -= (products[i * columns + i] * scale + 1) ** 3;
       sum += own;
@@ -142,15 +142,15 @@ async function discrepancy(engine: Engine, { generated, reference }: Sets, signa
 }
 
 export interface PrecisionAndRecall {
-  /** Share of generated images in a ball around a real one that reaches to its k-th nearest real neighbour. */
+  /** Fraction of generated images within a ball around a real image that reaches to its k-th nearest real neighbour. */
   precision: number;
-  /** Share of real images in such a ball around a generated one. */
+  /** Fraction of real images within such a ball around a generated image. */
   recall: number;
   /** The harmonic mean of the two. */
   fScore: number;
 }
 
-/** Improved precision and recall (Kynkäänniemi et al. 2019) by Euclidean distance; takes (N + M)² / 2 products of D. */
+/** Improved precision and recall (Kynkäänniemi et al. 2019) by Euclidean distance. Costs (N + M)² / 2 inner products of D values. */
 export async function precisionAndRecall(
   engine: Engine,
   sets: Sets,
@@ -172,10 +172,10 @@ export async function precisionAndRecall(
   return { precision, recall, fScore: (2 * precision * recall) / Math.max(1e-5, precision + recall) };
 }
 
-/** Of sets that several others are compared with, by the number of neighbours: a large one's take longest of all. */
+/** Cached by set and number of neighbours: the radii of a large reference take longest, and several sets are compared with it. */
 const knownRadii = new WeakMap<Features, Map<number, Float64Array>>();
 
-/** The squared distance of every row to its k-th nearest other row; computed once for each set. */
+/** The squared distance of every row to its k-th nearest other row, cached for each set. */
 async function squaredRadii(
   engine: Engine,
   set: Features,
@@ -193,7 +193,7 @@ async function computedRadii(
   set: Features,
   { squares, neighbours: k, signal }: { squares: Float64Array; neighbours: number; signal?: AbortSignal },
 ): Promise<Float64Array> {
-  const nearest = new Float64Array(set.shape[0] * k).fill(Infinity); // of every row its k smallest distances, in order
+  const nearest = new Float64Array(set.shape[0] * k).fill(Infinity); // the k smallest distances of every row, in order
   const put = (row: number, distance: number) => {
     let at = row * k + k - 1;
     if (distance >= nearest[at]) return;

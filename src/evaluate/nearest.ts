@@ -1,4 +1,4 @@
-/** The nearest of many images to each of a few, by the distance of their features or of their bytes. */
+/** The nearest reference image of each query image, by the distance of their features or pixels. */
 
 import { float32 } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
@@ -13,17 +13,17 @@ import {
   squaresOf,
 } from "./metrics-products.ts";
 
-/** For each row its nearest row of another set. */
+/** The nearest row of another set for each row. */
 export interface Nearest {
-  /** Of each query the number of its nearest reference: [N]. */
+  /** The index of the nearest reference of each query: [N]. */
   index: Int32Array;
-  /** Their Euclidean distance: [N]. */
+  /** The Euclidean distance to it: [N]. */
   distance: Float64Array;
 }
 
 /**
- * Of references, [M, D] part by part, the nearest to each query [N, D]; the first one where several are. A UserError where
- * there are no references, or features that are no numbers or of other dimensions.
+ * Finds the reference, from parts [M, D], nearest to each query [N, D]; the first if several are equally near. UserError if there
+ * are no references, or features are not finite or of different dimensions.
  */
 export async function nearest(
   engine: Engine,
@@ -32,17 +32,17 @@ export async function nearest(
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<Nearest> {
   const metric = "Nearest images";
-  checkFeatures(queries, { metric, name: "the set to look for", least: 0 });
+  checkFeatures(queries, { metric, name: "the query set", least: 0 });
   const [count, width] = queries.shape;
   const index = new Int32Array(count).fill(-1);
   const squared = new Float64Array(count).fill(Infinity);
   const squaresA = squaresOf(queries);
   let before = 0;
   for await (const part of references) {
-    checkFeatures(part, { metric, name: "the set to look among", least: 0 });
+    checkFeatures(part, { metric, name: "the reference set", least: 0 });
     checkDimensions(metric, width, part.shape[1]);
     const squares = { squaresA, squaresB: squaresOf(part) };
-    // Another object: of a set with itself there would be half of the blocks.
+    // A copy of the object, because `blocks` skips half of the blocks of a set with itself.
     for await (const block of blocks(engine, { a: queries, b: { ...part } }, { signal }))
       eachDistance(block, squares, (i, j, distance) => {
         if (distance >= squared[i]) return;
@@ -51,13 +51,13 @@ export async function nearest(
       });
     before += part.shape[0];
   }
-  if (before === 0) throw new UserError(`${metric}: there are none to look among`);
+  if (before === 0) throw new UserError(`${metric}: there are no reference images`);
   return { index, distance: squared.map(Math.sqrt) };
 }
 
 /**
- * Images, bytes [S, S, C] each, as rows [N, S * S * C] of their values from 0 to 1, so scaled that a distance is the root
- * of the mean squared difference.
+ * Images, bytes [S, S, C] each, as rows [N, S * S * C], scaled so that the distance of two rows is the root of the mean squared
+ * difference of their values from 0 to 1.
  */
 export function pixelRows(images: readonly Uint8Array[]): Features {
   const width = images[0]?.length ?? 0;
@@ -69,23 +69,23 @@ export function pixelRows(images: readonly Uint8Array[]): Features {
   return float32(data, [images.length, width]);
 }
 
-/** Features [N, D] part by part, [rows, D] each and fewer in the last, as `nearest` takes them; nothing is copied. */
+/** Splits features [N, D] into parts [rows, D] for `nearest`, the last may be shorter. Nothing is copied. */
 export function* inParts(features: Features, rows = 1024): Generator<Features> {
   for (let from = 0; from < features.shape[0]; from += rows) yield rowsOf(features, from, from + rows);
 }
 
 /** A summary of the distances of images to their nearest training images. */
 export interface Closeness {
-  /** Distances to the nearest training image: the smallest, those that 5% and half are below. */
+  /** Distances to the nearest training image: the smallest, the 5% quantile and the median. */
   least: number;
   fifth: number;
   median: number;
-  /** Images that are a training image, byte for byte. */
+  /** Number of images that equal a training image byte for byte. */
   copies: number;
   images: number;
 }
 
-/** Of at least one distance, as `nearest` gives them; they are left in their order. */
+/** Summarises at least one distance from `nearest`, without reordering the array. */
 export function closenessOf(distance: Float64Array): Closeness {
   const sorted = distance.toSorted();
   const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
@@ -98,6 +98,6 @@ export function closenessOf(distance: Float64Array): Closeness {
   };
 }
 
-/** Share of at least one distance that is below a limit. */
+/** The fraction of distances below a limit. At least one distance is needed. */
 export const shareBelow = (distance: Float64Array, limit: number): number =>
   distance.filter((value) => value < limit).length / distance.length;

@@ -1,4 +1,4 @@
-/** Training a network of own features: its gradients, that it learns, the same way every time, and what stops it. */
+/** Training a feature network: its gradients, that it learns, that it is deterministic, and how it is stopped. */
 
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -59,7 +59,7 @@ async function trained(given: Dataset, options: Partial<FeatureTraining> = {}) {
 const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 const bytesOf = (folder: string) => readdirSync(folder).map((name) => readFileSync(join(folder, name), "latin1"));
 
-it("the gradient is the loss's, of every parameter", async () => {
+it("the gradient of every parameter equals finite differences", async () => {
   const shape = { imageSize: 6, classes: ["a", "b", "c"], widths: [5, 4] };
   const count = 3;
   const session = await engine.session(writeOnnx(ownTrainingGraph(shape, count)));
@@ -80,7 +80,7 @@ it("the gradient is the loss's, of every parameter", async () => {
   });
   const found = await session.run(feeds);
   expect(Object.keys(found).sort()).toEqual(["loss", "logits", ...parameters.map(({ name }) => `d.${name}`)].sort());
-  const step = 2e-4; // a longer one crosses the bends of ReLU
+  const step = 2e-4; // a longer step crosses the kinks of ReLU
   for (const [i, { name, shape }] of parameters.entries()) {
     const way = normals(3, i, shape);
     const at = async (distance: number) => {
@@ -100,7 +100,7 @@ it("the gradient is the loss's, of every parameter", async () => {
 describe("training on classes", async () => {
   const { folder, records, summary } = await trained(dataset());
 
-  it("learns to tell them apart, on images that it was not trained on", () => {
+  it("learns to tell held-out images apart", () => {
     const losses = records.map(({ loss }) => loss);
     expect(records.map(({ step, steps }) => [step, steps])).toEqual(losses.map((_, i) => [i + 1, 24]));
     expect(Math.abs(losses[0] - Math.log(2))).toBeLessThan(0.7);
@@ -114,7 +114,7 @@ describe("training on classes", async () => {
     });
   });
 
-  it("leaves a network that says of what and how good it is", async () => {
+  it("writes a network that names its data and its accuracy", async () => {
     const network = await openOwnFeatures(engine, folder);
     expect(network).toMatchObject({
       name: "own features of shades (2 classes, 100.0% of held-out images right)",
@@ -134,27 +134,27 @@ describe("training on classes", async () => {
     expect(config).toMatchObject({ steps: 24, batch: 12, seed: 0, data: { name: "shades", fingerprint: "f1" } });
   });
 
-  it("gives the same bytes again, and others with another seed", async () => {
+  it("writes the same bytes again, and different ones with another seed", async () => {
     expect(bytesOf((await trained(dataset())).folder)).toEqual(bytesOf(folder));
     expect(bytesOf((await trained(dataset(), { seed: 1 })).folder)[1]).not.toEqual(bytesOf(folder)[1]);
   });
 });
 
-it("small classes are drawn more often where sizes differ much", async () => {
+it("small classes are drawn more often if sizes differ much", async () => {
   const labels = Array.from({ length: 40 }, (_, i) => Number(i % 20 === 0)); // 38 of one, 2 of the other
   const rare = dataset({ train: shades(labels, 1) });
   const shown = new Float64Array(2);
   const image = rare.train.image;
   const counting: Dataset = { ...rare, train: { ...rare.train, image: (i) => (shown[labels[i]]++, image(i)) } };
   await trained(counting, { steps: 20, batch: 20 });
-  // In proportion to the root of their sizes: 18.7% of 400, where 5% of the images are of this class.
+  // In proportion to the root of their sizes: 18.7% of 400, although only 5% of the images have this class.
   expect(shown[0] + shown[1]).toBe(400);
   const share = Math.SQRT2 / (Math.SQRT2 + Math.sqrt(38));
   expect(Math.abs(shown[1] / 400 - share)).toBeLessThan(4 * Math.sqrt((share * (1 - share)) / 400));
 });
 
 describe("data of one class", () => {
-  it("teach by how far images are turned, and each held-out image is asked in all four turns", async () => {
+  it("train on the rotation of images, and each held-out image is tested in all four rotations", async () => {
     const one = (count: number, seed: number) => shades(new Array<number>(count).fill(0), seed);
     const seen: number[] = [];
     const heldOut = one(5, 2);
@@ -172,7 +172,7 @@ describe("data of one class", () => {
 });
 
 describe("training is stopped", () => {
-  it("by its signal, before a step or the measure, and leaves nothing behind", async () => {
+  it("by its signal, before a step or the measurement, and leaves nothing behind", async () => {
     const folder = newFolder();
     const controller = new AbortController();
     const training = trainFeatures(engine, dataset(), { folder, steps: 3, batch: 4, signal: controller.signal });
@@ -185,10 +185,10 @@ describe("training is stopped", () => {
     expect(readdirSync(temporary).filter((name) => !/^network\d+$/.test(name))).toEqual([]);
   });
 
-  it("where nothing is held out to measure it on, in one sentence", async () => {
+  it("with one sentence if no images are held out", async () => {
     const none = dataset({ heldOut: shades([], 1) });
     await expect(trainFeatures(engine, none, { folder: newFolder() }).next()).rejects.toThrow(
-      "shades holds out no images, so what the network learns cannot be measured; give a part to hold out",
+      "shades holds out no images, so the network cannot be evaluated; hold out a part",
     );
   });
 });

@@ -1,4 +1,4 @@
-/** Trains the network of own features on a data set's classes, or on its images' turns. Prints nothing. */
+/** Trains a feature network on a data set's classes, or on the rotation of its images. Prints nothing. */
 
 import { learningRateAt, parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
 import { adamw, clipScale, globalNorm } from "../core/adamw.ts";
@@ -38,39 +38,39 @@ export interface FeatureTraining {
 
 /** One step of training a feature network. */
 export interface FeatureRecord {
-  /** Steps done, this one included, and how many there will be. */
+  /** Number of this step, from 1, and the total. */
   step: number;
   steps: number;
-  /** The mean over this step's images, in nats. */
+  /** Mean cross-entropy of this step's images, in nats. */
   loss: number;
-  /** Share of images that were told right over the last steps. */
+  /** Fraction of correctly classified images over the last steps. */
   accuracy: number;
-  /** That this step took. */
+  /** Duration of this step. */
   seconds: number;
 }
 
-/** What a trained feature network reached. */
+/** The result of training a feature network. */
 export interface FeatureSummary {
-  /** Share of held-out images that the network gets right. */
+  /** Fraction of correctly classified held-out images. */
   accuracy: number;
   task: OwnFeaturesConfig["task"];
   parameters: number;
 }
 
-/** Unless other numbers are given. */
+/** The default steps and batch. */
 export const usualFeatureTraining = { steps: 600, batch: 64 };
 
 const recipe = { learningRate: 2e-3, warmup: 50, weightDecay: 0.05, betas: [0.9, 0.99], clip: 1, labelDrop: 0 };
 
-/** How many held-out images are asked at most, evenly spaced, and at once. */
+/** The largest number of held-out images to evaluate, evenly spaced, and the number in a batch. */
 const [mostAsked, askedAtOnce] = [10_000, 128];
-/** Steps over which a record's accuracy is taken. */
+/** Steps over which the accuracy of a record is averaged. */
 const accuracySteps = 30;
 
 /**
- * Trains on `train`, measures on `heldOut` and writes the folder whole, or nothing where the signal stops it. A data set
- * of one class teaches by how many quarter turns an image was rotated (Gidaris 2018). Equal arguments give equal bytes. A
- * UserError where nothing is held out.
+ * Trains on `train`, evaluates on `heldOut`, and writes the complete folder, or nothing if the signal stops it. For a data set of
+ * one class, the task is to recognise by how many quarter turns an image was rotated (Gidaris 2018). Equal arguments give equal
+ * bytes. UserError if nothing is held out.
  */
 export async function* trainFeatures(
   engine: Engine,
@@ -85,9 +85,7 @@ export async function* trainFeatures(
   }: FeatureTraining,
 ): AsyncGenerator<FeatureRecord, FeatureSummary> {
   if (dataset.heldOut.count === 0)
-    throw new UserError(
-      `${dataset.name} holds out no images, so what the network learns cannot be measured; give a part to hold out`,
-    );
+    throw new UserError(`${dataset.name} holds out no images, so the network cannot be evaluated; hold out a part`);
   const turned = dataset.classes.length === 1;
   const shape = {
     imageSize: dataset.size,
@@ -157,7 +155,7 @@ async function* fit(
       );
       if (!Number.isFinite(Number(loss.data[0])))
         throw new UserError(
-          `training of features stopped at step ${step}: the loss is ${loss.data[0]}; nothing was written, give another seed or fewer steps`,
+          `training of features stopped at step ${step}: the loss is ${loss.data[0]}; nothing was written; try another seed or fewer steps`,
         );
       const scale = clipScale(globalNorm(slopes.values()), training.clip);
       for (const { name, shape } of parameters)
@@ -181,7 +179,7 @@ async function* fit(
   }
 }
 
-/** The mean loss of `batch` images in nats, the logits and every parameter's gradient, `d.` before its name; parameters are inputs. */
+/** The mean loss of `batch` images in nats, the logits, and the gradient of every parameter as `d.NAME`. Parameters are inputs. */
 export function ownTrainingGraph(shape: OwnFeaturesShape, batch: number): Record<string, Tensor> {
   const { logits } = ownFeaturesGraph(shape);
   const loss = mul(sum(crossEntropy(logits, input("targets", "int64", ["B"])), [0]), 1 / batch);
@@ -194,7 +192,7 @@ export function ownTrainingGraph(shape: OwnFeaturesShape, batch: number): Record
   };
 }
 
-/** He's normal weights, biases of 0. */
+/** Normal weights as in He et al. 2015, and zero biases. */
 function startingValues(shape: OwnFeaturesShape, seed: number): Map<string, Float32Array> {
   return new Map(
     ownParameters(shape).map(({ name, shape }, i) => {
@@ -216,14 +214,14 @@ const int64 = (values: Int32Array): HostTensor => ({
   data: BigInt64Array.from(values, BigInt),
 });
 
-/** Where classes are of very different size, small ones are drawn more often: by the root of their size. */
+/** If class sizes differ by more than a factor of 2, classes are drawn in proportion to the root of their size. */
 function balanceOf({ classes, train: { labels } }: Dataset): number {
   const sizes = new Float64Array(classes.length);
   for (const label of labels) sizes[label]++;
   return Math.max(...sizes) > 2 * Math.min(...sizes) ? 0.5 : 0;
 }
 
-/** Share of the held-out images that are told right; of turns each image in all four. */
+/** The fraction of correctly classified held-out images. For rotations, each image is tested in all four. */
 async function heldOutAccuracy(engine: Engine, { dataset, shape, turned, values, signal }: Training): Promise<number> {
   const split: Split = evenly(dataset.heldOut, mostAsked);
   const { logits } = ownFeaturesGraph(shape);
@@ -248,7 +246,7 @@ async function heldOutAccuracy(engine: Engine, { dataset, shape, turned, values,
   return right / (split.count * turns.length);
 }
 
-/** How often the largest of logits [B, N] is that of the label. */
+/** The number of rows of logits [B, N] whose largest is that of the label. */
 function rightOf({ data, shape: [, width] }: HostTensor, labels: Int32Array): number {
   const rows = data as Float32Array;
   const largest = (row: Float32Array) => row.indexOf(row.reduce((a, b) => Math.max(a, b)));

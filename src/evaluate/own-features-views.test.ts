@@ -1,9 +1,9 @@
-/** Images seen shifted and turned, pixel by pixel; and what a training step shows. */
+/** Shifted and rotated images, pixel by pixel, and the views of a training step. */
 
 import { describe, expect, it } from "vitest";
 import { trainingView, type View, viewed } from "./own-features-views.ts";
 
-/** A grey image by its rows, as a network sees it: the first of each pixel's three bytes. */
+/** The rows of a grey image as a network sees it: the first of each pixel's three bytes. */
 function seen(rows: number[][], view: View): number[][] {
   const size = rows.length;
   const { data, shape } = viewed({ images: Uint8Array.from(rows.flat()), size, channels: 1 }, () => view);
@@ -19,7 +19,7 @@ const image = [
 ];
 
 describe("an image", () => {
-  it("is seen as it is, or turned clockwise by quarters", () => {
+  it("is seen unchanged, or rotated clockwise by quarter turns", () => {
     expect(seen(image, {})).toEqual(image);
     const quarter = [
       [7, 4, 1],
@@ -31,14 +31,14 @@ describe("an image", () => {
     expect(seen(quarter, { quarterTurns: 3 })).toEqual(image);
   });
 
-  it("is shifted down and right, and what comes in is the border again", () => {
+  it("is shifted down and right, and the border is repeated", () => {
     expect(seen(image, { down: 1 })).toEqual([image[0], image[0], image[1]]);
     expect(seen(image, { down: -2 })).toEqual([image[2], image[2], image[2]]);
     expect(seen(image, { right: 1 })).toEqual([[1, 1, 2], [4, 4, 5], [7, 7, 8]]); // prettier-ignore
     expect(seen(image, { right: -1, down: 1 })).toEqual([[2, 3, 3], [2, 3, 3], [5, 6, 6]]); // prettier-ignore
   });
 
-  it("is turned before it is shifted", () => {
+  it("is rotated before it is shifted", () => {
     expect(seen(image, { quarterTurns: 1, right: 1 })).toEqual([[7, 7, 4], [8, 8, 5], [9, 9, 6]]); // prettier-ignore
   });
 
@@ -49,7 +49,7 @@ describe("an image", () => {
     expect([data[0], data[27], data[53]]).toEqual([1, 9, 1]);
   });
 
-  it("is RGB: colours stay, and alpha is laid on white", () => {
+  it("is RGB: colours stay, and transparent pixels are blended with white", () => {
     const view = (channels: number, ...pixel: number[]) => [
       ...viewed({ images: Uint8Array.from(pixel), size: 1, channels }, () => ({})).data,
     ];
@@ -70,21 +70,21 @@ describe("a training step", () => {
     return [...counts].sort(([a], [b]) => a - b);
   };
 
-  it.each(["down", "right"] as const)("shifts %s by up to an eighth of the side, each way alike", (direction) => {
+  it.each(["down", "right"] as const)("shifts %s by up to an eighth of the side, uniformly", (direction) => {
     const counts = counted(drawn(16, false), direction);
     expect(counts.map(([shift]) => shift)).toEqual([-2, -1, 0, 1, 2]);
     for (const [, count] of counts) expect(Math.abs(count - 400)).toBeLessThan(4 * Math.sqrt(2000 * 0.2 * 0.8));
     expect(counted(drawn(7, false), direction)).toEqual([[0, 2000]]);
   });
 
-  it("turns at random where that is the task, and not otherwise", () => {
+  it("rotates at random only if that is the task", () => {
     expect(counted(drawn(8, false), "quarterTurns")).toEqual([[0, 2000]]);
     const counts = counted(drawn(8, true), "quarterTurns");
     expect(counts.map(([turns]) => turns)).toEqual([0, 1, 2, 3]);
     for (const [, count] of counts) expect(Math.abs(count - 500)).toBeLessThan(4 * Math.sqrt(2000 * 0.25 * 0.75));
   });
 
-  it("depends on seed, step and the image's number alone", () => {
+  it("depends only on seed, step and the image's number", () => {
     const one = drawn(16, true);
     expect(drawn(16, true)).toEqual(one);
     expect(drawn(16, true, { seed: 2 })).not.toEqual(one);

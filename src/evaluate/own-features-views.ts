@@ -1,4 +1,4 @@
-/** Images as the network of own features sees them: RGB, shifted a little or turned. Knows no network. */
+/** Images as a feature network sees them: RGB, slightly shifted or rotated. Knows nothing about networks. */
 
 import { type HostTensor, uint8 } from "../core/arrays.ts";
 import { derive, uniform } from "../core/random.ts";
@@ -15,12 +15,12 @@ export interface Images {
 export interface View {
   /** Clockwise. */
   quarterTurns?: number;
-  /** Pixels; what comes in is the border again. */
+  /** Shift in pixels; the border is repeated. */
   down?: number;
   right?: number;
 }
 
-/** Images as RGB bytes [B, S, S, 3], each seen as `view` says: grey three times, alpha on white. */
+/** Images as RGB bytes [B, S, S, 3], transformed by `view`; grey is repeated three times, alpha is blended with white. */
 export function viewed({ images, size, channels }: Images, view: (image: number) => View): HostTensor<Uint8Array> {
   const count = images.length / (size * size * channels);
   const rgb = toChannels({ data: images, width: size, height: size * count, channels }, 3).data;
@@ -40,7 +40,7 @@ export function viewed({ images, size, channels }: Images, view: (image: number)
   return uint8(out, [count, size, size, 3]);
 }
 
-/** How a training step sees its images: shifted by up to an eighth of the side; turned at random where that is the task. */
+/** The views of a training step's images: shifted by up to an eighth of the side, and rotated at random if that is the task. */
 export function trainingView(
   { size, turned }: { size: number; turned: boolean },
   { seed, step }: { seed: number; step: number },

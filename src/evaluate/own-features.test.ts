@@ -1,4 +1,4 @@
-/** The network against the same written out plainly, its files, and what is said of others. */
+/** The network compared with a plain implementation, its files, and errors for other files. */
 
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -49,10 +49,10 @@ const imagesOf = (size: number, count: number) =>
     [count, size, size, 3],
   );
 
-/** Channels of a place; zeros beyond the border. */
+/** The channels of a place; zeros outside the image. */
 type Places = (y: number, x: number) => number[];
 
-/** The network's definition, place by place, for one image [S, S, 3] of bytes. */
+/** A plain implementation of the network, place by place, for one image [S, S, 3] of bytes. */
 function plainly(image: Uint8Array, { imageSize, widths }: OwnFeaturesShape) {
   const linear = (name: string, x: number[]) => {
     const [weight, bias] = [values.get(`${name}.weight`)!, values.get(`${name}.bias`)!];
@@ -64,7 +64,7 @@ function plainly(image: Uint8Array, { imageSize, widths }: OwnFeaturesShape) {
     const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / x.length;
     return x.map((value) => (value - mean) / Math.sqrt(variance + 1e-5));
   };
-  /** Every place of a square of this side worked out once; beyond it as many zeros as there are channels. */
+  /** Computes every place of a square once; outside of it the channels are zero. */
   const square = (side: number, of: Places): Places => {
     const all = Array.from({ length: side * side }, (_, i) => of(Math.floor(i / side), i % side));
     const inside = (at: number) => at >= 0 && at < side;
@@ -84,7 +84,7 @@ function plainly(image: Uint8Array, { imageSize, widths }: OwnFeaturesShape) {
       layer(`${i}.halve`, [0, 1].flatMap((dy) => [0, 1].flatMap((dx) => given(2 * y + dy, 2 * x + dx)))), // prettier-ignore
     );
     const even = square(side, (y, x) => normalised(halved(y, x)));
-    // Neighbours of a column's places first: all three rows for each column.
+    // Neighbours in order of columns: three rows for each column.
     places = square(
       side,
       (y, x) =>
@@ -100,7 +100,7 @@ function plainly(image: Uint8Array, { imageSize, widths }: OwnFeaturesShape) {
 }
 
 describe("the network", () => {
-  it("is its definition, of odd sides too and of each image by itself", async () => {
+  it("equals the plain implementation, also for odd sides, and for an image alone", async () => {
     const folder = newFolder();
     await writeOwnFeatures(folder, config, values);
     const network = await openOwnFeatures(engine, folder);
@@ -118,7 +118,7 @@ describe("the network", () => {
     expect(new Set(features.data).size).toBeGreaterThan(6);
   });
 
-  it("has layers down to a side of four, neighbours from 32 on, and features of 128 values", () => {
+  it("has layers down to a side of four, neighbour layers from 32 on, and 128 features", () => {
     expect([4, 8, 28, 32, 64, 256].map(ownWidths)).toEqual([
       [64, 128],
       [64, 128],
@@ -146,7 +146,7 @@ describe("the network", () => {
 });
 
 describe("files", () => {
-  it("say whose features they are and how good, and never more than they are", async () => {
+  it("name the data and the accuracy, which is rounded down", async () => {
     const folder = newFolder();
     await writeOwnFeatures(folder, config, values);
     expect(readdirSync(folder).sort()).toEqual(["config.json", "model.safetensors"]);
@@ -171,7 +171,7 @@ describe("files", () => {
     expect(other.name).toBe("own features of letters (3 turns of an image, 100.0% of held-out images right)");
   });
 
-  it("that hold no such network are told of in one sentence", async () => {
+  it("without such a network are reported in one sentence", async () => {
     const open = async (change: (folder: string) => void) => {
       const folder = newFolder();
       await writeOwnFeatures(folder, config, values);
@@ -187,23 +187,23 @@ describe("files", () => {
       /model\.safetensors: there is no such file/,
     );
     await expect(open(inConfig({ format: "fractalgen" }))).rejects.toThrow(
-      /network\d+ holds no network of own features \(config\.json: format: .*\); give the folder of one or train a network$/,
+      /network\d+ holds no feature network \(config\.json: format: .*\); use the folder of one or train a network$/,
     );
     await expect(open(inConfig({ width: 3 }))).rejects.toThrow(/config\.json: .*width.*did you mean "widths"\?/);
     await expect(open(inConfig({ widths: [3, 5] }))).rejects.toThrow(
-      /model\.safetensors does not hold the weights of own features of letters .*: 5 with the wrong shape \(1\.halve\.weight \[4, 12\] instead of \[5, 12\], .*; give another folder or train a network$/,
+      /model\.safetensors does not hold the weights of own features of letters .*: 5 with the wrong shape \(1\.halve\.weight \[4, 12\] instead of \[5, 12\], .*; use another folder or train a network$/,
     );
     const empty = newFolder();
     mkdirSync(empty);
     await expect(openOwnFeatures(engine, empty)).rejects.toThrow(/there is no such file/);
   });
 
-  it("give a network that refuses images of another size or kind", async () => {
+  it("make a network that refuses images of another size or type", async () => {
     const folder = newFolder();
     await writeOwnFeatures(folder, config, values);
     const network = await openOwnFeatures(engine, folder);
     await expect(network.run(imagesOf(6, 1))).rejects.toThrow(
-      /own features of letters .*: images are uint8 \[1, 6, 6, 3\], expected uint8 \[B, 5, 5, 3\]; take images of 5x5, or features trained at their size$/,
+      /own features of letters .*: images are uint8 \[1, 6, 6, 3\], expected uint8 \[B, 5, 5, 3\]; use images of 5x5 pixels, or features trained at their size$/,
     );
     await expect(network.run(float32(new Float32Array(75), [1, 5, 5, 3]))).rejects.toThrow("images are float32");
     await network.dispose();

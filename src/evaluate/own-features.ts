@@ -1,6 +1,6 @@
 /**
- * Features for measuring images of any kind where FID's network is not to be had: a small convolutional network that
- * is trained on a data set's own classes. Numbers from it are no FID of the literature, and its name says so.
+ * Features for any kind of images if FID's network is not available: a small convolutional network trained on a data set's own
+ * classes. Its numbers are not comparable with published FIDs, and its name says so.
  */
 
 import { z } from "zod";
@@ -42,41 +42,41 @@ const schema = z.strictObject({
   version: z.literal(version),
   imageSize: whole(1, 4096),
   channels: whole(1, 4),
-  /** What its logits tell apart: the data's classes, or how an image was turned. */
+  /** The classes of its logits: the data's classes, or rotations of an image. */
   classes: z.array(z.string()).min(2),
   task: z.enum(["classes", "rotations"]),
   /** Channels after each halving of the side; the last is the width of the features. */
   widths: z.array(whole(1, 65536)).min(1),
   data: z.strictObject({ name: z.string(), fingerprint: z.string() }),
-  /** Share of held-out images that it gets right. */
+  /** Fraction of correctly classified held-out images. */
   accuracy: z.number().min(0).max(1),
   steps: whole(1, Number.MAX_SAFE_INTEGER),
   batch: whole(1, Number.MAX_SAFE_INTEGER),
   seed: whole(0, Number.MAX_SAFE_INTEGER),
 });
 
-/** What the folder's `config.json` says. */
+/** The content of the folder's `config.json`. */
 export type OwnFeaturesConfig = z.infer<typeof schema>;
 
-/** The classes of a network that was trained on images' turns. */
+/** The classes of a network trained to recognise rotations. */
 export const rotations = ["upright", "a quarter turn", "half a turn", "three quarters of a turn"] as const;
 
-/** What the graph depends on. */
+/** The part of the configuration that the graph depends on. */
 export type OwnFeaturesShape = Pick<OwnFeaturesConfig, "imageSize" | "classes" | "widths">;
 
-/** The side at which halving ends, and the largest at which neighbours are looked at beyond the halving. */
+/** The side at which halving ends, and the largest side with a layer over neighbours. */
 const [leastSide, mostMixed] = [4, 32];
 const [featureWidth, leastWidth] = [128, 16];
 
-/** Twice as many channels after each halving, up to the features' width at the end. */
+/** The number of channels doubles with each halving, up to the width of the features. */
 export function ownWidths(imageSize: number): number[] {
   const halvings = Math.max(2, Math.ceil(Math.log2(imageSize / leastSide)));
   return Array.from({ length: halvings }, (_, i) => Math.max(leastWidth, featureWidth / 2 ** (halvings - 1 - i)));
 }
 
 /**
- * From bytes `images` [B, S, S, 3] to features [B, D] and logits [B, classes]. Layers are products of rows, one row a
- * place of an image, which run at twice the rate of convolutions and their gradients.
+ * From bytes `images` [B, S, S, 3] to features [B, D] and logits [B, classes]. Layers are matrix products with one row per place
+ * of an image, which run at twice the speed of convolutions and their gradients.
  */
 export function ownFeaturesGraph({ imageSize, classes, widths }: OwnFeaturesShape): {
   features: Tensor;
@@ -94,26 +94,26 @@ export function ownFeaturesGraph({ imageSize, classes, widths }: OwnFeaturesShap
   return { features, logits: linear(features, weight, parameter("head.bias", [classes.length])) };
 }
 
-/** Of places [B, S, S, C]. */
+/** The side and the channels of a tensor [B, S, S, C]. */
 function sidesOf({ shape }: Tensor): { side: number; channels: number } {
   const [, side, , channels] = shape as number[];
   return { side, channels };
 }
 
-/** A linear layer of every place by itself: [B, S, S, E] -> [B, S, S, D]. */
+/** A linear layer applied to each place: [B, S, S, E] -> [B, S, S, D]. */
 function layer(x: Tensor, name: string, width: number): Tensor {
   const weight = parameter(`${name}.weight`, [width, sidesOf(x).channels]);
   return relu(linear(x, weight, parameter(`${name}.bias`, [width])));
 }
 
-/** Each place's channels with mean 0 and variance 1; no batch takes part, and factors are the next layer's. */
+/** Normalises each place's channels to mean 0 and variance 1, independently of the batch; the next layer has the scale. */
 function normal(x: Tensor): Tensor {
   const { channels } = sidesOf(x);
   const [one, zero] = [1, 0].map((value) => constant(float32(new Float32Array(channels).fill(value), [channels])));
   return layerNorm(x, one, zero, 1e-5);
 }
 
-/** Squares of 2x2 places as one: [B, S, S, C] -> [B, S/2, S/2, 4 C], an odd side filled up with zeros. */
+/** Joins 2x2 places into one: [B, S, S, C] -> [B, S/2, S/2, 4 C]. An odd side is padded with zeros. */
 function halved(x: Tensor): Tensor {
   const { side, channels } = sidesOf(x);
   const half = Math.ceil(side / 2);
@@ -122,7 +122,7 @@ function halved(x: Tensor): Tensor {
   return reshape(squares, ["B", half, half, 4 * channels]);
 }
 
-/** Every place with its eight neighbours: [B, S, S, C] -> [B, S, S, 9 C], zeros beyond the border. */
+/** Joins each place with its eight neighbours: [B, S, S, C] -> [B, S, S, 9 C], with zeros outside the image. */
 function neighbours(x: Tensor): Tensor {
   const { side } = sidesOf(x);
   return [1, 2].reduce((y, axis) => {
@@ -132,11 +132,11 @@ function neighbours(x: Tensor): Tensor {
   }, x);
 }
 
-/** The network's weights, float32, by their names in its file. */
+/** The names and shapes of the network's float32 weights. */
 export const ownParameters = (shape: OwnFeaturesShape): { name: string; shape: readonly number[] }[] =>
   topological([ownFeaturesGraph(shape).logits]).flatMap((node) => (is(node, "parameter") ? [node.attributes] : []));
 
-/** Writes the folder that `openOwnFeatures` takes, whole or not at all. */
+/** Writes a folder for `openOwnFeatures`, completely or not at all. */
 export async function writeOwnFeatures(
   folder: string,
   config: Omit<OwnFeaturesConfig, "format" | "version">,
@@ -158,29 +158,29 @@ export async function writeOwnFeatures(
   );
 }
 
-/** A feature network that was trained on a data set. */
+/** A feature network trained on a data set. */
 export interface OwnFeatures {
-  /** Says whose features these are and how good, such as "own features of mnist (10 classes, 97.1% of held-out images right)". */
+  /** Names the data and the accuracy, such as "own features of mnist (10 classes, 97.1% of held-out images right)". */
   name: string;
   /** D */
   width: number;
-  /** Pixels per side, and channels, of the data it was trained on. */
+  /** Pixels per side and channels of its training data. */
   imageSize: number;
   channels: number;
   classes: readonly string[];
-  /** Of RGB bytes [B, S, S, 3] (grey given three times, alpha laid on white): features [B, D] and logits [B, classes]. */
+  /** From RGB bytes [B, S, S, 3] (grey repeated three times, alpha blended with white) to features [B, D] and logits [B, classes]. */
   run(images: HostTensor): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
   /** Frees its memory and threads. It cannot be used afterwards. */
   dispose(): Promise<void>;
 }
 
-/** Opens a network that `trainFeatures` wrote. A UserError where the folder holds none. */
+/** Opens a network written by `trainFeatures`. UserError if the folder holds none. */
 export async function openOwnFeatures(engine: Engine, folder: string): Promise<OwnFeatures> {
   await recoverFolder(folder);
   const config = readConfig(folder);
   const { imageSize, channels, classes, widths } = config;
   const name = nameOf(config);
-  const network = { name, source: ["give another folder", training], parameters: ownParameters(config) };
+  const network = { name, source: ["use another folder", training], parameters: ownParameters(config) };
   const found = openNetwork(network, `${folder}/${weightsName}`);
   const session = await engine.session(writeOnnx(ownFeaturesGraph(config), found), found);
   return {
@@ -193,7 +193,7 @@ export async function openOwnFeatures(engine: Engine, folder: string): Promise<O
       const { dtype, shape } = images;
       if (dtype !== "uint8" || shape.length !== 4 || String(shape.slice(1)) !== String([imageSize, imageSize, 3]))
         throw new UserError(
-          `${name}: images are ${dtype} [${shape.join(", ")}], expected uint8 [B, ${imageSize}, ${imageSize}, 3]; take images of ${imageSize}x${imageSize}, or features trained at their size`,
+          `${name}: images are ${dtype} [${shape.join(", ")}], expected uint8 [B, ${imageSize}, ${imageSize}, 3]; use images of ${imageSize}x${imageSize} pixels, or features trained at their size`,
         );
       const { features, logits } = await session.run({ images });
       return { features, logits } as { features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> };
@@ -207,8 +207,8 @@ const training: Hint = { do: "train a network", command: "evaluate features" };
 function readConfig(folder: string): OwnFeaturesConfig {
   const none = (reason: string) =>
     new UserError({
-      problem: `${folder} holds no network of own features (${reason})`,
-      hint: ["give the folder of one", training],
+      problem: `${folder} holds no feature network (${reason})`,
+      hint: ["use the folder of one", training],
     });
   const path = `${folder}/${configName}`;
   const parsed = schema.safeParse(readJson(path));
@@ -216,9 +216,9 @@ function readConfig(folder: string): OwnFeaturesConfig {
   return parsed.data;
 }
 
-/** Named as what it is, for whoever reads numbers that are measured with it. */
+/** Shown next to every number measured with the network. */
 function nameOf({ data, task, classes, accuracy }: OwnFeaturesConfig): string {
-  const told = task === "rotations" ? "turns of an image" : "classes";
-  const percent = Math.floor(accuracy * 1000) / 10; // never 100 where one was wrong
-  return `own features of ${data.name} (${classes.length} ${told}, ${percent.toFixed(1)}% of held-out images right)`;
+  const kind = task === "rotations" ? "turns of an image" : "classes";
+  const percent = Math.floor(accuracy * 1000) / 10; // never 100 if one was wrong
+  return `own features of ${data.name} (${classes.length} ${kind}, ${percent.toFixed(1)}% of held-out images right)`;
 }

@@ -1,4 +1,4 @@
-/** What a pass says of its pixels, checked against the arrays that the graph is given. */
+/** A pass's description of its pixels, compared with the index arrays that it feeds to the graph. */
 
 import { describe, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig, placedLevels } from "../config/model.ts";
@@ -6,7 +6,7 @@ import { derive, seedKey } from "../core/random.ts";
 import { type Pass, passOver, viewsInOrder } from "./passes.ts";
 
 const size = { width: 8, depth: 1, heads: 1 };
-/** 4x4 pixels in 4 patches of 4 pixels. */
+/** 4x4 pixels in 4 patches of 2x2 pixels. */
 const model = (first: "ar" | "mar", second: "ar" | "mar"): ModelConfig => {
   const levels = [
     { kind: first, patch: 2, ...size },
@@ -22,10 +22,9 @@ const models: [string, ModelConfig][] = [
   ["AR above MAR", model("ar", "mar")],
 ];
 
-/** As for an estimate. */
 const shown = { kind: "estimate" } as const;
 
-/** Two images; each is seen once for an estimate, and step by step in an order. */
+/** Two images, each with one view for an estimate, or one view per step of an order. */
 function passOf(config: ModelConfig, { inOrder }: { inOrder: boolean }): Pass {
   const views = [0, 1].flatMap((image) => {
     const key = derive(seedKey(5), image);
@@ -34,7 +33,7 @@ function passOf(config: ModelConfig, { inOrder }: { inOrder: boolean }): Pass {
   return passOver(config, views, { inOrder });
 }
 
-/** For each level and pixel: the row of the level's square, and the patch's number in it, found by the indices of `take`. */
+/** For each level and pixel: the row of the level's square and the patch's number in it, from the indices in `take`. */
 function placesOf(config: ModelConfig, { feeds, pixels }: Pass): { row: number; place: number }[][] {
   const levels = placedLevels(config);
   let rows = Array.from(pixels.image, (_, i) => i);
@@ -53,13 +52,13 @@ function placesOf(config: ModelConfig, { feeds, pixels }: Pass): { row: number; 
 describe.each(models)("%s", (_, config) => {
   const levels = placedLevels(config);
 
-  it.each([false, true])("known patches are those that the square's mask shows (in order: %s)", (inOrder) => {
+  it.each([false, true])("known patches are those the square's mask does not hide (in order: %s)", (inOrder) => {
     const pass = passOf(config, { inOrder });
     const places = placesOf(config, pass);
     expect(pass.known).toHaveLength(levels.length);
     levels.forEach(({ kind, tokens }, l) => {
       const expected = places[l].map(({ row, place }) => {
-        if (kind === "ar") return place; // patches come in order, and the mask is no input
+        if (kind === "ar") return place; // patches come in raster order, and the mask is no input
         const mask = pass.feeds.mask[l]!.data as Float32Array;
         expect(mask[row * tokens + place], "a predicted patch is hidden").toBe(1);
         return mask.subarray(row * tokens, (row + 1) * tokens).filter((hidden) => hidden === 0).length;
@@ -68,7 +67,7 @@ describe.each(models)("%s", (_, config) => {
     });
   });
 
-  it("known patches of an order run through all numbers, once for each pixel of an image", () => {
+  it("an order predicts each pixel once, and its numbers of known patches take all values", () => {
     const { pixels, known } = passOf(config, { inOrder: true });
     expect(pixels.image).toHaveLength(2 * 16);
     expect(new Set(Array.from(pixels.image, (image, i) => [image, pixels.x[i], pixels.y[i]].join())).size).toBe(2 * 16);
@@ -77,7 +76,7 @@ describe.each(models)("%s", (_, config) => {
     expect(pixels.weight.every((weight) => weight === 1)).toBe(true);
   });
 
-  it("weights of an estimate add up to an image's pixels, known patches are fewer than all", () => {
+  it("the weights of an estimate add up to the number of pixels, and not all patches are known", () => {
     const { pixels, known } = passOf(config, { inOrder: false });
     for (const image of [0, 1]) {
       const own = pixels.weight.filter((_, i) => pixels.image[i] === image);

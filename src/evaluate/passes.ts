@@ -1,4 +1,4 @@
-/** Teacher-forced passes as index arrays: which squares are shown how much of themselves, and which pixels that predicts. */
+/** Teacher-forced passes as index arrays: which patches of each square are hidden, and which pixels are predicted. */
 
 import { type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
 import { float32, type HostTensor, int32 } from "../core/arrays.ts";
@@ -8,29 +8,29 @@ import { kindOf } from "../levels/table.ts";
 import type { IndexFeeds } from "../model/feeds.ts";
 import { marksIn } from "../model/plan.ts";
 
-/** What of a square is shown in a view, and so what is hidden and predicted. */
+/** Which patches of a square are hidden and predicted in a view. */
 export type Shown =
-  /** As an estimate needs it: as many patches are hidden as a draw says, and all of these are predicted. */
+  /** For an estimate: a random number of patches is hidden, and all of them are predicted. */
   | { kind: "estimate" }
-  /** As in generating patch by patch: so many patches are still to come, and the next one is predicted. */
+  /** As in generation patch by patch: `toCome` patches are still hidden, and the next one is predicted. */
   | { kind: "patch"; toCome: number }
   /**
-   * Of an order whose first level hides nothing: which step the squares of the next level that does are at, all at once.
-   * Levels on the way hand it on.
+   * For an order whose first level hides nothing: the common step of all squares of the next level that hides patches. Levels in
+   * between pass it on.
    */
   | { kind: "step"; step: number };
 
-/** One view of an image's first level. Each next one shows squares of its own accordingly, step by step in an order. */
+/** One view of an image's first level. The views of the levels below follow from it. */
 export interface View {
   image: number;
-  /** Gives the orders and counts of this image's squares. */
+  /** Determines the random orders and counts of this image's squares. */
   key: Key;
   shown: Shown;
-  /** Of an order: the pixels that are predicted, [S, S] of 1 or 0. All others are known before, and so are their patches. */
+  /** For an order: the pixels to predict, [S, S] of 1 or 0. All others are known up front, as are patches without any to predict. */
   drawn?: Uint8Array;
 }
 
-/** What a pass predicts, one entry each: the image, where in it, and how often it stands for others beside itself. */
+/** The predictions of a pass, one entry each: image, position, and weight. */
 export interface Predicted {
   image: Int32Array;
   x: Int32Array;
@@ -41,9 +41,9 @@ export interface Predicted {
 export interface Pass {
   feeds: IndexFeeds<HostTensor>;
   pixels: Predicted;
-  /** For each level and pixel: how many patches of the level's square were known when the pixel's was predicted. */
+  /** For each level and pixel: the number of known patches in the level's square when the pixel's patch is predicted. */
   known: Int32Array[];
-  /** Squares of each level, whose guiding pixels are predicted where there are any. */
+  /** The squares of each level. If the level has guiding pixels, theirs are predicted. */
   squares: Predicted[];
 }
 
@@ -53,18 +53,18 @@ interface Square {
   y: number;
   key: Key;
   weight: number;
-  /** Its patch of the level above: row and number. */
+  /** Its patch in the level above: the row of the square and the patch's number. */
   row: number;
   place: number;
-  /** How many patches of that level's square were known before it. */
+  /** Number of patches of that square that were known before it. */
   known: number;
   shown: Shown;
   drawn?: Uint8Array;
 }
 
 /**
- * The views that one generation order of an image consists of: one for each patch to predict of a first level that
- * hides patches; of another, whose patches are predicted all at once, one for each step of the next level that does.
+ * The views of one generation order of an image. If the first level hides patches, there is one view for each patch to predict;
+ * otherwise its patches are predicted together, with one view for each step of the next level that hides patches.
  */
 export function viewsInOrder(config: ModelConfig, image: number, { key, drawn }: Pick<View, "key" | "drawn">): View[] {
   const levels = placedLevels(config);
@@ -80,7 +80,7 @@ const patchByPatch = (count: number): Shown[] =>
 
 const stepByStep = (count: number): Shown[] => Array.from({ length: count }, (_, step) => ({ kind: "step", step }));
 
-/** How many of a square's `count` patches to predict are still to come; undefined where a draw says. */
+/** How many of a square's `count` patches to predict are still hidden; undefined if that is drawn at random. */
 function toComeOf(shown: Shown, count: number): number | undefined {
   if (shown.kind === "estimate") return undefined;
   return shown.kind === "patch" ? shown.toCome : Math.max(1, count - shown.step);
@@ -88,11 +88,11 @@ function toComeOf(shown: Shown, count: number): number | undefined {
 
 const hides = (level: PlacedLevel): boolean => kindOf(level).order.hides;
 
-/** The next level inside of level l that hides patches. */
+/** The next level below level l that hides patches, or -1. */
 const hidingInside = (levels: readonly PlacedLevel[], l: number): number =>
   levels.findIndex((level, inside) => inside > l && hides(level));
 
-/** The patches of a square in which anything is predicted. */
+/** The patches of a square with pixels to predict. */
 function toPredict(
   { x, y, drawn }: Pick<Square, "x" | "y" | "drawn">,
   { tokens, grid, patch }: PlacedLevel,
@@ -104,7 +104,7 @@ function toPredict(
   return places.filter((place) => marksIn(drawn, corner(place), { size, side: patch }));
 }
 
-/** A pass over views, all shown in one way. Weighted nats add up to an image's over its views. */
+/** A pass over views of the same kind. Over an image's views, the weighted nats add up to the image's. */
 export function passOver(config: ModelConfig, views: readonly View[], { inOrder }: { inOrder: boolean }): Pass {
   const levels = placedLevels(config);
   const feeds: IndexFeeds<HostTensor> = { mask: [], take: [], inverse: [] };
@@ -117,7 +117,7 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
     squares.push(predicted(rows, (row) => wanted[row].length));
     const { mask, below } = viewLevel(rows, level, wanted);
     feeds.mask.push(hides(level) ? float32(mask, [rows.length, tokens]) : undefined);
-    // Read only by gradients.
+    // Only gradients read it.
     const all = rows.length * tokens;
     feeds.inverse.push(int32(new Int32Array(all * conditionsRead), [all, conditionsRead]));
     const taken = inOrder && hides(level) ? below.flatMap((square) => inSteps(square, l, { levels, config })) : below;
@@ -128,7 +128,7 @@ export function passOver(config: ModelConfig, views: readonly View[], { inOrder 
   return { feeds, squares, pixels: predicted(rows), known };
 }
 
-/** What the views of a level's squares hide, [R, N], and the patches that they predict, as squares of the next level. */
+/** The mask [R, N] of a level's squares, and the patches they predict, as squares of the next level. */
 function viewLevel(
   rows: readonly Square[],
   level: PlacedLevel,
@@ -141,7 +141,7 @@ function viewLevel(
   rows.forEach((square, row) => {
     const { key, drawn, shown } = square;
     const count = wanted[row].length;
-    // Beside squares that take more steps one that is done stands for nothing.
+    // A square that is done, next to squares with more steps, has no weight.
     const isDone = order.hides && shown.kind === "step" && shown.step >= count;
     const weight = isDone ? 0 : square.weight;
     const view = order.view({ key, tokens, weight, only: drawn && wanted[row], toCome: toComeOf(shown, count) });
@@ -162,7 +162,7 @@ function viewLevel(
   return { mask, below };
 }
 
-/** In an order a square inside of level l is seen once for each of its patches, or for each step of squares further in. */
+/** In an order, a square below level l has one view for each of its patches, or for each step of squares further down. */
 function inSteps(
   square: Square,
   l: number,
@@ -170,13 +170,13 @@ function inSteps(
 ): Square[] {
   const next = hidingInside(levels, l);
   if (next < 0) return [square];
-  // Levels between take all their patches at once, so the steps of what stands inside are taken together.
+  // Levels in between predict all their patches at once, so the squares below them share their steps.
   const shown =
     next > l + 1 ? stepByStep(levels[next].tokens) : patchByPatch(toPredict(square, levels[next], config).length);
   return shown.map((one) => ({ ...square, shown: one }));
 }
 
-/** For each square its patch and the neighbours whose outputs are its conditions, as indices into a level of `rows` squares. */
+/** For each square, its patch and the neighbours whose outputs are its conditions, as indices into a level of `rows` squares. */
 function around(squares: readonly Square[], { tokens, grid, conditionsRead: count }: PlacedLevel, rows: number) {
   const directions = directionsRead(count);
   const take = new Int32Array(squares.length * count);
@@ -191,7 +191,7 @@ function around(squares: readonly Square[], { tokens, grid, conditionsRead: coun
 
 const intsOf = (rows: readonly Square[], of: (square: Square) => number): Int32Array => Int32Array.from(rows, of);
 
-/** Of a square that is seen several times, the first view counts, all that is to be predicted hidden: its guiding pixel is one. */
+/** With `toCome`, a square with several views counts only in the first, which hides everything: it has one guiding pixel. */
 function predicted(rows: readonly Square[], toCome?: (row: number) => number): Predicted {
   const counts = ({ shown }: Square, row: number) => shown.kind !== "patch" || shown.toCome === toCome?.(row);
   return {

@@ -1,4 +1,4 @@
-/** All measures together are those of each alone; what a reference does not know is left out, and too few images told of. */
+/** All metrics together equal each one alone. Metrics the reference has no data for are left out, and too few images are an error. */
 
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -23,7 +23,7 @@ const reference = await setOf("features_2", 280);
 const sets = { generated: generated.features, reference: reference.features };
 
 describe("the quality of a set", () => {
-  it("is its metrics, by the usual settings; KID's subsets are all of the smaller set where that is small", async () => {
+  it("is its metrics with default settings; KID's subsets are the whole smaller set if that is small", async () => {
     const quality = await qualityOf(engine, { generated, reference }, { subsets: 3 });
     const { precision, recall } = await precisionAndRecall(engine, sets);
     expect(quality).toEqual({
@@ -43,7 +43,7 @@ describe("the quality of a set", () => {
     });
   });
 
-  it("follows the settings, and tells what it computes", async () => {
+  it("uses the given settings, and reports each metric", async () => {
     const names: string[] = [];
     const quality = await qualityOf(
       engine,
@@ -58,14 +58,14 @@ describe("the quality of a set", () => {
     expect(names).toEqual(["score of the classes", "kernel distance", "precision and recall", "Fréchet distance"]);
   });
 
-  it("is the Fréchet distance and the score alone where the reference is known by its statistics", async () => {
+  it("is only the Fréchet distance and the score if the reference has only statistics", async () => {
     const { statistics } = reference;
     const whole = await qualityOf(engine, { generated, reference }, { subsets: 1 });
     const alone = await qualityOf(engine, { generated, reference: { statistics } });
     expect(alone).toEqual({ images: 300, score: whole.score, frechetDistance: whole.frechetDistance });
   });
 
-  it("is refused of too few images, in one sentence that says how many are needed", async () => {
+  it("refuses too few images, in one sentence that says how many are needed", async () => {
     const few = await setOf("features_2", 5);
     await expect(qualityOf(engine, { generated, reference: few }, { neighbours: 5 })).rejects.toThrow(
       "precision and recall with 5 neighbours need at least 6 images in each set, the smaller has 5",
@@ -78,7 +78,7 @@ describe("the quality of a set", () => {
     );
   });
 
-  it("can be called off", async () => {
+  it("can be cancelled", async () => {
     const signal = AbortSignal.abort(new Error("enough"));
     await expect(qualityOf(engine, { generated, reference }, { signal })).rejects.toThrow("enough");
     const { statistics } = reference;

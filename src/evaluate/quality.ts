@@ -1,4 +1,4 @@
-/** All measures of a set of generated images against a reference, from the features of both. */
+/** All metrics of a set of generated images against a reference, from the features of both. */
 
 import { UserError } from "../core/errors.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -6,33 +6,33 @@ import type { MeasuredSet } from "./features.ts";
 import { frechetDistance, inceptionScore, kernelDistance, precisionAndRecall, type Spread } from "./metrics.ts";
 import type { Statistics } from "./statistics.ts";
 
-/** A reference may be known by its statistics alone; then the Fréchet distance is all that can be compared. */
+/** A reference with only statistics allows only the Fréchet distance. */
 export type Reference = MeasuredSet | { statistics: Statistics };
 
 /** The options of `qualityOf`. */
 export interface QualityOptions {
-  /** Of KID: how many, and how many images of each set in one (by default 1000, or all of the smaller set). */
+  /** For KID: the number of subsets, and of images of each set in a subset (by default 1000, or all of the smaller set). */
   subsets?: number;
   subsetSize?: number;
   /** Parts of the Inception Score. */
   splits?: number;
-  /** Of precision and recall. */
+  /** For precision and recall. */
   neighbours?: number;
   seed?: number;
-  /** What is being computed. */
+  /** Called before each metric with its name. */
   onMetric?: (name: string) => void;
   signal?: AbortSignal;
 }
 
-/** Measures of a set of images against a reference. */
+/** Metrics of a set of images against a reference. */
 export interface Quality {
-  /** Images of the generated set. */
+  /** Number of images in the generated set. */
   images: number;
-  /** FID where features are Inception's. */
+  /** FID if the features are Inception's. */
   frechetDistance: number;
-  /** KID where features are Inception's. */
+  /** KID if the features are Inception's. */
   kernelDistance?: Spread & { subsets: number; subsetSize: number };
-  /** The Inception Score where logits are Inception's. */
+  /** The Inception Score if the logits are Inception's. */
   score: Spread & { splits: number };
   precision?: number;
   recall?: number;
@@ -40,12 +40,12 @@ export interface Quality {
 
 const usualSubset = 1000;
 
-/** Unless other numbers are given. */
+/** The default settings. */
 export const usualQuality = { subsets: 100, splits: 10, neighbours: 3 };
 
 /**
- * Fréchet distance, kernel distance, score of the classes, precision and recall. A UserError says how many images a
- * measure needs where there are fewer.
+ * Fréchet distance, kernel distance, score of the classes, precision and recall. UserError if there are too few images for a
+ * metric.
  */
 export async function qualityOf(
   engine: Engine,
@@ -73,7 +73,7 @@ export async function qualityOf(
     throw new UserError(
       `precision and recall with ${neighbours} neighbours need at least ${neighbours + 1} images in each set, the smaller has ${smaller}`,
     );
-  // Cheap ones first: what is wrong with the sets comes out at once.
+  // Cheap metrics first, so that errors in the sets are found early.
   step("kernel distance");
   const kernel = await kernelDistance(engine, sets, { subsets, size, seed, signal });
   step("precision and recall");

@@ -1,4 +1,4 @@
-/** Seams of pictures made by hand. */
+/** Seams of hand-made pictures. */
 
 import { describe, expect, it } from "vitest";
 import { ratioOf, seamOf } from "./seam.ts";
@@ -9,24 +9,24 @@ describe("a seam", () => {
   const image = (...row: number[]) =>
     Uint8Array.from({ length: 32 }, (_, at) => (at % 2 ? 9 : row[Math.floor(at / 2) % 4]));
 
-  it("is the mean difference across the border against that inside", () => {
-    // Inside are 4 pairs beside each other, which differ by 6, and 6 below each other, which do not.
+  it("is the mean difference across the border, and that inside", () => {
+    // Inside are 4 horizontal pairs that differ by 6, and 6 vertical pairs that are equal.
     expect(seamOf(image(5, 0, 10, 16), mask, { size: 4, channels: 2 })).toEqual({
       across: 10 / 2,
       inside: (4 * 6) / 10 / 2,
     });
   });
 
-  it("of a flat picture, or one that is all drawn, is none", () => {
+  it("of a flat picture, or one that is drawn completely, is zero", () => {
     expect(seamOf(image(3, 3, 3, 3), mask, { size: 4, channels: 2 })).toEqual({ across: 0, inside: 0 });
     expect(seamOf(image(0, 9, 0, 9), mask.map(() => 1), { size: 4, channels: 2 }).across).toBe(0); // prettier-ignore
   });
 
-  it("over images is a ratio of sums, with the error that its images' spread makes", () => {
+  it("over images is a ratio of sums, with a standard error from the images' spread", () => {
     expect(ratioOf([2, 4, 6], [1, 2, 3])).toEqual({ ratio: 2, error: 0 });
     const { ratio, error } = ratioOf([1, 3], [1, 1]);
     expect(ratio).toBe(2);
-    expect(error).toBeCloseTo(1, 12); // as of the mean of 1 and 3
+    expect(error).toBeCloseTo(1, 12); // the standard error of the mean of 1 and 3
     expect(ratioOf([4], [2])).toEqual({ ratio: 2, error: 0 });
   });
 });

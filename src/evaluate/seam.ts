@@ -1,14 +1,14 @@
-/** How much a drawn part of an image stands out at its border. Knows no models. */
+/** How visible the border of a drawn part of an image is. Knows nothing about models. */
 
 export interface Seam {
-  /** Mean absolute difference of neighbouring values, in bytes: across the border of the drawn part, and inside of it. */
+  /** Mean absolute difference of neighbouring values, in bytes: across the border of the drawn part, and inside the drawn part. */
   across: number;
   inside: number;
 }
 
 /**
- * Of an image [S, S, C] and a mask [S, S], 1 where it was drawn: neighbours stand beside or below each other; across the
- * border are those of which one was drawn. 0 where there are none.
+ * The seam of an image [S, S, C] with a mask [S, S] that is 1 at drawn pixels. Neighbours are horizontal and vertical pairs; a pair
+ * is across the border if one of the two was drawn. 0 if there are no such pairs.
  */
 export function seamOf(
   image: Uint8Array,
@@ -34,7 +34,7 @@ export function seamOf(
   return { across, inside };
 }
 
-/** The sum of `values` over that of `others`, one of each for an image, with its standard error to first order. */
+/** The sum of `values` divided by the sum of `others`, with one of each per image, and its standard error to first order. */
 export function ratioOf(values: readonly number[], others: readonly number[]): { ratio: number; error: number } {
   const sum = (of: readonly number[]) => of.reduce((a, b) => a + b, 0);
   const ratio = sum(values) / sum(others);

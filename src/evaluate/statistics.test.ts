@@ -1,4 +1,4 @@
-/** Means and covariances are the same however the batches fall; `parity/metrics.test.ts` has NumPy's. */
+/** Means and covariances do not depend on the batches. `parity/metrics.test.ts` compares with NumPy. */
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -32,14 +32,14 @@ function expectNear(values: ArrayLike<number>, right: ArrayLike<number>, error: 
 }
 
 describe("gathered statistics", () => {
-  it.each([7, 1])("are those of all at once, in batches of %i", async (batch) => {
+  it.each([7, 1])("equal those of all at once, in batches of %i", async (batch) => {
     const whole = await gathered(recorded("features_1"), 300);
     const { mu, sigma } = await gathered(recorded("features_1"), batch);
     expectNear(sigma, whole.sigma, 1e-12);
     expectNear(mu, whole.mu, 1e-12);
   });
 
-  it("keep what little varies around a large mean", async () => {
+  it("are precise for small variations around a large mean", async () => {
     const [count, width] = [5000, 3];
     const key = seedKey(1);
     const features = float64(
@@ -66,7 +66,7 @@ describe("gathered statistics", () => {
     }
   });
 
-  it("can be asked for more than once", async () => {
+  it("can be read more than once", async () => {
     const features = recorded("features_1");
     const gathering = gatherStatistics(engine);
     await gathering.add(rowsOf(features, 0, 200));
@@ -75,7 +75,7 @@ describe("gathered statistics", () => {
     expectNear((await gathering.statistics()).sigma, recorded("sigma_1").data, 1e-12);
   });
 
-  it("refuse one image, other dimensions and what is no number", async () => {
+  it("refuse a single image, other dimensions and NaN", async () => {
     const features = recorded("features_1");
     const gathering = gatherStatistics(engine, { name: "the generated set" });
     await expect(gathering.statistics()).rejects.toThrow(
@@ -84,7 +84,7 @@ describe("gathered statistics", () => {
     await gathering.add(rowsOf(features, 0, 1));
     await expect(gathering.statistics()).rejects.toThrow("at least 2 images are needed, the generated set has 1");
     await expect(gathering.add(float64(new Float64Array(6), [2, 3]))).rejects.toThrow(
-      "FID's statistics: a batch of the generated set has 3 dimensions, those before it 48",
+      "FID's statistics: a batch of the generated set has 3 dimensions, but those before it have 48",
     );
     const broken = { ...features, data: features.data.map((x, i) => (i === 49 ? NaN : x)) as Float32Array };
     await expect(gathering.add(broken)).rejects.toThrow(
@@ -95,7 +95,7 @@ describe("gathered statistics", () => {
 });
 
 describe("statistics in files", () => {
-  it("come back as they were written, with arrays that are laid out as NumPy's", async () => {
+  it("are read as they were written, with arrays laid out like NumPy's", async () => {
     const path = join(temporary, "own.npz");
     const published = await readStatistics(fixture("stats.npz"));
     await writeStatistics(path, published);
@@ -108,7 +108,7 @@ describe("statistics in files", () => {
     expect(arrays(path)).toEqual(arrays(fixture("stats.npz")));
   });
 
-  it("are refused where they are not a mean and a covariance", async () => {
+  it("are refused if they are not a mean and a covariance", async () => {
     const write = async (name: string, mu: Features, sigma?: Features) => {
       const path = join(temporary, name);
       await writeNpz(path, sigma ? { mu, sigma } : { mu });

@@ -1,4 +1,4 @@
-/** Mean and covariance of features, which FID compares: gathered as a stream, read and written as NumPy archives. */
+/** Mean and covariance of features for FID: computed from a stream, and stored as NumPy archives. */
 
 import { UserError } from "../core/errors.ts";
 import { openNpz, type Npz } from "../data/npz.ts";
@@ -10,33 +10,32 @@ import { checkFeatures, type Features, float64, multiply } from "./metrics-produ
 export interface Statistics {
   /** Mean: [D]. */
   mu: Float64Array;
-  /** Covariance, divided by one less than the number of images as `numpy.cov` does: [D, D]. */
+  /** Covariance with divisor N - 1, as in `numpy.cov`: [D, D]. */
   sigma: Float64Array;
 }
 
-/** Rows that are gathered before they are multiplied: each product costs a pass over a matrix [D, D]. */
+/** Rows to collect before a product, because each product takes a pass over a matrix [D, D]. */
 const gatheredRows = 2048;
 
 export interface Gathering {
-  /** Takes features [B, D], any number of them; they are copied. One call at a time. */
+  /** Adds features [B, D] of any number of images, which are copied. One call at a time. */
   add(features: Features): Promise<void>;
   /** The statistics of all images so far; more may follow. */
   statistics(): Promise<Statistics>;
 }
 
 /**
- * Takes features batch by batch and adds them up in float64, around their mean. What it holds does not grow with the
- * number of images. `name` says in errors whose features they are.
+ * Computes mean and covariance of features batch by batch in float64, in constant memory. `name` is the set's in errors.
  */
 export function gatherStatistics(engine: Engine, { name = "the set" }: { name?: string } = {}): Gathering {
   let width = 0;
-  let rows = new Float64Array(); // those that wait: [gatheredRows, D]
+  let rows = new Float64Array(); // waiting rows: [gatheredRows, D]
   let waiting = 0;
-  let count = 0; // of images that no longer wait
+  let count = 0; // of images already added to mu and scatter
   let mu = new Float64Array();
-  let scatter = new Float64Array(); // their products around their mean, added up: [D, D]
+  let scatter = new Float64Array(); // sum of the outer products of their deviations from the mean: [D, D]
 
-  /** Adds the waiting rows' own mean and scatter to the others' (Chan, Golub and LeVeque 1979). */
+  /** Combines the waiting rows' mean and scatter with those so far (Chan, Golub and LeVeque 1979). */
   async function multiplyWaiting(): Promise<void> {
     const values = rows.subarray(0, waiting * width);
     const mean = new Float64Array(width);
@@ -67,7 +66,7 @@ export function gatherStatistics(engine: Engine, { name = "the set" }: { name?: 
       }
       if (dimensions !== width)
         throw new UserError(
-          `FID's statistics: a batch of ${name} has ${dimensions} dimensions, those before it ${width}`,
+          `FID's statistics: a batch of ${name} has ${dimensions} dimensions, but those before it have ${width}`,
         );
       for (let at = 0; at < batch;) {
         const taken = Math.min(batch - at, gatheredRows - waiting);
@@ -86,7 +85,7 @@ export function gatherStatistics(engine: Engine, { name = "the set" }: { name?: 
   };
 }
 
-/** Reads `mu` and `sigma` of a NumPy archive, as FID's references are published. A fault of the file is a UserError. */
+/** Reads `mu` and `sigma` from a NumPy archive, the format of published FID references. UserError if the file is unusable. */
 export async function readStatistics(path: string): Promise<Statistics> {
   const npz = await openNpz(path);
   try {
@@ -112,7 +111,7 @@ async function floatsOf(npz: Npz, name: string): Promise<{ shape: number[]; data
   return { shape, data: Float64Array.from(data) };
 }
 
-/** Writes them as torch-fidelity does, which takes a mean in float32 alone: one of another type it refuses to compare. */
+/** Writes statistics like torch-fidelity, which only accepts a mean in float32. */
 export async function writeStatistics(path: string, { mu, sigma }: Statistics): Promise<void> {
   const width = mu.length;
   await writeNpz(path, {

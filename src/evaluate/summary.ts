@@ -1,6 +1,6 @@
-/** Means of images' likelihoods with their standard errors. */
+/** Mean likelihoods of images with their standard errors. */
 
-/** One image's bits per dimension: of all values, of each channel's, and of guiding pixels beside. */
+/** One image's bits per dimension: of all values, by channel, and the additional bits of guiding pixels. */
 export interface Scored {
   name: string;
   class: string;
@@ -25,7 +25,7 @@ export interface Summary extends Mean {
   guiding: number;
 }
 
-/** Over images, over each channel, and over the images of each class, in the order of their names. */
+/** Means over all images, for each channel, and for each class in order of names. */
 export function summaryOf(scored: readonly Scored[]): Summary {
   const names = [...new Set(scored.map((one) => one.class))].sort();
   return {

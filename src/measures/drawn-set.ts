@@ -1,4 +1,4 @@
-/** Images that a model draws, as a set for measures: drawn as they are asked for, and kept in a folder where that is given. */
+/** The images a model generates, as a set to measure: drawn on demand, and cached in a folder if one is given. */
 
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
@@ -23,14 +23,14 @@ export interface DrawnSetOptions extends SamplingSettings {
   batch: number;
   memory?: number;
   threads?: number;
-  /** Keeps the images here, as PNG, and takes those that are there already. */
+  /** A folder that caches the images as PNG files; images already there are not drawn again. */
   each?: string;
-  /** Images done, with the share of those being drawn. */
+  /** Called with the number of images done, including a fraction for those being drawn. */
   onProgress?: (done: number) => void;
   signal?: AbortSignal;
 }
 
-/** What a model generates, image i of the class `labelOf(i)`. Without `each` every call of `images` draws them again. */
+/** The images a model generates; image i has the class `labelOf(i)`. Without `each`, every call of `images` draws them again. */
 export async function drawnSet(
   engine: Engine,
   model: ModelFolder,
@@ -94,7 +94,10 @@ export async function drawnSet(
   };
 }
 
-/** The classes of a data set in a fixed random order, as often as they come in it; in turn where the model has others. */
+/**
+ * The class of each image to generate: those of a data set's training images in a fixed random order, or the model's classes in
+ * turn if the data set has others.
+ */
 export function labelsLike(classes: readonly string[], dataset?: Dataset): (index: number) => number {
   if (!dataset || dataset.classes.join() !== classes.join()) return (index) => index % classes.length;
   const { labels, count } = dataset.train;
@@ -102,14 +105,14 @@ export function labelsLike(classes: readonly string[], dataset?: Dataset): (inde
   return (index) => labels[order[index % count]];
 }
 
-/** All that the kept images depend on. */
+/** Everything the cached images depend on, as a line of JSON. */
 async function keptSettings(
   model: ModelFolder,
   labelOf: (index: number) => number,
   options: DrawnSetOptions,
 ): Promise<string> {
   const weights = await checksum(model.weights.path, options);
-  // Images beyond these follow from the same classes.
+  // A hash of the first 1000 classes is enough: the later ones follow from the same data.
   const labels = Array.from({ length: 1000 }, (_, index) => labelOf(index)).join();
   const classes = createHash("sha256").update(labels).digest("hex");
   const drawn = { seed: options.seed, ...recordedSampling(options) };
@@ -126,8 +129,8 @@ async function openFolder(
   if (readFileSync(path, "utf8") !== settings)
     throw new UserError({
       subject: { setting: "each" },
-      problem: `the images in ${folder} are of another model, seed or options`,
-      hint: "give another folder, or the options of then to go on",
+      problem: `${folder} holds images made with a different model, seed or options`,
+      hint: "choose another folder, or repeat the original options to resume",
     });
 }
 
@@ -137,7 +140,7 @@ async function readKept(file: string, { size, channels }: { size: number; channe
     throw new UserError({
       subject: { setting: "each" },
       problem: `${file} is not an image of ${size}x${size} pixels`,
-      hint: "delete it, and it is drawn again",
+      hint: "delete it to have it drawn again",
     });
   return toChannels(pixels, channels).data;
 }

@@ -1,4 +1,4 @@
-/** How well what is drawn into images fits them: seams across its border, and its likelihood given what is kept. */
+/** How well the drawn part of an edited image fits the rest: seams across its border, and its likelihood given the kept pixels. */
 
 import type { ModelConfig } from "../config/model.ts";
 import type { SamplingSettings } from "../config/sampling.ts";
@@ -22,14 +22,14 @@ export const measuredTasks = ["inpaint", "outpaint", "uncrop"] as const satisfie
 export interface EditingRow {
   task: EditingTask;
   ring: number;
-  /** Share of the pixels that are drawn. */
+  /** Fraction of the pixels that are drawn. */
   drawn: number;
-  /** Across the border against inside: of the filled images, and of the originals. */
+  /** Differences of neighbouring pixels across the border over those inside, for the filled images and for the originals. */
   seam: { ratio: number; error: number };
   originalSeam: { ratio: number; error: number };
-  /** Across the border, against the originals there. */
+  /** Differences across the border over those of the originals at the same place. */
   toOriginal: { ratio: number; error: number };
-  /** With a ring: the same across the border of the mask, which then lies inside of what is drawn. */
+  /** With a ring: the same at the border of the mask, which then lies inside the drawn part. */
   atMask?: Pick<EditingRow, "seam" | "originalSeam" | "toOriginal">;
   bits: Mean;
   originalBits: Mean;
@@ -39,13 +39,13 @@ export interface EditingRow {
 export interface EditingChoice {
   /** One task; by default all three. */
   task?: EditingTask;
-  /** Side of the hole or of the kept centre, in pixels. */
+  /** Side length of the hole or of the kept centre, in pixels. */
   extent?: number;
-  /** The half that is given, to outpaint. */
+  /** For outpainting: the half that is given. */
   given?: Side;
-  /** Patches of the first level around the mask, compared with none. */
+  /** Width of the ring around the mask, in patches of the first level; measured next to a ring of 0. */
   ring: number;
-  /** Is told why a task that was not asked for is left out. */
+  /** Called with the reason when a task that was not requested is left out. */
   onLeftOut?: (task: EditingTask, reason: UserError) => void;
 }
 
@@ -54,11 +54,14 @@ export interface PlannedEdit {
   task: EditingTask;
   ring: number;
   mask: Uint8Array;
-  /** Without the ring. */
+  /** The mask without the ring. */
   asked: Uint8Array;
 }
 
-/** Every mask is made before any work: an AR model may not follow it, and then a task that was not asked for is left out. */
+/**
+ * Makes every mask before any work starts. AR models cannot follow all masks: the tasks they cannot do are left out, or are a
+ * UserError if requested.
+ */
 export function plannedRows(
   { task, extent, given, ring, onLeftOut }: EditingChoice,
   config: ModelConfig,
@@ -86,7 +89,7 @@ export function plannedRows(
   });
 }
 
-/** Held-out images to edit, evenly spaced, and whether their classes are the model's. UserError where they do not fit. */
+/** Held-out images to edit, evenly spaced, and whether their classes are the model's. UserError if they do not fit the model. */
 export function editingImages(
   config: ModelConfig,
   dataset: Dataset,
@@ -96,13 +99,13 @@ export function editingImages(
   checkDataset({ ...config, classes }, dataset);
   if (heldOut.count < 2)
     throw new UserError({
-      problem: `${name} has ${heldOut.count} held-out images, at least 2 are needed`,
+      problem: `${name} has ${heldOut.count} held-out images, but at least 2 are needed`,
       hint: { do: "hold out more", setting: "heldOut" },
     });
   return { split: evenly(heldOut, count), withClasses: config.classes.join() === classes.join() };
 }
 
-/** What `measureEditing` measures. */
+/** The options of `measureEditing`. */
 export interface EditingMeasure {
   model: ModelFolder;
   sampler: Sampler;
@@ -110,7 +113,7 @@ export interface EditingMeasure {
   split: Split;
   seed: number;
   settings: SamplingSettings;
-  /** Draws with the images' own classes, which are then the model's. */
+  /** Whether to draw with the images' own classes; these must then be the model's. */
   withClasses: boolean;
   batch: number;
   /** Called with one line of progress. */
@@ -118,7 +121,7 @@ export interface EditingMeasure {
   signal?: AbortSignal;
 }
 
-/** Draws into all images of a split by one mask, and measures seams and bits of what was drawn. */
+/** Redraws the same mask in all images of a split, and measures the seams and the bits of the drawn part. */
 export async function measureEditing(
   engine: Engine,
   { task, ring, mask, asked }: PlannedEdit,

@@ -1,4 +1,4 @@
-/** The network that features come from: FID's Inception-v3, or one that is trained on the data's own classes. */
+/** The network that computes features: FID's Inception-v3, or one trained on the data's own classes. */
 
 import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -18,22 +18,22 @@ import { findInception } from "../files/cache.ts";
 
 /** Which feature network to use, and where it is cached. */
 export interface NetworkChoice {
-  /** `inception`, `own` or a folder; by default Inception where it is there. */
+  /** `inception`, `own` or a folder; by default Inception if it has been downloaded, else `own`. */
   features?: string;
   cache: string;
-  /** What an own network is trained on. */
+  /** The data an own network is trained on. */
   dataset?: Dataset;
-  /** Is told, as a line, how far the work is. */
+  /** Called with one line of progress. */
   onProgress?: (line: string) => void;
   signal?: AbortSignal;
 }
 
 export interface OpenedNetwork extends FeatureNetwork {
-  /** Another one for other weights. */
+  /** Changes with the weights. */
   id: string;
 }
 
-/** Opens a feature network; downloads or trains it if needed. UserError if it cannot be had. */
+/** Opens a feature network; downloads or trains it if needed. UserError if there is none. */
 export async function openNetwork(engine: Engine, choice: NetworkChoice): Promise<OpenedNetwork> {
   const { features, cache, dataset } = choice;
   const inception = findInception(cache);
@@ -41,9 +41,9 @@ export async function openNetwork(engine: Engine, choice: NetworkChoice): Promis
     if (inception === undefined)
       throw new UserError({
         subject: { setting: "features" },
-        problem: "Inception-v3's weights are not there",
+        problem: "Inception-v3's weights have not been downloaded",
         hint: [
-          { do: "get them", command: "download inception" },
+          { do: "download them", command: "download inception" },
           {
             do: "convert the published file with inception as its configuration",
             command: "convert weights-inception-2015-12-05-6726825d.pth",
@@ -56,8 +56,9 @@ export async function openNetwork(engine: Engine, choice: NetworkChoice): Promis
   if (!dataset)
     throw new UserError({
       subject: { setting: "features" },
-      problem: "statistics hold for the features they were taken with",
-      hint: [{ do: "give inception", command: "download inception" }, "the folder of a network"],
+      problem:
+        "statistics are only comparable when computed with the same features, so the feature network must be named",
+      hint: [{ do: "choose inception", command: "download inception" }, "name the folder of a network"],
     });
   return own(engine, await trained(engine, dataset, choice));
 }
@@ -72,13 +73,13 @@ async function own(engine: Engine, folder: string): Promise<OpenedNetwork> {
     throw new UserError({
       subject: { setting: "features" },
       expected: "inception, own or the folder of a feature network",
-      got: `${folder}, which holds no network of own features`,
+      got: `${folder}, which holds no feature network`,
       hint: { do: "train one", command: "evaluate features" },
     });
   return { kind: "own", ...(await openOwnFeatures(engine, folder)), id: idOf(join(folder, weightsName)) };
 }
 
-/** The folder of the network that belongs to a data set, trained on its first use; by one process, for which others wait. */
+/** The folder of a data set's own network. The first use trains it, in one process; others wait for that. */
 async function trained(
   engine: Engine,
   dataset: Dataset,
@@ -88,7 +89,7 @@ async function trained(
   while (!existsSync(folder)) {
     const owned = await claim(folder, { signal });
     if ("owner" in owned) {
-      onProgress?.(`waiting for the feature network that ${described(owned.owner)} trains for these data`);
+      onProgress?.(`waiting for ${described(owned.owner)} to train the feature network for these data`);
       await sleep(1000, undefined, { signal });
       continue;
     }
@@ -101,7 +102,7 @@ async function trained(
   return folder;
 }
 
-/** How a measure runs: whom it tells how far it is, what stops it, and what keeps the features found so far. */
+/** Progress, cancellation and cached features of a measure. */
 export interface MeasureContext {
   /** Called with one line of progress. */
   onProgress?: (line: string) => void;
@@ -110,8 +111,8 @@ export interface MeasureContext {
 }
 
 /**
- * What a network says of a set, with progress unless a model draws its images, which tells by itself how far it is. What an
- * interrupted measure found is in `kept`.
+ * Runs a network over a set of images. Reports progress, unless a model draws the images and so reports its own. `kept` holds the
+ * features of an interrupted measure.
  */
 export async function measureSet(
   engine: Engine,
@@ -138,7 +139,7 @@ export async function measureSet(
   }
 }
 
-/** Trains a network of a data set's own classes into a new folder, telling how it goes. */
+/** Trains a feature network on a data set's classes and writes it to a new folder, with progress. */
 export async function trainedNetwork(
   engine: Engine,
   dataset: Dataset,

@@ -1,4 +1,4 @@
-/** What is computed again after a measure was interrupted, and that nothing of it depends on the interruption. */
+/** An interrupted measure resumes from its cached features, with the same results. */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ let cache = "";
 beforeEach(() => void (cache = mkdtempSync(join(tmpdir(), "fractalgen-kept-"))));
 afterEach(() => rmSync(cache, { recursive: true, force: true }));
 
-/** Two features and three logits of 2x2 pixels, and how many batches it was asked for. */
+/** A network with two features and three logits of 2x2 pixels that counts the batches it computes. */
 function counting(): FeatureNetwork & { batches: number } {
   const network = {
     name: "counting",
@@ -38,7 +38,7 @@ function counting(): FeatureNetwork & { batches: number } {
   return network;
 }
 
-/** 50 images, so four batches; `changed` is another one, and after `until` the stream breaks. */
+/** 50 images, that is four batches. Image `changed` differs; the stream fails before image `until`. */
 async function* images({ changed = -1, until = 50 } = {}): AsyncGenerator<Uint8Array> {
   for (let i = 0; i < 50; i++) {
     if (i === until) throw new Error("interrupted");
@@ -60,7 +60,7 @@ async function measured(
 const plain = (stream: AsyncIterable<Uint8Array>) =>
   measure(engine, { network: counting(), name: "pictures" }, stream, { size: 2 });
 
-it("goes on where an interrupted measure ended, with the same numbers", async () => {
+it("resumes an interrupted measure, with the same numbers", async () => {
   expect(await measured(images({ until: 40 }))).toEqual({ batches: 2, found: undefined });
   const { batches, found } = await measured(images());
   expect(batches).toBe(2);
@@ -68,7 +68,7 @@ it("goes on where an interrupted measure ended, with the same numbers", async ()
   expect((await measured(images())).batches).toBe(0);
 });
 
-it("computes again from the first batch on that has other images, or was not written whole", async () => {
+it("recomputes from the first batch that has other images or is incomplete", async () => {
   await measured(images());
   const { batches, found } = await measured(images({ changed: 20 }));
   expect(batches).toBe(3);
@@ -78,7 +78,7 @@ it("computes again from the first batch on that has other images, or was not wri
   expect(await measured(images({ changed: 20 }))).toEqual({ batches: 1, found });
 });
 
-it("does not take numbers that are not what was written, as of two measures in one file", async () => {
+it("recomputes numbers whose hash is wrong, for example after two measures wrote one file", async () => {
   const { found } = await measured(images());
   const path = join(cache, readdirSync(cache)[0]);
   const bytes = readFileSync(path);
@@ -87,14 +87,14 @@ it("does not take numbers that are not what was written, as of two measures in o
   expect(await measured(images())).toEqual({ batches: 4, found });
 });
 
-it("measures where nothing can be kept", async () => {
+it("measures without a cache if none can be written", async () => {
   writeFileSync(join(cache, "file"), "");
   const kept = keptFeatures(join(cache, "file/cache"));
   expect(await measured(images(), { kept })).toEqual({ batches: 4, found: await plain(images()) });
   kept.forget();
 });
 
-it("keeps apart what other weights find, and nothing once the measure is done", async () => {
+it("has a file for each set of weights, and deletes it when the measure is done", async () => {
   await measured(images());
   const kept = keptFeatures(cache);
   expect((await measured(images(), { id: "others", kept })).batches).toBe(4);

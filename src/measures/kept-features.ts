@@ -1,4 +1,4 @@
-/** Features that were computed before a measure was interrupted: kept in the cache, batch by batch, until it is done. */
+/** The features of a measure that is not yet done, cached batch by batch, so that it can resume after an interruption. */
 
 import { createHash } from "node:crypto";
 import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
@@ -10,8 +10,8 @@ import { claim } from "../files/ownership.ts";
 /** A cache of the features of image sets, so that an interrupted measure resumes. */
 export interface KeptFeatures {
   /**
-   * The network, which answers with what is kept for as long as it is asked for the same images in the same batches, and
-   * keeps what it computes from there on. `id` is another for other weights, `name` the set's.
+   * Wraps a network. As long as it gets the same images in the same batches as before, it returns the cached results; from the
+   * first difference on it computes and caches them. `id` changes with the weights; `name` is the set's.
    */
   open(
     network: FeatureNetwork,
@@ -22,13 +22,13 @@ export interface KeptFeatures {
       close(): Promise<void>;
     }
   >;
-  /** The measure is done: nothing is kept any more. */
+  /** Deletes the cache, when the measure is done. */
   forget(): void;
 }
 
 /**
- * Of a record: the SHA-256 of its images and of its numbers, how many images these are and the logits of each. What is
- * not as its hashes say is computed again.
+ * Bytes of a record's header: SHA-256 of its images and of its numbers, the number of images, and the logits of each. A record that
+ * does not match its hashes is recomputed.
  */
 const headerBytes = 72;
 
@@ -45,7 +45,7 @@ export function keptFeatures(cache: string): KeptFeatures {
       const forgetful = { ...network, close: async () => {} };
       try {
         const owned = await claim(path, { signal });
-        // Another process measures the same set; this one measures it by itself.
+        // Another process measures the same set and owns the cache, so this one works without it.
         if ("owner" in owned) return forgetful;
         const file = openSync(path, "a+");
         paths.push(path);
@@ -53,7 +53,7 @@ export function keptFeatures(cache: string): KeptFeatures {
         return { ...kept, close: async () => (kept.close(), owned.release()) };
       } catch {
         signal?.throwIfAborted();
-        return forgetful; // a cache that cannot be written to keeps nothing
+        return forgetful; // the cache cannot be written
       }
     },
     forget: () => paths.forEach((path) => rmSync(path, { force: true })),
@@ -65,7 +65,7 @@ function remembering(network: FeatureNetwork, file: number): FeatureNetwork & { 
   let known = true;
   let writes = true;
 
-  /** A record's numbers, where the file has it whole and of these images. */
+  /** The numbers of the next record, if it is complete and belongs to these images. */
   function recall(sum: Buffer, rows: number) {
     const header = Buffer.alloc(headerBytes);
     if (readSync(file, header, 0, headerBytes, at) < headerBytes || !header.subarray(0, 32).equals(sum))
@@ -90,7 +90,7 @@ function remembering(network: FeatureNetwork, file: number): FeatureNetwork & { 
     try {
       writeSync(file, Buffer.concat([sum, sha256(values), counts, values]));
     } catch {
-      writes = false; // a full disk is no reason to stop measuring
+      writes = false; // a full disk does not stop the measure
     }
   }
 

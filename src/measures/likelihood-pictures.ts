@@ -1,4 +1,4 @@
-/** Pictures of likelihoods: images beside their bits per pixel, and a chart of calibration and of bits by what was known. */
+/** Pictures of likelihoods: images next to maps of their bits per pixel, and a chart of calibration and of bits by known patches. */
 
 import { basename } from "node:path";
 import { type ModelConfig, placedLevels } from "../config/model.ts";
@@ -11,14 +11,14 @@ import { gridPng, onWhite } from "../pictures/grid.ts";
 import { heatColours } from "../pictures/heat.ts";
 import { channelName, likelihoodSvg } from "../pictures/likelihood.ts";
 
-/** How a likelihood was taken. */
+/** How a likelihood was computed, in words. */
 export const likelihoodInWords = {
   exact: "exact",
   estimate: "estimated from random masks (the published way)",
   order: "exact for one random generation order each",
 } as const;
 
-/** What a chart shows beside the bits: calibration, and what a level's patches cost by how many were known. */
+/** What a chart shows besides the totals: calibration, and each level's bits per patch by the number of known patches. */
 export const chartPoints = (total: Breakdown, config: ModelConfig) => ({
   calibration: calibrationOf(total),
   levels: levelsOf(total).map((points, l) => {
@@ -41,7 +41,7 @@ export function likelihoodChart(
   return likelihoodSvg({ title: `Likelihood of ${basename(model)}`, subtitle, bars, ...found });
 }
 
-/** Each image beside its bits per pixel, all on one scale, which the first pair's label says. */
+/** Each image next to a map of its bits per pixel. All maps share one scale, given in the first label. */
 export function likelihoodMap(
   found: readonly ImageLikelihood[],
   { config: { imageSize: size, channels }, shown, classes }: { config: ModelConfig; shown: Split; classes: string[] },

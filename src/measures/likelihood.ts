@@ -1,4 +1,4 @@
-/** Likelihoods of a data set's images one by one, kept in a file from which an interrupted measure goes on. */
+/** Likelihoods of a data set's images, appended to a file from which an interrupted measure resumes. */
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -16,20 +16,20 @@ import {
 import type { Scored } from "../evaluate/summary.ts";
 import { appendLine, writeFileAtomic } from "../files/atomic.ts";
 
-/** What `measureLikelihood` measures, and where it writes. */
+/** The options of `measureLikelihood`. */
 export interface LikelihoodMeasure extends Omit<LikelihoodOptions, "breakdown" | "from"> {
   dataset: Dataset;
-  /** A part of it, or some of a part. */
+  /** The images to score. */
   split: Split;
-  /** A file that gets a line for each image, after those of `scored`. */
+  /** A JSONL file to append a line to for each image. */
   perImage?: string;
-  /** Is added up, for a chart. */
+  /** Sums over all images, for a chart; updated in place. */
   total?: Breakdown;
   /** Images that were scored before; new ones are appended. */
   scored: Scored[];
 }
 
-/** Scores the images after those in `scored`, and gives that list after each. */
+/** Scores the images after those in `scored`, appends each to it, and yields the list after each. */
 export async function* measureLikelihood(
   engine: Engine,
   model: MeasuredModel,
@@ -45,7 +45,7 @@ export async function* measureLikelihood(
   }
 }
 
-/** At most so many images of a part, evenly spaced. UserError where there are too few for a mean with its error. */
+/** At most `images` images of a part, evenly spaced. UserError if there are too few for a mean with its error. */
 export function likelihoodSplit(
   dataset: Dataset,
   { part, images }: { part: "train" | "held-out"; images?: number },
@@ -53,10 +53,10 @@ export function likelihoodSplit(
   const split = part === "train" ? dataset.train : dataset.heldOut;
   if (split.count < 2)
     throw new UserError({
-      problem: `the ${part} part of ${dataset.name} has ${counted(split.count, "image")}, and a mean with its error needs at least 2`,
+      problem: `the ${part} part of ${dataset.name} has ${counted(split.count, "image")}, but a mean with its error needs at least 2`,
       hint: [
         { do: "hold out more images", setting: "heldOut" },
-        { do: "take those trained on", setting: "part", value: "train" },
+        { do: "use the training images", setting: "part", value: "train" },
       ],
     });
   return images === undefined ? split : evenly(split, images);
@@ -67,7 +67,7 @@ const lineOf = (
   { dataset, split }: { dataset: Dataset; split: Split },
 ): Scored => ({ name: split.names[index], class: dataset.classes[label], bits, channels, guiding });
 
-/** What an interrupted run with the same settings wrote; begins the file where there is none. */
+/** The lines that an interrupted run with the same settings wrote. Creates the file if there is none. */
 export async function linesBefore(path: string, settings: object): Promise<Scored[]> {
   const head = JSON.stringify(settings);
   if (!existsSync(path)) {
@@ -79,10 +79,10 @@ export async function linesBefore(path: string, settings: object): Promise<Score
   if (first !== head)
     throw new UserError({
       subject: { setting: "perImage" },
-      problem: `${path} was written for another model, other data or other options`,
-      hint: "give another name, or the options of then to go on",
+      problem: `${path} was written with a different model, data or options`,
+      hint: "choose another file, or repeat the original options to resume",
     });
-  // A kill can leave half a line.
+  // A killed process can leave half a line.
   const whole = lines.slice(0, -1);
   if (!text.endsWith("\n")) await writeFileAtomic(path, [first, ...whole, ""].join("\n"));
   return whole.map((line) => JSON.parse(line) as Scored);

@@ -1,4 +1,4 @@
-/** How near generated images are to training images, beside held-out ones, which no model has seen. */
+/** How close generated images are to training images, compared with held-out images, which the model has not seen. */
 
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
@@ -18,24 +18,24 @@ import { gridPng, onWhite } from "../pictures/grid.ts";
 import { type MeasureContext, measureSet, type OpenedNetwork } from "./feature-network.ts";
 import { type ImageSet, partSet } from "./image-sets.ts";
 
-/** What distances are taken by. */
+/** The spaces that distances are measured in. */
 export const closenessMeasures = ["pixels", "features"] as const;
-/** How distances between images are measured. */
+/** The space that distances between images are measured in. */
 export type ClosenessMeasure = (typeof closenessMeasures)[number];
 
-/** Images of a set that are looked for among the training images, with their features. */
+/** Images to find the nearest training images of, with their features. */
 interface Queries {
   /** Bytes [S, S, C] each. */
   images: Uint8Array[];
   features: Features;
 }
 
-/** What `measureMemorisation` compares. */
+/** The options of `measureMemorisation`. */
 export interface MemorisationMeasure {
   generated: ImageSet;
   dataset: Dataset;
   network: OpenedNetwork;
-  /** Asks for a picture of so many nearest pairs by this measure. */
+  /** Requests a picture of at most this many nearest pairs by this measure. */
   pairs?: { by: ClosenessMeasure; most: number };
 }
 
@@ -46,7 +46,7 @@ export interface MeasuredMemorisation {
   pairs?: Uint8Array;
 }
 
-/** Compares the nearest training image of every generated image with that of as many held-out images. */
+/** Finds the nearest training image of every generated image and, for comparison, of as many held-out images. */
 export async function measureMemorisation(
   engine: Engine,
   { generated, dataset, network, pairs }: MemorisationMeasure,
@@ -66,7 +66,7 @@ export async function measureMemorisation(
   const rows = (of: Queries, by: ClosenessMeasure) => (by === "pixels" ? pixelRows(of.images) : of.features);
   let picture: Uint8Array | undefined;
   const comparedBy = async (by: ClosenessMeasure): Promise<Compared> => {
-    onProgress?.(`looking for the nearest training images by ${by}`);
+    onProgress?.(`finding the nearest training images by ${by}`);
     const near = {
       generated: await nearest(engine, rows(queries.generated, by), references[by](), { signal }),
       heldOut: await nearest(engine, rows(queries.heldOut, by), references[by](), { signal }),
@@ -78,12 +78,12 @@ export async function measureMemorisation(
   return { compared, pairs: picture };
 }
 
-/** UserError where too few images are held out to compare with. */
+/** UserError if too few images are held out to compare with. */
 export function checkHeldOut({ name, heldOut: { count } }: Dataset): void {
   if (count < 20)
     throw new UserError({
-      problem: `${name} holds out ${counted(count, "image")}, and distances mean something only beside those of at least 20 that were not trained on`,
-      hint: { do: "hold out a share or other images", setting: "heldOut" },
+      problem: `${name} holds out ${counted(count, "image")}, but distances are only meaningful compared with those of at least 20 held-out images`,
+      hint: { do: "hold out a fraction or other images", setting: "heldOut" },
     });
 }
 
@@ -122,7 +122,7 @@ function* pixelParts(split: Split): Generator<Features> {
 export interface Compared {
   generated: Closeness;
   heldOut: Closeness;
-  /** Share of generated images that are nearer to a training image than all but 5% of the held-out images. */
+  /** Fraction of the generated images that are closer to a training image than all but 5% of the held-out images. */
   nearerThanHeldOut: number;
 }
 
@@ -154,5 +154,5 @@ function pairsPng(
   return gridPng(pictures, { count: labels.length, size, channels: 3, labels, columns: 8 });
 }
 
-/** A distance in three digits. */
+/** A distance with three significant digits. */
 export const figure = (value: number): string => (value === 0 ? "0" : value.toPrecision(3));

@@ -1,4 +1,4 @@
-/** How far generated images are from real ones: the features of both, and what they say of each other. */
+/** Compares generated images with real ones by their features: FID, KID and other metrics. */
 
 import { existsSync } from "node:fs";
 import { extname } from "node:path";
@@ -13,28 +13,28 @@ import { type Statistics, writeStatistics } from "../evaluate/statistics.ts";
 import { type MeasureContext, measureSet, type OpenedNetwork } from "./feature-network.ts";
 import { type DatasetPart, type ImageSet, partSet } from "./image-sets.ts";
 
-/** What generated images are compared with: a part of a data set, or statistics of one. */
+/** The reference for generated images: a part of a data set, or saved statistics. */
 export type QualityReference = { dataset: Dataset; part: DatasetPart } | { statistics: Statistics };
 
-/** What `measureQuality` compares, and how. */
+/** The options of `measureQuality`. */
 export interface QualityMeasure extends Pick<QualityOptions, "subsets" | "subsetSize" | "splits" | "neighbours"> {
   generated: ImageSet;
   reference: QualityReference;
   network: OpenedNetwork;
-  /** A file for the reference's statistics, .npz. */
+  /** An .npz file to write the reference's statistics to. */
   saveStatistics?: string;
 }
 
 /** The result of `measureQuality`. */
 export interface MeasuredQuality {
   generated: Quality;
-  /** The same of the held-out images, where the reference is what was trained on and enough are held out. */
+  /** The same for the held-out images, if the reference is the training images and enough are held out. */
   heldOut?: Quality;
-  /** The reference as a set, where it is one. */
+  /** The reference, if it is a set of images. */
   reference?: ImageSet;
 }
 
-/** Measures a set against a reference. UserError where the network's features and the reference's do not belong together. */
+/** Measures a set against a reference. UserError if the network's features do not fit the reference's. */
 export async function measureQuality(
   engine: Engine,
   { generated: set, reference: given, network, saveStatistics, ...options }: QualityMeasure,
@@ -60,14 +60,14 @@ export async function measureQuality(
   };
 }
 
-/** The part of a source that is usually compared with: all of it, unless its own layout holds some images out. */
+/** The part of a source to compare with by default: all of it, or the training images if it comes with held-out ones. */
 export async function usualPart(source: string): Promise<DatasetPart> {
   if (source === "emoji") return "train";
   const { heldOutName } = await (await findSource(source, {})).open();
   return heldOutName === undefined ? "all" : "train";
 }
 
-/** Whether a path is an archive with a mean and a covariance, and without images. */
+/** Whether a path is an .npz with a mean and a covariance instead of images. */
 export async function isStatistics(path: string): Promise<boolean> {
   if (extname(path) !== ".npz" || !existsSync(path)) return false;
   const npz = await openNpz(path);
@@ -78,7 +78,7 @@ export async function isStatistics(path: string): Promise<boolean> {
   }
 }
 
-/** A UserError where a network takes images of another size, or a reference's statistics are of other features. */
+/** UserError if a network needs images of another size, or a reference's statistics have another number of features. */
 export function checkNetwork(
   { kind, width, imageSize }: FeatureNetwork,
   given: { imageSize: number; reference: QualityReference },
@@ -86,9 +86,9 @@ export function checkNetwork(
   if (imageSize !== undefined && imageSize !== given.imageSize)
     throw new UserError({
       subject: { setting: "features" },
-      problem: `the network was trained on images of ${imageSize}x${imageSize} pixels, the generated images are ${given.imageSize}x${given.imageSize}`,
+      problem: `the network was trained on images of ${imageSize}x${imageSize} pixels, but the generated images are ${given.imageSize}x${given.imageSize}`,
       hint: {
-        do: "train one for these",
+        do: "train one for this size",
         command: `evaluate features`,
         setting: "imageSize",
         value: String(given.imageSize),
@@ -98,7 +98,7 @@ export function checkNetwork(
   if (statistics && statistics.mu.length !== width)
     throw new UserError({
       subject: { setting: "reference" },
-      problem: `the statistics are of ${statistics.mu.length} dimensions, but ${kind === "inception" ? "Inception-v3" : "the network"} gives ${width}`,
-      hint: "take statistics of the same features",
+      problem: `the statistics have ${statistics.mu.length} dimensions, but the features of ${kind === "inception" ? "Inception-v3" : "the network"} have ${width}`,
+      hint: "use statistics computed with the same features",
     });
 }

@@ -1,12 +1,12 @@
-/** What a worker thread failed with, on its way to the thread that waits for it. */
+/** Errors of a worker thread, passed as plain data to the thread that waits for it. */
 
 import { type Mistake, UserError } from "../core/errors.ts";
 
-/** What a worker says when it cannot go on. */
+/** The message a worker sends when it fails. */
 export interface Failure {
   error: string;
   stack?: string;
-  /** A mistake of the user. */
+  /** Set for a UserError. */
   mistake?: Mistake;
 }
 
@@ -15,11 +15,11 @@ export function failure(thrown: unknown): Failure {
   return { error: error.message, stack: error.stack, mistake: error instanceof UserError ? error.mistake : undefined };
 }
 
-/** A thread failed at what it was given or, where it is `lost`, ended. Its own error, with the stack there, is the cause. */
+/** A worker failed at its task or, if `lost`, ended. The cause is the worker's own error with its stack. */
 export class ThreadError extends Error {
   override name = "ThreadError";
   readonly lost: boolean;
-  /** It asked for more memory than there is. */
+  /** Whether it ran out of memory. */
   readonly outOfMemory: boolean;
 
   constructor(cause: Error, { lost = false } = {}) {
@@ -29,14 +29,14 @@ export class ThreadError extends Error {
   }
 }
 
-/** The error that a worker told of. */
+/** Turns a worker's failure back into an error. */
 export function thrownBy({ error, stack, mistake }: Failure): Error {
   const cause = new Error(error);
   if (stack !== undefined) cause.stack = stack;
   return mistake ? new UserError(mistake, { cause }) : new ThreadError(cause);
 }
 
-/** In the words of Node.js, of V8 and of onnxruntime. */
+/** Recognises the messages of Node.js, V8 and onnxruntime. */
 const isOutOfMemory = (error: Error): boolean =>
   ("code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY") ||
   /bad_alloc|bad allocation|allocation failed|allocate memory|out of memory/i.test(error.message);

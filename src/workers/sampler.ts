@@ -1,4 +1,4 @@
-/** A sampler for a model folder, on the device of an engine and within the memory that there is. */
+/** A sampler for a model folder, on an engine's device and within the available memory. */
 
 import type { Engine } from "../engine/engine.ts";
 import { defaultThreads } from "../engine/threads.ts";
@@ -17,7 +17,7 @@ export interface SamplerOptions extends SamplingSettings {
   threads?: number;
 }
 
-/** On the CPU as many threads, and as many images side by side, as memory has room for. */
+/** On the CPU, uses as many threads and images at once as fit in memory. */
 export function openSampler(
   engine: Engine,
   model: ModelFolder,

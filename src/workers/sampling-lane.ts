@@ -1,4 +1,4 @@
-/** The worker's side of sampling.ts: draws what it is sent until it is told to close. */
+/** The worker thread of sampling.ts: draws one task after another until told to close. */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { nodeEngine } from "../engine/node.ts";
@@ -12,7 +12,7 @@ const { folder, threads } = workerData as SamplingStart;
 const port = parentPort!;
 const tell = (answer: SamplingAnswer | Failure) => port.postMessage(answer);
 
-/** Drawing a task: what stops all of it, and what stops each of its images. */
+/** Drawing a task: `stop` ends all of it, `images` end single images. */
 type Drawing = { kind: "drawing"; stop: AbortController; images: readonly AbortController[] };
 type State = { kind: "idle" } | Drawing;
 

@@ -1,28 +1,28 @@
-/** What a sampling thread and the thread that it draws for say to each other: one task at a time. */
+/** The messages between a sampling thread and its owner. A thread draws one task at a time. */
 
 import type { Frame, SampleOptions } from "../sample/sampler.ts";
 import type { Thread } from "./thread.ts";
 
-/** What a thread is started with. It answers `ready` once its model is loaded. */
+/** A thread's start data. The thread answers `ready` when its model is loaded. */
 export interface SamplingStart {
   folder: string;
   threads: number;
 }
 
-/** What a thread draws; all plain data. */
+/** The images for a thread to draw, as plain data. */
 export type SamplingTask = Omit<SampleOptions, "signal" | "signals" | "draws">;
 
 export type SamplingMessage =
-  /** Is answered by `frame`s and one `finished`. */
+  /** Answered by `frame`s and then one `finished`. */
   | { kind: "draw"; task: SamplingTask }
-  /** An image of the task is not wanted any more. */
+  /** An image of the task is no longer needed. */
   | { kind: "gone"; image: number }
-  /** Ends the task, if there is one; it is `finished` at once. */
+  /** Stops the task, if there is one; `finished` follows. */
   | { kind: "stop" }
   /** Ends the thread. */
   | { kind: "close" };
 
-/** A frame without its pictures; the bytes of the pixels that it finished, where it finished single ones. */
+/** A frame without images. If it finished single pixels, `bytes` are theirs. */
 export type SamplingFrame = Omit<Frame, "images"> & { bytes?: Uint8Array };
 
 export type SamplingAnswer = { kind: "ready" } | { kind: "frame"; frame: SamplingFrame } | { kind: "finished" };

@@ -1,4 +1,4 @@
-/** Images that several threads draw against those of one, and what happens when they are stopped or fail. */
+/** Several threads draw the same images as one. They can be stopped, and survive failures. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,12 +36,12 @@ async function drawn(sampler: Sampler, given: SampleOptions): Promise<{ images: 
 }
 
 describe("sampling on three threads", () => {
-  it.each([1, 2, 4, 5])("gives the images of one thread, in batches of %d", async (batch) => {
+  it.each([1, 2, 4, 5])("draws the images of one thread, in batches of %d", async (batch) => {
     const [many, single] = [await drawn(three, { ...options, batch }), await drawn(one, { ...options, batch })];
     expect(many.images).toEqual(single.images);
   });
 
-  it("gives the frames of one thread, step by step", async () => {
+  it("yields the frames of one thread, step by step", async () => {
     for (const batch of [5, 2]) {
       const [many, single] = [await drawn(three, { ...options, batch }), await drawn(one, { ...options, batch })];
       expect(many.frames.length).toBe(single.frames.length);
@@ -53,7 +53,7 @@ describe("sampling on three threads", () => {
     }
   });
 
-  it("gives the edited images of one thread, each of its own mask and seed, and frames that finish each pixel once", async () => {
+  it("edits like one thread, with a mask and a seed per image, and finishes each pixel in one frame", async () => {
     const { imageSize: size, channels } = config;
     const mask = Uint8Array.from({ length: 5 * size ** 2 }, (_, at) =>
       Number(at % (3 + Math.floor(at / size ** 2)) > 1),
@@ -81,7 +81,7 @@ describe("sampling on three threads", () => {
     expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
   });
 
-  it("stops when told to, and draws again after that", async () => {
+  it("stops on request, and draws again afterwards", async () => {
     const stopped = new AbortController();
     const stream = three.sample({ ...options, signal: stopped.signal });
     await stream.next();
@@ -93,12 +93,12 @@ describe("sampling on three threads", () => {
     expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
   });
 
-  it("draws no more of images that are not wanted any more, whichever thread has them", async () => {
+  it("stops drawing images that are no longer needed, whichever thread has them", async () => {
     const all = { ...options, labels: Array.from({ length: 12 }, (_, i) => i % 3), indices: undefined, batch: 12 };
     const expected = await drawn(one, all);
     const aborters = all.labels.map(() => new AbortController());
     const signals = aborters.map(({ signal }) => signal);
-    const dropped = [1, 4, 5, 6, 7, 11]; // of the second thread all
+    const dropped = [1, 4, 5, 6, 7, 11]; // includes all of the second thread
     const finished = aborters.map(() => 0);
     const stream = three.sample({ ...all, signals });
     let images: Uint8Array | undefined;
@@ -124,23 +124,23 @@ describe("sampling on three threads", () => {
     expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
   });
 
-  it("passes on what goes wrong in a thread, and goes on after it", async () => {
+  it("throws the error of a thread, and still works afterwards", async () => {
     await expect(drawn(three, { ...options, labels: [0, 1, 99, 1, 0] })).rejects.toThrow(/out of data bounds/);
     expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
   });
 
-  it("draws what comes after all threads failed, and takes one sampling at a time", async () => {
+  it("draws again after all threads failed, and accepts one call at a time", async () => {
     const failing = drawn(three, { ...options, labels: [99, 99, 99, 99, 99] });
     await expect(failing).rejects.toThrow(/out of data bounds/);
-    for (const end = performance.now() + 200; performance.now() < end;); // lanes answer while nobody listens
+    for (const end = performance.now() + 200; performance.now() < end;); // the threads answer while nobody reads
     const again = three.sample(options);
     await again.next();
-    await expect(three.sample(options).next()).rejects.toThrow(/draws already/);
+    await expect(three.sample(options).next()).rejects.toThrow(/is already drawing/);
     await again.return(new Uint8Array());
     expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
   });
 
-  it("ends, with one error, where threads cannot be opened, and refuses a batch of none", async () => {
+  it("throws one error if threads cannot be opened, and refuses an empty batch", async () => {
     const gone = parallelSampler({ ...model, folder: join(temporary, "gone") }, { threads: 2 });
     await expect(drawn(gone, options)).rejects.toThrow(/there is no model folder/);
     await gone.dispose();

@@ -1,4 +1,4 @@
-/** Sampling on all cores: each of several worker threads draws some of a batch's images, by itself. */
+/** Sampling on all cores: several worker threads each draw some of a batch's images. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { defaultThreads } from "../engine/threads.ts";
@@ -16,10 +16,9 @@ import type {
 import { startThread } from "./thread.ts";
 
 /**
- * A sampler whose batches are shared out over `threads` threads (default: FRACTALGEN_THREADS, or one per core); a batch with fewer images than
- * that, or fewer `lanes`, gives each several. Images are those of every other sampler, and so are frames where all threads
- * take the same steps; with known pixels they may not, and then a frame tells of some of them. Draws of the caller's own
- * cannot be given.
+ * A sampler that divides each batch between at most `lanes` workers, which share `threads` threads (default: FRACTALGEN_THREADS, or one per core). The
+ * images equal those of every other sampler. So do the frames if all workers take the same steps; with known pixels they may not,
+ * and then a frame covers some of the workers. The `draws` option is not supported.
  */
 export function parallelSampler(
   { folder, config }: ModelFolder,
@@ -28,7 +27,7 @@ export function parallelSampler(
   let lanes: readonly SamplingThread[] = [];
   let state: "idle" | "drawing" = "idle";
 
-  /** Lanes for so many images at a time, those that are open where their number fits. */
+  /** The workers for a batch of `images`. Reuses the open ones if their number is right. */
   async function lanesFor(images: number): Promise<readonly SamplingThread[]> {
     const count = Math.min(most, images);
     if (lanes.length === count && !lanes.some((lane) => lane.isOver())) return lanes;
@@ -62,9 +61,9 @@ export function parallelSampler(
       draws,
       ...options
     }) {
-      if (draws) throw new Error("parallelSampler: draws of the caller's own do not reach other threads");
+      if (draws) throw new Error("parallelSampler: the option draws is not supported across threads");
       if (state === "drawing")
-        throw new Error("parallelSampler: it draws already; wait for the end, or open another one");
+        throw new Error("parallelSampler: it is already drawing; wait until it ends, or open another sampler");
       if (!(batch >= 1)) throw new Error(`parallelSampler: expected a batch of at least 1, got ${batch}`);
       if (known) checkKnown(config, known, labels.length);
       const images = startingImages(config, { count: labels.length, known });
@@ -86,7 +85,7 @@ export function parallelSampler(
         for (let from = 0; from < labels.length; from += batch) {
           const count = Math.min(batch, labels.length - from);
           signal?.throwIfAborted();
-          const taken = all.slice(0, count); // the last batch may be a short one
+          const taken = all.slice(0, count); // the last batch may be short
           const parts = taken.map((lane, i) => {
             const [first, end] = [i, i + 1].map((n) => from + Math.floor((count * n) / taken.length));
             const task = {
@@ -122,7 +121,7 @@ export function parallelSampler(
             }
           } finally {
             signal?.removeEventListener("abort", stop);
-            // Left before its end: what the lanes still send belongs to nobody.
+            // If the caller stopped early, the remaining answers are read and discarded.
             stop();
             for (const part of parts) await part.rest();
           }
@@ -133,11 +132,11 @@ export function parallelSampler(
   };
 }
 
-/** The images from `first` on that a lane draws. */
+/** The images from `first` on that one worker draws. */
 interface LaneImages {
-  /** The next frame, with images numbered as in the whole; nothing after the last one. */
+  /** The next frame, with images numbered as in the whole call; undefined after the last. */
   next(): Promise<SamplingFrame | undefined>;
-  /** Waits for the end, whatever it is. */
+  /** Waits for the end, and ignores errors. */
   rest(): Promise<void>;
 }
 
@@ -149,7 +148,7 @@ interface LaneOptions {
 function drawnBy(lane: SamplingThread, { first, signals = [] }: LaneOptions): LaneImages {
   let state: "drawing" | "over" = "drawing";
   const told = new Set<number>();
-  /** Looked at before each frame: listeners would be one for each image on a signal that many share. */
+  /** Called before each frame. Listeners would add up: one per image, on a signal that many images share. */
   function tellGone(): void {
     signals.forEach((signal, gone) => {
       if (!signal.aborted || told.has(gone)) return;
@@ -163,7 +162,7 @@ function drawnBy(lane: SamplingThread, { first, signals = [] }: LaneOptions): La
     },
     async next() {
       if (state === "over") return undefined;
-      state = "over"; // also where the lane failed
+      state = "over"; // also if the next line throws
       tellGone();
       const answer = await lane.next();
       if (answer.kind !== "frame") return undefined;
@@ -175,20 +174,20 @@ function drawnBy(lane: SamplingThread, { first, signals = [] }: LaneOptions): La
   return part;
 }
 
-/** Frames together where all tell of the same step, else one by one. */
+/** One group if all frames are of the same step, else one group per frame. */
 function ofOneStep(frames: readonly SamplingFrame[]): (readonly SamplingFrame[])[] {
   const [{ level, step, steps }] = frames;
   const same = frames.every((frame) => frame.level === level && frame.step === step && frame.steps === steps);
   return same ? [frames] : frames.map((frame) => [frame]);
 }
 
-/** What the lanes' frames of one step finished, in the order of images. */
+/** Joins what the workers' frames of one step finished, in the order of images. */
 function joined(parts: readonly Frame["finished"][]): Frame["finished"] {
   const all = (of: (part: Frame["finished"]) => Int32Array) => Int32Array.from(parts.flatMap((part) => [...of(part)]));
   return { image: all(({ image }) => image), x: all(({ x }) => x), y: all(({ y }) => y), side: parts[0].side };
 }
 
-/** Puts single pixels' bytes [K, C] where they belong in images [.., S, S, C]. */
+/** Writes the bytes [K, C] of single pixels to their places in images [.., S, S, C]. */
 function putPixels(
   images: Uint8Array,
   bytes: Uint8Array,

@@ -1,4 +1,4 @@
-/** A worker of the tests that dies in the way that it is told: by an error that nobody catches, an exit, or memory. */
+/** A worker for tests that dies in a given way: by an uncaught error, an exit, or lack of memory. */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { failure } from "./failure.ts";

@@ -1,4 +1,4 @@
-/** What the thread that waits learns of a thread that dies. */
+/** A dead worker's owner learns how it died. */
 
 import { execFileSync } from "node:child_process";
 import { afterAll, expect, it } from "vitest";
@@ -20,13 +20,13 @@ async function dying(dies: string): Promise<ThreadError> {
   if (dies === "fails") return error;
   await thread.ended();
   expect(thread.isOver()).toBe(true);
-  // and so says everyone who asks later
+  // later calls throw the same error
   await expect(thread.next()).rejects.toBe(error);
   thread.send("too late");
   return error;
 }
 
-it("is lost by an error that nobody catches: what it was and where", async () => {
+it("is lost by an uncaught error, and passes on the message and the stack", async () => {
   const error = await dying("throws");
   expect([error.message, error.lost]).toEqual(["a worker thread ended: nobody catches this", true]);
   expect((error.cause as Error).stack).toContain("test-lost-thread");
@@ -37,7 +37,7 @@ it("is lost by an exit", async () => {
   expect([message, lost]).toEqual(["a worker thread ended: its exit code is 3", true]);
 });
 
-it("goes on after a failure that it tells of; memory that ran out is known as such", async () => {
+it("survives a failure that it reports; lack of memory is recognised", async () => {
   const { lost, outOfMemory, cause } = await dying("fails");
   expect([lost, outOfMemory]).toEqual([false, true]);
   expect((cause as Error).stack).toContain("test-lost-thread");
@@ -56,4 +56,4 @@ it("is lost when its memory runs out, and the process goes on", () => {
   expect(execFileSync(process.execPath, options, { encoding: "utf8" })).toBe("true true\n");
 });
 
-it("leaves no rejection that nobody hears", () => expect(unheard).toEqual([]));
+it("leaves no unhandled rejection", () => expect(unheard).toEqual([]));

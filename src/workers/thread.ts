@@ -1,4 +1,4 @@
-/** A worker thread that answers with messages, from source as from the built package. */
+/** Starts worker threads that answer with messages, from source or from the built package. */
 
 import { Worker } from "node:worker_threads";
 import { disableTelemetry } from "../engine/node.ts";
@@ -6,15 +6,15 @@ import { type Failure, ThreadError, thrownBy } from "./failure.ts";
 
 export interface Thread<Message, Answer> {
   send(message: Message): void;
-  /** The next message that was not read yet; throws what the worker failed with, or that it is lost. */
+  /** The next unread message. Throws the error of a worker that failed or is lost. */
   next(): Promise<Answer>;
-  /** Whether it has ended, be it that it was told to or that it died. */
+  /** Whether it has ended, on request or otherwise. */
   isOver(): boolean;
-  /** Resolves when the worker has ended, which it has to be told in its own words. Never rejects. */
+  /** Resolves when the worker has ended. Send it its own message to close first. Never rejects. */
   ended(): Promise<void>;
 }
 
-/** Starts a module (its address without the ending, which is that of this file) with `workerData`. */
+/** Starts a module with `workerData`. Its URL has no extension: the one of this file is added. */
 export function startThread<Message, Answer extends object>(module: URL, workerData: unknown): Thread<Message, Answer> {
   disableTelemetry();
   const worker = start(module, workerData);
@@ -30,7 +30,7 @@ export function startThread<Message, Answer extends object>(module: URL, workerD
     wake?.();
   };
   worker.on("error", (error) => end(error as Error));
-  // An answer that cannot be read is an answer that never comes.
+  // If an answer cannot be read, its reader would wait forever.
   worker.on("messageerror", (error) => {
     end(error);
     void worker.terminate();
@@ -57,7 +57,7 @@ export function startThread<Message, Answer extends object>(module: URL, workerD
   };
 }
 
-/** A worker that runs from source needs the loader of TypeScript first. */
+/** A worker that runs from source must first register the TypeScript loader. */
 function start({ href }: URL, workerData: unknown): Worker {
   if (!import.meta.url.endsWith(".ts")) return new Worker(new URL(`${href}.js`), { workerData });
   const tsx = import.meta.resolve("tsx/esm/api");

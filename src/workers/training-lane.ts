@@ -1,4 +1,4 @@
-/** The worker's side of training.ts: computes the parts that it is sent until it is told to close. */
+/** The worker thread of training.ts: computes parts of batches until told to close. */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { product } from "../core/arrays.ts";
@@ -14,7 +14,7 @@ const tell = (answer: LaneAnswer | Failure) => port.postMessage(answer);
 
 try {
   const lane = await openLane(await nodeEngine({ threads: 1 }), config, options);
-  // onnxruntime takes no shared memory: a copy of our own.
+  // onnxruntime does not accept shared memory, hence a copy.
   const own = new Map(modelParameters(config).map(({ name, shape }) => [name, new Float32Array(product(shape))]));
   port.on("message", async (task: LaneTask | "close") => {
     if (task === "close") {

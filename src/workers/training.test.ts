@@ -1,4 +1,4 @@
-/** Steps on several threads against the same step in one, and what happens when a thread fails. */
+/** Training steps on several threads equal those on one, and survive failures. */
 
 import { afterAll, describe, expect, it } from "vitest";
 import { parseTrainingConfig } from "../config/training.ts";
@@ -29,7 +29,7 @@ const copyOf = (gradients: ReadonlyMap<string, Float32Array>) =>
   new Map([...gradients].map(([name, data]) => [name, data.slice()]));
 
 describe("training on two threads", () => {
-  it("gives what one thread gives, dropout included, to float accuracy", async () => {
+  it("equals one thread to float accuracy, dropout included", async () => {
     const [two, one] = [await steps.two.run(values, batch, options), await steps.one.run(values, batch, options)];
     expect(Math.abs(two.loss / one.loss - 1)).toBeLessThan(1e-6);
     expect(Math.abs(two.bits / one.bits - 1)).toBeLessThan(1e-6);
@@ -41,7 +41,7 @@ describe("training on two threads", () => {
     }
   });
 
-  it("gives the same bits every time, and follows the weights", async () => {
+  it("returns the same bits every time, and uses the current weights", async () => {
     const first = await steps.two.run(values, batch, options);
     const gradients = copyOf(steps.two.gradients);
     const changed = copyOf(values);
@@ -51,17 +51,17 @@ describe("training on two threads", () => {
     for (const [name, gradient] of gradients) expect(steps.two.gradients.get(name), name).toEqual(gradient);
   });
 
-  it("takes a batch of fewer images than threads", async () => {
+  it("accepts a batch with fewer images than threads", async () => {
     const single = { images: batch.images.slice(0, 192), labels: batch.labels.slice(0, 1) };
     const [two, one] = [await steps.two.run(values, single, options), await steps.one.run(values, single, options)];
     expect(two.loss).toBe(one.loss);
   });
 
-  it("passes on what goes wrong in a thread", async () => {
+  it("throws the error of a thread", async () => {
     await expect(steps.two.run(values, { ...batch, labels: new Int32Array(5).fill(99) }, options)).rejects.toThrow(
       /out of|bounds|index/i,
     );
-    // and the threads are still there
+    // and the threads still work
     expect((await steps.two.run(values, batch, options)).loss).toBeGreaterThan(0);
   });
 });

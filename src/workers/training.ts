@@ -1,4 +1,4 @@
-/** Training steps on all cores: a worker thread each computes its part of every batch, by itself and in its own cache. */
+/** Training steps on all cores: each worker thread computes a part of every batch, in its own cache. */
 
 import type { ModelConfig } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
@@ -10,7 +10,7 @@ import type { TrainingOptions } from "../model/training.ts";
 import { addInto, laneTasks, type LaneResult, type LaneTask, type TrainingStep, trainingStep } from "../train/step.ts";
 import { startThread } from "./thread.ts";
 
-/** What a worker is started with. The arrays are shared: all parameters one after another. */
+/** A worker's start data. The shared arrays hold all parameters one after another. */
 export interface LaneStart {
   config: ModelConfig;
   options: TrainingOptions;
@@ -22,23 +22,23 @@ export type LaneAnswer = { done: LaneResult } | { ready: true };
 
 /** The options of `parallelTrainingStep`. */
 export interface ParallelOptions extends TrainingOptions {
-  /** Cores to use, by default all. */
+  /** Number of cores to use; by default all. */
   threads?: number;
   provider?: Provider;
 }
 
-/** Beyond this many parameters each worker's own copy of weights and gradients costs more than it brings. */
+/** For models with more parameters, a copy of weights and gradients per worker costs more than it gains. */
 const largestCopied = 64e6;
 
-/** How many threads compute a part each; 1 where the steps are computed in the calling thread. */
+/** The number of worker threads; 1 means that steps are computed in the calling thread. */
 export function lanesFor(config: ModelConfig, threads: number = defaultThreads()): number {
   const parameters = modelParameters(config).reduce((sum, { shape }) => sum + product(shape), 0);
   return parameters > largestCopied ? 1 : threads;
 }
 
 /**
- * Steps that use all cores. Parts are cut by the number of threads, so results to the last bit need the same number;
- * with one thread, on a GPU and for large models the step is computed in this thread.
+ * Training steps that use all cores. Batches are divided by the number of threads, so results are equal to the last bit only with
+ * the same number. With one thread, on a GPU and for large models, steps are computed in the calling thread.
  */
 export async function parallelTrainingStep(
   config: ModelConfig,
@@ -64,7 +64,7 @@ export async function parallelTrainingStep(
         values.set(current.get(name)!, at);
         at += length;
       }
-      // All have to be done before any can be given more, so a failure waits for the others.
+      // Even after a failure, wait for all: a worker accepts its next task only when it is done.
       const settled = await Promise.allSettled(tasks.map((task, i) => lanes[i].run(task)));
       const results = settled.map((one) => {
         if (one.status === "rejected") throw one.reason;
