@@ -1,4 +1,4 @@
-/** Builds the studio (src/web) into dist/web, or serves it while it is worked on: `npm run build:web`, `npm run dev:web`. */
+/** Builds the studio (src/web) into dist/web (`npm run build:web`), or serves it during development (`npm run dev:web`). */
 
 import { createHash } from "node:crypto";
 import { createReadStream, readFileSync, statSync } from "node:fs";
@@ -16,14 +16,14 @@ const weightsFile = "model.safetensors";
 const sha256 = (...contents: (string | Uint8Array)[]) =>
   contents.reduce((hash, content) => hash.update(content), createHash("sha256")).digest("hex");
 
-/** Model files carry the hash of their content in their names, so that no cache can mix two builds. */
+/** The names of model files contain a hash of their content, so that no cache can mix two builds. */
 const modelFiles = ["config.json", weightsFile].map((name) => {
   const path = resolve(modelFolder, name);
   const hash = sha256(readFileSync(path)).slice(0, 12);
   return { name, path, fileName: `models/${modelName}/${name.replace(".", `-${hash}.`)}` };
 });
 const [configFile, weights] = modelFiles;
-/** Known to the page's own code, so that a page always asks for the model that it was built with. */
+/** Compiled into the page, so that it always requests the model it was built with. */
 const shippedModel = {
   name: modelName,
   config: configFile.fileName,
@@ -33,12 +33,12 @@ const shippedModel = {
 const runtimeBytes = (build: string) =>
   statSync(at(`node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded${build}.wasm`)).size;
 
-/** The list of a server's own models; a static host has none besides the shipped one. */
+/** The list of a server's own models; empty on a static host. */
 const offered = { fileName: "models.json", source: "[]" };
-/** Bytes after gzip that all but the runtime and the weights may take. */
+/** Limit in bytes after gzip, without the runtime and the weights. */
 const most = 1e6;
 
-/** Adds the shipped model, tells the service worker which files there are, and checks the size. */
+/** Adds the shipped model, writes the list of files into the service worker, and checks the size. */
 function studio(): Plugin {
   return {
     name: "studio",
@@ -73,7 +73,7 @@ function studio(): Plugin {
       worker.code = `const built = ${JSON.stringify(built)};\n${worker.code}`;
       if (bytes > most)
         throw new Error(
-          `studio: ${Math.round(bytes / 1e3)} kB after gzip without runtime and weights, at most ${most / 1e3}`,
+          `studio: ${Math.round(bytes / 1e3)} kB after gzip without runtime and weights; the limit is ${most / 1e3}`,
         );
       this.info(`${Math.round(bytes / 1e3)} kB after gzip without runtime and weights, of ${most / 1e3} allowed`);
     },
@@ -89,7 +89,7 @@ export default defineConfig({
     RUNTIME_BYTES: JSON.stringify({ wasm: runtimeBytes(""), webgpu: runtimeBytes(".asyncify") }),
   },
   plugins: [studio()],
-  // The runtime's scripts stay files of their own: its threads load them again.
+  // The runtime's scripts stay separate files, because its threads load them again.
   resolve: { conditions: ["onnxruntime-web-use-extern-wasm", "module", "browser", "development|production"] },
   worker: { format: "es", rollupOptions: { output: { assetFileNames: assetName } } },
   server: { headers: { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" } },
@@ -110,7 +110,7 @@ export default defineConfig({
   },
 });
 
-/** Some servers send files that end in .mjs with a type that browsers refuse for scripts. */
+/** Renames .mjs files, because some servers send them with a type that browsers refuse for scripts. */
 function assetName({ names }: { names: string[] }): string {
   return names[0]?.endsWith(".mjs") ? "assets/[name]-[hash].js" : "assets/[name]-[hash][extname]";
 }

@@ -1,4 +1,4 @@
-/** The examples run as they are, and do what they say. The tutorial's text quotes its code. */
+/** The examples run unchanged and do what they say. The tutorial's text quotes its code. */
 
 import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** The lines that an example prints; it must end well and complain of nothing. */
+/** The lines that an example prints. It must exit with 0 and write nothing to stderr. */
 async function printed(name: string, ...args: string[]): Promise<string[]> {
   const program = ["--import", "tsx", join(root, "examples", name), ...args];
   const { stdout, stderr } = await promisify(execFile)(process.execPath, program, { cwd: root });
@@ -44,7 +44,7 @@ it.each(["train-folder.ts", "train-in-worker.ts"])("%s trains and saves", patien
   expect((await loadCheckpoint(join(out, "last"))).state.step).toBe(2);
 });
 
-it("sample.ts draws a grid of the classes asked for", patient, async () => {
+it("sample.ts draws a grid of the requested classes", patient, async () => {
   const out = join(folder, "samples.png");
   const lines = await printed("sample.ts", out);
   const shares = lines.slice(0, -1).map((line) => Number(/^(\d+)% drawn$/.exec(line)![1]));
@@ -56,20 +56,20 @@ it("sample.ts draws a grid of the classes asked for", patient, async () => {
   expect(new Set(data).size).toBeGreaterThan(50);
 });
 
-it("edit.ts keeps what is outside the mask", patient, async () => {
+it("edit.ts keeps the pixels outside the mask", patient, async () => {
   const out = join(folder, "edited.png");
   expect(await printed("edit.ts", out)).toEqual([`${out}: the pixels outside the mask are kept to the byte`]);
   expect((await sharp(out).metadata()).format).toBe("png");
 });
 
-it("likelihood.ts measures images of a folder", patient, async () => {
+it("likelihood.ts measures the images of a folder", patient, async () => {
   const large = join(folder, "large");
   for (const name of ["red", "blue"]) {
     await mkdir(join(large, name), { recursive: true });
     for (let i = 0; i < 4; i++)
       await sharp(join(folder, "pictures", name, `${i}.png`))
         .resize(40)
-        .extend({ right: i, background: "white" }) // no two alike
+        .extend({ right: i, background: "white" }) // no two are equal
         .toFile(join(large, name, `${i}.png`));
   }
   const lines = await printed("likelihood.ts", large, "3");
@@ -84,7 +84,7 @@ it("serve.ts answers a request and ends", patient, async () => {
   for (const line of lines) expect(Number(/^a PNG of (\d+) bytes$/.exec(line)?.[1])).toBeGreaterThan(500);
 });
 
-it("first-gradient.ts finds the slope that it measures, and learns", patient, async () => {
+it("first-gradient.ts computes the slope that it measures, and learns", patient, async () => {
   const lines = await printed("first-gradient.ts");
   const [, slope, measured] = /^slope (\S+), measured (\S+)$/.exec(lines[0])!.map(Number);
   expect(Math.abs(slope - measured)).toBeLessThan(0.1 * Math.abs(slope));
@@ -93,7 +93,7 @@ it("first-gradient.ts finds the slope that it measures, and learns", patient, as
   expect(losses.at(-1)).toBeLessThan(0.001);
 });
 
-it("browser.ts is built for a page, and draws in one", patient, async (context) => {
+it("browser.ts can be built for a page, and draws in it", patient, async (context) => {
   const { build } = await import("vite");
   const out = join(folder, "page");
   await build({
@@ -119,7 +119,7 @@ it("browser.ts is built for a page, and draws in one", patient, async (context) 
   try {
     const page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/browser.html`);
-    // As text, for the page's types are not known here.
+    // As text, because the types of the page are not known here.
     await page.waitForFunction(`document.querySelector("p").textContent === "100% drawn"`, null, patient);
     const pixels = `document.querySelector("canvas").getContext("2d").getImageData(0, 0, 32, 32).data`;
     const colours = await page.evaluate<number>(`new Set(new Uint32Array(${pixels}.buffer)).size`);
@@ -136,7 +136,7 @@ describe("the tutorial", () => {
     const lines = await printed("tutorial.ts", out, "4");
     const bits = lines.flatMap((line) => /^step \d+: (\S+) bits per value$/.exec(line)?.slice(1).map(Number) ?? []);
     expect(bits).toHaveLength(2);
-    expect(bits[0]).toBeGreaterThan(1.9); // near 2 bits: four values, none likelier than another
+    expect(bits[0]).toBeGreaterThan(1.9); // near 2 bits: four values, all equally likely
     expect(bits[1]).toBeLessThan(bits[0]);
     for (const name of ["data.png", "samples.png"])
       expect((await sharp(join(out, name)).metadata()).width).toBeGreaterThan(500);
@@ -144,7 +144,7 @@ describe("the tutorial", () => {
     expect((await sharp(drawing).metadata()).format).toBe("svg");
   });
 
-  it("quotes its code to the letter", async () => {
+  it("quotes its code exactly", async () => {
     const text = await readFile(join(root, "docs/tutorial.md"), "utf8");
     const files = ["tutorial.ts", "tutorial-shapes.ts"].map((name) => readFile(join(root, "examples", name), "utf8"));
     const code = (await Promise.all(files)).join("\n");

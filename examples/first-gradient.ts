@@ -1,5 +1,5 @@
 /**
- * A first gradient: a small network learns a curve, on nothing but tensors, gradients and an engine.
+ * A first gradient: a small network learns a curve, with only tensors, gradients and an engine.
  * node --import tsx examples/first-gradient.ts
  */
 
@@ -59,7 +59,7 @@ const feeds = () => ({
   ...Object.fromEntries(weights.map(({ name, shape, value }) => [name, float32(value, shape)])),
 });
 
-// Is the first slope right? Compare it with what a small change of the weight does to the loss.
+// Is the first slope right? Compare it with the effect of a small change of the weight on the loss.
 const before = await session.run(feeds());
 weights[0].value[0] += 0.01;
 const after = await session.run(feeds());

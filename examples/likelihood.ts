@@ -7,8 +7,8 @@ const [folder, count = "8"] = process.argv.slice(2);
 const model = externalModel(await findModel("emoji"));
 const { imageSize, channels } = model.config;
 
-// Images are cropped and scaled to the model's size, and kept in a cache so that the next run starts at once. A twentieth is
-// held out; these are the others.
+// Images are cropped and scaled to the model's size, and cached so that the next run starts immediately. A twentieth is held
+// out; these are the others.
 const { train: images } = await openDataset(folder, {
   imageSize,
   channels,
@@ -26,4 +26,4 @@ const { bits, error } = meanOf(found);
 console.log(`mean ${bits.toFixed(2)} ± ${error.toFixed(2)}`);
 
 // Prints a line for each image and their mean, such as "mean 4.31 ± 0.40". These are estimates, because the shipped
-// model has MAR levels: `passes` averages that many, and `inOrder: true` is exact for one order of drawing.
+// model has MAR levels: `passes` is the number of estimates to average, and `inOrder: true` is exact for one generation order.

@@ -10,7 +10,7 @@ const sampler = parallelSampler(await findModel("emoji")); // a worker thread fo
 const { imageSize: size, channels, classes } = sampler.config;
 const labels = labelsInTurn(parseClasses("heart,face", sampler.config), 4); // heart, face, heart, face
 
-// Each frame is one step of one level. `images` holds all images so far; what is not drawn yet is grey.
+// Each frame is one step of one level. `images` holds all images so far; pixels not drawn yet are grey.
 let images = new Uint8Array();
 let shown = 0;
 for await (const frame of sampler.sample({ labels, seed: 1, guidance: 4, iterations: [8, 4] })) {

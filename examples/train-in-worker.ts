@@ -1,5 +1,5 @@
 /**
- * Trains inside a worker thread, so that a server or a window stays responsive, and stops it when it is told to:
+ * Trains inside a worker thread, so that a server or a window stays responsive. Ctrl-C stops it with a checkpoint:
  * node --import tsx examples/train-in-worker.ts FOLDER OUT
  */
 
@@ -18,12 +18,12 @@ if (isMainThread) await watch(process.argv.slice(2));
 else await work(workerData);
 
 async function watch([folder, out, steps]: string[]): Promise<void> {
-  disableTelemetry(); // a worker cannot do it for itself
+  disableTelemetry(); // a worker cannot do it itself
   const tsx = import.meta.resolve("tsx/esm/api");
   const start = `import("${tsx}").then(({ register }) => (register(), import("${import.meta.url}")))`;
   const worker = new Worker(start, { eval: true, workerData: { folder, out, steps: Number(steps ?? 1000) } });
   worker.on("message", (record: TrainingRecord) => console.log(JSON.stringify(record)));
-  // Telling it to stop lets it save; terminating it would lose the steps since its last checkpoint.
+  // A message lets it save before it ends; terminating it would lose the steps since its last checkpoint.
   process.once("SIGINT", () => worker.postMessage("stop"));
   await new Promise((resolve) => worker.once("exit", resolve));
 }
@@ -40,7 +40,7 @@ async function work({ folder, out, steps }: { folder: string; out: string; steps
     parentPort!.postMessage(record);
     if (record.kind === "checkpoint")
       await saveCheckpoint(`${out}/last`, { model, training, dataset: dataRecord(dataset), state });
-    await new Promise(setImmediate); // lets the word to stop in
+    await new Promise(setImmediate); // lets the message arrive
   }
   parentPort!.close();
 }

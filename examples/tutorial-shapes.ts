@@ -1,4 +1,4 @@
-/** The images of docs/tutorial.md, and its pictures. Knows no model. */
+/** The data and the pictures of docs/tutorial.md. Knows nothing about models. */
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { derive, type HostTensor, int32, seedKey, uniform } from "../src/graph/index.ts";
@@ -21,7 +21,7 @@ export const values = 4;
 const place = (x: number, y: number): number =>
   (Math.floor(y / 4) * 4 + Math.floor(x / 4)) * parts + (y % 4) * 4 + (x % 4);
 
-/** Image `index` of an endless data set: 16 * 16 * 3 values from 0 to 3, in that order, and which shape it shows. */
+/** Image `index` of an endless data set: 16 * 16 * 3 values from 0 to 3, in that order, and the shape as a label. */
 function example(index: number): { image: Int32Array; label: number } {
   const key = derive(seedKey(1), index);
   const random = (n: number, low: number, high: number) => low + Math.floor(uniform(key, n) * (high - low + 1));
@@ -36,7 +36,7 @@ function example(index: number): { image: Int32Array; label: number } {
   return { image, label };
 }
 
-/** The images of a training step, none of which comes twice: images [count, 768] and labels [count], both int32. */
+/** The images of a training step, different ones at each step: images [count, 768] and labels [count], both int32. */
 export function batchOf(
   step: number,
   count: number,
@@ -55,7 +55,7 @@ function bytes(images: Int32Array): Uint8Array {
   });
 }
 
-/** Writes the data, what was drawn after some steps, and the recursion in the last drawing; returns the paths. */
+/** Writes pictures of the data, of the drawings, and of the recursion in the last drawing; returns the paths. */
 export async function writePictures(
   folder: string,
   drawings: readonly { step: number; images: Int32Array }[],
@@ -81,8 +81,8 @@ export async function writePictures(
 const cell = 12;
 
 /**
- * An image [16, 16, 3] in the middle of being drawn, the patch that is being drawn in it, and in that the pixel, as an SVG
- * of three panels. `patch` and `pixel` count from 0 in raster order; what comes after them is grey.
+ * An SVG of three panels: a partly drawn image [16, 16, 3], the patch in progress, and in that patch the pixel in progress. `patch`
+ * and `pixel` count from 0 in raster order; everything after them is grey.
  */
 function recursionSvg(image: Uint8Array, { patch, pixel }: { patch: number; pixel: number }): string {
   const colour = (x: number, y: number) => `rgb(${image.subarray((y * 16 + x) * 3, (y * 16 + x) * 3 + 3).join()})`;

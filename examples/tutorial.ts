@@ -83,7 +83,7 @@ function channels(condition: Tensor, pixel: Tensor): Tensor {
   return g.concat(logits, 1);
 }
 
-// Training: the recursion runs down once, for all squares of all levels side by side.
+// Training: the recursion goes down once, with all squares of a level in parallel.
 /** The mean bits of a value in squares of a level: condition [R, E], square [R, size] int32 -> a scalar. */
 function bits(level: number, condition: Tensor, square: Tensor): Tensor {
   const rows = g.dim(condition, 0) as number;
@@ -165,7 +165,7 @@ function choices(logits: Float32Array, random: () => number): Int32Array {
     const odds = logits.subarray(i * values, (i + 1) * values).map(Math.exp);
     let left = random() * odds.reduce((a, b) => a + b);
     const chosen = odds.findIndex((odd) => (left -= odd) < 0);
-    return chosen < 0 ? values - 1 : chosen; // where rounding left a remainder
+    return chosen < 0 ? values - 1 : chosen; // rounding can leave a remainder
   });
 }
 
