@@ -43,7 +43,7 @@ export {
   type LikelihoodSession,
   type MeasuredModel,
 } from "./evaluate/likelihood.ts";
-export type { Spread } from "./evaluate/metrics.ts";
+export type { MeanAndSpread } from "./evaluate/metrics.ts";
 export type { Features } from "./evaluate/metrics-products.ts";
 export { type Closeness, nearest, type Nearest, pixelRows } from "./evaluate/nearest.ts";
 export { openOwnFeatures, type OwnFeatures } from "./evaluate/own-features.ts";

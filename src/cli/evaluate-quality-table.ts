@@ -3,7 +3,7 @@
 import { counted } from "../core/counted.ts";
 import type { Skipped } from "../data/dataset.ts";
 import type { FeatureNetwork } from "../evaluate/features.ts";
-import type { Spread } from "../evaluate/metrics.ts";
+import type { MeanAndSpread } from "../evaluate/metrics.ts";
 import type { Quality } from "../evaluate/quality.ts";
 import { sizeLines, skippedLines } from "./set-lines.ts";
 
@@ -35,7 +35,7 @@ export function qualityRecord(
 }
 
 const figure = (value: number): string => (value === 0 ? "0" : value.toPrecision(4));
-const spread = ({ mean, spread }: Spread): string => `${figure(mean)} ± ${spread.toPrecision(2)}`;
+const spread = ({ mean, spread }: MeanAndSpread): string => `${figure(mean)} ± ${spread.toPrecision(2)}`;
 
 export interface Described {
   generated: string;

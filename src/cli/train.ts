@@ -5,13 +5,12 @@ import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
 import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
 import { defaultCache } from "../files/cache.ts";
+import { builtInKinds } from "../levels/table.ts";
 import { setsOption } from "./data-options.ts";
 import { deviceOption, helpOption, threadsOption } from "./engine.ts";
 import { settingOption } from "./setting-option.ts";
 import { runTraining } from "./train-command.ts";
 import { bytes, filled, number, oneOf, whole } from "./values.ts";
-
-const kinds = ["mar", "ar"] as const;
 
 export function addTrain(program: Command): void {
   const choice = <const T extends string>(flags: string, description: string, choices: readonly T[]) =>
@@ -52,7 +51,7 @@ export function addTrain(program: Command): void {
     .optionsGroup("Model:")
     .addOption(choice("--size <name>", "about 3M, 6M or 23M parameters (default: tiny)", sizes))
     .addOption(
-      choice("--kind <name>", "mar: any order, several patches per step; ar: raster order, one at a time", kinds),
+      choice("--kind <name>", "mar: any order, several patches per step; ar: raster order, one at a time", builtInKinds),
     )
     .addOption(choice("--recipe <name>", "default, or published: the published trainer's settings", recipeNames))
     .option("--config <file>", 'JSON with "model" and "training", each listing what differs from the preset', filled)

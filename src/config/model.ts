@@ -5,12 +5,11 @@ import { didYouMean, UserError } from "../core/errors.ts";
 import { groupMistake } from "./classes.ts";
 import type { PatchLevel, Placed } from "../levels/kind.ts";
 import { type PixelLevel, pixelSchema } from "../levels/pixel.ts";
+import { whole } from "../levels/schema.ts";
 import { kindOf, levelKinds } from "../levels/table.ts";
 import { limits } from "../core/limits.ts";
 import { shown } from "../core/text.ts";
 import { samplingSchema } from "./sampling.ts";
-
-const whole = (low: number, high: number) => z.int().min(low).max(high);
 
 const levels = () =>
   z
@@ -66,6 +65,7 @@ export function parseModelConfig(value: unknown, source: string): ModelConfig {
 }
 
 const isPixel = (level: PatchLevel | PixelLevel): level is PixelLevel => level.kind === "pixel";
+const isAbovePixels = (level: PatchLevel | PixelLevel): level is PatchLevel => !isPixel(level);
 
 /** Checked first, so that a list of a million entries does not produce a million errors. */
 function checkLengths(value: unknown, source: string): void {
@@ -132,8 +132,7 @@ function checkSizes({ imageSize, levels, sampling, classes, groups }: ModelConfi
 /** The levels above the pixels, each with the values that follow from its place. */
 export function placedLevels({ imageSize, channels, levels }: ModelConfig): PlacedLevel[] {
   let size = imageSize;
-  return levels.slice(0, -1).map((one, i) => {
-    const level = one as PatchLevel;
+  return levels.filter(isAbovePixels).map((level, i) => {
     const below = levels[i + 1];
     const grid = size / level.patch;
     const placed = {

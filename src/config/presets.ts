@@ -1,7 +1,7 @@
 /** Ready-made architectures for any image size, each with training settings for a few thousand images. */
 
 import { UserError } from "../core/errors.ts";
-import type { Kind } from "../levels/table.ts";
+import { type Kind, kindOf } from "../levels/table.ts";
 import type { ModelConfig, PatchLevel, PixelLevel } from "./model.ts";
 import { type RecipeName, recipes } from "./recipes.ts";
 import type { TrainingConfig } from "./training.ts";
@@ -109,10 +109,13 @@ export function presetFor(
   const transformers = patches.length === 3 ? [first, between, last] : [first, last];
   // As published: with three levels above the pixels, the inner levels have a guiding pixel.
   const guidingPixel = patches.length === 3;
-  const level = (transformer: Transformer, l: number): PatchLevel =>
-    kind === "ar"
-      ? { kind, patch: patches[l], ...transformer }
-      : { kind, patch: patches[l], ...transformer, conditions: 5, guidingPixel: guidingPixel && l > 0 };
+  const { handsDown } = kindOf({ kind });
+  const level = (transformer: Transformer, l: number): PatchLevel => ({
+    kind,
+    patch: patches[l],
+    ...transformer,
+    ...(handsDown > 1 ? { conditions: handsDown, guidingPixel: guidingPixel && l > 0 } : {}),
+  });
   const { model: ofModel, training: ofTraining } = recipes[recipe](kind);
   const steps = Math.min(mostSteps, Math.max(leastSteps, Math.round((epochs * images) / training.batch!)));
   return {

@@ -1,39 +1,11 @@
 /** NumPy archives of images as data sets, and error messages. */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
-import { UserError } from "../core/errors.ts";
-import type { Split } from "./dataset.ts";
-import { type DataOptions, openDataset } from "./open.ts";
-import { npy, npz, put } from "./test-files.ts";
+import { describe, expect, it } from "vitest";
+import { counting, firsts, labelNames, temporaryData } from "./test-arrays.ts";
+import { npy, npz } from "./test-files.ts";
 
-const root = mkdtempSync(join(tmpdir(), "fractalgen-arrays-"));
-afterAll(() => rmSync(root, { recursive: true }));
-let made = 0;
-
-function folderOf(files: Record<string, Uint8Array>): string {
-  const folder = join(root, `set${made++}`);
-  for (const [name, content] of Object.entries(files)) put(join(folder, name), content);
-  return folder;
-}
-
-const open = (path: string, options: Partial<DataOptions> = {}) =>
-  openDataset(path, { cache: join(root, "cache"), ...options });
-
-const refused = async (path: string, message: RegExp, options?: Partial<DataOptions>) => {
-  await expect(open(path, options)).rejects.toThrow(UserError);
-  await expect(open(path, options)).rejects.toThrow(message);
-};
-
-/** `count` images of the given shape; image i begins with byte `from` + i. */
-const counting = (count: number, [height, width, channels = 1]: number[], { from = 0 } = {}) => {
-  const each = height * width * channels;
-  return Uint8Array.from({ length: count * each }, (_, i) => (i % each === 0 ? from + i / each : i % 251));
-};
-const firsts = (split: Split) => Array.from({ length: split.count }, (_, i) => split.image(i)[0]);
-const labelNames = ({ labels }: Split, classes: string[]) => [...labels].map((label) => classes[label]);
+const { open, folderOf, refused } = temporaryData();
 
 describe("NumPy archives", () => {
   const u1 = (shape: number[], from = 0) => npy("|u1", shape, { values: counting(shape[0], shape.slice(1), { from }) });

@@ -1,35 +1,15 @@
 /** Images in Parquet files as data sets, and error messages. */
 
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
 import type { Split } from "./dataset.ts";
-import { type DataOptions, openDataset } from "./open.ts";
+import { firsts, labelNames, temporaryData } from "./test-arrays.ts";
 import { plain, put } from "./test-files.ts";
 
-const root = mkdtempSync(join(tmpdir(), "fractalgen-arrays-"));
-afterAll(() => rmSync(root, { recursive: true }));
-let made = 0;
-
-function folderOf(files: Record<string, Uint8Array>): string {
-  const folder = join(root, `set${made++}`);
-  for (const [name, content] of Object.entries(files)) put(join(folder, name), content);
-  return folder;
-}
-
-const open = (path: string, options: Partial<DataOptions> = {}) =>
-  openDataset(path, { cache: join(root, "cache"), ...options });
-
-const refused = async (path: string, message: RegExp, options?: Partial<DataOptions>) => {
-  await expect(open(path, options)).rejects.toThrow(UserError);
-  await expect(open(path, options)).rejects.toThrow(message);
-};
-
-const firsts = (split: Split) => Array.from({ length: split.count }, (_, i) => split.image(i)[0]);
-const labelNames = ({ labels }: Split, classes: string[]) => [...labels].map((label) => classes[label]);
+const { open, folderOf, refused } = temporaryData();
 
 describe("Parquet", () => {
   const fixtures = fileURLToPath(new URL("../../fixtures/data/", import.meta.url));

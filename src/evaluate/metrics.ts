@@ -25,7 +25,7 @@ export interface Sets<T = Features> {
 }
 
 /** The mean of several estimates, and their standard deviation (dividing by n, not n - 1). */
-export interface Spread {
+export interface MeanAndSpread {
   mean: number;
   spread: number;
 }
@@ -55,7 +55,7 @@ export async function frechetDistance(engine: Engine, { generated, reference }: 
  * exp of the mean KL divergence of an image's class probabilities from their mean, for each of `splits` consecutive parts of the
  * images. logits [N, classes]; torch-fidelity uses those without the last layer's bias.
  */
-export function inceptionScore(logits: Features, { splits = 10 }: { splits?: number } = {}): Spread {
+export function inceptionScore(logits: Features, { splits = 10 }: { splits?: number } = {}): MeanAndSpread {
   if (splits < 1) throw new UserError(`The Inception Score needs at least 1 split, got ${splits}`);
   checkFeatures(logits, {
     metric: `The Inception Score of ${splits} splits`,
@@ -96,7 +96,7 @@ export async function kernelDistance(
   engine: Engine,
   sets: Sets,
   { subsets = 100, size = 1000, seed = 0, signal }: SubsetOptions = {},
-): Promise<Spread> {
+): Promise<MeanAndSpread> {
   if (size < 2 || subsets < 1)
     throw new UserError(`KID needs subsets of at least 2 images, and one of them; got ${subsets} of ${size}`);
   checkSets(sets, { metric: `KID over subsets of ${size} images`, least: size });
@@ -221,7 +221,7 @@ function checkSets({ generated, reference }: Sets, { metric, least }: { metric: 
   checkDimensions(metric, generated.shape[1], reference.shape[1]);
 }
 
-function spreadOf(values: readonly number[]): Spread {
+function spreadOf(values: readonly number[]): MeanAndSpread {
   const mean = values.reduce((a, b) => a + b) / values.length;
   return { mean, spread: Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length) };
 }

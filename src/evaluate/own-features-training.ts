@@ -22,7 +22,7 @@ import {
   rotations,
   writeOwnFeatures,
 } from "./own-features.ts";
-import { trainingView, viewed } from "./own-features-views.ts";
+import { trainingTransforms, transformed } from "./own-features-views.ts";
 
 /** The options of `trainFeatures`. */
 export interface FeatureTraining {
@@ -147,10 +147,10 @@ async function* fit(
       signal?.throwIfAborted();
       const started = performance.now();
       const { images, labels } = batches(step - 1);
-      const view = trainingView({ size, turned }, { seed, step });
-      const targets = turned ? labels.map((_, i) => view(i).quarterTurns) : labels;
+      const transform = trainingTransforms({ size, turned }, { seed, step });
+      const targets = turned ? labels.map((_, i) => transform(i).quarterTurns) : labels;
       const { loss, logits } = await session.run(
-        { ...feeds, images: viewed({ images, size, channels }, view), targets: int64(targets) },
+        { ...feeds, images: transformed({ images, size, channels }, transform), targets: int64(targets) },
         into,
       );
       if (!Number.isFinite(Number(loss.data[0])))
@@ -235,7 +235,7 @@ async function heldOutAccuracy(engine: Engine, { dataset, shape, turned, values,
       const given = { images: imagesBetween(split, { from, to }), size: dataset.size, channels: dataset.channels };
       for (const turn of turns) {
         signal?.throwIfAborted();
-        const { logits } = await session.run({ ...feeds, images: viewed(given, () => ({ quarterTurns: turn })) });
+        const { logits } = await session.run({ ...feeds, images: transformed(given, () => ({ quarterTurns: turn })) });
         const labels = split.labels.subarray(from, to);
         right += rightOf(logits, turned ? labels.map(() => turn) : labels);
       }

@@ -1,12 +1,12 @@
-/** Shifted and rotated images, pixel by pixel, and the views of a training step. */
+/** Shifted and rotated images, pixel by pixel, and the transforms of a training step. */
 
 import { describe, expect, it } from "vitest";
-import { trainingView, type View, viewed } from "./own-features-views.ts";
+import { trainingTransforms, type Transform, transformed } from "./own-features-views.ts";
 
 /** The rows of a grey image as a network sees it: the first of each pixel's three bytes. */
-function seen(rows: number[][], view: View): number[][] {
+function seen(rows: number[][], transform: Transform): number[][] {
   const size = rows.length;
-  const { data, shape } = viewed({ images: Uint8Array.from(rows.flat()), size, channels: 1 }, () => view);
+  const { data, shape } = transformed({ images: Uint8Array.from(rows.flat()), size, channels: 1 }, () => transform);
   expect(shape).toEqual([1, size, size, 3]);
   data.forEach((value, i) => expect(value).toBe(data[i - (i % 3)])); // grey three times
   return rows.map((row, y) => row.map((_, x) => data[(y * size + x) * 3]));
@@ -42,31 +42,31 @@ describe("an image", () => {
     expect(seen(image, { quarterTurns: 1, right: 1 })).toEqual([[7, 7, 4], [8, 8, 5], [9, 9, 6]]); // prettier-ignore
   });
 
-  it("is one of several, each with its own view", () => {
+  it("is one of several, each with its own transform", () => {
     const images = Uint8Array.from([...image.flat(), ...image.flat()]);
-    const { data, shape } = viewed({ images, size: 3, channels: 1 }, (index) => ({ quarterTurns: 2 * index }));
+    const { data, shape } = transformed({ images, size: 3, channels: 1 }, (index) => ({ quarterTurns: 2 * index }));
     expect(shape).toEqual([2, 3, 3, 3]);
     expect([data[0], data[27], data[53]]).toEqual([1, 9, 1]);
   });
 
   it("is RGB: colours stay, and transparent pixels are blended with white", () => {
-    const view = (channels: number, ...pixel: number[]) => [
-      ...viewed({ images: Uint8Array.from(pixel), size: 1, channels }, () => ({})).data,
+    const transform = (channels: number, ...pixel: number[]) => [
+      ...transformed({ images: Uint8Array.from(pixel), size: 1, channels }, () => ({})).data,
     ];
-    expect(view(3, 1, 2, 3)).toEqual([1, 2, 3]);
-    expect(view(2, 0, 51)).toEqual([204, 204, 204]);
-    expect(view(4, 255, 0, 10, 0)).toEqual([255, 255, 255]);
+    expect(transform(3, 1, 2, 3)).toEqual([1, 2, 3]);
+    expect(transform(2, 0, 51)).toEqual([204, 204, 204]);
+    expect(transform(4, 255, 0, 10, 0)).toEqual([255, 255, 255]);
   });
 });
 
 describe("a training step", () => {
   const drawn = (size: number, turned: boolean, { seed = 1, step = 1 } = {}) => {
-    const view = trainingView({ size, turned }, { seed, step });
-    return Array.from({ length: 2000 }, (_, index) => view(index));
+    const transform = trainingTransforms({ size, turned }, { seed, step });
+    return Array.from({ length: 2000 }, (_, index) => transform(index));
   };
-  const counted = (views: Required<View>[], of: keyof View) => {
+  const counted = (transforms: Required<Transform>[], of: keyof Transform) => {
     const counts = new Map<number, number>();
-    for (const view of views) counts.set(view[of], (counts.get(view[of]) ?? 0) + 1);
+    for (const transform of transforms) counts.set(transform[of], (counts.get(transform[of]) ?? 0) + 1);
     return [...counts].sort(([a], [b]) => a - b);
   };
 

@@ -12,7 +12,7 @@ export interface Images {
   channels: number;
 }
 
-export interface View {
+export interface Transform {
   /** Clockwise. */
   quarterTurns?: number;
   /** Shift in pixels; the border is repeated. */
@@ -20,15 +20,18 @@ export interface View {
   right?: number;
 }
 
-/** Images as RGB bytes [B, S, S, 3], transformed by `view`; grey is repeated three times, alpha is blended with white. */
-export function viewed({ images, size, channels }: Images, view: (image: number) => View): HostTensor<Uint8Array> {
+/** Images as RGB bytes [B, S, S, 3], transformed by `transform`; grey is repeated three times, alpha is blended with white. */
+export function transformed(
+  { images, size, channels }: Images,
+  transform: (image: number) => Transform,
+): HostTensor<Uint8Array> {
   const count = images.length / (size * size * channels);
   const rgb = toChannels({ data: images, width: size, height: size * count, channels }, 3).data;
   const out = new Uint8Array(rgb.length);
   const last = size - 1;
   const inside = (at: number) => Math.min(last, Math.max(0, at));
   for (let image = 0, to = 0; image < count; image++) {
-    const { quarterTurns = 0, down = 0, right = 0 } = view(image);
+    const { quarterTurns = 0, down = 0, right = 0 } = transform(image);
     for (let y = 0; y < size; y++)
       for (let x = 0; x < size; x++) {
         let [row, column] = [inside(y - down), inside(x - right)];
@@ -41,10 +44,10 @@ export function viewed({ images, size, channels }: Images, view: (image: number)
 }
 
 /** The views of a training step's images: shifted by up to an eighth of the side, and rotated at random if that is the task. */
-export function trainingView(
+export function trainingTransforms(
   { size, turned }: { size: number; turned: boolean },
   { seed, step }: { seed: number; step: number },
-): (image: number) => Required<View> {
+): (image: number) => Required<Transform> {
   const key = stepKey(seed, "views", step);
   const most = Math.floor(size / 8);
   const whole = (image: number, n: number, count: number) => Math.floor(uniform(derive(key, image), n) * count);

@@ -31,8 +31,7 @@ import {
 } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { is, type Tensor, topological } from "../graph/tensor.ts";
-
-const whole = (low: number, high: number) => z.int().min(low).max(high);
+import { whole } from "../levels/schema.ts";
 
 const format = "fractalgen own features";
 const version = 1;

@@ -3,7 +3,7 @@
 import { UserError } from "../core/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { MeasuredSet } from "./features.ts";
-import { frechetDistance, inceptionScore, kernelDistance, precisionAndRecall, type Spread } from "./metrics.ts";
+import { frechetDistance, inceptionScore, kernelDistance, precisionAndRecall, type MeanAndSpread } from "./metrics.ts";
 import type { Statistics } from "./statistics.ts";
 
 /** A reference with only statistics allows only the Fréchet distance. */
@@ -31,9 +31,9 @@ export interface Quality {
   /** FID if the features are Inception's. */
   frechetDistance: number;
   /** KID if the features are Inception's. */
-  kernelDistance?: Spread & { subsets: number; subsetSize: number };
+  kernelDistance?: MeanAndSpread & { subsets: number; subsetSize: number };
   /** The Inception Score if the logits are Inception's. */
-  score: Spread & { splits: number };
+  score: MeanAndSpread & { splits: number };
   precision?: number;
   recall?: number;
 }

@@ -29,6 +29,8 @@ export async function quantizeFolder(
   const parameters = modelParameters(config);
   if (dtype === "float16" && parameters.every(({ name }) => weights.tensors.get(name)!.packed))
     throw new UserError(`${folder} already has 16-bit weights; choose q8 or q4, or use it as it is`);
+  if (dtype !== "float16" && !parameters.some(isQuantized))
+    throw new UserError(`${folder}: none of its layers is wide enough to quantise; use the model as it is`);
   const tensors = parameters.flatMap((parameter, i): [string, HostTensor | TensorPieces][] => {
     const { name, shape } = parameter;
     const value = readTensor(weights, name);
@@ -41,8 +43,6 @@ export async function quantizeFolder(
       [scaleName(name), scale],
     ];
   });
-  if (dtype !== "float16" && !tensors.some(([name]) => name.endsWith(".scale")))
-    throw new UserError(`${folder}: none of its layers is wide enough to quantise; use the model as it is`);
   const small = dtype === "float16" ? config : { ...config, dtype };
   await replaceFolder(
     out,

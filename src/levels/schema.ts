@@ -2,7 +2,8 @@
 
 import { z } from "zod";
 
-const whole = (low: number, high: number) => z.int().min(low).max(high);
+/** A whole number within bounds. */
+export const whole = (low: number, high: number) => z.int().min(low).max(high);
 
 /** Side of a patch in pixels. */
 export const patchSide = whole(1, 4096);

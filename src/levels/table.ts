@@ -12,6 +12,9 @@ const rows = { mar, ar };
 /** The built-in kinds. */
 export type Kind = keyof typeof rows;
 
+/** Their names. */
+export const builtInKinds = Object.keys(rows) as readonly Kind[];
+
 /** A row as the recursion sees it. Only the kind itself knows which settings its levels have. */
 // oxlint-disable-next-line typescript/no-explicit-any
 export type AnyKind = LevelKind<any>;

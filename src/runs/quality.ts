@@ -3,7 +3,7 @@
 import type { TrainingConfig } from "../config/training.ts";
 import { type Dataset, evenly } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
-import { kernelDistance, type Spread } from "../evaluate/metrics.ts";
+import { kernelDistance, type MeanAndSpread } from "../evaluate/metrics.ts";
 import { readModelFolder } from "../files/model.ts";
 import { measureSet, openNetwork } from "../measures/feature-network.ts";
 import { drawnSet, labelsLike } from "../measures/drawn-set.ts";
@@ -15,7 +15,7 @@ export interface QualityRecord {
   kind: "quality";
   step: number;
   /** KID with Inception features; the same kind of distance with features of a network trained on the data. */
-  kernelDistance: Spread;
+  kernelDistance: MeanAndSpread;
   images: number;
   features: { kind: "inception" | "own"; name: string };
 }

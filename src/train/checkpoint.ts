@@ -12,7 +12,7 @@ import { UserError } from "../core/errors.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { shown } from "../core/text.ts";
 import type { Dataset } from "../data/dataset.ts";
-import type { EmojiSet } from "../data/emoji-sets.ts";
+import type { DataOptions } from "../data/open.ts";
 import { recoverFolder, replaceFolder } from "../files/atomic.ts";
 import { checkFinite } from "../files/finite.ts";
 import type { Ownership } from "../files/ownership.ts";
@@ -55,15 +55,7 @@ export function startingState(
 }
 
 /** The options with which a data set was opened by `openDataset`. */
-export interface Opening {
-  imageSize?: number;
-  channels?: number;
-  heldOut?: string | number;
-  group?: string;
-  /** For emoji, the vendors. */
-  sets?: readonly EmojiSet[];
-  skipSmall?: boolean;
-}
+export type Opening = Pick<DataOptions, "imageSize" | "channels" | "heldOut" | "group" | "sets" | "skipSmall">;
 
 /** The data set of a run, so that a resumed run can open it again and check that it has not changed. */
 export interface DataRecord extends Opening {

@@ -13,6 +13,7 @@ import {
 import { readSetting, writeSetting } from "../config/setting.ts";
 import { UserError, worded } from "../core/errors.ts";
 import { kebabCase } from "../core/names.ts";
+import { kindOf } from "../levels/table.ts";
 import { settingsOf } from "../sample/settings.ts";
 import type { DeviceWish, Edit } from "./protocol.ts";
 
@@ -59,7 +60,7 @@ export function quickIterations(config: ModelConfig): number[] | undefined {
   const { iterations } = settingsOf({}, config);
   const levels = placedLevels(config);
   const quick = iterations.map((own, l) =>
-    levels[l].kind === "ar" ? own : Math.min(own, quickMost[Math.min(l, quickMost.length - 1)]),
+    !kindOf(levels[l]).order.hides ? own : Math.min(own, quickMost[Math.min(l, quickMost.length - 1)]),
   );
   return quick.some((steps, l) => steps !== iterations[l]) ? quick : undefined;
 }

@@ -2,6 +2,7 @@
 
 import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.ts";
 import { channelLetters } from "../core/normalize.ts";
+import { kindOf } from "../levels/table.ts";
 import { type Recording } from "./recording.ts";
 import { chanceInWords, pathTo } from "./recursion.ts";
 import { plural } from "./words.ts";
@@ -31,12 +32,12 @@ export function tourSteps(config: ModelConfig, recording: Recording, image: numb
     title: "Generators inside generators",
     text: `This image of ${size}×${size} pixels was drawn by ${numbers[generators] ?? generators} generators, one inside the other. This tour shows how they drew it, step by step. It takes a minute.`,
   };
-  const placing = levels.flatMap(({ kind }, level): TourStep[] => {
+  const placing = levels.flatMap((generator, level): TourStep[] => {
     const taken = momentOf(recording, { image, level });
     if (taken === undefined) return [];
     const count = steps[taken - 1].image.filter((of) => of === image).length;
     const where = level === 0 ? "The whole image" : `Inside each ${what(level - 1, false)}`;
-    const order = kind === "ar" ? "in raster order" : "in a random order";
+    const order = kindOf(generator).order.hides ? "in a random order" : "in raster order";
     const goesOn =
       levels[level].patch === 1
         ? "It does not choose their colours; it describes what each should look like."
