@@ -1,4 +1,4 @@
-/** Who may import whom, read from the sources; ARCHITECTURE.md says why. */
+/** The rules that ARCHITECTURE.md explains, such as what may import what, checked on the sources. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
@@ -6,7 +6,7 @@ import { dirname, join, posix, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 
-/** What the files of a folder may import beside their own folder and npm; `types` in type imports only. */
+/** What the files of a folder may import besides their own folder and npm packages; `types` only in type imports. */
 const rule: Record<string, { from: string[]; types?: string[] } | "everything"> = {
   core: { from: [] },
   graph: { from: ["core"] },
@@ -18,13 +18,13 @@ const rule: Record<string, { from: string[]; types?: string[] } | "everything"> 
   files: { from: ["core", "config", "model"], types: ["graph"] },
   data: { from: ["core", "config", "files"] },
   pictures: { from: ["core", "files"] },
-  // An engine is a value that is handed in; only those who compose choose one.
+  // An engine is passed in as a value; only the folders that put things together choose one.
   sample: { from: ["core", "config", "graph", "levels", "model"], types: ["engine"] },
   train: { from: ["core", "config", "graph", "levels", "model", "data", "files", "evaluate"], types: ["engine"] },
   evaluate: { from: ["core", "config", "graph", "levels", "model", "data", "files"], types: ["engine"] },
-  // Composes sampling or training and an engine in threads of their own.
+  // Runs sampling or training with an engine in worker threads.
   workers: { from: ["core", "config", "graph", "model", "engine", "files", "sample", "train"] },
-  // Whole measures and whole training runs: what programs and the command line call.
+  // Complete measures and training runs, as programs and the command line call them.
   measures: {
     from: ["core", "config", "data", "files", "pictures", "sample", "evaluate", "workers"],
     types: ["engine"],
@@ -70,13 +70,13 @@ const owners: Record<string, RegExp> = {
 };
 
 interface Import {
-  /** A path under src for our own files, else the specifier. */
+  /** A path under src for our own files, otherwise the specifier. */
   target: string;
   own: boolean;
   typeOnly: boolean;
 }
 
-/** The imports and re-exports of a source; statements start at the margin, as the formatter leaves them. */
+/** The imports and re-exports of a source. Statements start at the margin, where the formatter puts them. */
 function importsOf(file: string, source: string): Import[] {
   const found: Import[] = [];
   const add = (specifier: string, typeOnly: boolean) => {
@@ -107,13 +107,13 @@ const sources = [...files.keys()].filter((file) => !isTest(file));
 const imports = new Map([...files].map(([file, source]) => [file, importsOf(file, source)]));
 const folderOf = (file: string) => (file.includes("/") ? file.slice(0, file.indexOf("/")) : ".");
 
-/** `file -> target` for every import of the sources that `wrong` picks. */
+/** `file -> target` for every import that `wrong` selects. */
 const offences = (wrong: (file: string, found: Import) => boolean): string[] =>
   sources.flatMap((file) =>
     imports.get(file)!.flatMap((found) => (wrong(file, found) ? [`${file} -> ${found.target}`] : [])),
   );
 
-/** What some files import at run time, directly or not: our own files, and packages and Node's modules by name. */
+/** Everything that files import at run time, directly or indirectly: our own files, and packages and Node's modules by name. */
 function reach(...from: string[]): { files: string[]; packages: string[] } {
   const [reached, packages] = [new Set(from), new Set<string>()];
   for (const file of reached)
@@ -150,7 +150,7 @@ describe("the parser", () => {
     ]);
   });
 
-  it("finds no source that imports what is there for tests", () => {
+  it("finds no source that imports test code", () => {
     expect(offences((_, { own, target }) => own && isTest(target))).toEqual([]);
   });
 
@@ -166,9 +166,10 @@ describe("the parser", () => {
 describe("imports", () => {
   it("follow the rule for each folder", () => {
     for (const file of files.keys())
-      expect(rule, `${file}: the folder is new; say in architecture.test.ts what it may import`).toHaveProperty([
-        folderOf(file),
-      ]);
+      expect(
+        rule,
+        `${file}: the folder is new; add what it may import to the rule in architecture.test.ts`,
+      ).toHaveProperty([folderOf(file)]);
     const wrong = offences((file, { own, target, typeOnly }) => {
       const [folder, other] = [folderOf(file), folderOf(target)];
       const allowed = rule[folder];
@@ -193,7 +194,7 @@ describe("imports", () => {
     expect([...edges.keys()].flatMap((folder) => visit(folder, []))).toEqual([]);
   });
 
-  it("form no circle of files, but for one that graph/build.ts explains", () => {
+  it("form no cycle of files, except the one that graph/build.ts explains", () => {
     const circles = new Set<string>();
     const done = new Set<string>();
     const visit = (file: string, path: string[]): void => {
@@ -208,24 +209,24 @@ describe("imports", () => {
     expect(circles.size).toBeGreaterThan(0);
   });
 
-  it("keep sampling apart from training and evaluation, and evaluation from training, in tests too", () => {
+  it("keep sampling separate from training and evaluation, and evaluation from training, also in tests", () => {
     const apart = ["sample train", "sample evaluate", "train sample", "evaluate sample", "evaluate train"];
     for (const [file, found] of imports)
       for (const { target, own } of found)
         if (own) expect(apart, `${file} -> ${target}`).not.toContain(`${folderOf(file)} ${folderOf(target)}`);
   });
 
-  it("of Node's modules stand where files, processes and sockets are", () => {
+  it("of Node's modules are only in the folders for files, processes and sockets", () => {
     expect(offences((file, { target }) => target.startsWith("node:") && !usesNode.test(file))).toEqual([]);
     expect(offences((_, { target }) => builtinModules.includes(target))).toEqual([]); // "fs" for "node:fs"
   });
 
-  it("of packages stand with their owners, and none of the sources loads vitest", () => {
+  it("of packages are only where they belong, and no source imports vitest", () => {
     expect(offences((file, { target }) => target in owners && !owners[target].test(file))).toEqual([]);
     expect(offences((_, { target }) => target === "vitest")).toEqual([]);
   });
 
-  it("of the studio stay within it, and only its page and workers know the browser's runtime", () => {
+  it("of the studio are only within it, and only its page and workers import the browser's runtime", () => {
     expect(offences((file, { own, target }) => own && folderOf(target) === "web" && folderOf(file) !== "web")).toEqual(
       [],
     );
@@ -236,7 +237,7 @@ describe("imports", () => {
     );
   });
 
-  it("of sampling and the web reach nothing that only Node has", () => {
+  it("of sampling and the studio reach nothing that requires Node", () => {
     const reached = reach(...sources.filter((file) => /^(sample|web)\//.test(file)));
     expect(reached.packages.filter(onlyInNode)).toEqual([]);
     expect(reached.files).toEqual(expect.arrayContaining(["graph/onnx.ts", "engine/web.ts"]));
@@ -244,7 +245,7 @@ describe("imports", () => {
 });
 
 describe("the package's entries", () => {
-  it("are those that package.json exports", () => {
+  it("are exported by package.json", () => {
     const { exports } = JSON.parse(readFileSync(join(root, "../package.json"), "utf8")) as {
       exports: Record<string, string | { types: string; default: string }>;
     };
@@ -266,14 +267,14 @@ describe("the package's entries", () => {
     expect(reached.filter((file) => models.test(files.get(file)!))).toEqual([]);
   });
 
-  it("fractalgen/browser reaches nothing that only Node has, and leaves the runtime to its caller", () => {
+  it("fractalgen/browser reaches nothing that requires Node, and gets the runtime from its caller", () => {
     const { files: reached, packages } = reach("browser.ts");
     expect(reached).toEqual(expect.arrayContaining(["engine/web.ts", "sample/sampler.ts", "files/fetched-model.ts"]));
     expect(packages.filter(onlyInNode)).toEqual([]);
     expect(packages.filter((name) => name.startsWith("onnxruntime"))).toEqual([]);
   });
 
-  it("fractalgen has an engine of Node's own, and needs nothing that is installed for development only", () => {
+  it("fractalgen has an engine for Node, and needs no development dependency", () => {
     const { packages } = reach("index.ts");
     const { dependencies } = JSON.parse(readFileSync(join(root, "../package.json"), "utf8")) as {
       dependencies: Record<string, string>;
@@ -286,10 +287,10 @@ describe("the package's entries", () => {
 
 describe("the library and the server", () => {
   const library = sources.filter((file) => !/^(cli|parity|web)\//.test(file));
-  /** Without comments, which may explain what an app makes of a name. */
+  /** The source without comments, which may explain how an app words a name. */
   const code = (file: string) => files.get(file)!.replaceAll(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, "");
 
-  it("speaks no option or command; errors name settings, which each app words", () => {
+  it("mention no option or command: errors name settings, and each app words them", () => {
     const told = (text: string) =>
       text.match(/(?<![\w-])--[a-z][\w-]*|\bfractalgen (?!own features|step graphs)[a-z]+/g) ?? [];
     expect(told('give more (--memory) or "fractalgen quantize"')).toEqual(["--memory", "fractalgen quantize"]);
@@ -309,10 +310,10 @@ const linesOf = (pattern: RegExp, where: (file: string) => boolean): string[] =>
   );
 
 describe("foreign text", () => {
-  it("is made fit by the errors whose messages users read", () => {
+  it("is made safe by the errors whose messages users read", () => {
     const classes = linesOf(/class \w+ extends Error\b/, (file) => !file.startsWith("web/"));
     const fitting = sources.filter((file) => /\bfitting\(/.test(files.get(file)!));
-    // The others are met inside, told by `shown` or in a UserError, or carry a UserError's or a thread's text.
+    // The others are caught inside the program, shown by `shown` or in a UserError, or carry the text of a UserError or a thread.
     const inside = /class (PictureError|Interrupted|ApiError|ThreadError) /;
     expect(
       classes.filter((line) => !inside.test(line) && !fitting.some((file) => line.startsWith(`${file}:`))),
@@ -320,36 +321,36 @@ describe("foreign text", () => {
     expect(fitting).toEqual(expect.arrayContaining(["core/errors.ts", "files/pickle.ts"]));
   });
 
-  it("reaches the terminal through the console, which shows controls, or through progress, which does too", () => {
+  it("reaches the terminal only through the console and progress, which escape control characters", () => {
     const writes = linesOf(/process\.std(out|err)\.write\(/, (file) => !file.startsWith("web/"));
     expect(writes).toEqual([]);
     expect(files.get("cli/main.ts")).toMatch(/^showsControls\(\);$/m);
   });
 
-  it("is not printed whole: no message of a reader joins or stringifies what a file holds", () => {
+  it("is not printed whole: no message of a reader joins or stringifies the content of a file", () => {
     const whole = /\$\{(JSON\.stringify|String)\(|\.keys\(\)\]\.join\(/;
     const told = linesOf(whole, (file) => /^(files|data)\//.test(file));
-    // What is written to a file of ours, and code for a thread, is no message.
+    // Writing our own files, and code for a thread, are not messages.
     expect(told.filter((line) => !/writeFileAtomic\(|const (code|path) =|^files\/ownership/.test(line))).toEqual([]);
   });
 });
 
 describe("files from anywhere", () => {
-  it("are opened in one place, which takes regular files alone", () => {
-    /** What else opens files, and why it may. */
+  it("are opened in one place, which accepts only regular files", () => {
+    /** The other places that open files, and why they may. */
     const owners: Record<string, string> = {
-      "files/regular.ts": "the place itself",
-      "files/atomic.ts": "what it writes, and folders to sync",
+      "files/regular.ts": "the one place",
+      "files/atomic.ts": "files it writes, and folders to sync",
       "files/partial.ts": "its own downloads",
-      "files/checksum.ts": "files that were checked, and its own records",
-      "files/disk.ts": "what was written, to sync it",
+      "files/checksum.ts": "checked files, and its own records",
+      "files/disk.ts": "written files, to sync them",
       "files/heartbeat.ts": "its own signs of life",
       "files/ownership.ts": "its own locks",
-      "files/process.ts": "what the system tells of processes",
+      "files/process.ts": "the system's information about processes",
       "data/dataset-file.ts": "the cache's own files",
     };
     const opening = /(?<![.\w])(open|openSync|readFile|readFileSync|createReadStream)\((?!\))/;
-    // Functions that are called so, and what is opened to be written.
+    // Our own functions of these names, and files opened for writing.
     const other = /function open|async open\(|open\(path(: string)?\)|"ax"/;
     const found = linesOf(opening, (file) => /^(files|data|evaluate)\//.test(file) && !(file in owners));
     expect(found.filter((line) => !other.test(line) && !line.startsWith("data/emoji"))).toEqual([]);
@@ -364,7 +365,7 @@ describe("every source file", () => {
     expect(long).toEqual([]);
   });
 
-  it("is shorter yet where it is a command's: 120 lines at most, as the work is the library's", () => {
+  it("has at most 120 lines if it belongs to a command, because the library does the work", () => {
     const long = sources
       .filter((file) => file.startsWith("cli/"))
       .map((file) => ({ file, lines: files.get(file)!.split("\n").length - 1 }))
@@ -372,12 +373,12 @@ describe("every source file", () => {
     expect(long).toEqual([]);
   });
 
-  it("opens with a comment that says what it is", () => {
+  it("begins with a comment that says what it is", () => {
     const bare = sources.filter((file) => !/^(#!.*\n)?(\/\*\*|\/\/)\s+(\* )?\S/.test(files.get(file)!));
     expect(bare).toEqual([]);
   });
 
-  it("is found from here", () => {
+  it("is found by this test", () => {
     expect(sources.length).toBeGreaterThan(40);
     expect(files.has("architecture.test.ts")).toBe(true);
   });

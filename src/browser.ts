@@ -1,6 +1,6 @@
 /**
- * The entry `fractalgen/browser`: an engine on onnxruntime-web, and what a page needs to fetch a model, sample and edit.
- * It reaches no Node module, no sharp and no onnxruntime-node. Use it in a worker: `run` blocks the thread it is called on.
+ * The entry `fractalgen/browser`: an engine on onnxruntime-web, and functions to fetch a model, sample and edit in a page. It needs
+ * no Node module, no sharp and no onnxruntime-node. Use it in a worker, because `run` blocks the thread that calls it.
  * Types of tensors and graphs are exported by `fractalgen/graph`.
  *
  * @module fractalgen/browser

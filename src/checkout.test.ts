@@ -1,4 +1,4 @@
-/** A checkout as people install it: what its scripts need is there, whatever NODE_ENV says. */
+/** `npm ci` in a checkout installs everything its scripts need, whatever NODE_ENV is. */
 
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 
-it("npm ci installs tsx and tsc with NODE_ENV=production, too", () => {
+it("npm ci installs tsx and tsc also with NODE_ENV=production", () => {
   const folder = mkdtempSync(join(tmpdir(), "fractalgen-checkout-"));
   for (const name of ["package.json", "package-lock.json", ".npmrc"]) cpSync(name, join(folder, name));
   const { stdout } = spawnSync("npm", ["ci", "--dry-run", "--offline", "--no-audit", "--no-fund"], {

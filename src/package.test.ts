@@ -1,6 +1,6 @@
 /**
- * The package as a user gets it: packed as a release is, installed into an empty project, and used by import, by require,
- * with types and from the command line. And what each entry reaches, read from the sources.
+ * The package as users get it: packed like a release, installed into an empty project, and used by import, by require, with types
+ * and from the command line.
  */
 
 import { type ExecFileOptions, execFile } from "node:child_process";
@@ -21,7 +21,7 @@ interface Ended {
   stderr: string;
 }
 
-/** Runs a program to its end; only a program that cannot be started throws. */
+/** Runs a program to its end. Throws only if it cannot be started. */
 async function run(program: string, args: readonly string[], options: ExecFileOptions): Promise<Ended> {
   try {
     const { stdout, stderr } = await promisify(execFile)(program, args, { ...options, encoding: "utf8" });
@@ -37,7 +37,7 @@ const npm = process.platform === "win32" ? "npm.cmd" : "npm";
 const unreachable = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED/;
 
 let folder: string;
-/** The project that the package is installed into, and a folder of it that is not its root. */
+/** The project that the package is installed into, and a folder inside it. */
 let project: string;
 let elsewhere: string;
 let packed: string[] = [];
@@ -87,7 +87,7 @@ beforeAll(async () => {
 }, 600_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-it("the tarball has the build, the studio and the shipped model, and neither tests nor sources", () => {
+it("the tarball has the build, the studio and the shipped model, but no tests or sources", () => {
   for (const name of ["cli/main.js", "index.js", "index.d.ts", "graph/index.js", "browser.js", "web/index.html"])
     expect(packed).toContain(`dist/${name}`);
   expect(packed).toContain("models/emoji/model.safetensors");
@@ -100,7 +100,7 @@ describe("an installed package", () => {
     return run(process.execPath, [join(project, name)], { cwd: elsewhere });
   };
 
-  it("is used by import, from any folder", { timeout: 300_000 }, async (context) => {
+  it("can be imported from any folder", { timeout: 300_000 }, async (context) => {
     context.skip(skipped !== "", skipped);
     const code = `
       import { createSampler, externalModel, findModel, nodeEngine } from "fractalgen";
@@ -114,7 +114,7 @@ describe("an installed package", () => {
     expect(await node("import.mjs", code)).toEqual({ code: 0, stdout: "2,3 32 function function\n", stderr: "" });
   });
 
-  it("is used by require, where Node can require ES modules", { timeout: 300_000 }, async (context) => {
+  it("can be required if Node can require ES modules", { timeout: 300_000 }, async (context) => {
     context.skip(skipped !== "", skipped);
     const [major, minor] = process.versions.node.split(".").map(Number);
     const able = major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19);
@@ -165,9 +165,9 @@ describe("an installed package", () => {
     };
     const right = { code: 0, stdout: "", stderr: "" };
     expect(await check(["types.ts"], "node16")).toEqual(right);
-    // node16 stands for a Node that cannot require ES modules, so TypeScript refuses it there.
+    // node16 means a Node that cannot require ES modules, so TypeScript refuses it there.
     expect(await check(["types.ts", "types.cts"], "node20")).toEqual(right);
-    // The page's file needs the DOM, and the types of onnxruntime-web, which is not installed here.
+    // The page needs the DOM, and the types of onnxruntime-web, which is not installed here.
     const page = ["--moduleResolution", "bundler", "--lib", "es2023,dom,dom.iterable", "--skipLibCheck"];
     expect(await check(["types.ts", "page.ts"], "esnext", page)).toEqual(right);
   });

@@ -1,7 +1,10 @@
 /** What `fractalgen inspect` prints: a table of levels, or the record of --json. */
 
 import type { ModelConfig } from "../config/model.ts";
+import { recordedSampling, type SamplingName, samplingSetting } from "../config/sampling.ts";
+import { writeSetting } from "../config/setting.ts";
 import { byteCount } from "../core/byte-count.ts";
+import { kebabCase } from "../core/names.ts";
 import type { LevelComplexity } from "../model/complexity.ts";
 import { aligned } from "./columns.ts";
 
@@ -44,7 +47,10 @@ export function inspectedRecord(name: string, { config, folder, bytes, levels }:
 
 export function inspectedLines(name: string, { config, folder, bytes, levels }: Inspected): string[] {
   const { imageSize, channels, classes, dtype = "float32" } = config;
-  const { guidance, schedule, temperature, filterThreshold, iterations } = samplingOf(config, levels);
+  const sampling = Object.entries(recordedSampling(samplingOf(config, levels))).map(
+    ([name, value]) =>
+      `${kebabCase(name).replaceAll("-", " ")} ${writeSetting(samplingSetting(name as SamplingName), value)}`,
+  );
   const where = folder === undefined ? "would be" : "are";
   const rows = levels.map((level, l) => [
     String(l + 1),
@@ -64,10 +70,7 @@ export function inspectedLines(name: string, { config, folder, bytes, levels }: 
     ],
     ["parameters", millions(total(levels, "parameters"))],
     ["weights", `${where} ${byteCount(bytes)} on disk, ${dtype}`],
-    [
-      "sampling",
-      `guidance ${guidance} (${schedule}), temperature ${temperature}, filter threshold ${filterThreshold}, iterations ${iterations.join(",")}`,
-    ],
+    ["sampling", sampling.join(", ")],
   ];
   return [
     ...aligned(facts, { left: 2 }),

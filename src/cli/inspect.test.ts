@@ -85,7 +85,9 @@ describe("inspect", () => {
       ["all", "437M", "432M", "862", "1090"],
     ]);
     expect(out).toMatch(/weights +would be 1\.75 GB on disk, float32/);
-    expect(out).toMatch(/guidance 21 \(linear\), temperature 1\.1, filter threshold 0\.0001, iterations 64,16,16/);
+    expect(out).toMatch(
+      /guidance 21, schedule linear, temperature 1\.1, filter threshold 0\.0001, iterations 64,16,16\n/,
+    );
   });
 
   it("prints the same as JSON", async () => {

@@ -145,7 +145,7 @@ export const pickSampling = <T extends SamplingFlags>(from: T): Pick<T, Sampling
  * The settings as recorded, without those that are off, so that adding a setting does not change existing records and
  * keys.
  */
-export const recordedSampling = (from: SamplingSettings): SamplingFlags =>
+export const recordedSampling = (from: SamplingFlags): SamplingFlags =>
   Object.fromEntries(Object.entries(pickSampling(from)).filter(([name, value]) => !isOff(name as SamplingName, value)));
 
 type Defaulted = {

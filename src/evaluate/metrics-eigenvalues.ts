@@ -32,16 +32,16 @@ export function factor(a: Float64Array, n: number): { data: Float64Array; rank: 
 
 /** The eigenvalues of a symmetric matrix [n, n], unsorted. Reads the lower half and overwrites it. */
 export function eigenvalues(a: Float64Array, n: number): Float64Array {
-  const { diagonal, beside } = tridiagonal(a, n);
-  return shiftedRotations(diagonal, beside);
+  const { diagonal, offDiagonal } = tridiagonal(a, n);
+  return shiftedRotations(diagonal, offDiagonal);
 }
 
 /**
  * The tridiagonal matrix with the same eigenvalues, by Householder reflections from the last row up (Golub and Van Loan, Matrix
- * Computations, 8.3.1). `beside[i]` is the element between diagonal i and i + 1. Memory is accessed by rows, in order.
+ * Computations, 8.3.1). `offDiagonal[i]` is the element between diagonal i and i + 1. Memory is accessed by rows, in order.
  */
-function tridiagonal(a: Float64Array, n: number): { diagonal: Float64Array; beside: Float64Array } {
-  const [diagonal, beside] = [new Float64Array(n), new Float64Array(n)];
+function tridiagonal(a: Float64Array, n: number): { diagonal: Float64Array; offDiagonal: Float64Array } {
+  const [diagonal, offDiagonal] = [new Float64Array(n), new Float64Array(n)];
   const p = new Float64Array(n);
   for (let k = n - 1; k >= 0; k--) {
     diagonal[k] = a[k * n + k];
@@ -52,11 +52,11 @@ function tridiagonal(a: Float64Array, n: number): { diagonal: Float64Array; besi
     let others = 0;
     for (let j = 0; j < k - 1; j++) others += v[j] * v[j];
     if (others === 0) {
-      beside[k - 1] = last;
+      offDiagonal[k - 1] = last;
       continue;
     }
     const norm = Math.sqrt(last * last + others) * (last > 0 ? -1 : 1);
-    beside[k - 1] = norm;
+    offDiagonal[k - 1] = norm;
     v[k - 1] = last - norm;
     const h = norm * (norm - last);
     // p = A v / h, from the lower half of A only, minus its component along v.
@@ -76,12 +76,12 @@ function tridiagonal(a: Float64Array, n: number): { diagonal: Float64Array; besi
     for (let i = 0; i < k; i++) p[i] -= along * v[i];
     for (let i = 0, at = 0; i < k; i++, at += n) for (let j = 0; j <= i; j++) a[at + j] -= v[i] * p[j] + p[i] * v[j];
   }
-  return { diagonal, beside };
+  return { diagonal, offDiagonal };
 }
 
 /** Eigenvalues of a tridiagonal matrix by implicit QL steps with Wilkinson's shift (Golub and Van Loan, 8.3.3); overwrites both. */
-function shiftedRotations(diagonal: Float64Array, beside: Float64Array): Float64Array {
-  const [d, e, n] = [diagonal, beside, diagonal.length];
+function shiftedRotations(diagonal: Float64Array, offDiagonal: Float64Array): Float64Array {
+  const [d, e, n] = [diagonal, offDiagonal, diagonal.length];
   const splits = (i: number) => Math.abs(e[i]) <= Number.EPSILON * (Math.abs(d[i]) + Math.abs(d[i + 1]));
   for (let first = 0, steps = 0; first < n; steps++) {
     if (steps > 50 * n) throw new Error("eigenvalues: the matrix has values that are not finite, or overflows");

@@ -127,11 +127,11 @@ export interface Compared {
 }
 
 function comparedOf({ generated, heldOut }: Record<"generated" | "heldOut", Nearest>): Compared {
-  const beside = closenessOf(heldOut.distance);
+  const reference = closenessOf(heldOut.distance);
   return {
     generated: closenessOf(generated.distance),
-    heldOut: beside,
-    nearerThanHeldOut: shareBelow(generated.distance, beside.fifth),
+    heldOut: reference,
+    nearerThanHeldOut: shareBelow(generated.distance, reference.fifth),
   };
 }
 

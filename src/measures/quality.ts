@@ -48,11 +48,11 @@ export async function measureQuality(
   const { signal, onProgress } = context;
   const computing = { ...options, signal, onMetric: (name: string) => onProgress?.(`computing: ${name}`) };
   const found = await qualityOf(engine, { generated, reference }, computing);
-  const beside = "dataset" in given && given.part === "train" ? partSet(given.dataset, "held-out") : undefined;
+  const others = "dataset" in given && given.part === "train" ? partSet(given.dataset, "held-out") : undefined;
   const { splits, neighbours, subsetSize = 2 } = { ...usualQuality, ...options };
   const least = Math.max(splits, neighbours + 1, subsetSize);
-  if (!beside || beside.count < least) return { generated: found, reference: real };
-  const heldOut = await measureSet(engine, network, beside, context);
+  if (!others || others.count < least) return { generated: found, reference: real };
+  const heldOut = await measureSet(engine, network, others, context);
   return {
     generated: found,
     heldOut: await qualityOf(engine, { generated: heldOut, reference }, computing),

@@ -227,7 +227,7 @@ export function takeNeighbours(
   const take = new Int32Array(taken * count).fill(total);
   const inverse = new Int32Array(total * count).fill(taken * count);
   const around = directionsRead(count);
-  const beside = around.map((direction) =>
+  const neighbours = around.map((direction) =>
     Int32Array.from({ length: tokens }, (_, at) => neighbour(at, grid, direction)),
   );
   let at = 0;
@@ -235,7 +235,7 @@ export function takeNeighbours(
     if (!chosen[i]) continue;
     const place = i % tokens;
     for (let d = 0; d < count; d++) {
-      const other = beside[d][place];
+      const other = neighbours[d][place];
       if (other < 0) continue;
       const from = i - place + other;
       take[at * count + d] = from;
