@@ -51,7 +51,11 @@ export function addTrain(program: Command): void {
     .optionsGroup("Model:")
     .addOption(choice("--size <name>", "about 3M, 6M or 23M parameters (default: tiny)", sizes))
     .addOption(
-      choice("--kind <name>", "mar: any order, several patches per step; ar: raster order, one at a time", builtInKinds),
+      choice(
+        "--kind <name>",
+        "mar: any order, several patches per step; ar: raster order, one at a time",
+        builtInKinds,
+      ),
     )
     .addOption(choice("--recipe <name>", "default, or published: the published trainer's settings", recipeNames))
     .option("--config <file>", 'JSON with "model" and "training", each listing what differs from the preset', filled)
