@@ -1,6 +1,6 @@
-/** Drawing progress over the images that are still wanted. */
+/** The fraction of pixels drawn, over the images that are still wanted. */
 
-export interface DrawingProgress {
+export interface ProgressCounter {
   /** Records that further pixels of an image have been drawn. */
   add(image: number, pixels: number): void;
   /** Share of the pixels to draw that have been drawn, over all images still wanted; 1 if no image is. */
@@ -8,7 +8,7 @@ export interface DrawingProgress {
 }
 
 /** `of` is the number of pixels to draw in each image. An image whose signal is aborted is no longer wanted. */
-export function drawingProgress(of: readonly number[], signals: readonly AbortSignal[] = []): DrawingProgress {
+export function progressCounter(of: readonly number[], signals: readonly AbortSignal[] = []): ProgressCounter {
   const drawn = of.map(() => 0);
   const dropped = new Set<number>();
   let done = 0;

@@ -10,7 +10,7 @@ import { rowsOf } from "../levels/raster.ts";
 import { kindOf } from "../levels/table.ts";
 import { guidingRows, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
 import { checkKnown, type Given, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
-import { type DrawingProgress, drawingProgress } from "./progress.ts";
+import { type ProgressCounter, progressCounter } from "./progress.ts";
 import { guidanceAt } from "./schedule.ts";
 import { type SampledModel, type Sessions, samplingSessions } from "./sessions.ts";
 import { settingsOf } from "./settings.ts";
@@ -101,7 +101,7 @@ interface Run {
   /** The known pixels, the first image of the batch, and the values of bytes. */
   given: Omit<Given, keyof Known> & Partial<Known>;
   /** Progress over the images of all batches. */
-  progress: DrawingProgress;
+  progress: ProgressCounter;
 }
 
 async function* sampleImages(
@@ -120,7 +120,7 @@ async function* sampleImages(
     );
   if (known) checkKnown(config, known, labels.length);
   const images = startingImages(config, { count: labels.length, known });
-  const progress = drawingProgress(
+  const progress = progressCounter(
     labels.map((_, image) => pixelsDrawn(config, { from: image, to: image + 1, known })),
     signals,
   );

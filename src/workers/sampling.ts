@@ -4,7 +4,7 @@ import type { ModelConfig } from "../config/model.ts";
 import { defaultThreads } from "../engine/threads.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { checkKnown, knownPart, pixelsDrawn, startingImages } from "../sample/known.ts";
-import { drawingProgress } from "../sample/progress.ts";
+import { progressCounter } from "../sample/progress.ts";
 import type { Frame, Sampler } from "../sample/sampler.ts";
 import type {
   SamplingAnswer,
@@ -78,7 +78,7 @@ export function parallelSampler(
       return images;
 
       async function* drawAll(all: readonly SamplingThread[]): AsyncGenerator<Frame> {
-        const progress = drawingProgress(
+        const progress = progressCounter(
           labels.map((_, image) => pixelsDrawn(config, { from: image, to: image + 1, known })),
           signals,
         );
