@@ -141,13 +141,11 @@ export const ar: LevelKind<ArLevel, ArStep> = {
     meanings: {
       patch: "values of the previous patch; zeros at the first",
       position: "number of the patch to draw",
+      "keys.i": "cached keys of block i, with those of position n at index n",
+      "values.i": "cached values of block i, with those of position n at index n",
       seen: "0 for a position before this one, -1e30 for a position that is still empty",
-    },
-    perBlock: {
-      keys: "cached keys of block i, with those of position n at index n",
-      values: "cached values of block i, with those of position n at index n",
-      key: "key of block i at this position, to be stored in keys.i",
-      value: "value of block i at this position, to be stored in values.i",
+      "key.i": "key of block i at this position, to be stored in keys.i",
+      "value.i": "value of block i at this position, to be stored in values.i",
     },
     letters: { L: "positions that the key/value cache has room for; at least the number already drawn" },
   },

@@ -164,14 +164,8 @@ export interface LevelKind<L extends PatchLevel = PatchLevel, Step extends StepO
   memory(level: Placed<L>, size: StepSize): { sizes: Record<string, number>; kept: number };
   /**
    * Documentation for programs that run exported step graphs: how to perform the steps, the share of patches that is
-   * done after step s, and the meanings of the graph's inputs and outputs and of its symbolic dimensions (`letters`).
-   * `perBlock` has those that exist once for each block: `keys` describes keys.0, keys.1 and so on.
+   * done after step s, and the meanings of the graph's inputs, outputs and symbolic dimensions. The meaning `keys.i` describes
+   * keys.0, keys.1 and so on.
    */
-  exported: {
-    steps: string;
-    done: string;
-    meanings: Record<string, string>;
-    perBlock?: Record<string, string>;
-    letters: Record<string, string>;
-  };
+  exported: { steps: string; done: string; meanings: Record<string, string>; letters: Record<string, string> };
 }

@@ -8,7 +8,7 @@ import { drawNames, drawValues, formOf, samplingSetting } from "../config/sampli
 import { normalizedValues } from "../core/normalize.ts";
 import { requirements } from "../graph/onnx.ts";
 import { is, type Tensor, topological } from "../graph/tensor.ts";
-import { nameAt, named } from "../graph/tree.ts";
+import { named } from "../graph/tree.ts";
 import { directionsRead } from "../levels/grid.ts";
 import { levelKinds } from "../levels/table.ts";
 import { beginGraph, type Outputs, pixelGraph, stepGraph } from "./steps.ts";
@@ -61,7 +61,6 @@ export function manifest(config: ModelConfig, { weights }: { weights: string }) 
   const levels = placedLevels(config);
   const values = normalizedValues(channels);
   const ways = (base: string) => ({ plain: `${base}.onnx`, guided: `${base}-guided.onnx` });
-  const described = meanings(Math.max(...levels.map(({ depth }) => depth)));
   return {
     format: "fractalgen step graphs",
     version: 1,
@@ -96,8 +95,8 @@ export function manifest(config: ModelConfig, { weights }: { weights: string }) 
         file,
         {
           does,
-          inputs: inputsOf(outputs, described),
-          outputs: Object.entries(outputs).map(([name, tensor]) => value(name, tensor, described)),
+          inputs: inputsOf(outputs),
+          outputs: Object.entries(outputs).map(([name, tensor]) => value(name, tensor)),
         },
       ]),
     ),
@@ -108,14 +107,14 @@ export function manifest(config: ModelConfig, { weights }: { weights: string }) 
 /** Without this option, sums of int8 products saturate on some processors. */
 const exactProducts = { "session.x64quantprecision": "1" };
 
-function inputsOf(outputs: Outputs, described: Record<string, string>): Value[] {
+function inputsOf(outputs: Outputs): Value[] {
   return topological(Object.values(outputs)).flatMap((tensor) =>
-    is(tensor, "input") ? [value(tensor.attributes.name, tensor, described)] : [],
+    is(tensor, "input") ? [value(tensor.attributes.name, tensor)] : [],
   );
 }
 
-function value(name: string, { dtype, shape }: Tensor, described: Record<string, string>): Value {
-  const meaning = described[name];
+function value(name: string, { dtype, shape }: Tensor): Value {
+  const meaning = meanings()[name.replace(/\d+$/, "i")];
   if (meaning === undefined) throw new Error(`manifest: no meaning is given for ${name}`);
   return { name, type: dtype, shape, meaning };
 }
@@ -130,18 +129,12 @@ const letters = (): Record<string, string> => ({
   ),
 });
 
-/** The meaning of every input and output, by name, for levels of at most `depth` blocks. */
-const meanings = (depth: number): Record<string, string> => ({
+const meanings = (): Record<string, string> => ({
   labels: "class numbers; nullClass for an unconditional row",
   conditions: "outputs of a level for each patch, used as conditions by squares of the next level or by pixels",
   colour: "mean colours drawn by the guiding graph, as values (not bytes)",
   prefix: "the tokens before a square's patches",
   ...Object.assign({}, ...levelKinds().map(({ exported }) => exported.meanings)),
-  ...Object.fromEntries(
-    levelKinds()
-      .flatMap(({ exported }) => Object.entries(exported.perBlock ?? {}))
-      .flatMap(([name, meaning]) => Array.from({ length: depth }, (_, i) => [nameAt(name, i), meaning])),
-  ),
   uniforms: "random numbers in [0, 1), one for each channel of each pixel",
   guidance: "guidance strength at this step",
   ...Object.fromEntries(
