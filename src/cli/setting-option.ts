@@ -1,7 +1,7 @@
 /** Turns a declared setting into a command-line option. */
 
 import { Option } from "commander";
-import type { Kind, KindName } from "../config/setting.ts";
+import type { SettingKind, KindName } from "../config/setting.ts";
 import { settingParser } from "./values.ts";
 import { optionOf } from "./wording.ts";
 
@@ -21,7 +21,7 @@ const symbols: Record<KindName, string> = {
 /** `alias` is a shorter name, such as "lr". */
 export function settingOption(
   name: string,
-  setting: Kind,
+  setting: SettingKind,
   { help, symbol = symbols[setting.kind], alias }: { help: string; symbol?: string; alias?: string },
 ): Option {
   const names = [...(alias ? [`--${alias}`] : []), optionOf(name)].join(", ");

@@ -1,7 +1,7 @@
 /** Parsers for option values. Their errors say what was expected and what was given; the caller prefixes the option's name. */
 
 import { InvalidArgumentError } from "commander";
-import { type Bounds, boundsInWords, type Kind, readSetting, type ValueOf, within } from "../config/setting.ts";
+import { type Bounds, boundsInWords, type SettingKind, readSetting, type ValueOf, within } from "../config/setting.ts";
 import { didYouMean, UserError, worded } from "../core/errors.ts";
 import { optionWording } from "./wording.ts";
 
@@ -35,7 +35,7 @@ export const wholes =
 
 /** Parses a declared setting. Errors omit the option's name, because commander adds it. */
 export const settingParser =
-  <S extends Kind>(name: string, kind: S) =>
+  <S extends SettingKind>(name: string, kind: S) =>
   (text: string): ValueOf<S> => {
     try {
       return readSetting(name, kind, text);

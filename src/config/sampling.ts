@@ -5,7 +5,7 @@
  */
 
 import { z } from "zod";
-import { type Kind, schemaOf, type Spread, type ValueOf } from "./setting.ts";
+import { type SettingKind, schemaOf, type Spread, type ValueOf } from "./setting.ts";
 
 /**
  * What a setting affects: the guidance strength of a step (`guidance`), the number of patches a step draws (`order`),
@@ -14,7 +14,7 @@ import { type Kind, schemaOf, type Spread, type ValueOf } from "./setting.ts";
  */
 export type Changes = "guidance" | "order" | "logits" | "cut";
 
-export type SamplingSetting = Kind & {
+export type SamplingSetting = SettingKind & {
   changes: Changes;
   /** Its name in the studio. */
   label: string;

@@ -3,16 +3,24 @@
 import { describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
 import { samplingNames, samplingSetting, samplingSettings } from "./sampling.ts";
-import { boundsInWords, expectation, type Kind, readSetting, schemaOf, within, writeSetting } from "./setting.ts";
+import {
+  boundsInWords,
+  expectation,
+  type SettingKind,
+  readSetting,
+  schemaOf,
+  within,
+  writeSetting,
+} from "./setting.ts";
 import { parseTrainingConfig, trainingNames, trainingSetting } from "./training.ts";
 
-const all: (readonly [string, Kind])[] = [
+const all: (readonly [string, SettingKind])[] = [
   ...samplingNames.map((name) => [name, samplingSetting(name)] as const),
   ...trainingNames.map((name) => [name, trainingSetting(name)] as const),
 ];
 
 /** Examples of values that a kind allows. */
-function allowed(kind: Kind): unknown[] {
+function allowed(kind: SettingKind): unknown[] {
   switch (kind.kind) {
     case "choice":
       return [...kind.choices];

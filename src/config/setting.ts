@@ -37,10 +37,10 @@ interface Kinds {
 }
 
 export type KindName = keyof Kinds;
-export type Kind<K extends KindName = KindName> = { [N in K]: { kind: N } & Kinds[N]["more"] }[K];
+export type SettingKind<K extends KindName = KindName> = { [N in K]: { kind: N } & Kinds[N]["more"] }[K];
 
 /** The type of a setting's value. */
-export type ValueOf<S extends Kind> = S extends { kind: "choice"; choices: readonly (infer C)[] }
+export type ValueOf<S extends SettingKind> = S extends { kind: "choice"; choices: readonly (infer C)[] }
   ? C
   : S extends { kind: "factors"; names: readonly (infer C extends string)[] }
     ? Readonly<Record<C, number>>
@@ -52,10 +52,10 @@ export type ValueOf<S extends Kind> = S extends { kind: "choice"; choices: reado
 
 interface Row<N extends KindName> {
   /** The expected value in words, such as "a number from 0 to 1". */
-  words(kind: Kind<N>): string;
-  schema(kind: Kind<N>): z.ZodType<Kinds[N]["value"]>;
+  words(kind: SettingKind<N>): string;
+  schema(kind: SettingKind<N>): z.ZodType<Kinds[N]["value"]>;
   /** Parses text; undefined if it is not such a value. */
-  read(text: string, kind: Kind<N>): Kinds[N]["value"] | undefined;
+  read(text: string, kind: SettingKind<N>): Kinds[N]["value"] | undefined;
   write(value: Kinds[N]["value"]): string;
 }
 
@@ -199,21 +199,21 @@ const kinds: { [N in KindName]: Row<N> } = {
 };
 
 /** The row of a kind, without its specific type. The only place where that type is erased. */
-const rowOf = (kind: Kind) =>
+const rowOf = (kind: SettingKind) =>
   kinds[kind.kind] as unknown as {
-    words(kind: Kind): string;
-    schema(kind: Kind): z.ZodType;
-    read(text: string, kind: Kind): unknown;
+    words(kind: SettingKind): string;
+    schema(kind: SettingKind): z.ZodType;
+    read(text: string, kind: SettingKind): unknown;
     write(value: unknown): string;
   };
 
-export const expectation = (kind: Kind): string => rowOf(kind).words(kind);
+export const expectation = (kind: SettingKind): string => rowOf(kind).words(kind);
 
-export const schemaOf = <S extends Kind>(kind: S): z.ZodType<ValueOf<S>> =>
+export const schemaOf = <S extends SettingKind>(kind: S): z.ZodType<ValueOf<S>> =>
   rowOf(kind).schema(kind) as z.ZodType<ValueOf<S>>;
 
 /** Parses the value of a setting from text. Throws a UserError that says what was expected. */
-export function readSetting<S extends Kind>(name: string, kind: S, text: string): ValueOf<S> {
+export function readSetting<S extends SettingKind>(name: string, kind: S, text: string): ValueOf<S> {
   const value = rowOf(kind).read(text, kind);
   if (value !== undefined) return value as ValueOf<S>;
   const listed = !["pair", "choice"].includes(kind.kind);
@@ -232,4 +232,4 @@ export function readSetting<S extends Kind>(name: string, kind: S, text: string)
 }
 
 /** Writes a value as text that `readSetting` can read back. */
-export const writeSetting = <S extends Kind>(kind: S, value: ValueOf<S>): string => rowOf(kind).write(value);
+export const writeSetting = <S extends SettingKind>(kind: S, value: ValueOf<S>): string => rowOf(kind).write(value);

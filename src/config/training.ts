@@ -3,13 +3,13 @@
 import { z } from "zod";
 import { UserError } from "../core/errors.ts";
 import { explain } from "./model.ts";
-import { type Kind, schemaOf, type ValueOf } from "./setting.ts";
+import { type SettingKind, schemaOf, type ValueOf } from "./setting.ts";
 
 /** Image augmentations: shifts by a pixel, horizontal flips, changes of hue. */
 export const augmentations = ["shift", "flip", "hue"] as const;
 export type Augmentation = (typeof augmentations)[number];
 
-export type TrainingSetting = Kind & {
+export type TrainingSetting = SettingKind & {
   /** What it is or does, as a phrase without a full stop. */
   help: string;
   usual?: unknown;

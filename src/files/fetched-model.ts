@@ -3,7 +3,7 @@
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { UserError } from "../core/errors.ts";
 import { type ExternalModel, externalModel } from "./external.ts";
-import { fetchBytes, fetched, type Progress, sharedProgress } from "./fetching.ts";
+import { fetchBytes, fetched, type SharedProgress, sharedProgress } from "./fetching.ts";
 import { safetensorsHeader } from "./safetensors-header.ts";
 
 const weightsName = "model.safetensors";
@@ -41,7 +41,7 @@ function parsed(text: string, what: string): unknown {
 
 interface WeightsSource {
   url: string;
-  progress: Progress;
+  progress: SharedProgress;
   /** The size of the file, if known. */
   bytes?: number;
 }

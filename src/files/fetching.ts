@@ -4,12 +4,12 @@ import { joined } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 
 /** The combined progress of several downloads. */
-export interface Progress {
+export interface SharedProgress {
   /** Adds a download of `total` bytes. Call the result with the number of bytes received so far. */
   part(total: number): (bytes: number) => void;
 }
 
-export function sharedProgress(onShare: (share: number) => void): Progress {
+export function sharedProgress(onShare: (share: number) => void): SharedProgress {
   const parts: { total: number; bytes: number }[] = [];
   return {
     part(total) {
@@ -38,7 +38,7 @@ export async function fetched(url: string, what: string): Promise<Response> {
 /** Fetches a whole file. `bytes` is its size if known, because a server may report the length of the compressed file. */
 export async function fetchBytes(
   url: string,
-  { what, progress, bytes }: { what: string; progress: Progress; bytes?: number },
+  { what, progress, bytes }: { what: string; progress: SharedProgress; bytes?: number },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const report = bytes === undefined ? undefined : progress.part(bytes);
   const response = await fetched(url, what);

@@ -14,7 +14,7 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { Opaque, PickleError, unpickle } from "./pickle.ts";
 import { openRegular, pathText } from "./regular.ts";
 import { modelTensors } from "./state-dict.ts";
-import { spansTooMuch, storageOf, StorageRef, StoredTensor, torchClass } from "./torch-classes.ts";
+import { spansTooMuch, storageOf, StorageRef, TorchTensor, torchClass } from "./torch-classes.ts";
 import { gather, isContiguous, spanOf } from "./torch-storage.ts";
 
 export interface TorchWeights {
@@ -83,7 +83,7 @@ async function openOld(path: string, handle: FileHandle): Promise<TorchWeights> 
   if (keys.length !== storages.size || !keys.every((key) => storages.has(key))) throw damaged;
   const tensors = new Map(
     [...state].filter(
-      (item): item is [string, StoredTensor<string>] => typeof item[0] === "string" && item[1] instanceof StoredTensor,
+      (item): item is [string, TorchTensor<string>] => typeof item[0] === "string" && item[1] instanceof TorchTensor,
     ),
   );
 

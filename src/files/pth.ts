@@ -11,11 +11,11 @@ import { shown } from "../core/text.ts";
 import { PickleError, unpickle } from "./pickle.ts";
 import { firstBytes, pathText } from "./regular.ts";
 import { type Checkpoint, pieceElements, type TensorRef } from "./tensors.ts";
-import { damaged, spansTooMuch, storageOf, StoredTensor, torchClass } from "./torch-classes.ts";
+import { damaged, spansTooMuch, storageOf, TorchTensor, torchClass } from "./torch-classes.ts";
 import { gather, isContiguous, spanOf } from "./torch-storage.ts";
 import { openZip, type ZipArchive } from "./zip.ts";
 
-type Tensor = StoredTensor<Entry>;
+type Tensor = TorchTensor<Entry>;
 
 /**
  * Opens a checkpoint and reads its structure, but no tensor values. Throws a UserError for any fault of the file. Close
@@ -107,11 +107,11 @@ async function* piecesOf(zip: ZipArchive, ref: TensorRef): AsyncGenerator<TypedA
   if (count <= step) return yield (await readTensor(zip, ref)).data;
   for (let at = 0; at < count; at += step) {
     const place = { offset: offset + at, shape: [Math.min(step, count - at)], stride: [1] };
-    yield (await readTensor(zip, new StoredTensor(storage, place))).data;
+    yield (await readTensor(zip, new TorchTensor(storage, place))).data;
   }
 }
 
 function ownTensor(ref: TensorRef): Tensor {
-  if (!(ref instanceof StoredTensor)) throw new Error("this tensor does not belong to a PyTorch checkpoint");
+  if (!(ref instanceof TorchTensor)) throw new Error("this tensor does not belong to a PyTorch checkpoint");
   return ref as Tensor;
 }

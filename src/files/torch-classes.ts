@@ -28,7 +28,7 @@ export class StorageRef<Place> {
 }
 
 /** A strided tensor in a storage. */
-export class StoredTensor<Place = unknown> extends TensorRef {
+export class TorchTensor<Place = unknown> extends TensorRef {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly storage: Storage<Place>;
@@ -57,7 +57,7 @@ export function storageOf<Place>(id: unknown, find: (key: string, bytes: number)
   return new StorageRef({ place: find(key, elements * type.bytes), type, elements });
 }
 
-function rebuildTensor([ref, offset, shape, stride]: readonly unknown[]): StoredTensor | Opaque {
+function rebuildTensor([ref, offset, shape, stride]: readonly unknown[]): TorchTensor | Opaque {
   if (ref instanceof Opaque) return ref;
   if (
     !(ref instanceof StorageRef) ||
@@ -76,7 +76,7 @@ function rebuildTensor([ref, offset, shape, stride]: readonly unknown[]): Stored
     throw new PickleError(
       `${sizes} repeats its ${storage.elements} stored values too often for a checkpoint; save it with .contiguous()`,
     );
-  return new StoredTensor(storage, { offset, shape: [...shape], stride: [...stride] });
+  return new TorchTensor(storage, { offset, shape: [...shape], stride: [...stride] });
 }
 
 const orderedDict = new PickleGlobal("collections.OrderedDict", ([items = []]) => {
@@ -120,5 +120,5 @@ export const isSizes = (value: unknown): value is number[] =>
   Array.isArray(value) && value.length <= limits.dimensions && value.every(isSize);
 
 /** Whether a view spans far more values than it has; reading it would load everything in between. */
-export const spansTooMuch = ({ shape, stride }: StoredTensor): boolean =>
+export const spansTooMuch = ({ shape, stride }: TorchTensor): boolean =>
   spanOf(shape, stride) > Math.max(1 << 24, 64 * product(shape));

@@ -128,7 +128,7 @@ export const maskOf = ({ level }: LevelNetwork, l: number, shape: Shape): Tensor
   kindOf(level).order.hides ? levelFeed("mask", l, "float32", shape) : undefined;
 
 /** The result of a level: its output at every patch [R * N, D], and the patches [R * N, C p p]. */
-export interface Taught {
+export interface TaughtLevel {
   out: Tensor;
   patches: Tensor;
 }
@@ -147,7 +147,7 @@ export function teachLevel(
     training,
     between,
   }: TaughtSquares & { mask?: Tensor; valid?: Tensor; training?: Training; between?: Between },
-): Taught & { guiding?: { nats: Tensor; each: Tensor } } {
+): TaughtLevel & { guiding?: { nats: Tensor; each: Tensor } } {
   const patches = patchify(images, level.patch);
   const colour = guidingPixel && meanColour(images);
   const out = network.teach({ conditions, colour, patches, mask, training, between });
@@ -162,7 +162,7 @@ export function teachLevel(
 }
 
 /** All patches of a level as squares of the next level, each with its own output as its only condition. */
-const everyPatch = ({ level }: LevelNetwork, { out, patches }: Taught): TaughtSquares => ({
+const everyPatch = ({ level }: LevelNetwork, { out, patches }: TaughtLevel): TaughtSquares => ({
   conditions: reshape(out, [dim(out, 0), 1, level.width]),
   images: reshape(patches, [dim(patches, 0), level.channels, level.patch, level.patch]),
 });
@@ -170,7 +170,7 @@ const everyPatch = ({ level }: LevelNetwork, { out, patches }: Taught): TaughtSq
 /** The patches `take` [.., c] as squares of the next level, or as pixels; gradients need the inverse index. */
 export function passedDown(
   { level: { channels, patch } }: Pick<LevelNetwork, "level">,
-  { out, patches }: Taught,
+  { out, patches }: TaughtLevel,
   { take, inverse }: { take: Tensor; inverse?: Tensor },
 ): TaughtSquares {
   const own = pick(take, -1, (dim(take, -1) as number) - 1);

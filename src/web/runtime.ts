@@ -5,7 +5,7 @@ import gpuScript from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs?url";
 import gpuBinary from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url";
 import cpuScript from "onnxruntime-web/ort-wasm-simd-threaded.mjs?url";
 import cpuBinary from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
-import { fetchBytes, type Progress } from "../files/fetching.ts";
+import { fetchBytes, type SharedProgress } from "../files/fetching.ts";
 
 /** Inserted by the build. */
 declare const RUNTIME_BYTES: { wasm: number; webgpu: number };
@@ -13,7 +13,7 @@ declare const RUNTIME_BYTES: { wasm: number; webgpu: number };
 /** More than one thread requires a cross-origin isolated page. */
 export async function loadRuntime(
   { webgpu, threads }: { webgpu: boolean; threads: number },
-  progress: Progress,
+  progress: SharedProgress,
 ): Promise<typeof Runtime> {
   const [mjs, wasm] = webgpu ? [gpuScript, gpuBinary] : [cpuScript, cpuBinary];
   const absolute = (url: string) => new URL(url, import.meta.url).href;
