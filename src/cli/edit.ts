@@ -6,7 +6,7 @@ import { addDrawingOptions } from "./drawing-options.ts";
 import { classGuidance, edit } from "./edit-command.ts";
 import { modelOption } from "./models.ts";
 import { addSamplingOptions } from "./sampling-options.ts";
-import { collected, filled, oneOf, seeds, whole } from "./values.ts";
+import { choice, collected, filled, seeds, whole } from "./values.ts";
 
 export function addEdit(program: Command): void {
   const command = program
@@ -18,10 +18,11 @@ export function addEdit(program: Command): void {
     .optionsGroup("Region to redraw:")
     .requiredOption("--image <file>", "the image; its central square is scaled down to the model's size", filled)
     .addOption(
-      new Option("--task <name>", "selects the default mask; class redraws the region as another --class")
-        .choices(editingTasks)
-        .default("inpaint")
-        .argParser(oneOf(editingTasks)),
+      choice(
+        "--task <name>",
+        "selects the default mask; class redraws the region as another --class",
+        editingTasks,
+      ).default("inpaint"),
     )
     .option(
       "--mask <file|x,y,w,h>",
@@ -34,9 +35,7 @@ export function addEdit(program: Command): void {
       whole({ least: 1 }),
     )
     .addOption(
-      new Option("--given <side>", "for outpaint: the half to keep (default: left; top for models with AR levels)")
-        .choices(sides)
-        .argParser(oneOf(sides)),
+      choice("--given <side>", "for outpaint: the half to keep (default: left; top for models with AR levels)", sides),
     )
     .addOption(
       new Option("--ring [n]", "also redraw a ring of n first-level patches around the region, which softens the seam")

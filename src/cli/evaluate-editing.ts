@@ -1,6 +1,6 @@
 /** `fractalgen evaluate editing`: how well redrawn regions of held-out images fit their surroundings. */
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { recordedSampling } from "../config/sampling.ts";
 import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
@@ -14,7 +14,7 @@ import { editingTable } from "./evaluate-editing-table.ts";
 import { findModel, modelOption, nameOf } from "./models.ts";
 import { withProgress } from "./running.ts";
 import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";
-import { bytes, filled, oneOf, seeds, whole } from "./values.ts";
+import { bytes, choice, filled, seeds, whole } from "./values.ts";
 import { sentenceOf } from "./wording.ts";
 
 interface EditingFlags extends DataFlags, SamplingFlags {
@@ -48,20 +48,14 @@ export function addEditing(evaluate: Command): void {
     .option("--images <n>", "number of held-out images, evenly spaced", whole({ least: 2 }), 32);
   addDataOptions(command)
     .optionsGroup("Region:")
-    .addOption(
-      new Option("--task <name>", "one task (default: all three)")
-        .choices(measuredTasks)
-        .argParser(oneOf(measuredTasks)),
-    )
+    .addOption(choice("--task <name>", "one task (default: all three)", measuredTasks))
     .option(
       "--extent <n>",
       "side of the hole or the kept centre, in pixels (default: half the image)",
       whole({ least: 1 }),
     )
     .addOption(
-      new Option("--given <side>", "for outpaint: the half to keep (default: left; top for models with AR levels)")
-        .choices(sides)
-        .argParser(oneOf(sides)),
+      choice("--given <side>", "for outpaint: the half to keep (default: left; top for models with AR levels)", sides),
     )
     .option(
       "--ring <n>",

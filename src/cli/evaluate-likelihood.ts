@@ -1,11 +1,11 @@
 /** `fractalgen evaluate likelihood`: bits per dimension of images. */
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { addDataOptions } from "./data-options.ts";
 import { deviceOption, helpOption, threadsOption } from "./engine.ts";
 import { likelihood } from "./evaluate-likelihood-run.ts";
 import { modelOption } from "./models.ts";
-import { filled, oneOf, seeds, whole } from "./values.ts";
+import { choice, filled, seeds, whole } from "./values.ts";
 
 const parts = ["held-out", "train"] as const;
 
@@ -21,9 +21,7 @@ export function addLikelihood(evaluate: Command): void {
     .optionsGroup("Images:")
     .addOption(modelOption())
     .requiredOption("--data <name|path>", "emoji, or images as for fractalgen train", filled)
-    .addOption(
-      new Option("--part <name>", "part of the data").choices(parts).default("held-out").argParser(oneOf(parts)),
-    )
+    .addOption(choice("--part <name>", "part of the data", parts).default("held-out"))
     .option("--images <n>", "at most this many, evenly spaced (default: all)", whole({ least: 2 }));
   addDataOptions(command)
     .optionsGroup("How:")

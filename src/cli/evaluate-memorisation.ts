@@ -1,13 +1,13 @@
 /** `fractalgen evaluate memorisation`: how close generated images are to training images, compared with held-out images. */
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { Provider } from "../engine/engine.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { openNetwork } from "../measures/feature-network.ts";
 import { findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
-import { addDrawing, addGenerated } from "./generated-options.ts";
+import { addDrawing, addGenerated, featuresOption } from "./generated-options.ts";
 import { keptFeatures } from "../measures/kept-features.ts";
 import {
   checkHeldOut,
@@ -18,7 +18,7 @@ import {
 import { memorisationTable } from "./evaluate-memorisation-table.ts";
 import { checkFile } from "./outputs.ts";
 import { withProgress } from "./running.ts";
-import { filled, oneOf, whole } from "./values.ts";
+import { choice, filled, whole } from "./values.ts";
 
 interface MemorisationFlags extends DataFlags, GeneratedFlags {
   data: string;
@@ -44,21 +44,14 @@ export function addMemorisation(evaluate: Command): void {
   ).requiredOption("--data <name|path>", "the model's training data: emoji, or images as for fractalgen train", filled);
   addDataOptions(command)
     .optionsGroup("Measures:")
-    .option(
-      "--features <name|dir>",
-      "inception, own (trained if necessary), or a network folder made by fractalgen evaluate features",
-      filled,
-    )
+    .addOption(featuresOption())
     .option(
       "--pairs <file>",
       "write a PNG of the closest pairs, each generated image next to its training image",
       filled,
     )
     .addOption(
-      new Option("--pairs-by <measure>", "which distance ranks these pairs")
-        .choices(closenessMeasures)
-        .argParser(oneOf(closenessMeasures))
-        .default("features"),
+      choice("--pairs-by <measure>", "which distance ranks these pairs", closenessMeasures).default("features"),
     )
     .option("--pairs-count <n>", "how many pairs", whole({ least: 1, most: 1000 }), 16)
     .option("--json", "print one line of JSON and no progress");

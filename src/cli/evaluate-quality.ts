@@ -1,6 +1,6 @@
 /** `fractalgen evaluate quality`: how far generated images are from real ones, measured in a network's features. */
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
 import { usualQuality } from "../evaluate/quality.ts";
@@ -9,14 +9,14 @@ import { addDataOptions, type DataFlags } from "./data-options.ts";
 import { deviceOption, helpOption, openEngine, threadsOption } from "./engine.ts";
 import { openNetwork } from "../measures/feature-network.ts";
 import { findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
-import { addDrawing, addGenerated } from "./generated-options.ts";
+import { addDrawing, addGenerated, featuresOption } from "./generated-options.ts";
 import { type DatasetPart, datasetParts } from "../measures/image-sets.ts";
 import { keptFeatures } from "../measures/kept-features.ts";
 import { checkNetwork, isStatistics, measureQuality, type QualityReference, usualPart } from "../measures/quality.ts";
 import { qualityRecord, qualityTable } from "./evaluate-quality-table.ts";
 import { checkFile } from "./outputs.ts";
 import { withProgress } from "./running.ts";
-import { filled, oneOf, whole } from "./values.ts";
+import { choice, filled, whole } from "./values.ts";
 
 interface QualityFlags extends DataFlags, GeneratedFlags {
   reference: string;
@@ -49,26 +49,17 @@ export function addQuality(evaluate: Command): void {
       filled,
     )
     .addOption(
-      new Option(
+      choice(
         "--part <name>",
         "part of the reference (default: train if a part is held out, else all); with train, held-out images are measured too",
-      )
-        .choices(datasetParts)
-        .argParser(oneOf(datasetParts)),
+        datasetParts,
+      ),
     );
   addDataOptions(command)
     .optionsGroup("Measures:")
-    .option(
-      "--features <name|dir>",
-      "inception, own (trained if necessary), or a network folder made by fractalgen evaluate features",
-      filled,
-    )
+    .addOption(featuresOption())
     .option("--subsets <n>", "subsets for KID", whole({ least: 1, most: 100_000 }), usualQuality.subsets)
-    .option(
-      "--subset-size <n>",
-      "images per KID subset (default: 1000, or all of the smaller set)",
-      whole({ least: 2 }),
-    )
+    .option("--subset-size <n>", "images per subset (default: 1000, or the whole smaller set)", whole({ least: 2 }))
     .option("--splits <n>", "splits for the Inception Score", whole({ least: 1, most: 1000 }), usualQuality.splits)
     .option(
       "--neighbours <k>",

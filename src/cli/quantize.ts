@@ -2,14 +2,14 @@
 
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { weightsName } from "../files/model.ts";
 import { quantizeFolder, type SmallerType } from "../files/quantize.ts";
 import { helpOption } from "./engine.ts";
 import { findModel } from "./models.ts";
 import { ownNew } from "./outputs.ts";
 import { withProgress } from "./running.ts";
-import { filled, oneOf } from "./values.ts";
+import { choice, filled } from "./values.ts";
 
 const dtypes = ["float16", "q8", "q4"] as const satisfies readonly SmallerType[];
 
@@ -27,7 +27,7 @@ export function addQuantize(program: Command): void {
     )
     .argument("<dir|name>", "a model folder, or a bundled model", filled)
     .argument("<out>", "a new folder", filled)
-    .addOption(new Option("--dtype <name>", "float16, q8 or q4").choices(dtypes).default("q8").argParser(oneOf(dtypes)))
+    .addOption(choice("--dtype <name>", "float16, q8 or q4", dtypes).default("q8"))
     .option("--json", "print one line of JSON and no progress")
     .addHelpOption(helpOption())
     .addHelpText(

@@ -1,6 +1,6 @@
 /** `fractalgen train`: trains a model on any images, reports progress, and stops and resumes without loss. */
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
 import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
@@ -10,11 +10,9 @@ import { setsOption } from "./data-options.ts";
 import { deviceOption, helpOption, threadsOption } from "./engine.ts";
 import { settingOption } from "./setting-option.ts";
 import { runTraining } from "./train-command.ts";
-import { bytes, filled, number, oneOf, whole } from "./values.ts";
+import { bytes, choice, filled, number, whole } from "./values.ts";
 
 export function addTrain(program: Command): void {
-  const choice = <const T extends string>(flags: string, description: string, choices: readonly T[]) =>
-    new Option(flags, description).choices(choices).argParser(oneOf(choices));
   const command = program
     .command("train")
     .summary("train a model on your images")

@@ -1,6 +1,6 @@
 /** Parsers for option values. Their errors say what was expected and what was given; the caller prefixes the option's name. */
 
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { type Bounds, boundsInWords, type SettingKind, readSetting, type ValueOf, within } from "../config/setting.ts";
 import { didYouMean, UserError, worded } from "../core/errors.ts";
 import { optionWording } from "./wording.ts";
@@ -68,10 +68,14 @@ export const collected = (text: string, before: string | undefined): string =>
 export const oneOf =
   <const T extends string>(choices: readonly T[]) =>
   (text: string): T => {
-    const found = choices.find((choice) => choice === text);
+    const found = choices.find((one) => one === text);
     if (found === undefined)
       throw new InvalidArgumentError(
         `expected ${choices.join(" or ")}, got ${quoted(text)}${didYouMean(text, choices)}`,
       );
     return found;
   };
+
+/** An option that accepts one of several words. */
+export const choice = <const T extends string>(flags: string, description: string, choices: readonly T[]): Option =>
+  new Option(flags, description).choices(choices).argParser(oneOf(choices));
