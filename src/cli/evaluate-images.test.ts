@@ -198,7 +198,7 @@ describe("evaluate quality", () => {
     [
       "images of another size",
       () => ["--generated", at("copies"), "--image-size", "4"],
-      /trained on images of 8x8 pixels, the generated images are 4x4/,
+      /trained on images of 8x8 pixels, but the generated images are 4x4/,
     ],
     [
       "other channels",
