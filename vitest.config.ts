@@ -37,6 +37,7 @@ export default defineConfig({
     // Node runs the build, not Vite.
     server: { deps: { external: [/\/dist\//] } },
     globalSetup: "./vitest.build.ts",
+    setupFiles: "./vitest.setup.ts",
     // Processes, not threads: loading and unloading a native module in several threads can crash the process.
     pool: "forks",
     maxWorkers: 2,
