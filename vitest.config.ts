@@ -45,9 +45,10 @@ export default defineConfig({
     env: { FRACTALGEN_THREADS: "1" },
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // Unit tests leave nothing behind, so their files share processes and what these have imported.
     projects: (["unit", "integration", "browser"] as const).map((name) => ({
       extends: true,
-      test: { name, include: files.filter((file) => projectOf(file) === name) },
+      test: { name, isolate: name !== "unit", include: files.filter((file) => projectOf(file) === name) },
     })),
     reporters: ["default", "./vitest.durations.ts"],
   },
