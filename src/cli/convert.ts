@@ -27,7 +27,11 @@ export function addConvert(program: Command): void {
     .description(
       "Convert a .pth or .safetensors checkpoint into a model folder. The name, shape and type of every tensor are checked, and no code from the checkpoint is run. If the checkpoint includes AdamW's state, training can resume from the folder. FID's Inception-v3 is converted into a .safetensors file.",
     )
-    .argument("<checkpoint>", "a .pth file written by torch.save, or a .safetensors file", filled)
+    .argument(
+      "<checkpoint>",
+      "a .pth file written by torch.save, a .safetensors file, or the index (.index.json) of several files",
+      filled,
+    )
     .argument(
       "[out]",
       "a new folder; for inception, a new file (default: in the cache, where evaluate finds it)",

@@ -39,11 +39,12 @@ export const limits = {
   /** A pickled batch of images; those of ImageNet32 have 393 MB. */
   batchBytes: 512 * million,
 
-  /**
-   * Pixels of one colour picture, and of all pictures decoded at the same time; fewer with alpha, and fewer still in
-   * floats.
-   */
+  /** Pixels of one picture. */
   pixels: 1 << 26,
+  /** Memory for decoding and cropping pictures, of all that are decoded at the same time. */
+  decodingBytes: 360 * million,
+  /** One image of an array. */
+  arrayImageBytes: 100 * million,
   /** The file of a picture. */
   pictureBytes: 256 * million,
   pictureSeconds: 30,

@@ -57,8 +57,11 @@ function hasTarSum(header: Buffer): boolean {
 /** Resolves when the unpacker accepts more data or has been closed. */
 const flowing = (unpacker: Extract) =>
   new Promise<void>((go) => {
-    unpacker.once("drain", go);
-    unpacker.once("close", go);
+    const over = () => {
+      unpacker.off("drain", over).off("close", over);
+      go();
+    };
+    unpacker.on("drain", over).on("close", over);
   });
 
 /** Unpacks a tar archive, compressed or not, into memory; files are known by their names without folders. */
@@ -86,7 +89,12 @@ export async function filesOfTar(path: string): Promise<NamedFiles> {
   const feeding = feed();
   try {
     await reading(path, async () => {
+      let entries = 0;
       for await (const entry of unpacker) {
+        if (++entries > limits.archiveEntries)
+          throw new UserError(
+            `${pathText(path)}: it contains more than ${limits.archiveEntries} files; unpack it and give the folder`,
+          );
         const pieces: Uint8Array[] = [];
         for await (const piece of entry) pieces.push(piece as Uint8Array);
         if (entry.header.type === "file") found.set(basename(entry.header.name), Buffer.concat(pieces));

@@ -1,10 +1,11 @@
 /** Converts images in arrays of any layout and value type to pixels. Knows nothing of files. */
 
 import { product } from "../core/arrays.ts";
+import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { Pixels } from "./crop.ts";
-import { type NpyHeader, type NpyType, valuesFrom } from "./npy.ts";
+import { itemBytes, type NpyHeader, type NpyType, valuesFrom } from "./npy.ts";
 
 /** The layout of an array of images. */
 export interface ArrayLayout {
@@ -24,7 +25,7 @@ export interface ArrayLayout {
  * Recognises [N, height, width], [N, height, width, C], [N, C, height, width], or flat rows as in CIFAR and ImageNet32:
  * [N, C * side * side], channel after channel. Throws a UserError that begins with `where` for any other shape.
  */
-export function layoutOf(shape: readonly number[], where: string): ArrayLayout {
+export function layoutOf({ shape, type }: Pick<NpyHeader, "shape" | "type">, where: string): ArrayLayout {
   const found = arranged(shape);
   const sizes = `[${shape.join(", ")}]`;
   if (!found)
@@ -35,6 +36,10 @@ export function layoutOf(shape: readonly number[], where: string): ArrayLayout {
   if (found.width * found.height > limits.pixels)
     throw new UserError(
       `${where}: its shape is ${sizes}, images of ${found.width}x${found.height} pixels, expected at most ${limits.pixels} pixels`,
+    );
+  if (values * itemBytes(type) > limits.arrayImageBytes)
+    throw new UserError(
+      `${where}: its shape is ${sizes}, images of ${byteCount(values * itemBytes(type))}, expected at most ${byteCount(limits.arrayImageBytes)}; scale them down`,
     );
   return { count: shape[0], values, ...found };
 }

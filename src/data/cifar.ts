@@ -97,7 +97,7 @@ function binary(bytes: Uint8Array, where: string, { labels: count, label }: { la
     labels[i] = bytes[i * record + label];
     data.set(bytes.subarray(i * record + count, (i + 1) * record), i * recordImage);
   }
-  return { layout: layoutOf([images, recordImage], where), labels, data };
+  return { layout: layoutOf({ shape: [images, recordImage], type: "u1" }, where), labels, data };
 }
 
 function pickled(bytes: Uint8Array, where: string, keys: readonly string[]): Batch {
@@ -107,7 +107,7 @@ function pickled(bytes: Uint8Array, where: string, keys: readonly string[]): Bat
     throw new UserError(
       `${where}: its data are ${header.type}${header.fortranOrder ? " in Fortran order" : ""}, expected bytes (u1) in row-major order`,
     );
-  const layout = layoutOf(header.shape, where);
+  const layout = layoutOf(header, where);
   const labels = numbersIn(batch, keys, where);
   if (labels.length !== layout.count)
     throw new UserError(`${where}: ${labels.length} labels, but ${layout.count} images; download the file again`);

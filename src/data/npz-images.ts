@@ -130,7 +130,7 @@ async function partsOf(npz: Npz): Promise<{ parts: ArrayPart[]; notes: string[] 
       throw new UserError(
         `${at}: it is in Fortran order, which is not supported for images; save it with numpy.ascontiguousarray`,
       );
-    const arranged = layoutOf(header.shape, at);
+    const arranged = layoutOf(header, at);
     const scale = header.type === "u1" ? undefined : await scaled(npz, images, header);
     const labels = labelsFor({ name, several: Object.keys(layout).length > 1, count: arranged.count }, headers, images);
     parts.push({ name, heldOut: name === heldOut, images, header, layout: arranged, scale, labels });

@@ -1,5 +1,7 @@
 /** Decodes one picture: its size, its pixels, its channels. Knows nothing of data sets. */
 
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
@@ -8,6 +10,7 @@ import { shown } from "../core/text.ts";
 import { type FilePath, openRegular, readRegular } from "../files/regular.ts";
 import { scaleOf } from "./array-images.ts";
 import { type Pixels, timesByte } from "./crop.ts";
+import { bytesPerPixel, mostPixels } from "./picture-memory.ts";
 import { sharedRoom } from "./room.ts";
 
 /** A picture as a file, as the bytes of a file, or as pixels that need no decoding. */
@@ -48,21 +51,40 @@ export function pictureFormat(start: Uint8Array): string | undefined {
 // in the published preparation, and animations give their first frame.
 const options = { failOn: "error", ignoreIcc: true, limitInputPixels: limits.pixels } as const;
 
-/** Concurrent decodings share the memory budget of the largest picture. */
-const room = sharedRoom(limits.pixels);
+/** Concurrent decodings share the memory budget of the largest picture, in bytes. */
+const room = sharedRoom(limits.decodingBytes);
 
 /**
  * Runs a decoder; if it fails, runs it again while no other is active. libvips keeps error messages in one shared
  * place, so those of concurrent decoders can get mixed up.
  */
-async function decoding<T>(pixels: number, run: () => Promise<T>): Promise<T> {
+async function decoding<T>(bytes: number, run: () => Promise<T>): Promise<T> {
   try {
-    return await room.with(pixels, run);
+    return await inRoom(bytes, run);
   } catch (error) {
     if (error instanceof PictureError || error instanceof UserError) throw error;
-    return await room.with(limits.pixels, run);
+    return await inRoom(limits.decodingBytes, run);
   }
 }
+
+/** Runs `run` with its share of the memory, and frees the memory of large pictures before others use it. */
+const inRoom = <T>(bytes: number, run: () => Promise<T>): Promise<T> =>
+  room.with(bytes, async () => {
+    try {
+      return await run();
+    } finally {
+      if (bytes > limits.decodingBytes / 8) await freeMemory();
+    }
+  });
+
+/** Left alone, the garbage collector lets several hundred megabytes of pixels pile up. */
+async function freeMemory(): Promise<void> {
+  setFlagsFromString("--expose-gc");
+  collect ??= runInNewContext("gc") as () => void;
+  collect();
+  await new Promise(setImmediate); // sharp's buffers are freed then
+}
+let collect: (() => void) | undefined;
 
 /** Checks the first bytes and the size; returns the input for sharp. */
 async function checked(picture: Encoded): Promise<Uint8Array | string> {
@@ -93,12 +115,6 @@ async function headerOf(picture: Encoded): Promise<{ input: Uint8Array | string;
   const header = await decoding(0, () => sharp(input, { ...options, limitInputPixels: false }).metadata());
   checkPixels(header, mostPixels(header));
   return { input, header };
-}
-
-/** A decoded pixel takes one byte per channel; floats are kept in memory together with the bytes made from them. */
-function mostPixels({ channels, depth }: Metadata): number {
-  const bytes = Math.max(3, channels) * (depth === "uchar" || depth === "ushort" ? 1 : 8);
-  return Math.floor((3 * limits.pixels) / bytes);
 }
 
 function checkPixels({ width, height }: { width: number; height: number }, most: number): void {
@@ -141,7 +157,7 @@ export async function decodeInto<T>(
     if (depth === "uchar" || depth === "ushort") return raw(image.clone().toColourspace(to));
     return fromNumbers(await raw(image.clone().toColourspace(to), "float"));
   };
-  return decoding((limits.pixels * width * height) / mostPixels(header), async () => use(await pixels()));
+  return decoding(bytesPerPixel(header) * width * height, async () => use(await pixels()));
 }
 
 async function raw(image: Sharp, depth: "uchar" | "float" = "uchar"): Promise<Pixels> {
@@ -209,9 +225,14 @@ export function toChannels(image: Pixels, channels: number): Pixels {
   return { ...image, data: out, channels };
 }
 
-/** Why a picture could not be decoded, phrased to follow its name. */
+/**
+ * Why a picture could not be decoded, phrased to follow its name. Throws faults of the program and of the machine, such
+ * as a lack of memory: they are no picture's.
+ */
 export function reasonOf(error: unknown): string {
   if (error instanceof PictureError) return shown(error.message, 200);
+  // The decoder and the system throw plain errors.
+  if (!(error instanceof UserError) && (error as Error | null)?.constructor !== Error) throw error;
   const [said] = (error instanceof Error ? error.message : String(error)).split("\n");
   const found = said.replace(/^(Input file is missing|.*?(?=: \/)).*$/, "$1");
   return `does not decode (${shown(error instanceof UserError ? said.replace(/^.*?: /, "") : found, 200)})`;

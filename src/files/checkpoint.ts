@@ -1,10 +1,12 @@
 /** Opens a weight file of either format, PyTorch checkpoint or safetensors, recognised by its first bytes. */
 
 import { product } from "../core/arrays.ts";
+import { Opaque } from "./pickle.ts";
 import { openTorchCheckpoint } from "./pth.ts";
 import { firstBytes } from "./regular.ts";
 import { readSafetensorsHeader, readTensor, readTensorRange, type TensorEntry } from "./safetensors.ts";
 import { isSafetensorsStart } from "./safetensors-header.ts";
+import { indexOf, openSharded } from "./sharded.ts";
 import { type Checkpoint, pieceElements, TensorRef } from "./tensors.ts";
 
 export { type Checkpoint, isTensorRef, TensorRef } from "./tensors.ts";
@@ -14,6 +16,8 @@ export { type Checkpoint, isTensorRef, TensorRef } from "./tensors.ts";
  * checkpoint after use.
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  const index = await indexOf(path);
+  if (index !== undefined) return openSharded(index, openCheckpoint);
   return isSafetensorsStart(await firstBytes(path, 10)) ? openSafetensors(path) : openTorchCheckpoint(path);
 }
 
@@ -37,7 +41,10 @@ function openSafetensors(path: string): Checkpoint {
   };
   return {
     path,
-    value: new Map([...file.tensors].map(([name, entry]) => [name, new NamedTensor(name, entry)])),
+    value: new Map<string, unknown>([
+      ...[...file.tensors].map(([name, entry]) => [name, new NamedTensor(name, entry)] as const),
+      ...[...file.unreadable].map(([name, type]) => [name, new Opaque(`${type} tensor`)] as const),
+    ]),
     read: async (ref) => readTensor(file, own(ref).name),
     async *pieces(ref) {
       const { name, shape } = own(ref);

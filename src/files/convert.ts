@@ -12,7 +12,7 @@ import { misfits } from "./misfits.ts";
 import { configName, weightsName } from "./model.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { stateDict, type StateDictOptions } from "./state-dict.ts";
-import type { Checkpoint, TensorRef } from "./tensors.ts";
+import { asFloat32, type Checkpoint, type TensorRef } from "./tensors.ts";
 import { type TensorPieces, writeSafetensors } from "./safetensors.ts";
 import { torchOptimizer, trainingData, trainingSettings } from "./torch-optimizer.ts";
 import { writeTrainingFiles } from "./training-state.ts";
@@ -43,7 +43,7 @@ export interface WriteOptions extends Replacing {
 
 /**
  * Opens a checkpoint and compares its tensors' names, shapes and types with the configuration; throws one UserError
- * that lists all mismatches. Half and bfloat16 become float32. `optimizer: false` leaves out the optimiser's state;
+ * that lists all mismatches. Half, bfloat16 and double become float32. `optimizer: false` leaves out the optimiser's state;
  * `weights` chooses between trained weights and their moving average.
  */
 export async function openConversion(
@@ -91,8 +91,9 @@ async function fitted(
       let done = 0;
       const pieces = (ref: TensorRef, name: string): TensorPieces["pieces"] =>
         async function* () {
-          for await (const values of checkpoint.pieces(ref)) {
+          for await (const stored of checkpoint.pieces(ref)) {
             signal?.throwIfAborted();
+            const values = asFloat32(stored);
             checkFinite(values, { path: checkpoint.path, name });
             yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
             onProgress?.((done += values.byteLength), bytes);

@@ -11,6 +11,7 @@ import { checkFinite } from "./finite.ts";
 import { openTorchWeights } from "./inception-pth.ts";
 import { misfits } from "./misfits.ts";
 import { readSafetensorsHeader, type TensorPieces, writeSafetensors } from "./safetensors.ts";
+import { asFloat32 } from "./tensors.ts";
 
 /** A network described by its weights, all float32; `source` tells the user what to do if a file does not hold them. */
 export interface Network {
@@ -46,7 +47,7 @@ export async function openNetworkConversion(network: Network, path: string): Pro
       const tensors = network.parameters.map(({ name, shape }): [string, TensorPieces] => {
         const pieces = async function* () {
           signal?.throwIfAborted();
-          const { data } = await file.read(name);
+          const data = asFloat32((await file.read(name)).data);
           checkFinite(data, { path, name });
           yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
           onProgress?.((done += data.byteLength), bytes);

@@ -5,18 +5,20 @@ import { UserError } from "../core/errors.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { recordedSha256 } from "./checksum.ts";
 import { checksumOf, type Downloaded, type DownloadRecord, type FileKind } from "./download.ts";
-import { oldStart, openTorchWeights } from "./inception-pth.ts";
+import { openTorchWeights } from "./inception-pth.ts";
+import { isOldStart } from "./old-pth.ts";
 import { isSafetensorsStart } from "./safetensors-header.ts";
 
 export const torchCheckpoint: FileKind = {
   name: "a PyTorch checkpoint or a safetensors file",
-  begins: (head) => head.subarray(0, 4).toString("latin1") === "PK\u0003\u0004" || isSafetensorsStart(head),
+  begins: (head) =>
+    head.subarray(0, 4).toString("latin1") === "PK\u0003\u0004" || isOldStart(head) || isSafetensorsStart(head),
   check: async (path) => (await openCheckpoint(path)).close(),
 };
 
 export const inceptionFile: FileKind = {
   name: "FID's Inception-v3 as a PyTorch file",
-  begins: (head) => head.subarray(0, oldStart.length).equals(oldStart),
+  begins: isOldStart,
   check: async (path) => (await openTorchWeights(path)).close(),
 };
 

@@ -29,7 +29,8 @@ it("reports missing and unexpected tensors, wrong shapes and wrong types", () =>
   expect(misfits(found({ a: { shape: [3, 2] }, c: { shape: [1] } }), wanted)).toEqual([
     "2 with the wrong shape (a [3, 2] instead of [2, 3], c [1] instead of [])",
   ]);
-  expect(misfits(found({ b: { dtype: "float64" } }), wanted)).toEqual(["1 with a type other than float32 (b float64)"]);
+  expect(misfits(found({ b: { dtype: "int32" } }), wanted)).toEqual(["1 with a type other than float32 (b int32)"]);
+  expect(misfits(found({ b: { dtype: "float64" } }), wanted)).toEqual([]);
 });
 
 it("reports all kinds together, and every kind that applies to a tensor", () => {

@@ -5,7 +5,7 @@ import { shown } from "../core/text.ts";
 import { blockwise } from "./blockwise.ts";
 
 /**
- * Compares names, shapes and types (float32). Returns a phrase for each kind of mismatch, to be joined into a message;
+ * Compares names, shapes and types (float32, or float64, which is rounded to it). Returns a phrase for each kind of mismatch, to be joined into a message;
  * none if everything matches.
  */
 export function misfits(
@@ -27,7 +27,9 @@ export function misfits(
     ],
     [
       "with a type other than float32",
-      shared.filter(({ dtype }) => dtype !== "float32").map(({ name, dtype }) => `${name} ${dtype}`),
+      shared
+        .filter(({ dtype }) => dtype !== "float32" && dtype !== "float64")
+        .map(({ name, dtype }) => `${name} ${dtype}`),
     ],
   ];
   return kinds.filter(([, of]) => of.length > 0).map(([what, of]) => `${of.length} ${what} (${blockwise(of)})`);

@@ -41,6 +41,8 @@ export function readModelFolder(path: string): ModelFolder {
   const weights = readSafetensorsHeader(join(folder, weightsName));
   const problems = storedTensors(config).flatMap(({ name, shape, dtype }) => {
     const found = weights.tensors.get(name);
+    const type = weights.unreadable.get(name);
+    if (type) return [`${name} is ${type}, expected ${dtype}`];
     if (!found) return [`${name} is missing`];
     if (found.dtype !== dtype) return [`${name} is ${found.dtype}, expected ${dtype}`];
     return String(found.shape) === String(shape)

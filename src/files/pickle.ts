@@ -54,6 +54,8 @@ export interface PickleRules {
   persistent: (id: unknown) => unknown;
   /** The most steps to spend: one per instruction and constructor argument, more for collections. */
   maxSteps?: number;
+  /** Called with the number of bytes that the pickle takes. */
+  ended?: (at: number) => void;
   /** What to store for a byte string instead of a copy; `start` is its offset in the pickle. */
   bytes?: (start: number, bytes: Uint8Array) => unknown;
 }
@@ -70,7 +72,7 @@ export const unpickle = (bytes: Uint8Array, rules: PickleRules): unknown =>
 
 function interpret(
   bytes: Uint8Array,
-  { resolve, persistent, maxSteps = limits.pickleSteps, bytes: kept = (_, run) => run }: PickleRules,
+  { resolve, persistent, ended, maxSteps = limits.pickleSteps, bytes: kept = (_, run) => run }: PickleRules,
 ): unknown {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -183,6 +185,7 @@ function interpret(
         take(8);
         break; // FRAME
       case 0x2e:
+        ended?.(at);
         return pop(); // STOP
       case 0x28:
         marks.push(stack.length);

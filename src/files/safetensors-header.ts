@@ -25,6 +25,8 @@ export interface SafetensorsFile {
   realPath: string;
   tensors: Map<string, TensorEntry>;
   metadata: Record<string, string>;
+  /** Tensors of types that cannot be read, with their types. */
+  unreadable: Map<string, string>;
 }
 
 const dtypes = {
@@ -45,6 +47,8 @@ export const nameOf = Object.fromEntries(Object.entries(dtypes).map(([name, dtyp
 >;
 
 const packedTypes = ["F16", "BF16"] as const satisfies readonly HalfType[];
+/** Types that the format has, but that no model of ours uses. */
+const otherTypes = /^(I16|U16|U64|F4|F6_\w+|F8_\w+|C64)$/;
 const readable = [...Object.keys(dtypes), ...packedTypes];
 
 /** Whether the bytes begin with a plausible header length and JSON. */
@@ -74,10 +78,13 @@ export function safetensorsHeader(path: string, { bytes: fileBytes, read }: Read
   const dataStart = 8 + Number(headerBytes);
   const { __metadata__: metadata, ...entries } = parseHeader(path, read(8, Number(headerBytes)));
   const tensors = new Map<string, TensorEntry>();
+  const unreadable = new Map<string, string>();
   for (const [name, entry] of Object.entries(entries))
-    tensors.set(name, checkedEntry(entry, { where: `${path}: tensor "${shown(name)}"`, dataStart, fileBytes }));
+    if (isRecord(entry) && typeof entry["dtype"] === "string" && otherTypes.test(entry["dtype"]))
+      unreadable.set(name, entry["dtype"]);
+    else tensors.set(name, checkedEntry(entry, { where: `${path}: tensor "${shown(name)}"`, dataStart, fileBytes }));
   checkOverlap(path, tensors);
-  return { path, realPath: path, tensors, metadata: checkedMetadata(path, metadata) };
+  return { path, realPath: path, tensors, unreadable, metadata: checkedMetadata(path, metadata) };
 }
 
 function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {

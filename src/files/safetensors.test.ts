@@ -130,9 +130,9 @@ describe("faults of a file", () => {
     ],
     [
       "dtype",
-      { a: { ...entry, dtype: "F8_E4M3" } },
+      { a: { ...entry, dtype: "F5" } },
       8,
-      'FILE: tensor "a" has the dtype "F8_E4M3", expected one of F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
+      'FILE: tensor "a" has the dtype "F5", expected one of F64, I64, F32, I32, U32, I8, U8, BOOL, F16, BF16; convert the file to one of these',
     ],
     [
       "a dtype from the prototype",

@@ -18,6 +18,12 @@ const places: Record<WeightKind, readonly string[]> = {
 
 /** Prefixes that wrappers add to every name: DistributedDataParallel, torch.compile, Lightning, averaging. */
 const wrappers = ["module.", "_orig_mod.", "model.", "ema_model.", "net."];
+/** Longer prefixes, and dicts inside more dicts, are not searched. */
+const longestPrefix = 64;
+const deepest = 4;
+
+/** A part of a key or of a prefix that marks a moving average: `model_ema`, `ema_model`, `shadow`, `averaged_model`. */
+const isAverage = (path: string): boolean => /(^|[._])(ema|shadow|averaged?)($|[._])/i.test(path);
 
 export interface StateDict {
   tensors: Map<string, TensorRef>;
@@ -45,20 +51,26 @@ export function stateDict(
       `${pathText(path)}: it holds an object of the class ${value.name}, which cannot be read; expected a dict of tensors, as saved by torch.save(model.state_dict(), ...)`,
     );
   const root = value instanceof Map ? value : new Map<unknown, unknown>();
-  const found = {
-    model: placed(root, "model") ?? (hasTensors(root) ? { at: "", dict: root } : undefined),
-    ema: placed(root, "ema"),
-  };
+  const all = candidates(root, wanted);
+  const found = { model: best(all, "model"), ema: best(all, "ema") };
+  const other = found.ema && found.ema.score >= (found.model?.score ?? 0) ? found.ema : undefined;
   const kind = weights ?? (found.model ? "model" : "ema");
   const chosen = found[kind];
   if (!chosen) throw new UserError(`${pathText(path)}: ${none(root, weights)}`);
   const notes: string[] = [];
-  if (!found.model && !weights) notes.push(`used the weights under "${chosen.at}", a moving average`);
-  if (found.model && found.ema && !weights)
+  const under = chosen.at ? `under "${shown(chosen.at)}"` : "at the root";
+  if (!found.model && !weights) notes.push(`used the weights ${under}, a moving average`);
+  else if (found.model && other && !weights)
     notes.push(
-      `used the weights ${chosen.at ? `under "${chosen.at}"` : "at the root"}; for the moving average under "${found.ema.at}", choose the weights "ema"`,
+      `used the weights ${under}; for the moving average under "${shown(isAverage(other.at) ? other.at : other.prefix)}", choose the weights "ema"`,
     );
-  const { tensors, prefix, left } = unwrapped(path, chosen.dict, wanted);
+  else if (chosen.at && !places[kind].includes(chosen.at)) notes.push(`used the weights ${under}`);
+  const same = all.find(
+    (one) => one.kind === kind && one.dict !== chosen.dict && one.score > 0 && one.score === chosen.score,
+  );
+  if (same) notes.push(`"${shown(same.at)}" contains weights with the same names, which were not used`);
+  const { prefix } = chosen;
+  const { tensors, left } = unwrapped(path, chosen, wanted);
   if (prefix) notes.push(`removed the prefix "${shown(prefix)}" from the names`);
   if (left.length > 0) notes.push(`left out ${left.length} tensors without the prefix, such as ${shown(left[0])}`);
   return { tensors, notes };
@@ -70,27 +82,86 @@ export const modelTensors = (checkpoint: Pick<Checkpoint, "path" | "value">): Ma
 
 type Dict = ReadonlyMap<unknown, unknown>;
 
-const hasTensors = (dict: Dict): boolean => [...dict.values()].some(isTensorRef);
+/** A dict and a prefix of the names in it, under which the weights may be. */
+interface Candidate {
+  /** Where the dict is: keys joined by dots, "" for the root. */
+  at: string;
+  dict: Dict;
+  prefix: string;
+  kind: WeightKind;
+  /** The number of expected names that it contains; 0 if none are known. */
+  score: number;
+}
 
-function placed(root: Dict, kind: WeightKind): { at: string; dict: Dict } | undefined {
-  for (const at of places[kind]) {
-    const dict = root.get(at);
-    if (dict instanceof Map && hasTensors(dict)) return { at, dict };
-  }
-  return undefined;
+const hasTensors = (dict: Dict): boolean => [...dict.values()].some(isTensorRef);
+const tensorNames = (dict: Dict): string[] =>
+  [...dict].flatMap(([name, value]) => (typeof name === "string" && isTensorRef(value) ? [name] : []));
+
+/** The best last: a later candidate of the same score is preferred. */
+function best(all: readonly Candidate[], kind: WeightKind): Candidate | undefined {
+  return all
+    .filter((one) => one.kind === kind)
+    .reduce<Candidate | undefined>((top, one) => (top && top.score > one.score ? top : one), undefined);
+}
+
+/**
+ * All places with expected names, wherever they are. If there are none, or no names are expected, the usual places,
+ * with the prefix that most names share.
+ */
+function candidates(root: Dict, wanted: ReadonlySet<string> | undefined): Candidate[] {
+  const kindOf = (at: string, prefix: string): WeightKind =>
+    isAverage(at) || isAverage(prefix.slice(0, -1)) ? "ema" : "model";
+  const matching = [...dicts(root)]
+    .reverse()
+    .flatMap(({ at, dict }) =>
+      [...prefixes(dict, wanted)].map(([prefix, score]) => ({ at, dict, prefix, score, kind: kindOf(at, prefix) })),
+    );
+  if (matching.length > 0) return matching;
+  const usual = (kind: WeightKind) =>
+    [...places[kind]].reverse().flatMap((at): Candidate[] => {
+      const dict = root.get(at);
+      return dict instanceof Map && hasTensors(dict) ? [{ at, dict, prefix: prefixOf(dict), kind, score: 0 }] : [];
+    });
+  const atRoot: Candidate = { at: "", dict: root, prefix: prefixOf(root), kind: "model", score: 0 };
+  return [...(hasTensors(root) ? [atRoot] : []), ...usual("model"), ...usual("ema")];
+}
+
+/** All dicts that contain tensors: those in the usual places first, then the others, the least nested first. */
+function dicts(root: Dict): { at: string; dict: Dict }[] {
+  const found: { at: string; dict: Dict; depth: number }[] = [];
+  const seen = new Set<Dict>();
+  const visit = (dict: Dict, keys: readonly string[]) => {
+    if (seen.has(dict) || keys.length > deepest) return;
+    seen.add(dict);
+    if (hasTensors(dict)) found.push({ at: keys.join("."), dict, depth: keys.length });
+    for (const [key, value] of dict) if (typeof key === "string" && value instanceof Map) visit(value, [...keys, key]);
+  };
+  visit(root, []);
+  const usual = [...places.model, ...places.ema];
+  const rank = ({ at }: { at: string }) => (usual.includes(at) ? usual.indexOf(at) : usual.length);
+  return found.sort((a, b) => rank(a) - rank(b) || a.depth - b.depth);
+}
+
+/** Prefixes under which a dict contains expected names, with their number. */
+function prefixes(dict: Dict, wanted: ReadonlySet<string> | undefined): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of wanted ? tensorNames(dict) : [])
+    for (let end = 0; end <= longestPrefix; end = name.indexOf(".", end) + 1) {
+      if (wanted!.has(name.slice(end))) counts.set(name.slice(0, end), (counts.get(name.slice(0, end)) ?? 0) + 1);
+      if (!name.includes(".", end)) break;
+    }
+  return counts;
 }
 
 function unwrapped(
   path: string,
-  dict: Dict,
+  { dict, prefix }: Candidate,
   wanted: ReadonlySet<string> | undefined,
-): { tensors: Map<string, TensorRef>; prefix: string; left: string[] } {
-  const named = [...dict].filter((item): item is [string, unknown] => typeof item[0] === "string");
-  const names = named.filter(([, value]) => isTensorRef(value)).map(([name]) => name);
-  const prefix = prefixOf(names, wanted);
+): { tensors: Map<string, TensorRef>; left: string[] } {
   const tensors = new Map<string, TensorRef>();
   const left: string[] = [];
-  for (const [name, value] of named) {
+  for (const [name, value] of dict) {
+    if (typeof name !== "string") continue;
     const own = name.startsWith(prefix) ? name.slice(prefix.length) : undefined;
     if (value instanceof Opaque && own !== undefined && (!wanted || wanted.has(own)))
       throw new UserError(
@@ -100,24 +171,20 @@ function unwrapped(
     if (own === undefined) left.push(name);
     else tensors.set(own, value);
   }
-  return { tensors, prefix, left };
+  return { tensors, left };
 }
 
-/**
- * The prefix (of nested wrappers) under which most of the expected names are found; otherwise the prefix that most
- * names share.
- */
-function prefixOf(names: readonly string[], wanted: ReadonlySet<string> | undefined): string {
-  const score = (prefix: string) =>
-    names.filter((name) => name.startsWith(prefix) && (wanted?.has(name.slice(prefix.length)) ?? true)).length;
-  const candidates = [""];
-  for (const prefix of candidates)
+/** The prefix of (nested) wrappers that most names share; on a tie the longest. */
+function prefixOf(dict: Dict): string {
+  const names = tensorNames(dict);
+  const score = (prefix: string) => names.filter((name) => name.startsWith(prefix)).length;
+  const found = [""];
+  for (const prefix of found)
     for (const wrapper of wrappers) {
       const longer = prefix + wrapper;
-      if (longer.length < 64 && names.some((name) => name.startsWith(longer))) candidates.push(longer);
+      if (longer.length < longestPrefix && names.some((name) => name.startsWith(longer))) found.push(longer);
     }
-  // On a tie the longest wins, so that the prefixes of all nested wrappers are removed.
-  return candidates.reduce((best, one) => (score(one) >= score(best) && score(one) > 0 ? one : best));
+  return found.reduce((top, one) => (score(one) >= score(top) ? one : top));
 }
 
 function none(root: Dict, weights: WeightKind | undefined): string {
@@ -134,6 +201,12 @@ function none(root: Dict, weights: WeightKind | undefined): string {
   const held = at.find((one) => root.get(one) instanceof Opaque);
   if (held !== undefined)
     return `"${held}" is an object of the class ${(root.get(held) as Opaque).name}, which cannot be read; expected a dict of tensors; save its state_dict()`;
+  const unread = at.map((one) => root.get(one)).find((dict) => dict instanceof Map && opaqueIn(dict)) as Dict;
+  if (unread)
+    return `its weights are objects of the class ${opaqueIn(unread)!.name}, which cannot be read; expected tensors, as saved by torch.save(model.state_dict(), ...)`;
   const orAtRoot = weights === "ema" ? "" : " or at the root";
   return `${asked} found: expected tensors under ${at.map((one) => `"${one}"`).join(", ")}${orAtRoot}, but ${keys}`;
 }
+
+const opaqueIn = (dict: Dict): Opaque | undefined =>
+  [...dict.values()].find((value): value is Opaque => value instanceof Opaque);

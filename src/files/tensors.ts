@@ -26,3 +26,7 @@ export interface Checkpoint {
 
 /** Elements per piece. */
 export const pieceElements = 1 << 20;
+
+/** Doubles as floats; other values unchanged. */
+export const asFloat32 = (values: TypedArray): TypedArray =>
+  values instanceof Float64Array ? Float32Array.from(values) : values;

@@ -18,6 +18,7 @@ import { externalModel } from "./external.ts";
 import { checkWeights } from "./finite.ts";
 import { readModelFolder, writeModelFolder } from "./model.ts";
 import { readSafetensors } from "./safetensors.ts";
+import { oldCheckpointBytes } from "./test-old-torch.ts";
 import { checkpointBytes, global, int, reduce, type Stored, text } from "./test-torch.ts";
 
 const config = parseModelConfig(
@@ -99,7 +100,90 @@ describe("names", () => {
   });
 });
 
+describe("weights in other places", () => {
+  it.each([
+    ["state_dict.model", { state_dict: { model: filled(3) } }],
+    ["model.state_dict", { model: { state_dict: filled(3) } }],
+    ["checkpoint.model", { checkpoint: { model: filled(3), epoch: 2 } }],
+    ["generator", { generator: filled(3), discriminator: { "a.weight": filled(4).get(embedding)! } }],
+  ])("are found under %s, which is said", async (at, tree) => {
+    expect(await convert(tree)).toEqual({ value: 3, notes: [`used the weights under "${at}"`] });
+  });
+
+  it.each(["diffusion_model.", "_forward_module.", "model.module._orig_mod."])(
+    "lose any prefix: %s",
+    async (prefix) => {
+      expect(await convert(filled(3, prefix))).toEqual({
+        value: 3,
+        notes: [`removed the prefix "${prefix}" from the names`],
+      });
+    },
+  );
+
+  it("are said to be ambiguous if several have the same names", async () => {
+    expect((await convert({ a: filled(3), b: filled(4) })).notes).toEqual([
+      'used the weights under "a"',
+      '"b" contains weights with the same names, which were not used',
+    ]);
+  });
+
+  it("may be doubles, which are rounded", async () => {
+    const doubles = parameters.map(({ name, shape }): [string, Stored] => [
+      name,
+      { type: "Double", shape, bytes: new Uint8Array(new Float64Array(product(shape)).fill(0.1).buffer) },
+    ]);
+    expect((await convert({ model: new Map(doubles) })).value).toBe(Math.fround(0.1));
+  });
+
+  it("may be in the format before PyTorch 1.6", async () => {
+    writeFileSync(path, oldCheckpointBytes(Object.fromEntries(filled(3, "module."))));
+    expect(await converted()).toEqual({ value: 3, notes: ['removed the prefix "module." from the names'] });
+  });
+
+  it("may be in several files with an index", async () => {
+    const all = [...filled(3)];
+    const half = all.length >> 1;
+    writeFileSync(join(dir, "1.bin"), checkpointBytes(Object.fromEntries(all.slice(0, half))));
+    writeFileSync(join(dir, "2.bin"), checkpointBytes(Object.fromEntries(all.slice(half))));
+    const write = (file: (i: number) => string) => {
+      const map = Object.fromEntries(all.map(([name], i) => [name, file(i)]));
+      path = join(dir, "pytorch_model.bin.index.json");
+      writeFileSync(path, JSON.stringify({ metadata: {}, weight_map: map }));
+    };
+    write((i) => (i < half ? "1.bin" : "2.bin"));
+    expect((await converted()).value).toBe(3);
+    rmSync(out, { recursive: true });
+    path = dir;
+    expect((await converted()).value).toBe(3);
+    rmSync(out, { recursive: true });
+    write(() => "1.bin");
+    await expect(converted()).rejects.toThrow(/1\.bin: it has no tensor ".*", which the index expects in it$/);
+    write(() => "../1.bin");
+    await expect(converted()).rejects.toThrow(/it names the file "\.\.\/1\.bin", expected files in its own folder$/);
+    writeFileSync(path, "[1]");
+    await expect(converted()).rejects.toThrow(/not an index of a checkpoint/);
+  });
+});
+
 describe("moving averages", () => {
+  it("are not mixed up with the weights if only a prefix tells them apart", async () => {
+    const tree = { state_dict: new Map([...filled(4, "ema_model."), ...filled(3, "model."), ...filled(5, "ema.")]) };
+    expect((await convert(tree)).value).toBe(3);
+    rmSync(out, { recursive: true });
+    const { value } = await convert(tree, { weights: "ema" });
+    expect([4, 5]).toContain(value);
+  });
+
+  it("are found inside of other objects", async () => {
+    const tree = { model: filled(3), ema: { decay: 1, shadow: filled(4) } };
+    expect(await convert(tree)).toEqual({
+      value: 3,
+      notes: ['used the weights under "model"; for the moving average under "ema.shadow", choose the weights "ema"'],
+    });
+    rmSync(out, { recursive: true });
+    expect((await convert(tree, { weights: "ema" })).value).toBe(4);
+  });
+
   const both = { model: filled(3), model_ema: filled(4, "module.") };
   it("are mentioned if there are other weights, and used on request", async () => {
     expect(await convert(both)).toEqual({
