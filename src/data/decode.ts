@@ -6,6 +6,7 @@ import { centerCrop } from "./crop.ts";
 import { type DatasetContent, type ImageWriter, type WrittenSplit, writeImages } from "./dataset-file.ts";
 import type { Skipped } from "./dataset.ts";
 import { inOrder } from "./in-order.ts";
+import { checkClassNames } from "./labels.ts";
 import { type Decoded as DecodedPicture, decodeInto, PictureError, reasonOf, toChannels } from "./picture.ts";
 import { listed, type Source, type SourceImage } from "./source.ts";
 import { chooseHeldOut, type HeldOutShare } from "./split.ts";
@@ -25,6 +26,7 @@ export interface DecodeOptions extends TargetOptions {
  * Writes the data set file. Images that cannot be decoded are skipped and reported; a UserError leaves no file behind.
  */
 export async function decodeSource(source: Source, path: string, options: DecodeOptions): Promise<void> {
+  checkClassNames(source.classes, options.where);
   const target = await targetOf(source, options);
   await writeImages(path, async (writer): Promise<DatasetContent> => {
     const skipped: Skipped[] = [];

@@ -13,7 +13,7 @@ export interface RawLabels {
 
 /**
  * The numbers that occur in any part are the classes, in ascending order. Returns each part's class indices, with
- * `unlabelled` for null. With `names`, the numbers are already indices. Throws a UserError for a label that is not a
+ * `unlabelled` for null and NaN. With `names`, the numbers are already indices. Throws a UserError for a label that is not a
  * whole number from 0 on.
  */
 /** Marks an image without a label, which is left out. */
@@ -39,13 +39,31 @@ export function classesOf(
   };
 }
 
+/** Throws a UserError unless every class has a name of its own that fits on a line. */
+export function checkClassNames(classes: readonly string[], where: string): void {
+  const long = classes.find((name) => name.length > limits.className);
+  if (long !== undefined)
+    throw new UserError(
+      `${where}: the class name ${shown(long)} has ${long.length} characters, expected at most ${limits.className}; check that these are class labels`,
+    );
+  const seen = new Set<string>();
+  for (const name of classes) {
+    if (name === "" || seen.has(name))
+      throw new UserError(
+        `${where}: ${name === "" ? "a class has an empty name" : `two classes have the name ${shown(name)}`}; give every class a name of its own`,
+      );
+    seen.add(name);
+  }
+}
+
 function wholeNumbers(
   values: ArrayLike<number | bigint | null>,
   { where, names }: { where: string; names?: readonly string[] },
 ): Float64Array {
   return Float64Array.from(values, (value, index) => {
-    if (value === null || value === undefined) return unlabelled;
-    const number = Number(value);
+    // pandas stores missing whole numbers as NaN.
+    if (value === null || value === undefined || Number.isNaN(value)) return unlabelled;
+    const number = ["number", "bigint", "boolean"].includes(typeof value) ? Number(value) : Number.NaN;
     if (Number.isSafeInteger(number) && number >= 0 && number < (names?.length ?? Infinity)) return number;
     const hint = number === -1 ? "; -1 marks images without a label: leave them out" : "";
     const expected = names ? `0 to ${names.length - 1}, one for each class name` : "a whole number from 0 on";

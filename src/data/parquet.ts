@@ -164,8 +164,11 @@ function classesOfColumn(
 ) {
   if (columns.label === undefined) return undefined;
   const where = (file: number) => `${pathText(files[file].path)}: column ${shown(columns.label)}`;
-  const given = raw.flatMap((values) => values.filter((value) => value !== null && value !== undefined));
-  if (given.length === 0) throw new UserError(`${where(0)}: every label is null; remove the column, or add labels`);
+  const given = raw.flatMap((values) =>
+    values.filter((value) => value !== null && value !== undefined && value !== ""),
+  );
+  if (given.length === 0)
+    throw new UserError(`${where(0)}: every label is null or empty; remove the column, or add labels`);
   if (!given.every((value) => typeof value === "string"))
     return classesOf(
       raw.map((values, i) => ({ values: values as number[], where: where(i) })),
