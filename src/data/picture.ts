@@ -79,7 +79,7 @@ const inRoom = <T>(bytes: number, run: () => Promise<T>): Promise<T> =>
 
 /** Left alone, the garbage collector lets several hundred megabytes of pixels pile up. */
 async function freeMemory(): Promise<void> {
-  setFlagsFromString("--expose-gc");
+  setFlagsFromString("-expose_gc");
   collect ??= runInNewContext("gc") as () => void;
   collect();
   await new Promise(setImmediate); // sharp's buffers are freed then
