@@ -26,9 +26,25 @@ export function sharedProgress(onShare: (share: number) => void): SharedProgress
   };
 }
 
+/** Milliseconds without data after which a download fails. */
+const silence = 60_000;
+
+/** Rejects if nothing comes for too long. */
+async function heard<T>(promise: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`nothing came for ${silence / 1000} s`)), silence);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Fetches a file. Throws a `UserError`, in which `what` names the file, if that fails. */
 export async function fetched(url: string, what: string): Promise<Response> {
-  const response = await fetch(url).catch(() => undefined);
+  const response = await heard(fetch(url)).catch(() => undefined);
   if (!response) throw new UserError(`${what} could not be fetched; check the connection and reload the page`);
   if (!response.ok)
     throw new UserError(`${what} could not be fetched: the server answered ${response.status}; reload the page`);
@@ -47,7 +63,7 @@ export async function fetchBytes(
   let length = 0;
   try {
     const reader = response.body!.getReader();
-    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    for (let next = await heard(reader.read()); !next.done; next = await heard(reader.read())) {
       parts.push(next.value);
       length += next.value.length;
       onReceived(length);

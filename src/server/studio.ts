@@ -1,7 +1,9 @@
 /** Serves the studio, or a page that says how to build it, and the models that it can run in the browser. */
 
-import { createReadStream, existsSync, statSync } from "node:fs";
-import { basename, join, sep } from "node:path";
+import { createHash } from "node:crypto";
+import { existsSync, statSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { join, sep } from "node:path";
 import { Readable } from "node:stream";
 import { serveStatic } from "@hono/node-server/serve-static";
 import type { Context, Hono, MiddlewareHandler } from "hono";
@@ -55,34 +57,59 @@ export function isStudioFile(folder: string | undefined, path: string): boolean 
 /** The largest weights a page should download, and the largest image whose distributions it can keep. */
 const most = { bytes: 200e6, imageSize: 64 };
 
-/** Whether a browser can run a model. Larger models run only on the server. */
-const runsInBrowsers = ({ folder, config }: ServedModel): boolean =>
-  statSync(folder.weights.path).size <= most.bytes && config.imageSize <= most.imageSize;
+interface OfferedFiles {
+  name: string;
+  /** Addresses relative to the page's. */
+  config: string;
+  weights: string;
+  /** Size of the weights. */
+  bytes: number;
+}
+
+/**
+ * What the page needs to know about a model, or undefined if a browser cannot run it. The addresses contain a hash of the
+ * state of both files, so that no page and no cache mixes files from before and after a change.
+ */
+function offeredFiles({ name, folder, config }: ServedModel): { offered: OfferedFiles; paths: string[] } | undefined {
+  const paths = [join(folder.folder, configName), folder.weights.path];
+  const states = paths.map((path) => statSync(path, { throwIfNoEntry: false }));
+  const [configState, weightsState] = states;
+  if (!configState || !weightsState) return undefined; // being replaced at this moment
+  const bytes = weightsState.size;
+  if (bytes > most.bytes || config.imageSize > most.imageSize) return undefined;
+  const all = [configState, weightsState].flatMap(({ size, mtimeMs, ctimeMs }) => [size, mtimeMs, ctimeMs]);
+  const tag = createHash("sha256").update(all.join()).digest("hex").slice(0, 12);
+  const address = (file: string) => `served/${encodeURIComponent(name)}/${file}`;
+  const addresses = { config: address(`config-${tag}.json`), weights: address(`model-${tag}.safetensors`) };
+  return { offered: { name, ...addresses, bytes }, paths };
+}
 
 /** Serves `models.json` and the two files of each model in it. Names are looked up only in that list. */
-export function offerModels(app: Hono, served: readonly ServedModel[]): void {
-  const models = served.filter(runsInBrowsers);
-  app.get("/models.json", (c) =>
-    c.json(models.map(({ name }) => ({ name, folder: `served/${encodeURIComponent(name)}/` }))),
-  );
+export function offerModels(app: Hono, models: readonly ServedModel[]): void {
+  app.get("/models.json", (c) => {
+    c.header("Cache-Control", "no-cache");
+    return c.json(models.map(offeredFiles).flatMap((found) => found?.offered ?? []));
+  });
   app.get("/served/:model/:file", (c) => {
-    const { model, file } = c.req.param();
-    const folder = models.find(({ name }) => name === model)?.folder;
-    const path = folder && [join(folder.folder, configName), folder.weights.path].find((one) => basename(one) === file);
-    if (!path) throw new ApiError(404, `no model "${shown(model)}" has a file "${shown(file)}"`);
+    const { model: name, file } = c.req.param();
+    const model = models.find((one) => one.name === name);
+    const found = model && offeredFiles(model);
+    const { config = "", weights = "" } = found?.offered ?? {};
+    const path = found?.paths[[config, weights].findIndex((address) => address.endsWith(`/${file}`))];
+    if (!path)
+      throw new ApiError(404, `model "${shown(name)}" has no file "${shown(file)}", or was replaced; reload the page`);
     return fileAnswer(c, path);
   });
 }
 
-/** Returns a file that browsers may cache but must revalidate. */
-function fileAnswer(c: Context, path: string): Response {
-  const { size, mtimeMs } = statSync(path);
-  const tag = `"${size.toString(36)}-${Math.floor(mtimeMs).toString(36)}"`;
-  c.header("Cache-Control", "no-cache");
-  c.header("ETag", tag);
-  if (c.req.header("If-None-Match") === tag) return c.body(null, 304);
+/** Returns a file that browsers may cache forever, because a changed file has another address. */
+async function fileAnswer(c: Context, path: string): Promise<Response> {
+  const handle = await open(path);
+  const { size } = await handle.stat();
+  c.header("Cache-Control", "private, max-age=31536000, immutable");
   c.header("Content-Type", path.endsWith(".json") ? "application/json" : "application/octet-stream");
   c.header("Content-Length", String(size));
-  if (c.req.method === "HEAD") return c.body(null); // a stream would never be read, and its file never closed
-  return c.body(Readable.toWeb(createReadStream(path)) as ReadableStream);
+  if (c.req.method !== "HEAD") return c.body(Readable.toWeb(handle.createReadStream()) as ReadableStream);
+  await handle.close();
+  return c.body(null);
 }

@@ -23,6 +23,9 @@ export interface Drawn {
 /** The model's worker cannot continue; open a new client. The message is a sentence. */
 export class Stopped extends UserError {}
 
+/** Milliseconds that loading the worker's program may take. */
+const loadingMost = 60_000;
+
 /** The default number of threads of onnxruntime. More than one requires a cross-origin isolated page. */
 export const usualThreads = (): number =>
   crossOriginIsolated ? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2)) : 1;
@@ -39,13 +42,19 @@ export async function openClient(
   worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) =>
     listeners.forEach((listen) => listen(data)),
   );
-  worker.addEventListener("error", (event) => {
-    event.preventDefault();
-    console.error(event.message || "the worker's program could not be loaded");
+  const stop = (reason: string) => {
+    console.error(reason);
     waiting.forEach((fail) =>
       fail(new Stopped("The program that runs the model stopped or could not be loaded. Reload the page.")),
     );
+  };
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    stop(event.message || "the worker's program could not be loaded");
   });
+  // A request that is never answered raises no error event.
+  const silent = setTimeout(() => stop("the worker's program did not arrive"), loadingMost);
+  worker.addEventListener("message", () => clearTimeout(silent), { once: true });
 
   /** Passes messages to `take` until it returns a value. */
   const until = <T>(take: (message: FromWorker) => T | undefined): Promise<T> =>

@@ -2,7 +2,7 @@
 
 import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type TestModels, testModels } from "../server/test-models.ts";
@@ -41,12 +41,17 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     return { page, thrown };
   };
   const classes = (page: Page) => page.locator("#classes label").allTextContents();
-  const caches = (page: Page) =>
+  const keptFiles = (page: Page) =>
     page.evaluate(async () => {
-      const names = await window.caches.keys();
-      return Promise.all(
-        names.map(async (name) => (await (await window.caches.open(name)).keys()).map(({ url }) => url)),
-      );
+      const all = (await caches.keys()).map(async (name) => (await caches.open(name)).keys());
+      return (await Promise.all(all)).flat().map(({ url }) => url);
+    });
+  /** Waits until the service worker of the host's current build is installed. */
+  const installed = (page: Page) =>
+    page.evaluate(async () => {
+      const registration = (await navigator.serviceWorker.getRegistration())!;
+      await registration.update();
+      while (registration.installing) await new Promise((resolve) => setTimeout(resolve, 50));
     });
 
   it("names the model's files after their content", () => {
@@ -76,13 +81,16 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
           expect(await ended(page), `visit ${visit}`).toMatch(/^Drew 1 image/);
           expect(await classes(page)).toEqual(["cat", "dog"]);
           expect(thrown).toEqual([]);
+          await installed(page);
         }
-        // The last visit was answered by the second build's service worker, which caches only its own files.
-        const kept = (await caches(page)).flat().join(" ");
-        for (const name of readdirSync(join(first.folder, "models/emoji"))) expect(kept).not.toContain(name);
+        // While no studio page is open, the second build's service worker takes over and removes the first build's files.
+        await page.goto(new URL("/elsewhere", host.address).href);
+        const old = readdirSync(join(first.folder, "models/emoji"));
+        const left = async () => (await keptFiles(page)).filter((url) => old.includes(basename(url)));
+        await expect.poll(left, { timeout: patient }).toEqual([]);
+        const kept = (await keptFiles(page)).join(" ");
         for (const name of readdirSync(join(second.folder, "models/emoji"))) expect(kept).toContain(name);
         await context.setOffline(true);
-        await page.goto("about:blank");
         await page.goto(`${host.address}#n=1`);
         expect(await ended(page)).toMatch(/^Drew 1 image/);
         expect(await classes(page)).toEqual(["cat", "dog"]);
@@ -92,6 +100,65 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
       }
     },
   );
+
+  it("answers an open page's requests while the service worker of a new build is installed", async () => {
+    const host = await staticHost(first.folder);
+    const context = await browser.newContext();
+    try {
+      const { page } = await open(context);
+      await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
+      await ended(page);
+      host.folder = second.folder;
+      let release = () => {};
+      const released = new Promise<void>((resolve) => (release = resolve));
+      let pages = 0;
+      host.before = (path) => path === "" && ++pages === 2 && released; // the service worker's, after the page's own
+      await page.goto("about:blank");
+      await page.goto(`${host.address}#n=1`);
+      await ended(page);
+      await page.evaluate(async () => void (await navigator.serviceWorker.getRegistration())!.update());
+      await expect.poll(() => pages, { timeout: patient }).toBe(2);
+      // Programs are loaded over and over, as the page loads the model's.
+      await page.evaluate(() => {
+        const program = performance.getEntriesByType("resource").find(({ name }) => /worker-[^/]*js$/.test(name))!.name;
+        const load = () =>
+          new Promise<string>((resolve) => {
+            const worker = new Worker(program, { type: "module" });
+            const end = (what: string) => {
+              worker.terminate();
+              resolve(what);
+            };
+            worker.addEventListener("message", () => end("answered"));
+            worker.addEventListener("error", () => end("failed"));
+            worker.postMessage({ kind: "open", model: {} });
+            setTimeout(() => end("not answered"), 20_000);
+          });
+        const state = { answers: [] as string[], going: true, changes: 0, done: undefined as unknown };
+        navigator.serviceWorker.addEventListener("controllerchange", () => state.changes++);
+        const loop = async () => {
+          while (state.going) state.answers.push(await load());
+        };
+        state.done = Promise.all([loop(), loop(), loop()]);
+        Object.assign(window, { state });
+      });
+      release();
+      const found = await page.evaluate(async () => {
+        const { state } = window as unknown as {
+          state: { answers: string[]; going: boolean; changes: number; done: Promise<unknown> };
+        };
+        const registration = (await navigator.serviceWorker.getRegistration())!;
+        while (registration.installing) await new Promise((resolve) => setTimeout(resolve, 20));
+        await new Promise((resolve) => setTimeout(resolve, 3000));
+        state.going = false;
+        await state.done;
+        return { answers: [...new Set(state.answers)], changes: state.changes, waiting: registration.waiting !== null };
+      });
+      expect(found).toEqual({ answers: ["answered"], changes: 0, waiting: true });
+    } finally {
+      await context.close();
+      host.close();
+    }
+  });
 
   it.each([
     ["its script", /\/$/],

@@ -1,6 +1,6 @@
 /** Registers the service worker, which caches the page for offline use and adds the headers that allow threads. */
 
-import { remembered, remember } from "./memory.ts";
+import { forget, remember, remembered } from "./memory.ts";
 
 const reloaded = "fractalgen-reloaded";
 const patience = 15_000;
@@ -11,14 +11,14 @@ const entry = new URL(import.meta.url).pathname.split("/").slice(-2).join("/");
 /** Resolves when the service worker controls the page or is not available. Reloads the page once if necessary. */
 export async function throughServiceWorker(): Promise<void> {
   if (import.meta.env.DEV || !("serviceWorker" in navigator)) return;
-  const { serviceWorker } = navigator;
   try {
-    const registration = await serviceWorker.register("./service-worker.js", { updateViaCache: "none" });
-    askToTakeOver(registration);
-    if (!serviceWorker.controller) await claimed(serviceWorker, registration);
-    if (crossOriginIsolated || !serviceWorker.controller || remembered("session", reloaded)) return;
-    // The page itself was served without the headers.
-    if (!remember("session", reloaded)) return;
+    const { serviceWorker } = navigator;
+    const registering = serviceWorker.register("./service-worker.js", { updateViaCache: "none" });
+    registering.catch(() => {});
+    const works = serviceWorker.controller !== null || (await activated(registering));
+    if (crossOriginIsolated) return void forget("session", reloaded);
+    // The page itself was served without the headers: on a first visit, or by a reload that bypassed the service worker.
+    if (!works || remembered("session", reloaded) || !remember("session", reloaded)) return;
     location.reload();
     await new Promise<never>(() => {});
   } catch {
@@ -26,26 +26,20 @@ export async function throughServiceWorker(): Promise<void> {
   }
 }
 
-/** Asks the service worker of the page's own build to replace one of an older build. */
-function askToTakeOver(registration: ServiceWorkerRegistration): void {
-  const ask = (worker: ServiceWorker | null) => {
-    const tell = () => worker?.state === "installed" && worker.postMessage({ takeOver: entry });
-    worker?.addEventListener("statechange", tell);
-    tell();
-  };
-  ask(registration.waiting);
-  ask(registration.installing);
-  registration.addEventListener("updatefound", () => ask(registration.installing));
-}
-
-/** Resolves when a service worker controls the page, fails to install, or takes too long. */
-const claimed = (serviceWorker: ServiceWorkerContainer, registration: ServiceWorkerRegistration): Promise<void> =>
-  new Promise((resolve) => {
-    serviceWorker.addEventListener("controllerchange", () => resolve(), { once: true });
-    const { installing } = registration;
-    installing?.addEventListener("statechange", () => installing.state === "redundant" && resolve());
-    setTimeout(resolve, patience);
+/** Whether a service worker will answer from the next load on. False if that takes too long. */
+async function activated(registering: Promise<ServiceWorkerRegistration>): Promise<boolean> {
+  const late = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), patience));
+  const registration = await Promise.race([registering, late]);
+  const worker = registration?.active ?? registration?.installing ?? registration?.waiting;
+  if (!worker) return false;
+  const settled = new Promise<void>((resolve) => {
+    const look = () => ["activated", "redundant"].includes(worker.state) && resolve();
+    worker.addEventListener("statechange", look);
+    look();
   });
+  await Promise.race([settled, late]);
+  return worker.state === "activated";
+}
 
 /**
  * For a page that could not start: reloads it once if the host has a newer build and this page came from a cache and

@@ -20,3 +20,11 @@ export function remember(where: Where, key: string, value = "yes"): boolean {
     return false;
   }
 }
+
+export function forget(where: Where, key: string): void {
+  try {
+    storage(where).removeItem(key);
+  } catch {
+    // Nothing was remembered.
+  }
+}

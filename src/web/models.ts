@@ -32,11 +32,7 @@ async function serversModels(base: URL): Promise<OfferedModel[]> {
   try {
     const found: unknown = await (await fetch(new URL("models.json", base), { cache: "no-cache" })).json();
     if (!Array.isArray(found)) return [];
-    return (found as { name: string; folder: string }[]).map(({ name, folder }) => ({
-      name,
-      config: `${folder}config.json`,
-      weights: `${folder}model.safetensors`,
-    }));
+    return found as OfferedModel[];
   } catch {
     return [];
   }

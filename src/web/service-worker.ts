@@ -2,8 +2,12 @@
  * Caches the page's files for offline use, and adds the headers that allow shared memory and threads for hosts that cannot
  * send them. Handles no other requests.
  *
- * Each build has its own service worker and cache. A page is cached together with the files it was built with, and HTTP
- * caching is bypassed, so that a page never gets files of another build.
+ * File names contain hashes, so all builds share one cache; only the page is cached once per build. HTTP caching is
+ * bypassed, so that a page never gets files of another build.
+ *
+ * An open page keeps its service worker: a new one never calls skipWaiting, and takes over only when no page is open.
+ * Otherwise Chromium stops the old one, and a request that it has just begun to answer hangs for minutes. No answer waits
+ * for cleanup, and none waits without limit for storage or a silent network if the other can answer.
  */
 
 declare const self: ServiceWorkerGlobalScope;
@@ -15,113 +19,104 @@ export interface Built {
   files: string[];
 }
 
-const prefix = "fractalgen-studio-";
-const cacheName = `${prefix}${built.version}`;
 const scope = self.registration.scope;
+const addressOf = (file: string): string => new URL(file, scope).href;
+/** The scope is part of the name because another folder of the host may contain a studio too. */
+const cacheName = `fractalgen-studio ${scope}`;
+/** The key of this build's page in the cache. */
+const page = addressOf(`?build=${built.version}`);
 /** The runtime and the weights are large, so they are cached only when used. */
 const small = built.files.filter((file) => !/\.wasm$|\.safetensors$|^(index\.html|models\.json)$/.test(file));
+/** Milliseconds that an answer waits for storage or the network before the other is tried. */
+const patience = 3000;
 
 self.addEventListener("install", (event) => {
   const prepare = async () => {
-    const page = await fetchNow(scope, "reload");
+    const response = await fetchNow(scope, "reload");
     // During a deployment the host may already serve another build's page; a later visit installs that build.
-    if (!(await page.clone().text()).includes(built.entry)) throw new Error("the page belongs to another build");
-    await keep(scope, page);
-    for (const file of small) {
-      const address = new URL(file, scope).href;
-      await keep(address, await fetchNow(address, "no-cache"));
-    }
-    // An open page keeps the service worker of its own build. If there is none, there is nothing to wait for.
-    if (!self.registration.active) await self.skipWaiting();
+    if (!(await response.clone().text()).includes(built.entry)) throw new Error("the page belongs to another build");
+    await keep(page, response);
+    for (const address of small.map(addressOf))
+      if (!(await kept(address))) await keep(address, await fetchNow(address, "no-cache"));
   };
   event.waitUntil(prepare());
 });
 
 self.addEventListener("activate", (event) => {
-  const tidy = async () => {
-    for (const name of await caches.keys())
-      if (name.startsWith(prefix) && name !== cacheName) {
-        await takeFrom(await caches.open(name));
-        await caches.delete(name);
-      }
-    await self.clients.claim();
-  };
-  event.waitUntil(tidy().catch(() => self.clients.claim()));
+  event.waitUntil(self.clients.claim());
+  // Not part of the event, because requests wait for its end. If it is interrupted, the next build's activation finishes it.
+  void tidy().catch(() => {});
 });
 
-/** Copies large files from an older cache: unchanged ones, and those this build's page fetched before it had this service worker. */
-async function takeFrom(older: Cache): Promise<void> {
-  for (const file of built.files.filter((name) => !small.includes(name))) {
-    const address = new URL(file, scope).href;
-    const found = file.includes("-") && (await older.match(address));
-    if (found && !(await kept(address))) await keep(address, found);
-  }
+/** Removes the files of other builds. */
+async function tidy(): Promise<void> {
+  const cache = await caches.open(cacheName);
+  const own = new Set([page, ...built.files.map(addressOf)]);
+  const others = (await cache.keys()).filter(({ url }) => !own.has(url) && !isServed(pathOf(url)));
+  // These may include files of another build that is being installed.
+  if (self.registration.installing || self.registration.waiting) return;
+  for (const other of others) await cache.delete(other);
 }
 
-/** A page of this build served by an older service worker asks this one to take over, which it does unless other pages are open. */
-self.addEventListener("message", (event) => {
-  const takeOver = async () => {
-    const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-    if (pages.length < 2) await self.skipWaiting();
-  };
-  if (event.data?.takeOver === built.entry) event.waitUntil(takeOver());
-});
+const pathOf = (address: string): string => address.slice(scope.length);
+const isServed = (path: string): boolean => /^(models\.json$|served\/)/.test(path);
 
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   const address = request.url.replace(/[?#].*$/, "");
   if (request.method !== "GET" || !address.startsWith(scope)) return;
-  const path = address.slice(scope.length);
+  const path = pathOf(address);
   if (path === "" || path === "index.html") event.respondWith(answerPage());
-  else if (/^(models\.json$|served\/)/.test(path)) event.respondWith(answerServed(event, address));
-  else if (/^(assets|models)\//.test(path)) event.respondWith(answerFile(event, address));
+  else if (path === "models.json") event.respondWith(answerList(event, address));
+  else if (/^(assets|models|served)\//.test(path)) event.respondWith(answerFile(event, address));
 });
 
 /** Returns the newest page, or offline this build's cached page, whose files are cached too. */
 async function answerPage(): Promise<Response> {
-  try {
-    const response = await fetch(scope, { cache: "no-cache" });
-    if (response.ok || !(await kept(scope))) return isolated(response);
-  } catch (error) {
-    if (!(await kept(scope))) throw error;
-  }
-  return isolated((await kept(scope))!);
+  const newest = fetch(scope, { cache: "no-cache" });
+  const response = await soon(newest.catch(() => undefined));
+  if (response?.ok) return isolated(response);
+  return isolated((await soon(kept(page))) ?? response ?? (await newest));
 }
 
 /** Returns a file whose name contains a hash, so it never changes. */
 async function answerFile(event: FetchEvent, address: string): Promise<Response> {
-  const found = await kept(address);
+  const stored = kept(address);
+  const found = await soon(stored);
   if (found) return isolated(found);
-  const response = await fetch(address, { cache: "no-cache" });
-  // Some hosts return an HTML page for a missing file.
-  if (response.ok && !response.headers.get("content-type")?.startsWith("text/html"))
-    event.waitUntil(keep(address, response.clone()));
-  return isolated(response);
-}
-
-/** A server's models may change. A cached model is a configuration together with the weights that belong to it. */
-async function answerServed(event: FetchEvent, address: string): Promise<Response> {
   try {
     const response = await fetch(address, { cache: "no-cache" });
-    if (response.ok) event.waitUntil(keepServed(address, response.clone()));
+    // Some hosts answer with an HTML page if a file is missing.
+    if (response.ok && !response.headers.get("content-type")?.startsWith("text/html"))
+      event.waitUntil(keep(address, response.clone()));
     return isolated(response);
   } catch (error) {
-    const found = await kept(address);
-    if (found) return isolated(found);
+    const late = await stored;
+    if (late) return isolated(late);
     throw error;
   }
 }
 
-async function keepServed(address: string, response: Response): Promise<void> {
-  const tag = ({ headers }: Response) => headers.get("etag") ?? headers.get("last-modified");
-  const before = await kept(address);
-  if (before && address.endsWith("/config.json") && tag(before) !== tag(response)) {
-    const cache = await caches.open(cacheName);
-    const folder = address.slice(0, address.lastIndexOf("/") + 1);
-    for (const { url } of await cache.keys()) if (url.startsWith(folder)) await cache.delete(url);
-  }
-  await keep(address, response);
+/** Returns the current list of a server's models, and removes cached files that are no longer in it. */
+async function answerList(event: FetchEvent, address: string): Promise<Response> {
+  const newest = fetch(address, { cache: "no-cache" });
+  const response = await soon(newest.catch(() => undefined));
+  if (response?.ok) event.waitUntil(keepList(address, response.clone()).catch(() => {}));
+  if (response) return isolated(response);
+  return isolated((await soon(kept(address))) ?? (await newest));
 }
+
+async function keepList(address: string, response: Response): Promise<void> {
+  const list = await response.clone().text();
+  await keep(address, response);
+  const cache = await caches.open(cacheName);
+  for (const { url } of await cache.keys())
+    if (pathOf(url).startsWith("served/") && !list.includes(JSON.stringify(pathOf(url)))) await cache.delete(url);
+}
+
+/** Resolves with undefined if the promise takes longer than `patience`. */
+const soon = <T>(promise: Promise<T>): Promise<T | undefined> =>
+  Promise.race([promise, new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), patience))]);
 
 async function fetchNow(address: string, cache: RequestCache): Promise<Response> {
   const response = await fetch(address, { cache });

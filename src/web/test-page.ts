@@ -51,7 +51,9 @@ export interface Host {
   folder: string;
   /** Bytes per second of a large file; unlimited by default. */
   rate: number;
-  /** The requested paths. */
+  /** Called before each answer, which waits for the result. */
+  before: (path: string) => unknown;
+  /** The paths that were asked for. */
   asked: string[];
   close(): void;
 }
@@ -65,9 +67,11 @@ export async function staticHost(
   const server = createServer(async ({ url = "" }, response) => {
     const path = url.replace(/[?#].*/, "");
     host.asked.push(path.slice(prefix.length));
+    await host.before(path.slice(prefix.length));
     const file = join(host.folder, path === prefix ? "index.html" : path.slice(prefix.length));
     const stat = statSync(file, { throwIfNoEntry: false });
-    if (!path.startsWith(prefix) || !stat?.isFile()) return response.writeHead(404).end();
+    if (!path.startsWith(prefix) || !stat?.isFile())
+      return response.writeHead(404, { "content-type": "text/html" }).end("Not found");
     const type = types[extname(file)] ?? "application/octet-stream";
     response.writeHead(200, { "content-type": type, "content-length": stat.size, ...headersOf(path) });
     if (host.rate === Infinity || stat.size < 1e6) return createReadStream(file).pipe(response);
@@ -80,7 +84,8 @@ export async function staticHost(
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}${prefix}`;
-  const host: Host = { address, folder, rate: Infinity, asked: [], close: () => void server.close() };
+  const close = () => void server.close();
+  const host: Host = { address, folder, rate: Infinity, before: () => {}, asked: [], close };
   return host;
 }
 
