@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { UserError } from "../core/errors.ts";
 import { externalModel } from "./external.ts";
 import { fetchModel } from "./fetched-model.ts";
@@ -48,6 +48,14 @@ describe("is one sentence", () => {
       /^the model's config\.json is not JSON; check the address/,
     ],
     [
+      "if a web page is sent instead of the weights",
+      (asked) =>
+        isConfig(asked)
+          ? serve(asked, bytesOf(asked))
+          : asked.response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).end("<!doctype html>"),
+      /^the model's weights could not be fetched: the server answered with a web page/,
+    ],
+    [
       "if the connection closes early",
       (asked) => serve(asked, bytesOf(asked), isConfig(asked) ? {} : { cutAfter: 100_000 }),
       /^the download of the model's weights stopped after \d+ bytes/,
@@ -61,5 +69,25 @@ describe("is one sentence", () => {
     server.answer = answer;
     await expect(fetchIt()).rejects.toThrow(UserError);
     await expect(fetchIt()).rejects.toThrow(sentence);
+  });
+
+  it.each<[string, (asked: TestRequest) => void, RegExp]>([
+    [
+      "in the middle of a file",
+      ({ response }) => response.write("{"),
+      /^the download of the model's weights stopped after 1 bytes/,
+    ],
+    ["before the answer", () => {}, /^the model's config\.json could not be fetched; check the connection/],
+  ])("if the line falls silent for a minute %s", async (_, answer, sentence) => {
+    server.answer = (asked) =>
+      isConfig(asked) && sentence.source.includes("stopped") ? serve(asked, bytesOf(asked)) : answer(asked);
+    const wait = globalThis.setTimeout;
+    const shorter = ((run: () => void, ms?: number) => wait(run, ms === 60_000 ? 300 : ms)) as typeof setTimeout;
+    const spy = vi.spyOn(globalThis, "setTimeout").mockImplementation(shorter);
+    try {
+      await expect(fetchIt()).rejects.toThrow(sentence);
+    } finally {
+      spy.mockRestore();
+    }
   });
 });

@@ -48,6 +48,9 @@ export async function fetched(url: string, what: string): Promise<Response> {
   if (!response) throw new UserError(`${what} could not be fetched; check the connection and reload the page`);
   if (!response.ok)
     throw new UserError(`${what} could not be fetched: the server answered ${response.status}; reload the page`);
+  // Some hosts, and networks that want a login, answer with a page of their own.
+  if (response.headers.get("content-type")?.startsWith("text/html"))
+    throw new UserError(`${what} could not be fetched: the server answered with a web page; reload the page`);
   return response;
 }
 

@@ -20,7 +20,11 @@ beforeAll(async () => {
   server = fork(program, { execArgv: ["--import", "tsx", "--expose-gc"] });
   url = new URL(await said<string>());
 }, 120_000);
-afterAll(() => server?.disconnect());
+afterAll(async () => {
+  if (!server?.connected) return;
+  server.disconnect();
+  await once(server, "exit");
+});
 
 const memory = () => {
   server.send("memory");

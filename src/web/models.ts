@@ -32,11 +32,16 @@ async function serversModels(base: URL): Promise<OfferedModel[]> {
   try {
     const found: unknown = await (await fetch(new URL("models.json", base), { cache: "no-cache" })).json();
     if (!Array.isArray(found)) return [];
-    return found as OfferedModel[];
+    return found.filter(isOffered);
   } catch {
     return [];
   }
 }
+
+const isOffered = (value: unknown): value is OfferedModel => {
+  const { name, config, weights } = (value ?? {}) as Record<string, unknown>;
+  return [name, config, weights].every((one) => typeof one === "string");
+};
 
 /** The model that an address names. A link without a model means the shipped one; without a link, the first is opened. */
 export function modelIn(address: string, offered: readonly OfferedModel[]): OfferedModel {
