@@ -52,9 +52,12 @@ const rule: Record<string, { from: string[]; types?: string[] } | "everything"> 
   ".": "everything",
 };
 
+// Runs jobs of everything below it on other machines, with an engine in a thread of its own.
+rule["queue"] = { from: [...(rule["runs"] as { from: string[] }).from, "engine", "runs"] };
+
 /** Where Node's own modules may be imported. */
 const usesNode =
-  /^((files|data|workers|measures|runs|cli|server|parity)\/|train\/checkpoint\.ts$|engine\/(node|threads)\.ts$)/;
+  /^((files|data|workers|measures|runs|queue|cli|server|parity)\/|train\/checkpoint\.ts$|engine\/(node|threads)\.ts$)/;
 
 /** Packages that belong to one place. */
 const owners: Record<string, RegExp> = {
@@ -66,6 +69,10 @@ const owners: Record<string, RegExp> = {
   hono: /^server\//,
   "@hono/node-server": /^server\//,
   "@fastify/busboy": /^server\//,
+  bullmq: /^(queue|server)\//,
+  ioredis: /^queue\//,
+  "@bull-board/api": /^server\//,
+  "@bull-board/hono": /^server\//,
   sharp: /^(data|pictures|cli|server)\//,
 };
 

@@ -18,6 +18,8 @@ export interface DrawingFlags {
   preview: boolean;
   device: Provider;
   threads?: number;
+  queue?: string;
+  shared?: string;
 }
 
 /** Adds the options for output and performance. */

@@ -48,6 +48,8 @@ export interface Drawn {
   seconds: number;
   device: Provider;
   film?: Film;
+  /** Whether the files of --each are there already. */
+  eachWritten?: boolean;
 }
 
 /** Generates images with progress and preview. Returns undefined, after printing a message, if a signal stopped it. */
@@ -80,7 +82,7 @@ export async function drawImages(
 }
 
 /** Share done, rate and time left. Timing starts at the first frame, because the model is loaded before it. */
-function progressLine({ count, batch }: { count: number; batch: number }): (frame: Frame) => string {
+export function progressLine({ count, batch }: { count: number; batch: number }): (frame: Frame) => string {
   let first: { at: number; done: number } | undefined;
   return ({ done, finished }) => {
     first ??= { at: performance.now(), done };

@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
 import { recordedSampling } from "../config/sampling.ts";
+import type { Provider } from "../engine/engine.ts";
 import { counted } from "../core/counted.ts";
 import { duration, rateOf } from "../core/duration.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
@@ -16,7 +17,7 @@ import type { SamplingSettings } from "./sampling-options.ts";
 import { version } from "./version.ts";
 
 /** What the output files record: the model, a name for each image, and the contents of their text chunks. */
-interface Written {
+export interface Written {
   model: ModelFolder;
   /** `names` has one entry per image; `inTurn` holds the requested names, which the images cycle through. */
   names: string[];
@@ -37,19 +38,11 @@ export async function writeDrawn(
   written: Written,
   told: object = {},
 ): Promise<void> {
-  const { model, names, inTurn, settings, options, details, grid } = written;
+  const { model, names, inTurn, settings, options, grid } = written;
   const { config } = model;
   const { count, seed } = flags;
   const dependedOn = { ...recordedSampling(settings), ...options };
-  const text = (label: string, index?: number) => ({
-    Software: `fractalgen ${version}`,
-    Model: nameOf(model),
-    Class: label,
-    Seed: String(seed),
-    ...(index === undefined ? { Count: String(count) } : { Index: String(index) }),
-    ...details,
-    Options: JSON.stringify({ ...dependedOn, device: drawn.device }),
-  });
+  const text = textOf(flags, written, drawn.device);
   const { imageSize: size, channels } = config;
   const { images, picture, labels } = grid ?? {
     images: drawn.images,
@@ -58,33 +51,49 @@ export async function writeDrawn(
   };
   const png = await gridPng(images, { ...picture, labels, text: text(inTurn.join(",")) });
   await writeFileAtomic(flags.out, png);
-  const each =
-    flags.each === undefined ? undefined : await writeEach(flags.each, drawn.images, { config, names, text });
+  const bytes = size * size * channels;
+  const files = flags.each === undefined ? undefined : eachFile(flags.each, { config, names, text });
+  const each = files && names.map((_, i) => files.path(i));
+  if (!drawn.eachWritten)
+    for (const i of names.keys()) await files?.write(i, drawn.images.subarray(i * bytes, (i + 1) * bytes));
   await drawn.film?.write(drawn.images);
   report(flags, drawn, { each, classes: names, seed, ...told, ...dependedOn });
 }
 
-/** Writes each image to its own file, named after its index and its entry in `names`. Returns the paths. */
-async function writeEach(
+type Text = (label: string, index?: number) => Record<string, string>;
+
+/** The text chunks of a picture: of one image, or without an index of the grid. */
+export function textOf(
+  { count, seed }: Pick<DrawingFlags, "count" | "seed">,
+  { model, settings, options, details }: Pick<Written, "model" | "settings" | "options" | "details">,
+  device: Provider,
+): Text {
+  const dependedOn = { ...recordedSampling(settings), ...options };
+  return (label, index) => ({
+    Software: `fractalgen ${version}`,
+    Model: nameOf(model),
+    Class: label,
+    Seed: String(seed),
+    ...(index === undefined ? { Count: String(count) } : { Index: String(index) }),
+    ...details,
+    Options: JSON.stringify({ ...dependedOn, device }),
+  });
+}
+
+/** The file of every image, named by its number and `names`. */
+export function eachFile(
   folder: string,
-  images: Uint8Array,
-  {
-    config,
-    names,
-    text,
-  }: { config: ModelConfig; names: string[]; text: (label: string, index: number) => Record<string, string> },
-): Promise<string[]> {
+  { config, names, text }: { config: ModelConfig; names: readonly string[]; text: Text },
+): { path(index: number): string; write(index: number, image: Uint8Array): Promise<void> } {
   const { imageSize: size, channels } = config;
-  const bytes = size * size * channels;
   const digits = String(names.length - 1).length;
-  const paths: string[] = [];
-  for (const [i, name] of names.entries()) {
-    const path = join(folder, `${String(i).padStart(digits, "0")}-${name.replaceAll(/[^\w-]+/g, "-")}.png`);
-    const image = images.subarray(i * bytes, (i + 1) * bytes);
-    await writeFileAtomic(path, await imagePng(image, { size, channels, text: text(name, i) }));
-    paths.push(path);
-  }
-  return paths;
+  const path = (i: number) =>
+    join(folder, `${String(i).padStart(digits, "0")}-${names[i].replaceAll(/[^\w-]+/g, "-")}.png`);
+  return {
+    path,
+    write: async (i, image) =>
+      writeFileAtomic(path(i), await imagePng(image, { size, channels, text: text(names[i], i) })),
+  };
 }
 
 /** Prints one line of JSON with `details`, or how long the generation took and which files were written. */

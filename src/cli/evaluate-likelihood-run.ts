@@ -1,49 +1,36 @@
 /** The work of `fractalgen evaluate likelihood`: checks, progress and output. */
 
 import { counted } from "../core/counted.ts";
-import { duration, rateOf } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
 import { type Dataset, evenly } from "../data/dataset.ts";
 import { checkDataset } from "../data/fits.ts";
-import type { Provider } from "../engine/engine.ts";
 import { emptyBreakdown } from "../evaluate/breakdown.ts";
 import { type ImageLikelihood, likelihoodOf, likelihoods } from "../evaluate/likelihood.ts";
-import { meanOf, summaryOf } from "../evaluate/summary.ts";
+import { summaryOf } from "../evaluate/summary.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { checksum } from "../files/checksum.ts";
 import { externalModel } from "../files/external.ts";
 import { own } from "../files/ownership.ts";
 import { likelihoodSplit, linesBefore, measureLikelihood } from "../measures/likelihood.ts";
 import { chartPoints, likelihoodChart, likelihoodMap } from "../measures/likelihood-pictures.ts";
-import { type DataFlags, openFor } from "./data-options.ts";
+import { openFor } from "./data-options.ts";
 import { openEngine } from "./engine.ts";
-import { likelihoodTable } from "./evaluate-likelihood-table.ts";
+import type { LikelihoodFlags } from "./evaluate-likelihood-flags.ts";
+import { likelihoodTable, progressLine } from "./evaluate-likelihood-table.ts";
 import { findModel } from "./models.ts";
 import { checkFile } from "./outputs.ts";
+import { checkQueue, workersOf } from "./queue-options.ts";
+import { openRemote } from "./remote.ts";
 import { withProgress } from "./running.ts";
+import type { Command } from "commander";
+import { commandArgs } from "./shard.ts";
+import { scoreShard } from "./shard-likelihood.ts";
 import { skippedLines } from "./set-lines.ts";
-
-export interface LikelihoodFlags extends DataFlags {
-  model: string;
-  data: string;
-  part: "held-out" | "train";
-  images?: number;
-  passes: number;
-  order?: boolean;
-  conditional?: boolean;
-  seed: number;
-  perImage?: string;
-  map?: string;
-  chart?: string;
-  batch: number;
-  json?: boolean;
-  device: Provider;
-  threads?: number;
-}
 
 const shownImages = 8;
 
-export async function likelihood(flags: LikelihoodFlags): Promise<void> {
+export async function likelihood(flags: LikelihoodFlags, command: Command): Promise<void> {
+  checkQueue(flags);
   const { perImage, map, chart, passes, conditional = false, seed, part } = flags;
   const folder = await findModel(flags.model);
   const model = externalModel(folder);
@@ -56,11 +43,23 @@ export async function likelihood(flags: LikelihoodFlags): Promise<void> {
     throw new UserError("--map: the estimate scores some pixels several times and others never; add --order");
   const again = chart === undefined ? "the same command" : "the same command without --chart";
   const left = perImage === undefined ? undefined : `; run ${again} to resume`;
-  await withProgress({ quiet: flags.json, left }, async ({ progress, signal, closing }) => {
-    if (perImage !== undefined) closing(await own(perImage, { signal }), ({ release }) => release());
+  const args = commandArgs(command);
+  await withProgress({ quiet: flags.json, left }, async (running) => {
+    const { progress, signal, closing } = running;
     const dataset = await openFor(config, flags, { progress, signal });
     checkClasses(dataset);
     const split = likelihoodSplit(dataset, flags);
+    const asked = { inOrder: flags.order, passes, conditional, seed, batch: flags.batch };
+    if (flags.shard) {
+      const breakdown = chart !== undefined;
+      return scoreShard(
+        flags,
+        args,
+        { folder, scored: { dataset, part, split }, options: { ...asked, breakdown } },
+        running,
+      );
+    }
+    if (perImage !== undefined) closing(await own(perImage, { signal }), ({ release }) => release());
     const settings = {
       kind,
       passes: kind === "exact" ? 1 : passes,
@@ -78,10 +77,13 @@ export async function likelihood(flags: LikelihoodFlags): Promise<void> {
       );
     const total = chart === undefined ? undefined : emptyBreakdown(config);
     const engine = await openEngine(flags);
-    const options = { inOrder: flags.order, passes, conditional, seed, batch: flags.batch, signal };
+    const options = { ...asked, signal };
     const line = progressLine(scored.length, split.count);
-    for await (const all of measureLikelihood(engine, model, { ...options, dataset, split, perImage, total, scored }))
-      progress.update(line(all));
+    const remote = await openRemote({ ...flags, joins: flags.joined ? args : undefined }, running);
+    const score = remote?.score(folder, { dataset, part, split });
+    const measure = { ...options, dataset, split, perImage, total, scored, score };
+    for await (const all of measureLikelihood(engine, model, measure))
+      progress.update(`${line(all)}${remote ? `  ${workersOf(remote.executor)}` : ""}`);
     if (map !== undefined) {
       progress.update("drawing the map of bits");
       const shown = evenly(split, shownImages);
@@ -106,13 +108,4 @@ export async function likelihood(flags: LikelihoodFlags): Promise<void> {
     const same = conditional && !(config.classes.length === 1 && dataset.classes.length === 1);
     checkDataset(same ? config : { ...config, classes: dataset.classes }, dataset);
   }
-}
-
-function progressLine(from: number, count: number): (scored: readonly { bits: number }[]) => string {
-  const started = performance.now();
-  return (scored) => {
-    const rate = ((scored.length - from) / (performance.now() - started)) * 1000;
-    const { bits } = meanOf(scored.map((one) => one.bits));
-    return `${scored.length} of ${count} images  ${bits.toFixed(3)} bits/dim  ${rateOf(rate)}  ${duration((count - scored.length) / rate)} left`;
-  };
 }

@@ -1,5 +1,7 @@
 /** What `fractalgen evaluate likelihood` prints as a table. */
 
+import { duration, rateOf } from "../core/duration.ts";
+import { meanOf } from "../evaluate/summary.ts";
 import { counted } from "../core/counted.ts";
 import type { Likelihood } from "../evaluate/likelihood.ts";
 import type { summaryOf } from "../evaluate/summary.ts";
@@ -33,4 +35,14 @@ export function likelihoodTable({
       ? [`  and ${classes.length - shown.length} more classes (--json has them all)`]
       : []),
   ].join("\n");
+}
+
+/** Progress: images, their mean so far, rate and time left. */
+export function progressLine(from: number, count: number): (scored: readonly { bits: number }[]) => string {
+  const started = performance.now();
+  return (scored) => {
+    const rate = ((scored.length - from) / (performance.now() - started)) * 1000;
+    const { bits } = meanOf(scored.map((one) => one.bits));
+    return `${scored.length} of ${count} images  ${bits.toFixed(3)} bits/dim  ${rateOf(rate)}  ${duration((count - scored.length) / rate)} left`;
+  };
 }

@@ -5,6 +5,8 @@ import { addDataOptions } from "./data-options.ts";
 import { deviceOption, helpOption, threadsOption } from "./engine.ts";
 import { likelihood } from "./evaluate-likelihood-run.ts";
 import { modelOption } from "./models.ts";
+import { addQueueOptions } from "./queue-options.ts";
+import { addShardOptions } from "./shard.ts";
 import { choice, filled, seeds, whole } from "./values.ts";
 
 const parts = ["held-out", "train"] as const;
@@ -49,7 +51,8 @@ export function addLikelihood(evaluate: Command): void {
     .optionsGroup("Performance:")
     .option("--batch <n>", "image views per batch; does not affect results", whole({ least: 1, most: 4096 }), 64)
     .addOption(deviceOption())
-    .addOption(threadsOption())
+    .addOption(threadsOption());
+  addShardOptions(addQueueOptions(command))
     .addHelpOption(helpOption())
     .addHelpText(
       "after",

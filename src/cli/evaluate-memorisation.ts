@@ -17,10 +17,13 @@ import {
 } from "../measures/memorisation.ts";
 import { memorisationTable } from "./evaluate-memorisation-table.ts";
 import { checkFile } from "./outputs.ts";
+import { addQueueOptions, checkQueue } from "./queue-options.ts";
+import { openRemote } from "./remote.ts";
+import { addShardOptions, commandArgs, type ShardFlags } from "./shard.ts";
 import { withProgress } from "./running.ts";
 import { choice, filled, whole } from "./values.ts";
 
-interface MemorisationFlags extends DataFlags, GeneratedFlags {
+interface MemorisationFlags extends DataFlags, GeneratedFlags, Pick<ShardFlags, "shard" | "joined"> {
   data: string;
   features?: string;
   pairs?: string;
@@ -55,9 +58,8 @@ export function addMemorisation(evaluate: Command): void {
     )
     .option("--pairs-count <n>", "how many pairs", whole({ least: 1, most: 1000 }), 16)
     .option("--json", "print one line of JSON and no progress");
-  addDrawing(command, { count: 200 })
-    .addOption(deviceOption())
-    .addOption(threadsOption())
+  addDrawing(command, { count: 200 }).addOption(deviceOption()).addOption(threadsOption());
+  addShardOptions(addQueueOptions(command))
     .addHelpOption(helpOption())
     .addHelpText(
       "after",
@@ -66,17 +68,26 @@ export function addMemorisation(evaluate: Command): void {
     .action(memorisation);
 }
 
-async function memorisation(flags: MemorisationFlags): Promise<void> {
+async function memorisation(flags: MemorisationFlags, command: Command): Promise<void> {
+  checkQueue(flags);
   const { pairs, pairsBy: by, pairsCount: most } = flags;
   if (pairs !== undefined) checkFile(pairs, { option: "--pairs", endings: [".png"] });
-  await withProgress({ quiet: flags.json, left: leftOf(flags) }, async ({ progress, signal, closing }) => {
+  await withProgress({ quiet: flags.json, left: leftOf(flags) }, async (running) => {
+    const { progress, signal, closing } = running;
     const context = { onProgress: progress.update, signal, kept: keptFeatures(flags.cache) };
     const found = await findGenerated(flags, { progress, signal });
     const dataset = await openBeside(flags.data, found, flags, { progress, signal });
     checkHeldOut(dataset);
     const engine = await openEngine(flags);
-    const network = closing(await openNetwork(engine, { ...flags, dataset, ...context }), (one) => one.dispose?.());
-    const generated = closing(await found.open(engine, dataset), (one) => one.dispose?.());
+    const own = closing(await openNetwork(engine, { ...flags, dataset, ...context }), (one) => one.dispose?.());
+    const args = commandArgs(command);
+    if (flags.shard) {
+      const { shardMeasure } = await import("./shard-measure.ts");
+      return shardMeasure(flags, args, { engine, found, dataset, network: own }, running);
+    }
+    const remote = await openRemote({ ...flags, joins: flags.joined ? args : undefined }, running);
+    const network = remote?.network(own) ?? own;
+    const generated = closing(await found.open(engine, dataset, remote), (one) => one.dispose?.());
     const asked = { generated, dataset, network, pairs: pairs === undefined ? undefined : { by, most } };
     const measured = await measureMemorisation(engine, asked, context);
     if (measured.pairs) await writeFileAtomic(pairs!, measured.pairs);

@@ -4,7 +4,6 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { recordedSampling } from "../config/sampling.ts";
 import { counted } from "../core/counted.ts";
-import { duration, rateOf } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -12,9 +11,11 @@ import { configName, type ModelFolder } from "../files/model.ts";
 import { type DataFlags, openFor } from "./data-options.ts";
 import { drawnSet, labelsLike } from "../measures/drawn-set.ts";
 import { type ImageSet, sampleSet } from "../measures/image-sets.ts";
+import { drawing } from "./generating-line.ts";
 import { findModel, shippedModels } from "./models.ts";
 import { checkFolder } from "./outputs.ts";
 import type { Progress } from "./progress.ts";
+import type { Remote } from "./remote.ts";
 import { type SamplingFlags, settingsOf } from "./sampling-options.ts";
 
 export interface GeneratedFlags extends SamplingFlags {
@@ -27,6 +28,8 @@ export interface GeneratedFlags extends SamplingFlags {
   batch: number;
   memory?: number;
   threads?: number;
+  queue?: string;
+  shared?: string;
 }
 
 /** What a stopped command leaves behind, as the end of a sentence. */
@@ -46,7 +49,7 @@ export interface Generated {
   /** Everything besides the weights that a model's images depend on. */
   settings?: SamplingFlags & { count: number; seed: number };
   /** Opens the images. A model generates classes as frequently as they occur in the data, if it has classes. */
-  open(engine: Engine, dataset?: Dataset): Promise<ImageSet>;
+  open(engine: Engine, dataset?: Dataset, remote?: Remote): Promise<ImageSet>;
 }
 
 export async function findGenerated(flags: GeneratedFlags, { progress, signal }: Context): Promise<Generated> {
@@ -71,7 +74,7 @@ export async function findGenerated(flags: GeneratedFlags, { progress, signal }:
     channels: config.channels,
     model,
     settings: { ...recordedSampling(settings), count, seed },
-    open: (engine, dataset) =>
+    open: (engine, dataset, remote) =>
       drawnSet(engine, model, labelsLike(config.classes, dataset), {
         ...settings,
         batch,
@@ -79,7 +82,8 @@ export async function findGenerated(flags: GeneratedFlags, { progress, signal }:
         threads,
         each,
         signal,
-        onProgress: drawing(flags.count, progress),
+        elsewhere: remote && { sampler: remote.sampler(model, { most: batch }), images: batch },
+        onProgress: drawing(flags.count, progress, remote),
       }),
   };
 }
@@ -98,16 +102,6 @@ export async function openBeside(
       `the generated images have ${counted(channels, "channel")}, but those of ${dataset.name} have ${dataset.channels}; ${model ? "use data with the same number of channels as the model" : `set --channels ${Math.max(channels, dataset.channels)} to convert both`}`,
     );
   return dataset;
-}
-
-function drawing(count: number, progress: Progress): (done: number) => void {
-  let first: { at: number; done: number } | undefined;
-  return (done) => {
-    first ??= { at: performance.now(), done };
-    const rate = ((done - first.done) / (performance.now() - first.at)) * 1000;
-    const speed = rate > 0 ? `  ${rateOf(rate)}  ${duration((count - done) / rate)} left` : "";
-    progress.update(`generating: ${Math.floor(done)} of ${count} images${speed}`);
-  };
 }
 
 /** The model with this name or folder; undefined if the path is a set of images. */

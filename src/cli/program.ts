@@ -8,6 +8,11 @@ import { version } from "./version.ts";
 const commands: Record<string, () => Promise<(program: Command) => void>> = {
   sample: async () => (await import("./sample.ts")).addSample,
   edit: async () => (await import("./edit.ts")).addEdit,
+  worker: async () => (await import("./worker.ts")).addWorker,
+  join: async () => {
+    const { addJoin } = await import("./join.ts");
+    return (program) => addJoin(program, run);
+  },
   serve: async () => (await import("./serve.ts")).addServe,
   train: async () => (await import("./train.ts")).addTrain,
   data: async () => (await import("./data.ts")).addData,

@@ -6,10 +6,12 @@ import { addDrawingOptions, type DrawingFlags } from "./drawing-options.ts";
 import { writeDrawn } from "./drawn-files.ts";
 import type { Picture } from "./film.ts";
 import { allClasses, findModel, labelsInTurn, modelOption, parseClasses } from "./models.ts";
+import { addQueueOptions, checkQueue } from "./queue-options.ts";
 import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";
+import { addShardOptions, commandArgs, type ShardFlags } from "./shard.ts";
 import { collected, seeds, whole } from "./values.ts";
 
-interface SampleFlags extends SamplingFlags, DrawingFlags {
+interface SampleFlags extends SamplingFlags, DrawingFlags, Pick<ShardFlags, "shard" | "joined"> {
   model: string;
   class?: string;
 }
@@ -29,7 +31,11 @@ export function addSample(program: Command): void {
     .option("-n, --count <n>", "how many images", whole({ least: 1, most: 100_000 }), 16)
     .option("--seed <n>", "the same seed, classes and options give the same images", seeds, 0)
     .optionsGroup("Sampling (default: the model's own settings):");
-  addDrawingOptions(addSamplingOptions(command), { out: "out/samples.png", columns: "a roughly square grid" })
+  addShardOptions(
+    addQueueOptions(
+      addDrawingOptions(addSamplingOptions(command), { out: "out/samples.png", columns: "a roughly square grid" }),
+    ),
+  )
     .addHelpText(
       "after",
       "\nExamples:\n  fractalgen sample --model emoji --class heart,face -n 16 --seed 1 --guidance 4 --out grid.png\n  fractalgen sample --class flag -n 4 --animate flags.webp --each flags/",
@@ -37,7 +43,8 @@ export function addSample(program: Command): void {
     .action(sample);
 }
 
-async function sample(flags: SampleFlags): Promise<void> {
+async function sample(flags: SampleFlags, command: Command): Promise<void> {
+  checkQueue(flags);
   const model = await findModel(flags.model);
   const { config } = model;
   const choices = flags.class === undefined ? allClasses(config) : parseClasses(flags.class, config);
@@ -48,11 +55,22 @@ async function sample(flags: SampleFlags): Promise<void> {
   const picture: Picture = { count: flags.count, size, channels, columns: flags.columns };
   checkOutputs(flags, { ...picture, labels: names });
   const { seed } = flags;
+  const written = { model, names, inTurn: [...new Set(names)], settings };
+  const args = commandArgs(command);
+  if (flags.shard) {
+    const { drawShard } = await import("./shard-sample.ts");
+    return drawShard(flags, args, { labels, written });
+  }
   await owningEach(flags, async () => {
+    if (flags.queue !== undefined || flags.joined) {
+      const { drawOnQueue } = await import("./sample-queue.ts");
+      const drawn = await drawOnQueue({ ...flags, joins: flags.joined ? args : undefined }, { labels, written });
+      if (drawn) await writeDrawn(flags, drawn, written);
+      return;
+    }
     const drawn = await drawImages(model, { ...flags, ...settings }, (sampler, running) =>
       sampler.sample({ labels, seed, ...settings, ...running }),
     );
-    const written = { model, names, inTurn: [...new Set(names)], settings };
     if (drawn) await writeDrawn(flags, drawn, written);
   });
 }

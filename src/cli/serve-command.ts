@@ -24,7 +24,11 @@ export interface ServeFlags {
   apiKeyFile?: string;
   shareWeights?: boolean;
   batch: number;
-  queue: number;
+  /** A number is a limit on waiting images, as before there were workers. */
+  queue?: number | string;
+  maxQueue: number;
+  shared?: string;
+  showQueues?: boolean;
   maxImages: number;
   threads?: number;
   memory?: number;
@@ -41,7 +45,10 @@ export async function serve(flags: ServeFlags): Promise<void> {
   for (const name of names) found.push(await findModel(name));
   const models = servedModels(found.map((folder) => ({ name: nameOf(folder), folder })));
   const loopback = isLoopback(host);
+  const limits = { queue: typeof flags.queue === "number" ? flags.queue : flags.maxQueue, images: flags.maxImages };
+  const workers = await openWorkers(flags, loopback);
   const server = fractalServer({
+    ...workers,
     models,
     version,
     loopback,
@@ -52,10 +59,11 @@ export async function serve(flags: ServeFlags): Promise<void> {
     apiKey,
     studio,
     shareWeights: shareWeights ?? (loopback && cors === undefined && allowHost === undefined),
-    threads: flags.threads ?? defaultThreads(),
-    memory: flags.memory ?? freeMemory(),
+    // The memory that batches take is that of workers.
+    threads: workers?.elsewhere?.lanes ?? flags.threads ?? defaultThreads(),
+    memory: workers ? Number.POSITIVE_INFINITY : (flags.memory ?? freeMemory()),
     batch: flags.batch,
-    limits: { queue: flags.queue, images: flags.maxImages },
+    limits,
     onFault: (error) => console.error(error instanceof Error ? (error.stack ?? error.message) : error),
   });
   const stopped = interruptible({
@@ -73,8 +81,16 @@ export async function serve(flags: ServeFlags): Promise<void> {
     await listening.close();
   } finally {
     await server.dispose();
+    await workers?.close();
     stopped.done();
   }
+}
+
+/** The queue, if there is one; its client is loaded only then. Everyone who sees its page can remove jobs. */
+async function openWorkers({ queue, shared, showQueues }: ServeFlags, loopback: boolean) {
+  if (typeof queue !== "string") return undefined;
+  const { openServerQueue } = await import("./serve-queue.ts");
+  return openServerQueue({ queue, shared, page: loopback || showQueues === true });
 }
 
 /** Reads the key from a file, trimmed of white space. */

@@ -3,10 +3,14 @@
 import type { Command } from "commander";
 import { defaultLimits } from "../server/schemas.ts";
 import { helpOption, threadsOption } from "./engine.ts";
+import { queueHelp, sharedHelp } from "./queue-options.ts";
 import { serve } from "./serve-command.ts";
 import { bytes, filled, whole } from "./values.ts";
 
 const several = (text: string, before: string[] = []): string[] => [...before, filled(text)];
+
+const waiting = whole({ least: 1, most: 100_000 });
+const numberOrUrl = (text: string): number | string => (/^[-+\d.]/.test(text) ? waiting(text) : filled(text));
 
 export function addServe(program: Command): void {
   program
@@ -50,15 +54,17 @@ export function addServe(program: Command): void {
     )
     .optionsGroup("Limits:")
     .option("--batch <n>", "maximum images per batch in each thread", whole({ least: 1, most: 4096 }), 16)
-    .option(
-      "--queue <n>",
-      "maximum images in the queue; further requests get 429",
-      whole({ least: 1, most: 100_000 }),
-      defaultLimits.queue,
-    )
+    .option("--max-queue <n>", "maximum images in the queue; further requests get 429", waiting, defaultLimits.queue)
     .option("--max-images <n>", "maximum images per request", whole({ least: 1, most: 10_000 }), defaultLimits.images)
     .option("--memory <size>", "memory limit, such as 3GB (default: all free memory)", bytes)
     .addOption(threadsOption())
+    .optionsGroup("On many machines (see fractalgen worker --help):")
+    .option("--queue <url>", `${queueHelp}, whose workers generate the images; a number is --max-queue`, numberOrUrl)
+    .option("--shared <dir>", sharedHelp, filled)
+    .option(
+      "--show-queues",
+      "offer the page on the queue, /queues, to remote browsers too; without it, only a server on localhost does",
+    )
     .addHelpOption(helpOption())
     .addHelpText(
       "after",

@@ -6,7 +6,6 @@ import { duration } from "../core/duration.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
 import { reportLines } from "../data/report.ts";
-import type { Provider } from "../engine/engine.ts";
 import { own } from "../files/ownership.ts";
 import { beginning, runFolder } from "../runs/begin.ts";
 import type { RunOptions } from "../runs/options.ts";
@@ -15,21 +14,16 @@ import { type RunContext, trainRun } from "../runs/train.ts";
 import { openEngine } from "./engine.ts";
 import { findModel } from "./models.ts";
 import { checkFolder } from "./outputs.ts";
+import { checkQueue } from "./queue-options.ts";
+import { openReplicas, startedAgain } from "./train-replicas.ts";
 import { referenceTable } from "./reference-table.ts";
 import { type Running, withProgress } from "./running.ts";
+import type { TrainFlags } from "./train-flags.ts";
 import { reporter } from "./train-report.ts";
 
-export interface TrainFlags extends Omit<RunOptions, "initFrom"> {
-  initFrom?: string;
-  features?: string;
-  cache: string;
-  samples: boolean;
-  json?: boolean;
-  device: Provider;
-  threads?: number;
-}
-
-export async function runTraining({ initFrom, ...flags }: TrainFlags): Promise<void> {
+export async function runTraining(given: TrainFlags): Promise<void> {
+  checkQueue(given);
+  const { initFrom, ...flags } = startedAgain(given);
   checkFolder(flags.cache, { option: "--cache" });
   if (flags.out !== undefined && flags.resume === undefined) checkFolder(flags.out, { option: "--out" });
   const initial = initFrom === undefined ? undefined : await findModel(initFrom, { subject: { setting: "initFrom" } });
@@ -63,7 +57,9 @@ export async function runTraining({ initFrom, ...flags }: TrainFlags): Promise<v
     for (const note of prepared.notes) console.error(note);
     if (!flags.json) describe(dataset, prepared);
     const onReady = () => void (ready = true);
-    await trainAndTell(flags, prepared, { ...flags, out, owned, dataset, onReady, signal }, running);
+    const resumes = prepared.state === begun.resumed?.state;
+    const replicas = await openReplicas({ ...flags, initFrom }, { ...prepared, dataset, out, resumes }, running);
+    await trainAndTell(flags, prepared, { ...flags, ...replicas, out, owned, dataset, onReady, signal }, running);
   });
 }
 
@@ -101,8 +97,9 @@ async function trainAndTell(
 function describe(dataset: Dataset, prepared: Prepared): void {
   const { model, training } = prepared;
   for (const line of reportLines(dataset)) console.error(line);
-  const epochs = (training.steps * training.batch) / dataset.train.count;
+  const { replicas } = training;
+  const epochs = (training.steps * training.batch * replicas) / dataset.train.count;
   console.error(
-    `${model.name ?? "model"}: ${parameterCount(prepared.parameters)}; ${counted(training.steps, "step")} of ${counted(training.batch, "image")} (${epochs < 0.05 ? "under 0.1" : epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at a time in each thread${training.checkpointing ? ", with checkpointing" : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
+    `${model.name ?? "model"}: ${parameterCount(prepared.parameters)}; ${counted(training.steps, "step")} of ${counted(training.batch, "image")} (${epochs < 0.05 ? "under 0.1" : epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at a time in each thread${training.checkpointing ? ", with checkpointing" : ""}${replicas > 1 ? `; ${replicas} replicas` : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
   );
 }

@@ -7,7 +7,7 @@ import { kernelName } from "../runs/quality.ts";
 import type { Progress } from "./progress.ts";
 
 /** Averages over about the last twenty steps. The time left includes evaluations and checkpoints. */
-export function reporter({ batch, steps }: TrainingConfig, progress: Progress): (record: LogRecord) => void {
+export function reporter({ batch, replicas, steps }: TrainingConfig, progress: Progress): (record: LogRecord) => void {
   let bits = 0;
   let loss = 0;
   let seconds = 0;
@@ -29,7 +29,7 @@ export function reporter({ batch, steps }: TrainingConfig, progress: Progress): 
     const ahead = left > 0 ? `${duration(left * Math.max(seconds, whole))} left` : "evaluating all held-out images";
     // A narrow terminal cuts off the end, so the most important figures come first.
     progress.update(
-      `step ${record.step} of ${steps}, ${ahead}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}${quality}  ${rateOf(batch / seconds)}`,
+      `step ${record.step} of ${steps}, ${ahead}  loss ${loss.toFixed(4)}  ${bits.toFixed(3)} bits/dim${heldOut}${quality}  ${rateOf((batch * replicas) / seconds)}`,
     );
   };
 }

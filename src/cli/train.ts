@@ -8,6 +8,7 @@ import { defaultCache } from "../files/cache.ts";
 import { builtInKinds } from "../levels/table.ts";
 import { setsOption } from "./data-options.ts";
 import { deviceOption, helpOption, threadsOption } from "./engine.ts";
+import { queueHelp, sharedHelp } from "./queue-options.ts";
 import { settingOption } from "./setting-option.ts";
 import { runTraining } from "./train-command.ts";
 import { bytes, choice, filled, number, whole } from "./values.ts";
@@ -66,6 +67,10 @@ export function addTrain(program: Command): void {
     .optionsGroup("Schedule:");
   addSettings(command, "when")
     .option("--features <name|dir>", "feature network for KID, as for evaluate quality", filled)
+    .optionsGroup("Replicas and other machines (see fractalgen worker --help):");
+  addSettings(command, "replicas")
+    .option("--queue <url>", queueHelp, filled)
+    .option("--shared <dir>", sharedHelp, filled)
     .optionsGroup("Performance:");
   addSettings(command, "running")
     .option("--memory <size>", "memory limit, such as 3GB; determines these two (default: half the free memory)", bytes)

@@ -21,7 +21,7 @@ export type TrainingSetting = SettingKind & {
   fixed?: true;
 };
 
-export const trainingGroups = ["recipe", "when", "running"] as const;
+export const trainingGroups = ["recipe", "when", "running", "replicas"] as const;
 export type TrainingGroup = (typeof trainingGroups)[number];
 
 const share = { kind: "number", least: 0, most: 1 } as const;
@@ -223,6 +223,53 @@ export const trainingSettings = {
     usual: false,
     group: "running",
     help: "use gradient checkpointing: recompute activations instead of keeping them, which needs less memory and gives the same result",
+  },
+  replicas: {
+    kind: "whole",
+    least: 1,
+    most: 1024,
+    usual: 1,
+    fixed: true,
+    group: "replicas",
+    help: "replicas of the model that train side by side, each with batches of its own (default: 1)",
+  },
+  roundSteps: {
+    kind: "whole",
+    least: 1,
+    most: 1e6,
+    usual: 100,
+    group: "replicas",
+    help: "steps that replicas take before they are joined (default: 100)",
+  },
+  outerRate: {
+    kind: "number",
+    above: 0,
+    usual: 0.7,
+    group: "replicas",
+    help: "learning rate of the outer step, which joins the replicas (default: 0.7)",
+  },
+  outerMomentum: {
+    kind: "number",
+    least: 0,
+    most: 0.9999,
+    usual: 0.9,
+    group: "replicas",
+    help: "Nesterov momentum of the outer step (default: 0.9)",
+  },
+  sync: {
+    kind: "flag",
+    usual: false,
+    fixed: true,
+    group: "replicas",
+    help: "join the replicas' gradients at every step instead: plain data parallelism, for fast networks",
+  },
+  differences: {
+    kind: "choice",
+    choices: ["float32", "float16", "int8"],
+    usual: "float32",
+    fixed: true,
+    group: "replicas",
+    help: "how replicas send their differences; rounding errors are made up for in the next round",
   },
   /** Threads that share a batch. Their number affects the last bits of a step. */
   threads: { kind: "whole", least: 1, most: 1024, help: "processor threads" },

@@ -1,6 +1,7 @@
 /** Features of images by any feature network, collected for the metrics. */
 
 import { float32, type HostTensor, uint8 } from "../core/arrays.ts";
+import { inOrder } from "../data/in-order.ts";
 import type { Engine } from "../engine/engine.ts";
 import { openInception } from "./inception-features.ts";
 import type { Features } from "./metrics-products.ts";
@@ -16,6 +17,8 @@ export interface FeatureNetwork {
   width: number;
   /** Pixels per side, if it accepts only one size. */
   imageSize?: number;
+  /** Batches that it computes at once, if several. */
+  ahead?: number;
   /** Opaque RGB bytes [B, S, S, 3] to features [B, D] and logits [B, classes]. */
   run(images: HostTensor): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
   /** Frees its memory and threads. It cannot be used afterwards. */
@@ -70,14 +73,15 @@ export async function measure(
   const gathering = gatherStatistics(engine, { name });
   const parts: { features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }[] = [];
   let done = 0;
-  for await (const waiting of inBatches(images, batch)) {
-    signal?.throwIfAborted();
+  const run = (waiting: readonly Uint8Array[]) => {
     const bytes = new Uint8Array(waiting.length * size * size * 3);
     waiting.forEach((image, i) => bytes.set(image, i * size * size * 3));
-    const part = await network.run(uint8(bytes, [waiting.length, size, size, 3]));
+    return network.run(uint8(bytes, [waiting.length, size, size, 3]));
+  };
+  for await (const part of inOrder(inBatches(images, batch), run, { ahead: network.ahead ?? 1, signal })) {
     parts.push(part);
     await gathering.add(part.features);
-    onImages?.((done += waiting.length));
+    onImages?.((done += part.features.shape[0]));
   }
   return {
     features: joined(parts.map(({ features }) => features)),
@@ -86,7 +90,8 @@ export async function measure(
   };
 }
 
-async function* inBatches<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
+/** Items in lists of a size; the last one may be shorter. */
+export async function* inBatches<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
   let waiting: T[] = [];
   for await (const item of items) {
     waiting.push(item);

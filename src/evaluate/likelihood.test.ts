@@ -204,6 +204,16 @@ describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
     expect(bitsOf(await mar.all({ inOrder, passes: 2, seed: 9 }))).not.toEqual(whole);
   });
 
+  it.each([false, true])(
+    "is the same to the last bit wherever a measure begins and ends (in order: %s)",
+    async (inOrder) => {
+      const options = { inOrder, passes: 2, batch: 12 };
+      const whole = bitsOf(await mar.all(options));
+      for (let from = 0; from < whole.length; from++)
+        expect(bitsOf(await mar.all({ ...options, from, to: from + 1 }))).toEqual([whole[from]]);
+    },
+  );
+
   it("can be cancelled", async () => {
     await expect(mar.all({ signal: AbortSignal.abort() })).rejects.toThrow("aborted");
   });

@@ -40,8 +40,9 @@ export interface LikelihoodOptions {
   keepMemory?: boolean;
   /** A session from `likelihoodSession` for the same model and options, left open; by default a new one, disposed of at the end. */
   session?: LikelihoodSession;
-  /** The first image to compute, to resume. */
+  /** Only images `from` to `to - 1`, to resume or to share the work; by default all. */
   from?: number;
+  to?: number;
   /** Counts only these pixels of each image, [S, S] of 1 or 0, given all others, which come first in the order. Not for estimates. */
   drawn?: (index: number) => Uint8Array;
   signal?: AbortSignal;
@@ -107,6 +108,16 @@ export async function likelihoodSession(
   return { run: (feeds) => runTree(session, outputs, feeds), dispose: () => session.dispose() };
 }
 
+/**
+ * How many images share batches. Batches end with the last of them, so their numbers, to the last bit, do not depend on
+ * where a measure began or who computes it.
+ */
+export function imagesTogether(config: ModelConfig, { inOrder, passes = 1, batch = 64 }: LikelihoodOptions): number {
+  const each = likelihoodOf(config, { inOrder }) === "exact" ? 1 : passes;
+  const views = inOrder ? viewsInOrder(config, 0, estimateView(0)).length : 1;
+  return Math.max(1, Math.floor(batch / each / views));
+}
+
 /** Yields the likelihoods of a split's images in order. They depend only on the image, its index, the seed and the options. */
 export async function* likelihoods(
   engine: Engine,
@@ -115,7 +126,7 @@ export async function* likelihoods(
   options: LikelihoodOptions = {},
 ): AsyncGenerator<ImageLikelihood> {
   const { config, values } = model;
-  const { inOrder = false, conditional = false, seed = 0, batch = 64, from = 0, signal } = options;
+  const { inOrder = false, conditional = false, seed = 0, batch = 64, from = 0, to = split.count, signal } = options;
   const passes = likelihoodOf(config, options) === "exact" ? 1 : (options.passes ?? 1);
   const { imageSize: size, channels, classes } = config;
   if (options.drawn && likelihoodOf(config, options) === "estimate")
@@ -171,9 +182,11 @@ export async function* likelihoods(
     };
   }
 
+  const together = imagesTogether(config, options);
   try {
     let waiting: View[] = [];
-    for (let image = from; image < split.count; image++) {
+    const end = Math.min(split.count, Math.ceil(to / together) * together);
+    for (let image = from - (from % together); image < end; image++) {
       const views = Array.from({ length: passes }, (_, pass) => {
         const view = { ...estimateView(image, { seed, pass }), drawn: options.drawn?.(image) };
         return inOrder ? viewsInOrder(config, image, view) : [view];
@@ -181,7 +194,8 @@ export async function* likelihoods(
       const breakdown = options.breakdown ? emptyBreakdown(config) : undefined;
       sums.set(image, { map: new Float64Array(bytes), guiding: 0, breakdown, left: views.length });
       waiting.push(...views);
-      while (waiting.length >= batch || (image === split.count - 1 && waiting.length > 0)) {
+      const ends = (image + 1) % together === 0 || image === end - 1;
+      while (waiting.length >= batch || (ends && waiting.length > 0)) {
         signal?.throwIfAborted();
         await run(waiting.slice(0, batch));
         waiting = waiting.slice(batch);
@@ -189,7 +203,7 @@ export async function* likelihoods(
       for (const [index, sum] of sums) {
         if (sum.left > 0) break;
         sums.delete(index);
-        yield finished(index, sum);
+        if (index >= from && index < to) yield finished(index, sum);
       }
     }
   } finally {

@@ -14,6 +14,7 @@ import { checksum } from "../files/checksum.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { own, type Owner } from "../files/ownership.ts";
 import { imagePng } from "../pictures/grid.ts";
+import type { Sampler } from "../sample/sampler.ts";
 import { openSampler } from "../workers/sampler.ts";
 import type { ImageSet } from "./image-sets.ts";
 
@@ -28,20 +29,28 @@ export interface DrawnSetOptions extends SamplingSettings {
   /** Called with the number of images done, including a fraction for those being drawn. */
   onProgress?: (done: number) => void;
   signal?: AbortSignal;
+  /** Draws elsewhere than on this engine, in jobs of so many images, several at once. */
+  elsewhere?: { sampler: Sampler; images: number };
 }
+
+/** Images that are asked of a given sampler at once. */
+const askedAtOnce = 4096;
 
 /** The images a model generates; image i has the class `labelOf(i)`. Without `each`, every call of `images` draws them again. */
 export async function drawnSet(
   engine: Engine,
   model: ModelFolder,
   labelOf: (index: number) => number,
-  { each, onProgress, ...options }: DrawnSetOptions,
+  { each, onProgress, elsewhere, ...options }: DrawnSetOptions,
 ): Promise<ImageSet> {
   const { config } = model;
   const { count, seed, signal } = options;
   const { imageSize: size, channels } = config;
   const bytes = size * size * channels;
-  const { sampler, batch } = openSampler(engine, model, options);
+  const { images: together = 1 } = elsewhere ?? {};
+  const { sampler, batch } = elsewhere
+    ? { ...elsewhere, batch: Math.max(1, Math.floor(askedAtOnce / together)) * together }
+    : openSampler(engine, model, options);
   const owned = each === undefined ? undefined : await own(each, { inside: true, signal });
   try {
     if (each !== undefined) await openFolder(each, { settings: await keptSettings(model, labelOf, options), ...owned });
@@ -51,12 +60,16 @@ export async function drawnSet(
   }
   const pathOf = (index: number) => join(each!, `${String(index).padStart(6, "0")}.png`);
 
-  async function draw(indices: number[]): Promise<Uint8Array> {
+  /** The images of these indices, each as soon as it and those before it are there. */
+  async function* drawn(indices: number[]): AsyncGenerator<Uint8Array> {
     const settings = pickSampling(options);
     const frames = sampler.sample({ labels: indices.map(labelOf), indices, seed, ...settings, batch, signal });
+    let next = 0;
     for (;;) {
       const { done, value } = await frames.next();
-      if (done) return value;
+      const [images, ready] = done ? [value, indices.length] : [value.images, value.ready ?? 0];
+      for (; next < ready; next++) yield images.subarray(next * bytes, (next + 1) * bytes);
+      if (done) return;
       onProgress?.(indices[0] + value.done * indices.length);
     }
   }
@@ -76,12 +89,15 @@ export async function drawnSet(
           onProgress?.(++from);
           continue;
         }
+        // Jobs are the same wherever an earlier command stopped.
+        const start = from - (from % together);
         let to = from;
-        while (to < Math.min(count, from + batch) && (each === undefined || !existsSync(pathOf(to)))) to++;
-        const drawn = await draw(Array.from({ length: to - from }, (_, i) => from + i));
-        for (; from < to; from++) {
-          const image = drawn.subarray(drawn.length - (to - from) * bytes).subarray(0, bytes);
+        while (to < Math.min(count, start + batch) && (each === undefined || !existsSync(pathOf(to)))) to++;
+        to = Math.min(count, Math.ceil(to / together) * together);
+        const indices = Array.from({ length: to - start }, (_, i) => start + i);
+        for await (const image of after(drawn(indices), from - start)) {
           if (each !== undefined) await writeFileAtomic(pathOf(from), await imagePng(image, { size, channels }));
+          from++;
           yield image;
         }
         onProgress?.(to);
@@ -92,6 +108,12 @@ export async function drawnSet(
       await owned?.release();
     },
   };
+}
+
+/** The items after the first `count`. */
+async function* after<T>(items: AsyncIterable<T>, count: number): AsyncGenerator<T> {
+  let at = 0;
+  for await (const item of items) if (at++ >= count) yield item;
 }
 
 /**
@@ -134,7 +156,11 @@ async function openFolder(
     });
 }
 
-async function readKept(file: string, { size, channels }: { size: number; channels: number }): Promise<Uint8Array> {
+/** The bytes of an image that was kept, [size, size, channels]. */
+export async function readKept(
+  file: string,
+  { size, channels }: { size: number; channels: number },
+): Promise<Uint8Array> {
   const pixels = await decode({ file }).catch(() => undefined);
   if (!pixels || pixels.width !== size || pixels.height !== size)
     throw new UserError({

@@ -31,6 +31,8 @@ export interface NetworkChoice {
 export interface OpenedNetwork extends FeatureNetwork {
   /** Changes with the weights. */
   id: string;
+  /** The file of Inception's weights, or the folder of an own network. */
+  path: string;
 }
 
 /** Opens a feature network; downloads or trains it if needed. UserError if there is none. */
@@ -50,7 +52,7 @@ export async function openNetwork(engine: Engine, choice: NetworkChoice): Promis
           },
         ],
       });
-    return { ...(await inceptionNetwork(engine, inception)), id: idOf(inception) };
+    return { ...(await inceptionNetwork(engine, inception)), id: idOf(inception), path: inception };
   }
   if (features !== undefined && features !== "own") return own(engine, features);
   if (!dataset)
@@ -76,7 +78,7 @@ async function own(engine: Engine, folder: string): Promise<OpenedNetwork> {
       got: `${folder}, which holds no feature network`,
       hint: { do: "train one", command: "evaluate features" },
     });
-  return { kind: "own", ...(await openOwnFeatures(engine, folder)), id: idOf(join(folder, weightsName)) };
+  return { kind: "own", ...(await openOwnFeatures(engine, folder)), id: idOf(join(folder, weightsName)), path: folder };
 }
 
 /** The folder of a data set's own network. The first use trains it, in one process; others wait for that. */

@@ -64,6 +64,7 @@ function remembering(network: FeatureNetwork, file: number): FeatureNetwork & { 
   let at = 0;
   let known = true;
   let writes = true;
+  let last: Promise<unknown> = Promise.resolve();
 
   /** The numbers of the next record, if it is complete and belongs to these images. */
   function recall(sum: Buffer, rows: number) {
@@ -104,9 +105,16 @@ function remembering(network: FeatureNetwork, file: number): FeatureNetwork & { 
         known = false;
         ftruncateSync(file, at);
       }
-      const result = await network.run(images);
-      if (writes) keep(sum, result.features, result.logits);
-      return result;
+      const result = network.run(images);
+      // Several batches may be computed at once; they are kept in their order.
+      const kept = last.then(async () => {
+        const { features, logits } = await result;
+        if (writes) keep(sum, features, logits);
+        return { features, logits };
+      });
+      last = kept;
+      kept.catch(() => {}); // met by the caller
+      return kept;
     },
     close: () => closeSync(file),
   };

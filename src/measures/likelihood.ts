@@ -27,16 +27,19 @@ export interface LikelihoodMeasure extends Omit<LikelihoodOptions, "breakdown" |
   total?: Breakdown;
   /** Images that were scored before; new ones are appended. */
   scored: Scored[];
+  /** Scores the images from an index on, elsewhere than on this engine. */
+  score?: (options: LikelihoodOptions) => AsyncGenerator<Omit<ImageLikelihood, "map">>;
 }
 
 /** Scores the images after those in `scored`, appends each to it, and yields the list after each. */
 export async function* measureLikelihood(
   engine: Engine,
   model: MeasuredModel,
-  { dataset, split, perImage, total, scored, ...options }: LikelihoodMeasure,
+  { dataset, split, perImage, total, scored, score, ...options }: LikelihoodMeasure,
 ): AsyncGenerator<readonly Scored[]> {
   const from = scored.length;
-  for await (const one of likelihoods(engine, model, split, { ...options, breakdown: total !== undefined, from })) {
+  const asked = { ...options, breakdown: total !== undefined, from };
+  for await (const one of score?.(asked) ?? likelihoods(engine, model, split, asked)) {
     if (total) addBreakdown(total, one.breakdown!);
     const line = lineOf(one, { dataset, split });
     if (perImage !== undefined) await appendLine(perImage, JSON.stringify(line));
@@ -63,7 +66,7 @@ export function likelihoodSplit(
 }
 
 const lineOf = (
-  { index, label, bits, channels, guiding }: ImageLikelihood,
+  { index, label, bits, channels, guiding }: Omit<ImageLikelihood, "map">,
   { dataset, split }: { dataset: Dataset; split: Split },
 ): Scored => ({ name: split.names[index], class: dataset.classes[label], bits, channels, guiding });
 

@@ -87,7 +87,7 @@ function checkThere({ dataset: before }: Resumed, { source, heldOut }: DataRecor
 /** The folder of the run, checked before any work. */
 export function runFolder({ out, resume, ...options }: RunOptions): string {
   if (resume !== undefined) {
-    const extra = out === undefined ? ownOfNew.find((name) => options[name] !== undefined) : "out";
+    const extra = out === undefined ? newRunOptions.find((name) => options[name] !== undefined) : "out";
     if (extra)
       throw new UserError({
         subject: { setting: extra },
@@ -116,7 +116,7 @@ export function runFolder({ out, resume, ...options }: RunOptions): string {
 }
 
 /** Options that apply only to new runs. */
-const ownOfNew = [
+export const newRunOptions = [
   "config",
   "initFrom",
   "size",

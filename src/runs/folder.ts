@@ -15,7 +15,7 @@ import { writeModelFolder } from "../files/model.ts";
 import type { Ownership } from "../files/ownership.ts";
 import { openEvents } from "../files/tensorboard.ts";
 import { type DataRecord, saveCheckpoint, type TrainingState } from "../train/checkpoint.ts";
-import { afterNotFinite, type TrainingRecord } from "../train/trainer.ts";
+import { afterNotFinite, type RoundRecord, type TrainingRecord } from "../train/trainer.ts";
 import { kernelName, type OnlineQuality, type QualityRecord } from "./quality.ts";
 import { addEvents, curveOf } from "./record-views.ts";
 import { stableName } from "./prolong.ts";
@@ -48,7 +48,7 @@ export interface Run {
    * Writes a training record. At a checkpoint it also saves the state and the curve and, unless the run is stopping, draws a
    * sample grid and measures samples. Returns that measurement, if any.
    */
-  add(record: TrainingRecord): Promise<QualityRecord | undefined>;
+  add(record: TrainingRecord | RoundRecord): Promise<QualityRecord | undefined>;
   close(): Promise<void>;
 }
 
@@ -117,7 +117,7 @@ export async function openRun(out: string, engine: Engine, options: FolderOption
     references,
     async add(record) {
       await write(record);
-      await addEvents(events, record, training);
+      if (record.kind !== "round") await addEvents(events, record, training);
       return record.kind === "checkpoint" ? checkpoint() : undefined;
     },
     close: () => events.close(),

@@ -3,11 +3,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { ReferencePoint } from "../data/references.ts";
 import { appendLine, writeFileAtomic } from "../files/atomic.ts";
-import type { TrainingRecord } from "../train/trainer.ts";
+import type { RoundRecord, TrainingRecord } from "../train/trainer.ts";
 import type { QualityRecord } from "./quality.ts";
 
 /** Training records, quality measurements of samples and, at the start, reference points for the data. */
-export type LogRecord = TrainingRecord | QualityRecord | { kind: "references"; step: 0; references: ReferencePoint[] };
+export type LogRecord =
+  | TrainingRecord
+  | RoundRecord
+  | QualityRecord
+  | { kind: "references"; step: 0; references: ReferencePoint[] };
 
 export const appendRecord = (path: string, record: LogRecord): Promise<void> =>
   appendLine(path, JSON.stringify(record));

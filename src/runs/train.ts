@@ -4,7 +4,8 @@ import type { Dataset } from "../data/dataset.ts";
 import type { ReferencePoint } from "../data/references.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Ownership } from "../files/ownership.ts";
-import { train } from "../train/trainer.ts";
+import type { TrainingStep } from "../train/step.ts";
+import { type RoundRecord, train, type TrainingRecord, type TrainingRun } from "../train/trainer.ts";
 import { parallelTrainingStep } from "../workers/training.ts";
 import { openRun } from "./folder.ts";
 import type { LogRecord } from "./log.ts";
@@ -29,6 +30,11 @@ export interface RunContext {
   /** Called with every record of the log after it is written. */
   onRecord?: (record: LogRecord) => void;
   signal?: AbortSignal;
+  /** Training on other machines or in replicas: another step, or another loop. By default this machine's threads. */
+  elsewhere?: {
+    step?: TrainingStep;
+    train?: (engine: Engine, run: TrainingRun) => AsyncGenerator<TrainingRecord | RoundRecord>;
+  };
 }
 
 /**
@@ -39,12 +45,14 @@ export interface RunContext {
 export async function* trainRun(
   engine: Engine,
   prepared: Prepared,
-  { out, owned, samples = true, onReady, onRecord, ...context }: RunContext,
+  { out, owned, samples = true, onReady, onRecord, elsewhere, ...context }: RunContext,
 ): AsyncGenerator<LogRecord> {
   const { model, training } = prepared;
   const { onProgress, signal, dataset } = context;
   onProgress?.("building the graphs of the model and its gradients");
-  const step = await parallelTrainingStep(model, { ...training, provider: engine.provider });
+  const step =
+    elsewhere?.step ??
+    (elsewhere?.train ? undefined : await parallelTrainingStep(model, { ...training, provider: engine.provider }));
   let quality: OnlineQuality | undefined;
   let close = async () => {};
   try {
@@ -55,13 +63,13 @@ export async function* trainRun(
     const run = await openRun(out, engine, folder);
     close = () => run.close();
     onReady?.(run.references);
-    for await (const record of train(engine, { ...prepared, dataset, step, signal })) {
+    for await (const record of (elsewhere?.train ?? train)(engine, { ...prepared, dataset, step, signal })) {
       const measured = await run.add(record);
       yield measured ?? record;
     }
   } finally {
     await close();
     await quality?.close();
-    await step.dispose();
+    await step?.dispose();
   }
 }

@@ -60,6 +60,8 @@ export interface Frame {
   finished: { image: Int32Array; x: Int32Array; y: Int32Array; side: number };
   /** Share of the pixels to draw that have been drawn, over all images still wanted. */
   done: number;
+  /** Number of images, from the first on, that are finished, if the sampler finishes one after another. */
+  ready?: number;
   /** All images so far, bytes [count, S, S, C]; the same array in every frame. Pixels not yet drawn are grey (128). */
   images: Uint8Array;
 }

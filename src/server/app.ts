@@ -20,6 +20,7 @@ import { elsewhere } from "./methods.ts";
 import { modelNamed, type ServedModel } from "./models.ts";
 import { openApiDocument } from "./openapi.ts";
 import { drawingQueue } from "./queue.ts";
+import { queuesPath } from "./queues.ts";
 import { type Asked, readEdit, readEither, readGeneration, type RequestContext } from "./requests.ts";
 import { defaultLimits, type Limits, requestSchemas } from "./schemas.ts";
 import { isStudioFile, offerModels, studio } from "./studio.ts";
@@ -45,6 +46,8 @@ export interface ServerOptions extends AccessOptions {
   heartbeat?: number;
   /** Opens the sampler that draws a lane's batches; a worker thread by default. */
   open?: (model: ServedModel, threads: number) => Sampler;
+  /** Batches are generated on other machines: how many at once, by how many workers, and what there is to see of them. */
+  elsewhere?: { lanes: number; workers(): number; metrics(): Promise<string>; queues?: Hono };
   /** Called with every internal error, to log it. */
   onFault?: (error: unknown) => void;
 }
@@ -66,6 +69,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
   const { open = ({ folder }, threads) => parallelSampler(folder, { threads, lanes: 1 }) } = options;
   const queue = drawingQueue({
     lanes: room.lanes,
+    workers: options.elsewhere?.workers,
     most: limits.queue,
     open: (model) => open(model, room.threads),
     onFault,
@@ -130,13 +134,15 @@ export function fractalServer(options: ServerOptions): FractalServer {
     const { waiting, running } = queue.state();
     return c.json({ status: stopping ? "stopping" : "ok", waiting, running }, stopping ? 503 : 200);
   });
-  app.get("/metrics", (c) => {
+  app.get("/metrics", async (c) => {
     const names = models.map(({ name }) => name);
     const text = metrics.text({ queue: queue.state(), jobs: jobs.counts(), models: names });
-    return c.text(text, 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
+    const more = (await options.elsewhere?.metrics()) ?? "";
+    return c.text(text + more, 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
   });
   app.get("/openapi.json", (c) => c.json(document));
   if (options.shareWeights) offerModels(app, models);
+  if (options.elsewhere?.queues) app.route(queuesPath, options.elsewhere.queues);
   app.get("/*", studio(options.studio));
 
   app.notFound(elsewhere(app, (path) => isStudioFile(options.studio, path)));

@@ -51,6 +51,8 @@ export interface DrawingQueue {
 
 export interface QueueOptions {
   lanes: number;
+  /** How many of the lanes compute at the same time, if not all do; waiting images are divided among these. */
+  workers?: () => number;
   /** The most images that may wait. */
   most: number;
   open: (model: ServedModel) => Sampler;
@@ -60,7 +62,7 @@ export interface QueueOptions {
 
 const retryMost = 600;
 
-export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions): DrawingQueue {
+export function drawingQueue({ lanes: count, workers = () => count, most, open, onFault }: QueueOptions): DrawingQueue {
   const lanes: QueueLane[] = Array.from({ length: count }, () => ({ samplers: new Map(), state: { kind: "free" } }));
   const drawings = new Set<Drawing>();
   let waiting: Piece[] = [];
@@ -126,7 +128,7 @@ export function drawingQueue({ lanes: count, most, open, onFault }: QueueOptions
   function start(): void {
     for (const lane of lanes)
       if (isFree(lane) && waiting.length > 0) {
-        const { batch, left } = nextBatch(waiting, lanes.filter(isFree).length);
+        const { batch, left } = nextBatch(waiting, Math.max(1, Math.min(lanes.filter(isFree).length, workers())));
         waiting = left;
         void run(lane, batch);
       }

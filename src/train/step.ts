@@ -33,6 +33,8 @@ export interface StepResult {
 
 /** Everything a training step depends on besides its batch. */
 export interface StepOptions {
+  /** Number of the batch, for steps that are computed elsewhere. */
+  number?: number;
   masks: Masks;
   /** Which of the predicted patches are passed down; by default all. */
   share?: Share;

@@ -1,16 +1,15 @@
 /** The training loop as a stream of records. Prints nothing and leaves saving to the consumer of the stream. */
 
 import type { ModelConfig } from "../config/model.ts";
-import { isLastStable, learningRateAt, type TrainingConfig } from "../config/training.ts";
-import { clipScale, globalNorm } from "../core/adamw.ts";
+import { isLastStable, type TrainingConfig } from "../config/training.ts";
 import { UserError } from "../core/errors.ts";
 import { batchSource } from "../data/batches.ts";
 import { type Dataset, evenly, type Split } from "../data/dataset.ts";
 import { checkDataset } from "../data/fits.ts";
 import type { Engine } from "../engine/engine.ts";
 import { likelihoods, type LikelihoodSession, likelihoodSession } from "../evaluate/likelihood.ts";
-import { dropoutSeed, trainingMasks, trainingShare } from "./batches.ts";
 import type { TrainingState } from "./checkpoint.ts";
+import { gradientsOf, update } from "./one-step.ts";
 import { openOptimizer } from "./optimizer.ts";
 import { type TrainingStep, trainingStep } from "./step.ts";
 
@@ -40,6 +39,16 @@ export type TrainingRecord =
       kind: "checkpoint";
       step: number;
     };
+
+/** The end of a round of replicas. */
+export interface RoundRecord {
+  kind: "round";
+  step: number;
+  seconds: number;
+  /** Bytes that all machines read and wrote in the shared folder. */
+  read: number;
+  written: number;
+}
 
 /** The model to train, its data, and the starting state. */
 export interface TrainingRun {
@@ -80,18 +89,18 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
     while (state.step < training.steps && !signal?.aborted) {
       const started = performance.now();
       const number = state.step;
-      const { loss, bits } = await step.run(state.values, batches(number), {
-        masks: trainingMasks(training.seed, number, training),
-        share: trainingShare(training.seed, number, training.innerShare),
-        seed: dropoutSeed(training.seed, number),
-        microBatch: training.microBatch,
-      });
-      const gradientNorm = globalNorm(step.gradients.values());
-      if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
-        throw new UserError(notFinite(number + 1, { loss, saved: kept, tensors: [state.values, step.gradients] }));
-      const learningRate = learningRateAt(number, training);
-      const scale = clipScale(gradientNorm, training.clip);
-      await optimizer.update(state, step.gradients, { step: number + 1, learningRate, scale });
+      const { loss, bits } = await gradientsOf(step, state.values, batches, { training, number });
+      const { gradientNorm, learningRate } = await update(
+        optimizer,
+        state,
+        { gradients: step.gradients, loss },
+        {
+          training,
+          number,
+          onNotFinite: () =>
+            new UserError(notFinite(number + 1, { loss, saved: kept, tensors: [state.values, step.gradients] })),
+        },
+      );
       if (training.ema > 0) updateAverage(state, averageDecay(training.ema, number));
       state.step = number + 1;
       const seconds = since(started);
@@ -122,7 +131,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
 }
 
 /** Early steps have more weight, so that the average soon forgets the random initial weights. */
-const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
+export const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
 
 /** Moves the average towards the values, in place. */
 function updateAverage({ values, average }: TrainingState, decay: number): void {
@@ -136,7 +145,7 @@ function updateAverage({ values, average }: TrainingState, decay: number): void 
  * The error for a number that is not finite. Weights are checked first, because a non-finite weight makes every
  * gradient non-finite.
  */
-function notFinite(
+export function notFinite(
   step: number,
   { loss, saved, tensors }: { loss: number; saved: boolean; tensors: readonly ReadonlyMap<string, Float32Array>[] },
 ): string {
@@ -157,9 +166,9 @@ export const afterNotFinite = ({ saved }: { saved: boolean }): string =>
  * Bits per dimension under the averaged weights: the mean of one published estimate per image, with the null class.
  * Returns undefined if the signal stops it.
  */
-async function bitsOf(
+export async function bitsOf(
   engine: Engine,
-  { model, training, state, signal }: TrainingRun,
+  { model, training, state, signal }: Pick<TrainingRun, "model" | "training" | "state" | "signal">,
   { split, session }: { split: Split; session: LikelihoodSession },
 ): Promise<number | undefined> {
   const { seed, microBatch: batch } = training;

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# An array of shards, which needs no Redis: sbatch deploy/slurm.sh. The last task to end joins them.
+#SBATCH --job-name=fractalgen
+#SBATCH --array=1-8
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=8G
+#SBATCH --time=04:00:00
+#SBATCH --signal=TERM@60
+#SBATCH --requeue
+set -euo pipefail
+
+shared="${FRACTALGEN_SHARED:-$SCRATCH/fractalgen}"
+mkdir -p "$shared"
+fractalgen() { npx --no-install fractalgen "$@"; }
+
+fractalgen sample --model emoji -n 10000 --each "$shared/drawn" --out "$shared/drawn.png" --shared "$shared" \
+  --threads "$SLURM_CPUS_PER_TASK" --shard "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
+
+# A task that is not the last one finds shards missing and leaves the joining to others.
+fractalgen join --shared "$shared" || echo "not all shards are done yet, or another task joins them"

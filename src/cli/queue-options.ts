@@ -1,0 +1,66 @@
+/** The options by which a command gives its work to other machines. */
+
+import type { Command } from "commander";
+import { counted } from "../core/counted.ts";
+import { UserError } from "../core/errors.ts";
+import type { Provider } from "../engine/engine.ts";
+import { defaultCache } from "../files/cache.ts";
+import type { Executor } from "../queue/executor.ts";
+import type { Progress } from "./progress.ts";
+import { filled } from "./values.ts";
+import { version } from "./version.ts";
+
+export interface QueueFlags {
+  queue?: string;
+  shared?: string;
+  cache?: string;
+  device?: Provider;
+  /** The arguments of the command whose shards are joined. */
+  joins?: readonly string[];
+}
+
+export const queueHelp = "Redis or Valkey, such as redis://host:6379 or rediss://user:password@host:6380";
+export const sharedHelp = "a folder that all machines see, for models, data and results";
+
+export const addQueueOptions = (command: Command): Command =>
+  command
+    .optionsGroup("On many machines (see fractalgen worker --help):")
+    .option("--queue <url>", queueHelp, filled)
+    .option("--shared <dir>", sharedHelp, filled);
+
+/** UserError if only one of the two options is given. */
+export function checkQueue({ queue, shared }: QueueFlags): void {
+  if (queue !== undefined && shared === undefined)
+    throw new UserError({ subject: { setting: "shared" }, expected: sharedHelp, got: "none" });
+}
+
+/** Where the work runs, or ran, if that is not in this process. Redis' client is loaded only with --queue. */
+export async function openQueue(
+  flags: QueueFlags,
+  { progress, signal }: { progress: Progress; signal: AbortSignal },
+): Promise<Executor | undefined> {
+  checkQueue(flags);
+  const { queue, shared, cache = defaultCache(), device = "cpu" } = flags;
+  if (flags.joins) {
+    const { openStore } = await import("../queue/store.ts");
+    const { joinedExecutor } = await import("../queue/shards.ts");
+    return joinedExecutor(await openStore(shared!, { cache }), flags.joins);
+  }
+  if (queue === undefined) return undefined;
+  const { queueAddress } = await import("../queue/address.ts");
+  const { openLeader } = await import("../queue/leader.ts");
+  const onNote = (line: string) => {
+    progress.clear();
+    console.error(line);
+  };
+  const onLonely = () => onNote(lonelyLine({ shared: shared!, device }));
+  const address = queueAddress(queue);
+  return openLeader({ address, version, shared: shared!, cache, device, onNote, onLonely, signal });
+}
+
+/** "3 workers", for a line of progress. */
+export const workersOf = ({ workers }: Executor): string => counted(workers, "worker");
+
+/** What to do if there are no workers. */
+export const lonelyLine = ({ shared, device }: { shared: string; device: Provider }): string =>
+  `waiting for workers of version ${version}: fractalgen worker --queue … --shared ${shared}${device === "cpu" ? "" : ` --device ${device}`}`;

@@ -1,0 +1,24 @@
+/** Shards of `fractalgen sample`. */
+
+import { shipModel } from "../queue/objects.ts";
+import { rangesOf, sampleJob } from "../queue/sampler.ts";
+import type { DrawingFlags } from "./drawing-options.ts";
+import { withProgress } from "./running.ts";
+import type { Asked } from "./sample-queue.ts";
+import { runShard, type ShardFlags } from "./shard.ts";
+
+/** Draws a shard's images into the shared folder. */
+export async function drawShard(
+  flags: DrawingFlags & ShardFlags,
+  args: readonly string[],
+  { labels, written }: Asked,
+): Promise<void> {
+  const { model, settings } = written;
+  await withProgress({ quiet: flags.json, left: "; the same command goes on from here" }, (running) =>
+    runShard(flags, args, running, async ({ executor, all }) => {
+      const name = await shipModel(executor.store, model, running);
+      const options = { labels, seed: flags.seed, ...settings };
+      await all(rangesOf(labels.length, flags.batch).map((range) => sampleJob(model.config, name, options, range)));
+    }),
+  );
+}

@@ -1,0 +1,67 @@
+/** Training in replicas: on workers with --queue, else one after another in this process. */
+
+import { existsSync, readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { byteCount } from "../core/byte-count.ts";
+import { writeFileAtomic } from "../files/atomic.ts";
+import { makeFolder } from "../files/disk.ts";
+import { roundFile } from "../queue/round-state.ts";
+import type { Distributed } from "../queue/training.ts";
+import { newRunOptions } from "../runs/begin.ts";
+import type { RunContext } from "../runs/train.ts";
+import { openEngine } from "./engine.ts";
+import { openQueue } from "./queue-options.ts";
+import type { Running } from "./running.ts";
+import type { TrainFlags } from "./train-flags.ts";
+
+/** Where replicas of a single process keep their files, in the run's folder. */
+const localFolder = "rounds";
+/** The options of the command that began the run. */
+const commandName = "command.json";
+
+/** The options as one line. The queue's URL may have a password, and may change. */
+const commandOf = (flags: TrainFlags): string =>
+  `${JSON.stringify({ ...flags, queue: undefined, shared: undefined })}\n`;
+
+const isSame = (flags: TrainFlags, out: string): boolean =>
+  existsSync(join(out, commandName)) && readFileSync(join(out, commandName), "utf8") === commandOf(flags);
+
+/** The same distributed command again goes on with the run that it began: Kubernetes and Slurm start a killed one again. */
+export function startedAgain(flags: TrainFlags): TrainFlags {
+  const { out, resume } = flags;
+  if (out === undefined || resume !== undefined || !existsSync(join(out, "last")) || !isSame(flags, out)) return flags;
+  const again: TrainFlags = { ...flags, resume: out };
+  for (const name of ["out", ...newRunOptions] as const) delete again[name];
+  return again;
+}
+
+/** Opens what runs the replicas. Nothing if there is one replica and no queue. */
+export async function openReplicas(
+  flags: TrainFlags,
+  prepared: Omit<Distributed, "signal">,
+  { progress, signal, closing }: Running,
+): Promise<Pick<RunContext, "elsewhere">> {
+  if (prepared.training.replicas === 1 && flags.queue === undefined) return {};
+  const { out, resumes } = prepared;
+  const same = isSame(flags, out);
+  if (!resumes && !same) await writeFileAtomic(join(out, commandName), commandOf(flags));
+  const { distributed } = await import("../queue/training.ts");
+  const executor = (await openQueue(flags, { progress, signal })) ?? (await openLocal(flags, out));
+  closing(executor, async () => {
+    const { read, written } = executor.traffic;
+    await executor.close();
+    if (flags.queue !== undefined)
+      console.error(`through the shared folder: ${byteCount(read)} read and ${byteCount(written)} written`);
+    else if (!existsSync(join(out, roundFile))) await rm(join(out, localFolder), { recursive: true, force: true });
+  });
+  return distributed(executor, { ...prepared, resumes: resumes || same, signal });
+}
+
+async function openLocal(flags: TrainFlags, out: string) {
+  const { localExecutor } = await import("../queue/local.ts");
+  const { openStore } = await import("../queue/store.ts");
+  const folder = join(out, localFolder);
+  await makeFolder(folder);
+  return localExecutor(await openEngine(flags), await openStore(folder, {}), flags);
+}

@@ -1,0 +1,48 @@
+/** A thread that computes jobs, so that a worker keeps its claim on a job while onnxruntime computes. */
+
+import { startThread, type Thread } from "../workers/thread.ts";
+import type { ComputeAnswer, ComputeMessage, ComputeStart } from "./compute-protocol.ts";
+import type { Job, Result } from "./jobs.ts";
+import type { Traffic } from "./store.ts";
+
+/** Computes one job at a time. */
+export interface Compute {
+  /** Throws if the signal stops it, and what the job fails with. */
+  run(job: Job, options: { area: string; signal: AbortSignal }): Promise<{ result: Result; traffic: Traffic }>;
+  close(): Promise<void>;
+}
+
+type ComputeThread = Thread<ComputeMessage, ComputeAnswer>;
+
+/** Starts the thread; another one takes its place if it is lost. Throws a UserError if the device is not available. */
+export async function openCompute(start: ComputeStart): Promise<Compute> {
+  const opened = async (): Promise<ComputeThread> => {
+    const thread: ComputeThread = startThread(new URL("./compute-lane", import.meta.url), start);
+    await thread.next();
+    return thread;
+  };
+  let thread = await opened();
+  return {
+    async run(job, { area, signal }) {
+      signal.throwIfAborted();
+      if (thread.isOver()) thread = await opened();
+      const stop = () => thread.send({ kind: "stop" });
+      signal.addEventListener("abort", stop);
+      try {
+        thread.send({ kind: "run", job, area });
+        const answer = await thread.next();
+        if (answer.kind !== "done") throw new Error("the computing thread answered out of turn");
+        return answer;
+      } catch (error) {
+        signal.throwIfAborted();
+        throw error;
+      } finally {
+        signal.removeEventListener("abort", stop);
+      }
+    },
+    async close() {
+      thread.send({ kind: "close" });
+      await thread.ended();
+    },
+  };
+}

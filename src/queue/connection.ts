@@ -1,0 +1,104 @@
+/** The connection to Redis. It is waited for when it goes away, with one line that says so. */
+
+import type { Redis } from "ioredis";
+import { UserError } from "../core/errors.ts";
+import type { QueueAddress } from "./address.ts";
+
+/** An open connection. */
+export interface QueueConnection {
+  client: Redis;
+  close(): void;
+}
+
+interface ConnectionOptions {
+  /** Called with a line for the user: that Redis went away, came back, or may drop jobs. */
+  onNote?: (line: string) => void;
+  signal?: AbortSignal;
+  /** How long to wait for the first connection. */
+  firstMs?: number;
+}
+
+/** Commands that wait for a connection are sent when it is back; nothing is given up. */
+const retryMs = (times: number): number => Math.min(2000, 100 * times);
+
+/** Connects. Throws a UserError if Redis does not answer within 20 seconds, or refuses the password. */
+export async function openConnection(
+  address: QueueAddress,
+  { onNote = () => {}, signal, firstMs = 20_000 }: ConnectionOptions = {},
+): Promise<QueueConnection> {
+  const { Redis } = await import("ioredis");
+  const { name, ...options } = address;
+  const client = new Redis({ ...options, maxRetriesPerRequest: null, retryStrategy: retryMs });
+  let state: "opening" | "here" | "away" | "closed" = "opening";
+  let reason = "no answer";
+  client.on("error", (error: NodeJS.ErrnoException) => (reason = error.code ?? error.message));
+  client.on("close", () => {
+    if (state !== "here") return;
+    state = "away";
+    onNote(`Redis at ${name} went away; waiting until it is back`);
+  });
+  client.on("ready", () => {
+    if (state === "away") onNote(`Redis at ${name} is back`);
+    if (state !== "closed") state = "here";
+  });
+  const close = () => {
+    state = "closed";
+    client.disconnect();
+  };
+  try {
+    await firstAnswer(client, { firstMs, signal });
+    await warnOfEviction(client, name, onNote);
+  } catch (error) {
+    close();
+    signal?.throwIfAborted();
+    throw refused(name, error, reason);
+  }
+  return { client, close };
+}
+
+/** Resolves with the first answer. A refused password comes as an error that would otherwise be retried forever. */
+function firstAnswer(client: Redis, { firstMs, signal }: { firstMs: number; signal?: AbortSignal }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error("no answer")), firstMs);
+    const stop = () => reject(new Error("stopped"));
+    const settle = (end: () => void) => {
+      clearTimeout(late);
+      signal?.removeEventListener("abort", stop);
+      end();
+    };
+    signal?.addEventListener("abort", stop);
+    client.on("error", (error) => isRefusal(error) && settle(() => reject(error)));
+    client.ping().then(
+      () => settle(resolve),
+      (error: unknown) => settle(() => reject(error as Error)),
+    );
+  });
+}
+
+const isRefusal = ({ message }: Error): boolean =>
+  /NOAUTH|WRONGPASS|NOPERM|invalid.*password|invalid DB/i.test(message);
+
+/** Redis names no secrets in its errors. */
+function refused(name: string, error: unknown, reason: string): UserError {
+  const { message } = error as Error;
+  if (isRefusal(error as Error))
+    return new UserError({
+      subject: { setting: "queue" },
+      problem: `Redis at ${name} refused the connection (${message})`,
+      hint: "put the right user, password and database into the URL, redis://user:password@host:6379/0",
+    });
+  return new UserError({
+    subject: { setting: "queue" },
+    problem: `Redis at ${name} does not answer (${reason})`,
+    hint: "start it there, or give another URL",
+  });
+}
+
+/** With another policy, Redis silently drops jobs when its memory is full. */
+async function warnOfEviction(client: Redis, name: string, onNote: (line: string) => void): Promise<void> {
+  const policy = /maxmemory_policy:(\S+)/.exec(await client.info("memory").catch(() => ""))?.[1];
+  if (policy !== undefined && policy !== "noeviction")
+    onNote(
+      `Redis at ${name} has the maxmemory-policy ${policy}, which can drop jobs when memory is full; set it to noeviction`,
+    );
+}

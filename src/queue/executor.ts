@@ -1,0 +1,60 @@
+/** Where jobs run: on workers by a queue, or on this machine. */
+
+import { inOrder } from "../data/in-order.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { DataName, Job, JobOf, Results } from "./jobs.ts";
+import type { Store, Traffic } from "./store.ts";
+
+/** Runs jobs, wherever that is. */
+export interface Executor {
+  store: Store;
+  /** Bytes that went through the shared folder, on all machines. */
+  readonly traffic: Traffic;
+  /** The workers that are there now. */
+  readonly workers: number;
+  /** Makes a data set known to where the jobs run. */
+  data(dataset: Dataset): Promise<DataName>;
+  /** A new area in the shared folder for a job's files. */
+  area(): string;
+  /** Runs one job. Throws what it fails with when it has failed three times. */
+  submit<J extends Job>(job: J, options: SubmitOptions): Promise<Results[J["kind"]]>;
+  /** Runs a round's jobs, and then `join` with their results in order. */
+  round<T>(jobs: readonly JobOf<"replica">[], options: RoundOptions<T>): Promise<T>;
+  /** Removes all jobs that are not finished, and the areas. */
+  close(): Promise<void>;
+}
+
+export interface SubmitOptions {
+  area: string;
+  signal?: AbortSignal;
+}
+
+export interface RoundOptions<T> extends SubmitOptions {
+  join(results: Results["replica"][]): Promise<T>;
+}
+
+/** Jobs of a command in the queue at once: enough for every worker to have its next job waiting. */
+const ahead = 256;
+
+/** The results of work on items in the order of the items, several at once. */
+export const severalAtOnce = <T, R>(
+  items: AsyncIterable<T> | Iterable<T>,
+  work: (item: T) => Promise<R>,
+  { signal }: { signal?: AbortSignal } = {},
+): AsyncGenerator<R> => inOrder(items, work, { ahead, signal });
+
+/** A job in the words of a message. */
+export function describedJob(job: Job): string {
+  switch (job.kind) {
+    case "sample": {
+      const { indices } = job;
+      return indices.length === 1 ? `image ${indices[0]}` : `images ${indices[0]} to ${indices.at(-1)}`;
+    }
+    case "likelihood":
+      return `the likelihoods of images ${job.from} to ${job.to - 1}`;
+    case "features":
+      return `the features of ${job.count} images`;
+    case "replica":
+      return `replica ${job.replica}'s part of the round from step ${job.step}`;
+  }
+}

@@ -1,0 +1,169 @@
+/** What goes wrong between machines: Redis that goes away, slow workers, other versions, a full disk, passwords. */
+
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, readdirSync, rmSync, statfsSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { call } from "../cli/test-call.ts";
+import { filesOf, noRedis, startRedis, type TestQueue, testQueue } from "./test-queue.ts";
+
+const minutes = 60_000;
+
+describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, () => {
+  let queue: TestQueue;
+  const drawing = (out: string, n = 24) =>
+    `sample --model ${queue.at("tiny")} -n ${n} --batch 4 --iterations 4,8 --threads 1 --no-preview --each ${queue.at(out)} --out ${queue.at(out)}.png`.split(
+      " ",
+    );
+  const drawn = (out: string) => filesOf(queue.at(out));
+  beforeAll(async () => {
+    queue = await testQueue();
+    await call(...drawing("one"));
+  });
+  afterAll(() => queue?.end());
+
+  it(
+    "and commands wait for a Redis that is restarted, with a line that says so",
+    async () => {
+      const worker = queue.worker();
+      const run = queue.command(...drawing("restarted"), ...queue.options);
+      await worker.says(/"kind":"sample"/);
+      await queue.redis.stop();
+      await run.says(/Redis at .* went away; waiting until it is back/);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await queue.redis.start();
+      const { code, err } = await run.ended;
+      expect(code, err).toBe(0);
+      expect(err.match(/went away/g)).toHaveLength(1);
+      expect(err).toMatch(/Redis at .* is back/);
+      expect(drawn("restarted")).toEqual(drawn("one"));
+      worker.child.kill("SIGTERM");
+      expect((await worker.ended).code).toBe(0);
+    },
+    3 * minutes,
+  );
+
+  it(
+    "that are slow, or asleep for a while, change nothing",
+    async () => {
+      const [slow, quick] = [queue.worker(), queue.worker()];
+      const run = queue.command(...drawing("slow"), ...queue.options);
+      await slow.says(/"kind":"sample"/);
+      slow.child.kill("SIGSTOP");
+      const { code, err } = await run.ended;
+      expect(code, err).toBe(0);
+      expect(drawn("slow")).toEqual(drawn("one"));
+      slow.child.kill("SIGCONT");
+      for (const { child } of [slow, quick]) child.kill("SIGTERM");
+      expect([(await slow.ended).code, (await quick.ended).code]).toEqual([0, 0]);
+    },
+    3 * minutes,
+  );
+
+  it(
+    "give back their job when they are stopped without grace",
+    async () => {
+      const first = queue.worker({ args: ["--grace-seconds", "0"] });
+      const run = queue.command(...drawing("given"), ...queue.options);
+      await first.says(/"kind":"sample"/);
+      first.child.kill("SIGTERM");
+      expect((await first.ended).code).toBe(0);
+      const second = queue.worker();
+      const { code, err } = await run.ended;
+      expect(code, err).toBe(0);
+      expect(drawn("given")).toEqual(drawn("one"));
+      second.child.kill("SIGTERM");
+      await second.ended;
+    },
+    3 * minutes,
+  );
+
+  it(
+    "of another version get no jobs, and both sides say so",
+    async () => {
+      const other = queue.at("other");
+      const build = process.env["FRACTALGEN_BUILD"]!;
+      mkdirSync(other);
+      cpSync(join(build, "dist"), join(other, "dist"), { recursive: true });
+      for (const name of ["node_modules", "models"]) symlinkSync(join(build, name), join(other, name));
+      writeFileSync(join(other, "package.json"), JSON.stringify({ name: "fractalgen", version: "9.9.9", type: "module" })); // prettier-ignore
+      const misfit = queue.worker({ main: join(other, "dist/cli/main.js") });
+      await misfit.says(/version 9\.9\.9, takes jobs/);
+      const run = queue.command(...drawing("versions"), ...queue.options);
+      await run.says(/the worker \S+ has version 9\.9\.9 and this command \d/);
+      await misfit.says(/has version \d\S* and this worker 9\.9\.9; it takes no jobs of that command/);
+      await run.says(/waiting for workers of version \d/);
+      const fit = queue.worker();
+      const { code, err } = await run.ended;
+      expect(code, err).toBe(0);
+      expect(drawn("versions")).toEqual(drawn("one"));
+      for (const { child } of [misfit, fit]) child.kill("SIGTERM");
+      expect((await misfit.ended).out).toBe("");
+      await fit.ended;
+    },
+    3 * minutes,
+  );
+
+  it("keep passwords to themselves, and warn of a Redis that drops keys", async () => {
+    const redis = await startRedis(queue.at("locked"), ["--requirepass", "sesam", "--maxmemory-policy", "allkeys-lru"]);
+    try {
+      const address = (password: string) => `redis://:${password}@127.0.0.1:${redis.port}`;
+      const options = (password: string) => ["--queue", address(password), "--shared", queue.at("shared")];
+      const wrong = await call(...drawing("locked-out"), ...options("pssst"));
+      expect([wrong.code, wrong.err]).toEqual([
+        2,
+        expect.stringMatching(/--queue: Redis at .* refused the connection/),
+      ]);
+      expect(wrong.err).not.toMatch(/pssst/);
+      const run = queue.command(...drawing("locked-out"), ...options("sesam"));
+      await run.says(/maxmemory-policy allkeys-lru, which can drop jobs/);
+      await run.says(/waiting for workers/);
+      run.child.kill("SIGINT");
+      expect((await run.ended).err).not.toMatch(/sesam/);
+    } finally {
+      await redis.stop();
+    }
+  });
+
+  it.each(["http://host", "redis://", "host:6379", "redis://host/name"])("are not found at %s", async (url) => {
+    const { code, err } = await call(...drawing("nowhere"), "--queue", url, "--shared", queue.at("shared"));
+    expect([code, err]).toEqual([2, expect.stringMatching(/--queue: expected a URL such as redis:/)]);
+  });
+
+  const noMount =
+    process.getuid?.() === 0 && spawnSync("mount", ["--version"]).status === 0 ? undefined : "it takes root to mount";
+  it.skipIf(noMount)(
+    `fail on a full shared folder, and the same command goes on when there is room${noMount ? ` (skipped: ${noMount})` : ""}`,
+    async ({ skip }) => {
+      const shared = queue.at("small");
+      mkdirSync(shared);
+      if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", shared]).status !== 0) return skip();
+      try {
+        const options = ["--queue", queue.redis.url, "--shared", shared];
+        const worker = queue.worker({ args: ["--shared", shared] });
+        // Brings the model there while there is room.
+        await call(...drawing("before", 1), ...options);
+        const { bavail, bsize } = statfsSync(shared);
+        for (let left = bavail * bsize, i = 0; left > 0; left -= 65536, i++) {
+          try {
+            writeFileSync(join(shared, `filler-${i}`), Buffer.alloc(65536));
+          } catch {
+            break;
+          }
+        }
+        const { code, err } = await queue.command(...drawing("full", 8), ...options).ended;
+        expect([code, err]).toEqual([2, expect.stringMatching(/images \d+ to \d+ failed three times .*(space|full)/i)]);
+        for (const name of readdirSync(shared)) if (name.startsWith("filler")) rmSync(join(shared, name));
+        const second = await queue.command(...drawing("full", 8), ...options).ended;
+        expect(second.code, second.err).toBe(0);
+        await call(...drawing("one-8", 8));
+        expect(drawn("full")).toEqual(drawn("one-8"));
+        worker.child.kill("SIGTERM");
+        await worker.ended;
+      } finally {
+        spawnSync("umount", ["-l", shared]);
+      }
+    },
+    4 * minutes,
+  );
+});

@@ -1,0 +1,33 @@
+/** What a kind of job is, to what runs it. */
+
+import type { Dataset } from "../data/dataset.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Job } from "./jobs.ts";
+import type { Store } from "./store.ts";
+
+/** What jobs run with. */
+export interface JobContext {
+  engine: Engine;
+  store: Store;
+  threads?: number;
+  /** Data sets that are open in this process, by the hashes that jobs name them by. */
+  datasets?: ReadonlyMap<string, Dataset>;
+}
+
+export interface JobOptions {
+  /** The job's folder in the shared folder. */
+  area: string;
+  signal?: AbortSignal;
+}
+
+/** Something opened for the jobs of one kind that share a key. */
+export interface Opened<J extends Job, R> {
+  run(job: J, options: JobOptions): Promise<R>;
+  dispose(): Promise<void>;
+}
+
+/** A kind of job: what its jobs need open, named by a key, and how to open that. */
+export interface JobKind<J extends Job, R> {
+  key(job: J): string;
+  open(context: JobContext, job: J): Promise<Opened<J, R>>;
+}

@@ -1,0 +1,199 @@
+/** A command's side of the queue: sends jobs, waits for their results, and leaves nothing behind. */
+
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Provider } from "../engine/engine.ts";
+import type { Queue } from "bullmq";
+import type { QueueAddress } from "./address.ts";
+import { openConnection } from "./connection.ts";
+import type { Executor } from "./executor.ts";
+import type { Answer, Job, SentJob } from "./jobs.ts";
+import { prefix, queueName } from "./names.ts";
+import { shipData } from "./objects.ts";
+import { announce, isThere } from "./presence.ts";
+import { openRounds } from "./rounds-flow.ts";
+import { openStore, type Traffic } from "./store.ts";
+import { jobError, tries } from "./tries.ts";
+import { watchWorkers } from "./watch-workers.ts";
+
+/** Where the queue and the shared folder are, and what this command is. */
+export interface LeaderOptions {
+  address: QueueAddress;
+  version: string;
+  shared: string;
+  cache: string;
+  device: Provider;
+  /** Called with lines for the user. */
+  onNote: (line: string) => void;
+  /** Called when jobs have been waiting for a worker for some seconds. */
+  onLonely?: () => void;
+  signal?: AbortSignal;
+}
+
+/** Events can get lost with a connection; after so long the jobs themselves are looked at. */
+const lookMs = 5000;
+/** How long a stopping command waits for workers to drop its jobs. */
+const leaveMs = 10_000;
+
+interface Pending {
+  job: Job;
+  /** Whether it is in the queue yet. */
+  added: boolean;
+  resolve(answer: Answer): void;
+  reject(error: Error): void;
+}
+
+/** An executor on a queue, and the queue itself. */
+export interface Leader extends Executor {
+  queue: Queue<SentJob, Answer>;
+  /** The queue's numbers in Prometheus' text format. */
+  metrics(): Promise<string>;
+}
+
+/** Opens the queue. Throws a UserError if Redis or the shared folder is not there. */
+export async function openLeader(options: LeaderOptions): Promise<Leader> {
+  const { address, version, shared, cache, device, onNote, onLonely = () => {}, signal } = options;
+  const store = await openStore(shared, { cache });
+  const connection = await openConnection(address, { onNote, signal });
+  const { client } = connection;
+  const bullmq = await import("bullmq");
+  const run = `run-${randomBytes(8).toString("hex")}`;
+  const name = `${hostname()}:${process.pid}`;
+  const presence = await announce(client, "run", { id: run, name, version, device });
+  const base = { connection: client, prefix };
+  const queue = new bullmq.Queue<SentJob, Answer>(queueName({ version, device }), base);
+  const events = new bullmq.QueueEvents(queue.name, base);
+  await events.waitUntilReady();
+  queue.on("error", () => {}); // the connection tells
+  events.on("error", () => {});
+  const pending = new Map<string, Pending>();
+  const sent: Traffic = { read: 0, written: 0 };
+  const watching = watchWorkers(client, { version, device, onNote, onLonely, busy: () => pending.size > 0 });
+  const rounds = openRounds({ base, queue, run, onTraffic: count });
+  let jobs = 0;
+  let areas = 0;
+
+  function count({ read, written }: Traffic): void {
+    sent.read += read;
+    sent.written += written;
+  }
+
+  async function completed(id: string, answer: Answer): Promise<void> {
+    const waiting = pending.get(id);
+    if (!waiting) return;
+    pending.delete(id);
+    await (await queue.getJob(id))?.remove().catch(() => {});
+    waiting.resolve(answer);
+  }
+
+  async function failed(id: string): Promise<void> {
+    const waiting = pending.get(id);
+    if (!waiting) return;
+    pending.delete(id);
+    const queued = await queue.getJob(id);
+    waiting.reject(jobError(waiting.job, queued));
+  }
+
+  events.on("completed", ({ jobId, returnvalue }) => void completed(jobId, returnvalue as unknown as Answer));
+  events.on("failed", ({ jobId }) => void failed(jobId));
+  /** Settles what events did not tell, and sends again what Redis lost. */
+  const looking = setInterval(async () => {
+    for (const [id, { added, resolve }] of pending) {
+      const queued = added ? await queue.getJob(id).catch(() => null) : null;
+      if (queued === null) continue;
+      if (!queued) resolve({ dropped: true, traffic: { read: 0, written: 0 }, seconds: 0 });
+      else if (await queued.isCompleted()) await completed(id, queued.returnvalue);
+      else if (await queued.isFailed()) await failed(id);
+    }
+  }, lookMs);
+
+  function sentTo(job: Job, area: string): SentJob {
+    return { version, run, area, job };
+  }
+
+  /** Sends a job and waits for its answer. */
+  async function answerTo(job: Job, { area, signal }: { area: string; signal?: AbortSignal }): Promise<Answer> {
+    signal?.throwIfAborted();
+    const id = `${run}-${jobs++}`;
+    const answer = new Promise<Answer>((resolve, reject) => pending.set(id, { job, added: false, resolve, reject }));
+    const stop = () => pending.get(id)?.reject(signal!.reason as Error);
+    signal?.addEventListener("abort", stop);
+    const add = async () => {
+      await queue.add(job.kind, sentTo(job, area), { ...tries, jobId: id });
+      const waiting = pending.get(id);
+      if (waiting) waiting.added = true;
+    };
+    const adding = add();
+    try {
+      // While Redis is away a job is not added, but a stop is a stop.
+      await Promise.race([adding, answer]);
+      return await answer;
+    } finally {
+      pending.delete(id);
+      signal?.removeEventListener("abort", stop);
+      if (signal?.aborted) {
+        leaving.add(id);
+        void adding.then(() => removed(id)).catch(() => {});
+      }
+    }
+  }
+
+  /** Jobs that are no longer wanted and may still be in the queue. */
+  const leaving = new Set<string>();
+  async function removed(id: string): Promise<void> {
+    const queued = await queue.getJob(id).catch(() => null);
+    if (queued === null) return;
+    if (queued) await queued.remove().catch(() => {}); // a worker has it
+    if (!queued || !(await queue.getJob(id))) leaving.delete(id);
+  }
+
+  return {
+    store,
+    queue,
+    async metrics() {
+      const workers = `# HELP fractalgen_workers Workers that are there.\n# TYPE fractalgen_workers gauge\nfractalgen_workers ${watching.workers}\n`;
+      // Without Redis the other numbers are still to be had.
+      const late = sleep(lookMs / 5, undefined, { ref: false }).then(() => "");
+      const all = client.status === "ready" ? await Promise.race([queue.exportPrometheusMetrics(), late]) : "";
+      return `${workers}${all.endsWith("\n") || all === "" ? all : `${all}\n`}`;
+    },
+    get traffic() {
+      const { read, written } = store.traffic;
+      return { read: sent.read + read, written: sent.written + written };
+    },
+    get workers() {
+      return watching.workers;
+    },
+    data: (dataset) => shipData(store, dataset, { signal }),
+    area: () => `${run}/${areas++}`,
+    async submit(job, options) {
+      for (;;) {
+        const { result, traffic, dropped } = await answerTo(job, options);
+        count(traffic);
+        // A restarted Redis may have forgotten that this command is there.
+        if (!dropped) return result as never;
+        if (!(await isThere(client, run))) await sleep(lookMs / 5, undefined, { signal: options.signal });
+      }
+    },
+    round: (list, options) => rounds.run(list, { ...options, sent: (job) => sentTo(job, options.area) }),
+    async close() {
+      clearInterval(looking);
+      watching.end();
+      await rounds.close();
+      await presence.end();
+      for (const id of pending.keys()) leaving.add(id);
+      const until = performance.now() + leaveMs;
+      while (client.status === "ready" && performance.now() < until) {
+        for (const id of leaving) await removed(id);
+        if (leaving.size === 0) break;
+        await sleep(250);
+      }
+      await store.clear(run).catch(() => {});
+      const away = client.status !== "ready";
+      if (!away) await Promise.all([queue.close(), events.close()]);
+      connection.close();
+      if (away) await Promise.allSettled([queue.disconnect(), events.disconnect()]);
+    },
+  };
+}

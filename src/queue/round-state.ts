@@ -1,0 +1,127 @@
+/**
+ * What a distributed training knows between two rounds. The run's `round.json` names files in the shared folder, so a
+ * command that was killed goes on with the round, on any machine.
+ */
+
+import { existsSync, readFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import type { ModelConfig } from "../config/model.ts";
+import type { TrainingConfig } from "../config/training.ts";
+import { writeFileAtomic } from "../files/atomic.ts";
+import type { TrainingState } from "../train/checkpoint.ts";
+import { packed, packedMoments, parameterCount, unpacked, unpackedMoments } from "../train/packed.ts";
+import type { Store } from "./store.ts";
+
+export const roundFile = "round.json";
+
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+const schema = z.strictObject({
+  /** Steps done. */
+  step: z.int().min(0),
+  area: z.string().regex(/^train-[\w-]+$/),
+  values: hash,
+  average: hash.optional(),
+  /** Momentum of the outer step. */
+  momentum: hash,
+  /** The optimiser's state of each replica, once it has one. */
+  states: z.array(hash.optional()),
+});
+type RoundRecord = z.infer<typeof schema>;
+
+/** A training between two rounds. */
+export interface RoundState {
+  area: string;
+  /** [N] each. */
+  values: Float32Array;
+  momentum: Float32Array;
+  states: readonly (string | undefined)[];
+}
+
+export const floatsOf = ({ buffer }: Uint8Array<ArrayBuffer>): Float32Array<ArrayBuffer> => new Float32Array(buffer);
+export const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
+/** Reads `round.json`, or returns undefined if there is none. */
+function readRound(path: string): RoundRecord | undefined {
+  if (!existsSync(path)) return undefined;
+  const parsed = schema.safeParse(JSON.parse(readFileSync(path, "utf8")));
+  return parsed.success ? parsed.data : undefined;
+}
+
+/** The state before the first round of a training that starts, or goes on from a checkpoint alone. */
+export async function firstRound(
+  store: Store,
+  { model, training, state }: { model: ModelConfig; training: TrainingConfig; state: TrainingState },
+): Promise<RoundState> {
+  const area = `train-${randomBytes(8).toString("hex")}`;
+  const count = parameterCount(model);
+  const residual = new Float32Array(training.differences === "float32" ? 0 : count);
+  const begun =
+    state.step > 0 ? await store.put(area, bytesOf(packedMoments(model, state.moments, residual))) : undefined;
+  return {
+    area,
+    values: packed(model, state.values),
+    momentum: new Float32Array(count),
+    states: Array.from({ length: training.replicas }, () => begun),
+  };
+}
+
+/**
+ * Takes a training up where a command was killed or stopped, and sets its state accordingly. Undefined if `round.json`
+ * or its files are not there, or are not of this training.
+ */
+export async function resumedRound(
+  store: Store,
+  path: string,
+  { model, training, state }: { model: ModelConfig; training: TrainingConfig; state: TrainingState },
+): Promise<RoundState | undefined> {
+  const record = readRound(path);
+  if (!record || record.step < state.step || record.states.length !== training.replicas) return undefined;
+  const { area, states } = record;
+  try {
+    const [values, momentum] = [await store.get(area, record.values), await store.get(area, record.momentum)];
+    const average = record.average === undefined ? undefined : await store.get(area, record.average);
+    const first = states[0] === undefined ? undefined : await store.get(area, states[0]);
+    set(state.values, unpacked(model, floatsOf(values)));
+    if (average) set(state.average, unpacked(model, floatsOf(average)));
+    const count = training.differences === "float32" ? 0 : parameterCount(model);
+    if (first) setMoments(state, unpackedMoments(model, training, { all: floatsOf(first), count }).moments);
+    state.step = record.step;
+    return { area, values: floatsOf(values), momentum: floatsOf(momentum), states };
+  } catch {
+    return undefined;
+  }
+}
+
+function set(into: Map<string, Float32Array>, values: ReadonlyMap<string, Float32Array>): void {
+  for (const [name, value] of values) into.get(name)!.set(value);
+}
+
+/** A checkpoint has the moments of the first replica. */
+export function setMoments({ moments }: TrainingState, found: TrainingState["moments"]): void {
+  for (const [name, { first, second }] of found) {
+    moments.get(name)!.first.set(first);
+    if (second) moments.get(name)!.second!.set(second);
+  }
+}
+
+/** Writes the files of a round's end and then `round.json`; files of earlier rounds go. */
+export async function saveRound(
+  store: Store,
+  path: string,
+  { round, model, state }: { round: RoundState; model: ModelConfig; state: TrainingState },
+): Promise<void> {
+  const { area, values, momentum, states } = round;
+  const record: RoundRecord = {
+    step: state.step,
+    area,
+    values: await store.put(area, bytesOf(values)),
+    ...(state.average !== state.values && { average: await store.put(area, bytesOf(packed(model, state.average))) }),
+    momentum: await store.put(area, bytesOf(momentum)),
+    states: [...states],
+  };
+  await writeFileAtomic(path, `${JSON.stringify(record)}\n`);
+  const used = [record.values, record.average, record.momentum, ...states].filter((one) => one !== undefined);
+  await store.clear(area, { except: new Set(used) });
+}

@@ -1,0 +1,160 @@
+/** Training by rounds (DiLoCo, arXiv 2311.08105): replicas take steps of their own, and an outer step joins them. */
+
+import { rm } from "node:fs/promises";
+import { learningRateAt } from "../config/training.ts";
+import type { Engine } from "../engine/engine.ts";
+import { isLastStable, type TrainingConfig } from "../config/training.ts";
+import { evenly, type Split } from "../data/dataset.ts";
+import { checkDataset } from "../data/fits.ts";
+import { likelihoodSession } from "../evaluate/likelihood.ts";
+import { decodeDifference } from "../train/differences.ts";
+import { meanDifference, outerStep } from "../train/outer.ts";
+import { parameterCount, unpacked, unpackedMoments } from "../train/packed.ts";
+import { averageDecay, bitsOf, type RoundRecord, type TrainingRecord, type TrainingRun } from "../train/trainer.ts";
+import type { Executor } from "./executor.ts";
+import type { DataName, JobOf, Results } from "./jobs.ts";
+import { bytesOf, floatsOf, type RoundState, saveRound, setMoments } from "./round-state.ts";
+
+/** What a training by rounds needs besides the training. */
+export interface Rounds {
+  executor: Executor;
+  /** The model's configuration and the data in the shared folder. */
+  config: string;
+  data: DataName;
+  /** Where the run keeps `round.json`. */
+  path: string;
+  round: RoundState;
+}
+
+/** Mean records of the replicas' steps. */
+function joinedSteps(results: readonly Results["replica"][], step: number) {
+  const mean = (of: (steps: Results["replica"]["steps"][number]) => number) =>
+    results.reduce((sum, { steps }) => sum + of(steps[step]), 0) / results.length;
+  return {
+    loss: mean(({ loss }) => loss),
+    bits: mean(({ bits }) => bits),
+    gradientNorm: mean(({ gradientNorm }) => gradientNorm),
+  };
+}
+
+/** The jobs of a round. */
+export const roundJobs = (
+  { config, data }: Pick<Rounds, "config" | "data">,
+  training: TrainingConfig,
+  {
+    values,
+    states,
+    step,
+    count,
+  }: { values: string; states: readonly (string | undefined)[]; step: number; count: number },
+): JobOf<"replica">[] =>
+  Array.from({ length: training.replicas }, (_, replica) => ({
+    kind: "replica" as const,
+    config,
+    training: { ...training },
+    data,
+    values,
+    state: states[replica],
+    replica,
+    step,
+    count,
+  }));
+
+/** Yields the records of `train`, a round's steps at its end. The state is consistent between two records of checkpoints. */
+export async function* trainRounds(
+  engine: Engine,
+  run: TrainingRun,
+  rounds: Rounds,
+): AsyncGenerator<TrainingRecord | RoundRecord> {
+  const { model, training, dataset, state, signal } = run;
+  const { executor, path } = rounds;
+  const { store } = executor;
+  let { round } = rounds;
+  const { area } = round;
+  checkDataset(model, dataset);
+  const averaged = { config: model, values: state.average };
+  const session = await likelihoodSession(engine, averaged, { keepMemory: !training.checkpointing });
+  const count = parameterCount(model);
+  const outer = { rate: training.outerRate, momentum: training.outerMomentum };
+  let saved = performance.now();
+
+  /** The outer step, on copies. */
+  async function join(results: readonly Results["replica"][]) {
+    const [values, momentum] = [round.values.slice(), round.momentum.slice()];
+    const sum = meanDifference(count);
+    for (const { difference } of results)
+      sum.add(decodeDifference(await store.get(area, difference), count, training.differences));
+    outerStep(values, momentum, sum.mean(), outer);
+    return { results, values, momentum };
+  }
+
+  async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
+    const bits = await bitsOf(engine, run, { split, session });
+    if (bits !== undefined) yield { kind: "evaluation", step: state.step, bits, images: split.count };
+  }
+
+  try {
+    while (state.step < training.steps && !signal?.aborted) {
+      const [started, traffic] = [performance.now(), executor.traffic];
+      const from = state.step;
+      const steps = Math.min(training.roundSteps, training.steps - from);
+      const values = await store.put(area, bytesOf(round.values));
+      const jobs = roundJobs(rounds, training, { values, states: round.states, step: from, count: steps });
+      const joined = await executor.round(jobs, { area, signal, join }).catch((error: unknown) => {
+        if (!signal?.aborted) throw error;
+        return undefined;
+      });
+      if (!joined) break;
+      const states = joined.results.map((result) => result.state);
+      round = { area, values: joined.values, momentum: joined.momentum, states };
+      for (const [name, value] of unpacked(model, round.values)) state.values.get(name)!.set(value);
+      if (training.ema > 0) follow(state, training, from, steps);
+      state.step = from + steps;
+      const seconds = (performance.now() - started) / 1000;
+      for (let i = 0; i < steps; i++) {
+        const learningRate = learningRateAt(from + i, training);
+        const step = from + i + 1;
+        yield { kind: "step", step, ...joinedSteps(joined.results, i), learningRate, seconds: seconds / steps };
+      }
+      const { read, written } = executor.traffic;
+      const bytes = { read: read - traffic.read, written: written - traffic.written };
+      yield { kind: "round", step: state.step, seconds, ...bytes };
+      const crossed = (every: number) => every > 0 && Math.floor(state.step / every) > Math.floor(from / every);
+      const last = state.step === training.steps;
+      if (last) yield* evaluation(dataset.heldOut);
+      else if (crossed(training.evaluateSteps) || crossed(training.kidSteps))
+        yield* evaluation(evenly(dataset.heldOut, training.evaluateImages));
+      await saveRound(store, path, { round, model, state });
+      const due = (performance.now() - saved) / 1000 >= training.checkpointSeconds;
+      const keep = crossed(training.saveSteps) || crossed(training.kidSteps) || isLastStable(state.step, training);
+      if (!last && !due && !keep) continue;
+      const all = floatsOf(await store.get(area, states[0]));
+      const residuals = training.differences === "float32" ? 0 : count;
+      setMoments(state, unpackedMoments(model, training, { all, count: residuals }).moments);
+      yield { kind: "checkpoint", step: state.step };
+      saved = performance.now();
+    }
+    if (signal?.aborted) yield { kind: "checkpoint", step: state.step };
+    else {
+      await rm(path, { force: true });
+      await store.clear(area);
+    }
+  } finally {
+    await session.dispose();
+  }
+}
+
+/** Moves the average towards new values as that many steps with these values would. */
+function follow(
+  { values, average }: TrainingRun["state"],
+  { ema }: Pick<TrainingConfig, "ema">,
+  from: number,
+  steps: number,
+): void {
+  let keep = 1;
+  for (let step = from; step < from + steps; step++) keep *= averageDecay(ema, step);
+  for (const [name, value] of values) {
+    const follows = average.get(name)!;
+    for (let i = 0; i < follows.length; i++) follows[i] += (1 - keep) * (value[i] - follows[i]);
+  }
+}

@@ -1,0 +1,105 @@
+/** Images drawn by workers, against the same images drawn by one process. */
+
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { call } from "../cli/test-call.ts";
+import { filesOf, kills, killing, noRedis, type TestQueue, testQueue } from "./test-queue.ts";
+
+const minutes = 60_000;
+
+describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, () => {
+  let queue: TestQueue;
+  const drawing = (out: string, n = 8 + 8 * kills) => [
+    ..."sample --batch 4 --iterations 4,8 --seed 3 --threads 1 --no-preview".split(" "),
+    ...`-n ${n} --model ${queue.at("tiny")} --each ${queue.at(out)} --out ${queue.at(`${out}.png`)}`.split(" "),
+  ];
+  beforeAll(async () => {
+    queue = await testQueue();
+    await call(...drawing("one"));
+  });
+  afterAll(() => queue?.end());
+
+  const counts = async () => {
+    const { Redis } = await import("ioredis");
+    const { Queue } = await import("bullmq");
+    const { version } = await import("../cli/version.ts");
+    const connection = new Redis(queue.redis.port, { maxRetriesPerRequest: null });
+    const jobs = new Queue(`fractalgen-${version}-cpu`, { connection, prefix: "fractalgen" });
+    const found = await jobs.getJobCounts();
+    await jobs.close();
+    connection.disconnect();
+    return Object.values(found).reduce((sum, count) => sum + count, 0);
+  };
+
+  it(
+    "writes the same files, whichever workers are killed",
+    async () => {
+      const run = queue.command(...drawing("many"), ...queue.options);
+      await killing(queue, run.ended);
+      const { code, err } = await run.ended;
+      expect(code, err).toBe(0);
+      expect(filesOf(queue.at("many"))).toEqual(filesOf(queue.at("one")));
+      expect(readFileSync(queue.at("many.png"))).toEqual(readFileSync(queue.at("one.png")));
+      expect(await counts()).toBe(0);
+      expect(readdirSync(queue.at("shared/areas"))).toEqual([]);
+    },
+    (2 + kills) * minutes,
+  );
+
+  it(
+    "goes on after Ctrl-C from the images that are there, and leaves the queue clean",
+    async () => {
+      const worker = queue.worker();
+      const first = queue.command(...drawing("stopped"), ...queue.options);
+      await worker.says(/"kind":"sample"/);
+      await worker.says(/"kind":"sample".*\n.*"kind":"sample"/);
+      first.child.kill("SIGINT");
+      const { code, err } = await first.ended;
+      expect([code, err]).toEqual([130, expect.stringMatching(/stopped; the same command goes on from the images/)]);
+      expect(await counts()).toBe(0);
+      const kept = filesOf(queue.at("stopped"));
+      expect(Object.keys(kept)).toContain(".unfinished.json");
+      expect((await call(...drawing("stopped", 9 + 8 * kills), ...queue.options)).err).toMatch(
+        /--each: .* another model, seed/,
+      );
+      const second = await queue.command(...drawing("stopped"), ...queue.options).ended;
+      expect(second.code, second.err).toBe(0);
+      expect(filesOf(queue.at("stopped"))).toEqual(filesOf(queue.at("one")));
+      worker.child.kill("SIGTERM");
+      expect((await worker.ended).code).toBe(0);
+    },
+    3 * minutes,
+  );
+
+  it(
+    "is taken up again when the command was killed",
+    async () => {
+      const worker = queue.worker();
+      const first = queue.command(...drawing("killed"), ...queue.options);
+      await worker.says(/"kind":"sample".*\n.*"kind":"sample"/);
+      first.child.kill("SIGKILL");
+      await first.ended;
+      const second = await queue.command(...drawing("killed"), ...queue.options).ended;
+      expect(second.code, second.err).toBe(0);
+      expect(filesOf(queue.at("killed"))).toEqual(filesOf(queue.at("one")));
+      worker.child.kill("SIGTERM");
+      await worker.ended;
+    },
+    3 * minutes,
+  );
+
+  it("refuses two commands on one folder, and a shared folder that is not there", async () => {
+    const first = queue.command(...drawing("two"), ...queue.options);
+    await first.says(/waiting for workers/);
+    const second = await call(...drawing("two"), ...queue.options);
+    expect([second.code, second.err]).toEqual([2, expect.stringMatching(/is in use by process/)]);
+    first.child.kill("SIGTERM");
+    expect((await first.ended).code).toBe(143);
+    rmSync(queue.at("two"), { recursive: true, force: true });
+    const lost = await call(...drawing("lost"), "--queue", queue.redis.url, "--shared", queue.at("missing"));
+    expect([lost.code, lost.err]).toEqual([2, expect.stringMatching(/--shared: expected a folder/)]);
+    const alone = await call(...drawing("lost"), "--queue", queue.redis.url);
+    expect([alone.code, alone.err]).toEqual([2, expect.stringMatching(/--shared: expected/)]);
+    expect(existsSync(queue.at("lost"))).toBe(false);
+  });
+});

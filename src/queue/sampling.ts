@@ -1,0 +1,42 @@
+/** Jobs that draw images. */
+
+import type { ModelFolder } from "../files/model.ts";
+import type { Sampler } from "../sample/sampler.ts";
+import { openSampler } from "../workers/sampler.ts";
+import type { JobOf, Results } from "./jobs.ts";
+import { openModel } from "./objects.ts";
+import type { JobKind } from "./job-kind.ts";
+
+type SampleJob = JobOf<"sample">;
+
+/** A model whose sampling threads stay open. */
+export const openSampling: JobKind<SampleJob, Results["sample"]> = {
+  key: ({ model, settings, labels }) => JSON.stringify([model, settings, labels.length]),
+  async open({ engine, store, threads }, { model: name, settings, labels }) {
+    const model: ModelFolder = await openModel(store, name);
+    const { length: count } = labels;
+    const { sampler, batch } = openSampler(engine, model, { ...complete(settings), count, batch: count, threads });
+    return {
+      async run({ labels, indices, seed, settings, known }, { area, signal }) {
+        const given = known && {
+          images: await store.get(area, known.images),
+          mask: await store.get(area, known.mask),
+        };
+        const options = { ...settings, labels, indices, seed, known: given, batch, signal };
+        return { images: await store.put(area, await lastOf(sampler, options)) };
+      },
+      dispose: () => sampler.dispose(),
+    };
+  },
+};
+
+/** The settings of a job are complete except for those that are off. */
+const complete = (settings: SampleJob["settings"]) => settings as Parameters<typeof openSampler>[2];
+
+async function lastOf(sampler: Sampler, options: Parameters<Sampler["sample"]>[0]): Promise<Uint8Array> {
+  const frames = sampler.sample(options);
+  for (;;) {
+    const { done, value } = await frames.next();
+    if (done) return value;
+  }
+}

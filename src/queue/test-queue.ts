@@ -1,0 +1,176 @@
+/** A real Redis and real workers, for tests of what happens between processes. */
+
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import sharp from "sharp";
+import { type Running, started } from "../cli/test-run.ts";
+import { writeModelFolder } from "../files/model.ts";
+import { built } from "../test-program.ts";
+import { startingState } from "../train/checkpoint.ts";
+import { tinyModel } from "../train/tiny.ts";
+
+/** Why tests with Redis are skipped; undefined if they run. */
+export const noRedis: string | undefined = spawnSync("redis-server", ["--version"]).error
+  ? "redis-server is not installed"
+  : undefined;
+
+/** Kills of workers in each test. */
+export const kills = Number(process.env["FRACTALGEN_TEST_KILLS"] ?? (process.env["CI"] ? 20 : 2));
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+export interface TestRedis {
+  url: string;
+  port: number;
+  /** Starts it again after `stop`. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** A Redis with an append-only file in a folder. */
+export async function startRedis(folder: string, options: readonly string[] = []): Promise<TestRedis> {
+  mkdirSync(folder, { recursive: true });
+  const port = await freePort();
+  let child: ChildProcess;
+  const redis: TestRedis = {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    async start() {
+      const args = [
+        "--port",
+        String(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--dir",
+        folder,
+      ];
+      child = spawn("redis-server", [...args, "--appendfsync", "always", ...options], { stdio: "ignore" });
+      const ready = () =>
+        spawnSync("redis-cli", ["-p", String(port), "ping"], { encoding: "utf8" }).stdout.match(/PONG|NOAUTH/);
+      while (!ready()) await new Promise((resolve) => setTimeout(resolve, 50));
+    },
+    async stop() {
+      const ended = new Promise((resolve) => child.once("close", resolve));
+      child.kill("SIGKILL");
+      await ended;
+    },
+  };
+  await redis.start();
+  return redis;
+}
+
+export interface TestQueue {
+  folder: string;
+  redis: TestRedis;
+  at(name: string): string;
+  /** The options of a command that uses the queue. */
+  options: string[];
+  /** Starts a worker, in the build or in another folder with a build. */
+  worker(options?: { args?: string[]; main?: string }): Running;
+  /** Starts a command. */
+  command(...args: string[]): Running;
+  /** Ends everything that was started. */
+  end(): Promise<void>;
+}
+
+/** Redis, a shared folder and a tiny model in `tiny/`. */
+export async function testQueue(redisOptions: readonly string[] = []): Promise<TestQueue> {
+  const folder = mkdtempSync(join(tmpdir(), "fractalgen-queue-"));
+  const at = (name: string) => join(folder, name);
+  const redis = await startRedis(at("redis"), redisOptions);
+  mkdirSync(at("shared"));
+  await writeTinyModel(at("tiny"));
+  const running: Running[] = [];
+  const start = (main: string, args: string[]): Running => {
+    const one = started(process.execPath, [main, ...args], { cwd: folder });
+    running.push(one);
+    return one;
+  };
+  const options = ["--queue", redis.url, "--shared", at("shared")];
+  let workers = 0;
+  return {
+    folder,
+    redis,
+    at,
+    options,
+    worker: ({ args = [], main = built("cli/main") } = {}) => {
+      const usual = ["--cache", at(`cache-${workers++}`), "--threads", "1", "--json", "--stalled-seconds", "4"];
+      return start(main, ["worker", ...options, ...usual, ...args]);
+    },
+    command: (...args) => start(built("cli/main"), args),
+    async end() {
+      for (const { child } of running) child.kill("SIGKILL");
+      await Promise.all(running.map(({ ended }) => ended));
+      await redis.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A tiny model in a folder. */
+export async function writeTinyModel(folder: string): Promise<void> {
+  const model = tinyModel();
+  mkdirSync(folder);
+  await writeModelFolder(folder, model, startingState(model, 1, { ema: 0 }).values);
+}
+
+/** Pictures of two classes for the tiny model. */
+export async function writePictures(folder: string, count = 40): Promise<void> {
+  for (const [label, name] of ["dark", "light"].entries()) {
+    mkdirSync(join(folder, name), { recursive: true });
+    for (let i = 0; i < count; i++) {
+      const data = Uint8Array.from({ length: 192 }, (_, n) => 130 * label + ((n * (7 + 3 * i + label)) % 100));
+      const raw = { width: 8, height: 8, channels: 3 } as const;
+      await sharp(data, { raw })
+        .png()
+        .toFile(join(folder, name, `${i}.png`));
+    }
+  }
+}
+
+/**
+ * Kills workers at random moments and starts others in their place until the work is over. The moments follow from a
+ * seed. Between two kills at least one job is done, or the work would never end on a slow machine.
+ */
+export async function killing(
+  queue: TestQueue,
+  work: Promise<unknown>,
+  { times = kills, seed = 1 } = {},
+): Promise<void> {
+  let over = false;
+  void work.finally(() => (over = true)).catch(() => {});
+  let workers = [queue.worker(), queue.worker()];
+  let random = seed;
+  for (let killed = 0; killed < times && !over; killed++) {
+    random = (random * 48271) % 2147483647;
+    await Promise.race([work, ...workers.map((worker) => worker.says(/"kind"/).catch(() => {}))]);
+    await new Promise((resolve) => setTimeout(resolve, random % 1500));
+    const [victim, ...others] = random % 2 ? workers : workers.toReversed();
+    victim.child.kill("SIGKILL");
+    workers = [...others, queue.worker()];
+  }
+  await work;
+  for (const { child } of workers) child.kill("SIGTERM");
+}
+
+/** The files of a folder by name, to compare folders. */
+export const filesOf = (folder: string): Record<string, string> =>
+  Object.fromEntries(
+    readdirSync(folder)
+      .toSorted()
+      .map((name) => [name, readFileSync(join(folder, name), "base64")]),
+  );

@@ -1,0 +1,53 @@
+/** Distributed training as `trainRun` takes it: by rounds, or with gradients at every step. */
+
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { ModelConfig } from "../config/model.ts";
+import type { TrainingConfig } from "../config/training.ts";
+import { UserError } from "../core/errors.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { RunContext } from "../runs/train.ts";
+import type { TrainingState } from "../train/checkpoint.ts";
+import { writeFileAtomic } from "../files/atomic.ts";
+import { configName } from "../files/model.ts";
+import type { Executor } from "./executor.ts";
+import { distributedStep } from "./gradients.ts";
+import { firstRound, resumedRound, roundFile, saveRound } from "./round-state.ts";
+import { trainRounds } from "./rounds.ts";
+
+/** A training that is ready to be distributed. */
+export interface Distributed {
+  model: ModelConfig;
+  training: TrainingConfig;
+  /** Set to where an earlier command stopped. */
+  state: TrainingState;
+  dataset: Dataset;
+  /** The run's folder. */
+  out: string;
+  /** Whether `round.json` says where to go on: not in a new run, or from an earlier checkpoint than the last. */
+  resumes: boolean;
+  signal?: AbortSignal;
+}
+
+/** Prepares the training on an executor. The result is a part of `trainRun`'s context. */
+export async function distributed(executor: Executor, given: Distributed): Promise<Pick<RunContext, "elsewhere">> {
+  const { model, training, state, dataset, out, resumes, signal } = given;
+  const { store } = executor;
+  if (training.sync && training.differences !== "float32")
+    throw new UserError({
+      subject: { setting: "differences" },
+      problem: "with gradients at every step there are no differences to round",
+      hint: "leave it out",
+    });
+  const file = join(out, `.${configName}`);
+  await writeFileAtomic(file, JSON.stringify(model));
+  const named = { config: await store.addFile(file, { signal }), data: await executor.data(dataset) };
+  await rm(file, { force: true });
+  if (training.sync) return { elsewhere: { step: distributedStep(executor, named, { model, training, signal }) } };
+  const path = join(out, roundFile);
+  const resumed = resumes ? await resumedRound(store, path, { model, training, state }) : undefined;
+  const round = resumed ?? (await firstRound(store, { model, training, state }));
+  if (!resumed) await saveRound(store, path, { round, model, state });
+  const rounds = { executor, ...named, path, round };
+  return { elsewhere: { train: (engine, run) => trainRounds(engine, run, rounds) } };
+}
