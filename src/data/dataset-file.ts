@@ -67,9 +67,13 @@ export async function writeImages(path: string, fill: (writer: ImageWriter) => P
   });
 }
 
-/** Writes a data set held in memory; its fingerprint is recomputed. */
-export async function writeDatasetFile(path: string, dataset: Dataset): Promise<void> {
+/**
+ * Writes a data set held in memory; its fingerprint is recomputed. A function that makes the data set is called when the
+ * file is open, so that a folder that cannot be written to is noticed before the work.
+ */
+export async function writeDatasetFile(path: string, given: Dataset | (() => Promise<Dataset>)): Promise<void> {
   await writeImages(path, async ({ append, digests }) => {
+    const dataset = typeof given === "function" ? await given() : given;
     const part = async (split: Split): Promise<WrittenSplit> => {
       const first = digests.length;
       for (let index = 0; index < split.count; index++) await append(split.image(index));

@@ -211,3 +211,10 @@ test("another choice of sets, including a share-alike set, is another file", () 
   const sizes = [emojiFileName({ size }), emojiFileName({ size, sets: ["noto"] }), emojiFileName({ size: 16 })];
   expect(new Set(sizes.concat(emojiFileName({ size, sets: [...defaultSets, "openmoji"] }))).size).toBe(4);
 });
+
+test("a cache that cannot be written to is noticed before anything is rendered", async () => {
+  let rendered = 0;
+  const opened = emojiDataset({ size: 8, cache: "/dev/null/cache", onProgress: () => rendered++ });
+  await expect(opened).rejects.toThrow(UserError);
+  expect(rendered).toBe(0);
+});

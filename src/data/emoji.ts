@@ -53,18 +53,23 @@ export async function emojiDataset({
 }: EmojiOptions): Promise<Dataset> {
   const sets = emojiSets.filter((set) => asked.includes(set));
   const path = join(cache, emojiFileName({ size, sets }));
-  if (!existsSync(path)) {
-    const rows = emojiRows();
-    const all = emojiIcons(sets, rows);
-    const icons = all.filter(({ name }) => reasonLeftOut(name) === undefined);
-    const images = await renderAll(icons, { size, onProgress, signal });
-    const skipped = all.flatMap(({ name }) => {
-      const reason = reasonLeftOut(name);
-      return reason === undefined ? [] : [{ name, reason }];
-    });
-    await writeDatasetFile(path, splitByEmoji(icons, images, { size, rows, skipped }));
-  }
+  if (!existsSync(path)) await writeDatasetFile(path, () => rendered(sets, { size, onProgress, signal }));
   return readDatasetFile(path);
+}
+
+async function rendered(
+  sets: readonly EmojiSet[],
+  { size, onProgress, signal }: { size: number } & Pick<EmojiOptions, "onProgress" | "signal">,
+): Promise<Dataset> {
+  const rows = emojiRows();
+  const all = emojiIcons(sets, rows);
+  const icons = all.filter(({ name }) => reasonLeftOut(name) === undefined);
+  const images = await renderAll(icons, { size, onProgress, signal });
+  const skipped = all.flatMap(({ name }) => {
+    const reason = reasonLeftOut(name);
+    return reason === undefined ? [] : [{ name, reason }];
+  });
+  return splitByEmoji(icons, images, { size, rows, skipped });
 }
 
 /**
