@@ -160,6 +160,30 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
+  it("does not wait for a service worker that a reload bypassed", async () => {
+    const host = await staticHost(first.folder);
+    const context = await browser.newContext();
+    try {
+      const { page } = await open(context);
+      await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
+      expect(await ended(page)).toMatch(/^Drew 1 image/);
+      // A page that waits until its patience ends would wait forever.
+      await page.addInitScript(() => {
+        const wait = window.setTimeout.bind(window);
+        Object.assign(window, { setTimeout: (run: () => void, ms = 0) => (ms === 15_000 ? 0 : wait(run, ms)) });
+      });
+      const session = await context.newCDPSession(page);
+      const loaded = page.waitForEvent("load");
+      await session.send("Page.reload", { ignoreCache: true });
+      await loaded;
+      expect(await ended(page)).toMatch(/^Drew 1 image/);
+      expect(await page.evaluate(() => navigator.serviceWorker.controller)).toBeNull();
+    } finally {
+      await context.close();
+      host.close();
+    }
+  });
+
   it.each([
     ["its script", /\/$/],
     ["its model", /\/$|\/studio-[^/]*\.js$/],

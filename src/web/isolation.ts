@@ -17,7 +17,7 @@ export async function throughServiceWorker(): Promise<void> {
     registering.catch(() => {});
     const works = serviceWorker.controller !== null || (await activated(registering));
     if (crossOriginIsolated) return void forget("session", reloaded);
-    // The page itself was served without the headers: on a first visit, or by a reload that bypassed the service worker.
+    // The page itself was served without the headers.
     if (!works || remembered("session", reloaded) || !remember("session", reloaded)) return;
     location.reload();
     await new Promise<never>(() => {});
@@ -26,12 +26,13 @@ export async function throughServiceWorker(): Promise<void> {
   }
 }
 
-/** Whether a service worker will answer from the next load on. False if that takes too long. */
+/** Whether a first service worker was installed, which answers from the next load on. False if that takes too long. */
 async function activated(registering: Promise<ServiceWorkerRegistration>): Promise<boolean> {
   const late = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), patience));
   const registration = await Promise.race([registering, late]);
-  const worker = registration?.active ?? registration?.installing ?? registration?.waiting;
-  if (!worker) return false;
+  const worker = registration?.installing;
+  // With an active one, the page was reloaded without it (Shift+Reload), and another reload would be too.
+  if (!worker || registration.active) return false;
   const settled = new Promise<void>((resolve) => {
     const look = () => ["activated", "redundant"].includes(worker.state) && resolve();
     worker.addEventListener("statechange", look);
