@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- sample|counts|train|speedrun|quantized|codecs|serve|studio`: the benchmarks behind all speed
+ * `npm run bench -- sample|counts|train|speedrun|quantized|codecs|serve|studio|distributed`: the benchmarks behind all speed
  * claims.
  */
 
@@ -11,6 +11,7 @@ import { UserError } from "../src/core/errors.ts";
 import { filled, oneOf, whole, wholes, number } from "../src/cli/values.ts";
 import { benchCodecs } from "./codecs.ts";
 import { benchCounts } from "./counts.ts";
+import { benchDistributed } from "./distributed.ts";
 import { benchQuantized } from "./quantized.ts";
 import { benchSample } from "./sample.ts";
 import { recipeNames } from "../src/config/recipes.ts";
@@ -128,6 +129,22 @@ program
   .option("--json", "print one line of JSON")
   .addHelpText("after", "\nExample: npm run bench -- studio --images 16 --iterations 16,8")
   .action(benchStudio);
+program
+  .command("distributed")
+  .description("training by rounds on several workers: speed, network, and what replicas cost in likelihood")
+  .option("--workers <list>", "numbers of workers, each with a replica", wholes({ least: 1 }), [1, 2, 4])
+  .option("--round-steps <n>", "steps in a round", whole({ least: 1 }), 100)
+  .option("--rounds <n>", "rounds after a first one, of which the median counts", whole({ least: 1 }), 3)
+  .option("--batch <n>", "images in a replica's step", whole({ least: 1 }), 8)
+  .option("--network", "also over networks of 1 and 50 ms and of 100 and 1000 Mbit/s; needs root, sshfs and sshd")
+  .option("--likelihood <n>", "also train on n images with 1 and with 4 replicas, and compare", whole({ least: 1 }))
+  .option("--cache <dir>", "where decoded data sets are kept", join(homedir(), ".cache", "fractalgen"))
+  .option("--json", "one line of JSON")
+  .addHelpText(
+    "after",
+    "\nExamples:\n  npm run bench -- distributed --workers 1,2 --rounds 1\n  npm run bench -- distributed --network --likelihood 50000",
+  )
+  .action(benchDistributed);
 
 try {
   await program.parseAsync();

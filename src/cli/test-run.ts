@@ -20,6 +20,8 @@ export interface Running {
   child: ChildProcess;
   /** Resolves when the output matches the pattern. */
   says(pattern: RegExp): Promise<void>;
+  /** What the first group of a pattern is in the output, once it is there. */
+  found(pattern: RegExp): Promise<string>;
   ended: Promise<Ended>;
 }
 
@@ -52,7 +54,11 @@ export function started(
       look();
       void ended.then(({ code, err }) => reject(new Error(`ended with ${code} before it said ${pattern}: ${err}`)));
     });
-  return { child, says, ended };
+  const found = async (pattern: RegExp) => {
+    await says(pattern);
+    return pattern.exec(said.out + said.err)![1];
+  };
+  return { child, says, found, ended };
 }
 
 export interface TestRuns {
