@@ -20,7 +20,9 @@ it.each(texts)("%s calls commands by options that they have", async (_, text) =>
     .replaceAll(/(main\.js sample.*)\n\s+/g, "$1 ")
     .split("\n");
   for (const line of lines) {
-    const command = /(?:main\.js|fractalgen|worker|\["|command:)\W+(worker|sample|train|join)\b(.*)/.exec(line);
+    const command = /(?:main\.js |fractalgen |run --rm worker |\["|command: )(worker|sample|train|join)\b(.*)/.exec(
+      line,
+    );
     if (!command) continue;
     const [, name, rest] = command;
     for (const [option] of rest.matchAll(/--[a-z][a-z-]+/g))

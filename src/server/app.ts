@@ -142,7 +142,10 @@ export function fractalServer(options: ServerOptions): FractalServer {
   });
   app.get("/openapi.json", (c) => c.json(document));
   if (options.shareWeights) offerModels(app, models);
-  if (options.elsewhere?.queues) app.route(queuesPath, options.elsewhere.queues);
+  if (options.elsewhere?.queues) {
+    app.route(queuesPath, options.elsewhere.queues);
+    app.get(`${queuesPath}/`, (c) => c.redirect(queuesPath));
+  }
   app.get("/*", studio(options.studio));
 
   app.notFound(elsewhere(app, (path) => isStudioFile(options.studio, path)));
