@@ -152,7 +152,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
           }
         }
         const { code, err } = await queue.command(...drawing("full", 8), ...options).ended;
-        expect([code, err]).toEqual([2, expect.stringMatching(/images \d+ to \d+ failed three times .*(space|full)/i)]);
+        expect([code, err]).toEqual([2, expect.stringMatching(/images \d+ to \d+ failed three times.*(space|full)/i)]);
         for (const name of readdirSync(shared)) if (name.startsWith("filler")) rmSync(join(shared, name));
         const second = await queue.command(...drawing("full", 8), ...options).ended;
         expect(second.code, second.err).toBe(0);
