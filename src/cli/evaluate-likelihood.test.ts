@@ -77,7 +77,7 @@ describe("evaluate likelihood", () => {
     expect(readFileSync(file, "utf8").trimEnd().split("\n")).toHaveLength(lines.length);
     const other = await evaluate("--json", "--per-image", file, "--order");
     expect(other.code).toBe(2);
-    expect(other.err).toMatch(/--per-image: .*images\.jsonl was written for .*other options/);
+    expect(other.err).toMatch(/--per-image: .*images\.jsonl was written with a different model, data or options/);
     expect(readFileSync(file, "utf8").trimEnd().split("\n")).toHaveLength(lines.length);
   });
 

@@ -1,8 +1,9 @@
 /** Every signal that stops training leaves a checkpoint, also through npm. */
 
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { loadCheckpoint } from "../train/checkpoint.ts";
@@ -30,16 +31,31 @@ it.each(stopSignals)("%s stops training with a checkpoint and its own exit code"
 });
 
 it("a second signal ends the process immediately, with that signal", async () => {
-  const run = runs.train(...runs.fresh(runs.at("twice"), 1_000_000), "--checkpoint-seconds", "1000");
-  await run.says(/"step":3,/);
-  run.child.kill("SIGSTOP"); // so that both arrive before it ends
-  run.child.kill("SIGUSR1");
-  run.child.kill("SIGCONT");
+  // A step is one run of several seconds.
+  const run = runs.train(...runs.fresh(runs.at("twice"), 1_000_000), "--batch", "1024", "--micro-batch", "1024");
+  await run.says(/"step":1,/);
+  run.child.kill("SIGTERM");
   await run.says(/stopping after this step/);
-  await run.ended;
-  const other = runs.train(...runs.fresh(runs.at("early"), 1_000_000));
-  other.child.kill("SIGUSR1"); // before it listens: it must end without starting the debugger
-  expect((await other.ended).code).toBe(138);
+  run.child.kill("SIGSTOP");
+  await setTimeout(700); // sooner, it counts as the same signal
+  run.child.kill("SIGTERM");
+  run.child.kill("SIGCONT");
+  const { code, err } = await run.ended;
+  expect([code, err]).toEqual([143, expect.not.stringContaining("stopped after")]);
+});
+
+it("SIGUSR1 ends a program that has just started, and does not start the debugger (Linux)", async (context) => {
+  context.skip(process.platform !== "linux", "it needs /proc");
+  const run = runs.train(...runs.fresh(runs.at("early"), 1_000_000));
+  const caught = () => {
+    const mask = /^SigCgt:\s*([0-9a-f]+)/m.exec(readFileSync(`/proc/${run.child.pid}/status`, "utf8"))![1];
+    return (BigInt(`0x${mask}`) >> BigInt(constants.signals.SIGUSR1 - 1)) & 1n;
+  };
+  // Node.js itself catches the signal until the program starts.
+  while (!caught()) await setImmediate();
+  while (caught()) await setImmediate();
+  run.child.kill("SIGUSR1");
+  expect(await run.ended).toMatchObject({ code: 138, err: expect.not.stringContaining("Debugger") });
 });
 
 /** A shell's environment, without the variables of this test's own npm. */
