@@ -20,7 +20,7 @@ const imports = {
 };
 
 const root = import.meta.dirname;
-const files = ["src", "examples"].flatMap((folder) =>
+const files = ["src", "examples", "bench"].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".test.ts"))
     .map((name) => join(folder, name).replaceAll("\\", "/")),

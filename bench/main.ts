@@ -20,9 +20,9 @@ import { benchServe } from "./serve.ts";
 import { benchStudio } from "./studio.ts";
 import { benchTrain } from "./train.ts";
 
-const program = new Command("npm run bench --").description(
-  "Measures speed on this machine, compared with the limits of its processor.",
-);
+const program = new Command("npm run bench --")
+  .description("Measures speed on this machine, compared with the limits of its processor, and the quality of models.")
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
 program
   .command("sample")
   .description("measure images per second of a model")

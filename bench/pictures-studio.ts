@@ -1,0 +1,42 @@
+/** The picture of the studio: a screenshot of the page in the middle of a drawing. */
+
+import { placedLevels } from "../src/config/model.ts";
+import { writeFileAtomic } from "../src/files/atomic.ts";
+import type { ModelFolder } from "../src/files/model.ts";
+import { findChromium } from "../src/parity/chromium.ts";
+import { drawn, servedName, withStudio } from "./studio-page.ts";
+
+const viewport = { width: 1280, height: 900 };
+const classes = ["heart", "face", "clock", "flag"];
+/** The share of the steps that are done. */
+const shown = 0.48;
+
+/** Writes the screenshot to `out`. Returns the reason if it cannot be made here. */
+export async function studioPicture(folder: ModelFolder, out: string): Promise<string | undefined> {
+  if (!findChromium()) return "there is no chromium or google-chrome in PATH";
+  const iterations = placedLevels(folder.config).map(({ kind, tokens }, level) =>
+    kind === "ar" ? tokens : Math.min(tokens, level === 0 ? 8 : 4),
+  );
+  const wanted = `model=${encodeURIComponent(servedName(folder))}&classes=${classes}&n=4&seed=7&iterations=${iterations}`;
+  await withStudio(folder, async ({ url, browser }) => {
+    const page = await browser.newPage({ viewport });
+    page.setDefaultTimeout(0);
+    await page.goto(`${url}/#${wanted}&device=wasm`);
+    await drawn(page);
+    await page.click("#tour-skip");
+    await page.evaluate(inTheMiddle);
+    // The explanation is computed in the page's worker.
+    await page.waitForFunction(`document.querySelector("#pixel").textContent.startsWith("Row")`);
+    await writeFileAtomic(out, await page.screenshot());
+  });
+  return undefined;
+}
+
+/** Code for the page, as text. Without the seconds that the drawing took, two screenshots are the same. */
+const inTheMiddle = `(async () => {
+  const scrubber = document.querySelector("#scrubber");
+  scrubber.value = String(Math.round(${shown} * Number(scrubber.max)));
+  scrubber.dispatchEvent(new Event("input", { bubbles: true }));
+  const status = document.querySelector("#status");
+  status.textContent = status.textContent.replace(/ in [\\d.]+ (s|min)\\b/, "");
+})()`;
