@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- sample|counts|train|speedrun|quantized|codecs|serve|studio|distributed`: the benchmarks behind all speed
- * claims.
+ * `npm run bench -- sample|counts|train|speedrun|quantized|codecs|serve|studio|distributed|sweep`: the benchmarks behind
+ * all claims about speed, and a sweep over sampling settings.
  */
 
 import { homedir } from "node:os";
@@ -8,7 +8,10 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { sizes } from "../src/config/presets.ts";
 import { UserError } from "../src/core/errors.ts";
-import { filled, oneOf, whole, wholes, number } from "../src/cli/values.ts";
+import { addDataOptions } from "../src/cli/data-options.ts";
+import { deviceOption, threadsOption } from "../src/cli/engine.ts";
+import { filled, number, oneOf, seeds, whole, wholes } from "../src/cli/values.ts";
+import { sentenceOf } from "../src/cli/wording.ts";
 import { benchCodecs } from "./codecs.ts";
 import { benchCounts } from "./counts.ts";
 import { benchDistributed } from "./distributed.ts";
@@ -18,6 +21,8 @@ import { recipeNames } from "../src/config/recipes.ts";
 import { benchSpeedrun } from "./speedrun.ts";
 import { benchServe } from "./serve.ts";
 import { benchStudio } from "./studio.ts";
+import { benchSweep } from "./sweep.ts";
+import { addSweptOptions } from "./sweep-settings.ts";
 import { benchTrain } from "./train.ts";
 
 const program = new Command("npm run bench --")
@@ -145,11 +150,38 @@ program
     "\nExamples:\n  npm run bench -- distributed --workers 1,2 --rounds 1\n  npm run bench -- distributed --network --likelihood 50000",
   )
   .action(benchDistributed);
+const sweep = program
+  .command("sweep")
+  .description(
+    "draw images with every combination of sampling settings, and measure Fréchet distance, precision, recall and blank images. Values are separated by commas or, if they contain commas, by colons (--iterations 32,16:64,16). An interrupted sweep resumes, and a longer one measures only what is new",
+  )
+  .option("--model <dir|name>", "a model folder, or the name of a bundled model", "emoji")
+  .option("--data <name|path>", "the data set to compare with", "emoji")
+  .option(
+    "-n, --count <n>",
+    "images of each combination; classes are as frequent as in the data",
+    whole({ least: 10 }),
+    300,
+  )
+  .option("--seed <n>", "random seed, the same for all combinations", seeds, 0)
+  .option("--features <name|dir>", "own (trained if necessary), inception, or a network folder", filled, "own")
+  .option("--out <dir>", "folder for results, images and sweep.svg (default: out/sweep-NAME)", filled)
+  .option("--batch <n>", "images per batch; does not affect results", whole({ least: 1, most: 4096 }), 32)
+  .option("--json", "print one line of JSON and no progress");
+addSweptOptions(addDataOptions(sweep))
+  .optionsGroup("Performance:")
+  .addOption(deviceOption())
+  .addOption(threadsOption())
+  .addHelpText(
+    "after",
+    "\nExample: npm run bench -- sweep --model emoji --guidance 1,1.5,2,3 --temperature 0.9,1,1.1 -n 300",
+  )
+  .action(benchSweep);
 
 try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof UserError)) throw error;
-  console.error(`error: ${error.message}`);
+  console.error(`error: ${sentenceOf(error)}`);
   process.exitCode = 2;
 }
