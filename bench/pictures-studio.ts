@@ -6,18 +6,18 @@ import type { ModelFolder } from "../src/files/model.ts";
 import { findChromium } from "../src/parity/chromium.ts";
 import { drawn, servedName, withStudio } from "./studio-page.ts";
 
-const viewport = { width: 1280, height: 900 };
+const viewport = { width: 1280, height: 930 };
 const classes = ["heart", "face", "clock", "flag"];
 /** The share of the steps that are done. */
-const shown = 0.48;
+const shown = 0.68;
 
 /** Writes the screenshot to `out`. Returns the reason if it cannot be made here. */
 export async function studioPicture(folder: ModelFolder, out: string): Promise<string | undefined> {
   if (!findChromium()) return "there is no chromium or google-chrome in PATH";
   const iterations = placedLevels(folder.config).map(({ kind, tokens }, level) =>
-    kind === "ar" ? tokens : Math.min(tokens, level === 0 ? 8 : 4),
+    kind === "ar" ? tokens : Math.min(tokens, level === 0 ? 16 : 8),
   );
-  const wanted = `model=${encodeURIComponent(servedName(folder))}&classes=${classes}&n=4&seed=7&iterations=${iterations}`;
+  const wanted = `model=${encodeURIComponent(servedName(folder))}&classes=${classes}&n=4&seed=7&image=2&iterations=${iterations}`;
   await withStudio(folder, async ({ url, browser }) => {
     const page = await browser.newPage({ viewport });
     page.setDefaultTimeout(0);
