@@ -48,6 +48,11 @@ export async function benchDistributed(options: DistributedBench): Promise<void>
     processes.push(child);
     return child;
   };
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.once(signal, () => {
+      for (const child of processes) child.kill("SIGKILL");
+      process.kill(process.pid, signal);
+    });
   const program = (...args: string[]) => ["--import", "tsx", main, ...args];
   try {
     const port = await freePort();

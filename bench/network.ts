@@ -91,6 +91,8 @@ export async function openLink({ latencyMs, megabits }: Network, shared: string,
     without: delayed ? "" : " (rate only)",
     command: (program, args) => ["ip", inside("sh", "-c", mounting, "sh", program, ...args)],
     async close() {
+      for (const pid of execFileSync("ip", ["netns", "pids", namespace], { encoding: "utf8" }).split("\n"))
+        if (pid) attempt("kill", pid); // sshfs, which goes on in the background
       sshd.kill();
       attempt("ip", "netns", "del", namespace);
       attempt("ip", "link", "del", here);

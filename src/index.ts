@@ -174,7 +174,7 @@ export {
 } from "./train/checkpoint.ts";
 export { type MemoryOptions, settingsWithin } from "./train/memory.ts";
 export type { StepOptions, StepResult, TrainingStep } from "./train/step.ts";
-export { train, type TrainingRecord, type TrainingRun } from "./train/trainer.ts";
+export { type RoundRecord, train, type TrainingRecord, type TrainingRun } from "./train/trainer.ts";
 export { openSampler, type SamplerOptions } from "./workers/sampler.ts";
 export { parallelSampler } from "./workers/sampling.ts";
 export { type ParallelOptions, parallelTrainingStep } from "./workers/training.ts";

@@ -1,5 +1,6 @@
 /** The address of a queue: a Redis or Valkey URL. Its password never reaches a message. */
 
+import { isIP } from "node:net";
 import { UserError } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
 
@@ -10,7 +11,7 @@ export interface QueueAddress {
   username?: string;
   password?: string;
   db: number;
-  tls?: { servername: string };
+  tls?: { servername?: string };
   /** Host, port and database, without user or password. */
   name: string;
 }
@@ -31,7 +32,7 @@ export function queueAddress(url: string): QueueAddress {
     ...address,
     ...(username && { username: decoded(username) }),
     ...(password && { password: decoded(password) }),
-    ...((protocol === "rediss:" || protocol === "valkeys:") && { tls: { servername: host } }),
+    ...((protocol === "rediss:" || protocol === "valkeys:") && { tls: isIP(host) === 0 ? { servername: host } : {} }),
     name: `${hostname}:${address.port}${address.db > 0 ? `/${address.db}` : ""}`,
   };
 }

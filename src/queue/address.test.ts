@@ -1,0 +1,23 @@
+/** Addresses of queues: what connects where, and what messages may say of it. */
+
+import { expect, it } from "vitest";
+import { queueAddress } from "./address.ts";
+
+it.each([
+  ["redis://host", { host: "host", port: 6379, db: 0, name: "host:6379" }],
+  ["redis://host:7000/2", { host: "host", port: 7000, db: 2, name: "host:7000/2" }],
+  ["valkey://host", { host: "host", port: 6379, db: 0, name: "host:6379" }],
+  ["redis://[::1]:7000", { host: "::1", port: 7000, db: 0, name: "[::1]:7000" }],
+  ["redis://:p%40ss@host", { host: "host", port: 6379, db: 0, password: "p@ss", name: "host:6379" }],
+  ["redis://me:100%25%zz@host", { host: "host", port: 6379, db: 0, username: "me", password: "100%25%zz", name: "host:6379" }], // prettier-ignore
+  ["rediss://host", { host: "host", port: 6379, db: 0, tls: { servername: "host" }, name: "host:6379" }],
+  ["valkeys://host", { host: "host", port: 6379, db: 0, tls: { servername: "host" }, name: "host:6379" }],
+])("%s", (url, address) => expect(queueAddress(url)).toEqual(address));
+
+it.each(["", "host", "host:6379", "http://host", "redis://", "redis://host/name", "secret://me:secret@host"])(
+  "refuses %j without repeating it",
+  (url) => {
+    expect(() => queueAddress(url)).toThrow(/^queue: expected a URL such as/);
+    expect(() => queueAddress(url)).not.toThrow(/me:secret/);
+  },
+);
