@@ -43,14 +43,20 @@ interface Measured {
 export async function benchDistributed(options: DistributedBench): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "fractalgen-bench-"));
   const processes: ChildProcess[] = [];
+  let link: Link | undefined;
+  const end = async () => {
+    for (const child of processes) child.kill("SIGKILL");
+    await link?.close();
+    rmSync(folder, { recursive: true, force: true });
+  };
   const start = (command: string, args: string[]) => {
     const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
     processes.push(child);
     return child;
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const)
-    process.once(signal, () => {
-      for (const child of processes) child.kill("SIGKILL");
+    process.once(signal, async () => {
+      await end();
       process.kill(process.pid, signal);
     });
   const program = (...args: string[]) => ["--import", "tsx", main, ...args];
@@ -63,7 +69,7 @@ export async function benchDistributed(options: DistributedBench): Promise<void>
     let alone = 0;
     const links: (Network | undefined)[] = [undefined, ...(options.network ? networks : [])];
     for (const network of links) {
-      const link = network && (await openLink(network, shared, folder));
+      link = network && (await openLink(network, shared, folder));
       for (const workers of options.workers) {
         const result = await measured(workers, link);
         if (network === undefined && workers === 1) alone = result.secondsPerRound;
@@ -72,6 +78,7 @@ export async function benchDistributed(options: DistributedBench): Promise<void>
         if (!options.json) console.log(lineOf(results.at(-1)!));
       }
       await link?.close();
+      link = undefined;
     }
     const bits = options.likelihood === undefined ? undefined : await likelihoods(options.likelihood);
     if (options.json) console.log(JSON.stringify({ results, bits }));
@@ -132,8 +139,7 @@ export async function benchDistributed(options: DistributedBench): Promise<void>
       return found;
     }
   } finally {
-    for (const child of processes) child.kill("SIGKILL");
-    rmSync(folder, { recursive: true, force: true });
+    await end();
   }
 }
 

@@ -155,7 +155,7 @@ export {
   type Sampler,
   type WatchedPixels,
 } from "./sample/sampler.ts";
-export { fractalServer, type FractalServer, type ServerOptions } from "./server/app.ts";
+export { type Elsewhere, fractalServer, type FractalServer, type ServerOptions } from "./server/app.ts";
 export { listen, type Listening } from "./server/listen.ts";
 export { type ServedModel, servedModels } from "./server/models.ts";
 export type { Limits } from "./server/schemas.ts";

@@ -32,8 +32,10 @@ export interface RunContext {
   signal?: AbortSignal;
   /** Training on other machines or in replicas: another step, or another loop. By default this machine's threads. */
   elsewhere?: {
+    /** Computes loss and gradients. */
     step?: TrainingStep;
-    train?: (engine: Engine, run: TrainingRun) => AsyncGenerator<TrainingRecord | RoundRecord>;
+    /** Trains in place of `train`. */
+    train?(engine: Engine, run: TrainingRun): AsyncGenerator<TrainingRecord | RoundRecord>;
   };
 }
 

@@ -46,10 +46,22 @@ export interface ServerOptions extends AccessOptions {
   heartbeat?: number;
   /** Opens the sampler that draws a lane's batches; a worker thread by default. */
   open?: (model: ServedModel, threads: number) => Sampler;
-  /** Batches are generated on other machines: how many at once, by how many workers, and what there is to see of them. */
-  elsewhere?: { lanes: number; workers(): number; metrics(): Promise<string>; queues?: Hono };
+  /** Batches are generated on other machines. */
+  elsewhere?: Elsewhere;
   /** Called with every internal error, to log it. */
   onFault?: (error: unknown) => void;
+}
+
+/** The machines that generate a server's batches. */
+export interface Elsewhere {
+  /** Batches at once. */
+  lanes: number;
+  /** Returns how many machines share the images that wait. */
+  workers(): number;
+  /** Returns further metrics in Prometheus' text format. */
+  metrics(): Promise<string>;
+  /** Routes of a page on the jobs. */
+  queues?: Hono;
 }
 
 /** A server that does not listen yet. */
