@@ -1,6 +1,7 @@
 /** A command's side of the queue: sends jobs, waits for their results, and leaves nothing behind. */
 
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Provider } from "../engine/engine.ts";
@@ -79,12 +80,14 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
     sent.written += written;
   }
 
-  async function completed(id: string, answer: Answer): Promise<void> {
+  async function completed(id: string): Promise<void> {
+    // Read after it was said to be complete: what was read before has no answer yet.
+    const queued = await queue.getJob(id);
     const waiting = pending.get(id);
-    if (!waiting) return;
+    if (!waiting || !queued?.returnvalue) return;
     pending.delete(id);
-    await (await queue.getJob(id))?.remove().catch(() => {});
-    waiting.resolve(answer);
+    await queued.remove().catch(() => {});
+    waiting.resolve(queued.returnvalue);
   }
 
   async function failed(id: string): Promise<void> {
@@ -95,18 +98,21 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
     waiting.reject(jobError(waiting.job, queued));
   }
 
-  events.on("completed", ({ jobId, returnvalue }) => void completed(jobId, returnvalue as unknown as Answer));
-  events.on("failed", ({ jobId }) => void failed(jobId));
+  const later = () => {}; // it is looked for again
+  events.on("completed", ({ jobId }) => void completed(jobId).catch(later));
+  events.on("failed", ({ jobId }) => void failed(jobId).catch(later));
   /** Settles what events did not tell, and sends again what Redis lost. */
-  const looking = setInterval(async () => {
+  const look = async () => {
     for (const [id, { added, resolve }] of pending) {
-      const queued = added ? await queue.getJob(id).catch(() => null) : null;
-      if (queued === null) continue;
+      if (!added) continue;
+      const queued = await queue.getJob(id);
+      if (!pending.has(id)) continue; // an event was faster
       if (!queued) resolve({ dropped: true, traffic: { read: 0, written: 0 }, seconds: 0 });
-      else if (await queued.isCompleted()) await completed(id, queued.returnvalue);
+      else if (await queued.isCompleted()) await completed(id);
       else if (await queued.isFailed()) await failed(id);
     }
-  }, lookMs);
+  };
+  const looking = setInterval(() => void look().catch(later), lookMs);
 
   function sentTo(job: Job, area: string): SentJob {
     return { version, run, area, job };
@@ -118,6 +124,7 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
     const id = `${run}-${jobs++}`;
     const answer = new Promise<Answer>((resolve, reject) => pending.set(id, { job, added: false, resolve, reject }));
     const stop = () => pending.get(id)?.reject(signal!.reason as Error);
+    if (signal) setMaxListeners(0, signal); // one for each job
     signal?.addEventListener("abort", stop);
     const add = async () => {
       await queue.add(job.kind, sentTo(job, area), { ...tries, jobId: id });

@@ -36,24 +36,32 @@ function outcome(out: string): Record<string, string> {
 }
 
 describe("replicas in one process", () => {
-  it("train, and go on after a kill as if there had been none", async () => {
-    expect((await runs.train(...replicas("one")).ended).code).toBe(0);
-    expect(existsSync(runs.at("one/rounds"))).toBe(false);
-    const killed = runs.train(...replicas("killed"));
-    await killed.says(/"kind":"round","step":2/);
-    killed.child.kill("SIGKILL");
-    await killed.ended;
-    const again = await runs.train(...replicas("killed")).ended;
-    expect(again.code, again.err).toBe(0);
-    expect(outcome("killed")).toEqual(outcome("one"));
-  }, 180_000);
+  it(
+    "train, and go on after a kill as if there had been none",
+    async () => {
+      expect((await runs.train(...replicas("one")).ended).code).toBe(0);
+      expect(existsSync(runs.at("one/rounds"))).toBe(false);
+      const killed = runs.train(...replicas("killed"));
+      await killed.says(/"kind":"round","step":2/);
+      killed.child.kill("SIGKILL");
+      await killed.ended;
+      const again = await runs.train(...replicas("killed")).ended;
+      expect(again.code, again.err).toBe(0);
+      expect(outcome("killed")).toEqual(outcome("one"));
+    },
+    (3 + kills / 2) * minutes,
+  );
 
-  it("train with gradients at every step, of which there are no differences to round", async () => {
-    const sync = await runs.train(...replicas("sync-2", "--sync")).ended;
-    expect(sync.code, sync.err).toBe(0);
-    const wrong = await runs.train(...replicas("wrong", "--sync", "--differences", "int8")).ended;
-    expect([wrong.code, wrong.err]).toEqual([2, expect.stringMatching(/--differences: .*leave it out/)]);
-  }, 180_000);
+  it(
+    "train with gradients at every step, of which there are no differences to round",
+    async () => {
+      const sync = await runs.train(...replicas("sync-2", "--sync")).ended;
+      expect(sync.code, sync.err).toBe(0);
+      const wrong = await runs.train(...replicas("wrong", "--sync", "--differences", "int8")).ended;
+      expect([wrong.code, wrong.err]).toEqual([2, expect.stringMatching(/--differences: .*leave it out/)]);
+    },
+    (3 + kills / 2) * minutes,
+  );
 });
 
 describe.skipIf(noRedis)(`replicas on workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, () => {
