@@ -1,5 +1,6 @@
 /**
- * `npm run bench -- counts`: operations and bytes per image for each of the paper's models, counted without sampling.
+ * `npm run bench -- counts`: operations and bytes per image for each of the paper's models, and the launches and copies
+ * that a GPU needs for sampling and for a training step, all counted without computing anything.
  */
 
 import { arrayOf, product } from "../src/core/arrays.ts";
@@ -7,11 +8,20 @@ import { type ModelConfig, placedLevels } from "../src/config/model.ts";
 import { publishedNames, publishedPreset } from "../src/config/published.ts";
 import type { Engine } from "../src/engine/engine.ts";
 import { nodeEngine } from "../src/engine/node.ts";
+import { parseTrainingConfig } from "../src/config/training.ts";
 import { boundSizes, sizeOf } from "../src/graph/cost.ts";
+import { writeOnnx } from "../src/graph/onnx.ts";
+import type { Tensor } from "../src/graph/tensor.ts";
+import { named, type Tree } from "../src/graph/tree.ts";
 import { modelParameters } from "../src/model/parameters.ts";
+import { inGroups, planFeeds, planPass } from "../src/model/plan.ts";
 import { isQuantized } from "../src/model/quantize.ts";
+import { trainingParts } from "../src/model/training.ts";
 import { createSampler } from "../src/sample/sampler.ts";
+import { trainingMasks } from "../src/train/batches.ts";
+import { optimizerGraph } from "../src/train/optimizer-graph.ts";
 import { measuring, plainCopy, plainProduct } from "./engine.ts";
+import { noise } from "./train.ts";
 
 export interface CountsBench {
   batch: number[];
@@ -30,22 +40,30 @@ export async function benchCounts({ batch: batches, json }: CountsBench): Promis
     for (const dtype of ["float32", "q8"] as const)
       for (const batch of batches) {
         const config = publishedPreset(preset);
-        const { operations, bytes } = await countsOf(config, { dtype, batch });
+        const { operations, bytes, ...gpu } = await countsOf(config, { dtype, batch });
         const floor = Math.max(operations / gigaflop, bytes / gigabytes) / 1e9;
-        rows.push({ preset, dtype, batch, operations, bytes, floor });
+        rows.push({ preset, dtype, batch, operations, bytes, floor, ...gpu });
         if (!json)
           console.log(
-            `  ${preset.padEnd(22)} ${dtype.padEnd(8)} ${String(batch).padStart(3)} images: ${(operations / batch / 1e9).toFixed(0).padStart(7)} GFLOP and ${(bytes / batch / 1e9).toFixed(1).padStart(6)} GB per image; at least ${floor.toFixed(1)} s in total, bound by ${operations / gigaflop > bytes / gigabytes ? "operations" : "bytes"}`,
+            `  ${preset.padEnd(22)} ${dtype.padEnd(8)} ${String(batch).padStart(3)} images: ${(operations / batch / 1e9).toFixed(0).padStart(7)} GFLOP and ${(bytes / batch / 1e9).toFixed(1).padStart(6)} GB per image; at least ${floor.toFixed(1)} s in total, bound by ${operations / gigaflop > bytes / gigabytes ? "operations" : "bytes"}; ${gpu.runs} runs, at most ${gpu.launches} launches, ${(gpu.busBytes / 1e6).toFixed(0)} MB to and from a GPU`,
           );
       }
-  if (json) console.log(JSON.stringify({ gigaflopPerSecond: gigaflop, gigabytesPerSecond: gigabytes, rows }));
+  if (!json) console.log("a training step on a GPU, one run for each of gradients and optimiser");
+  const training = publishedNames.flatMap((preset) =>
+    batches.map((batch) => ({ preset, batch, ...trainingCounts(publishedPreset(preset), batch) })),
+  );
+  for (const { preset, batch, launches, optimizerLaunches, busBytes, stateBytes } of json ? [] : training)
+    console.log(
+      `  ${preset.padEnd(22)} ${String(batch).padStart(3)} images: at most ${launches} launches and ${optimizerLaunches} for the optimiser; ${(busBytes / 1e6).toFixed(2)} MB to and from the GPU, and ${(stateBytes / 1e6).toFixed(0)} MB more if weights and gradients were copied`,
+    );
+  if (json) console.log(JSON.stringify({ gigaflopPerSecond: gigaflop, gigabytesPerSecond: gigabytes, rows, training }));
 }
 
 /** Counts for a batch of images. All values are zeros, because the counts do not depend on them. */
 async function countsOf(
   config: ModelConfig,
   { dtype, batch }: { dtype: "float32" | "q8"; batch: number },
-): Promise<{ operations: number; bytes: number }> {
+): Promise<{ operations: number; bytes: number; runs: number; launches: number; busBytes: number }> {
   const parameters = new Map(modelParameters(config).map((parameter) => [parameter.name, parameter]));
   const weightBytes = (name: string): number => {
     const parameter = parameters.get(name)!;
@@ -58,8 +76,30 @@ async function countsOf(
   const iterations = config.sampling.iterations ?? placedLevels(config).map(({ tokens }) => tokens);
   const frames = sampler.sample({ labels: Array.from({ length: batch }, () => 0), batch, iterations });
   while (!(await frames.next()).done);
-  const sum = (key: "operations" | "values" | "weights") => counted.measured.reduce((total, m) => total + m[key], 0);
-  return { operations: sum("operations"), bytes: sum("values") + sum("weights") };
+  const sum = (key: "operations" | "values" | "weights" | "runs" | "launches") =>
+    counted.measured.reduce((total, m) => total + m[key], 0);
+  const [runs, launches, busBytes] = [sum("runs"), sum("launches"), sum("values")];
+  return { operations: sum("operations"), bytes: busBytes + sum("weights"), runs, launches, busBytes };
+}
+
+/** Launches and copies of one training step, with the state on the device. */
+function trainingCounts(
+  config: ModelConfig,
+  batch: number,
+): { launches: number; optimizerLaunches: number; busBytes: number; stateBytes: number } {
+  const [{ backward }] = trainingParts(config, { loop: false });
+  const update = optimizerGraph(config, parseTrainingConfig({}, "the counts"));
+  const feeds = named({
+    ...planFeeds(config, noise(config, batch)),
+    ...inGroups(config, planPass(config, batch, trainingMasks(0, 0))),
+  });
+  const parameters = modelParameters(config).reduce((sum, { shape }) => sum + product(shape), 0);
+  return {
+    launches: writeOnnx(named(backward)).launches,
+    optimizerLaunches: writeOnnx(named(update as Tree<Tensor>)).launches,
+    busBytes: Object.values(feeds).reduce((sum, { data }) => sum + data.byteLength, 0),
+    stateBytes: 2 * 4 * parameters,
+  };
 }
 
 /** Returns zeros in the shapes of the outputs. */
@@ -78,6 +118,9 @@ const dryEngine: Engine = {
           return [name, { dtype, shape, data: new (arrayOf(dtype))(product(shape)) }];
         }),
       );
+    },
+    runKept: async () => {
+      throw new Error("the dry engine keeps nothing on a device");
     },
     dispose: async () => {},
   }),

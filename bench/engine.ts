@@ -3,8 +3,8 @@
  * copies.
  */
 
-import { float32, type HostTensor } from "../src/core/arrays.ts";
-import type { Engine, Session } from "../src/engine/engine.ts";
+import { float32 } from "../src/core/arrays.ts";
+import type { Engine, Session, Value } from "../src/engine/engine.ts";
 import { constant, input, linear, matmul } from "../src/graph/build.ts";
 import { boundSizes, floatingPointOperations, leastBytes } from "../src/graph/cost.ts";
 import { writeOnnx } from "../src/graph/onnx.ts";
@@ -12,6 +12,8 @@ import { writeOnnx } from "../src/graph/onnx.ts";
 export interface Measured {
   seconds: number;
   runs: number;
+  /** The most kernels that these runs launch on a GPU. */
+  launches: number;
   operations: number;
   /** Bytes of inputs and outputs, and of weights, each counted once per run. */
   values: number;
@@ -45,32 +47,35 @@ export function measuring(engine: Engine, weightBytes: (name: string) => number 
       const entry = nothing();
       const costs = new Map<string, Pick<Measured, "operations" | "values" | "weights">>(); // by input shapes
       measured.push(entry);
+      async function timed<T>(feeds: Record<string, Value>, run: () => Promise<T>): Promise<T> {
+        const started = performance.now();
+        const result = await run();
+        entry.seconds += (performance.now() - started) / 1000;
+        entry.runs++;
+        entry.launches += model.launches;
+        const shapes = Object.fromEntries(Object.entries(feeds).map(([name, { shape }]) => [name, shape]));
+        const key = JSON.stringify(shapes);
+        if (!costs.has(key)) {
+          const sizes = boundSizes(model.graph, shapes);
+          const operations = floatingPointOperations(model.graph, sizes);
+          costs.set(key, { operations, ...leastBytes(model.graph, sizes, weightBytes) });
+        }
+        const { operations, values, weights } = costs.get(key)!;
+        entry.operations += operations;
+        entry.values += values;
+        entry.weights += weights;
+        return result;
+      }
       return {
         ...session,
-        async run(feeds: Record<string, HostTensor>, into) {
-          const started = performance.now();
-          const result = await session.run(feeds, into);
-          entry.seconds += (performance.now() - started) / 1000;
-          entry.runs++;
-          const shapes = Object.fromEntries(Object.entries(feeds).map(([name, { shape }]) => [name, shape]));
-          const key = JSON.stringify(shapes);
-          if (!costs.has(key)) {
-            const sizes = boundSizes(model.graph, shapes);
-            const operations = floatingPointOperations(model.graph, sizes);
-            costs.set(key, { operations, ...leastBytes(model.graph, sizes, weightBytes) });
-          }
-          const { operations, values, weights } = costs.get(key)!;
-          entry.operations += operations;
-          entry.values += values;
-          entry.weights += weights;
-          return result;
-        },
+        run: (feeds, into) => timed(feeds, () => session.run(feeds, into)),
+        runKept: (feeds) => timed(feeds, () => session.runKept(feeds)),
       };
     },
   };
 }
 
-const nothing = (): Measured => ({ seconds: 0, runs: 0, operations: 0, values: 0, weights: 0 });
+const nothing = (): Measured => ({ seconds: 0, runs: 0, launches: 0, operations: 0, values: 0, weights: 0 });
 
 /** Returns a function that measures GFLOP/s of a plain 1024 x 1024 x 1024 product, the best of a few. */
 export async function plainProduct(engine: Engine): Promise<() => Promise<number>> {

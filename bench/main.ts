@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- sample|counts|train|speedrun|quantized|codecs|serve|studio|distributed|sweep`: the benchmarks behind
- * all claims about speed, and a sweep over sampling settings.
+ * `npm run bench -- sample|counts|train|gpu|speedrun|quantized|codecs|serve|studio|distributed|sweep`: the benchmarks
+ * behind all claims about speed, and a sweep over sampling settings.
  */
 
 import { homedir } from "node:os";
@@ -17,6 +17,7 @@ import { benchCounts } from "./counts.ts";
 import { benchDistributed } from "./distributed.ts";
 import { benchQuantized } from "./quantized.ts";
 import { benchSample } from "./sample.ts";
+import { gpuCommand } from "./gpu-command.ts";
 import { recipeNames } from "../src/config/recipes.ts";
 import { benchSpeedrun } from "./speedrun.ts";
 import { benchServe } from "./serve.ts";
@@ -65,6 +66,7 @@ program
     "\nExamples:\n  npm run bench -- train --config model.json --micro-batch 8\n  npm run bench -- train --preset fractalmar_huge_in256 --checkpointing --rounds 2",
   )
   .action(benchTrain);
+program.addCommand(gpuCommand());
 program
   .command("speedrun")
   .description("train one small model on emoji and report its held-out likelihood and time (docs/speedrun.md)")

@@ -16,7 +16,7 @@ import { startingState } from "../src/train/checkpoint.ts";
 import { boundSizes, floatingPointOperations } from "../src/graph/cost.ts";
 import { named } from "../src/graph/tree.ts";
 import { type Batch, inGroups, type Masks, planPass } from "../src/model/plan.ts";
-import { trainingGraph } from "../src/model/training.ts";
+import { trainingParts } from "../src/model/training.ts";
 import { trainingBytes } from "../src/train/memory.ts";
 import { groupSize, trainingStep } from "../src/train/step.ts";
 import { train } from "../src/train/trainer.ts";
@@ -113,7 +113,7 @@ async function benchSteps({
 }
 
 /** Arbitrary bytes: the time does not depend on them. */
-function noise({ imageSize, channels, classes }: ModelConfig, images: number): Batch {
+export function noise({ imageSize, channels, classes }: ModelConfig, images: number): Batch {
   const bytes = imageSize ** 2 * channels;
   return {
     images: Uint8Array.from({ length: images * bytes }, (_, i) => (i * 2654435761) >>> 24),
@@ -167,12 +167,18 @@ async function benchPublished(
   );
 }
 
-/** Floating-point operations of a step with these masks. */
-function stepOperations(model: ModelConfig, images: number, masks: Masks): number {
-  const graph = named(trainingGraph(model));
+/** Floating-point operations of a step with these masks; without `group` of the graph without a loop. */
+export function stepOperations(
+  model: ModelConfig,
+  images: number,
+  masks: Masks,
+  { group }: { group?: number } = { group: groupSize(model) },
+): number {
+  const [{ backward }] = trainingParts(model, { loop: group !== undefined });
+  const graph = named(backward);
   const plan = planPass(model, images, masks);
   const shapes = Object.fromEntries(
-    Object.entries(named(inGroups(model, plan, groupSize(model)))).map(([name, { shape }]) => [name, shape]),
+    Object.entries(named(inGroups(model, plan, group))).map(([name, { shape }]) => [name, shape]),
   );
   shapes["images"] = [images, model.imageSize, model.imageSize, model.channels];
   return floatingPointOperations(graph, boundSizes(graph, shapes));

@@ -2,7 +2,8 @@
 
 import type { Command } from "commander";
 import type { Provider } from "../engine/engine.ts";
-import { deviceOption, helpOption, threadsOption } from "./engine.ts";
+import type { Precision } from "../graph/onnx.ts";
+import { deviceOption, helpOption, precisionOption, threadsOption } from "./engine.ts";
 import { bytes, filled, whole } from "./values.ts";
 
 export interface DrawingFlags {
@@ -17,6 +18,7 @@ export interface DrawingFlags {
   memory?: number;
   preview: boolean;
   device: Provider;
+  precision: Precision;
   threads?: number;
   queue?: string;
   shared?: string;
@@ -36,5 +38,6 @@ export const addDrawingOptions = (command: Command, { out, columns }: { out: str
     .option("--memory <size>", "memory limit, such as 3GB (default: all free memory)", bytes)
     .option("--no-preview", "show no preview on the terminal")
     .addOption(deviceOption())
+    .addOption(precisionOption())
     .addOption(threadsOption())
     .addHelpOption(helpOption());

@@ -47,6 +47,8 @@ export interface Drawn {
   images: Uint8Array;
   seconds: number;
   device: Provider;
+  /** Only if it is not float32. */
+  precision?: "float16";
   film?: Film;
   /** Whether the files of --each are there already. */
   eachWritten?: boolean;
@@ -73,7 +75,8 @@ export async function drawImages(
       const next = await stream.next();
       if (next.done) {
         const seconds = (performance.now() - started) / 1000;
-        return { images: next.value, seconds, device: engine.provider, film };
+        const precision = engine.precision === "float16" ? engine.precision : undefined;
+        return { images: next.value, seconds, device: engine.provider, precision, film };
       }
       film?.add(next.value);
       progress.update(line(next.value), (room) => preview(next.value, picture, { ...room, batch }));

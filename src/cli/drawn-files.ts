@@ -42,7 +42,7 @@ export async function writeDrawn(
   const { config } = model;
   const { count, seed } = flags;
   const dependedOn = { ...recordedSampling(settings), ...options };
-  const text = textOf(flags, written, drawn.device);
+  const text = textOf(flags, written, drawn);
   const { imageSize: size, channels } = config;
   const { images, picture, labels } = grid ?? {
     images: drawn.images,
@@ -66,7 +66,7 @@ type Text = (label: string, index?: number) => Record<string, string>;
 export function textOf(
   { count, seed }: Pick<DrawingFlags, "count" | "seed">,
   { model, settings, options, details }: Pick<Written, "model" | "settings" | "options" | "details">,
-  device: Provider,
+  { device, precision }: Pick<Drawn, "device" | "precision">,
 ): Text {
   const dependedOn = { ...recordedSampling(settings), ...options };
   return (label, index) => ({
@@ -76,7 +76,7 @@ export function textOf(
     Seed: String(seed),
     ...(index === undefined ? { Count: String(count) } : { Index: String(index) }),
     ...details,
-    Options: JSON.stringify({ ...dependedOn, device }),
+    Options: JSON.stringify({ ...dependedOn, device, precision }),
   });
 }
 
@@ -97,10 +97,22 @@ export function eachFile(
 }
 
 /** Prints one line of JSON with `details`, or how long the generation took and which files were written. */
-function report({ count, json, out, animate, each }: DrawingFlags, { seconds, device }: Drawn, details: object): void {
+function report(
+  { count, json, out, animate, each }: DrawingFlags,
+  { seconds, device, precision }: Drawn,
+  details: object,
+): void {
   if (json) {
     console.log(
-      JSON.stringify({ out, animation: animate, ...details, device, seconds, imagesPerSecond: count / seconds }),
+      JSON.stringify({
+        out,
+        animation: animate,
+        ...details,
+        device,
+        precision,
+        seconds,
+        imagesPerSecond: count / seconds,
+      }),
     );
     return;
   }

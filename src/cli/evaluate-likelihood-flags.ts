@@ -1,6 +1,7 @@
 /** The options of `fractalgen evaluate likelihood`. */
 
 import type { Provider } from "../engine/engine.ts";
+import type { Precision } from "../graph/onnx.ts";
 import type { Shard } from "../queue/shards.ts";
 import type { DataFlags } from "./data-options.ts";
 
@@ -19,6 +20,7 @@ export interface LikelihoodFlags extends DataFlags {
   batch: number;
   json?: boolean;
   device: Provider;
+  precision: Precision;
   threads?: number;
   queue?: string;
   shared?: string;

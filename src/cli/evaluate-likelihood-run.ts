@@ -67,6 +67,7 @@ export async function likelihood(flags: LikelihoodFlags, command: Command): Prom
       seed,
       part,
       images: split.count,
+      precision: flags.precision === "float16" ? flags.precision : undefined,
       data: dataset.fingerprint,
       weights: perImage === undefined ? undefined : await checksum(folder.weights.path, { signal }),
     };

@@ -2,7 +2,7 @@
 
 import type { Command } from "commander";
 import { addDataOptions } from "./data-options.ts";
-import { deviceOption, helpOption, threadsOption } from "./engine.ts";
+import { deviceOption, helpOption, precisionOption, threadsOption } from "./engine.ts";
 import { likelihood } from "./evaluate-likelihood-run.ts";
 import { modelOption } from "./models.ts";
 import { addQueueOptions } from "./queue-options.ts";
@@ -51,6 +51,7 @@ export function addLikelihood(evaluate: Command): void {
     .optionsGroup("Performance:")
     .option("--batch <n>", "image views per batch; does not affect results", whole({ least: 1, most: 4096 }), 64)
     .addOption(deviceOption())
+    .addOption(precisionOption())
     .addOption(threadsOption());
   addShardOptions(addQueueOptions(command))
     .addHelpOption(helpOption())

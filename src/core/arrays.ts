@@ -1,8 +1,8 @@
 /** Arrays on the host: a typed array with a shape. Knows nothing of graphs or files. */
 
-export type DType = "float32" | "int32" | "int64" | "int8" | "uint8" | "uint32" | "bool" | "float64";
+export type DType = "float32" | "float16" | "int32" | "int64" | "int8" | "uint8" | "uint32" | "bool" | "float64";
 
-/** The arrays that store the values of tensors; bool is stored in a `Uint8Array`. */
+/** The arrays that store the values of tensors; bool is stored in a `Uint8Array`, float16 in a `Uint16Array`. */
 export type TypedArray =
   | Float32Array
   | Float64Array
@@ -10,6 +10,7 @@ export type TypedArray =
   | BigInt64Array
   | Int8Array
   | Uint8Array
+  | Uint16Array
   | Uint32Array;
 
 /** An array on the host: values in raster order with a shape. */
@@ -21,6 +22,7 @@ export interface HostTensor<A extends TypedArray = TypedArray> {
 
 const constructors = {
   float32: Float32Array,
+  float16: Uint16Array,
   float64: Float64Array,
   int32: Int32Array,
   int64: BigInt64Array,

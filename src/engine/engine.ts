@@ -1,7 +1,7 @@
 /** The interface of engines, which run graphs. Node and browsers each have an implementation. */
 
-import type { HostTensor } from "../core/arrays.ts";
-import type { OnnxModel } from "../graph/onnx.ts";
+import type { DType, HostTensor } from "../core/arrays.ts";
+import type { OnnxModel, Precision } from "../graph/onnx.ts";
 
 /** The execution providers by name; `cpu` is always available. */
 export type Provider = "cpu" | "webgpu" | "cuda";
@@ -10,8 +10,10 @@ export type Provider = "cpu" | "webgpu" | "cuda";
 export interface Engine {
   /** The execution provider in use. */
   readonly provider: Provider;
-  /** Why it is not the requested provider. */
+  /** Why it is not the requested provider, or not the requested precision. */
   readonly fallback?: string;
+  /** The precision in which models should be written for it; float32 by default. */
+  readonly precision?: Precision;
   /** Compiles a model. */
   session(model: OnnxModel, options?: SessionOptions): Promise<Session>;
 }
@@ -22,6 +24,27 @@ export interface SessionOptions {
   folder?: string;
   /** Keep the memory of a run for the next one, which is faster; true by default. */
   keepMemory?: boolean;
+  /** Selects the outputs that `runKept` leaves in the device's memory; none by default. */
+  keep?: (output: string) => boolean;
+}
+
+/** A tensor that a session left in its device's memory. Any session of the same engine accepts it as an input. */
+export interface DeviceTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** The runtime's own tensor. */
+  readonly held: unknown;
+  /** Frees its memory, which garbage collection would do much later. */
+  dispose(): void;
+}
+
+/** A tensor on the host or on the device. */
+export type Value = HostTensor | DeviceTensor;
+
+/** The results of a run: the outputs that were copied to the host, and those that stayed on the device. */
+export interface KeptRun {
+  outputs: Record<string, HostTensor>;
+  kept: Record<string, DeviceTensor>;
 }
 
 /** A compiled graph. */
@@ -30,7 +53,9 @@ export interface Session {
   /**
    * Inputs are not copied and must not change until the promise resolves. Outputs named in `into` are written in place.
    */
-  run(feeds: Record<string, HostTensor>, into?: Record<string, HostTensor>): Promise<Record<string, HostTensor>>;
+  run(feeds: Record<string, Value>, into?: Record<string, HostTensor>): Promise<Record<string, HostTensor>>;
+  /** The same for a session with `keep`, whose outputs are returned in two parts. The caller disposes the kept ones. */
+  runKept(feeds: Record<string, Value>): Promise<KeptRun>;
   /** Frees memory and threads. The session cannot be used afterwards. */
   dispose(): Promise<void>;
 }

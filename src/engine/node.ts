@@ -8,14 +8,17 @@ import { isMainThread } from "node:worker_threads";
 import type * as Runtime from "onnxruntime-node";
 import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
-import { byteProducts, type OnnxModel } from "../graph/onnx.ts";
-import type { Engine, Provider, Session, SessionOptions } from "./engine.ts";
+import { byteProducts, type OnnxModel, type Precision } from "../graph/onnx.ts";
+import type { Engine, KeptRun, Provider, Session, SessionOptions, Value } from "./engine.ts";
+import { dividedOutputs, locations } from "./kept.ts";
 import { threadsOfEnvironment } from "./threads.ts";
 import { trialFailure } from "./trial.ts";
 
 /** The options of `nodeEngine`. */
 export interface NodeEngineOptions {
   provider?: Provider;
+  /** Compute products in float16, for GPUs that support it; float32 by default. */
+  precision?: Precision;
   /** Threads within an operation; by default FRACTALGEN_THREADS, or one per core. */
   threads?: number;
   /** Write onnxruntime's profile of every run to files with this prefix. */
@@ -24,19 +27,21 @@ export interface NodeEngineOptions {
 
 /**
  * Creates an engine on the requested provider. If that provider cannot start here (no driver, no GPU, or its library is
- * not installed), uses the CPU and puts the reason into `fallback`.
+ * not installed), uses the CPU and puts the reason into `fallback`; likewise float32 if it cannot compute in float16.
  */
 export async function nodeEngine({
   provider = "cpu",
+  precision = "float32",
   threads = threadsOfEnvironment(),
   profile,
 }: NodeEngineOptions = {}): Promise<Engine> {
   const runtime = await loadRuntime();
   const open =
     (chosen: Provider) =>
-    async (model: OnnxModel, { folder, keepMemory = true }: SessionOptions = {}) =>
-      openSession(runtime, model, {
+    async (model: OnnxModel, { folder, keepMemory = true, keep }: SessionOptions = {}) =>
+      openSession(runtime, model, keep, {
         executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
+        ...locations(chosen, model.outputs, keep),
         graphOptimizationLevel: "all",
         enableCpuMemArena: keepMemory,
         enableMemPattern: keepMemory,
@@ -59,7 +64,12 @@ export async function nodeEngine({
     if (reason)
       return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
   }
-  return { provider, session: open(provider) };
+  if (precision === "float16") {
+    const reason = await trialFailure(open(provider), precision);
+    if (reason)
+      return { provider, fallback: `float16 is not available on ${provider} here: ${reason}`, session: open(provider) };
+  }
+  return { provider, precision, session: open(provider) };
 }
 
 const noTelemetry = "ORT_DISABLE_TELEMETRY";
@@ -100,6 +110,7 @@ const exactBytes = (runtime: typeof Runtime): Promise<boolean> =>
 async function openSession(
   runtime: typeof Runtime,
   model: OnnxModel,
+  keep: SessionOptions["keep"],
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
   const memoryError = (doing: string) => (error: Error) => {
@@ -110,21 +121,25 @@ async function openSession(
   const session = await runtime.InferenceSession.create(model.bytes, options).catch(
     memoryError("load this model; close other programs or use a smaller one"),
   );
-  const tensor = ({ dtype, data, shape }: HostTensor) =>
-    new runtime.Tensor(dtype, data as never, shape as number[]) as Runtime.OnnxValue;
+  const tensor = (value: Value) =>
+    "held" in value
+      ? (value.held as Runtime.OnnxValue)
+      : (new runtime.Tensor(value.dtype, value.data as never, value.shape as number[]) as Runtime.OnnxValue);
+  const results = async (feeds: Record<string, Value>, into: Record<string, HostTensor> = {}) => {
+    const given: Record<string, Runtime.OnnxValue> = {};
+    for (const name of session.inputNames) given[name] = tensor(feeds[name] ?? missing(name));
+    const fetches: Record<string, Runtime.OnnxValue | null> = {};
+    for (const name of session.outputNames) fetches[name] = into[name] ? tensor(into[name]) : null;
+    return session.run(given, fetches as never).catch(memoryError("run this model; use fewer images at a time"));
+  };
   return {
     inputs: session.inputNames,
+    runKept: async (feeds): Promise<KeptRun> => dividedOutputs(await results(feeds), keep),
     async run(feeds, into = {}) {
-      const given: Record<string, Runtime.OnnxValue> = {};
-      for (const name of session.inputNames) given[name] = tensor(feeds[name] ?? missing(name));
-      const fetches: Record<string, Runtime.OnnxValue | null> = {};
-      for (const name of session.outputNames) fetches[name] = into[name] ? tensor(into[name]) : null;
-      const results = await session
-        .run(given, fetches as never)
-        .catch(memoryError("run this model; use fewer images at a time"));
+      const found = await results(feeds, into);
       const outputs: Record<string, HostTensor> = {};
       for (const name of session.outputNames) {
-        const { type, dims, data } = results[name];
+        const { type, dims, data } = found[name];
         outputs[name] = into[name] ?? ({ dtype: type, shape: dims, data } as HostTensor);
       }
       return outputs;

@@ -7,7 +7,8 @@ import type * as Runtime from "onnxruntime-web";
 import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { OnnxModel } from "../graph/onnx.ts";
-import type { Engine, Session } from "./engine.ts";
+import type { Engine, Session, SessionOptions, Value } from "./engine.ts";
+import { dividedOutputs, locations } from "./kept.ts";
 import { trialFailure } from "./trial.ts";
 
 /** The execution providers of onnxruntime-web by name; `cpu` is WebAssembly. */
@@ -30,13 +31,16 @@ export async function webEngine(
   { provider = "cpu", files = {} }: WebEngineOptions = {},
 ): Promise<Engine> {
   const externalData = Object.entries(files).map(([path, data]) => ({ path, data }));
-  const open = (chosen: WebProvider) => (model: OnnxModel) =>
-    openSession(runtime, model, {
-      executionProviders: [chosen === "cpu" ? "wasm" : chosen],
-      graphOptimizationLevel: "all",
-      logSeverityLevel: 4,
-      externalData,
-    });
+  const open =
+    (chosen: WebProvider) =>
+    (model: OnnxModel, { keep }: SessionOptions = {}) =>
+      openSession(runtime, model, keep, {
+        ...locations(chosen, model.outputs, keep),
+        executionProviders: [chosen === "cpu" ? "wasm" : chosen],
+        graphOptimizationLevel: "all",
+        logSeverityLevel: 4,
+        externalData,
+      });
   if (provider !== "cpu") {
     const reason = await trialFailure(open(provider));
     if (reason)
@@ -48,23 +52,31 @@ export async function webEngine(
 async function openSession(
   runtime: typeof Runtime,
   model: OnnxModel,
+  keep: SessionOptions["keep"],
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
   const session = await runtime.InferenceSession.create(model.bytes, options).catch(memoryError);
+  const results = (feeds: Record<string, Value>) => {
+    const given: Record<string, Runtime.Tensor> = {};
+    for (const name of session.inputNames) {
+      const feed = feeds[name];
+      if (!feed) throw new Error(`run: the input ${name} was not given`);
+      given[name] =
+        "held" in feed
+          ? (feed.held as Runtime.Tensor)
+          : new runtime.Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
+    }
+    return session.run(given).catch(memoryError);
+  };
   return {
     inputs: session.inputNames,
+    runKept: async (feeds) => dividedOutputs(await results(feeds), keep),
     // Outputs are copied to the given arrays, because the web runtime does not write into preallocated outputs.
     async run(feeds, into = {}) {
-      const given: Record<string, Runtime.Tensor> = {};
-      for (const name of session.inputNames) {
-        const feed = feeds[name];
-        if (!feed) throw new Error(`run: the input ${name} was not given`);
-        given[name] = new runtime.Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
-      }
-      const results = await session.run(given).catch(memoryError);
+      const found = await results(feeds);
       const outputs: Record<string, HostTensor> = {};
       for (const name of session.outputNames) {
-        const { type, dims, data } = results[name];
+        const { type, dims, data } = found[name];
         outputs[name] = { dtype: type, shape: dims, data } as HostTensor;
         if (!into[name]) continue;
         into[name].data.set(data as never);

@@ -1,26 +1,29 @@
 /**
- * Whole models on WebGPU reproduce the recorded bytes, as on the CPU. Needs a Vulkan driver, which may be a software
- * one.
+ * Whole models on WebGPU reproduce the recorded bytes, and train as on the CPU. Needs a Vulkan driver, which may be a
+ * software one.
  */
 
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
+import type { Trained } from "../parity/provider-training.ts";
 import type { Replay } from "../parity/providers.ts";
 import { type VulkanDriver, vulkanDrivers } from "../parity/vulkan.ts";
 import { built } from "../test-program.ts";
 
-const program = built("parity/providers");
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url));
 
 /** In a separate process, because the environment at process start selects the driver. */
-async function replay(env: Record<string, string>, ...rest: string[]): Promise<Replay> {
-  const { stdout } = await promisify(execFile)(process.execPath, [program, ...rest], {
+async function output<T>(program: string, env: Record<string, string>, ...rest: string[]): Promise<T> {
+  const { stdout } = await promisify(execFile)(process.execPath, [built(program), ...rest], {
     env: { ...process.env, ...env },
   });
-  return JSON.parse(stdout) as Replay;
+  return JSON.parse(stdout) as T;
 }
+const replay = (env: Record<string, string>, ...rest: string[]) => output<Replay>("parity/providers", env, ...rest);
+const training = (env: Record<string, string>, ...rest: string[]) =>
+  output<Trained>("parity/provider-training", env, ...rest);
 
 let driver: VulkanDriver | undefined;
 let reason = "no Vulkan driver is installed; Debian's chromium package brings a software one";
@@ -58,6 +61,32 @@ describe("samples on WebGPU", () => {
       }
       expect(nodes["WebGpuExecutionProvider"]).toBeGreaterThan(1000);
       expect(elsewhere).toEqual([]);
+    },
+  );
+});
+
+describe("ten training steps on WebGPU", () => {
+  it.for(["mar", "ar", "guided"])(
+    "%s: losses, weights and likelihood as on the CPU, every node on the GPU",
+    { timeout: 300_000 },
+    async (kind, context) => {
+      if (!driver) return context.skip(reason);
+      const [gpu, cpu] = await Promise.all([
+        training(driver.env, "webgpu", kind, "10"),
+        training(driver.env, "cpu", kind, "10"),
+      ]);
+      expect(gpu.provider).toBe("webgpu");
+      expect(gpu.losses).toHaveLength(10);
+      expect(Math.abs(gpu.losses[9] - gpu.losses[0])).toBeGreaterThan(0.05); // it learns
+      gpu.losses.forEach((loss, step) => {
+        expect(Math.abs(loss - cpu.losses[step]), `loss of step ${step}`).toBeLessThan(1e-4);
+        expect(Math.abs(gpu.norms[step] / cpu.norms[step] - 1), `norm of step ${step}`).toBeLessThan(1e-3);
+      });
+      expect(Math.abs(gpu.heldOut! - cpu.heldOut!)).toBeLessThan(1e-4);
+      for (const [name, size] of Object.entries(cpu.weights))
+        expect(Math.abs(gpu.weights[name] / size - 1), name).toBeLessThan(1e-3);
+      expect(gpu.nodes["WebGpuExecutionProvider"]).toBeGreaterThan(1000);
+      expect(gpu.elsewhere).toEqual([]);
     },
   );
 });

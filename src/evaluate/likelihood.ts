@@ -104,7 +104,10 @@ export async function likelihoodSession(
 ): Promise<LikelihoodSession> {
   const { each, likeliest } = lossGraph(config);
   const outputs = { pixels: each.pixels, ...(breakdown ? likeliest : {}), guiding: each.guiding };
-  const session = await engine.session(writeOnnx(named(outputs), { weights }), { folder, keepMemory });
+  const session = await engine.session(writeOnnx(named(outputs), { weights, precision: engine.precision }), {
+    folder,
+    keepMemory,
+  });
   return { run: (feeds) => runTree(session, outputs, feeds), dispose: () => session.dispose() };
 }
 

@@ -6,6 +6,7 @@ import { writeFileAtomic } from "./atomic.ts";
 
 /** NumPy's names for the types. */
 const descriptions: Record<DType, string> = {
+  float16: "<f2",
   float32: "<f4",
   float64: "<f8",
   int8: "|i1",

@@ -43,6 +43,9 @@ const onnxHalf: Record<HalfType, TensorProto_DataType> = {
   BF16: TensorProto_DataType.BFLOAT16,
 };
 
+/** The type in which products are computed; everything else is computed in float32. */
+export type Precision = "float32" | "float16";
+
 /** A graph in ONNX form. */
 export interface OnnxModel {
   bytes: Uint8Array;
@@ -53,7 +56,15 @@ export interface OnnxModel {
   graph: Record<string, Tensor>;
   /** Whether it multiplies bytes, which some processors do inexactly unless a session option prevents it. */
   multipliesBytes: boolean;
+  /**
+   * The number of nodes that compute something. A run on a GPU launches at most so many kernels, because the runtime
+   * fuses some of them. Nodes in the body of a loop count once.
+   */
+  launches: number;
 }
+
+/** Operators that only give a tensor another shape, without touching its values. */
+const views: ReadonlySet<string> = new Set(["Identity", "Reshape", "Squeeze", "Unsqueeze", "Shape", "Size"]);
 
 /**
  * Writes the ONNX model of named outputs. Parameters become initializers whose bytes stay in the file named by
@@ -61,7 +72,7 @@ export interface OnnxModel {
  */
 export function writeOnnx(
   outputs: Record<string, Tensor>,
-  { weights }: { weights?: (name: string) => WeightData } = {},
+  { weights, precision = "float32" }: { weights?: (name: string) => WeightData; precision?: Precision } = {},
 ): OnnxModel {
   const order = topological(Object.values(outputs));
   let nodes: NodeProto[] = []; // of the graph or loop body that is being written
@@ -70,6 +81,7 @@ export function writeOnnx(
   const names = new Map<Tensor, string>();
   const constants = new Map<string, string>();
   let count = 0;
+  let launches = 0;
   const fresh = () => `v${count++}`;
   const taken = new Set<string>();
   const claim = (name: string): string => {
@@ -101,8 +113,10 @@ export function writeOnnx(
   };
 
   const emit: Emitter = {
+    half: precision === "float16",
     node(type, from, attributes = {}, { outputs: more = [], unused = 0, domain = "" } = {}) {
       const name = fresh();
+      if (!views.has(type)) launches++;
       nodes.push(
         create(NodeProtoSchema, {
           opType: type,
@@ -233,6 +247,7 @@ export function writeOnnx(
     inputs: inputs.map(({ name }) => name!),
     outputs: Object.keys(outputs),
     graph: outputs,
+    launches,
     multipliesBytes: [...quantized.values()].some(({ dtype }) => dtype === "q8"),
   };
 }

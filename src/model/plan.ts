@@ -67,18 +67,20 @@ export function planPass(config: ModelConfig, batch: number, masks: Masks, share
 }
 
 /**
- * The same feeds with the squares of the last level above the pixels in groups of at most `group`, all of equal size,
- * for the loop of trainingGraph. The last group is padded with squares in which nothing is predicted.
+ * The same feeds for trainingGraph. For its loop, the squares of the last level above the pixels come in groups of at
+ * most `group`, all of equal size; the last group is padded with squares in which nothing is predicted. Without `group`,
+ * they are for the graph without a loop.
  */
 export function inGroups(
   config: ModelConfig,
   { feeds, rows, masks, down }: Plan,
-  group: number,
+  group?: number,
 ): Omit<TrainingFeeds, "images" | "labels" | "weights"> {
   const levels = placedLevels(config);
   const last = levels.length - 1;
   const { tokens } = levels[last];
-  if (last === 0) return { ...feeds, inverse: [reshaped(feeds.inverse[0], [rows[0], tokens])] };
+  if (last === 0 || group === undefined)
+    return { ...feeds, inverse: feeds.inverse.with(last, reshaped(feeds.inverse[last], [rows[last], tokens])) };
   const above = levels[last - 1].conditionsRead;
   const rounds = Math.ceil(rows[last] / group);
   const size = Math.ceil(rows[last] / rounds);

@@ -1,7 +1,7 @@
 /**
  * The training loss with all gradients, as one graph or in parts between checkpoints. The last level above the pixels,
  * which has nearly all tokens, runs in a loop over groups of squares, so that its intermediate values stay in the
- * processor's cache.
+ * processor's cache. A GPU has no use for that and its provider has no Loop, so its graph computes all squares at once.
  */
 
 import type { ModelConfig } from "../config/model.ts";
@@ -37,6 +37,8 @@ export interface DropoutRates {
 export interface TrainingOptions extends DropoutRates {
   /** Keep only checkpoints of the forward pass, and recompute the values between them for the gradients. */
   checkpointing?: boolean;
+  /** Compute the last level in a loop over groups of squares; true by default. Not on a GPU. */
+  loop?: boolean;
 }
 
 /**
@@ -63,11 +65,11 @@ export const trainingGraph = (config: ModelConfig, rates: DropoutRates = {}): Tr
 /**
  * The same in parts; without checkpointing there is only one. With it, there is a checkpoint after every level but the
  * last, and within a level of n blocks one every sqrt(n) blocks (Chen et al. 2016, arXiv 1604.06174). The loop of the
- * last level keeps no checkpoints.
+ * last level keeps no checkpoints; without the loop, the last level has checkpoints like the others.
  */
 export function trainingParts(
   config: ModelConfig,
-  { checkpointing = false, ...rates }: TrainingOptions = {},
+  { checkpointing = false, loop: looped = true, ...rates }: TrainingOptions = {},
 ): TrainingPart[] {
   const networks = networksOf(config);
   const { levels } = networks;
@@ -111,13 +113,13 @@ export function trainingParts(
     const count = level.conditionsRead;
     const inverse = levelFeed("inverse", l, "int32", [times(rows, level.tokens), count]);
     const given = { out, patches: taught.patches };
-    if (l + 1 === last) {
+    if (l + 1 === last && looped) {
       finish(lastInRounds(given, inverse));
       break;
     }
     squares = passedDown(levels[l], given, { take: levelFeed("take", l, "int32", [`R${l + 1}`, count]), inverse });
   }
-  if (last === 0) finish(lastLevel(squares));
+  if (last === 0 || !looped) lastAtOnce(squares);
   return parts.map(({ end, nats, ...part }) => ({
     forward: { checkpoint: placedAt(end?.number, end?.value) },
     backward: { ...nats, ...gradientsOf(part) },
@@ -127,6 +129,15 @@ export function trainingParts(
     const part = parts.at(-1)!;
     part.nats = { ...nats, guidingNats: part.nats.guidingNats };
     for (const [x, dx] of starts) part.starts.set(x, dx);
+  }
+
+  /** The last level without a loop. Its checkpoints may end the part in which it starts and which has its guiding pixels. */
+  function lastAtOnce(squares: TaughtSquares): void {
+    const own = parts.at(-1)!;
+    const { nats, starts } = lastLevel(squares);
+    for (const [x, dx] of starts) (x === nats.nats ? parts.at(-1)! : own).starts.set(x, dx);
+    own.nats.lastGuidingNats = nats.lastGuidingNats;
+    parts.at(-1)!.nats.nats = nats.nats;
   }
 
   /**
@@ -167,7 +178,7 @@ export function trainingParts(
       round ? pickAt(declare(["rounds", "G", ...shape]), round) : declare([rows, ...shape]);
     const { hides } = kindOf(level).order;
     const mask = hides ? grouped((shape) => levelFeed("mask", last, "float32", shape), [tokens]) : undefined;
-    const valid = guidingPixel ? grouped((shape) => feed("valid", "float32", shape), []) : undefined;
+    const valid = guidingPixel && round ? grouped((shape) => feed("valid", "float32", shape), []) : undefined;
     const { out, patches, guiding } = teach(last, { ...given, round, mask, valid });
     const inverse = reshape(
       grouped((shape) => levelFeed("inverse", last, "int32", shape), [tokens]),

@@ -3,26 +3,24 @@
  * Replay as JSON. It is a separate program because the environment at the start of a process selects the GPU driver.
  */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Engine, Provider } from "../engine/engine.ts";
+import type { Provider } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { createSampler } from "../sample/sampler.ts";
 import { type ParityCase, readCase } from "./case.ts";
+import { type Placement, placement } from "./placement.ts";
 import { recordedDraws } from "./samples.ts";
 
-export interface Replay {
+export interface Replay extends Placement {
   provider: Provider;
   /** Why it is not the requested provider; nothing was sampled then. */
   fallback?: string;
   /** By sample: the number of values drawn, and how many of them differ from the recorded ones. */
   samples: Record<string, { drawn: number; different: number }>;
-  /** The number of nodes that each execution provider ran, and the operators that did not run on the requested one. */
-  nodes: Record<string, number>;
-  elsewhere: string[];
 }
 
 async function replay(provider: Provider, folder: string, shares: string[]): Promise<Replay> {
@@ -40,7 +38,7 @@ async function replay(provider: Provider, folder: string, shares: string[]): Pro
       samples[name] = await begin(sampler, recorded, { name, share: Number(share) });
     }
     await sampler.dispose(); // closes the profiles
-    return { provider: engine.provider, samples, ...ranWhere(engine, scratch) };
+    return { provider: engine.provider, samples, ...placement(engine, scratch) };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
@@ -79,24 +77,6 @@ async function begin(
     if (done >= share) break;
   }
   return { drawn, different };
-}
-
-interface ProfiledEvent {
-  cat: string;
-  args?: { provider?: string; op_name?: string };
-}
-
-/** Reads where each node ran from onnxruntime's profiles. */
-function ranWhere({ provider }: Engine, folder: string): Pick<Replay, "nodes" | "elsewhere"> {
-  const nodes: Record<string, number> = {};
-  const elsewhere = new Set<string>();
-  for (const file of readdirSync(folder).filter((name) => name.startsWith("profile")))
-    for (const { cat, args } of JSON.parse(readFileSync(join(folder, file), "utf8")) as ProfiledEvent[]) {
-      if (cat !== "Node" || !args?.provider) continue;
-      nodes[args.provider] = (nodes[args.provider] ?? 0) + 1;
-      if (!args.provider.toLowerCase().startsWith(provider)) elsewhere.add(args.op_name ?? "?");
-    }
-  return { nodes, elsewhere: [...elsewhere].sort() };
 }
 
 const [provider, folder, ...shares] = process.argv.slice(2);

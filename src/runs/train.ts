@@ -52,9 +52,11 @@ export async function* trainRun(
   const { model, training } = prepared;
   const { onProgress, signal, dataset } = context;
   onProgress?.("building the graphs of the model and its gradients");
+  // On WebGPU, the trainer keeps the state on the device.
+  const without = elsewhere?.train !== undefined || engine.provider === "webgpu";
   const step =
     elsewhere?.step ??
-    (elsewhere?.train ? undefined : await parallelTrainingStep(model, { ...training, provider: engine.provider }));
+    (without ? undefined : await parallelTrainingStep(model, { ...training, provider: engine.provider }));
   let quality: OnlineQuality | undefined;
   let close = async () => {};
   try {

@@ -312,7 +312,7 @@ async function forcedSampling(model: SampledModel, values: Values, target: Uint8
       const { width, session: teacher } = opened.find(({ at }) => at === guidingAt)!;
       return {
         ...inner,
-        async run(feeds) {
+        async run(feeds: Record<string, HostTensor>) {
           const [count, given] = [rows.keys.length, feeds.conditions];
           const ways = given.shape[0] / count;
           const wanted = Int32Array.from({ length: count * channels }, (_, i) => {

@@ -44,7 +44,7 @@ export function samplingSessions(engine: Engine, { config, folder, weights }: Sa
     return found as Promise<{ session: Session; outputs: X }>;
   };
   const open = async (outputs: Tree<Tensor>) => ({
-    session: await engine.session(writeOnnx(named(outputs), { weights }), { folder }),
+    session: await engine.session(writeOnnx(named(outputs), { weights, precision: engine.precision }), { folder }),
     outputs,
   });
   const once = async (name: string, graph: () => Outputs): Promise<Session> => (await opened(name, graph)).session;

@@ -31,8 +31,14 @@ export function orthogonalized(x: Tensor): Tensor {
   return scaled;
 }
 
-/** The same for R > C: iterates on the transpose. */
-const orthogonalizedTall = (x: Tensor): Tensor => transpose(orthogonalized(transpose(x, [0, 2, 1])), [0, 2, 1]);
+/** The same for matrices of any shape: iterates on the transpose if R > C. */
+export const orthogonalizedAny = (x: Tensor): Tensor =>
+  (x.shape[1] as number) <= (x.shape[2] as number)
+    ? orthogonalized(x)
+    : transpose(orthogonalized(transpose(x, [0, 2, 1])), [0, 2, 1]);
+
+/** The factor that gives updates the size of AdamW's (see `openMuon`). */
+export const muonScale = (rows: number, columns: number): number => 0.2 * Math.sqrt(Math.max(rows, columns));
 
 /** The location of a matrix: in a parameter, starting at `offset`. */
 interface Place {
@@ -89,8 +95,7 @@ export async function openMuon(
   const batches = batchesOf(parameters);
   const graph: Record<string, Tensor> = {};
   batches.forEach(({ rows, columns, places }, i) => {
-    const x = input(`momentum.${i}`, "float32", [places.length, rows, columns]);
-    graph[`update.${i}`] = rows <= columns ? orthogonalized(x) : orthogonalizedTall(x);
+    graph[`update.${i}`] = orthogonalizedAny(input(`momentum.${i}`, "float32", [places.length, rows, columns]));
   });
   const session = await engine.session(writeOnnx(graph));
   return {
@@ -121,7 +126,7 @@ export async function openMuon(
       );
       batches.forEach(({ rows, columns, places }, batch) => {
         const size = rows * columns;
-        const rate = learningRate * 0.2 * Math.sqrt(Math.max(rows, columns));
+        const rate = learningRate * muonScale(rows, columns);
         const update = updates[`update.${batch}`].data as Float32Array;
         places.forEach(({ parameter, offset }, i) => {
           const value = values.get(parameter.name)!;

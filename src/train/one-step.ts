@@ -6,7 +6,7 @@ import type { Batch } from "../model/plan.ts";
 import { dropoutSeed, trainingMasks, trainingShare } from "./batches.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { OptimizerState } from "./optimizer-step.ts";
-import type { StepResult, TrainingStep } from "./step.ts";
+import type { StepOptions, StepResult, TrainingStep } from "./step.ts";
 
 /** Computes loss and gradients of batch `number`, with the random draws that belong to it. */
 export const gradientsOf = (
@@ -14,14 +14,16 @@ export const gradientsOf = (
   values: ReadonlyMap<string, Float32Array>,
   batches: (number: number) => Batch,
   { training, number }: { training: TrainingConfig; number: number },
-): Promise<StepResult> =>
-  step.run(values, batches(number), {
-    number,
-    masks: trainingMasks(training.seed, number, training),
-    share: trainingShare(training.seed, number, training.innerShare),
-    seed: dropoutSeed(training.seed, number),
-    microBatch: training.microBatch,
-  });
+): Promise<StepResult> => step.run(values, batches(number), stepOptions(training, number));
+
+/** The draws and the micro-batch of step `number`, which counts from 0. */
+export const stepOptions = (training: TrainingConfig, number: number): StepOptions => ({
+  number,
+  masks: trainingMasks(training.seed, number, training),
+  share: trainingShare(training.seed, number, training.innerShare),
+  seed: dropoutSeed(training.seed, number),
+  microBatch: training.microBatch,
+});
 
 /**
  * Updates the state in place by clipped gradients, as step `number` (from 0). Returns their norm, or throws what

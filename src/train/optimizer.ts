@@ -15,7 +15,7 @@ export interface Optimizer {
 }
 
 /** Whether Muon updates a parameter. */
-const usesMuon = (parameter: Parameter, { optimizer }: Pick<TrainingConfig, "optimizer">): boolean =>
+export const usesMuon = (parameter: Parameter, { optimizer }: Pick<TrainingConfig, "optimizer">): boolean =>
   optimizer === "muon" && muonMatrices(parameter) > 0;
 
 /** A parameter's moments, each obtained from `part`: two for AdamW, only the first (the momentum) for Muon. */
@@ -26,7 +26,8 @@ export const momentsOf = (
 ): Moments =>
   usesMuon(parameter, config) ? { first: part("first") } : { first: part("first"), second: part("second") };
 
-const rateIn = (rates: TrainingConfig["rates"], group: ReturnType<typeof rateGroup>): number =>
+/** The factor on the learning rate of a group of parameters. */
+export const rateIn = (rates: TrainingConfig["rates"], group: ReturnType<typeof rateGroup>): number =>
   group === "other" ? 1 : rates[group];
 
 export async function openOptimizer(engine: Engine, model: ModelConfig, config: TrainingConfig): Promise<Optimizer> {

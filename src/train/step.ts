@@ -90,7 +90,7 @@ export function groupSize(config: ModelConfig): number {
   return Math.max(4, Math.round(cacheBytes / widest));
 }
 
-/** Compiles the graphs of loss and gradients. */
+/** Compiles the graphs of loss and gradients: with the loop on the CPU, without it on a GPU. */
 export async function openLane(
   engine: Engine,
   config: ModelConfig,
@@ -98,9 +98,11 @@ export async function openLane(
 ): Promise<TrainingLane> {
   // With checkpointing, several large sessions run in turn; they must not all keep their memory.
   const keepMemory = !options.checkpointing;
+  const loop = engine.provider === "cpu";
+  const group = loop ? groupSize(config) : undefined;
   const open = (graph: Tree<Tensor>) => engine.session(writeOnnx(named(graph)), { keepMemory });
   const parts = await Promise.all(
-    trainingParts(config, options).map(async ({ forward, backward }, i, { length }) => ({
+    trainingParts(config, { ...options, loop }).map(async ({ forward, backward }, i, { length }) => ({
       forward: i + 1 < length ? { outputs: forward, session: await open(forward) } : undefined,
       backward: { outputs: backward, session: await open(backward) },
     })),
@@ -118,26 +120,11 @@ export async function openLane(
         await backward.session.dispose();
       }
     },
-    async run(values, { batch, plan: whole, totals, before, seed, microBatch }) {
-      const weights = channelWeightsOf(config, totals);
+    async run(values, task) {
       const parameters = tensorsOf(values, shapes.keys());
       const sums = { loss: 0, nats: 0 };
-      const count = batch.labels.length;
-      let first = before.slice(0, -1);
-      for (let from = 0; from < count; from += microBatch) {
-        const to = Math.min(count, from + microBatch);
-        const part = masksOfPart(config, whole, { from, to });
-        const plan = planPass(config, to - from, part.masks, part.share);
-        const feeds: Feeds = {
-          ...planFeeds(config, partOf(batch, from, to)),
-          ...inGroups(config, plan, groupSize(config)),
-          weights,
-          seed: int32([seed], []),
-          first: int32(first, [first.length]),
-          checkpoint: [],
-          dCheckpoint: [],
-        };
-        first = first.map((at, l) => at + plan.rows[l]);
+      let first = true;
+      for (const feeds of microBatches(config, task, group)) {
         for (const { forward } of parts) {
           if (!forward) continue;
           const { checkpoint } = await runTree(forward.session, forward.outputs, { ...parameters, ...feeds });
@@ -145,22 +132,53 @@ export async function openLane(
         }
         for (const { backward } of parts.toReversed()) {
           const { session, outputs } = backward;
-          const into = from === 0 ? { d: tensorsOf(gradients, Object.keys(outputs.d)) } : {};
+          const into = first ? { d: tensorsOf(gradients, Object.keys(outputs.d)) } : {};
           const { d, dCheckpoint, ...nats } = await runTree(session, outputs, { ...parameters, ...feeds }, into);
-          if (from > 0)
+          if (!first)
             for (const [name, { data }] of Object.entries(d)) addInto(gradients.get(name)!, data as Float32Array);
           feeds.dCheckpoint = dCheckpoint;
-          addNats(sums, nats, weights);
+          addNats(sums, nats, feeds.weights);
         }
+        first = false;
       }
       return sums;
     },
   };
 }
 
+/**
+ * The inputs of each micro-batch of a task, except the parameters: in groups of `group` squares for the loop of the last
+ * level, or without `group` for the graph without a loop.
+ */
+export function* microBatches(
+  config: ModelConfig,
+  { batch, plan: whole, totals, before, seed, microBatch }: LaneTask,
+  group?: number,
+): Generator<Feeds> {
+  const weights = channelWeightsOf(config, totals);
+  const count = batch.labels.length;
+  let first = before.slice(0, -1);
+  for (let from = 0; from < count; from += microBatch) {
+    const to = Math.min(count, from + microBatch);
+    const part = masksOfPart(config, whole, { from, to });
+    const plan = planPass(config, to - from, part.masks, part.share);
+    yield {
+      ...planFeeds(config, partOf(batch, from, to)),
+      ...inGroups(config, plan, group),
+      weights,
+      seed: int32([seed], []),
+      first: int32(first, [first.length]),
+      checkpoint: [],
+      dCheckpoint: [],
+    };
+    first = first.map((at, l) => at + plan.rows[l]);
+  }
+}
+
 type Feeds = TrainingFeeds & Record<"checkpoint" | "dCheckpoint", (HostTensor | undefined)[]>;
 
-function addNats(
+/** Adds the loss and the nats of a part of a batch to the sums. */
+export function addNats(
   sums: LaneResult,
   { guidingNats, nats, lastGuidingNats }: Nats<HostTensor>,
   { pixels, guiding }: ChannelWeights<HostTensor>,

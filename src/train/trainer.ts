@@ -9,8 +9,8 @@ import { checkDataset } from "../data/fits.ts";
 import type { Engine } from "../engine/engine.ts";
 import { likelihoods, type LikelihoodSession, likelihoodSession } from "../evaluate/likelihood.ts";
 import type { TrainingState } from "./checkpoint.ts";
-import { gradientsOf, update } from "./one-step.ts";
-import { openOptimizer } from "./optimizer.ts";
+import { deviceLearner } from "./device-learner.ts";
+import { hostLearner, type NotFinite } from "./learner.ts";
 import { type TrainingStep, trainingStep } from "./step.ts";
 
 /** A record of training progress. */
@@ -55,9 +55,12 @@ export interface TrainingRun {
   model: ModelConfig;
   training: TrainingConfig;
   dataset: Dataset;
-  /** Updated in place; between two records it is consistent and can be saved. */
+  /** Updated in place; at a record of an evaluation or a checkpoint it is consistent and can be saved. */
   state: TrainingState;
-  /** Computes loss and gradients, for example `parallelTrainingStep`; by default the engine in this thread. */
+  /**
+   * Computes loss and gradients, for example `parallelTrainingStep`; by default the engine in this thread. Without it, a
+   * WebGPU engine keeps the state on its device between the records at which it is needed.
+   */
   step?: TrainingStep;
   signal?: AbortSignal;
 }
@@ -71,43 +74,42 @@ export interface TrainingRun {
 export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<TrainingRecord> {
   const { model, training, dataset, state, step: given, signal } = run;
   checkDataset(model, dataset);
-  const step = given ?? (await trainingStep(engine, model, training));
+  const onDevice = !given && engine.provider === "webgpu";
+  const step = onDevice ? undefined : (given ?? (await trainingStep(engine, model, training)));
+  let kept = state.step > 0; // a resumed run has a checkpoint
+  const learning = {
+    ...run,
+    onNotFinite: ({ number, loss, gradients = new Map() }: NotFinite) =>
+      new UserError(notFinite(number + 1, { loss, saved: kept, tensors: [state.values, gradients] })),
+  };
+  const learner = step ? await hostLearner(engine, step, learning) : await deviceLearner(engine, learning);
   const keepMemory = !training.checkpointing;
   const session = await likelihoodSession(engine, { config: model, values: state.average }, { keepMemory });
   const batches = batchSource(dataset, training);
-  const optimizer = await openOptimizer(engine, model, training);
   let evaluated = performance.now();
   let saved = performance.now();
-  let kept = state.step > 0; // a resumed run has a checkpoint
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
+    await learner.store();
     const bits = await bitsOf(engine, run, { split, session });
     evaluated = performance.now();
     if (bits !== undefined) yield { kind: "evaluation", step: state.step, bits, images: split.count };
+  }
+  async function* checkpoint(): AsyncGenerator<TrainingRecord> {
+    await learner.store();
+    yield { kind: "checkpoint", step: state.step };
   }
   const since = (time: number) => (performance.now() - time) / 1000;
   try {
     while (state.step < training.steps && !signal?.aborted) {
       const started = performance.now();
       const number = state.step;
-      const { loss, bits } = await gradientsOf(step, state.values, batches, { training, number });
-      const { gradientNorm, learningRate } = await update(
-        optimizer,
-        state,
-        { gradients: step.gradients, loss },
-        {
-          training,
-          number,
-          onNotFinite: () =>
-            new UserError(notFinite(number + 1, { loss, saved: kept, tensors: [state.values, step.gradients] })),
-        },
-      );
-      if (training.ema > 0) updateAverage(state, averageDecay(training.ema, number));
+      const { loss, bits, gradientNorm, learningRate } = await learner.learn(batches, number);
       state.step = number + 1;
       const seconds = since(started);
       yield { kind: "step", step: state.step, loss, bits, gradientNorm, learningRate, seconds };
       if (state.step === training.steps) {
         yield* evaluation(dataset.heldOut);
-        yield { kind: "checkpoint", step: state.step };
+        yield* checkpoint();
         return;
       }
       const due = since(saved) >= training.checkpointSeconds;
@@ -118,26 +120,15 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
       if (every(training.evaluateSteps) || every(training.kidSteps) || late)
         yield* evaluation(evenly(dataset.heldOut, training.evaluateImages));
       if (!due && !keep) continue;
-      yield { kind: "checkpoint", step: state.step };
+      yield* checkpoint();
       kept = true;
       saved = performance.now();
     }
-    if (signal?.aborted) yield { kind: "checkpoint", step: state.step };
+    if (signal?.aborted) yield* checkpoint();
   } finally {
-    if (!given) await step.dispose();
-    await optimizer.dispose();
+    if (!given) await step?.dispose();
+    await learner.dispose();
     await session.dispose();
-  }
-}
-
-/** Early steps have more weight, so that the average soon forgets the random initial weights. */
-export const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
-
-/** Moves the average towards the values, in place. */
-function updateAverage({ values, average }: TrainingState, decay: number): void {
-  for (const [name, value] of values) {
-    const follows = average.get(name)!;
-    for (let i = 0; i < follows.length; i++) follows[i] += (1 - decay) * (value[i] - follows[i]);
   }
 }
 

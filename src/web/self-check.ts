@@ -46,6 +46,7 @@ function beside(reference: Engine, other: Engine, found: Agreement): Engine {
       const [one, two] = [await reference.session(model, options), await other.session(model, options)];
       return {
         inputs: one.inputs,
+        runKept: one.runKept,
         async run(feeds) {
           const expected = await one.run(feeds);
           const got = await two.run(feeds);

@@ -3,7 +3,7 @@
 import { flatten, matmul, reshape, sum, transpose } from "../build.ts";
 import { showShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { contributed, type Emitter, type Row } from "./row.ts";
+import { contributed, type Emitter, onnxType, type Row } from "./row.ts";
 
 const lastTwo = (rank: number): number[] => [...Array(rank - 2).keys(), rank - 1, rank - 2];
 
@@ -49,6 +49,17 @@ function inFewBits(
   return emit.node("Reshape", [scaled, emit.node("Concat", [shape, emit.ints([width])], { axis: { int: 0 } })]);
 }
 
+/**
+ * Computes a product of float32 tensors in the emitter's precision. In float16 only products lose precision: everything
+ * between them, such as norms, softmax, sums and residuals, stays in float32. A weight's cast is done once, when the
+ * model is loaded.
+ */
+function inPrecision(emit: Emitter, inputs: readonly string[], compute: (inputs: readonly string[]) => string): string {
+  if (!emit.half) return compute(inputs);
+  const half = (x: string) => emit.once(`half ${x}`, () => emit.node("Cast", [x], { to: { int: onnxType.float16 } }));
+  return emit.node("Cast", [compute(inputs.map(half))], { to: { int: onnxType.float32 } });
+}
+
 export const matrix = {
   matmul: {
     shape: ([a, b], { transA, transB }) => {
@@ -63,12 +74,13 @@ export const matrix = {
       return { shape: [...batch, m, n], dtype: a.dtype };
     },
     // Batched products use Transpose nodes, which onnxruntime folds into its fused matrix product.
-    onnx: (emit, [a, b], { inputs, attributes: { transA, transB } }) => {
-      const rank = inputs[0].shape.length;
-      if (rank === 2 && (transA || transB))
-        return emit.node("Gemm", [a, b], { transA: { int: +transA }, transB: { int: +transB } });
-      return emit.node("MatMul", [transA ? transposed(emit, a, rank) : a, transB ? transposed(emit, b, rank) : b]);
-    },
+    onnx: (emit, from, { inputs, attributes: { transA, transB } }) =>
+      inPrecision(emit, from, ([a, b]) => {
+        const rank = inputs[0].shape.length;
+        if (rank === 2 && (transA || transB))
+          return emit.node("Gemm", [a, b], { transA: { int: +transA }, transB: { int: +transB } });
+        return emit.node("MatMul", [transA ? transposed(emit, a, rank) : a, transB ? transposed(emit, b, rank) : b]);
+      }),
     gradient: ({ inputs: [a, b], attributes: { transA, transB } }, dy) => [
       transA ? matmul(b, dy, { transA: transB, transB: true }) : matmul(dy, b, { transB: !transB }),
       transB ? matmul(dy, a, { transA: true, transB: transA }) : matmul(a, dy, { transA: !transA }),
@@ -90,8 +102,10 @@ export const matrix = {
         return bias ? emit.node("Add", [product, bias]) : product;
       }
       if (node.shape.length === 2)
-        return emit.node("Gemm", bias ? [x, weight, bias] : [x, weight], { transB: { int: 1 } });
-      const product = emit.node("MatMul", [x, transposed(emit, weight, 2)]);
+        return inPrecision(emit, bias ? [x, weight, bias] : [x, weight], (from) =>
+          emit.node("Gemm", from, { transB: { int: 1 } }),
+        );
+      const product = inPrecision(emit, [x, weight], ([a, b]) => emit.node("MatMul", [a, transposed(emit, b, 2)]));
       return bias ? emit.node("Add", [product, bias]) : product;
     },
     gradient: ({ inputs: [x, weight, bias] }, dy) => {

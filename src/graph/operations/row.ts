@@ -30,6 +30,7 @@ export const onnxType: Record<DType, number> = {
   int32: 6,
   int64: 7,
   bool: 9,
+  float16: 10,
   float64: 11,
   uint32: 12,
 };
@@ -51,6 +52,8 @@ export interface Emitter {
   ): string;
   /** Calls `make` once per key and reuses its value; for values that depend only on sizes. */
   once(key: string, make: () => string): string;
+  /** Whether products are computed in float16. */
+  readonly half: boolean;
   /** A constant vector of int64. */
   ints(values: readonly number[]): string;
   constant(value: HostTensor): string;

@@ -1,0 +1,70 @@
+/**
+ * `provider-training.ts PROVIDER KIND STEPS` trains a small model on a provider and prints a Trained as JSON. It is a
+ * separate program because the environment at the start of a process selects the GPU driver.
+ */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
+import type { Provider } from "../engine/engine.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { startingState } from "../train/checkpoint.ts";
+import { tinyDataset, tinyModel } from "../train/tiny.ts";
+import { train } from "../train/trainer.ts";
+import { type Placement, placement } from "./placement.ts";
+
+export interface Trained extends Placement {
+  provider: Provider;
+  /** Why it is not the requested provider; nothing was trained then. */
+  fallback?: string;
+  /** Loss and gradient norm of every step. */
+  losses: number[];
+  norms: number[];
+  /** Bits per dimension of held-out images under the average of the weights after the last step. */
+  heldOut?: number;
+  /** Sums of the absolute values of the final weights, by name. */
+  weights: Record<string, number>;
+}
+
+const common = { batch: 4, microBatch: 2, warmup: 0, learningRate: 1e-3, seed: 3 } as const;
+const levels = (kind: "mar" | "ar") => [
+  { kind, patch: 4, width: 16, depth: 1, heads: 2 },
+  { kind, patch: 1, width: 16, depth: 1, heads: 2 },
+  { kind: "pixel" as const, width: 16, depth: 1, heads: 2 },
+];
+const model = (kind: "mar" | "ar"): ModelConfig =>
+  parseModelConfig({ imageSize: 8, classes: ["dark", "light"], levels: levels(kind) }, "the test");
+
+/** Each kind of level, both optimisers, gradients of several micro-batches, and checkpoints of the forward pass. */
+const cases: Record<string, { model: () => ModelConfig; training: Partial<TrainingConfig> }> = {
+  mar: { model: () => model("mar"), training: { optimizer: "muon", microBatch: 4 } },
+  ar: { model: () => model("ar"), training: { microBatch: 4, innerShare: [0.5] } },
+  guided: { model: tinyModel, training: { checkpointing: true, ema: 0.99 } },
+};
+
+async function trained(provider: Provider, kind: string, steps: number): Promise<Trained> {
+  const scratch = mkdtempSync(join(tmpdir(), "fractalgen-trained-"));
+  try {
+    const engine = await nodeEngine({ provider, threads: 1, profile: join(scratch, "profile") });
+    const result: Trained = { provider: engine.provider, losses: [], norms: [], weights: {}, nodes: {}, elsewhere: [] };
+    if (engine.fallback) return { ...result, fallback: engine.fallback };
+    const config = cases[kind].model();
+    const training = parseTrainingConfig({ ...common, ...cases[kind].training, steps }, "the test");
+    const state = startingState(config, 1, training);
+    for await (const record of train(engine, { model: config, training, dataset: tinyDataset(), state })) {
+      if (record.kind === "evaluation") result.heldOut = record.bits;
+      if (record.kind !== "step") continue;
+      result.losses.push(record.loss);
+      result.norms.push(record.gradientNorm);
+    }
+    for (const [name, value] of state.values) result.weights[name] = value.reduce((sum, x) => sum + Math.abs(x), 0);
+    return { ...result, ...placement(engine, scratch) };
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+const [provider, kind, steps] = process.argv.slice(2);
+console.log(JSON.stringify(await trained(provider as Provider, kind, Number(steps))));

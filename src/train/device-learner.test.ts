@@ -1,0 +1,86 @@
+/**
+ * The learner for devices, run on the CPU, equals the one on the host: with both optimisers, several micro-batches,
+ * checkpoints and an average. `src/engine/webgpu.test.ts` runs it on WebGPU.
+ */
+
+import { describe, expect, it } from "vitest";
+import { parseModelConfig } from "../config/model.ts";
+import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
+import { batchSource } from "../data/batches.ts";
+import { nodeEngine } from "../engine/node.ts";
+import { startingState } from "./checkpoint.ts";
+import { deviceLearner } from "./device-learner.ts";
+import { hostLearner, type Learned, type Learner, type NotFinite } from "./learner.ts";
+import { trainingStep } from "./step.ts";
+import { tinyDataset, tinyModel } from "./tiny.ts";
+
+const engine = await nodeEngine({ threads: 1 });
+const ar = () =>
+  parseModelConfig(
+    {
+      imageSize: 8,
+      classes: ["dark", "light"],
+      levels: [
+        { kind: "ar", patch: 4, width: 16, depth: 2, heads: 2 },
+        { kind: "ar", patch: 1, width: 16, depth: 1, heads: 2 },
+        { kind: "pixel", width: 16, depth: 1, heads: 2 },
+      ],
+    },
+    "the test",
+  );
+
+const cases: [string, ReturnType<typeof ar>, Partial<TrainingConfig>][] = [
+  ["MAR with guiding pixels, Muon, micro-batches", tinyModel(), { optimizer: "muon", microBatch: 2, ema: 0.99 }],
+  ["AR, AdamW, checkpointing, patches left out", ar(), { checkpointing: true, innerShare: [0.5], ema: 0 }],
+  ["MAR, checkpointing and micro-batches", tinyModel(), { checkpointing: true, microBatch: 3, ema: 0.9, clip: 0.1 }],
+];
+
+describe("the learner for devices", () => {
+  it.each(cases)("equals the host's: %s", async (_, model, changes) => {
+    const training = parseTrainingConfig(
+      { batch: 4, microBatch: 4, learningRate: 1e-3, warmup: 0, seed: 1, ...changes },
+      "the test",
+    );
+    const onNotFinite = ({ number }: NotFinite) => new Error(`step ${number}`);
+    const batches = batchSource(tinyDataset(), training);
+    const run = async (open: (state: ReturnType<typeof startingState>) => Promise<Learner>) => {
+      const state = startingState(model, 1, training);
+      const learner = await open(state);
+      const steps: Learned[] = [];
+      for (let step = 0; step < 3; step++) {
+        steps.push(await learner.learn(batches, step));
+        state.step++;
+      }
+      await learner.store();
+      await learner.dispose();
+      return { state, steps };
+    };
+    const host = await run(async (state) =>
+      hostLearner(engine, await trainingStep(engine, model, training), { model, training, state, onNotFinite }),
+    );
+    const device = await run((state) => deviceLearner(engine, { model, training, state, onNotFinite }));
+    device.steps.forEach((step, i) => {
+      expect(Math.abs(step.loss - host.steps[i].loss)).toBeLessThan(1e-4);
+      expect(Math.abs(step.bits - host.steps[i].bits)).toBeLessThan(1e-4);
+      expect(Math.abs(step.gradientNorm / host.steps[i].gradientNorm - 1)).toBeLessThan(1e-3);
+    });
+    const start = startingState(model, 1, training);
+    const difference = (a: Float32Array, b: Float32Array) =>
+      a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), 0);
+    let moved = 0;
+    for (const [name, value] of host.state.values) {
+      // AdamW's first updates have the size of the learning rate whatever the gradient's size, so where a gradient is
+      // nearly zero, its rounding decides the sign of the update.
+      expect(difference(value, device.state.values.get(name)!), name).toBeLessThan(3e-4);
+      expect(difference(host.state.average.get(name)!, device.state.average.get(name)!), name).toBeLessThan(3e-4);
+      moved = Math.max(moved, difference(value, start.values.get(name)!));
+      const { first, second } = host.state.moments.get(name)!;
+      const other = device.state.moments.get(name)!;
+      const largest = first.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-6);
+      expect(difference(first, other.first) / largest, name).toBeLessThan(2e-3);
+      expect(other.second === undefined, name).toBe(second === undefined);
+      if (second) expect(difference(second, other.second!), name).toBeLessThan(1e-5);
+    }
+    expect(moved).toBeGreaterThan(1e-3);
+  });
+});
