@@ -45,9 +45,9 @@ export async function largestTensor(engine: Engine, most: number): Promise<numbe
       const x = await onDevice(engine, "float32", shape);
       const last = slice(slice(input("x", "float32", shape), 0, shape[0] - 1, shape[0]), 1, 1023, 1024);
       const session = await engine.session(writeOnnx({ last }));
-      const value = Number((await session.run({ x })).last.data[0]);
+      const value = Number((await session.run({ x: x.tensor })).last.data[0]);
       await session.dispose();
-      x.dispose();
+      await x.dispose();
       if (!(value > 0)) break;
     } catch {
       break;
@@ -81,11 +81,11 @@ async function typeRates(
     let best = Number.POSITIVE_INFINITY;
     for (let round = 0; round < 4; round++) {
       const started = performance.now();
-      await session.run({ x });
+      await session.run({ x: x.tensor });
       if (round > 0) best = Math.min(best, performance.now() - started);
     }
     await session.dispose();
-    x.dispose();
+    await x.dispose();
     return work / best / 1e6;
   };
   const square = [side, side];
@@ -101,7 +101,11 @@ async function typeRates(
 }
 
 /** A tensor of small values in the device's memory. */
-async function onDevice(engine: Engine, dtype: "float32" | "float16", shape: number[]): Promise<DeviceTensor> {
+async function onDevice(
+  engine: Engine,
+  dtype: "float32" | "float16",
+  shape: number[],
+): Promise<{ tensor: DeviceTensor; dispose(): Promise<void> }> {
   const row = input("row", "float32", [1, shape[1]]);
   const filled = cast(add(input("column", "float32", [shape[0], 1]), row), dtype);
   const session = await engine.session(writeOnnx({ filled }), { keep: () => true });
@@ -110,6 +114,11 @@ async function onDevice(engine: Engine, dtype: "float32" | "float16", shape: num
     row: values(shape[1], [1, shape[1]]),
     column: values(shape[0], [shape[0], 1]),
   });
-  await session.dispose();
-  return kept["filled"];
+  const { filled: tensor } = kept;
+  // The tensor's memory belongs to its session, which therefore stays open as long.
+  const dispose = async () => {
+    tensor.dispose();
+    await session.dispose();
+  };
+  return { tensor, dispose };
 }

@@ -3,13 +3,13 @@
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
 import { recordedSampling } from "../config/sampling.ts";
-import type { Provider } from "../engine/engine.ts";
 import { counted } from "../core/counted.ts";
 import { duration, rateOf } from "../core/duration.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { gridPng, imagePng } from "../pictures/grid.ts";
 import type { Drawn } from "./drawing.ts";
+import type { Precision } from "../graph/onnx.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
 import type { Picture } from "./film.ts";
 import { nameOf } from "./models.ts";
@@ -66,7 +66,7 @@ type Text = (label: string, index?: number) => Record<string, string>;
 export function textOf(
   { count, seed }: Pick<DrawingFlags, "count" | "seed">,
   { model, settings, options, details }: Pick<Written, "model" | "settings" | "options" | "details">,
-  { device, precision }: Pick<Drawn, "device" | "precision">,
+  { device, precision = "float32" }: Pick<Drawn, "device"> & { precision?: Precision },
 ): Text {
   const dependedOn = { ...recordedSampling(settings), ...options };
   return (label, index) => ({
@@ -76,7 +76,7 @@ export function textOf(
     Seed: String(seed),
     ...(index === undefined ? { Count: String(count) } : { Index: String(index) }),
     ...details,
-    Options: JSON.stringify({ ...dependedOn, device, precision }),
+    Options: JSON.stringify({ ...dependedOn, device, ...(precision === "float16" && { precision }) }),
   });
 }
 

@@ -48,7 +48,7 @@ export async function drawWith(
   const { each, seed, batch } = flags;
   const { imageSize: size, channels } = model.config;
   const bytes = size * size * channels;
-  const text = textOf(flags, written, flags.device);
+  const text = textOf(flags, written, flags);
   const files = each === undefined ? undefined : eachFile(each, { config: model.config, names, text });
   const resumes = each !== undefined && (await openUnfinished(each, { written, labels, seed, signal }));
   const images = new Uint8Array(labels.length * bytes);

@@ -1,7 +1,7 @@
 /** The interface of engines, which run graphs. Node and browsers each have an implementation. */
 
 import type { DType, HostTensor } from "../core/arrays.ts";
-import type { OnnxModel, Precision } from "../graph/onnx.ts";
+import type { Form, OnnxModel, Precision } from "../graph/onnx.ts";
 
 /** The execution providers by name; `cpu` is always available. */
 export type Provider = "cpu" | "webgpu" | "cuda";
@@ -18,6 +18,12 @@ export interface Engine {
   session(model: OnnxModel, options?: SessionOptions): Promise<Session>;
 }
 
+/** How graphs should be written for an engine. */
+export const formFor = ({ provider, precision }: Pick<Engine, "provider" | "precision">): Form => ({
+  precision,
+  webgpu: provider === "webgpu",
+});
+
 /** Options for compiling a graph. */
 export interface SessionOptions {
   /** The folder of the file that the model's external data refers to. */
@@ -28,7 +34,10 @@ export interface SessionOptions {
   keep?: (output: string) => boolean;
 }
 
-/** A tensor that a session left in its device's memory. Any session of the same engine accepts it as an input. */
+/**
+ * A tensor that a session left in its device's memory. Any session of the same engine accepts it as an input, until its
+ * own session is disposed, to which its memory belongs.
+ */
 export interface DeviceTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];

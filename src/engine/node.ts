@@ -65,7 +65,8 @@ export async function nodeEngine({
       return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
   }
   if (precision === "float16") {
-    const reason = await trialFailure(open(provider), precision);
+    // The CPU has no products in float16: onnxruntime would compute in float32.
+    const reason = provider === "cpu" ? "only GPUs have it" : await trialFailure(open(provider), precision);
     if (reason)
       return { provider, fallback: `float16 is not available on ${provider} here: ${reason}`, session: open(provider) };
   }

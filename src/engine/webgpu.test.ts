@@ -84,7 +84,8 @@ describe("ten training steps on WebGPU", () => {
       });
       expect(Math.abs(gpu.heldOut! - cpu.heldOut!)).toBeLessThan(1e-4);
       for (const [name, size] of Object.entries(cpu.weights))
-        expect(Math.abs(gpu.weights[name] / size - 1), name).toBeLessThan(1e-3);
+        // Where a gradient is nearly zero, its rounding decides the sign of AdamW's first updates.
+        expect(Math.abs(gpu.weights[name] - size) / Math.max(size, 1), name).toBeLessThan(1e-3);
       expect(gpu.nodes["WebGpuExecutionProvider"]).toBeGreaterThan(1000);
       expect(gpu.elsewhere).toEqual([]);
     },

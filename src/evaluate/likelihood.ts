@@ -4,7 +4,7 @@ import { type ModelConfig, placedLevels } from "../config/model.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { type Split } from "../data/dataset.ts";
-import type { Engine } from "../engine/engine.ts";
+import { type Engine, formFor } from "../engine/engine.ts";
 import type { ExternalModel } from "../files/external.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { named, runTree, type Tree } from "../graph/tree.ts";
@@ -104,7 +104,7 @@ export async function likelihoodSession(
 ): Promise<LikelihoodSession> {
   const { each, likeliest } = lossGraph(config);
   const outputs = { pixels: each.pixels, ...(breakdown ? likeliest : {}), guiding: each.guiding };
-  const session = await engine.session(writeOnnx(named(outputs), { weights, precision: engine.precision }), {
+  const session = await engine.session(writeOnnx(named(outputs), { weights, ...formFor(engine) }), {
     folder,
     keepMemory,
   });

@@ -46,6 +46,13 @@ const onnxHalf: Record<HalfType, TensorProto_DataType> = {
 /** The type in which products are computed; everything else is computed in float32. */
 export type Precision = "float32" | "float16";
 
+/** How a graph is written for an engine. */
+export interface Form {
+  precision?: Precision;
+  /** Avoid operators that onnxruntime's WebGPU provider leaves to the CPU; elsewhere they are faster. */
+  webgpu?: boolean;
+}
+
 /** A graph in ONNX form. */
 export interface OnnxModel {
   bytes: Uint8Array;
@@ -72,7 +79,7 @@ const views: ReadonlySet<string> = new Set(["Identity", "Reshape", "Squeeze", "U
  */
 export function writeOnnx(
   outputs: Record<string, Tensor>,
-  { weights, precision = "float32" }: { weights?: (name: string) => WeightData; precision?: Precision } = {},
+  { weights, precision = "float32", webgpu = false }: Form & { weights?: (name: string) => WeightData } = {},
 ): OnnxModel {
   const order = topological(Object.values(outputs));
   let nodes: NodeProto[] = []; // of the graph or loop body that is being written
@@ -114,6 +121,7 @@ export function writeOnnx(
 
   const emit: Emitter = {
     half: precision === "float16",
+    webgpu,
     node(type, from, attributes = {}, { outputs: more = [], unused = 0, domain = "" } = {}) {
       const name = fresh();
       if (!views.has(type)) launches++;

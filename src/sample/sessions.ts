@@ -1,6 +1,6 @@
 /** The compiled graphs that sampling needs, each compiled on first use and then reused. */
 
-import type { Engine, Session } from "../engine/engine.ts";
+import { type Engine, formFor, type Session } from "../engine/engine.ts";
 import { type WeightData, writeOnnx } from "../graph/onnx.ts";
 import type { ModelConfig } from "../config/model.ts";
 import type { DrawForm } from "../config/sampling.ts";
@@ -44,7 +44,7 @@ export function samplingSessions(engine: Engine, { config, folder, weights }: Sa
     return found as Promise<{ session: Session; outputs: X }>;
   };
   const open = async (outputs: Tree<Tensor>) => ({
-    session: await engine.session(writeOnnx(named(outputs), { weights, precision: engine.precision }), { folder }),
+    session: await engine.session(writeOnnx(named(outputs), { weights, ...formFor(engine) }), { folder }),
     outputs,
   });
   const once = async (name: string, graph: () => Outputs): Promise<Session> => (await opened(name, graph)).session;

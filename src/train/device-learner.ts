@@ -6,7 +6,7 @@
 
 import { learningRateAt } from "../config/training.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
-import type { DeviceTensor, Engine, Session, Value } from "../engine/engine.ts";
+import { type DeviceTensor, type Engine, formFor, type Session, type Value } from "../engine/engine.ts";
 import { add, input } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { nameAt, named, type Tree, valuesOf } from "../graph/tree.ts";
@@ -30,7 +30,7 @@ export async function deviceLearner(
   const shapes = new Map(parameters.map(({ name, shape }) => [name, shape]));
   const isNats = (name: string) => /^(guidingNats|nats|lastGuidingNats)\b/.test(name);
   const open = (graph: Tree<Tensor>, copied: (name: string) => boolean) =>
-    engine.session(writeOnnx(named(graph)), {
+    engine.session(writeOnnx(named(graph), formFor(engine)), {
       keep: (name) => !copied(name),
       keepMemory: !training.checkpointing,
     });

@@ -3,7 +3,7 @@
 import { guidingPixelRedWeight, type ModelConfig, placedLevels, prefixTokens } from "../config/model.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import { float32, int32, product } from "../core/arrays.ts";
-import type { Engine } from "../engine/engine.ts";
+import { type Engine, formFor } from "../engine/engine.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { named, runTree, type Tree } from "../graph/tree.ts";
@@ -100,7 +100,7 @@ export async function openLane(
   const keepMemory = !options.checkpointing;
   const loop = engine.provider === "cpu";
   const group = loop ? groupSize(config) : undefined;
-  const open = (graph: Tree<Tensor>) => engine.session(writeOnnx(named(graph)), { keepMemory });
+  const open = (graph: Tree<Tensor>) => engine.session(writeOnnx(named(graph), formFor(engine)), { keepMemory });
   const parts = await Promise.all(
     trainingParts(config, { ...options, loop }).map(async ({ forward, backward }, i, { length }) => ({
       forward: i + 1 < length ? { outputs: forward, session: await open(forward) } : undefined,

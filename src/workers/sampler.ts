@@ -17,14 +17,13 @@ export interface SamplerOptions extends SamplingSettings {
   threads?: number;
 }
 
-/** On the CPU in float32, uses as many threads and images at once as fit in memory. */
+/** On the CPU, uses as many threads and images at once as fit in memory. */
 export function openSampler(
   engine: Engine,
   model: ModelFolder,
   { count, memory = freeMemory(), threads = defaultThreads(), ...flags }: SamplerOptions,
 ): { sampler: Sampler; batch: number } {
-  if (engine.provider !== "cpu" || engine.precision === "float16")
-    return { sampler: createSampler(engine, externalModel(model)), batch: flags.batch };
+  if (engine.provider !== "cpu") return { sampler: createSampler(engine, externalModel(model)), batch: flags.batch };
   const weightBytes = [...model.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
   const size = { ...sizeOf(model.config, flags), batch: Math.min(flags.batch, count), lanes: threads, weightBytes };
   const { batch, lanes } = samplingWithin(model.config, size, memory);

@@ -52,7 +52,23 @@ export const elementwise = {
     const weighted = mul(mul(x, 1 / Math.sqrt(2 * Math.PI)), exp(mul(mul(x, x), -0.5)));
     return [mul(dy, add(distribution, weighted))];
   }),
-  round: unary("Round", "zero"),
+  round: {
+    shape: same,
+    onnx: (emit, [x]) => {
+      if (!emit.webgpu) return emit.node("Round", [x]);
+      // y = floor(x + 1/2), less one if that rounded a half up to an odd number
+      const scalar = (value: number) => emit.scalar(value, "float32");
+      const y = emit.node("Floor", [emit.node("Add", [x, scalar(0.5)])]);
+      const even = emit.node("Mul", [emit.node("Floor", [emit.node("Mul", [y, scalar(0.5)])]), scalar(2)]);
+      const half = emit.node("Equal", [emit.node("Sub", [y, x]), scalar(0.5)]);
+      const wrong = emit.node("Mul", [
+        emit.node("Cast", [half], { to: { int: onnxType.float32 } }),
+        emit.node("Sub", [y, even]),
+      ]);
+      return emit.node("Sub", [y, wrong]);
+    },
+    gradient: "zero",
+  } satisfies Row<"round">,
   clip: {
     shape: same,
     onnx: (emit, [x], { attributes: { low, high }, dtype }) =>

@@ -1,5 +1,6 @@
 /** Operations that move values without changing them. */
 
+import { int32 } from "../../core/arrays.ts";
 import { pad, reshape, slice, transpose } from "../build.ts";
 import { broadcast, plus, type Shape, showShape, times } from "../shape.ts";
 import { plain, type Row } from "./row.ts";
@@ -59,8 +60,16 @@ export const layout = {
         throw new Error(`slice: ${start} to ${end} is not within axis ${axis} of ${showShape(x.shape)}`);
       return { shape: x.shape.map((d, i) => (i === axis ? end - start : d)), dtype: x.dtype };
     },
-    onnx: (emit, [x], { attributes: { axis, start, end } }) =>
-      emit.node("Slice", [x, emit.ints([start]), emit.ints([end]), emit.ints([axis])]),
+    onnx: (emit, [x], { dtype, attributes: { axis, start, end } }) => {
+      if (emit.webgpu && dtype === "int32") {
+        const places = int32(
+          Int32Array.from({ length: end - start }, (_, i) => start + i),
+          [end - start],
+        );
+        return emit.node("Gather", [x, emit.constant(places)], { axis: { int: axis } });
+      }
+      return emit.node("Slice", [x, emit.ints([start]), emit.ints([end]), emit.ints([axis])]);
+    },
     gradient: ({ inputs: [x], attributes: { axis, start, end } }, dy) => [
       pad(dy, axis, start, (x.shape[axis] as number) - end),
     ],

@@ -1,7 +1,7 @@
 /** Operations that look up rows by index. */
 
 import { flatten, gatherRows, matmul, neg, oneHot, reshape, rotary, sum } from "../build.ts";
-import { float32 } from "../../core/arrays.ts";
+import { float32, int32 } from "../../core/arrays.ts";
 import { sameShape, showShape, times } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { onnxType, type Row } from "./row.ts";
@@ -92,7 +92,17 @@ export const lookup = {
       whole(index, "oneHot");
       return { shape: [...index.shape, depth], dtype: "float32" };
     },
-    onnx: (emit, [index], { attributes: { depth } }) => {
+    onnx: (emit, [index], { attributes: { depth }, inputs: [{ dtype, shape }] }) => {
+      if (emit.webgpu && dtype === "int32") {
+        const all = emit.constant(
+          int32(
+            Int32Array.from({ length: depth }, (_, i) => i),
+            [depth],
+          ),
+        );
+        const same = emit.node("Equal", [emit.node("Unsqueeze", [index, emit.ints([shape.length])]), all]);
+        return emit.node("Cast", [same], { to: { int: onnxType.float32 } });
+      }
       const wide = emit.node("Cast", [index], { to: { int: onnxType.int64 } });
       return emit.node("OneHot", [wide, emit.scalar(depth, "int64"), emit.constant(float32([0, 1], [2]))]);
     },

@@ -54,6 +54,8 @@ export interface Emitter {
   once(key: string, make: () => string): string;
   /** Whether products are computed in float16. */
   readonly half: boolean;
+  /** Whether to avoid operators that onnxruntime's WebGPU provider leaves to the CPU. */
+  readonly webgpu: boolean;
   /** A constant vector of int64. */
   ints(values: readonly number[]): string;
   constant(value: HostTensor): string;
