@@ -124,7 +124,7 @@ const miniature = (kind: "mar" | "ar"): ModelConfig =>
 
 function sayRates(say: (line: string) => void, { float32, float16 }: Rates): void {
   const line = (name: string, { product, copy }: Rates["float32"]) =>
-    `  ${name}: a plain product ${product.toFixed(0)} GFLOP/s, a plain copy ${copy.toFixed(1)} GB/s`;
+    `  ${name}: a plain product ${product.toPrecision(3)} GFLOP/s, a plain copy ${copy.toPrecision(3)} GB/s`;
   say(line("float32", float32));
   say("problem" in float16 ? `  float16: not available: ${float16.problem}` : line("float16", float16));
 }
@@ -133,7 +133,7 @@ function row(name: string, found: Measurement): string {
   const { images, seconds, share, gigaflop, floor, runs, launches, busBytes, warmUp } = found;
   return [
     `  ${name.padEnd(32)} ${(images / seconds).toPrecision(3).padStart(7)} images/s`,
-    `${(gigaflop / seconds).toFixed(0).padStart(7)} GFLOP/s`,
+    `${(gigaflop / seconds).toPrecision(3).padStart(7)} GFLOP/s`,
     `${(seconds / floor).toFixed(1).padStart(6)} times the floor`,
     `${((1e6 * seconds) / launches).toFixed(1).padStart(7)} us per launch`,
     `${(busBytes / seconds / 1e6).toFixed(1).padStart(7)} MB/s over the bus`,

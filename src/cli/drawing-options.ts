@@ -2,7 +2,7 @@
 
 import type { Command } from "commander";
 import type { Provider } from "../engine/engine.ts";
-import type { Precision } from "../graph/onnx.ts";
+import type { Precision } from "../graph/form.ts";
 import { deviceOption, helpOption, precisionOption, threadsOption } from "./engine.ts";
 import { bytes, filled, whole } from "./values.ts";
 

@@ -9,7 +9,7 @@ import { writeFileAtomic } from "../files/atomic.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { gridPng, imagePng } from "../pictures/grid.ts";
 import type { Drawn } from "./drawing.ts";
-import type { Precision } from "../graph/onnx.ts";
+import type { Precision } from "../graph/form.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
 import type { Picture } from "./film.ts";
 import { nameOf } from "./models.ts";
@@ -97,23 +97,11 @@ export function eachFile(
 }
 
 /** Prints one line of JSON with `details`, or how long the generation took and which files were written. */
-function report(
-  { count, json, out, animate, each }: DrawingFlags,
-  { seconds, device, precision }: Drawn,
-  details: object,
-): void {
+function report({ count, json, out, animate, each }: DrawingFlags, drawn: Drawn, details: object): void {
+  const { seconds, device, precision } = drawn;
   if (json) {
-    console.log(
-      JSON.stringify({
-        out,
-        animation: animate,
-        ...details,
-        device,
-        precision,
-        seconds,
-        imagesPerSecond: count / seconds,
-      }),
-    );
+    const made = { out, animation: animate, ...details, device, precision };
+    console.log(JSON.stringify({ ...made, seconds, imagesPerSecond: count / seconds }));
     return;
   }
   const took = seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);

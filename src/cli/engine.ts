@@ -3,7 +3,7 @@
 import { Option } from "commander";
 import type { Engine, Provider } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
-import type { Precision } from "../graph/onnx.ts";
+import type { Precision } from "../graph/form.ts";
 import { oneOf, whole } from "./values.ts";
 
 const providers = ["cpu", "webgpu", "cuda"] as const satisfies readonly Provider[];

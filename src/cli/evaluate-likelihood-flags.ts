@@ -1,7 +1,7 @@
 /** The options of `fractalgen evaluate likelihood`. */
 
 import type { Provider } from "../engine/engine.ts";
-import type { Precision } from "../graph/onnx.ts";
+import type { Precision } from "../graph/form.ts";
 import type { Shard } from "../queue/shards.ts";
 import type { DataFlags } from "./data-options.ts";
 

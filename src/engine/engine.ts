@@ -1,7 +1,8 @@
 /** The interface of engines, which run graphs. Node and browsers each have an implementation. */
 
 import type { DType, HostTensor } from "../core/arrays.ts";
-import type { Form, OnnxModel, Precision } from "../graph/onnx.ts";
+import type { Precision } from "../graph/form.ts";
+import type { OnnxModel } from "../graph/onnx.ts";
 
 /** The execution providers by name; `cpu` is always available. */
 export type Provider = "cpu" | "webgpu" | "cuda";
@@ -17,12 +18,6 @@ export interface Engine {
   /** Compiles a model. */
   session(model: OnnxModel, options?: SessionOptions): Promise<Session>;
 }
-
-/** How graphs should be written for an engine. */
-export const formFor = ({ provider, precision }: Pick<Engine, "provider" | "precision">): Form => ({
-  precision,
-  webgpu: provider === "webgpu",
-});
 
 /** Options for compiling a graph. */
 export interface SessionOptions {

@@ -2,7 +2,8 @@
 
 import { float32 } from "../core/arrays.ts";
 import { add, input, matmul } from "../graph/build.ts";
-import { type OnnxModel, type Precision, writeOnnx } from "../graph/onnx.ts";
+import type { Precision } from "../graph/form.ts";
+import { type OnnxModel, writeOnnx } from "../graph/onnx.ts";
 import type { Session } from "./engine.ts";
 
 /** Runs a minimal graph in a precision. Returns the first line of the error, or undefined if it works. */

@@ -6,7 +6,8 @@ import { expect, it } from "vitest";
 import { float32, int32 } from "../core/arrays.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { cast, crossEntropy, input, linear, matmul, oneHot, round, slice, softmax, sum } from "./build.ts";
-import { type Form, writeOnnx } from "./onnx.ts";
+import type { Form } from "./form.ts";
+import { writeOnnx } from "./onnx.ts";
 
 const engine = await nodeEngine({ threads: 1 });
 const logits = input("logits", "float32", [3, 7]);

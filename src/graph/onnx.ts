@@ -16,6 +16,7 @@ import {
   ValueInfoProtoSchema,
 } from "onnx-buf";
 import { type DType, float32, type HostTensor, int32 } from "../core/arrays.ts";
+import type { Form } from "./form.ts";
 import { contributed, type Emitter, type NodeAttribute, onnxType } from "./operations/row.ts";
 import { operations } from "./operations/table.ts";
 import type { Shape } from "./shape.ts";
@@ -42,16 +43,6 @@ const onnxHalf: Record<HalfType, TensorProto_DataType> = {
   F16: TensorProto_DataType.FLOAT16,
   BF16: TensorProto_DataType.BFLOAT16,
 };
-
-/** The type in which products are computed; everything else is computed in float32. */
-export type Precision = "float32" | "float16";
-
-/** How a graph is written for an engine. */
-export interface Form {
-  precision?: Precision;
-  /** Avoid operators that onnxruntime's WebGPU provider leaves to the CPU; elsewhere they are faster. */
-  webgpu?: boolean;
-}
 
 /** A graph in ONNX form. */
 export interface OnnxModel {

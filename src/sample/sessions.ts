@@ -1,6 +1,7 @@
 /** The compiled graphs that sampling needs, each compiled on first use and then reused. */
 
-import { type Engine, formFor, type Session } from "../engine/engine.ts";
+import type { Engine, Session } from "../engine/engine.ts";
+import { formFor } from "../graph/form.ts";
 import { type WeightData, writeOnnx } from "../graph/onnx.ts";
 import type { ModelConfig } from "../config/model.ts";
 import type { DrawForm } from "../config/sampling.ts";

@@ -6,8 +6,9 @@
 
 import { learningRateAt } from "../config/training.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
-import { type DeviceTensor, type Engine, formFor, type Session, type Value } from "../engine/engine.ts";
+import type { DeviceTensor, Engine, Session, Value } from "../engine/engine.ts";
 import { add, input } from "../graph/build.ts";
+import { formFor } from "../graph/form.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { nameAt, named, type Tree, valuesOf } from "../graph/tree.ts";
 import type { Tensor } from "../graph/tensor.ts";

@@ -3,7 +3,8 @@
 import { guidingPixelRedWeight, type ModelConfig, placedLevels, prefixTokens } from "../config/model.ts";
 import type { HostTensor } from "../core/arrays.ts";
 import { float32, int32, product } from "../core/arrays.ts";
-import { type Engine, formFor } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
+import { formFor } from "../graph/form.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { named, runTree, type Tree } from "../graph/tree.ts";

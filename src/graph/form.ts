@@ -1,0 +1,16 @@
+/** How a graph is written for an engine. */
+
+/** The type in which products are computed; everything else is computed in float32. */
+export type Precision = "float32" | "float16";
+
+export interface Form {
+  precision?: Precision;
+  /** Avoid operators that onnxruntime's WebGPU provider leaves to the CPU; elsewhere they are faster. */
+  webgpu?: boolean;
+}
+
+/** The form for an engine. */
+export const formFor = ({ provider, precision }: { provider: string; precision?: Precision }): Form => ({
+  precision,
+  webgpu: provider === "webgpu",
+});
