@@ -52,6 +52,7 @@ export async function emojiDataset({
   signal,
 }: EmojiOptions): Promise<Dataset> {
   const sets = emojiSets.filter((set) => asked.includes(set));
+  signal?.throwIfAborted();
   const path = join(cache, emojiFileName({ size, sets }));
   if (!existsSync(path)) await writeDatasetFile(path, () => rendered(sets, { size, onProgress, signal }));
   return readDatasetFile(path);
