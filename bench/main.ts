@@ -73,7 +73,7 @@ program
   .option("--recipe <name>", "default, or published: the published trainer's settings", oneOf(recipeNames), "default")
   .option("--kind <name>", "kind of its levels: mar or ar", oneOf(["mar", "ar"]), "ar")
   .option("--seeds <list>", "seeds of weights, order and draws: one run each", wholes({}), [1, 2, 3])
-  .option("--steps <n>", "optimizer steps (default: 1950 published, 600 default)", whole({ least: 1 }))
+  .option("--steps <n>", "optimizer steps (default: 1950 published, 1200 default)", whole({ least: 1 }))
   .option(
     "--target <x>",
     "held-out bits per dimension to reach; exits with 1 if it is not reached",

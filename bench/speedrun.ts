@@ -40,12 +40,11 @@ export interface SpeedrunBench {
 const imageSize = 32;
 
 /**
- * Settings of a run besides its recipe: the number of steps, which determines the learning rate schedule, and the
- * learning rate.
+ * Settings of a run besides its recipe. The number of steps determines the learning rate schedule.
  */
-const runs: Record<RecipeName, { steps: Record<Kind, number>; learningRate: number }> = {
-  published: { steps: { ar: 1950, mar: 1950 }, learningRate: 0.006 },
-  default: { steps: { ar: 600, mar: 600 }, learningRate: 0.008 },
+const runs: Record<RecipeName, { steps: Record<Kind, number>; batch: number; learningRate: number }> = {
+  published: { steps: { ar: 1950, mar: 1950 }, batch: 32, learningRate: 0.006 },
+  default: { steps: { ar: 1200, mar: 1200 }, batch: 16, learningRate: 0.006 },
 };
 
 /** 0.9M parameters: two transformer levels over patches, and the pixel level. */
@@ -110,7 +109,7 @@ async function run(seed: number, options: Omit<SpeedrunBench, "seeds">): Promise
   const steps = options.steps ?? runs[recipe].steps[kind];
   const training = parseTrainingConfig(
     {
-      batch: 32,
+      batch: runs[recipe].batch,
       microBatch: 16,
       ema: 0.99,
       warmup: Math.round(steps / 20),
