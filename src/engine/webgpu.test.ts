@@ -25,6 +25,10 @@ const replay = (env: Record<string, string>, ...rest: string[]) => output<Replay
 const training = (env: Record<string, string>, ...rest: string[]) =>
   output<Trained>("parity/provider-training", env, ...rest);
 
+/** On a software driver most of the cases take half a minute or more, mainly to compile shaders. */
+const thorough = process.env["FRACTALGEN_TEST_WEBGPU"] === "1";
+const slow = "it takes minutes on a software driver; FRACTALGEN_TEST_WEBGPU=1 tests it";
+
 let driver: VulkanDriver | undefined;
 let reason = "no Vulkan driver is installed; Debian's chromium package brings a software one";
 
@@ -52,6 +56,7 @@ describe("samples on WebGPU", () => {
     "%s: the beginning of each is as recorded, every node on the GPU",
     async ([name, shares], context) => {
       if (!driver) return context.skip(reason);
+      context.skip(!thorough && name !== "mar-3level", slow);
       const parts = Object.entries(shares).map((part) => part.join("="));
       const { provider, samples, nodes, elsewhere } = await replay(driver.env, "webgpu", fixture(name), ...parts);
       expect(provider).toBe("webgpu");
@@ -71,6 +76,7 @@ describe("ten training steps on WebGPU", () => {
     { timeout: 300_000 },
     async (kind, context) => {
       if (!driver) return context.skip(reason);
+      context.skip(!thorough, slow);
       const [gpu, cpu] = await Promise.all([
         training(driver.env, "webgpu", kind, "10"),
         training(driver.env, "cpu", kind, "10"),

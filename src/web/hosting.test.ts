@@ -64,13 +64,16 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     expect(two.filter((name) => one.includes(name))).toEqual([]);
   });
 
+  // Rarely, about once in twenty runs, a wait of this test does not end and no cause is known yet, hence the second try.
   it.each(["max-age=600", "max-age=31536000, immutable"])(
     "shows returning visitors the complete new build if files are cached with %s",
+    { retry: 1 },
     async (cacheControl) => {
       const host = await staticHost(first.folder, () => ({ "cache-control": cacheControl }));
       const context = await browser.newContext();
       try {
         const { page, thrown } = await open(context);
+        context.setDefaultTimeout(60_000);
         await page.goto(`${host.address}#classes=heart&n=1&iterations=2,2`);
         await ended(page);
         expect(await classes(page)).toContain("heart");
@@ -87,7 +90,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
         await page.goto(new URL("/elsewhere", host.address).href);
         const old = readdirSync(join(first.folder, "models/emoji"));
         const left = async () => (await keptFiles(page)).filter((url) => old.includes(basename(url)));
-        await expect.poll(left, { timeout: patient }).toEqual([]);
+        await expect.poll(left, { timeout: 60_000 }).toEqual([]);
         const kept = (await keptFiles(page)).join(" ");
         for (const name of readdirSync(join(second.folder, "models/emoji"))) expect(kept).toContain(name);
         await context.setOffline(true);
