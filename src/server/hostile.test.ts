@@ -113,11 +113,12 @@ function longestTurn(): () => number {
 async function heldBy({ path = "/v1/images/generations", method = "POST", headers = {}, body }: Hostile) {
   const lines = Object.entries({ Host: "localhost", "Content-Length": String(body.length), ...headers });
   const head = `${method} ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
+  const answer = new Promise<string>((resolve) => client.once("message", resolve)); // it may come at once
   client.postMessage({ port: Number(new URL(at.url).port), head, body });
   await new Promise((resolve) => setTimeout(resolve, 20)); // exclude the time to copy the message
   const longest = longestTurn();
   const going = setInterval(() => drawn.go(), 20);
-  const status = await new Promise<string>((resolve) => client.once("message", resolve));
+  const status = await answer;
   await new Promise((resolve) => setTimeout(resolve, 30)); // let the last delay be measured
   clearInterval(going);
   return { ms: longest(), status: Number(status) };
