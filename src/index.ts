@@ -25,7 +25,8 @@ export type { LeftOut } from "./data/source.ts";
 export { emojiDataset, type EmojiOptions } from "./data/emoji.ts";
 export { type DataOptions, openDataset } from "./data/open.ts";
 export { type ReferenceOptions, type ReferencePoint, referencePoints } from "./data/references.ts";
-export type { Engine, Provider, Session, SessionOptions } from "./engine/engine.ts";
+export type { DeviceTensor, Engine, KeptRun, Provider, Session, SessionOptions, Value } from "./engine/engine.ts";
+export type { Precision } from "./graph/form.ts";
 export { disableTelemetry, nodeEngine, type NodeEngineOptions } from "./engine/node.ts";
 export type { Breakdown } from "./evaluate/breakdown.ts";
 export {

@@ -3,6 +3,7 @@
 /** The type in which products are computed; everything else is computed in float32. */
 export type Precision = "float32" | "float16";
 
+/** What a graph is written for: the operators that its provider has, and the precision of its products. */
 export interface Form {
   precision?: Precision;
   /** Avoid operators that onnxruntime's WebGPU provider leaves to the CPU; elsewhere they are faster. */

@@ -20,6 +20,7 @@ export { bits, derive, type Key, normal, permutation, seedKey, uniform } from ".
 export * from "./build.ts";
 export { boundSizes, floatingPointOperations, leastBytes, peakBytes, type Sizes, sizeOf } from "./cost.ts";
 export { gradients } from "./gradient.ts";
+export type { Form, Precision } from "./form.ts";
 export { type ExternalData, type HalfType, type OnnxModel, type WeightData, writeOnnx } from "./onnx.ts";
 export { broadcast, type Dim, over, plus, sameShape, type Shape, showShape, times } from "./shape.ts";
 export {
