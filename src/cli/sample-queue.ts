@@ -19,7 +19,7 @@ export interface Asked {
   written: Written;
 }
 
-/** Draws on workers with progress. Undefined if a signal stopped it, which is said. */
+/** Draws on workers with progress. Undefined if a signal stopped it, after a message. */
 export async function drawOnQueue(
   flags: DrawingFlags & Pick<QueueFlags, "joins">,
   asked: Asked,

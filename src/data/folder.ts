@@ -107,8 +107,8 @@ function partsOf(
   const tops = folders.map(({ name }) => name).filter((name) => !name.includes("/"));
   // Archives are often unpacked into a folder with the archive's name.
   const [only] = tops;
-  const beside = files.some(({ name }) => !name.includes("/"));
-  const inner = tops.length === 1 && !beside && partNamed(only) === undefined ? `${only}/` : "";
+  const outside = files.some(({ name }) => !name.includes("/"));
+  const inner = tops.length === 1 && !outside && partNamed(only) === undefined ? `${only}/` : "";
   const named = folders
     .filter(({ name }) => name.startsWith(inner) && !name.slice(inner.length).includes("/"))
     .map(({ name }) => ({ folder: `${name}/`, part: partNamed(name.slice(inner.length)) }));
@@ -160,12 +160,12 @@ function partAt(folder: string, from: string, { files, folders }: Listing): Fold
     notes.push(
       `${listed(merged)}: several folders have this name in different encodings (composed, decomposed or not UTF-8); they are treated as one class`,
     );
-  const beside = images.filter(({ name }) => isDirect(name));
+  const outside = images.filter(({ name }) => isDirect(name));
   const used = new Set(images.map(({ name }) => classOf(name, prefix)));
-  if (beside.length === images.length) return { prefix, images, notes };
-  if (beside.length)
+  if (outside.length === images.length) return { prefix, images, notes };
+  if (outside.length)
     throw new UserError(
-      `${where}: ${counted(beside.length, "image")} (${listed(beside.map(({ name }) => name))}) next to the class folders ${listed(classes)}; move every image into the folder of its class`,
+      `${where}: ${counted(outside.length, "image")} (${listed(outside.map(({ name }) => name))}) next to the class folders ${listed(classes)}; move every image into the folder of its class`,
     );
   const empty = classes.find((name) => !used.has(name));
   if (empty !== undefined)

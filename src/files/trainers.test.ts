@@ -83,7 +83,7 @@ describe("names", () => {
     ["_orig_mod.", { model: filled(3, "_orig_mod.") }],
     ["_orig_mod.module.", filled(3, "_orig_mod.module.")],
     ["model.", { state_dict: filled(3, "model."), "pytorch-lightning_version": "2.1", epoch: 3 }],
-  ])("lose the prefix %s, which is said", async (prefix, tree) => {
+  ])("lose the prefix %s, with a note", async (prefix, tree) => {
     expect(await convert(tree)).toEqual({ value: 3, notes: [`removed the prefix "${prefix}" from the names`] });
   });
 
@@ -106,7 +106,7 @@ describe("weights in other places", () => {
     ["model.state_dict", { model: { state_dict: filled(3) } }],
     ["checkpoint.model", { checkpoint: { model: filled(3), epoch: 2 } }],
     ["generator", { generator: filled(3), discriminator: { "a.weight": filled(4).get(embedding)! } }],
-  ])("are found under %s, which is said", async (at, tree) => {
+  ])("are found under %s, with a note", async (at, tree) => {
     expect(await convert(tree)).toEqual({ value: 3, notes: [`used the weights under "${at}"`] });
   });
 

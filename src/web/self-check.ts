@@ -22,7 +22,7 @@ export interface Agreement {
 /** Draws one first-level patch with one step per level. Both engines run every graph on the reference's inputs. */
 export async function selfCheck(reference: Engine, other: Engine, model: SampledModel): Promise<Agreement> {
   const found: Agreement = { agrees: true, difference: 0, bytes: 0, differentBytes: 0 };
-  const sampler = createSampler(beside(reference, other, found), model);
+  const sampler = createSampler(observed(reference, other, found), model);
   try {
     const { imageSize: size, channels, levels } = model.config;
     const iterations = levels.slice(1).map(() => 1);
@@ -39,7 +39,7 @@ export async function selfCheck(reference: Engine, other: Engine, model: Sampled
 }
 
 /** An engine that returns the reference's results and records in `found` how the other's differ. */
-function beside(reference: Engine, other: Engine, found: Agreement): Engine {
+function observed(reference: Engine, other: Engine, found: Agreement): Engine {
   return {
     provider: reference.provider,
     async session(model, options): Promise<Session> {
