@@ -23,7 +23,7 @@ export { type Hint, type Mistake, type SettingName, UserError, type Wording } fr
 export type { DataReport, Dataset, Skipped, Split } from "./data/dataset.ts";
 export type { LeftOut } from "./data/source.ts";
 export { emojiDataset, type EmojiOptions } from "./data/emoji.ts";
-export { type DataOptions, openDataset } from "./data/open.ts";
+export { type ContentOptions, type DataOptions, openDataset } from "./data/open.ts";
 export { type ReferenceOptions, type ReferencePoint, referencePoints } from "./data/references.ts";
 export type { DeviceTensor, Engine, KeptRun, Provider, Session, SessionOptions, Value } from "./engine/engine.ts";
 export type { Precision } from "./graph/form.ts";
@@ -165,7 +165,6 @@ export {
   type DataRecord,
   fineTunedState,
   loadCheckpoint,
-  type Opening,
   type Resumed,
   saveCheckpoint,
   type Saved,

@@ -14,6 +14,7 @@ export interface DataFlags {
   group?: string;
   sets?: readonly EmojiSet[];
   skipSmall?: boolean;
+  classNames?: readonly string[];
   cache: string;
 }
 
@@ -22,6 +23,7 @@ export const addDataOptions = (command: Command): Command =>
     .option("--held-out <x|path>", "as in training: a fraction such as 0.05, or other data", filled)
     .option("--group <regex>", "as in training", filled)
     .option("--skip-small", "as in training")
+    .addOption(classNamesOption())
     .addOption(setsOption())
     .option("--cache <dir>", "where decoded data sets are cached", filled, defaultCache());
 
@@ -30,6 +32,12 @@ export const setsOption = (): Option =>
     "--sets <names>",
     `the vendors to include in emoji, comma-separated: ${setsWithLicences()} (default: all but ${emojiSets.filter((set) => !defaultSets.includes(set)).join(" and ")}, whose licences are share-alike)`,
   ).argParser((text) => parseSets(text));
+
+export const classNamesOption = (): Option =>
+  new Option(
+    "--class-names <names>",
+    'names for classes that the data only number, in that order, comma-separated: "T-shirt/top,Trouser,Pullover"',
+  ).argParser((text) => text.split(",").map((name) => name.trim()));
 
 /** Opens a data set in the size and channels of a model. */
 export const openFor = (

@@ -6,7 +6,7 @@ import { recipeNames } from "../config/recipes.ts";
 import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
 import { defaultCache } from "../files/cache.ts";
 import { builtInKinds } from "../levels/table.ts";
-import { setsOption } from "./data-options.ts";
+import { classNamesOption, setsOption } from "./data-options.ts";
 import { deviceOption, helpOption, threadsOption } from "./engine.ts";
 import { queueHelp, sharedHelp } from "./queue-options.ts";
 import { settingOption } from "./setting-option.ts";
@@ -46,6 +46,7 @@ export function addTrain(program: Command): void {
       "keep images whose names have the same match together, all in training or all held out",
       filled,
     )
+    .addOption(classNamesOption())
     .addOption(setsOption())
     .optionsGroup("Model:")
     .addOption(choice("--size <name>", "about 3M, 6M or 23M parameters (default: tiny)", sizes))

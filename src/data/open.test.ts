@@ -89,6 +89,18 @@ it("differs for other options and other files", async () => {
   expect(fingerprints.size).toBe(5); // touched, but the same images
 });
 
+it("takes names for its classes, one for each", async () => {
+  const cache = newCache();
+  const plain = await openDataset(folder, { cache, imageSize });
+  const named = await openDataset(folder, { cache, imageSize, classNames: ["second, fourth", "first"] });
+  expect(named.classes).toEqual(["second, fourth", "first"]);
+  expect([...named.train.labels]).toEqual([...plain.train.labels]);
+  const refused = (source: string, classNames: string[]) => openDataset(source, { cache, imageSize, classNames });
+  await expect(refused(folder, ["one"])).rejects.toThrow("2 names, one for each class (even, odd), got 1");
+  await expect(refused(folder, ["one", "one"])).rejects.toThrow("two classes have the name one");
+  await expect(refused("emoji", ["one"])).rejects.toThrow("leave out the class names");
+});
+
 it("is not left incomplete after an abort or a failure", async () => {
   const cache = newCache();
   const controller = new AbortController();

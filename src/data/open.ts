@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { datasetFormat, readDatasetFile } from "./dataset-file.ts";
 import type { Dataset } from "./dataset.ts";
@@ -10,7 +11,7 @@ import { decodeSource, recipe } from "./decode.ts";
 import { emojiDataset } from "./emoji.ts";
 import type { EmojiSet } from "./emoji-sets.ts";
 import { findSource } from "./formats.ts";
-import { type Found, type Source, trainOnly, withHeldOut } from "./source.ts";
+import { type Found, listed, type Source, trainOnly, withHeldOut } from "./source.ts";
 import type { HeldOutShare } from "./split.ts";
 
 /** How data are read and split. */
@@ -30,6 +31,8 @@ export interface DataOptions {
   sets?: readonly EmojiSet[];
   /** Leave out images smaller than the image size instead of rejecting the data. */
   skipSmall?: boolean;
+  /** Names for the classes, in the order of their labels. Default: the data's own names, or their numbers. */
+  classNames?: readonly string[];
   /** The folder for decoded data sets; created if missing. */
   cache: string;
   /**
@@ -42,6 +45,22 @@ export interface DataOptions {
   onSkipped?: (name: string, reason: string) => void;
   signal?: AbortSignal;
 }
+
+const contentOptions = [
+  "imageSize",
+  "channels",
+  "heldOut",
+  "group",
+  "sets",
+  "skipSmall",
+  "classNames",
+] as const satisfies readonly (keyof DataOptions)[];
+/** The options that decide what a data set contains, so that it can be opened again. */
+export type ContentOptions = Pick<DataOptions, (typeof contentOptions)[number]>;
+
+/** The options of `openDataset` among others. */
+export const contentOf = (options: ContentOptions): ContentOptions =>
+  Object.fromEntries(contentOptions.map((name) => [name, options[name]]));
 
 const usualFraction = 0.05;
 
@@ -66,7 +85,7 @@ export async function openDataset(source: string, options: DataOptions): Promise
   );
   if (!existsSync(path)) {
     const { share, ...opened } = await openParts(source, { found, other, heldOut, group: groupOf(options) });
-    await decodeSource(opened.source, path, { ...options, where: source, share });
+    await decodeSource(named(opened.source, options.classNames), path, { ...options, where: source, share });
   }
   return readDatasetFile(path);
 }
@@ -85,6 +104,7 @@ function openEmoji({
   heldOut,
   group,
   sets,
+  classNames,
   cache,
   onProgress,
   signal,
@@ -93,6 +113,7 @@ function openEmoji({
     throw new UserError(
       `emoji: the held-out set is fixed by code point, because all vendors' pictures of an emoji must stay together; leave out ${heldOut === undefined ? "the group" : "the held-out part"}`,
     );
+  if (classNames) throw new UserError("emoji: its classes have names already; leave out the class names");
   if (channels !== undefined && channels !== 3)
     throw new UserError(`emoji: expected 3 channels (RGB), got ${channels}; leave out the channels`);
   return emojiDataset({ size: imageSize, sets, cache, onProgress, signal });
@@ -115,6 +136,19 @@ function groupOf({ group }: DataOptions): RegExp | undefined {
       `group: "${group}" is not a regular expression (${(error as Error).message}); expected one such as "^(.*)_\\d+"`,
     );
   }
+}
+
+/** The source with other class names. Throws a UserError if their number differs from that of the classes. */
+function named(source: Source, names: readonly string[] | undefined): Source {
+  if (names === undefined) return source;
+  const { classes } = source;
+  if (names.length !== classes.length)
+    throw new UserError({
+      subject: { setting: "classNames" },
+      expected: `${counted(classes.length, "name")}, one for each class (${listed(classes)})`,
+      got: `${names.length}`,
+    });
+  return { ...source, classes: [...names] };
 }
 
 interface Opening {
@@ -143,10 +177,12 @@ async function openParts(
 /** The cache file name; it depends on the source, its files and every relevant option. */
 function fileName(
   source: string,
-  { found, other, imageSize, channels, heldOut, group, skipSmall }: DataOptions & { found: Found; other?: Found },
+  { found, other, classNames, ...options }: ContentOptions & { found: Found; other?: Found },
 ): string {
   const hash = createHash("sha256");
+  const { imageSize, channels, heldOut, group, skipSmall } = options;
   hash.update(JSON.stringify([datasetFormat, recipe, resolve(source), heldOut, imageSize, channels, group, skipSmall]));
+  if (classNames) hash.update(JSON.stringify(classNames));
   for (const { files } of other ? [found, other] : [found]) {
     hash.update(`${files.length}`);
     for (const { name, bytes, modified } of files) hash.update(JSON.stringify([name, bytes, modified]));

@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../core/errors.ts";
+import { contentOf } from "../data/open.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { type DataRecord, loadCheckpoint, type Resumed } from "../train/checkpoint.ts";
 import type { RunOptions } from "./options.ts";
@@ -52,7 +53,6 @@ export async function beginning(options: RunOptions): Promise<Beginning> {
       problem: `the model in ${initial.folder} cannot be changed`,
       hint: 'leave "model" out of the file',
     });
-  const { data: source, heldOut, group, sets, skipSmall } = options;
   const [imageSize, channels] = (["imageSize", "channels"] as const).map((name) => {
     const said = initial ? initial.config[name] : (given.model[name] as number | undefined);
     const asked = options[name];
@@ -64,7 +64,7 @@ export async function beginning(options: RunOptions): Promise<Beginning> {
       });
     return asked ?? said;
   });
-  return { out, data: { source, imageSize, channels, heldOut, group, sets, skipSmall }, initial, given };
+  return { out, data: { ...contentOf(options), source: options.data, imageSize, channels }, initial, given };
 }
 
 export const isPath = (heldOut: string | number | undefined): heldOut is string =>
@@ -128,6 +128,7 @@ export const newRunOptions = [
   "group",
   "skipSmall",
   "sets",
+  "classNames",
 ] as const satisfies readonly (keyof RunOptions)[];
 
 /** Throws a UserError if both of two equivalent options are given. */

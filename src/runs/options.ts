@@ -22,6 +22,8 @@ export interface RunOptions extends Partial<TrainingConfig> {
   group?: string;
   sets?: readonly EmojiSet[];
   skipSmall?: boolean;
+  /** Names for the classes, in the order of their labels. */
+  classNames?: readonly string[];
   size?: Size;
   kind?: Kind;
   recipe?: RecipeName;

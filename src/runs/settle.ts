@@ -13,6 +13,7 @@ import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { checkDataset } from "../data/fits.ts";
+import { contentOf } from "../data/open.ts";
 import { freeMemory } from "../files/free-memory.ts";
 import { modelParameters } from "../model/parameters.ts";
 import {
@@ -63,11 +64,9 @@ export async function settle(
   dataset: Dataset,
   options: RunOptions,
 ): Promise<Prepared> {
-  const { imageSize: asked, channels: wanted, group, sets, skipSmall } = data;
   const source = data.source === "emoji" ? data.source : resolve(data.source);
   const heldOut = isPath(data.heldOut) ? resolve(data.heldOut) : data.heldOut;
-  const opening = { imageSize: asked, channels: wanted, heldOut, group, sets, skipSmall };
-  const record: DataRecord = { ...dataRecord(dataset, opening), source };
+  const record: DataRecord = { ...dataRecord(dataset, { ...contentOf(data), heldOut }), source };
   const images = dataset.train.count;
   const finished = (
     model: ModelConfig,

@@ -12,7 +12,7 @@ import { UserError } from "../core/errors.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { shown } from "../core/text.ts";
 import type { Dataset } from "../data/dataset.ts";
-import type { DataOptions } from "../data/open.ts";
+import type { ContentOptions } from "../data/open.ts";
 import { recoverFolder, replaceFolder } from "../files/atomic.ts";
 import { checkFinite } from "../files/finite.ts";
 import type { Ownership } from "../files/ownership.ts";
@@ -54,11 +54,8 @@ export function startingState(
   return { step: 0, values, average: ema > 0 ? copied(values) : values, moments };
 }
 
-/** The options with which a data set was opened by `openDataset`. */
-export type Opening = Pick<DataOptions, "imageSize" | "channels" | "heldOut" | "group" | "sets" | "skipSmall">;
-
 /** The data set of a run, so that a resumed run can open it again and check that it has not changed. */
-export interface DataRecord extends Opening {
+export interface DataRecord extends ContentOptions {
   /** `emoji`, or the path of a folder or file. */
   source: string;
   /** The opened data set; missing in runs of earlier versions. */
@@ -68,7 +65,10 @@ export interface DataRecord extends Opening {
 }
 
 /** The record of a data set in a checkpoint. */
-export const dataRecord = ({ source, fingerprint, train, heldOut }: Dataset, opening: Opening = {}): DataRecord => ({
+export const dataRecord = (
+  { source, fingerprint, train, heldOut }: Dataset,
+  opening: ContentOptions = {},
+): DataRecord => ({
   ...opening,
   source,
   fingerprint,
