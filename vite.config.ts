@@ -1,7 +1,7 @@
 /** Builds the studio (src/web) into dist/web (`npm run build:web`), or serves it during development (`npm run dev:web`). */
 
 import { createHash } from "node:crypto";
-import { createReadStream, readFileSync, statSync } from "node:fs";
+import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -9,27 +9,30 @@ import { defineConfig, type Plugin } from "vite";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
-/** The model folder that ships with the page. */
-const modelFolder = resolve(process.env["FRACTALGEN_STUDIO_MODEL"] ?? at("models/emoji"));
-const modelName = basename(modelFolder);
+/** The model folders that ship with the page. Links without a model mean the first. */
+const own = process.env["FRACTALGEN_STUDIO_MODEL"];
+const modelFolders = own === undefined ? shippedFolders() : [resolve(own)];
 const weightsFile = "model.safetensors";
 const sha256 = (...contents: (string | Uint8Array)[]) =>
   contents.reduce((hash, content) => hash.update(content), createHash("sha256")).digest("hex");
 
 /** The names of model files contain a hash of their content, so that no cache can mix two builds. */
-const modelFiles = ["config.json", weightsFile].map((name) => {
-  const path = resolve(modelFolder, name);
-  const hash = sha256(readFileSync(path)).slice(0, 12);
-  return { name, path, fileName: `models/${modelName}/${name.replace(".", `-${hash}.`)}` };
+const models = modelFolders.map((folder) => {
+  const [config, weights] = ["config.json", weightsFile].map((name) => {
+    const path = resolve(folder, name);
+    const hash = sha256(readFileSync(path)).slice(0, 12);
+    return { path, fileName: `models/${basename(folder)}/${name.replace(".", `-${hash}.`)}` };
+  });
+  return { name: basename(folder), config, weights };
 });
-const [configFile, weights] = modelFiles;
-/** Compiled into the page, so that it always requests the model it was built with. */
-const shippedModel = {
-  name: modelName,
-  config: configFile.fileName,
+const modelFiles = models.flatMap(({ config, weights }) => [config, weights]);
+/** Compiled into the page, so that it always requests the models it was built with. */
+const shippedModels = models.map(({ name, config, weights }) => ({
+  name,
+  config: config.fileName,
   weights: weights.fileName,
   bytes: statSync(weights.path).size,
-};
+}));
 const runtimeBytes = (build: string) =>
   statSync(at(`node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded${build}.wasm`)).size;
 
@@ -38,7 +41,7 @@ const offered = { fileName: "models.json", source: "[]" };
 /** Limit in bytes after gzip, without the runtime and the weights. */
 const most = 1e6;
 
-/** Adds the shipped model, writes the list of files into the service worker, and checks the size. */
+/** Adds the shipped models, writes the list of files into the service worker, and checks the size. */
 function studio(): Plugin {
   return {
     name: "studio",
@@ -85,7 +88,7 @@ export default defineConfig({
   base: "./",
   publicDir: false,
   define: {
-    SHIPPED_MODEL: JSON.stringify(shippedModel),
+    SHIPPED_MODELS: JSON.stringify(shippedModels),
     RUNTIME_BYTES: JSON.stringify({ wasm: runtimeBytes(""), webgpu: runtimeBytes(".asyncify") }),
   },
   plugins: [studio()],
@@ -109,6 +112,13 @@ export default defineConfig({
     },
   },
 });
+
+/** The folders in `models/`, the one of the emoji first. */
+function shippedFolders(): string[] {
+  const folders = readdirSync(at("models")).map((name) => at(`models/${name}`));
+  const first = (folder: string) => Number(basename(folder) !== "emoji");
+  return folders.filter((folder) => existsSync(resolve(folder, "config.json"))).sort((a, b) => first(a) - first(b));
+}
 
 /** Renames .mjs files, because some servers send them with a type that browsers refuse for scripts. */
 function assetName({ names }: { names: string[] }): string {

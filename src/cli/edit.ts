@@ -13,7 +13,7 @@ export function addEdit(program: Command): void {
     .command("edit")
     .summary("redraw a part of an image")
     .description(
-      "Redraw a part of an image: fill a hole (inpaint), extend one half (outpaint) or the centre (uncrop), or redraw a region as another class (class). All other pixels stay identical, byte for byte. Models with AR levels can only extend an upper part.",
+      "Redraw a part of an image: fill a hole (inpaint), extend one half (outpaint) or the centre (uncrop), or redraw a region as another class (class). All other pixels stay identical, byte for byte. Models whose first level is AR can only extend an upper part.",
     )
     .optionsGroup("Region to redraw:")
     .requiredOption("--image <file>", "the image; its central square is scaled down to the model's size", filled)
@@ -35,7 +35,7 @@ export function addEdit(program: Command): void {
       whole({ least: 1 }),
     )
     .addOption(
-      choice("--given <side>", "for outpaint: the half to keep (default: left; top for models with AR levels)", sides),
+      choice("--given <side>", "for outpaint: the half to keep (default: left; top if the first level is AR)", sides),
     )
     .addOption(
       new Option("--ring [n]", "also redraw a ring of n first-level patches around the region, which softens the seam")

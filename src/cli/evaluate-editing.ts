@@ -55,7 +55,7 @@ export function addEditing(evaluate: Command): void {
       whole({ least: 1 }),
     )
     .addOption(
-      choice("--given <side>", "for outpaint: the half to keep (default: left; top for models with AR levels)", sides),
+      choice("--given <side>", "for outpaint: the half to keep (default: left; top if the first level is AR)", sides),
     )
     .option(
       "--ring <n>",

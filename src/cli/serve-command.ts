@@ -10,7 +10,7 @@ import { fractalServer } from "../server/app.ts";
 import { listen } from "../server/listen.ts";
 import { servedModels } from "../server/models.ts";
 import { interruptible } from "./interrupt.ts";
-import { findModel, nameOf } from "./models.ts";
+import { findModel, nameOf, shippedModels } from "./models.ts";
 import { version } from "./version.ts";
 import { optionWording } from "./wording.ts";
 
@@ -37,7 +37,7 @@ export interface ServeFlags {
 const studio = fileURLToPath(new URL("../../dist/web", import.meta.url));
 
 export async function serve(flags: ServeFlags): Promise<void> {
-  const { model: names = ["emoji"], host, port, cors, allowHost, apiKeyFile, shareWeights } = flags;
+  const { model: names = shippedModels(), host, port, cors, allowHost, apiKeyFile, shareWeights } = flags;
   const origins = cors?.map(originIn);
   const hosts = allowHost?.map(hostName);
   const apiKey = apiKeyFile === undefined ? undefined : keyFrom(apiKeyFile);

@@ -20,7 +20,11 @@ export function addServe(program: Command): void {
       "Serve the studio and an HTTP API that is compatible with OpenAI image clients and described by /openapi.json. By default it listens on localhost, without authentication, and accepts browser requests only from its own origin. Ctrl-C lets running jobs finish.",
     )
     .optionsGroup("Models:")
-    .option("--model <dir|name>", "a model folder, or a bundled model; may be repeated (default: emoji)", several)
+    .option(
+      "--model <dir|name>",
+      "a model folder, or a bundled model; may be repeated (default: all bundled models)",
+      several,
+    )
     .optionsGroup("Access:")
     .option(
       "--host <address>",

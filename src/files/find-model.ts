@@ -11,8 +11,15 @@ import { configName, type ModelFolder, readModelFolder } from "./model.ts";
 
 const shipped = fileURLToPath(new URL("../../models/", import.meta.url));
 
-export const shippedModels = (): string[] =>
-  existsSync(shipped) ? readdirSync(shipped).filter((name) => existsSync(join(shipped, name, configName))) : [];
+/** The model that commands, the server and the studio use unless told otherwise. */
+export const defaultModel = "emoji";
+
+/** The names of the models that ship with the program, the default one first. */
+export function shippedModels(): string[] {
+  if (!existsSync(shipped)) return [];
+  const names = readdirSync(shipped).filter((name) => existsSync(join(shipped, name, configName)));
+  return names.sort((a, b) => Number(b === defaultModel) - Number(a === defaultModel));
+}
 
 /**
  * Finds a model by name or folder; `subject` is the setting that gave it. For the folder of a training run, returns the last

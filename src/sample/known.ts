@@ -113,34 +113,32 @@ export function checkKnown(config: ModelConfig, { images, mask }: Known, count: 
         problem: "it marks nothing to redraw",
         hint: "mark at least one pixel",
       });
-    placedLevels(config).forEach((level, l) => checkOrder(own, level, { size, l }));
+    checkOrder(own, placedLevels(config)[0]);
   }
 }
 
-/** Checks that in every square with something to draw, the order of the level's kind can be followed. */
-function checkOrder(mask: Uint8Array, level: PlacedLevel, { size, l }: { size: number; l: number }): void {
-  const { size: square, patch, grid, tokens } = level;
-  const { order } = kindOf(level);
-  for (let top = 0; top < size; top += square)
-    for (let left = 0; left < size; left += square) {
-      const at = (place: number) => [left + (place % grid) * patch, top + Math.floor(place / grid) * patch];
-      const drawn = Array.from({ length: tokens }, (_, place) => {
-        const [x, y] = at(place);
-        return marksIn(mask, y * size + x, { size, side: patch });
-      });
-      const stuck = order.stuckAt(drawn);
-      if (stuck >= 0)
-        throw new UserError({
-          subject: { setting: "mask" },
-          problem: `level ${l + 1} of this model is autoregressive and draws in raster order, so ${l === 0 ? "the mask" : `in each square of ${square}x${square} pixels that it touches, the mask`} must keep an upper part and redraw everything after it, but the ${patch === 1 ? "pixel" : `patch of ${patch}x${patch} pixels`} at ${at(stuck).join(",")} is kept after redrawn ones`,
-          hint: ["use such a mask", "use a model with MAR levels, which can follow any mask"],
-        });
-    }
+/**
+ * Checks that the order of the first level's kind can follow the mask. Levels inside patches follow any mask: an AR
+ * level there keeps known pixels too, but the pixels that it draws depend only on those before them.
+ */
+function checkOrder(mask: Uint8Array, { size, patch, grid, tokens, ...level }: PlacedLevel): void {
+  const at = (place: number) => [(place % grid) * patch, Math.floor(place / grid) * patch];
+  const drawn = Array.from({ length: tokens }, (_, place) => {
+    const [x, y] = at(place);
+    return marksIn(mask, y * size + x, { size, side: patch });
+  });
+  const stuck = kindOf(level).order.stuckAt(drawn);
+  if (stuck >= 0)
+    throw new UserError({
+      subject: { setting: "mask" },
+      problem: `the first level of this model is autoregressive and draws in raster order, so the mask must keep an upper part and redraw everything after it, but the patch of ${patch}x${patch} pixels at ${at(stuck).join(",")} is kept after redrawn ones`,
+      hint: ["use such a mask", "use a model whose first level is MAR, which can follow any mask"],
+    });
 }
 
 /** Whether a model can follow any mask. If not, it can only continue from an upper part. */
 export const followsAnyMask = (config: ModelConfig): boolean =>
-  placedLevels(config).every((level) => kindOf(level).order.stuckAt([true, false]) < 0);
+  kindOf(placedLevels(config)[0]).order.stuckAt([true, false]) < 0;
 
 /** The half that is kept by default when outpainting: the top if the model can only continue from above. */
 export const usuallyGiven = (config: ModelConfig): Side => (followsAnyMask(config) ? "left" : "top");

@@ -46,7 +46,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
       sampling.fill(settings);
       showQuality();
       device.value = settings.device;
-      model.value = settings.model ?? shipped.name;
+      model.value = settings.model ?? shipped[0].name;
     },
     read() {
       const chosen = classes.read();

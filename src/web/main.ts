@@ -50,7 +50,7 @@ function opening(what: string, share?: number): void {
 }
 
 /** A model's name as written in addresses. */
-const inAddress = (name: string) => (name === shipped.name ? undefined : name);
+const inAddress = (name: string) => (name === shipped[0].name ? undefined : name);
 
 /** The model and settings of an address. If it is invalid, shows an error and returns the defaults. */
 async function askedFor(

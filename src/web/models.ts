@@ -1,4 +1,4 @@
-/** The models that the page can open: those of its server and the one that ships with it. */
+/** The models that the page can open: those of its server and those that ship with it. */
 
 import { didYouMean, UserError } from "../core/errors.ts";
 import { decoded } from "./address.ts";
@@ -12,13 +12,14 @@ export interface OfferedModel {
 }
 
 /** Inserted by the build, so that a page always requests the files it was built with, whatever a host or cache holds. */
-declare const SHIPPED_MODEL: OfferedModel;
-export const shipped: OfferedModel = SHIPPED_MODEL;
+declare const SHIPPED_MODELS: [OfferedModel, ...OfferedModel[]];
+/** The first is the one that links without a model mean. */
+export const shipped: typeof SHIPPED_MODELS = SHIPPED_MODELS;
 
-/** `base` is the URL of the page's folder. The shipped model is included unless the server has a model of the same name. */
+/** `base` is the URL of the page's folder. A shipped model is left out if the server has one of the same name. */
 export async function offeredModels(base: URL): Promise<OfferedModel[]> {
   const own = await serversModels(base);
-  const others = own.some(({ name }) => name === shipped.name) ? [] : [shipped];
+  const others = shipped.filter(({ name }) => !own.some((model) => model.name === name));
   const absolute = (path: string) => new URL(path, base).href;
   return [...own, ...others].map((model) => ({
     ...model,
@@ -43,11 +44,11 @@ const isOffered = (value: unknown): value is OfferedModel => {
   return [name, config, weights].every((one) => typeof one === "string");
 };
 
-/** The model that an address names. A link without a model means the shipped one; without a link, the first is opened. */
+/** The model that an address names. A link without a model means the first shipped one; without a link, the first is opened. */
 export function modelIn(address: string, offered: readonly OfferedModel[]): OfferedModel {
   const field = /(?:^#?|&)model=([^&]*)/.exec(address)?.[1];
   if (field === undefined && /^#?$/.test(address)) return offered[0];
-  const name = field === undefined ? shipped.name : decoded(field);
+  const name = field === undefined ? shipped[0].name : decoded(field);
   const found = offered.find((model) => model.name === name);
   if (found) return found;
   const names = offered.map((model) => model.name);
