@@ -12,7 +12,7 @@ const at = (name: string) => join(folder, name);
 beforeAll(async () => {
   mkdirSync(at("shared"));
   await writeTinyModel(at("tiny"));
-  await writePictures(at("data"), 30);
+  await writePictures(at("data"), 60);
   await call("evaluate", "features", "--data", at("data"), "--out", at("own"), "--cache", at("cache"), "--steps", "5");
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -48,13 +48,14 @@ it("writes the same images, counted from 0 or from 1; says which shards are miss
   expect((await call(...draw("many"), "--shard", "1/2")).err).toMatch(/--shared: expected/);
 });
 
-it("measures the same likelihoods and features", async () => {
+it("measures the same likelihoods, quality and memorisation", async () => {
   const evaluate = (args: string) =>
     `evaluate ${args} --cache ${at("cache")} --threads 1 --held-out 0.4 --json`.split(" ");
   const generated = `--generated ${at("tiny")} -n 32 --batch 16 --iterations 2,2 --features ${at("own")}`;
   for (const args of [
     `likelihood --model ${at("tiny")} --data ${at("data")} --batch 4`,
     `quality ${generated} --reference ${at("data")}`,
+    `memorisation ${generated} --data ${at("data")}`,
   ]) {
     const one = await call(...evaluate(args));
     expect(one.code, one.err).toBe(0);
