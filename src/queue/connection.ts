@@ -51,12 +51,12 @@ export async function openConnection(
   } catch (error) {
     close();
     signal?.throwIfAborted();
-    throw refused(name, error, reason);
+    throw refused(address, error, reason);
   }
   return { client, close };
 }
 
-/** Resolves with the first answer. A refused password comes as an error that would otherwise be retried forever. */
+/** Resolves with the first answer. Refused passwords and faults of TLS are errors that would otherwise be retried forever. */
 function firstAnswer(client: Redis, { firstMs, signal }: { firstMs: number; signal?: AbortSignal }): Promise<void> {
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error("no answer")), firstMs);
@@ -67,7 +67,7 @@ function firstAnswer(client: Redis, { firstMs, signal }: { firstMs: number; sign
       end();
     };
     signal?.addEventListener("abort", stop);
-    client.on("error", (error) => isRefusal(error) && settle(() => reject(error)));
+    client.on("error", (error) => (isRefusal(error) || tlsFault(error)) && settle(() => reject(error)));
     client.ping().then(
       () => settle(resolve),
       (error: unknown) => settle(() => reject(error as Error)),
@@ -78,9 +78,42 @@ function firstAnswer(client: Redis, { firstMs, signal }: { firstMs: number; sign
 const isRefusal = ({ message }: Error): boolean =>
   /NOAUTH|WRONGPASS|NOPERM|invalid.*password|invalid DB/i.test(message);
 
+/** What fails TLS at every attempt, and what to do about it. */
+const tlsFaults: readonly { codes: RegExp; problem: string; hint: string }[] = [
+  {
+    codes: /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_)/,
+    problem: "has a certificate of an unknown authority",
+    hint: "set the environment variable NODE_EXTRA_CA_CERTS to the file with the authority's certificate",
+  },
+  {
+    codes: /^ERR_TLS_CERT_ALTNAME_INVALID$/,
+    problem: "has a certificate for another host name",
+    hint: "put the name in the certificate into the URL",
+  },
+  {
+    codes: /^(CERT_|ERR_TLS_)/,
+    problem: "has a certificate that is not valid",
+    hint: "renew it, and check the clocks of both machines",
+  },
+  {
+    codes: /^(EPROTO|ERR_SSL_)/,
+    problem: "does not speak TLS at this port",
+    hint: "use its TLS port, or a URL with redis:// instead of rediss://",
+  },
+];
+
+const tlsFault = ({ code = "" }: NodeJS.ErrnoException) => tlsFaults.find(({ codes }) => codes.test(code));
+
 /** Redis names no secrets in its errors. */
-function refused(name: string, error: unknown, reason: string): UserError {
+function refused({ name, tls }: QueueAddress, error: unknown, reason: string): UserError {
   const { message } = error as Error;
+  const fault = tlsFault(error as Error);
+  if (fault)
+    return new UserError({
+      subject: { setting: "queue" },
+      problem: `Redis at ${name} ${fault.problem} (${(error as NodeJS.ErrnoException).code})`,
+      hint: fault.hint,
+    });
   if (isRefusal(error as Error))
     return new UserError({
       subject: { setting: "queue" },
@@ -90,7 +123,11 @@ function refused(name: string, error: unknown, reason: string): UserError {
   return new UserError({
     subject: { setting: "queue" },
     problem: `Redis at ${name} does not answer (${reason})`,
-    hint: "start it there, or give another URL",
+    hint: [
+      "start it there",
+      tls ? "give a URL with redis:// if it does not use TLS" : "give a URL with rediss:// if it uses TLS",
+      "give another URL",
+    ],
   });
 }
 

@@ -21,7 +21,7 @@ export const noRedis: string | undefined = spawnSync("redis-server", ["--version
 /** Kills of workers in each test. */
 export const kills = Number(process.env["FRACTALGEN_TEST_KILLS"] ?? (process.env["CI"] ? 20 : 2));
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
   const { port } = server.address() as AddressInfo;
@@ -83,6 +83,8 @@ export interface TestQueue {
   worker(options?: { args?: string[]; main?: string }): Running;
   /** Starts a command. */
   command(...args: string[]): Running;
+  /** Starts a command or worker with more environment variables. */
+  withEnvironment(env: Record<string, string>, ...args: string[]): Running;
   /** Ends everything that was started. */
   end(): Promise<void>;
 }
@@ -95,8 +97,8 @@ export async function testQueue(redisOptions: readonly string[] = []): Promise<T
   mkdirSync(at("shared"));
   await writeTinyModel(at("tiny"));
   const running: Running[] = [];
-  const start = (main: string, args: string[]): Running => {
-    const one = started(process.execPath, [main, ...args], { cwd: folder });
+  const start = (main: string, args: string[], env: Record<string, string> = {}): Running => {
+    const one = started(process.execPath, [main, ...args], { cwd: folder, env: { ...process.env, ...env } });
     running.push(one);
     return one;
   };
@@ -112,6 +114,7 @@ export async function testQueue(redisOptions: readonly string[] = []): Promise<T
       return start(main, ["worker", ...options, ...usual, ...args]);
     },
     command: (...args) => start(built("cli/main"), args),
+    withEnvironment: (env, ...args) => start(built("cli/main"), args, env),
     async end() {
       for (const { child } of running) child.kill("SIGKILL");
       await Promise.all(running.map(({ ended }) => ended));
