@@ -17,7 +17,7 @@ import { named } from "../src/graph/tree.ts";
 import { inGroups, planPass } from "../src/model/plan.ts";
 import { trainingGraph } from "../src/model/training.ts";
 import { trainingMasks, trainingShare } from "../src/train/batches.ts";
-import { startingState } from "../src/train/checkpoint.ts";
+import { startingState } from "../src/train/state.ts";
 import { groupSize } from "../src/train/step.ts";
 import { train } from "../src/train/trainer.ts";
 import { parallelTrainingStep } from "../src/workers/training.ts";

@@ -12,7 +12,7 @@ import { emojiClasses } from "../src/data/emoji-classes.ts";
 import { nodeEngine } from "../src/engine/node.ts";
 import { readJson } from "../src/files/model.ts";
 import { trainingMasks } from "../src/train/batches.ts";
-import { startingState } from "../src/train/checkpoint.ts";
+import { startingState } from "../src/train/state.ts";
 import { boundSizes, floatingPointOperations } from "../src/graph/cost.ts";
 import { named } from "../src/graph/tree.ts";
 import { type Batch, inGroups, type Masks, planPass } from "../src/model/plan.ts";

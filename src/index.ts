@@ -168,10 +168,8 @@ export {
   type Resumed,
   saveCheckpoint,
   type Saved,
-  type Starting,
-  startingState,
-  type TrainingState,
 } from "./train/checkpoint.ts";
+export { type Starting, startingState, type TrainingState } from "./train/state.ts";
 export { type MemoryOptions, settingsWithin } from "./train/memory.ts";
 export type { StepOptions, StepResult, TrainingStep } from "./train/step.ts";
 export { type RoundRecord, train, type TrainingRecord, type TrainingRun } from "./train/trainer.ts";

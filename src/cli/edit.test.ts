@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { readPngText } from "../pictures/pngtext.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { built } from "../test-program.ts";
 import { call } from "./test-call.ts";
 

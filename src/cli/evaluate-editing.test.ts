@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { plannedRows } from "../measures/editing.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { call } from "./test-call.ts";
 
 let folder = "";

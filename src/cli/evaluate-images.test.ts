@@ -10,7 +10,7 @@ import { parseModelConfig } from "../config/model.ts";
 import { derive, seedKey, uniform } from "../core/random.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { syntheticInception } from "../parity/test-inception.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { call } from "./test-call.ts";
 
 const config = parseModelConfig(

@@ -8,7 +8,7 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { call } from "./test-call.ts";
 
 const config = parseModelConfig(

@@ -23,7 +23,7 @@ import { type ModelFolder, readModelFolder, writeModelFolder } from "../files/mo
 import { quantizeFolder } from "../files/quantize.ts";
 import type { Draws } from "../sample/draws.ts";
 import { createSampler } from "../sample/sampler.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { exportOnnx } from "./export.ts";
 import { call } from "./test-call.ts";
 

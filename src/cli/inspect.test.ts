@@ -9,7 +9,7 @@ import { publishedPreset } from "../config/published.ts";
 import { UserError } from "../core/errors.ts";
 import { readModelFolder } from "../files/model.ts";
 import { readSafetensors } from "../files/safetensors.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { tinyModel } from "../train/tiny.ts";
 import { writeRandomModel } from "./init.ts";
 import { checkSpace } from "./space.ts";

@@ -20,7 +20,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { readPngText } from "../pictures/pngtext.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { commandLine } from "./program.ts";
 import { built } from "../test-program.ts";
 import { call } from "./test-call.ts";

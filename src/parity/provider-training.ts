@@ -10,7 +10,7 @@ import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
 import type { Provider } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 import { train } from "../train/trainer.ts";
 import { type Placement, placement } from "./placement.ts";

@@ -9,13 +9,15 @@ import { float32, type HostTensor, int32 } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
 import { openConversion } from "../files/convert.ts";
 import { gatherRows, input } from "../graph/build.ts";
+import { formFor } from "../graph/form.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { named } from "../graph/tree.ts";
 import { placedLevels } from "../config/model.ts";
 import { lossGraph } from "../model/loss.ts";
 import { decays, modelParameters } from "../model/parameters.ts";
 import { type Batch, lossFeeds, type Masks, planPass, takeNeighbours } from "../model/plan.ts";
-import { loadCheckpoint, type TrainingState } from "../train/checkpoint.ts";
+import { loadCheckpoint } from "../train/checkpoint.ts";
+import type { TrainingState } from "../train/state.ts";
 import { trainingStep } from "../train/step.ts";
 import type { ParityCase } from "./case.ts";
 import { type Comparison, relative, relativeToLargest, within } from "./compare.ts";
@@ -64,12 +66,11 @@ export async function compareEvaluation(engine: Engine, recorded: ParityCase): P
   const { config, weights, expected } = recorded;
   const [first] = placedLevels(config);
   const graph = lossGraph(config);
-  const session = await engine.session(
-    writeOnnx({
-      loss: graph.loss,
-      conditions: gatherRows(graph.firstLevel, input("everyNeighbour", "int32", ["all", first.handsDown])),
-    }),
-  );
+  const outputs = {
+    loss: graph.loss,
+    conditions: gatherRows(graph.firstLevel, input("everyNeighbour", "int32", ["all", first.handsDown])),
+  };
+  const session = await engine.session(writeOnnx(outputs, formFor(engine)));
   const batch = allNull(recorded);
   const rows = batch.labels.length;
   const every = takeNeighbours(new Uint8Array(rows * first.tokens).fill(1), first.grid, first.handsDown).take;

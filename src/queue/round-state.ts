@@ -9,7 +9,7 @@ import { z } from "zod";
 import type { ModelConfig } from "../config/model.ts";
 import type { TrainingConfig } from "../config/training.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
-import type { TrainingState } from "../train/checkpoint.ts";
+import type { TrainingState } from "../train/state.ts";
 import { packed, packedMoments, parameterCount, unpacked, unpackedMoments } from "../train/packed.ts";
 import type { Store } from "./store.ts";
 

@@ -10,7 +10,7 @@ import sharp from "sharp";
 import { type Running, started } from "../cli/test-run.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { built } from "../test-program.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { tinyModel } from "../train/tiny.ts";
 
 /** Why tests with Redis are skipped; undefined if they run. */

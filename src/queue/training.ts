@@ -7,7 +7,7 @@ import type { TrainingConfig } from "../config/training.ts";
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { RunContext } from "../runs/train.ts";
-import type { TrainingState } from "../train/checkpoint.ts";
+import type { TrainingState } from "../train/state.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { configName } from "../files/model.ts";
 import type { Executor } from "./executor.ts";

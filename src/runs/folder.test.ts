@@ -7,7 +7,8 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { parseTrainingConfig } from "../config/training.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { own } from "../files/ownership.ts";
-import { dataRecord, startingState } from "../train/checkpoint.ts";
+import { dataRecord } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 import { openRun, type FolderOptions } from "./folder.ts";
 

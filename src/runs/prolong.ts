@@ -6,7 +6,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { decayBegins, learningRateAt, type TrainingConfig } from "../config/training.ts";
-import { loadCheckpoint, type Resumed, type TrainingState } from "../train/checkpoint.ts";
+import { loadCheckpoint, type Resumed } from "../train/checkpoint.ts";
+import type { TrainingState } from "../train/state.ts";
 
 /** Name, in a run's folder, of the checkpoint saved just before the learning rate decays. */
 export const stableName = "stable";

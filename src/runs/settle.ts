@@ -16,14 +16,8 @@ import { checkDataset } from "../data/fits.ts";
 import { contentOf } from "../data/open.ts";
 import { freeMemory } from "../files/free-memory.ts";
 import { modelParameters } from "../model/parameters.ts";
-import {
-  type DataRecord,
-  dataRecord,
-  fineTunedState,
-  type Resumed,
-  startingState,
-  type TrainingState,
-} from "../train/checkpoint.ts";
+import { type DataRecord, dataRecord, fineTunedState, type Resumed } from "../train/checkpoint.ts";
+import { startingState, type TrainingState } from "../train/state.ts";
 import { settingsWithin, trainingBytes } from "../train/memory.ts";
 import { lanesFor } from "../workers/training.ts";
 import { type Beginning, isPath } from "./begin.ts";

@@ -7,7 +7,7 @@ import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { startingImages } from "../sample/known.ts";
 import type { SampleOptions, Sampler } from "../sample/sampler.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { type FractalServer, fractalServer, type ServerOptions } from "./app.ts";
 import type { ServedModel } from "./models.ts";
 

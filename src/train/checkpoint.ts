@@ -7,9 +7,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
-import type { Moments } from "../core/adamw.ts";
 import { UserError } from "../core/errors.ts";
-import { derive, seedKey } from "../core/random.ts";
 import { shown } from "../core/text.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { ContentOptions } from "../data/open.ts";
@@ -19,40 +17,9 @@ import type { Ownership } from "../files/ownership.ts";
 import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readSafetensors, readTensor } from "../files/safetensors.ts";
 import { optimizerName, stateName, writeTrainingFiles } from "../files/training-state.ts";
-import { modelParameters, type Starts, startingValue } from "../model/parameters.ts";
+import { modelParameters } from "../model/parameters.ts";
 import { momentsOf } from "./optimizer.ts";
-
-/** Everything that changes during training. */
-export interface TrainingState {
-  /** Steps done. */
-  step: number;
-  values: Map<string, Float32Array>;
-  /** The moving average of the values, which is used for sampling; the values themselves if there is no average. */
-  average: Map<string, Float32Array>;
-  moments: Map<string, Moments>;
-}
-
-/** The settings that determine the starting state. */
-export type Starting = Starts & { ema: number; optimizer?: TrainingConfig["optimizer"] };
-
-/** A state with random weights, initialised as published unless the settings say otherwise, and zero moments. */
-export function startingState(
-  config: ModelConfig,
-  seed: number,
-  { ema, optimizer = "adamw", ...starts }: Starting,
-): TrainingState {
-  const values = new Map<string, Float32Array>();
-  const moments = new Map<string, Moments>();
-  modelParameters(config).forEach((parameter, i) => {
-    const value = startingValue(parameter, derive(seedKey(seed), i), starts);
-    values.set(parameter.name, value);
-    moments.set(
-      parameter.name,
-      momentsOf(parameter, { optimizer }, () => new Float32Array(value.length)),
-    );
-  });
-  return { step: 0, values, average: ema > 0 ? copied(values) : values, moments };
-}
+import { copied, type Starting, startingState, type TrainingState } from "./state.ts";
 
 /** The data set of a run, so that a resumed run can open it again and check that it has not changed. */
 export interface DataRecord extends ContentOptions {
@@ -75,8 +42,6 @@ export const dataRecord = (
   train: train.count,
   heldOutCount: heldOut.count,
 });
-
-const copied = (values: Map<string, Float32Array>) => new Map([...values].map(([name, data]) => [name, data.slice()]));
 
 /**
  * A starting state for fine-tuning: the weights of a model folder, adapted to the classes of other data. A class that

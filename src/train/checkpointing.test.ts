@@ -6,7 +6,7 @@ import { publishedNames, publishedPreset } from "../config/published.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { type TrainingOptions, trainingParts } from "../model/training.ts";
 import { trainingMasks } from "./batches.ts";
-import { startingState } from "./checkpoint.ts";
+import { startingState } from "./state.ts";
 import { settingsWithin, trainingBytes } from "./memory.ts";
 import { trainingStep } from "./step.ts";
 import { tinyModel } from "./tiny.ts";

@@ -8,7 +8,7 @@ import { parseModelConfig } from "../config/model.ts";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
 import { batchSource } from "../data/batches.ts";
 import { nodeEngine } from "../engine/node.ts";
-import { startingState } from "./checkpoint.ts";
+import { startingState } from "./state.ts";
 import { deviceLearner } from "./device-learner.ts";
 import { hostLearner, type Learned, type Learner, type NotFinite } from "./learner.ts";
 import { trainingStep } from "./step.ts";

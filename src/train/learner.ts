@@ -4,7 +4,7 @@ import type { ModelConfig } from "../config/model.ts";
 import type { TrainingConfig } from "../config/training.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Batch } from "../model/plan.ts";
-import type { TrainingState } from "./checkpoint.ts";
+import type { TrainingState } from "./state.ts";
 import { gradientsOf, update } from "./one-step.ts";
 import { openOptimizer } from "./optimizer.ts";
 import type { StepResult, TrainingStep } from "./step.ts";

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { decodeDifference, differenceTypes, encodeDifference } from "./differences.ts";
 import { meanDifference, outerStep } from "./outer.ts";
 import { packed, packedMoments, unpacked, unpackedMoments } from "./packed.ts";
-import { startingState } from "./checkpoint.ts";
+import { startingState } from "./state.ts";
 import { tinyModel } from "./tiny.ts";
 
 describe("the outer step", () => {

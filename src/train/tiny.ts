@@ -2,7 +2,7 @@
 
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { type Dataset, splitOf } from "../data/dataset.ts";
-import { type Starting, startingState, type TrainingState } from "./checkpoint.ts";
+import { type Starting, startingState, type TrainingState } from "./state.ts";
 
 /** 8x8 pixels in 4 patches of 4x4, then pixels; the inner level has a guiding pixel. */
 export const tinyModel = (): ModelConfig =>

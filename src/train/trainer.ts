@@ -8,7 +8,7 @@ import { type Dataset, evenly, type Split } from "../data/dataset.ts";
 import { checkDataset } from "../data/fits.ts";
 import type { Engine } from "../engine/engine.ts";
 import { likelihoods, type LikelihoodSession, likelihoodSession } from "../evaluate/likelihood.ts";
-import type { TrainingState } from "./checkpoint.ts";
+import type { TrainingState } from "./state.ts";
 import { deviceLearner } from "./device-learner.ts";
 import { hostLearner, type NotFinite } from "./learner.ts";
 import { type TrainingStep, trainingStep } from "./step.ts";

@@ -7,7 +7,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { type Built, buildStudio, ended, executablePath, type Host, launch, patient, staticHost } from "./test-page.ts";
 
 if (!executablePath) console.warn("The choice of classes is not tested: there is no chromium or google-chrome in PATH");

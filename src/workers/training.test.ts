@@ -5,7 +5,7 @@ import { parseTrainingConfig } from "../config/training.ts";
 import { batchSource } from "../data/batches.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { trainingMasks, trainingShare } from "../train/batches.ts";
-import { startingState } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { trainingStep } from "../train/step.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 import { parallelTrainingStep } from "./training.ts";
