@@ -6,6 +6,7 @@ import { defaultSettings, firstSettings, readAddress, type Settings } from "./ad
 import { type Client, openClient, usualThreads } from "./client.ts";
 import { settingsForm } from "./form.ts";
 import { reloadIfReplaced, throughServiceWorker } from "./isolation.ts";
+import { studioShown } from "./learn/view.ts";
 import { modelIn, type OfferedModel, offeredModels, shipped } from "./models.ts";
 import type { DeviceWish } from "./protocol.ts";
 import { complain, inWords, say, showDevice, showProgress } from "./status.ts";
@@ -15,6 +16,7 @@ import { createTabs } from "./tabs.ts";
 async function start(): Promise<void> {
   createTabs();
   await throughServiceWorker();
+  await studioShown();
   const offered = await offeredModels(new URL(".", location.href));
   const { model, config, settings } = await askedFor(location.hash, offered);
   document.title = `${model.name} · fractalgen studio`;

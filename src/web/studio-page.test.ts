@@ -1,7 +1,5 @@
 /** The studio page for its users: states, explanations, phone layout and accessibility, in a real browser. */
 
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -16,11 +14,11 @@ import {
   patient,
   saved,
   staticHost,
+  violations,
 } from "./test-page.ts";
 
 if (!executablePath) console.warn("The studio's page is not tested: there is no chromium or google-chrome in PATH");
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const desktop = { viewport: { width: 1280, height: 800 } };
 const phone = {
   viewport: { width: 360, height: 740 },
@@ -47,25 +45,6 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     return on;
   }
   const text = (id: string, on = page) => on.textContent(id);
-  const violations = async (on: Page): Promise<string[]> => {
-    await on.evaluate(axe);
-    return on.evaluate(async () => {
-      const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-      const { run } = (
-        window as unknown as {
-          axe: {
-            run: (
-              on: Document,
-              options: object,
-            ) => Promise<{ violations: { id: string; nodes: { target: string[] }[] }[] }>;
-          };
-        }
-      ).axe;
-      const { violations } = await run(document, { runOnly: tags });
-      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(" ")).join(", ")}`);
-    });
-  };
-
   beforeAll(async () => {
     built = await buildStudio();
     host = await staticHost(built.folder);

@@ -5,6 +5,7 @@ import type { Sampler } from "../sample/sampler.ts";
 import { drawing, type Expectations, expectations } from "./drawing.ts";
 import { openModel } from "./opening.ts";
 import type { Device, DrawRequest, FromWorker, StepRecord, ToWorker } from "./protocol.ts";
+import { turn } from "./turn.ts";
 
 declare const self: DedicatedWorkerGlobalScope;
 
@@ -73,18 +74,6 @@ async function draw(id: number, request: DrawRequest): Promise<void> {
     else send({ kind: "failed", id, ...failure(error, stopped()) });
   }
 }
-
-/** Lets messages be received; a timer would wait 4 ms. */
-const turn = (): Promise<void> =>
-  new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.addEventListener("message", () => {
-      port1.close();
-      resolve();
-    });
-    port1.start();
-    port2.postMessage(undefined);
-  });
 
 const stopped = (): string =>
   provider === "webgpu"
