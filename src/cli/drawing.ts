@@ -10,7 +10,7 @@ import { gridLayout } from "../pictures/grid.ts";
 import type { Frame, Sampler } from "../sample/sampler.ts";
 import { openSampler } from "../workers/sampler.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
-import { openEngine } from "./engine.ts";
+import { openEngine, unusual } from "./engine.ts";
 import { type Film, filming, type Picture } from "./film.ts";
 import { checkFile, checkFolder } from "./outputs.ts";
 import { preview } from "./preview.ts";
@@ -75,8 +75,7 @@ export async function drawImages(
       const next = await stream.next();
       if (next.done) {
         const seconds = (performance.now() - started) / 1000;
-        const precision = engine.precision === "float16" ? engine.precision : undefined;
-        return { images: next.value, seconds, device: engine.provider, precision, film };
+        return { images: next.value, seconds, device: engine.provider, precision: unusual(engine.precision), film };
       }
       film?.add(next.value);
       progress.update(line(next.value), (room) => preview(next.value, picture, { ...room, batch }));

@@ -25,6 +25,10 @@ export const threadsOption = () =>
   );
 export const helpOption = () => new Option("-h, --help", "show this help");
 
+/** The precision as jobs and records have it: undefined for float32. */
+export const unusual = (precision?: Precision): "float16" | undefined =>
+  precision === "float16" ? precision : undefined;
+
 /**
  * Opens an engine on the requested device; prints a line to stderr if it falls back to the CPU, or to float32.
  */

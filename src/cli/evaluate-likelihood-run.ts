@@ -14,7 +14,7 @@ import { own } from "../files/ownership.ts";
 import { likelihoodSplit, linesBefore, measureLikelihood } from "../measures/likelihood.ts";
 import { chartPoints, likelihoodChart, likelihoodMap } from "../measures/likelihood-pictures.ts";
 import { openFor } from "./data-options.ts";
-import { openEngine } from "./engine.ts";
+import { openEngine, unusual } from "./engine.ts";
 import type { LikelihoodFlags } from "./evaluate-likelihood-flags.ts";
 import { likelihoodTable, progressLine } from "./evaluate-likelihood-table.ts";
 import { findModel } from "./models.ts";
@@ -44,6 +44,7 @@ export async function likelihood(flags: LikelihoodFlags, command: Command): Prom
   const again = chart === undefined ? "the same command" : "the same command without --chart";
   const left = perImage === undefined ? undefined : `; run ${again} to resume`;
   const args = commandArgs(command);
+  const precision = unusual(flags.precision);
   await withProgress({ quiet: flags.json, left }, async (running) => {
     const { progress, signal, closing } = running;
     const dataset = await openFor(config, flags, { progress, signal });
@@ -55,7 +56,7 @@ export async function likelihood(flags: LikelihoodFlags, command: Command): Prom
       return scoreShard(
         flags,
         args,
-        { folder, scored: { dataset, part, split }, options: { ...asked, breakdown } },
+        { folder, scored: { dataset, part, split }, options: { ...asked, breakdown, precision } },
         running,
       );
     }
@@ -67,7 +68,7 @@ export async function likelihood(flags: LikelihoodFlags, command: Command): Prom
       seed,
       part,
       images: split.count,
-      precision: flags.precision === "float16" ? flags.precision : undefined,
+      precision,
       data: dataset.fingerprint,
       weights: perImage === undefined ? undefined : await checksum(folder.weights.path, { signal }),
     };

@@ -5,6 +5,7 @@ import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
 import { defaultCache } from "../files/cache.ts";
+import type { Precision } from "../graph/form.ts";
 import type { Executor } from "../queue/executor.ts";
 import type { Progress } from "./progress.ts";
 import { filled } from "./values.ts";
@@ -15,6 +16,7 @@ export interface QueueFlags {
   shared?: string;
   cache?: string;
   device?: Provider;
+  precision?: Precision;
   /** The arguments of the command whose shards are joined. */
   joins?: readonly string[];
 }
@@ -28,10 +30,16 @@ export const addQueueOptions = (command: Command): Command =>
     .option("--queue <url>", queueHelp, filled)
     .option("--shared <dir>", sharedHelp, filled);
 
-/** UserError if only one of the two options is given. */
-export function checkQueue({ queue, shared }: QueueFlags): void {
-  if (queue !== undefined && shared === undefined)
-    throw new UserError({ subject: { setting: "shared" }, expected: sharedHelp, got: "none" });
+/** UserError if only one of the two options is given, or a precision that no worker on that device has. */
+export function checkQueue({ queue, shared, device = "cpu", precision }: QueueFlags): void {
+  if (queue === undefined) return;
+  if (shared === undefined) throw new UserError({ subject: { setting: "shared" }, expected: sharedHelp, got: "none" });
+  if (precision === "float16" && device === "cpu")
+    throw new UserError({
+      subject: { setting: "precision" },
+      problem: "only workers on GPUs compute in float16",
+      hint: { do: "choose their device", setting: "device", value: "webgpu" },
+    });
 }
 
 /** Where the work runs, or ran, if that is not in this process. Redis' client is loaded only with --queue. */

@@ -6,6 +6,7 @@ import type { OpenedNetwork } from "../measures/feature-network.ts";
 import type { Executor } from "../queue/executor.ts";
 import type { ScoredPart } from "../queue/likelihoods.ts";
 import type { Sampler } from "../sample/sampler.ts";
+import { unusual } from "./engine.ts";
 import { openQueue, type QueueFlags } from "./queue-options.ts";
 import type { Running } from "./running.ts";
 
@@ -33,7 +34,8 @@ export async function openRemote(
   const { queueSampler } = await import("../queue/sampler.ts");
   return {
     executor,
-    score: (model, part) => (options) => queueLikelihoods(executor, model, part, options),
+    score: (model, part) => (options) =>
+      queueLikelihoods(executor, model, part, { ...options, precision: unusual(flags.precision) }),
     network: (network) => queueNetwork(executor, network, { signal }),
     sampler: (model, options) => queueSampler(executor, model, options),
   };

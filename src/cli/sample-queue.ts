@@ -10,6 +10,7 @@ import { queueSampler } from "../queue/sampler.ts";
 import { type Drawn, progressLine } from "./drawing.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
 import { eachFile, textOf, type Written } from "./drawn-files.ts";
+import { unusual } from "./engine.ts";
 import { openQueue, type QueueFlags, workersOf } from "./queue-options.ts";
 import { type Running, withProgress } from "./running.ts";
 import { openUnfinished, unfinishedName } from "./unfinished.ts";
@@ -58,7 +59,8 @@ export async function drawWith(
       images.set(await readKept(files!.path(index), { size, channels }), index * bytes);
     else missing.push(index);
 
-  const sampler = queueSampler(executor, model, { most: batch });
+  const precision = unusual(flags.precision);
+  const sampler = queueSampler(executor, model, { most: batch, precision });
   const asked = { labels: missing.map((index) => labels[index]), indices: missing, seed, ...settings, batch, signal };
   const line = progressLine({ count: missing.length, batch: missing.length });
   const started = performance.now();
@@ -76,5 +78,5 @@ export async function drawWith(
   }
   if (each !== undefined) await rm(join(each, unfinishedName), { force: true });
   const seconds = (performance.now() - started) / 1000;
-  return { images, seconds, device: flags.device, eachWritten: each !== undefined };
+  return { images, seconds, device: flags.device, precision, eachWritten: each !== undefined };
 }

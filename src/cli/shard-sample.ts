@@ -3,6 +3,7 @@
 import { shipModel } from "../queue/objects.ts";
 import { rangesOf, sampleJob } from "../queue/sampler.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
+import { unusual } from "./engine.ts";
 import { withProgress } from "./running.ts";
 import type { Asked } from "./sample-queue.ts";
 import { runShard, type ShardFlags } from "./shard.ts";
@@ -17,7 +18,7 @@ export async function drawShard(
   await withProgress({ quiet: flags.json, left: "; the same command goes on from here" }, (running) =>
     runShard(flags, args, running, async ({ executor, all }) => {
       const name = await shipModel(executor.store, model, running);
-      const options = { labels, seed: flags.seed, ...settings };
+      const options = { labels, seed: flags.seed, precision: unusual(flags.precision), ...settings };
       await all(rangesOf(labels.length, flags.batch).map((range) => sampleJob(model.config, name, options, range)));
     }),
   );

@@ -2,6 +2,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { UserError } from "../core/errors.ts";
+import type { Engine } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { type Failure, failure } from "../workers/failure.ts";
 import type { ComputeAnswer, ComputeMessage, ComputeStart } from "./compute-protocol.ts";
@@ -17,7 +18,9 @@ try {
   // Another device would compute other bytes.
   if (engine.fallback) throw new UserError({ subject: { setting: "device" }, problem: engine.fallback });
   const store = await openStore(shared, { cache });
-  const runner = jobRunner({ engine, store, threads });
+  let opened: Promise<Engine> | undefined;
+  const half = () => (opened ??= nodeEngine({ provider: device, threads, precision: "float16" }));
+  const runner = jobRunner({ engine, half, store, threads });
   let stop = new AbortController();
   port.on("message", async (message: ComputeMessage) => {
     if (message.kind === "stop") stop.abort();

@@ -1,17 +1,29 @@
 /** What a kind of job is, to what runs it. */
 
+import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Job } from "./jobs.ts";
+import type { Job, JobPrecision } from "./jobs.ts";
 import type { Store } from "./store.ts";
 
 /** What jobs run with. */
 export interface JobContext {
   engine: Engine;
+  /** Opens an engine on the same device that computes products in float16, or the one that its fallback names. */
+  half?: () => Promise<Engine>;
   store: Store;
   threads?: number;
   /** Data sets that are open in this process, by the hashes that jobs name them by. */
   datasets?: ReadonlyMap<string, Dataset>;
+}
+
+/** The engine that computes in a job's precision. Throws a UserError if there is none, because others give other results. */
+export async function engineFor({ engine, half }: JobContext, precision: JobPrecision): Promise<Engine> {
+  if (precision === undefined || engine.precision === precision) return engine;
+  const found = (await half?.()) ?? engine;
+  if (found.precision === precision) return found;
+  const problem = found.fallback ?? `${precision} is not available on ${found.provider} here`;
+  throw new UserError({ subject: { setting: "precision" }, problem });
 }
 
 export interface JobOptions {

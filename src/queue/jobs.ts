@@ -23,6 +23,10 @@ export type DataName = z.infer<typeof data>;
 const network = z.strictObject({ kind: z.enum(["inception", "own"]), config: hash.optional(), weights: hash });
 export type NetworkName = z.infer<typeof network>;
 
+/** The type of products if it is not float32. A worker that cannot compute in it fails the job. */
+const precision = z.literal("float16").optional();
+export type JobPrecision = z.infer<typeof precision>;
+
 /** Draws images. Result: their bytes [n, S, S, C]. */
 const sample = z.strictObject({
   kind: z.literal("sample"),
@@ -31,6 +35,7 @@ const sample = z.strictObject({
   indices: z.array(index),
   seed: z.union([seed, z.array(seed)]),
   settings: samplingSchema,
+  precision,
   /** Known pixels of edits: bytes [n, S, S, C] and [n, S, S]. */
   known: z.strictObject({ images: hash, mask: hash }).optional(),
 });
@@ -51,6 +56,7 @@ const likelihood = z.strictObject({
   seed,
   batch: z.int().min(1),
   breakdown: z.boolean(),
+  precision,
 });
 
 /** Features of opaque RGB images [n, S, S, 3] in the job's area. Result: features [n, D], then logits [n, classes]. */

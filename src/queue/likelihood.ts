@@ -5,12 +5,14 @@ import { likelihoods, likelihoodSession } from "../evaluate/likelihood.ts";
 import { externalModel } from "../files/external.ts";
 import type { JobOf, Results, ScoredImage } from "./jobs.ts";
 import { openData, openModel } from "./objects.ts";
-import type { JobKind } from "./job-kind.ts";
+import { engineFor, type JobKind } from "./job-kind.ts";
 
 /** A model's compiled likelihood and a data set. */
 export const openLikelihood: JobKind<JobOf<"likelihood">, Results["likelihood"]> = {
-  key: ({ model, data, breakdown }) => JSON.stringify([model, data, breakdown]),
-  async open({ engine, store, datasets }, { model: name, data, breakdown }) {
+  key: ({ model, data, breakdown, precision }) => JSON.stringify([model, data, breakdown, precision]),
+  async open(context, { model: name, data, breakdown, precision }) {
+    const { store, datasets } = context;
+    const engine = await engineFor(context, precision);
     const model = externalModel(await openModel(store, name));
     const dataset = datasets?.get(data.file) ?? (await openData(store, data));
     const session = await likelihoodSession(engine, model, { breakdown });

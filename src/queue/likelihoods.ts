@@ -4,7 +4,7 @@ import type { Dataset, Split } from "../data/dataset.ts";
 import { type ImageLikelihood, imagesTogether, type LikelihoodOptions } from "../evaluate/likelihood.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { type Executor, severalAtOnce } from "./executor.ts";
-import type { JobOf, ScoredImage } from "./jobs.ts";
+import type { JobOf, JobPrecision, ScoredImage } from "./jobs.ts";
 import { shipModel } from "./objects.ts";
 
 /** What to score: images of a part of a data set, which `likelihoodSplit` chose. */
@@ -17,7 +17,7 @@ export interface ScoredPart {
 export type QueueLikelihoodOptions = Pick<
   LikelihoodOptions,
   "inOrder" | "passes" | "conditional" | "seed" | "batch" | "breakdown" | "from" | "signal"
->;
+> & { precision?: JobPrecision };
 
 /** The jobs for images `from` and later. Each job has the images that share batches, so no number depends on the cut. */
 export async function likelihoodJobs(
@@ -27,7 +27,7 @@ export async function likelihoodJobs(
   options: QueueLikelihoodOptions,
 ): Promise<JobOf<"likelihood">[]> {
   const { inOrder = false, passes = 1, conditional = false, seed = 0, batch = 64, breakdown = false } = options;
-  const { from: first = 0, signal } = options;
+  const { from: first = 0, precision, signal } = options;
   const together = imagesTogether(model.config, { inOrder, passes, batch });
   const named = {
     model: await shipModel(executor.store, model, { signal }),
@@ -35,7 +35,7 @@ export async function likelihoodJobs(
     images: split.count,
   };
   const jobs: JobOf<"likelihood">[] = [];
-  const how = { inOrder, passes, conditional, seed, batch, breakdown };
+  const how = { inOrder, passes, conditional, seed, batch, breakdown, ...(precision && { precision }) };
   for (let from = first - (first % together); from < split.count; from += together)
     jobs.push({ kind: "likelihood", ...named, part, from, to: Math.min(split.count, from + together), ...how });
   return jobs;

@@ -7,14 +7,19 @@ import type { Frame, SampleOptions, Sampler } from "../sample/sampler.ts";
 import { settingsOf } from "../sample/settings.ts";
 import { pickSampling } from "../config/sampling.ts";
 import { type Executor, severalAtOnce } from "./executor.ts";
-import type { JobOf, ModelName } from "./jobs.ts";
+import type { JobOf, JobPrecision, ModelName } from "./jobs.ts";
 import { shipModel } from "./objects.ts";
 
 /**
  * A sampler whose images are those of every other sampler. It yields a frame for each finished batch; the side of the
- * frame's squares is the whole image. `batch` is the number of images in a job. Disposing of it leaves the executor open.
+ * frame's squares is the whole image. `most` is the largest number of images in a job. Disposing of it leaves the executor
+ * open.
  */
-export function queueSampler(executor: Executor, model: ModelFolder, { most }: { most: number }): Sampler {
+export function queueSampler(
+  executor: Executor,
+  model: ModelFolder,
+  { most, precision }: { most: number; precision?: JobPrecision },
+): Sampler {
   const { config } = model;
   const { store } = executor;
   let name: Promise<ModelName> | undefined;
@@ -24,7 +29,8 @@ export function queueSampler(executor: Executor, model: ModelFolder, { most }: {
     const area = executor.area();
     const part = known && knownPart(config, known, range);
     try {
-      const job = sampleJob(config, await (name ??= shipModel(store, model)), options, range);
+      const asked = { ...options, precision };
+      const job = sampleJob(config, await (name ??= shipModel(store, model)), asked, range);
       if (part) job.known = { images: await store.put(area, part.images), mask: await store.put(area, part.mask) };
       const { images } = await executor.submit(job, { area, signal: wanted(signal, signals?.slice(...range)) });
       return await store.get(area, images);
@@ -67,7 +73,7 @@ export const rangesOf = (count: number, size: number): Range[] =>
 export function sampleJob(
   config: ModelConfig,
   model: ModelName,
-  { labels, indices, seed = 0, ...options }: SampleOptions,
+  { labels, indices, seed = 0, precision, ...options }: SampleOptions & { precision?: JobPrecision },
   [from, to]: Range,
 ): JobOf<"sample"> {
   const own = labels.slice(from, to);
@@ -78,6 +84,7 @@ export function sampleJob(
     indices: indices?.slice(from, to) ?? own.map((_, i) => from + i),
     seed: typeof seed === "object" ? seed.slice(from, to) : seed,
     settings: settingsOf(pickSampling(options), config),
+    ...(precision && { precision }),
   };
 }
 

@@ -5,14 +5,16 @@ import type { Sampler } from "../sample/sampler.ts";
 import { openSampler } from "../workers/sampler.ts";
 import type { JobOf, Results } from "./jobs.ts";
 import { openModel } from "./objects.ts";
-import type { JobKind } from "./job-kind.ts";
+import { engineFor, type JobKind } from "./job-kind.ts";
 
 type SampleJob = JobOf<"sample">;
 
 /** A model whose sampling threads stay open. */
 export const openSampling: JobKind<SampleJob, Results["sample"]> = {
-  key: ({ model, settings, labels }) => JSON.stringify([model, settings, labels.length]),
-  async open({ engine, store, threads }, { model: name, settings, labels }) {
+  key: ({ model, settings, labels, precision }) => JSON.stringify([model, settings, labels.length, precision]),
+  async open(context, { model: name, settings, labels, precision }) {
+    const { store, threads } = context;
+    const engine = await engineFor(context, precision);
     const model: ModelFolder = await openModel(store, name);
     const { length: count } = labels;
     const { sampler, batch } = openSampler(engine, model, { ...complete(settings), count, batch: count, threads });
