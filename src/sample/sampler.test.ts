@@ -65,22 +65,22 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
   afterAll(() => sampler.dispose());
 
   describe.each([1, 2.5])("guidance %d", (guidance) => {
-    const labels = [1, 2, 0, 3, 1];
+    const labels = [1, 0, 1];
     const common = { seed: 11, guidance, iterations, ...sharp };
     const sample = (options: Partial<SampleOptions>) => imagesOf(sampler, { labels, ...common, ...options });
     let reference: Uint8Array[];
     beforeAll(async () => {
-      reference = split(await sample({ batch: 5 }), 5);
+      reference = split(await sample({ batch: 3 }), 3);
     });
 
     it("draws the same bytes for the same seed", async () => {
-      expect(split(await sample({ batch: 5 }), 5)).toEqual(reference);
+      expect(split(await sample({ batch: 3 }), 3)).toEqual(reference);
     });
 
     it("draws the same bytes when watched, and reports the probabilities each pixel was drawn with", async () => {
       const watched: WatchedPixels[] = [];
-      const images = await sample({ batch: 3, watch: (pixels) => watched.push(pixels) });
-      expect(split(images, 5)).toEqual(reference);
+      const images = await sample({ batch: 2, watch: (pixels) => watched.push(pixels) });
+      expect(split(images, 3)).toEqual(reference);
       const { imageSize: size, channels } = recorded.config;
       const seen = new Set<number>();
       for (const { image, x, y, bytes, probabilities } of watched)
@@ -94,7 +94,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
             expect(row[bytes[i * channels + c]]).toBeGreaterThan(0);
           }
         });
-      expect(seen.size).toBe(5 * size * size);
+      expect(seen.size).toBe(3 * size * size);
     });
 
     it("draws other bytes for another seed, index or label", async () => {
@@ -103,20 +103,20 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
         await sample({ labels: [1], seed: 12 }),
         await sample({ labels: [1], indices: [1] }),
         await sample({ labels: [2] }),
-        reference[4], // the same label, another index
+        reference[2], // the same label, another index
       ];
       for (const other of others) expect(shareThatDiffers(first, other)).toBeGreaterThan(0.2);
     });
 
-    it.each([1, 2, 3])("draws the same images in batches of %d", async (batch) => {
-      expect(split(await sample({ batch }), 5)).toEqual(reference);
+    it.each([1, 2])("draws the same images in batches of %d", async (batch) => {
+      expect(split(await sample({ batch }), 3)).toEqual(reference);
     });
 
     it("draws the same image alone and among others", async () => {
-      expect(await sample({ labels: [3], indices: [3] })).toEqual(reference[3]);
-      const among = split(await sample({ labels: [0, 1, 3, 2, 3], indices: [40, 4, 3, 7, 3], batch: 4 }), 5);
-      expect([among[1], among[2], among[4]]).toEqual([reference[4], reference[3], reference[3]]);
-      expect(shareThatDiffers(among[0], reference[2])).toBeGreaterThan(0.2);
+      expect(await sample({ labels: [0], indices: [1] })).toEqual(reference[1]);
+      const among = split(await sample({ labels: [0, 1, 0, 3, 0], indices: [40, 2, 1, 7, 1], batch: 4 }), 5);
+      expect([among[1], among[2], among[4]]).toEqual([reference[2], reference[1], reference[1]]);
+      expect(shareThatDiffers(among[0], reference[1])).toBeGreaterThan(0.2);
     });
 
     it("can interleave two sampling runs", async () => {
@@ -221,7 +221,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { itera
 
   it.each([1, 3])("draws the likeliest bytes at a very high temperature (guidance %d)", async (guidance) => {
     const sample = (uniform: (i: number) => number, temperature: number) =>
-      imagesOf(sampler, { labels: [1, 2], iterations, guidance, temperature, draws: fixedDraws(uniform) });
+      imagesOf(sampler, { labels: [1], iterations, guidance, temperature, draws: fixedDraws(uniform) });
     const modes = await sample(() => 0.5, 1e9);
     for (const uniform of [() => 0, () => 1 - 2 ** -24, (i: number) => (i * 0.618) % 1])
       expect(await sample(uniform, 1e9)).toEqual(modes);
