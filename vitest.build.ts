@@ -24,7 +24,10 @@ export default (project: TestProject): (() => void) | undefined => {
     "false",
     "--noCheck",
   ];
-  const build = () => void execFileSync(process.execPath, [tsc, ...options], { cwd: root, stdio: "inherit" });
+  const build = () => {
+    execFileSync(process.execPath, [tsc, ...options], { cwd: root, stdio: "inherit" });
+    rmSync(join(folder, "studio"), { recursive: true, force: true }); // tests of the page build it again
+  };
   build();
   project.onTestsRerun(async () => build());
   process.env["FRACTALGEN_BUILD"] = folder;

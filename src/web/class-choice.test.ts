@@ -1,4 +1,4 @@
-/** The class selector with many grouped classes, in a real browser; the build ships a model with random weights. */
+/** The class selector with many grouped classes, in a real browser, with a server's model of random weights. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,9 +6,12 @@ import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
-import { writeModelFolder } from "../files/model.ts";
+import { readModelFolder, writeModelFolder } from "../files/model.ts";
+import type { Listening } from "../server/listen.ts";
+import { listening } from "../server/test-client.ts";
+import { testServer } from "../server/test-models.ts";
 import { startingState } from "../train/state.ts";
-import { type Built, buildStudio, ended, executablePath, type Host, launch, patient, staticHost } from "./test-page.ts";
+import { ended, executablePath, launch, patient, shippedStudio } from "./test-page.ts";
 
 if (!executablePath) console.warn("The choice of classes is not tested: there is no chromium or google-chrome in PATH");
 
@@ -34,25 +37,24 @@ const config = parseModelConfig(
 
 describe.skipIf(!executablePath)("the choice among 31 classes", { timeout: patient }, () => {
   const folder = mkdtempSync(join(tmpdir(), "fractalgen-classes-"));
-  let built: Built;
-  let host: Host;
+  let host: Listening;
   let browser: Browser;
   let page: Page;
   beforeAll(async () => {
     const model = join(folder, "many");
     await writeModelFolder(model, config, startingState(config, 3, { ema: 0 }).values);
-    built = await buildStudio(model);
-    host = await staticHost(built.folder);
+    const served = { name: "many", folder: readModelFolder(model), config };
+    const studio = (await shippedStudio()).folder;
+    host = await listening(testServer([served], { studio, shareWeights: true }));
     browser = await launch();
     page = await browser.newPage();
     page.setDefaultTimeout(60_000);
-    await page.goto(`${host.address}#n=1&classes=heart`);
+    await page.goto(`${host.url}/#model=many&n=1&classes=heart`);
     await ended(page);
   }, patient);
   afterAll(async () => {
     await browser?.close();
-    host?.close();
-    built?.remove();
+    await host?.close();
     rmSync(folder, { recursive: true, force: true });
   });
 

@@ -2,7 +2,16 @@
 
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Built, buildStudio, ended, executablePath, type Host, launch, patient, staticHost } from "./test-page.ts";
+import {
+  type Built,
+  ended,
+  executablePath,
+  type Host,
+  launch,
+  patient,
+  shippedStudio,
+  staticHost,
+} from "./test-page.ts";
 
 if (!executablePath) console.warn("A cold start is not tested: there is no chromium or google-chrome in PATH");
 
@@ -11,7 +20,7 @@ describe.skipIf(!executablePath)("a cold start of the studio", { timeout: patien
   let host: Host;
   let browser: Browser;
   beforeAll(async () => {
-    built = await buildStudio();
+    built = await shippedStudio();
     host = await staticHost(built.folder);
     browser = await launch();
   }, patient);

@@ -6,7 +6,17 @@ import { basename, join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type TestModels, testModels } from "../server/test-models.ts";
-import { type Built, buildStudio, canvasOf, ended, executablePath, launch, patient, staticHost } from "./test-page.ts";
+import {
+  type Built,
+  buildStudio,
+  canvasOf,
+  ended,
+  executablePath,
+  launch,
+  patient,
+  shippedStudio,
+  staticHost,
+} from "./test-page.ts";
 
 if (!executablePath) console.warn("Hosting is not tested: there is no chromium or google-chrome in PATH");
 
@@ -21,7 +31,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     models = await testModels();
     // Another model under the same name, as after further training.
     cpSync(models.tiny.folder.folder, join(emoji, "emoji"), { recursive: true });
-    first = await buildStudio();
+    first = await shippedStudio();
     second = await buildStudio(join(emoji, "emoji"));
     browser = await launch();
   }, patient);

@@ -5,7 +5,6 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   type Built,
-  buildStudio,
   canvasOf,
   ended,
   executablePath,
@@ -13,6 +12,7 @@ import {
   launch,
   patient,
   saved,
+  shippedStudio,
   staticHost,
   violations,
 } from "./test-page.ts";
@@ -37,7 +37,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
 
   async function opened(fields: string, options: BrowserContextOptions = desktop, prepare?: (page: Page) => unknown) {
     const own = await browser.newContext(options);
-    own.setDefaultTimeout(60_000); // shared machines are slow
+    own.setDefaultTimeout(patient);
     const on = await own.newPage();
     on.on("pageerror", (error) => expect.unreachable(`the page threw: ${error.message}`));
     await prepare?.(on);
@@ -46,7 +46,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
   }
   const text = (id: string, on = page) => on.textContent(id);
   beforeAll(async () => {
-    built = await buildStudio();
+    built = await shippedStudio();
     host = await staticHost(built.folder);
     browser = await launch();
     page = await opened(link);
@@ -164,7 +164,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     await page.uncheck("#ring");
     expect(await text("#masked")).toMatch(/^256 of 1024 pixels are marked: /);
     const without = await canvasOf(page, "#overlay");
-    const painted = (data: number[]) => data.filter((value, i) => i % 4 === 3 && value > 0).length;
+    const painted = (data: Buffer) => data.filter((value, i) => i % 4 === 3 && value > 0).length;
     expect(painted(withRing)).toBeGreaterThan(1.8 * painted(without));
     await page.check("#ring");
     const before = await canvasOf(page, "#pixels");

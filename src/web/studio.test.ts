@@ -16,7 +16,6 @@ import { testModels, testServer } from "../server/test-models.ts";
 import { defaultSettings, writeAddress } from "./address.ts";
 import {
   type Built,
-  buildStudio,
   different,
   ended,
   executablePath,
@@ -27,6 +26,7 @@ import {
   pixelsOf,
   root,
   saved,
+  shippedStudio,
   staticHost,
 } from "./test-page.ts";
 
@@ -45,7 +45,7 @@ const open = (on: Page, fields: string) => on.goto(`${address}#${fields}`);
 
 describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
   beforeAll(async () => {
-    built = await buildStudio();
+    built = await shippedStudio();
     host = await staticHost(built.folder);
     ({ address } = host);
     sampler = createSampler(await nodeEngine(), externalModel(readModelFolder(join(root, "models/emoji"))));

@@ -1,7 +1,16 @@
 /** Test helpers for the studio page in a real browser. */
 
 import { execFile } from "node:child_process";
-import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  createReadStream,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type OutgoingHttpHeaders } from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
@@ -26,6 +35,23 @@ export interface Built {
   /** The output of the build. */
   output: string;
   remove(): void;
+}
+
+/** The studio with the shipped model, built once for all test files of a run. */
+export async function shippedStudio(): Promise<Built> {
+  const folder = join(process.env["FRACTALGEN_BUILD"]!, "studio");
+  const report = join(folder, "output.txt");
+  if (!existsSync(report)) {
+    // Two test processes may build it at the same time; one of them moves its folder there.
+    const own = await buildStudio();
+    writeFileSync(join(own.folder, "output.txt"), own.output);
+    try {
+      renameSync(own.folder, folder);
+    } catch {
+      own.remove();
+    }
+  }
+  return { folder, output: readFileSync(report, "utf8"), remove: () => {} };
 }
 
 /** Builds the studio into a temporary folder, with the model in folder `model` instead of the shipped one if given. */
@@ -112,12 +138,17 @@ export async function saved(on: Page, button: string): Promise<Buffer> {
 
 export const pixelsOf = async (file: Buffer) => Uint8Array.from(await sharp(file).removeAlpha().raw().toBuffer());
 
-/** RGBA bytes of one of the page's canvases. */
-export const canvasOf = (on: Page, id: string): Promise<number[]> =>
-  on.evaluate((id) => {
+/** RGBA bytes of one of the page's canvases, sent as text, because a list of numbers takes seconds for a large one. */
+export async function canvasOf(on: Page, id: string): Promise<Buffer> {
+  const base64 = await on.evaluate((id) => {
     const canvas = document.querySelector<HTMLCanvasElement>(id)!;
-    return [...canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height).data];
+    const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
+    let text = "";
+    for (let at = 0; at < data.length; at += 8192) text += String.fromCharCode(...data.subarray(at, at + 8192));
+    return btoa(text);
   }, id);
+  return Buffer.from(base64, "base64");
+}
 
 export async function last(frames: AsyncGenerator<unknown, Uint8Array>): Promise<Uint8Array> {
   for (;;) {
