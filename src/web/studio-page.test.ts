@@ -136,7 +136,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     const compare = async () => {
       const file = await saved(page, "#save-image");
       const rgba = await sharp(file).ensureAlpha().raw().toBuffer();
-      expect([...rgba]).toEqual(await canvasOf(page, "#pixels"));
+      expect([...rgba]).toEqual([...(await canvasOf(page, "#pixels"))]);
       return (await sharp(file).metadata()).comments!.find(({ keyword }) => keyword === "Options")!.text;
     };
     expect(await compare()).toMatch(/step=1$/);

@@ -11,12 +11,12 @@ import { webEngine } from "../../engine/web.ts";
 import { softwareWebGpu } from "../../parity/chromium.ts";
 import {
   type Built,
-  buildStudio,
   canvasOf,
   executablePath,
   type Host,
   launch,
   patient,
+  shippedStudio,
   staticHost,
   violations,
 } from "../test-page.ts";
@@ -91,7 +91,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     );
 
   beforeAll(async () => {
-    built = await buildStudio();
+    built = await shippedStudio();
     host = await staticHost(built.folder);
     browser = await launch();
     page = await opened("#train", { ...desktop, serviceWorkers: "block" });
