@@ -133,6 +133,8 @@ program
   .option("--images <n>", "images per batch", whole({ least: 1, most: 36 }), 4)
   .option("--iterations <list>", "steps at each level", wholes({ least: 1 }), [8, 4])
   .option("--rounds <n>", "measurements, reported as their median", whole({ least: 1 }), 3)
+  .option("--steps <n>", "training steps to measure, 0 for none", whole({ least: 0, most: 20 }), 10)
+  .option("--software", "without a graphics processor, measure WebGPU on the CPU; slow")
   .option("--json", "print one line of JSON")
   .addHelpText("after", "\nExample: npm run bench -- studio --images 16 --iterations 16,8")
   .action(benchStudio);
