@@ -70,6 +70,21 @@ describe("samples on WebGPU", () => {
   );
 });
 
+describe("the likelihood and two training steps on WebGPU", () => {
+  it.for(["mar-3level", "ar-3level", "mar-4level-guided"])(
+    "%s: conditions, losses, gradients and weights are as recorded",
+    { timeout: 300_000 },
+    async (name, context) => {
+      if (!driver) return context.skip(reason);
+      context.skip(!thorough, slow);
+      const args = [built("parity/main"), "--device", "webgpu", "--only", "evaluation,training", fixture(name)];
+      const env = { ...process.env, ...driver.env };
+      const { stdout } = await promisify(execFile)(process.execPath, args, { env }).catch((error) => error);
+      expect(stdout).toMatch(/\n\d{3} agree, 0 differ\n$/);
+    },
+  );
+});
+
 describe("ten training steps on WebGPU", () => {
   it.for(["mar", "ar", "guided"])(
     "%s: losses, weights and likelihood as on the CPU, every node on the GPU",

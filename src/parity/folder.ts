@@ -18,7 +18,15 @@ export interface ParityFolder {
   comparisons: { what: string; run: (engine: Engine) => Promise<Comparison[]> }[];
 }
 
-const ofCase = [compareEvaluation, compareTraining, compareResumed, compareSamples];
+/** The comparisons of a fractal model's case by name. */
+const ofCase = {
+  evaluation: compareEvaluation,
+  training: compareTraining,
+  resumed: compareResumed,
+  samples: compareSamples,
+};
+export type CaseComparison = keyof typeof ofCase;
+export const caseComparisons = Object.keys(ofCase) as CaseComparison[];
 
 /** The comparison for each file; it reports any other file that it needs and does not find. */
 const ofFiles = {
@@ -30,15 +38,16 @@ const ofFiles = {
 };
 
 /**
- * Opens a folder laid out like fixtures/parity/*, fixtures/metrics or fixtures/crop; throws a UserError for any other.
+ * Opens a folder laid out like fixtures/parity/*, fixtures/metrics or fixtures/crop; throws a UserError for any other. Of a
+ * fractal model's comparisons only those in `only` are made.
  */
-export async function openFolder(folder: string): Promise<ParityFolder> {
+export async function openFolder(folder: string, { only = caseComparisons } = {}): Promise<ParityFolder> {
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory())
     throw new UserError(`${folder}: there is no such folder; check the path`);
   const comparisons: ParityFolder["comparisons"] = [];
   if (existsSync(join(folder, "case.json"))) {
     const recorded = await readCase(folder);
-    for (const compare of ofCase) comparisons.push({ what: compare.name, run: (engine) => compare(engine, recorded) });
+    for (const what of only) comparisons.push({ what, run: (engine) => ofCase[what](engine, recorded) });
   }
   for (const [file, compare] of Object.entries(ofFiles))
     if (existsSync(join(folder, file)))

@@ -1,12 +1,14 @@
 /** `npm run parity -- DIR ...`: compares everything recorded in each folder; exits with 1 if anything differs. */
 
+import { parseArgs } from "node:util";
 import { endsOnClosedPipe, reported } from "../cli/mistakes.ts";
 import { UserError } from "../core/errors.ts";
+import type { Provider } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
 import type { Comparison } from "./compare.ts";
-import { compareFolder, openFolder } from "./folder.ts";
+import { type CaseComparison, caseComparisons, compareFolder, openFolder } from "./folder.ts";
 
-const usage = `Usage: npm run parity -- DIR ...
+const usage = `Usage: npm run parity -- [--device cpu|webgpu|cuda] [--only ${caseComparisons.join(",")}] DIR ...
 
 Compares this program with the published implementations. DIR is one of two kinds:
 
@@ -16,6 +18,8 @@ Compares this program with the published implementations. DIR is one of two kind
   of FID's network), metrics.safetensors with metrics.json (FID, Inception Score, KID, precision and recall) and with
   stats.npz (mean and covariance), and crop.safetensors (centre crops).
 
+--only names the comparisons of fractal models; whole samples take long on a software driver.
+
 Prints one line per comparison: ok or FAIL, worst error, tolerance, name. Errors of metrics and features are relative.
 
 Example: npm run parity -- fixtures/parity/* fixtures/metrics fixtures/crop`;
@@ -23,17 +27,54 @@ Example: npm run parity -- fixtures/parity/* fixtures/metrics fixtures/crop`;
 const line = ({ name, error, tolerance, ok }: Comparison): string =>
   `${ok ? "ok  " : "FAIL"} ${error.toExponential(2).padStart(9)}  (tolerance ${tolerance.toExponential(0)})  ${name}`;
 
-async function main(folders: string[]): Promise<number> {
-  if (folders.length === 0 || folders.includes("--help") || folders.includes("-h")) {
-    console.log(usage);
-    return folders.length === 0 ? 2 : 0;
+interface Asked {
+  device: Provider;
+  only: CaseComparison[];
+  folders: string[];
+}
+
+/** Throws a UserError for an unknown option or value. */
+function parsed(args: string[]): Asked & { help: boolean } {
+  try {
+    const { values, positionals: folders } = parseArgs({
+      args,
+      allowPositionals: true,
+      options: {
+        device: { type: "string", default: "cpu" },
+        only: { type: "string", default: caseComparisons.join() },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+    const one = <T extends string>(text: string, of: readonly T[]): T => {
+      const found = of.find((name) => name === text);
+      if (found === undefined) throw new UserError(`expected one of ${of.join(", ")}, got "${text}"`);
+      return found;
+    };
+    return {
+      device: one(values.device, ["cpu", "webgpu", "cuda"]),
+      only: values.only.split(",").map((name) => one(name, caseComparisons)),
+      folders,
+      help: values.help,
+    };
+  } catch (error) {
+    throw error instanceof UserError ? error : new UserError((error as Error).message);
   }
-  const engine = await nodeEngine();
+}
+
+async function main(args: string[]): Promise<number> {
+  const { help, ...asked } = parsed(args);
+  if (asked.folders.length === 0 || help) {
+    console.log(usage);
+    return help ? 0 : 2;
+  }
+  const { device: provider, only, folders } = asked;
+  const engine = await nodeEngine({ provider });
+  if (engine.fallback) throw new UserError(engine.fallback); // the CPU's results would say nothing about the device
   let agree = 0;
   let differ = 0;
   // The example's glob also matches the README next to the folders.
   for (const path of folders.filter((path) => !path.endsWith(".md"))) {
-    const folder = await openFolder(path);
+    const folder = await openFolder(path, { only });
     console.log(`${folder.name}:`);
     const before = agree + differ;
     for await (const result of compareFolder(engine, folder)) {
