@@ -195,6 +195,8 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     await page.click("#learn-start");
     await trained(page, before + 1);
     await page.click("#learn-reset");
+    await page.check("#learn-classes input[value=clock]", { force: true });
+    await page.waitForFunction(() => document.querySelector("#learn-count")!.textContent!.startsWith("164 "));
   });
 
   it("works offline after a visit, on a phone, and breaks no rule of accessibility", async () => {

@@ -24,6 +24,7 @@ const recent = 20;
 export function createLearnPage(): LearnPage {
   let state: State = "idle";
   let lesson: Lesson | undefined;
+  let choices = 0;
   let trainer: Trainer | undefined;
   let device = "";
   let steps: Point[] = [];
@@ -38,7 +39,10 @@ export function createLearnPage(): LearnPage {
 
   const radios = shippedClasses.map(({ name }, i) => {
     const radio = make("input", { type: "radio", name: "learn-class", value: name, checked: i === 0 });
-    radio.addEventListener("change", () => void choose());
+    radio.addEventListener("change", () => {
+      own.value = ""; // a class instead of the visitor's pictures
+      void choose();
+    });
     return radio;
   });
   byId("learn-classes").replaceChildren(
@@ -50,6 +54,7 @@ export function createLearnPage(): LearnPage {
 
   /** Shows the chosen pictures: the visitor's own if there are any. */
   async function choose(): Promise<void> {
+    const choice = ++choices;
     byId("learn-error").textContent = "";
     lesson = undefined;
     enable();
@@ -57,12 +62,14 @@ export function createLearnPage(): LearnPage {
     const checked = radios.findIndex((radio) => radio.checked);
     try {
       const found = await (files.length > 0 ? ownLesson(files) : shippedLesson(shippedClasses[checked]));
+      if (choice !== choices) return; // another one was made meanwhile
       lesson = found;
       showGrid(the("canvas", "learn-pictures"), found.train, { columns: 8, rows: 4 });
       const [trained, measured] = [found.train, found.heldOut].map(({ length }) => length / (side * side * 3));
       const shown = trained > 32 ? ", the first 32 shown" : "";
       byId("learn-count").textContent = `${trained} pictures to learn from${shown}, ${measured} only measured.`;
     } catch (error) {
+      if (choice !== choices) return;
       own.value = "";
       byId("learn-error").textContent = inWords(error);
     }
