@@ -60,7 +60,7 @@ const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.le
 const bytesOf = (folder: string) => readdirSync(folder).map((name) => readFileSync(join(folder, name), "latin1"));
 
 it("the gradient of every parameter equals finite differences", async () => {
-  const shape = { imageSize: 6, classes: ["a", "b", "c"], widths: [5, 4] };
+  const shape = { imageSize: 6, classes: ["a", "b", "c"], stride: 2, widths: [5, 4] };
   const count = 3;
   const session = await engine.session(writeOnnx(ownTrainingGraph(shape, count)));
   const feeds: Record<string, HostTensor> = {
@@ -106,7 +106,7 @@ describe("training on classes", async () => {
     expect(Math.abs(losses[0] - Math.log(2))).toBeLessThan(0.7);
     expect(mean(losses.slice(-4))).toBeLessThan(0.3 * mean(losses.slice(0, 3)));
     expect(records.at(-1)!.accuracy).toBeGreaterThan(records[0].accuracy);
-    const values = ownParameters({ imageSize: size, classes: ["down", "right"], widths: [64, 128] });
+    const values = ownParameters({ imageSize: size, classes: ["down", "right"], stride: 2, widths: [64, 128] });
     expect(summary).toEqual({
       accuracy: 1,
       task: "classes",

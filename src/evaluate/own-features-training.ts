@@ -17,8 +17,8 @@ import {
   type OwnFeaturesConfig,
   ownFeaturesGraph,
   type OwnFeaturesShape,
+  ownLayers,
   ownParameters,
-  ownWidths,
   rotations,
   writeOwnFeatures,
 } from "./own-features.ts";
@@ -90,7 +90,7 @@ export async function* trainFeatures(
   const shape = {
     imageSize: dataset.size,
     classes: turned ? [...rotations] : dataset.classes,
-    widths: ownWidths(dataset.size),
+    ...ownLayers(dataset.size),
   };
   const training = parseTrainingConfig(
     {

@@ -7,12 +7,14 @@ import { afterAll, describe, expect, it } from "vitest";
 import { float32, product, uint8 } from "../core/arrays.ts";
 import { bits, derive, normal, seedKey } from "../core/random.ts";
 import { nodeEngine } from "../engine/node.ts";
+import { floatingPointOperations } from "../graph/cost.ts";
 import {
   openOwnFeatures,
   type OwnFeaturesConfig,
+  ownFeaturesGraph,
+  ownLayers,
   ownParameters,
   type OwnFeaturesShape,
-  ownWidths,
   writeOwnFeatures,
 } from "./own-features.ts";
 
@@ -27,6 +29,7 @@ const config = {
   channels: 1,
   classes: ["a", "b", "c"],
   task: "classes",
+  stride: 2,
   widths: [3, 4],
   data: { name: "letters", fingerprint: "abc" },
   accuracy: 0.9999,
@@ -42,6 +45,7 @@ const valuesOf = (shape: OwnFeaturesShape) =>
       return [name, Float32Array.from({ length: product(shape) }, (_, n) => 0.5 * normal(key, n))] as const;
     }),
   );
+type Values = ReturnType<typeof valuesOf>;
 const values = valuesOf(config);
 const imagesOf = (size: number, count: number) =>
   uint8(
@@ -53,7 +57,7 @@ const imagesOf = (size: number, count: number) =>
 type Places = (y: number, x: number) => number[];
 
 /** A plain implementation of the network, place by place, for one image [S, S, 3] of bytes. */
-function plainly(image: Uint8Array, { imageSize, widths }: OwnFeaturesShape) {
+function plainly(image: Uint8Array, { imageSize, stride, widths }: OwnFeaturesShape, values: Values) {
   const linear = (name: string, x: number[]) => {
     const [weight, bias] = [values.get(`${name}.weight`)!, values.get(`${name}.bias`)!];
     return Array.from(bias, (b, to) => x.reduce((sum, value, from) => sum + value * weight[to * x.length + from], b));
@@ -77,11 +81,13 @@ function plainly(image: Uint8Array, { imageSize, widths }: OwnFeaturesShape) {
   widths.forEach((_, i) => {
     const [before, sideBefore] = [places, side];
     const given = i === 0 ? before : square(sideBefore, (y, x) => normalised(before(y, x)));
-    side = Math.ceil(side / 2);
+    const n = i === 0 ? stride : 2;
+    const within = Array.from({ length: n }, (_, at) => at);
+    side = Math.ceil(side / n);
     const halved = square(
       side,
       (y, x) =>
-      layer(`${i}.halve`, [0, 1].flatMap((dy) => [0, 1].flatMap((dx) => given(2 * y + dy, 2 * x + dx)))), // prettier-ignore
+      layer(`${i}.halve`, within.flatMap((dy) => within.flatMap((dx) => given(n * y + dy, n * x + dx)))), // prettier-ignore
     );
     const even = square(side, (y, x) => normalised(halved(y, x)));
     // Neighbours in order of columns: three rows for each column.
@@ -100,17 +106,23 @@ function plainly(image: Uint8Array, { imageSize, widths }: OwnFeaturesShape) {
 }
 
 describe("the network", () => {
-  it("equals the plain implementation, also for odd sides, and for an image alone", async () => {
+  it.each([
+    [5, 2],
+    [13, 4],
+  ])("equals the plain implementation, also for odd sides (%i pixels, stride %i)", async (imageSize, stride) => {
+    const other = { ...config, imageSize, stride };
+    const values = valuesOf(other);
     const folder = newFolder();
-    await writeOwnFeatures(folder, config, values);
+    await writeOwnFeatures(folder, other, values);
     const network = await openOwnFeatures(engine, folder);
-    const images = imagesOf(5, 3);
+    const images = imagesOf(imageSize, 3);
+    const length = imageSize * imageSize * 3;
     const { features, logits } = await network.run(images);
-    const first = await network.run(uint8(images.data.slice(0, 75), [1, 5, 5, 3]));
+    const first = await network.run(uint8(images.data.slice(0, length), [1, imageSize, imageSize, 3]));
     await network.dispose();
     expect([features.shape, logits.shape]).toEqual([[3, 4], [3, 3]]); // prettier-ignore
     for (let image = 0; image < 3; image++) {
-      const right = plainly(images.data.subarray(image * 75, (image + 1) * 75), config);
+      const right = plainly(images.data.subarray(image * length, (image + 1) * length), other, values);
       right.features.forEach((value, i) => expect(features.data[image * 4 + i]).toBeCloseTo(value, 4));
       right.logits.forEach((value, i) => expect(logits.data[image * 3 + i]).toBeCloseTo(value, 4));
     }
@@ -118,30 +130,41 @@ describe("the network", () => {
     expect(new Set(features.data).size).toBeGreaterThan(6);
   });
 
-  it("has layers down to a side of four, neighbour layers from 32 on, and 128 features", () => {
-    expect([4, 8, 28, 32, 64, 256].map(ownWidths)).toEqual([
-      [64, 128],
-      [64, 128],
-      [32, 64, 128],
-      [32, 64, 128],
-      [16, 32, 64, 128],
-      [16, 16, 16, 32, 64, 128],
+  it("has layers down to a side of four, at most 32x32 places after the first, and 128 features", () => {
+    expect([4, 8, 28, 32, 64, 100, 256].map(ownLayers)).toEqual([
+      { stride: 2, widths: [64, 128] },
+      { stride: 2, widths: [64, 128] },
+      { stride: 2, widths: [32, 64, 128] },
+      { stride: 2, widths: [32, 64, 128] },
+      { stride: 2, widths: [16, 32, 64, 128] },
+      { stride: 4, widths: [16, 32, 64, 128] },
+      { stride: 8, widths: [16, 32, 64, 128] },
     ]);
     const names = (imageSize: number) =>
-      ownParameters({ imageSize, classes: ["a", "b"], widths: ownWidths(imageSize) }).map(({ name }) => name);
+      ownParameters({ imageSize, classes: ["a", "b"], ...ownLayers(imageSize) }).map(({ name }) => name);
     const parts = (imageSize: number) => new Set(names(imageSize).map((name) => name.replace(/\.(weight|bias)$/, "")));
     expect([...parts(256)].sort()).toEqual(
-      ["0.halve", "1.halve", "2.halve", "2.mix", "3.halve", "3.mix", "4.halve", "4.mix", "5.halve", "5.mix", "head"],
+      ["0.halve", "0.mix", "1.halve", "1.mix", "2.halve", "2.mix", "3.halve", "3.mix", "head"],
     ); // prettier-ignore
     expect(names(8)).toHaveLength(10);
   });
 
   it("ends at a side of four at most, whatever the size", () => {
-    for (const imageSize of [1, 3, 28, 33, 100, 4096]) {
-      const halvings = ownWidths(imageSize).length;
-      const side = Array.from({ length: halvings }).reduce<number>((at) => Math.ceil(at / 2), imageSize);
+    for (const imageSize of [1, 3, 28, 33, 100, 256, 1000, 4096]) {
+      const { stride, widths } = ownLayers(imageSize);
+      const first = Math.ceil(imageSize / stride);
+      expect(first, `${imageSize}`).toBeLessThanOrEqual(32);
+      const side = widths.slice(1).reduce((at) => Math.ceil(at / 2), first);
       expect(side, `${imageSize}`).toBeLessThanOrEqual(4);
     }
+  });
+
+  it("takes about as many operations for large images as for small ones", () => {
+    const operations = (imageSize: number) => {
+      const shape = { imageSize, classes: ["a", "b"], ...ownLayers(imageSize) };
+      return floatingPointOperations(ownFeaturesGraph(shape), new Map([["B", 1]]));
+    };
+    expect(operations(256)).toBeLessThan(1.5 * operations(64));
   });
 });
 

@@ -44,7 +44,9 @@ const schema = z.strictObject({
   /** The classes of its logits: the data's classes, or rotations of an image. */
   classes: z.array(z.string()).min(2),
   task: z.enum(["classes", "rotations"]),
-  /** Channels after each halving of the side; the last is the width of the features. */
+  /** Side of the squares of pixels that the first layer joins. */
+  stride: whole(2, 4096).default(2),
+  /** Channels after the first layer and after each further halving of the side; the last is the width of the features. */
   widths: z.array(whole(1, 65536)).min(1),
   data: z.strictObject({ name: z.string(), fingerprint: z.string() }),
   /** Fraction of correctly classified held-out images. */
@@ -61,30 +63,38 @@ export type OwnFeaturesConfig = z.infer<typeof schema>;
 export const rotations = ["upright", "a quarter turn", "half a turn", "three quarters of a turn"] as const;
 
 /** The part of the configuration that the graph depends on. */
-export type OwnFeaturesShape = Pick<OwnFeaturesConfig, "imageSize" | "classes" | "widths">;
+export type OwnFeaturesShape = Pick<OwnFeaturesConfig, "imageSize" | "classes" | "stride" | "widths">;
 
 /** The side at which halving ends, and the largest side with a layer over neighbours. */
 const [leastSide, mostMixed] = [4, 32];
 const [featureWidth, leastWidth] = [128, 16];
 
-/** The number of channels doubles with each halving, up to the width of the features. */
-export function ownWidths(imageSize: number): number[] {
+/**
+ * The layers for images of a size. The number of channels doubles with each halving, up to the width of the features. The
+ * first layer leaves at most 32x32 places: with a stride of 2, images of 256x256 took most of the time for layers that
+ * look at a few pixels each.
+ */
+export function ownLayers(imageSize: number): Pick<OwnFeaturesShape, "stride" | "widths"> {
   const halvings = Math.max(2, Math.ceil(Math.log2(imageSize / leastSide)));
-  return Array.from({ length: halvings }, (_, i) => Math.max(leastWidth, featureWidth / 2 ** (halvings - 1 - i)));
+  const layers = Math.min(halvings, 1 + Math.log2(mostMixed / leastSide));
+  return {
+    stride: 2 ** (1 + halvings - layers),
+    widths: Array.from({ length: layers }, (_, i) => Math.max(leastWidth, featureWidth / 2 ** (layers - 1 - i))),
+  };
 }
 
 /**
  * From bytes `images` [B, S, S, 3] to features [B, D] and logits [B, classes]. Layers are matrix products with one row per place
  * of an image, which run at twice the speed of convolutions and their gradients.
  */
-export function ownFeaturesGraph({ imageSize, classes, widths }: OwnFeaturesShape): {
+export function ownFeaturesGraph({ imageSize, classes, stride, widths }: OwnFeaturesShape): {
   features: Tensor;
   logits: Tensor;
 } {
   const bytes = cast(input("images", "uint8", ["B", imageSize, imageSize, 3]), "float32");
   let x = sub(div(bytes, 127.5), 1);
   widths.forEach((width, i) => {
-    x = layer(halved(i === 0 ? x : normal(x)), `${i}.halve`, width);
+    x = layer(i === 0 ? joined(x, stride) : joined(normal(x), 2), `${i}.halve`, width);
     if (sidesOf(x).side <= mostMixed) x = layer(neighbours(normal(x)), `${i}.mix`, width);
   });
   const { side, channels } = sidesOf(x);
@@ -112,13 +122,14 @@ function normal(x: Tensor): Tensor {
   return layerNorm(x, one, zero, 1e-5);
 }
 
-/** Joins 2x2 places into one: [B, S, S, C] -> [B, S/2, S/2, 4 C]. An odd side is padded with zeros. */
-function halved(x: Tensor): Tensor {
+/** Joins n x n places into one: [B, S, S, C] -> [B, S/n, S/n, n n C]. Other sides are padded with zeros. */
+function joined(x: Tensor, n: number): Tensor {
   const { side, channels } = sidesOf(x);
-  const half = Math.ceil(side / 2);
-  const even = [1, 2].reduce((y, axis) => (side % 2 === 0 ? y : pad(y, axis, 0, 1)), x);
-  const squares = transpose(reshape(even, ["B", half, 2, half, 2, channels]), [0, 1, 3, 2, 4, 5]);
-  return reshape(squares, ["B", half, half, 4 * channels]);
+  const places = Math.ceil(side / n);
+  const padding = places * n - side;
+  const whole = [1, 2].reduce((y, axis) => (padding === 0 ? y : pad(y, axis, 0, padding)), x);
+  const squares = transpose(reshape(whole, ["B", places, n, places, n, channels]), [0, 1, 3, 2, 4, 5]);
+  return reshape(squares, ["B", places, places, n * n * channels]);
 }
 
 /** Joins each place with its eight neighbours: [B, S, S, C] -> [B, S, S, 9 C], with zeros outside the image. */
