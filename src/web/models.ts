@@ -28,21 +28,34 @@ export async function offeredModels(base: URL): Promise<OfferedModel[]> {
   }));
 }
 
-/** Returns an empty list if the server offers none; some hosts answer with an HTML page instead. */
+/** Far above what a server offers. */
+const mostModels = 1000;
+const longestName = 200;
+
+/** Returns an empty list if the server offers none; some hosts answer with an HTML page instead. Skips unusable entries. */
 async function serversModels(base: URL): Promise<OfferedModel[]> {
   try {
     const found: unknown = await (await fetch(new URL("models.json", base), { cache: "no-cache" })).json();
     if (!Array.isArray(found)) return [];
-    return found.filter(isOffered);
+    const byName = new Map<string, OfferedModel>();
+    for (const model of found.slice(0, mostModels).filter((value) => isOffered(value, base)))
+      if (!byName.has(model.name)) byName.set(model.name, model);
+    return [...byName.values()];
   } catch {
     return [];
   }
 }
 
-const isOffered = (value: unknown): value is OfferedModel => {
-  const { name, config, weights } = (value ?? {}) as Record<string, unknown>;
-  return [name, config, weights].every((one) => typeof one === "string");
-};
+function isOffered(value: unknown, base: URL): value is OfferedModel {
+  const { name, config, weights, bytes } = (value ?? {}) as Record<string, unknown>;
+  const isName = typeof name === "string" && name !== "" && name.length <= longestName;
+  const isSize = bytes === undefined || (Number.isSafeInteger(bytes) && (bytes as number) > 0);
+  return isName && isSize && [config, weights].every((path) => isHere(path, base));
+}
+
+/** Whether a path leads to a file of the page's own host. */
+const isHere = (path: unknown, base: URL): boolean =>
+  typeof path === "string" && URL.canParse(path, base) && new URL(path, base).origin === base.origin;
 
 /** The model that an address names. A link without a model means the first shipped one; without a link, the first is opened. */
 export function modelIn(address: string, offered: readonly OfferedModel[]): OfferedModel {
