@@ -13,8 +13,7 @@ const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const own = process.env["FRACTALGEN_STUDIO_MODEL"];
 const modelFolders = own === undefined ? shippedFolders() : [resolve(own)];
 const weightsFile = "model.safetensors";
-const sha256 = (...contents: (string | Uint8Array)[]) =>
-  contents.reduce((hash, content) => hash.update(content), createHash("sha256")).digest("hex");
+const sha256 = (content: Uint8Array) => createHash("sha256").update(content).digest("hex");
 
 /** The names of model files contain a hash of their content, so that no cache can mix two builds. */
 const models = modelFolders.map((folder) => {
@@ -41,7 +40,7 @@ const offered = { fileName: "models.json", source: "[]" };
 /** Limit in bytes after gzip, without the runtime and the weights. */
 const most = 1e6;
 
-/** Adds the shipped models, writes the list of files into the service worker, and checks the size. */
+/** Adds the shipped models, writes the list of files into the page for the service worker, and checks the size. */
 function studio(): Plugin {
   return {
     name: "studio",
@@ -59,21 +58,17 @@ function studio(): Plugin {
       this.emitFile({ type: "asset", ...offered });
       for (const { fileName, path } of modelFiles)
         this.emitFile({ type: "asset", fileName, source: readFileSync(path) });
-      const worker = bundle["service-worker.js"];
-      if (worker?.type !== "chunk") throw new Error("studio: the build has no service worker");
-      const contents: (string | Uint8Array)[] = [];
-      const files = new Set(modelFiles.map(({ fileName }) => fileName));
-      let entry = "";
+      const page = bundle["index.html"];
+      if (page?.type !== "asset") throw new Error("studio: the build has no page");
+      const files = modelFiles.map(({ fileName }) => fileName);
       let bytes = 0;
       for (const [name, file] of Object.entries(bundle)) {
         const content = file.type === "chunk" ? file.code : file.source;
-        contents.push(name, content);
-        if (file.type === "chunk" && file.isEntry && file !== worker) entry = name;
-        if (file !== worker) files.add(name);
+        if (name.startsWith("assets/")) files.push(name);
         if (!/\.wasm$|^models\//.test(name)) bytes += gzipSync(content).length;
       }
-      const built = { version: sha256(...contents, ...files).slice(0, 16), entry, files: [...files] };
-      worker.code = `const built = ${JSON.stringify(built)};\n${worker.code}`;
+      const list = `<script type="application/json" id="files">${JSON.stringify(files)}</script>`;
+      page.source = String(page.source).replace("</head>", `${list}</head>`);
       if (bytes > most)
         throw new Error(
           `studio: ${Math.round(bytes / 1e3)} kB after gzip without runtime and weights; the limit is ${most / 1e3}`,

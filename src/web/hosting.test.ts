@@ -1,6 +1,6 @@
 /** The studio under real hosting conditions (caches, new builds, slow connections, full storage), in a real browser. */
 
-import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { appendFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
@@ -56,13 +56,19 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
       const all = (await caches.keys()).map(async (name) => (await caches.open(name)).keys());
       return (await Promise.all(all)).flat().map(({ url }) => url);
     });
-  /** Waits until the service worker of the host's current build is installed. */
-  const installed = (page: Page) =>
-    page.evaluate(async () => {
-      const registration = (await navigator.serviceWorker.getRegistration())!;
-      await registration.update();
-      while (registration.installing) await new Promise((resolve) => setTimeout(resolve, 50));
-    });
+  /** Waits until the newest page in the cache is the one in a folder. */
+  const cached = async (page: Page, folder: string) => {
+    const found = () => page.evaluate(async (key) => (await caches.match(key))?.text(), key(page));
+    await expect.poll(found, { timeout: patient }).toBe(readFileSync(join(folder, "index.html"), "utf8"));
+  };
+  const key = (page: Page) => new URL("?page=newest", page.url()).href;
+  /** A copy of a build, with text appended to one of its files. */
+  const changed = ({ folder }: Built, file: string) => {
+    const copy = mkdtempSync(join(emoji, "build-"));
+    cpSync(folder, copy, { recursive: true });
+    appendFileSync(join(copy, file), file.endsWith(".js") ? "// another" : "<!-- another -->");
+    return copy;
+  };
 
   it("names the model's files after their content", () => {
     const [one, two] = [first, second].map(({ folder }) => readdirSync(join(folder, "models/emoji")).sort());
@@ -74,36 +80,35 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     expect(two.filter((name) => one.includes(name))).toEqual([]);
   });
 
-  // Rarely, about once in twenty runs, a wait of this test does not end and no cause is known yet, hence the retries.
   it.each(["max-age=600", "max-age=31536000, immutable"])(
     "shows returning visitors the complete new build if files are cached with %s",
-    { retry: 2 },
     async (cacheControl) => {
       const host = await staticHost(first.folder, () => ({ "cache-control": cacheControl }));
       const context = await browser.newContext();
       try {
         const { page, thrown } = await open(context);
-        context.setDefaultTimeout(60_000);
         await page.goto(`${host.address}#classes=heart&n=1&iterations=2,2`);
         await ended(page);
         expect(await classes(page)).toContain("heart");
-        host.folder = second.folder; // no file of the first build is left
-        for (let visit = 1; visit <= 3; visit++) {
+        await cached(page, first.folder);
+        // No file of the first build is left. The last build has the second one's files and another page.
+        const last = changed(second, "index.html");
+        for (const folder of [second.folder, second.folder, last]) {
+          host.folder = folder;
           await page.goto("about:blank");
           await page.goto(`${host.address}#n=1`);
-          expect(await ended(page), `visit ${visit}`).toMatch(/^Drew 1 image/);
+          expect(await ended(page)).toMatch(/^Drew 1 image/);
           expect(await classes(page)).toEqual(["cat", "dog"]);
           expect(thrown).toEqual([]);
-          await installed(page);
+          await cached(page, folder);
         }
-        // While no studio page is open, the second build's service worker takes over and removes the first build's files.
-        await page.goto(new URL("/elsewhere", host.address).href);
         const old = readdirSync(join(first.folder, "models/emoji"));
         const left = async () => (await keptFiles(page)).filter((url) => old.includes(basename(url)));
-        await expect.poll(left, { timeout: 60_000 }).toEqual([]);
+        await expect.poll(left, { timeout: patient }).toEqual([]);
         const kept = (await keptFiles(page)).join(" ");
         for (const name of readdirSync(join(second.folder, "models/emoji"))) expect(kept).toContain(name);
         await context.setOffline(true);
+        await page.goto("about:blank");
         await page.goto(`${host.address}#n=1`);
         expect(await ended(page)).toMatch(/^Drew 1 image/);
         expect(await classes(page)).toEqual(["cat", "dog"]);
@@ -114,7 +119,8 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     },
   );
 
-  it("answers an open page's requests while the service worker of a new build is installed", async () => {
+  // While Chromium replaces a service worker, it can stop the old one during a request, which then hangs.
+  it("does not replace the service worker by a new build", async () => {
     const host = await staticHost(first.folder);
     const context = await browser.newContext();
     try {
@@ -122,6 +128,29 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
       await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
       await ended(page);
       host.folder = second.folder;
+      await page.goto("about:blank");
+      await page.goto(`${host.address}#n=1`);
+      await ended(page);
+      const found = await page.evaluate(async () => {
+        const registration = (await navigator.serviceWorker.getRegistration())!;
+        await registration.update();
+        return { installing: registration.installing, waiting: registration.waiting };
+      });
+      expect(found).toEqual({ installing: null, waiting: null });
+    } finally {
+      await context.close();
+      host.close();
+    }
+  });
+
+  it("answers an open page's requests while a changed service worker is installed", async () => {
+    const host = await staticHost(first.folder);
+    const context = await browser.newContext();
+    try {
+      const { page } = await open(context);
+      await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
+      await ended(page);
+      host.folder = changed(second, "service-worker.js");
       let release = () => {};
       const released = new Promise<void>((resolve) => (release = resolve));
       let pages = 0;

@@ -2,60 +2,65 @@
  * Caches the page's files for offline use, and adds the headers that allow shared memory and threads for hosts that cannot
  * send them. Handles no other requests.
  *
- * File names contain hashes, so all builds share one cache; only the page is cached once per build. HTTP caching is
- * bypassed, so that a page never gets files of another build.
+ * This program is the same in all builds, and every page contains the list of its build's files. So a new build does not
+ * replace the service worker: while Chromium replaces one, it can stop the old one during a request, which then hangs. A
+ * service worker whose program did change never calls skipWaiting and takes over only when no page is open.
  *
- * An open page keeps its service worker: a new one never calls skipWaiting, and takes over only when no page is open.
- * Otherwise Chromium stops the old one, and a request that it has just begun to answer hangs for minutes. No answer waits
- * for cleanup, and none waits without limit for storage or a silent network if the other can answer.
+ * File names contain hashes, so all builds share one cache. HTTP caching is bypassed, so that a page never gets files of
+ * another build. No answer waits for cleanup, and none waits without limit for storage or a silent network if the other can
+ * answer.
  */
 
 declare const self: ServiceWorkerGlobalScope;
-/** Prepended to this file by the build: a version that changes with any file, the page's script, and all files. */
-declare const built: Built;
-export interface Built {
-  version: string;
-  entry: string;
-  files: string[];
-}
+export {};
 
 const scope = self.registration.scope;
 const addressOf = (file: string): string => new URL(file, scope).href;
 /** The scope is part of the name because another folder of the host may contain a studio too. */
 const cacheName = `fractalgen-studio ${scope}`;
-/** The key of this build's page in the cache. */
-const page = addressOf(`?build=${built.version}`);
-/** The runtime and the weights are large, so they are cached only when used. */
-const small = built.files.filter((file) => !/\.wasm$|\.safetensors$|^(index\.html|models\.json)$/.test(file));
+/** The keys of two pages: of the newest build whose small files are cached, and of the build before it. */
+const newestPage = addressOf("?page=newest");
+const previousPage = addressOf("?page=previous");
 /** Milliseconds that an answer waits for storage or the network before the other is tried. */
 const patience = 3000;
+/** Milliseconds after which a download for the cache is given up. */
+const downloadMost = 60_000;
 
 self.addEventListener("install", (event) => {
-  const prepare = async () => {
-    const response = await fetchNow(scope, "reload");
-    // During a deployment the host may already serve another build's page; a later visit installs that build.
-    if (!(await response.clone().text()).includes(built.entry)) throw new Error("the page belongs to another build");
-    await keep(page, response);
-    for (const address of small.map(addressOf))
-      if (!(await kept(address))) await keep(address, await fetchNow(address, "no-cache"));
-  };
-  event.waitUntil(prepare());
+  event.waitUntil(fetchNow(scope, "reload").then(keepBuild).catch(ignore));
 });
 
-self.addEventListener("activate", (event) => {
-  event.waitUntil(self.clients.claim());
-  // Not part of the event, because requests wait for its end. If it is interrupted, the next build's activation finishes it.
-  void tidy().catch(() => {});
-});
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 
-/** Removes the files of other builds. */
-async function tidy(): Promise<void> {
+/** Without storage or during a deployment, the page works without the cache, and the next visit tries again. */
+const ignore = (): void => {};
+
+/** The files of a page's build; undefined if it is not the studio's page, as some networks answer with a page of theirs. */
+function filesOf(page: string): string[] | undefined {
+  const list = /<script type="application\/json" id="files">(.*?)<\/script>/.exec(page)?.[1];
+  return list === undefined ? undefined : (JSON.parse(list) as string[]);
+}
+
+/** The runtime and the weights are large, so they are cached only when used. */
+const isSmall = (file: string): boolean => !/\.wasm$|\.safetensors$/.test(file);
+
+/**
+ * Caches the small files of a page's build, and then the page. Keeps the build before it, which a page that waited too long
+ * for the network has just received, and removes all others.
+ */
+async function keepBuild(response: Response): Promise<void> {
+  const page = await response.clone().text();
+  const files = filesOf(page);
   const cache = await caches.open(cacheName);
-  const own = new Set([page, ...built.files.map(addressOf)]);
-  const others = (await cache.keys()).filter(({ url }) => !own.has(url) && !isServed(pathOf(url)));
-  // These may include files of another build that is being installed.
-  if (self.registration.installing || self.registration.waiting) return;
-  for (const other of others) await cache.delete(other);
+  const before = await cache.match(newestPage);
+  const previous = (await before?.clone().text()) ?? "";
+  if (!files || page === previous) return;
+  for (const address of files.filter(isSmall).map(addressOf))
+    if (!(await cache.match(address))) await cache.put(address, await fetchNow(address, "no-cache"));
+  if (before) await cache.put(previousPage, before);
+  await cache.put(newestPage, response);
+  const own = new Set([newestPage, previousPage, ...[...files, ...(filesOf(previous) ?? [])].map(addressOf)]);
+  for (const { url } of await cache.keys()) if (!own.has(url) && !isServed(pathOf(url))) await cache.delete(url);
 }
 
 const pathOf = (address: string): string => address.slice(scope.length);
@@ -66,17 +71,18 @@ self.addEventListener("fetch", (event) => {
   const address = request.url.replace(/[?#].*$/, "");
   if (request.method !== "GET" || !address.startsWith(scope)) return;
   const path = pathOf(address);
-  if (path === "" || path === "index.html") event.respondWith(answerPage());
+  if (path === "" || path === "index.html") event.respondWith(answerPage(event));
   else if (path === "models.json") event.respondWith(answerList(event, address));
   else if (/^(assets|models|served)\//.test(path)) event.respondWith(answerFile(event, address));
 });
 
-/** Returns the newest page, or offline this build's cached page, whose files are cached too. */
-async function answerPage(): Promise<Response> {
-  const newest = fetch(scope, { cache: "no-cache" });
+/** Returns the newest page, or offline the newest one whose files are cached too. */
+async function answerPage(event: FetchEvent): Promise<Response> {
+  const newest = fetch(scope, { cache: "no-cache", signal: AbortSignal.timeout(downloadMost) });
+  event.waitUntil(newest.then((response) => (response.ok ? keepBuild(response.clone()) : undefined)).catch(ignore));
   const response = await soon(newest.catch(() => undefined));
   if (response?.ok) return isolated(response);
-  return isolated((await soon(kept(page))) ?? response ?? (await newest));
+  return isolated((await soon(kept(newestPage))) ?? response ?? (await newest));
 }
 
 /** Returns a file whose name contains a hash, so it never changes. */
@@ -86,9 +92,7 @@ async function answerFile(event: FetchEvent, address: string): Promise<Response>
   if (found) return isolated(found);
   try {
     const response = await fetch(address, { cache: "no-cache" });
-    // Some hosts answer with an HTML page if a file is missing.
-    if (response.ok && !response.headers.get("content-type")?.startsWith("text/html"))
-      event.waitUntil(keep(address, response.clone()));
+    if (response.ok && !isPage(response)) event.waitUntil(keep(address, response.clone()));
     return isolated(response);
   } catch (error) {
     const late = await stored;
@@ -101,7 +105,7 @@ async function answerFile(event: FetchEvent, address: string): Promise<Response>
 async function answerList(event: FetchEvent, address: string): Promise<Response> {
   const newest = fetch(address, { cache: "no-cache" });
   const response = await soon(newest.catch(() => undefined));
-  if (response?.ok) event.waitUntil(keepList(address, response.clone()).catch(() => {}));
+  if (response?.ok) event.waitUntil(keepList(address, response.clone()).catch(ignore));
   if (response) return isolated(response);
   return isolated((await soon(kept(address))) ?? (await newest));
 }
@@ -119,10 +123,14 @@ const soon = <T>(promise: Promise<T>): Promise<T | undefined> =>
   Promise.race([promise, new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), patience))]);
 
 async function fetchNow(address: string, cache: RequestCache): Promise<Response> {
-  const response = await fetch(address, { cache });
+  const response = await fetch(address, { cache, signal: AbortSignal.timeout(downloadMost) });
   if (!response.ok) throw new Error(`${address}: the server answered ${response.status}`);
+  if (address !== scope && isPage(response)) throw new Error(`${address}: the server answered with a page`);
   return response;
 }
+
+/** Some hosts answer with an HTML page if a file is missing. */
+const isPage = ({ headers }: Response): boolean => headers.get("content-type")?.startsWith("text/html") === true;
 
 /** Caches a response. If storage is full or forbidden, the page works without it. */
 async function keep(address: string, response: Response): Promise<void> {
@@ -130,7 +138,7 @@ async function keep(address: string, response: Response): Promise<void> {
     const cache = await caches.open(cacheName);
     await cache.put(address, response);
   } catch {
-    await response.body?.cancel().catch(() => {});
+    await response.body?.cancel().catch(ignore);
   }
 }
 
