@@ -1,22 +1,39 @@
 /** Every signal that stops training leaves a checkpoint, also through npm. */
 
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { loadCheckpoint } from "../train/checkpoint.ts";
+import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import { writeModelFolder } from "../files/model.ts";
+import { built } from "../test-program.ts";
+import { loadCheckpoint, startingState } from "../train/checkpoint.ts";
+import { tinyModel } from "../train/tiny.ts";
 import { stopSignals } from "./interrupt.ts";
-import { started, type TestRuns, testRuns } from "./test-run.ts";
+import { type Running, started, type TestRuns, testRuns } from "./test-run.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 let runs: TestRuns;
 beforeAll(async () => {
   runs = await testRuns();
+  await writeModel(runs.at("tiny"), tinyModel());
+  const small = { kind: "ar", width: 4, heads: 1 };
+  const pixel = { kind: "pixel", width: 4, depth: 1, heads: 1 };
+  const model = (name: string, imageSize: number, levels: object[]) =>
+    writeModel(runs.at(name), parseModelConfig({ imageSize, classes: ["a"], levels: [...levels, pixel] }, "the test"));
+  await model("slow", 64, [{ ...small, patch: 1, depth: 1 }]); // draws in 4096 steps
+  await model(
+    "deep",
+    4,
+    [2, 1].map((patch) => ({ ...small, patch, depth: 256 })),
+  ); // has thousands of tensors
 });
 afterAll(() => runs.remove());
 
+const writeModel = (folder: string, model: ModelConfig) =>
+  writeModelFolder(folder, model, startingState(model, 1, { ema: 0 }).values);
 const stepOf = async (out: string) => (await loadCheckpoint(join(out, "last"))).state.step;
 
 it.each(stopSignals)("%s stops training with a checkpoint and its own exit code", async (signal) => {
@@ -28,6 +45,78 @@ it.each(stopSignals)("%s stops training with a checkpoint and its own exit code"
   expect(err).toMatch(/stopping after this step.*\nstopped after \d+ of 1000000 steps; resume with/);
   expect(code).toBe(128 + constants.signals[signal]);
   expect(await stepOf(out)).toBeGreaterThanOrEqual(3);
+});
+
+/** The stop signals that a process catches. */
+function caughtBy({ child }: Running): string[] {
+  const mask = BigInt(`0x${/^SigCgt:\s*([0-9a-f]+)/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))![1]}`);
+  return stopSignals.filter((name) => (mask >> BigInt(constants.signals[name] - 1)) & 1n);
+}
+
+interface Stopping {
+  /** The signal that this command gets. That it catches the others too is read from /proc. */
+  signal: (typeof stopSignals)[number];
+  args: (out: string) => string[] | Promise<string[]>;
+  /** What it says when it is at work. */
+  works: RegExp;
+  says: RegExp;
+  /** A command whose purpose is to run until it is stopped ends with 0. */
+  code?: 0;
+}
+
+/** Enough to do for minutes. */
+const commands: Record<string, Stopping> = {
+  sample: {
+    signal: "SIGHUP",
+    args: (out) => ["sample", "--model", runs.at("slow"), "-n", "4096", "--out", join(out, "all.png")],
+    works: / of 4096/,
+    says: /stopped; nothing was written/,
+  },
+  "evaluate likelihood": {
+    signal: "SIGUSR1",
+    args: () => [
+      ..."evaluate likelihood --data emoji --part train --passes 300 --order".split(" "),
+      ...["--model", runs.at("tiny"), "--cache", runs.folder],
+    ],
+    works: / of 6 images/,
+    says: /stopped; nothing was written/,
+  },
+  convert: {
+    signal: "SIGUSR2",
+    args: (out) => [
+      "convert",
+      join(runs.at("deep"), "model.safetensors"),
+      join(out, "model"),
+      "--config",
+      join(runs.at("deep"), "config.json"),
+    ],
+    works: /parameters, .* in /,
+    says: /stopped; nothing was written/,
+  },
+  serve: {
+    signal: "SIGUSR1",
+    args: () => ["serve", "--port", "0", "--model", runs.at("tiny")],
+    works: / at http:/,
+    says: /^stopping once running jobs are finished/m,
+    code: 0,
+  },
+};
+
+it.each(Object.entries(commands))("%s stops on every signal and leaves nothing half-written", async (name, command) => {
+  const out = runs.at(`out of ${name}`);
+  mkdirSync(out);
+  const run = started(process.execPath, [built("cli/main"), ...(await command.args(out))]);
+  try {
+    await run.says(command.works);
+    if (process.platform === "linux") expect(caughtBy(run)).toEqual([...stopSignals]);
+    run.child.kill(command.signal);
+    const { code, err } = await run.ended;
+    expect(err).toMatch(command.says);
+    expect(code).toBe(command.code ?? 128 + constants.signals[command.signal]);
+    expect(readdirSync(out)).toEqual([]);
+  } finally {
+    run.child.kill("SIGKILL");
+  }
 });
 
 it("a second signal ends the process immediately, with that signal", async () => {
