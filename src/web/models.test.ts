@@ -11,7 +11,7 @@ let base: URL;
 let models: typeof Models;
 const server = createServer((_, response) => response.end(body));
 beforeAll(async () => {
-  Object.assign(globalThis, { SHIPPED_MODEL: shipped }); // inserted by the build
+  Object.assign(globalThis, { SHIPPED_MODELS: [shipped] }); // inserted by the build
   models = await import("./models.ts");
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   base = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/some/folder/`);
@@ -24,7 +24,7 @@ const offered = async (list: unknown) => {
   return (await models.offeredModels(base)).map(({ name }) => name);
 };
 
-it("comes before the shipped model, with absolute addresses", async () => {
+it("comes before the shipped ones, with absolute addresses", async () => {
   expect(await offered([own])).toEqual(["tiny", "emoji"]);
   const [first] = await models.offeredModels(base);
   expect(first).toEqual({ ...own, config: `${base}${own.config}`, weights: `${base}${own.weights}` });

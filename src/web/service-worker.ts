@@ -12,7 +12,6 @@
  */
 
 declare const self: ServiceWorkerGlobalScope;
-export {};
 
 const scope = self.registration.scope;
 const addressOf = (file: string): string => new URL(file, scope).href;
