@@ -354,6 +354,7 @@ describe("files from anywhere", () => {
       "files/heartbeat.ts": "its own signs of life",
       "files/ownership.ts": "its own locks",
       "files/process.ts": "the system's information about processes",
+      "files/zip.ts": "descriptors that regular.ts opened",
       "data/dataset-file.ts": "the cache's own files",
     };
     const opening = /(?<![.\w])(open|openSync|readFile|readFileSync|createReadStream)\((?!\))/;

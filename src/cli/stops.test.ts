@@ -9,7 +9,8 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
 import { built } from "../test-program.ts";
-import { loadCheckpoint, startingState } from "../train/checkpoint.ts";
+import { loadCheckpoint } from "../train/checkpoint.ts";
+import { startingState } from "../train/state.ts";
 import { tinyModel } from "../train/tiny.ts";
 import { stopSignals } from "./interrupt.ts";
 import { type Running, started, type TestRuns, testRuns } from "./test-run.ts";
@@ -74,10 +75,10 @@ const commands: Record<string, Stopping> = {
   },
   "evaluate likelihood": {
     signal: "SIGUSR1",
-    args: () => [
-      ..."evaluate likelihood --data emoji --part train --passes 300 --order".split(" "),
-      ...["--model", runs.at("tiny"), "--cache", runs.folder],
-    ],
+    args: () =>
+      "evaluate likelihood --data emoji --part train --passes 300 --order"
+        .split(" ")
+        .concat("--model", runs.at("tiny"), "--cache", runs.folder),
     works: / of 6 images/,
     says: /stopped; nothing was written/,
   },
