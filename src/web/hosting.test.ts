@@ -82,6 +82,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
 
   it.each(["max-age=600", "max-age=31536000, immutable"])(
     "shows returning visitors the complete new build if files are cached with %s",
+    { timeout: 2 * patient }, // five drawings
     async (cacheControl) => {
       const host = await staticHost(first.folder, () => ({ "cache-control": cacheControl }));
       const context = await browser.newContext();
