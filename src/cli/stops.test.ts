@@ -73,15 +73,6 @@ const commands: Record<string, Stopping> = {
     works: / of 4096/,
     says: /stopped; nothing was written/,
   },
-  "evaluate likelihood": {
-    signal: "SIGUSR1",
-    args: () =>
-      "evaluate likelihood --data emoji --part train --passes 300 --order"
-        .split(" ")
-        .concat("--model", runs.at("tiny"), "--cache", runs.folder),
-    works: / of 6 images/,
-    says: /stopped; nothing was written/,
-  },
   convert: {
     signal: "SIGUSR2",
     args: (out) => [

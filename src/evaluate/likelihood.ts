@@ -197,14 +197,13 @@ export async function* likelihoods(
       }).flat();
       const breakdown = options.breakdown ? emptyBreakdown(config) : undefined;
       sums.set(image, { map: new Float64Array(bytes), guiding: 0, breakdown, left: views.length });
-      for (const view of views) waiting.push(view); // there may be too many for arguments of one call
+      waiting.push(...views);
       const ends = (image + 1) % together === 0 || image === end - 1;
-      let done = 0;
-      for (; waiting.length - done >= batch || (ends && waiting.length > done); done += batch) {
+      while (waiting.length >= batch || (ends && waiting.length > 0)) {
         signal?.throwIfAborted();
-        await run(waiting.slice(done, done + batch));
+        await run(waiting.slice(0, batch));
+        waiting = waiting.slice(batch);
       }
-      waiting = waiting.slice(done);
       for (const [index, sum] of sums) {
         if (sum.left > 0) break;
         sums.delete(index);
