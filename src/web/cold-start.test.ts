@@ -68,4 +68,22 @@ describe.skipIf(!executablePath)("a cold start of the studio", { timeout: patien
     ).toEqual(["32", "16"]);
     await on.context().close();
   });
+
+  it("offers the other shipped models, and fetches their weights when they are opened", async () => {
+    const on = await (await browser.newContext()).newPage();
+    on.setDefaultTimeout(patient);
+    const digits = () => host.asked.filter((path) => /^models\/digits\/model-\w+\.safetensors$/.test(path)).length;
+    expect(digits()).toBe(0);
+    await on.goto(`${host.address}#model=digits&classes=7&n=1&seed=1`);
+    expect(await ended(on)).toMatch(/^Drew 1 image/);
+    expect(digits()).toBe(1);
+    expect(await on.inputValue("#model")).toBe("digits");
+    expect(await on.locator("#model option").allTextContents()).toEqual(["emoji", "digits"]);
+    const picture = await on.evaluate(() => {
+      const { width, height } = document.querySelector<HTMLCanvasElement>("#gallery canvas")!;
+      return [width, height];
+    });
+    expect(picture).toEqual([28, 28]);
+    await on.context().close();
+  });
 });
