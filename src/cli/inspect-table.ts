@@ -5,6 +5,7 @@ import { recordedSampling, type SamplingName, samplingSetting } from "../config/
 import { writeSetting } from "../config/setting.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { kebabCase } from "../core/names.ts";
+import type { HalfType } from "../graph/onnx.ts";
 import type { LevelComplexity } from "../model/complexity.ts";
 import { aligned } from "./columns.ts";
 
@@ -15,6 +16,8 @@ export interface Inspected {
   /** The size of the weights' file; for a preset, the size that it would have. */
   bytes: number;
   levels: LevelComplexity[];
+  /** The type of float32 weights that are stored in half precision. */
+  packed?: HalfType;
 }
 
 type Count = "parameters" | "blockParameters" | "operations" | "likelihoodOperations";
@@ -27,7 +30,7 @@ const samplingOf = ({ sampling }: ModelConfig, levels: readonly LevelComplexity[
   iterations: sampling.iterations ?? levels.slice(0, -1).map(({ sequence }) => sequence),
 });
 
-export function inspectedRecord(name: string, { config, folder, bytes, levels }: Inspected) {
+export function inspectedRecord(name: string, { config, folder, bytes, levels, packed }: Inspected) {
   const { imageSize, channels, classes, dtype = "float32" } = config;
   return {
     name: config.name ?? name,
@@ -36,6 +39,7 @@ export function inspectedRecord(name: string, { config, folder, bytes, levels }:
     channels,
     classes: classes.length,
     dtype,
+    packed,
     bytes,
     parameters: total(levels, "parameters"),
     operations: total(levels, "operations"),
@@ -45,7 +49,7 @@ export function inspectedRecord(name: string, { config, folder, bytes, levels }:
   };
 }
 
-export function inspectedLines(name: string, { config, folder, bytes, levels }: Inspected): string[] {
+export function inspectedLines(name: string, { config, folder, bytes, levels, packed }: Inspected): string[] {
   const { imageSize, channels, classes, dtype = "float32" } = config;
   const sampling = Object.entries(recordedSampling(samplingOf(config, levels))).map(
     ([name, value]) =>
@@ -69,7 +73,7 @@ export function inspectedLines(name: string, { config, folder, bytes, levels }: 
       `${imageSize}x${imageSize}, ${channels} ${channels === 1 ? "channel" : "channels"}, ${classes.length} ${classes.length === 1 ? "class" : "classes"}`,
     ],
     ["parameters", millions(total(levels, "parameters"))],
-    ["weights", `${where} ${byteCount(bytes)} on disk, ${dtype}`],
+    ["weights", `${where} ${byteCount(bytes)} on disk, ${dtype}${packed ? ` stored as ${packed}` : ""}`],
     ["sampling", sampling.join(", ")],
   ];
   return [

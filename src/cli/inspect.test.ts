@@ -111,6 +111,8 @@ describe("inspect", () => {
     const { weights } = readModelFolder(at("model"));
     const { out } = await call("inspect", at("model"), "--json");
     expect(JSON.parse(out)).toMatchObject({ folder: at("model"), bytes: readFileSync(weights.path).length });
+    expect((await call("quantize", at("model"), at("half"), "--dtype", "float16")).code).toBe(0);
+    expect((await call("inspect", at("half"))).out).toMatch(/on disk, float32 stored as F16/);
 
     writeFileSync(at("model/config.json"), JSON.stringify({ ...config, classes: ["one more", ...config.classes] }));
     expect((await call("inspect", at("model"))).err).toMatch(/does not fit its config\.json: class_emb\.weight is \[/);

@@ -39,5 +39,6 @@ async function inspectedOf(name: string): Promise<Inspected> {
     return { config, levels, bytes: 4 * total(levels, "parameters") };
   }
   const { config, folder, weights } = await findModel(name, { subject: "<preset|dir>", checked: false });
-  return { config, folder, levels: complexity(config), bytes: statSync(weights.path).size };
+  const packed = [...weights.tensors.values()].find((entry) => entry.packed)?.packed;
+  return { config, folder, levels: complexity(config), bytes: statSync(weights.path).size, packed };
 }
