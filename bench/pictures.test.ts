@@ -5,6 +5,7 @@ import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { shippedModels } from "../src/cli/models.ts";
 import { UserError } from "../src/core/errors.ts";
 import { plain, put } from "../src/data/test-files.ts";
 import { type TestModels, testModels } from "../src/server/test-models.ts";
@@ -28,7 +29,7 @@ describe("the table", () => {
         ),
       );
     expect(shown).toContain("docs/samples.png");
-    const rows = new Set(pictureRows(["emoji", "digits", "fashion"]).map(({ file }) => `docs/${file}`));
+    const rows = new Set(pictureRows(shippedModels()).map(({ file }) => `docs/${file}`));
     const known = (path: string) =>
       rows.has(path) || Object.keys(otherPictures).some((folder) => path.startsWith(folder));
     expect(shown.filter((path) => !known(path) || !existsSync(join(root, path)))).toEqual([]);

@@ -51,7 +51,7 @@ it("sample.ts draws a grid of the requested classes", patient, async () => {
   expect(shares).toHaveLength(4);
   expect(shares).toEqual(shares.toSorted((a, b) => a - b));
   expect(shares.at(-1)).toBe(100);
-  expect(lines.at(-1)).toBe(`${out}: heart, face, heart, face`);
+  expect(lines.at(-1)).toBe(`${out}: heart, smiling face, heart, loving face`);
   const { data } = await sharp(out).greyscale().raw().toBuffer({ resolveWithObject: true });
   expect(new Set(data).size).toBeGreaterThan(50);
 });

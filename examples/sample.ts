@@ -8,7 +8,7 @@ const [out = "samples.png"] = process.argv.slice(2);
 // The model that ships with the package. A path works too: a model folder, or the folder of a training run.
 const sampler = parallelSampler(await findModel("emoji")); // a worker thread for each core
 const { imageSize: size, channels, classes } = sampler.config;
-const labels = labelsInTurn(parseClasses("heart,face", sampler.config), 4); // heart, face, heart, face
+const labels = labelsInTurn(parseClasses("heart,face", sampler.config), 4); // a heart, a kind of face, and again
 
 // Each frame is one step of one level. `images` holds all images so far; pixels not drawn yet are grey.
 let images = new Uint8Array();
@@ -25,4 +25,4 @@ const names = labels.map((label) => classes[label]);
 writeFileSync(out, await gridPng(images, { count: labels.length, size, channels, labels: names }));
 console.log(`${out}: ${names.join(", ")}`);
 
-// Prints four lines such as "25% drawn", and at the end "samples.png: heart, face, heart, face".
+// Prints four lines such as "25% drawn", and at the end "samples.png: heart, smiling face, heart, loving face".

@@ -66,14 +66,14 @@ describe("edit", () => {
     );
     const mask = await png("disc.png", 32, { data: disc, channels: 1 });
     const [out, each, film] = [at("new/edited.png"), at("variants"), at("film.webp")];
-    const args = ["--image", given, "--mask", mask, "--class", "heart,face", "-n", "3", "--iterations", "3,2"];
+    const args = ["--image", given, "--mask", mask, "--class", "heart,clock", "-n", "3", "--iterations", "3,2"];
     const files = ["--out", out, "--each", each, "--animate", film];
     const { code, out: said, err } = await edit(...args, "--seed", "5", ...files, "--json");
     expect([code, err]).toEqual([0, ""]);
-    expect(JSON.parse(said)).toMatchObject({ out, animation: film, image: given, task: "inpaint", mask, ring: 0, seed: 5, classes: ["heart", "face", "heart"], iterations: [3, 2] }); // prettier-ignore
+    expect(JSON.parse(said)).toMatchObject({ out, animation: film, image: given, task: "inpaint", mask, ring: 0, seed: 5, classes: ["heart", "clock", "heart"], iterations: [3, 2] }); // prettier-ignore
     const original = await pixelsOf(given);
     const names = readdirSync(each);
-    expect(names).toEqual(["0-heart.png", "1-face.png", "2-heart.png"]);
+    expect(names).toEqual(["0-heart.png", "1-clock.png", "2-heart.png"]);
     for (const name of names) {
       const variant = await pixelsOf(join(each, name));
       const kept = variant.every((byte, i) => disc[Math.floor(i / 3)] === 255 || byte === original[i]);
@@ -81,7 +81,7 @@ describe("edit", () => {
       expect(variant.filter((byte, i) => byte !== original[i]).length).toBeGreaterThan(200);
     }
     const text = readPngText(readFileSync(out));
-    expect(text).toMatchObject({ Model: "emoji", Class: "heart,face", Seed: "5", Count: "3", Image: "emoji.png", Task: "inpaint" }); // prettier-ignore
+    expect(text).toMatchObject({ Model: "emoji", Class: "heart,clock", Seed: "5", Count: "3", Image: "emoji.png", Task: "inpaint" }); // prettier-ignore
     expect(JSON.parse(text.Options)).toMatchObject({ mask, ring: 0, guidance: 2 });
     expect((await sharp(out).metadata()).width).toBe(4 + 5 * 132); // original, given and three variants
     expect((await sharp(film, { animated: true }).metadata()).pages).toBeGreaterThan(4);

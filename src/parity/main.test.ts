@@ -140,7 +140,7 @@ describe("the program", () => {
 
 describe("a folder", () => {
   const kinds = async (path: string) => (await openFolder(path)).comparisons.map(({ what }) => what);
-  const ofCase = ["compareEvaluation", "compareTraining", "compareResumed", "compareSamples"];
+  const ofCase = ["evaluation", "training", "resumed", "samples"];
 
   it("is compared in everything that its files allow", async () => {
     expect(await kinds(fixtures("metrics"))).toEqual([
