@@ -4,6 +4,7 @@ import type { ModelConfig } from "../config/model.ts";
 import { recordedSampling, type SamplingName, samplingSetting } from "../config/sampling.ts";
 import { writeSetting } from "../config/setting.ts";
 import { byteCount } from "../core/byte-count.ts";
+import { counted } from "../core/counted.ts";
 import { kebabCase } from "../core/names.ts";
 import type { HalfType } from "../graph/onnx.ts";
 import type { LevelComplexity } from "../model/complexity.ts";
@@ -16,8 +17,7 @@ export interface Inspected {
   /** The size of the weights' file; for a preset, the size that it would have. */
   bytes: number;
   levels: LevelComplexity[];
-  /** The type of float32 weights that are stored in half precision. */
-  packed?: HalfType;
+  packed?: HalfType; // the type of float32 weights that are stored in half precision
 }
 
 type Count = "parameters" | "blockParameters" | "operations" | "likelihoodOperations";
@@ -68,10 +68,7 @@ export function inspectedLines(name: string, { config, folder, bytes, levels, pa
   ]);
   const facts = [
     ["model", `${config.name ?? name}${folder === undefined ? " (a preset, without weights)" : ` in ${folder}`}`],
-    [
-      "images",
-      `${imageSize}x${imageSize}, ${channels} ${channels === 1 ? "channel" : "channels"}, ${classes.length} ${classes.length === 1 ? "class" : "classes"}`,
-    ],
+    ["images", `${imageSize}x${imageSize}, ${counted(channels, "channel")}, ${counted(classes.length, "class")}`],
     ["parameters", millions(total(levels, "parameters"))],
     ["weights", `${where} ${byteCount(bytes)} on disk, ${dtype}${packed ? ` stored as ${packed}` : ""}`],
     ["sampling", sampling.join(", ")],

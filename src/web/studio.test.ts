@@ -131,6 +131,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
   it("redraws the painted pixels, keeps the rest to the byte, and makes a link that draws the same", async () => {
     const original = await pixelsOf(await saved(page, "#save-image"));
     await page.click("#paint");
+    await page.hover("#canvas"); // waits until the page has scrolled
     const box = (await page.locator("#canvas").boundingBox())!;
     const at = (x: number, y: number) =>
       [box.x + ((x + 0.5) / 32) * box.width, box.y + ((y + 0.5) / 32) * box.height] as const;
@@ -262,7 +263,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     await page.setViewportSize({ width, height });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
     const small = await page.evaluate(() =>
-      [...document.querySelectorAll<HTMLElement>("button, .chips span, select, input[type=number]")]
+      [...document.querySelectorAll<HTMLElement>("button, .chips label > span, summary, select, input[type=number]")]
         .filter((element) => element.offsetParent && element.getBoundingClientRect().height < 24)
         .map((element) => element.textContent),
     );
