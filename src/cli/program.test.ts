@@ -39,7 +39,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "fractalgen-program-"));
   const write = (name: string, config: ModelConfig) =>
     writeModelFolder(at(name), config, startingState(config, 3, { ema: 0 }).values);
-  await write("model", tinyModel());
+  await write("model", tinyModel({ guidingPixel: true })); // slow enough for a preview
   await write("large", large);
   await writeDatasetFile(at(emojiFileName({ size: 8 })), { ...tinyDataset(), name: "emoji" });
   const { classes: _, ...model } = tinyModel();
@@ -124,6 +124,7 @@ describe("a terminal", () => {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, TERM: "xterm-256color", COLORTERM: "truecolor", NO_COLOR: undefined, CI: undefined },
       encoding: "utf8",
+      maxBuffer: 1e8, // a slow machine draws many previews
     });
     expect(stdout).toMatch(/\u001b\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀/);
     // Every picture is removed completely: the cursor moves up by its number of lines, and everything below is cleared.

@@ -112,8 +112,8 @@ it.each(Object.entries(commands))("%s stops on every signal and leaves nothing h
 });
 
 it("a second signal ends the process immediately, with that signal", async () => {
-  // A step is one run of several seconds.
-  const run = runs.train(...runs.fresh(runs.at("twice"), 1_000_000), "--batch", "1024", "--micro-batch", "1024");
+  // A step is one run of more than a second.
+  const run = runs.train(...runs.fresh(runs.at("twice"), 1_000_000), "--batch", "2048", "--micro-batch", "2048");
   await run.says(/"step":1,/);
   run.child.kill("SIGTERM");
   await run.says(/stopping after this step/);

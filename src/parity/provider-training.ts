@@ -41,7 +41,7 @@ const model = (kind: "mar" | "ar"): ModelConfig =>
 const cases: Record<string, { model: () => ModelConfig; training: Partial<TrainingConfig> }> = {
   mar: { model: () => model("mar"), training: { optimizer: "muon", microBatch: 4 } },
   ar: { model: () => model("ar"), training: { microBatch: 4, innerShare: [0.5] } },
-  guided: { model: tinyModel, training: { checkpointing: true, ema: 0.99 } },
+  guided: { model: () => tinyModel({ guidingPixel: true }), training: { checkpointing: true, ema: 0.99 } },
 };
 
 async function trained(provider: Provider, kind: string, steps: number): Promise<Trained> {

@@ -161,7 +161,7 @@ export async function killing(
   for (let killed = 0; killed < times && !over; killed++) {
     random = (random * 48271) % 2147483647;
     await Promise.race([work, ...workers.map((worker) => worker.says(/"kind"/).catch(() => {}))]);
-    await new Promise((resolve) => setTimeout(resolve, random % 1500));
+    await new Promise((resolve) => setTimeout(resolve, random % 700));
     const [victim, ...others] = random % 2 ? workers : workers.toReversed();
     victim.child.kill("SIGKILL");
     workers = [...others, queue.worker()];

@@ -96,11 +96,12 @@ describe.skipIf(noRedis)(`replicas on workers${noRedis ? ` (skipped: ${noRedis})
   it(
     "go on with the round when the command was killed; two commands on one run are refused",
     async () => {
-      const worker = queue.worker();
       const first = train(...replicas("leader"));
-      await first.says(/"kind":"round","step":2/);
+      await first.says(/"kind":"references"/); // there is no worker yet, so it cannot end
       const other = await train(...replicas("leader")).ended;
       expect([other.code, other.err]).toEqual([2, expect.stringMatching(/is in use by process/)]);
+      const worker = queue.worker();
+      await first.says(/"kind":"round","step":2/);
       first.child.kill("SIGKILL");
       await first.ended;
       const second = await train(...replicas("leader")).ended;

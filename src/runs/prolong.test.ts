@@ -15,17 +15,25 @@ import { readLog } from "./log.ts";
 import type { RunOptions } from "./options.ts";
 import { type Prepared, settle } from "./settle.ts";
 import { trainRun } from "./train.ts";
+import { parallelTrainingStep } from "../workers/training.ts";
+import type { TrainingStep } from "../train/step.ts";
 
 const engine = await nodeEngine({ threads: 1 });
 const dataset = { ...tinyDataset(), source: "emoji" };
 
 let dir = "";
+/** All runs share its session, which takes longer to open than a run of ten steps. */
+let step: TrainingStep;
 beforeAll(async () => {
+  step = await parallelTrainingStep(tinyModel(), wsd(10));
   dir = mkdtempSync(join(tmpdir(), "fractalgen-prolong-"));
   await begun(at("long"), wsd(10));
 });
 afterEach(() => rmSync(at("run"), { recursive: true, force: true }));
-afterAll(() => rmSync(dir, { recursive: true, force: true }));
+afterAll(async () => {
+  await step.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
 const at = (name: string) => join(dir, name);
 
 const wsd = (steps: number, given: Partial<TrainingConfig> = {}) =>
@@ -38,7 +46,8 @@ async function run(out: string, prepared: Prepared, { stopAt }: { stopAt?: numbe
   const owned = await own(out, { inside: true });
   const stop = new AbortController();
   try {
-    const context = { out, owned, dataset, cache: at("cache"), samples: false, signal: stop.signal };
+    const elsewhere = { step: { ...step, dispose: async () => {} } };
+    const context = { out, owned, dataset, cache: at("cache"), samples: false, elsewhere, signal: stop.signal };
     for await (const { kind, step } of trainRun(engine, prepared, context))
       if (kind === "step" && step === stopAt) stop.abort();
   } finally {

@@ -6,7 +6,6 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { parseModelConfig } from "../config/model.ts";
 import { parseTrainingConfig } from "../config/training.ts";
 import { UserError } from "../core/errors.ts";
 import { seedKey, uniform } from "../core/random.ts";
@@ -38,9 +37,7 @@ let dir: string;
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), "checkpoint-"))));
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-/** Without the guiding pixel, because its network has the published size. */
-const levels = tinyModel().levels.map((level) => (level.kind === "mar" ? { ...level, guidingPixel: false } : level));
-const model = parseModelConfig({ ...tinyModel(), levels }, "the small model");
+const model = tinyModel();
 const training = parseTrainingConfig({ steps: 8, batch: 4, warmup: 2, ema: 0.5, seed: 3 }, "the test");
 const marked = (step: number, { ema } = training) => markedState(model, step, { ema });
 

@@ -30,9 +30,17 @@ const ar = () =>
   );
 
 const cases: [string, ReturnType<typeof ar>, Partial<TrainingConfig>][] = [
-  ["MAR with guiding pixels, Muon, micro-batches", tinyModel(), { optimizer: "muon", microBatch: 2, ema: 0.99 }],
+  [
+    "MAR with guiding pixels, Muon, micro-batches",
+    tinyModel({ guidingPixel: true }),
+    { optimizer: "muon", microBatch: 2, ema: 0.99 },
+  ],
   ["AR, AdamW, checkpointing, patches left out", ar(), { checkpointing: true, innerShare: [0.5], ema: 0 }],
-  ["MAR, checkpointing and micro-batches", tinyModel(), { checkpointing: true, microBatch: 3, ema: 0.9, clip: 0.1 }],
+  [
+    "MAR, checkpointing and micro-batches",
+    tinyModel({ guidingPixel: true }),
+    { checkpointing: true, microBatch: 3, ema: 0.9, clip: 0.1 },
+  ],
 ];
 
 describe("the learner for devices", () => {

@@ -18,6 +18,7 @@ import { tinyDataset, tinyImages, tinyModel } from "./tiny.ts";
 import { train, type TrainingRecord } from "./trainer.ts";
 
 const model = tinyModel();
+const guided = tinyModel({ guidingPixel: true });
 const dataset = tinyDataset();
 const engine = await nodeEngine({ threads: 1 });
 let folder = "";
@@ -35,10 +36,14 @@ const settings = (given: Partial<TrainingConfig>): TrainingConfig =>
 type Measured = Exclude<TrainingRecord, { kind: "checkpoint" }>;
 
 /** The records until the end, or until `until` steps are done. */
-async function collect(training: TrainingConfig, state: TrainingState, until = training.steps): Promise<Measured[]> {
+async function collect(
+  training: TrainingConfig,
+  state: TrainingState,
+  { until = training.steps, config = model } = {},
+): Promise<Measured[]> {
   const records: Measured[] = [];
   const stop = new AbortController();
-  for await (const record of train(engine, { model, training, dataset, state, signal: stop.signal })) {
+  for await (const record of train(engine, { model: config, training, dataset, state, signal: stop.signal })) {
     if (record.kind !== "checkpoint") records.push(record);
     if (state.step >= until && record.kind === "step" && until < training.steps) stop.abort();
   }
@@ -57,24 +62,27 @@ const flat = (values: Map<string, Float32Array>): Buffer =>
   );
 
 describe("an interrupted run", () => {
-  it.each<Partial<TrainingConfig>>([
-    {},
-    { projectionDropout: 0.2, attentionDropout: 0.1, augment: ["shift", "flip", "hue"], balance: 0.5 },
-    { optimizer: "muon", codebookStart: "cosine", residualStart: "zero", innerShare: [0.5, 0.25], schedule: "wsd" },
-  ])("resumes with bit-identical losses and weights (%o)", async (given) => {
+  it.each<[Partial<TrainingConfig>, typeof model]>([
+    [{}, model],
+    [{ projectionDropout: 0.2, attentionDropout: 0.1, augment: ["shift", "flip", "hue"], balance: 0.5 }, guided],
+    [
+      { optimizer: "muon", codebookStart: "cosine", residualStart: "zero", innerShare: [0.5, 0.25], schedule: "wsd" },
+      model,
+    ],
+  ])("resumes with bit-identical losses and weights (%o)", async (given, config) => {
     const training = settings(given);
-    const whole = startingState(model, training.seed, training);
-    const expected = await collect(training, whole);
+    const whole = startingState(config, training.seed, training);
+    const expected = await collect(training, whole, { config });
 
-    const first = startingState(model, training.seed, training);
-    const before = await collect(training, first, 3);
+    const first = startingState(config, training.seed, training);
+    const before = await collect(training, first, { until: 3, config });
     expect(first.step).toBe(3);
     const checkpoint = join(folder, "interrupted");
-    await saveCheckpoint(checkpoint, { model, training, dataset: { source: dataset.name }, state: first });
+    await saveCheckpoint(checkpoint, { model: config, training, dataset: { source: dataset.name }, state: first });
     const resumed = await loadCheckpoint(checkpoint);
     expect(resumed.training).toEqual(training);
-    expect(resumed.model).toEqual(model);
-    const after = await collect(resumed.training, resumed.state);
+    expect(resumed.model).toEqual(config);
+    const after = await collect(resumed.training, resumed.state, { config });
 
     expect(numbersOf([...before, ...after])).toEqual(numbersOf(expected));
     expect(flat(resumed.state.values).equals(flat(whole.values))).toBe(true);
@@ -87,9 +95,9 @@ describe("a step", () => {
     "does not depend on how it is split into micro-batches",
     async (share) => {
       const training = settings({ batch: 5 });
-      const { values } = startingState(model, 1, { ema: 0 });
+      const { values } = startingState(guided, 1, { ema: 0 });
       const batch = batchSource(dataset, training)(0);
-      const step = await trainingStep(engine, model);
+      const step = await trainingStep(engine, guided);
       const run = async (microBatch: number) => {
         const result = await step.run(values, batch, { masks: trainingMasks(1, 0), share, microBatch });
         return { ...result, gradients: new Map([...step.gradients].map(([name, data]) => [name, data.slice()])) };
@@ -173,7 +181,7 @@ it("overfits: four images of four classes cost almost no bits after training on 
     evaluateSteps: 1000,
     seed: 1,
   });
-  const config = { ...model, classes };
+  const config = { ...guided, classes };
   const losses: number[] = [];
   const state = startingState(config, 0, training);
   for await (const record of train(engine, {

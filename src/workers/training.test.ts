@@ -10,7 +10,7 @@ import { trainingStep } from "../train/step.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 import { parallelTrainingStep } from "./training.ts";
 
-const model = tinyModel();
+const model = tinyModel({ guidingPixel: true });
 const training = parseTrainingConfig({ batch: 5, seed: 5 }, "the test");
 const batch = batchSource(tinyDataset(), training)(0);
 const { values } = startingState(model, 1, { ema: 0 });
