@@ -7,7 +7,7 @@ import { findChromium } from "../src/parity/chromium.ts";
 import { drawn, servedName, withStudio } from "./studio-page.ts";
 
 const viewport = { width: 1280, height: 930 };
-const classes = ["heart", "face", "clock", "flag"];
+const classes = ["heart", "smiling face", "clock", "country flag"].map(encodeURIComponent);
 /** The share of the steps that are done. */
 const shown = 0.68;
 
@@ -25,8 +25,10 @@ export async function studioPicture(folder: ModelFolder, out: string): Promise<s
     await drawn(page);
     await page.click("#tour-skip");
     await page.evaluate(inTheMiddle);
-    // The explanation is computed in the page's worker.
-    await page.waitForFunction(`document.querySelector("#pixel").textContent.startsWith("Row")`);
+    // The pixel in the centre may be drawn later. Its explanation is computed in the page's worker.
+    const explained = () => page.evaluate<boolean>(`document.querySelector("#pixel").textContent.startsWith("Row")`);
+    for (await page.waitForTimeout(500); !(await explained()); await page.waitForTimeout(500))
+      await page.click("#forward");
     await writeFileAtomic(out, await page.screenshot());
   });
   return undefined;
