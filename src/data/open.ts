@@ -46,21 +46,30 @@ export interface DataOptions {
   signal?: AbortSignal;
 }
 
-const contentOptions = [
-  "imageSize",
-  "channels",
-  "heldOut",
-  "group",
-  "sets",
-  "skipSmall",
-  "classNames",
-] as const satisfies readonly (keyof DataOptions)[];
 /** The options that decide what a data set contains, so that it can be opened again. */
-export type ContentOptions = Pick<DataOptions, (typeof contentOptions)[number]>;
+export type ContentOptions = Pick<
+  DataOptions,
+  "imageSize" | "channels" | "heldOut" | "group" | "sets" | "skipSmall" | "classNames"
+>;
 
 /** The options of `openDataset` among others. */
-export const contentOf = (options: ContentOptions): ContentOptions =>
-  Object.fromEntries(contentOptions.map((name) => [name, options[name]]));
+export const contentOf = ({
+  imageSize,
+  channels,
+  heldOut,
+  group,
+  sets,
+  skipSmall,
+  classNames,
+}: ContentOptions): ContentOptions & Record<keyof ContentOptions, unknown> => ({
+  imageSize,
+  channels,
+  heldOut,
+  group,
+  sets,
+  skipSmall,
+  classNames,
+});
 
 const usualFraction = 0.05;
 
