@@ -14,8 +14,8 @@ import { findSource } from "./formats.ts";
 import { type Found, listed, type Source, trainOnly, withHeldOut } from "./source.ts";
 import type { HeldOutShare } from "./split.ts";
 
-/** How data are read and split. */
-export interface DataOptions {
+/** The options that decide what a data set contains, so that it can be opened again. */
+export interface ContentOptions {
   /**
    * Pixels per side. Default: the images' own size if all are equal squares that are small or in an array, otherwise
    * 32.
@@ -33,6 +33,10 @@ export interface DataOptions {
   skipSmall?: boolean;
   /** Names for the classes, in the order of their labels. Default: the data's own names, or their numbers. */
   classNames?: readonly string[];
+}
+
+/** How data are read and split. */
+export interface DataOptions extends ContentOptions {
   /** The folder for decoded data sets; created if missing. */
   cache: string;
   /**
@@ -46,30 +50,19 @@ export interface DataOptions {
   signal?: AbortSignal;
 }
 
-/** The options that decide what a data set contains, so that it can be opened again. */
-export type ContentOptions = Pick<
-  DataOptions,
-  "imageSize" | "channels" | "heldOut" | "group" | "sets" | "skipSmall" | "classNames"
->;
+const contentOptions: Record<keyof ContentOptions, true> = {
+  imageSize: true,
+  channels: true,
+  heldOut: true,
+  group: true,
+  sets: true,
+  skipSmall: true,
+  classNames: true,
+};
 
-/** The options of `openDataset` among others. */
-export const contentOf = ({
-  imageSize,
-  channels,
-  heldOut,
-  group,
-  sets,
-  skipSmall,
-  classNames,
-}: ContentOptions): ContentOptions & Record<keyof ContentOptions, unknown> => ({
-  imageSize,
-  channels,
-  heldOut,
-  group,
-  sets,
-  skipSmall,
-  classNames,
-});
+/** The options among others that decide what a data set contains. */
+export const contentOf = (options: ContentOptions): ContentOptions =>
+  Object.fromEntries(Object.keys(contentOptions).map((name) => [name, options[name as keyof ContentOptions]]));
 
 const usualFraction = 0.05;
 
