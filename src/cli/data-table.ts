@@ -52,7 +52,9 @@ function leftOutLines(skipped: readonly Skipped[]): string[] {
   const byReason = new Map<string, string[]>();
   for (const { name, reason } of skipped) {
     const kind = reason.replace(/^it is the same picture as .*/, "it is the same picture as another");
-    byReason.set(kind, [...(byReason.get(kind) ?? []), name]);
+    const names = byReason.get(kind);
+    if (names) names.push(name);
+    else byReason.set(kind, [name]);
   }
   const kinds = [...byReason].sort(([, a], [, b]) => b.length - a.length);
   return [

@@ -18,7 +18,14 @@ import { lossGraph } from "../model/loss.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
 import { lossFeeds, planPass } from "../model/plan.ts";
 import { readCase } from "../parity/case.ts";
-import { type ImageLikelihood, likelihoodOf, type LikelihoodOptions, likelihoods } from "./likelihood.ts";
+import {
+  type ImageLikelihood,
+  likelihoodOf,
+  type LikelihoodOptions,
+  likelihoods,
+  likelihoodSession,
+  type LikelihoodSession,
+} from "./likelihood.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "fractalgen-likelihood-"));
 afterAll(() => rmSync(temporary, { recursive: true }));
@@ -216,6 +223,15 @@ describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
 
   it("can be cancelled", async () => {
     await expect(mar.all({ signal: AbortSignal.abort() })).rejects.toThrow("aborted");
+  });
+
+  it("can be cancelled after one batch of the most passes, whose views are made batch by batch", async () => {
+    const controller = new AbortController();
+    const inner = await likelihoodSession(engine, mar);
+    const session: LikelihoodSession = { ...inner, run: (feeds) => (controller.abort(), inner.run(feeds)) };
+    const options = { inOrder: true, passes: 65536, signal: controller.signal, session };
+    await expect(mar.all(options)).rejects.toThrow("aborted");
+    await inner.dispose();
   });
 });
 

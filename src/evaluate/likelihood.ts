@@ -186,24 +186,27 @@ export async function* likelihoods(
     };
   }
 
+  let waiting: View[] = [];
+  const runWaiting = async () => {
+    signal?.throwIfAborted();
+    await run(waiting);
+    waiting = [];
+  };
   const together = imagesTogether(config, options);
   try {
-    let waiting: View[] = [];
     const end = Math.min(split.count, Math.ceil(to / together) * together);
     for (let image = from - (from % together); image < end; image++) {
-      const views = Array.from({ length: passes }, (_, pass) => {
-        const view = { ...estimateView(image, { seed, pass }), drawn: options.drawn?.(image) };
-        return inOrder ? viewsInOrder(config, image, view) : [view];
-      }).flat();
       const breakdown = options.breakdown ? emptyBreakdown(config) : undefined;
-      sums.set(image, { map: new Float64Array(bytes), guiding: 0, breakdown, left: views.length });
-      waiting.push(...views);
-      const ends = (image + 1) % together === 0 || image === end - 1;
-      while (waiting.length >= batch || (ends && waiting.length > 0)) {
-        signal?.throwIfAborted();
-        await run(waiting.slice(0, batch));
-        waiting = waiting.slice(batch);
+      const sum: Sum = { map: new Float64Array(bytes), guiding: 0, breakdown, left: 0 };
+      sums.set(image, sum);
+      for (let pass = 0; pass < passes; pass++) {
+        const view = { ...estimateView(image, { seed, pass }), drawn: options.drawn?.(image) };
+        for (const one of inOrder ? viewsInOrder(config, image, view) : [view]) {
+          sum.left++;
+          if (waiting.push(one) === batch) await runWaiting();
+        }
       }
+      if (waiting.length > 0 && ((image + 1) % together === 0 || image === end - 1)) await runWaiting();
       for (const [index, sum] of sums) {
         if (sum.left > 0) break;
         sums.delete(index);
