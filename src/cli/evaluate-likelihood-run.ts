@@ -79,11 +79,15 @@ export async function likelihood(flags: LikelihoodFlags, command: Command): Prom
       );
     const total = chart === undefined ? undefined : emptyBreakdown(config);
     const engine = await openEngine(flags);
+    const onBatch = (image: number, share: number) => {
+      const part = `, ${Math.floor(share * 100)}% of the next`; // with many passes, one image takes minutes
+      if (share < 1) progress.update(`${image} of ${split.count} images${part}`);
+    };
     const options = { ...asked, signal };
     const line = progressLine(scored.length, split.count);
     const remote = await openRemote({ ...flags, joins: flags.joined ? args : undefined }, running);
     const score = remote?.score(folder, { dataset, part, split });
-    const measure = { ...options, dataset, split, perImage, total, scored, score };
+    const measure = { ...options, onBatch, dataset, split, perImage, total, scored, score };
     for await (const all of measureLikelihood(engine, model, measure))
       progress.update(`${line(all)}${remote ? `  ${workersOf(remote.executor)}` : ""}`);
     if (map !== undefined) {

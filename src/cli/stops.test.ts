@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { writeModelFolder } from "../files/model.ts";
+import { noRedis, testQueue } from "../queue/test-queue.ts";
 import { built } from "../test-program.ts";
 import { loadCheckpoint } from "../train/checkpoint.ts";
 import { startingState } from "../train/state.ts";
@@ -63,6 +64,8 @@ interface Stopping {
   says: RegExp;
   /** A command whose purpose is to run until it is stopped ends with 0. */
   code?: 0;
+  /** What it leaves in its folder (default: nothing). */
+  leaves?: string[];
 }
 
 /** Enough to do for minutes. */
@@ -85,6 +88,16 @@ const commands: Record<string, Stopping> = {
     works: /parameters, .* in /,
     says: /stopped; nothing was written/,
   },
+  evaluate: {
+    signal: "SIGTERM",
+    args: (out) => [
+      ...["evaluate", "likelihood", "--model", runs.at("tiny"), "--data", "emoji", "--cache", runs.folder],
+      ...["--order", "--passes", "65536", "--per-image", join(out, "bits.jsonl")],
+    ],
+    works: /0 of 2 images, \d+% of the next/,
+    says: /stopped; run the same command to resume/,
+    leaves: ["bits.jsonl"],
+  },
   serve: {
     signal: "SIGUSR1",
     args: () => ["serve", "--port", "0", "--model", runs.at("tiny")],
@@ -94,20 +107,37 @@ const commands: Record<string, Stopping> = {
   },
 };
 
+/** Sends the signal when the command is at work, and checks what it says and leaves behind. */
+async function stops(run: Running, { works, signal, says, code, leaves = [] }: Stopping, out: string): Promise<void> {
+  try {
+    await run.says(works);
+    if (process.platform === "linux") expect(caughtBy(run)).toEqual([...stopSignals]);
+    run.child.kill(signal);
+    const ended = await run.ended;
+    expect(ended.err).toMatch(says);
+    expect(ended.code).toBe(code ?? 128 + constants.signals[signal]);
+    expect(readdirSync(out)).toEqual(leaves);
+  } finally {
+    run.child.kill("SIGKILL");
+  }
+}
+
 it.each(Object.entries(commands))("%s stops on every signal and leaves nothing half-written", async (name, command) => {
   const out = runs.at(`out of ${name}`);
   mkdirSync(out);
-  const run = started(process.execPath, [built("cli/main"), ...(await command.args(out))]);
+  await stops(started(process.execPath, [built("cli/main"), ...(await command.args(out))]), command, out);
+});
+
+it("worker stops on every signal and leaves no job behind", async (context) => {
+  context.skip(noRedis !== undefined, noRedis);
+  const queue = await testQueue();
   try {
-    await run.says(command.works);
-    if (process.platform === "linux") expect(caughtBy(run)).toEqual([...stopSignals]);
-    run.child.kill(command.signal);
-    const { code, err } = await run.ended;
-    expect(err).toMatch(command.says);
-    expect(code).toBe(command.code ?? 128 + constants.signals[command.signal]);
-    expect(readdirSync(out)).toEqual([]);
+    mkdirSync(queue.at("out"));
+    const says = /^stopping when the current job is finished or given back/m;
+    const stopping: Stopping = { signal: "SIGHUP", args: () => [], works: /takes jobs from Redis/, says, code: 0 };
+    await stops(queue.worker(), stopping, queue.at("out"));
   } finally {
-    run.child.kill("SIGKILL");
+    await queue.end();
   }
 });
 

@@ -46,6 +46,8 @@ export interface LikelihoodOptions {
   to?: number;
   /** Counts only these pixels of each image, [S, S] of 1 or 0, given all others, which come first in the order. Not for estimates. */
   drawn?: (index: number) => Uint8Array;
+  /** Called after each batch: the image of its last view, and the share of that image's views that have been computed, 0 to 1. */
+  onBatch?: (image: number, share: number) => void;
   signal?: AbortSignal;
 }
 
@@ -116,10 +118,13 @@ export async function likelihoodSession(
  * How many images share batches. Batches end with the last of them, so their numbers, to the last bit, do not depend on
  * where a measure began or who computes it.
  */
-export function imagesTogether(config: ModelConfig, { inOrder, passes = 1, batch = 64 }: LikelihoodOptions): number {
+export const imagesTogether = (config: ModelConfig, options: LikelihoodOptions): number =>
+  Math.max(1, Math.floor((options.batch ?? 64) / viewsOfImage(config, options)));
+
+/** The number of views that an image's likelihood is a mean or a sum of. */
+function viewsOfImage(config: ModelConfig, { inOrder, passes = 1 }: LikelihoodOptions): number {
   const each = likelihoodOf(config, { inOrder }) === "exact" ? 1 : passes;
-  const views = inOrder ? viewsInOrder(config, 0, estimateView(0)).length : 1;
-  return Math.max(1, Math.floor(batch / each / views));
+  return each * (inOrder ? viewsInOrder(config, 0, estimateView(0)).length : 1);
 }
 
 /** Yields the likelihoods of a split's images in order. They depend only on the image, its index, the seed and the options. */
@@ -167,7 +172,7 @@ export async function* likelihoods(
         known,
         results: { nats, probability: probability!, right: right! },
       });
-    for (const { image } of views) sums.get(image)!.left--;
+    for (const { image } of views) sums.get(image)!.done++;
   }
 
   function finished(index: number, { map, guiding, breakdown }: Sum): ImageLikelihood {
@@ -190,25 +195,25 @@ export async function* likelihoods(
   const runWaiting = async () => {
     signal?.throwIfAborted();
     await run(waiting);
+    const { image } = waiting.at(-1)!;
+    options.onBatch?.(image, sums.get(image)!.done / each);
     waiting = [];
   };
+  const each = viewsOfImage(config, options);
   const together = imagesTogether(config, options);
   try {
     const end = Math.min(split.count, Math.ceil(to / together) * together);
     for (let image = from - (from % together); image < end; image++) {
       const breakdown = options.breakdown ? emptyBreakdown(config) : undefined;
-      const sum: Sum = { map: new Float64Array(bytes), guiding: 0, breakdown, left: 0 };
-      sums.set(image, sum);
+      sums.set(image, { map: new Float64Array(bytes), guiding: 0, breakdown, done: 0 });
       for (let pass = 0; pass < passes; pass++) {
         const view = { ...estimateView(image, { seed, pass }), drawn: options.drawn?.(image) };
-        for (const one of inOrder ? viewsInOrder(config, image, view) : [view]) {
-          sum.left++;
+        for (const one of inOrder ? viewsInOrder(config, image, view) : [view])
           if (waiting.push(one) === batch) await runWaiting();
-        }
       }
       if (waiting.length > 0 && ((image + 1) % together === 0 || image === end - 1)) await runWaiting();
       for (const [index, sum] of sums) {
-        if (sum.left > 0) break;
+        if (sum.done < each) break;
         sums.delete(index);
         if (index >= from && index < to) yield finished(index, sum);
       }
@@ -222,5 +227,6 @@ interface Sum {
   map: Float64Array;
   guiding: number;
   breakdown?: Breakdown;
-  left: number;
+  /** Views that have been computed. */
+  done: number;
 }
