@@ -13,7 +13,8 @@ const transposed = (emit: Emitter, x: string, rank: number): string =>
 /**
  * x times a quantized weight. With eight bits, each row of x is scaled to bytes by its own maximum, so that rows do not
  * depend on each other, and the integers are multiplied exactly. With four bits, onnxruntime does something similar for
- * 32 values at a time.
+ * 32 values at a time. On processors without AVX-512 it sums a single row in another order than the rows of a batch, so
+ * a single row gets a second one, of zeros.
  */
 function inFewBits(
   emit: Emitter,
@@ -21,21 +22,32 @@ function inFewBits(
   { dtype, data, scale, node }: { dtype: "q8" | "q4"; data: string; scale: string; node: Tensor<"linear"> },
 ): string {
   const [width, inner] = [node.shape.at(-1) as number, node.inputs[0].shape.at(-1) as number];
+  const outer = node.inputs[0].shape.slice(0, -1);
+  const flat = outer.length > 1;
+  const rows = flat ? emit.node("Reshape", [x, emit.ints([-1, inner])]) : x;
+  const unflat = (y: string) => {
+    if (!flat) return y;
+    const shape = emit.node("Shape", [x], { start: { int: 0 }, end: { int: -1 } });
+    return emit.node("Reshape", [y, emit.node("Concat", [shape, emit.ints([width])], { axis: { int: 0 } })]);
+  };
   if (dtype === "q4") {
     const sizes = { K: { int: inner }, N: { int: width }, bits: { int: 4 }, block_size: { int: 32 } };
     const attributes = { ...sizes, accuracy_level: { int: 4 } };
-    return emit.node("MatMulNBits", [x, data, scale], attributes, { domain: contributed });
+    const count = emit.once(`rows ${outer}`, () => emit.node("Shape", [rows], { start: { int: 0 }, end: { int: 1 } }));
+    const padding = emit.once(`second row ${outer}`, () => {
+      const missing = emit.node("Max", [emit.node("Sub", [emit.ints([2]), count]), emit.ints([0])]);
+      return emit.node("Concat", [emit.ints([0, 0]), missing, emit.ints([0])], { axis: { int: 0 } });
+    });
+    const padded = emit.node("Pad", [rows, padding]);
+    const product = emit.node("MatMulNBits", [padded, data, scale], attributes, { domain: contributed });
+    return unflat(emit.node("Slice", [product, emit.ints([0]), count, emit.ints([0])]));
   }
-  const flat = node.shape.length > 2;
-  const rows = flat ? emit.node("Reshape", [x, emit.ints([-1, inner])]) : x;
   const largest = emit.node("ReduceMax", [emit.node("Abs", [rows]), emit.ints([1])], { keepdims: { int: 1 } });
   // A row of zeros has the scale 0, so its product is 0 whatever its bytes are.
   const byRow = emit.node("Mul", [largest, emit.scalar(1 / 127, "float32")]); // [N, 1]
   const scales = emit.node("Squeeze", [byRow, emit.ints([1])]);
   const middle = emit.constant({ dtype: "uint8", shape: [], data: Uint8Array.of(128) });
-  const middles = emit.once(`middles ${node.inputs[0].shape.slice(0, -1)}`, () =>
-    emit.node("Expand", [middle, emit.node("Shape", [scales])]),
-  );
+  const middles = emit.once(`middles ${outer}`, () => emit.node("Expand", [middle, emit.node("Shape", [scales])]));
   const bytes = emit.node("QuantizeLinear", [rows, scales, middles], { axis: { int: 0 } });
   const product = emit.node(
     "MatMulIntegerToFloat",
@@ -43,10 +55,7 @@ function inFewBits(
     {},
     { domain: contributed },
   );
-  const scaled = emit.node("Mul", [product, byRow]);
-  if (!flat) return scaled;
-  const shape = emit.node("Shape", [x], { start: { int: 0 }, end: { int: -1 } });
-  return emit.node("Reshape", [scaled, emit.node("Concat", [shape, emit.ints([width])], { axis: { int: 0 } })]);
+  return unflat(emit.node("Mul", [product, byRow]));
 }
 
 /**
