@@ -54,7 +54,11 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
   let page: Page;
 
   /** A page that notes the bits of every step. */
-  async function opened(fields: string, options: BrowserContextOptions, from: Browser = browser): Promise<Page> {
+  async function opened(
+    fields: string,
+    options: BrowserContextOptions,
+    { from = browser, at = host }: { from?: Browser; at?: Host } = {},
+  ): Promise<Page> {
     const context = await from.newContext(options);
     context.setDefaultTimeout(patient);
     await context.addInitScript(() => {
@@ -71,7 +75,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     });
     const on = await context.newPage();
     on.on("pageerror", (error) => expect.unreachable(`the page threw: ${error.message}`));
-    await on.goto(`${host.address}${fields}`);
+    await on.goto(`${at.address}${fields}`);
     return on;
   }
   const bitsOn = (on: Page) => on.evaluate(() => (window as unknown as { bits: number[] }).bits);
@@ -150,10 +154,10 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
   });
 
   it("is loaded when it is opened, and the studio's model only when the studio is", async () => {
-    const asked = (pattern: RegExp) => host.asked.filter((path) => pattern.test(path));
+    const at = await staticHost(built.folder); // no other page asks it for files
+    const asked = (pattern: RegExp) => at.asked.filter((path) => pattern.test(path));
     const learning = /^assets\/(page-.*\.js|heart-.*\.png)$/;
-    host.asked.length = 0;
-    const on = await opened("#train", { ...desktop, serviceWorkers: "block" });
+    const on = await opened("#train", { ...desktop, serviceWorkers: "block" }, { at });
     await on.waitForSelector("#learn-start:enabled");
     expect(asked(learning)).toHaveLength(2);
     expect(asked(/^models\//)).toEqual([]);
@@ -162,11 +166,12 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     expect(asked(/^models\/.*config.*\.json$/)).toHaveLength(1);
     expect(on.url()).not.toMatch(/#train/);
     await on.context().close();
-    host.asked.length = 0;
-    const other = await opened("#n=1&iterations=1,1&device=wasm", { ...desktop, serviceWorkers: "block" });
+    at.asked.length = 0;
+    const other = await opened("#n=1&iterations=1,1&device=wasm", { ...desktop, serviceWorkers: "block" }, { at });
     await other.waitForSelector("#draw:enabled");
     expect(asked(learning)).toEqual([]);
     await other.context().close();
+    at.close();
   });
 
   it("learns the visitor's own pictures, and refuses too few and other files", async () => {
@@ -218,7 +223,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     it("takes its first step on WebGPU as in Node", { timeout: 3 * patient }, async () => {
       const own = await launch(softwareWebGpu);
       try {
-        const on = await opened("#train", desktop, own);
+        const on = await opened("#train", desktop, { from: own });
         on.setDefaultTimeout(3 * patient);
         await on.selectOption("#learn-device", "webgpu");
         await on.click("#learn-start:enabled");
