@@ -362,6 +362,21 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
             `WebGPU by software: ${192 - found} of 192 bytes as on the CPU; ${await on.textContent("#device-reason")}`,
           );
           expect(found / 192).toBeLessThan(0.1);
+
+          // A driver that crashes or is reset takes the device with it.
+          const browserOf = await own.newBrowserCDPSession();
+          await on.click("#draw");
+          await on.waitForSelector("#draw[aria-disabled=true]");
+          await browserOf.send("Browser.crashGpuProcess").catch(() => {});
+          await on.waitForSelector("#error:not(:empty)");
+          expect(await on.textContent("#error")).toBe(
+            "The graphics processor stopped while drawing. Draw again to continue with WASM.",
+          );
+          expect(await on.locator("#device-details.failed").count()).toBe(1);
+          await on.click("#draw");
+          await on.waitForSelector("#error:empty", { state: "attached" });
+          expect(await ended(on)).toMatch(/^Drew 1 image/);
+          expect(await on.textContent("#device-name")).toMatch(/^WASM/);
         } finally {
           await own.close();
         }
