@@ -120,6 +120,41 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     },
   );
 
+  it("keeps two studios in folders of one host apart when one of them gets a new build", async () => {
+    const both = mkdtempSync(join(emoji, "both-"));
+    cpSync(first.folder, join(both, "a"), { recursive: true });
+    cpSync(second.folder, join(both, "b"), { recursive: true });
+    const host = await staticHost(both);
+    const context = await browser.newContext();
+    try {
+      const { page, thrown } = await open(context);
+      const visit = async (name: string, fields = "#n=1&iterations=1,1") => {
+        await page.goto("about:blank");
+        await page.goto(`${host.address}${name}/${fields}`);
+        expect(await ended(page)).toMatch(/^Drew 1 image/);
+        return classes(page);
+      };
+      expect(await visit("a", "#classes=heart&n=1&iterations=1,1")).toContain("heart");
+      await cached(page, join(both, "a"));
+      expect(await visit("b")).toEqual(["cat", "dog"]);
+      await cached(page, join(both, "b"));
+      const keptB = async () => (await keptFiles(page)).filter((url) => url.startsWith(`${host.address}b/`)).sort();
+      const before = await keptB();
+      // The new build of one has the other's model.
+      rmSync(join(both, "a"), { recursive: true });
+      cpSync(changed(second, "index.html"), join(both, "a"), { recursive: true });
+      expect(await visit("a")).toEqual(["cat", "dog"]);
+      await cached(page, join(both, "a"));
+      expect(await keptB()).toEqual(before);
+      await context.setOffline(true);
+      for (const name of ["b", "a"]) expect(await visit(name)).toEqual(["cat", "dog"]);
+      expect(thrown).toEqual([]);
+    } finally {
+      await context.close();
+      host.close();
+    }
+  });
+
   // While Chromium replaces a service worker, it can stop the old one during a request, which then hangs.
   it("does not replace the service worker by a new build", async () => {
     const host = await staticHost(first.folder);

@@ -95,7 +95,7 @@ export async function staticHost(
     const path = url.replace(/[?#].*/, "");
     host.asked.push(path.slice(prefix.length));
     await host.before(path.slice(prefix.length));
-    const file = join(host.folder, path === prefix ? "index.html" : path.slice(prefix.length));
+    const file = join(host.folder, path.slice(prefix.length), path.endsWith("/") ? "index.html" : "");
     const stat = statSync(file, { throwIfNoEntry: false });
     if (!path.startsWith(prefix) || !stat?.isFile())
       return response.writeHead(404, { "content-type": "text/html" }).end("Not found");
@@ -119,7 +119,8 @@ export async function staticHost(
 /** Waits for the drawing to end and returns the status. */
 export async function ended(on: Page): Promise<string> {
   await on.waitForFunction(() => {
-    const text = (id: string) => document.querySelector(id)!.textContent!;
+    // A page that reloads itself is empty for a moment.
+    const text = (id: string) => document.querySelector(id)?.textContent ?? "";
     return (
       text("#error") !== "" ||
       (/^(Drew|Cancelled)/.test(text("#status")) &&

@@ -230,6 +230,13 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
         await trained(on, 1); // the held-out pictures, measured before the second one, compile as many shaders again
         expect(await on.textContent("#learn-status")).toBe("Training on WebGPU.");
         expect((await bitsOn(on))[0]).toBeCloseTo((await bitsInNode(1))[0], 3);
+
+        const browserOf = await own.newBrowserCDPSession();
+        await browserOf.send("Browser.crashGpuProcess").catch(() => {}); // as a driver's reset does
+        await on.waitForSelector("#learn-error:not(:empty)");
+        expect(await on.textContent("#learn-error")).toBe(
+          "The training stopped in this browser. Start over, or choose the other device.",
+        );
       } finally {
         await own.close();
       }
