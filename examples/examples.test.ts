@@ -13,6 +13,7 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadCheckpoint } from "../src/index.ts";
 import { findChromium } from "../src/parity/chromium.ts";
+import { firstOf, thorough } from "../src/test-depth.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const patient = { timeout: 300_000 };
@@ -38,7 +39,7 @@ async function printed(name: string, ...args: string[]): Promise<string[]> {
   return stdout.trimEnd().split("\n");
 }
 
-it.each(["train-folder.ts", "train-in-worker.ts"])("%s trains and saves", patient, async (name) => {
+it.each(firstOf(["train-in-worker.ts", "train-folder.ts"]))("%s trains and saves", patient, async (name) => {
   const out = join(folder, name);
   expect((await printed(name, join(folder, "pictures"), out, "2")).join("\n")).toMatch(/step\W+1\b/);
   expect((await loadCheckpoint(join(out, "last"))).state.step).toBe(2);
@@ -93,7 +94,7 @@ it("first-gradient.ts computes the slope that it measures, and learns", patient,
   expect(losses.at(-1)).toBeLessThan(0.001);
 });
 
-it("browser.ts can be built for a page, and draws in it", patient, async (context) => {
+it.runIf(thorough)("browser.ts can be built for a page, and draws in it", patient, async (context) => {
   const { build } = await import("vite");
   const out = join(folder, "page");
   await build({

@@ -90,10 +90,10 @@ const commands: Record<string, Stopping> = {
   },
   evaluate: {
     signal: "SIGTERM",
-    args: (out) => [
-      ...["evaluate", "likelihood", "--model", runs.at("tiny"), "--data", "emoji", "--cache", runs.folder],
-      ...["--order", "--passes", "65536", "--per-image", join(out, "bits.jsonl")],
-    ],
+    args: (out) =>
+      `evaluate likelihood --data emoji --order --passes 65536 --cache ${runs.folder} --model ${runs.at("tiny")}`
+        .split(" ")
+        .concat("--per-image", join(out, "bits.jsonl")),
     works: /0 of 2 images, \d+% of the next/,
     says: /stopped; run the same command to resume/,
     leaves: ["bits.jsonl"],

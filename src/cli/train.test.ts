@@ -14,6 +14,7 @@ import { nodeEngine } from "../engine/node.ts";
 import { trainFeatures } from "../evaluate/own-features-training.ts";
 import { readModelFolder } from "../files/model.ts";
 import { readSafetensors } from "../files/safetensors.ts";
+import { thorough } from "../test-depth.ts";
 import { loadCheckpoint } from "../train/checkpoint.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 import { built } from "../test-program.ts";
@@ -177,7 +178,7 @@ it("measures samples at chosen steps and at the end: in the log, the curve and T
   ]);
 });
 
-const kills = process.env["CI"] ? 20 : 4;
+const kills = thorough ? 20 : 2;
 
 it(
   "loses nothing before the last checkpoint and leaves nothing half-written if it is killed at any moment",

@@ -5,11 +5,12 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { readModelFolder } from "../files/model.ts";
+import { thorough } from "../test-depth.ts";
 import { loadCheckpoint } from "../train/checkpoint.ts";
 import { built } from "../test-program.ts";
 import { type Ended, started, type TestRuns, testRuns } from "./test-run.ts";
 
-const rounds = process.env["CI"] ? 10 : 2;
+const rounds = thorough ? 10 : 2;
 let runs: TestRuns;
 beforeAll(async () => {
   runs = await testRuns();

@@ -18,6 +18,7 @@ import { lossGraph } from "../model/loss.ts";
 import { modelParameters, startingValue } from "../model/parameters.ts";
 import { lossFeeds, planPass } from "../model/plan.ts";
 import { readCase } from "../parity/case.ts";
+import { firstOf } from "../test-depth.ts";
 import {
   type ImageLikelihood,
   likelihoodOf,
@@ -137,7 +138,7 @@ describe.each([
   });
 });
 
-describe.each(["mar-3level", "mar-4level-guided"])("of %s", async (name) => {
+describe.each(firstOf(["mar-4level-guided", "mar-3level"]))("of %s", async (name) => {
   const mar = await open(name);
 
   it("the mean of estimates equals that of orders", async () => {

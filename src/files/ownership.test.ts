@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { seedKey, uniform } from "../core/random.ts";
+import { thorough } from "../test-depth.ts";
 import { builtUrl } from "../test-program.ts";
 import { claim, own } from "./ownership.ts";
 import { stateOf, thisProcess } from "./process.ts";
@@ -30,7 +31,7 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const rounds = process.env["CI"] ? 20 : 4;
+const rounds = thorough ? 20 : 2;
 const ownerFile = () => join(dir, "run/.owner");
 
 /** A process that owns `run` until it is killed, or reports the owner. */

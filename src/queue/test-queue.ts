@@ -9,6 +9,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { type Running, started } from "../cli/test-run.ts";
 import { writeModelFolder } from "../files/model.ts";
+import { thorough } from "../test-depth.ts";
 import { built } from "../test-program.ts";
 import { startingState } from "../train/state.ts";
 import { tinyModel } from "../train/tiny.ts";
@@ -19,7 +20,7 @@ export const noRedis: string | undefined = spawnSync("redis-server", ["--version
   : undefined;
 
 /** Kills of workers in each test. */
-export const kills = Number(process.env["FRACTALGEN_TEST_KILLS"] ?? (process.env["CI"] ? 20 : 2));
+export const kills = Number(process.env["FRACTALGEN_TEST_KILLS"] ?? (thorough ? 20 : 2));
 
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");

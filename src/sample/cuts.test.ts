@@ -13,6 +13,7 @@ import { nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readCase } from "../parity/case.ts";
+import { firstOf } from "../test-depth.ts";
 import { type Draws, seededDraws } from "./draws.ts";
 import { createSampler, type Sampler } from "./sampler.ts";
 
@@ -53,7 +54,7 @@ it("covers every such setting", () => {
 describe.each(Object.entries(extreme))("%s", (name, most) => {
   const off = samplingSetting(name as keyof typeof extreme).usual as number;
 
-  it.each([1, 2.5])(
+  it.each(firstOf([2.5, 1]))(
     "is off by default and leaves only the likeliest bytes at its extreme (guidance %d)",
     async (guidance) => {
       const plain = await imageOf({ guidance });

@@ -3,6 +3,7 @@
 import type { Worker } from "node:worker_threads";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { seedKey, uniform } from "../core/random.ts";
+import { thorough } from "../test-depth.ts";
 import { ThreadError } from "../workers/failure.ts";
 import type { Listening } from "./listen.ts";
 import { drawnBy, listening, pixels } from "./test-client.ts";
@@ -56,7 +57,7 @@ function kill(random: number): void {
   else victim.postMessage(null);
 }
 
-const kills = process.env["CI"] ? 20 : 4;
+const kills = thorough ? 20 : 4;
 
 it(
   "answers every request while its threads die, and draws the same images",

@@ -2,6 +2,7 @@
 
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { thorough } from "../test-depth.ts";
 import {
   type Built,
   ended,
@@ -69,7 +70,7 @@ describe.skipIf(!executablePath)("a cold start of the studio", { timeout: patien
     await on.context().close();
   });
 
-  it("offers the other shipped models, and fetches their weights when they are opened", async () => {
+  it.runIf(thorough)("offers the other shipped models, and fetches their weights when they are opened", async () => {
     const on = await (await browser.newContext()).newPage();
     on.setDefaultTimeout(patient);
     const digits = () => host.asked.filter((path) => /^models\/digits\/model-\w+\.safetensors$/.test(path)).length;

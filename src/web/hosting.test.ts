@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type TestModels, testModels } from "../server/test-models.ts";
+import { firstOf, thorough } from "../test-depth.ts";
 import {
   type Built,
   buildStudio,
@@ -80,7 +81,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     expect(two.filter((name) => one.includes(name))).toEqual([]);
   });
 
-  it.each(["max-age=600", "max-age=31536000, immutable"])(
+  it.each(firstOf(["max-age=600", "max-age=31536000, immutable"]))(
     "shows returning visitors the complete new build if files are cached with %s",
     { timeout: 2 * patient }, // five drawings
     async (cacheControl) => {
@@ -120,7 +121,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     },
   );
 
-  it("keeps two studios in folders of one host apart when one of them gets a new build", async () => {
+  it.runIf(thorough)("keeps two studios in folders of one host apart when one of them gets a new build", async () => {
     const both = mkdtempSync(join(emoji, "both-"));
     cpSync(first.folder, join(both, "a"), { recursive: true });
     cpSync(second.folder, join(both, "b"), { recursive: true });
@@ -179,7 +180,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it("answers an open page's requests while a changed service worker is installed", async () => {
+  it.runIf(thorough)("answers an open page's requests while a changed service worker is installed", async () => {
     const host = await staticHost(first.folder);
     const context = await browser.newContext();
     try {
@@ -238,7 +239,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it("does not wait for a service worker that a reload bypassed", async () => {
+  it.runIf(thorough)("does not wait for a service worker that a reload bypassed", async () => {
     const host = await staticHost(first.folder);
     const context = await browser.newContext();
     try {
@@ -285,7 +286,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it.each([20e6, 5e6, 1e5])("draws with only %i bytes of storage left", async (quotaSize) => {
+  it.each(firstOf([1e5, 5e6, 20e6]))("draws with only %i bytes of storage left", async (quotaSize) => {
     const host = await staticHost(first.folder);
     const context = await browser.newContext();
     try {
@@ -301,7 +302,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it.each(["allow", "block"] as const)(
+  it.each(firstOf(["allow", "block"] as const))(
     "shows the progress of downloads, with service workers: %s",
     async (serviceWorkers) => {
       const host = await staticHost(first.folder);

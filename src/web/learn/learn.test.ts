@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeEngine } from "../../engine/node.ts";
 import { webEngine } from "../../engine/web.ts";
 import { softwareWebGpu } from "../../parity/chromium.ts";
+import { thorough } from "../../test-depth.ts";
 import {
   type Built,
   canvasOf,
@@ -204,7 +205,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     await page.waitForFunction(() => document.querySelector("#learn-count")!.textContent!.startsWith("164 "));
   });
 
-  it("works offline after a visit, on a phone, and breaks no rule of accessibility", async () => {
+  it.runIf(thorough)("works offline after a visit, on a phone, and breaks no rule of accessibility", async () => {
     const on = await opened("#train", { ...phone, colorScheme: "dark" });
     await on.tap("#learn-start:enabled");
     await trained(on, 1);

@@ -1,0 +1,11 @@
+/**
+ * How much a test run repeats. CI runs everything. By default, tests that only repeat what a test beside them shows (with
+ * another variant, or with real installations) are skipped, and random kills and races happen less often.
+ */
+
+/** Whether this run repeats everything: in CI, or with FRACTALGEN_TEST_ALL=1. */
+export const thorough: boolean = Boolean(process.env["CI"]) || process.env["FRACTALGEN_TEST_ALL"] === "1";
+
+/** Of tests for several variants, all or only the first ones. */
+export const firstOf = <T>(variants: readonly T[], count = 1): readonly T[] =>
+  thorough ? variants : variants.slice(0, count);
