@@ -172,7 +172,7 @@ export async function* likelihoods(
         known,
         results: { nats, probability: probability!, right: right! },
       });
-    for (const { image } of views) sums.get(image)!.done++;
+    for (const { image } of views) sums.get(image)!.left--;
   }
 
   function finished(index: number, { map, guiding, breakdown }: Sum): ImageLikelihood {
@@ -196,24 +196,28 @@ export async function* likelihoods(
     signal?.throwIfAborted();
     await run(waiting);
     const { image } = waiting.at(-1)!;
-    options.onBatch?.(image, sums.get(image)!.done / each);
+    const { views, left } = sums.get(image)!;
+    options.onBatch?.(image, (views - left) / Math.max(views, viewsOfImage(config, options)));
     waiting = [];
   };
-  const each = viewsOfImage(config, options);
   const together = imagesTogether(config, options);
   try {
     const end = Math.min(split.count, Math.ceil(to / together) * together);
     for (let image = from - (from % together); image < end; image++) {
       const breakdown = options.breakdown ? emptyBreakdown(config) : undefined;
-      sums.set(image, { map: new Float64Array(bytes), guiding: 0, breakdown, done: 0 });
+      const sum: Sum = { map: new Float64Array(bytes), guiding: 0, breakdown, views: 0, left: 0 };
+      sums.set(image, sum);
       for (let pass = 0; pass < passes; pass++) {
         const view = { ...estimateView(image, { seed, pass }), drawn: options.drawn?.(image) };
-        for (const one of inOrder ? viewsInOrder(config, image, view) : [view])
+        for (const one of inOrder ? viewsInOrder(config, image, view) : [view]) {
+          sum.views++;
+          sum.left++;
           if (waiting.push(one) === batch) await runWaiting();
+        }
       }
       if (waiting.length > 0 && ((image + 1) % together === 0 || image === end - 1)) await runWaiting();
       for (const [index, sum] of sums) {
-        if (sum.done < each) break;
+        if (sum.left > 0) break;
         sums.delete(index);
         if (index >= from && index < to) yield finished(index, sum);
       }
@@ -227,6 +231,7 @@ interface Sum {
   map: Float64Array;
   guiding: number;
   breakdown?: Breakdown;
-  /** Views that have been computed. */
-  done: number;
+  /** Views so far, and how many of them have not been computed. */
+  views: number;
+  left: number;
 }
