@@ -5,6 +5,7 @@ import { cpSync, mkdirSync, readdirSync, rmSync, statfsSync, symlinkSync, writeF
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { call } from "../cli/test-call.ts";
+import { thorough } from "../test-depth.ts";
 import { filesOf, noRedis, startRedis, type TestQueue, testQueue } from "./test-queue.ts";
 
 const minutes = 60_000;
@@ -43,7 +44,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
     3 * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "that are slow, or asleep for a while, change nothing",
     async () => {
       const [slow, quick] = [queue.worker(), queue.worker()];
@@ -60,7 +61,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
     3 * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "give back their job when they are stopped without grace",
     async () => {
       const first = queue.worker({ args: ["--grace-seconds", "0"] });

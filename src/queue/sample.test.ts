@@ -90,7 +90,7 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
 
   it("refuses two commands on one folder, and a shared folder that is not there", async () => {
     const first = queue.command(...drawing("two"), ...queue.options);
-    await first.says(/waiting for workers/);
+    await expect.poll(() => existsSync(queue.at("two/.owner")), { timeout: 60_000 }).toBe(true);
     const second = await call(...drawing("two"), ...queue.options);
     expect([second.code, second.err]).toEqual([2, expect.stringMatching(/is in use by process/)]);
     first.child.kill("SIGTERM");

@@ -157,7 +157,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
   });
 
   // While Chromium replaces a service worker, it can stop the old one during a request, which then hangs.
-  it("does not replace the service worker by a new build", async () => {
+  it.runIf(thorough)("does not replace the service worker by a new build", async () => {
     const host = await staticHost(first.folder);
     const context = await browser.newContext();
     try {
@@ -263,28 +263,32 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it.each([
-    ["its script", /\/$/],
+  const lost: [string, RegExp][] = [
     ["its model", /\/$|\/studio-[^/]*\.js$/],
-  ])("replaces a page from a cache that has lost %s, without a service worker", async (_, cached) => {
-    const host = await staticHost(first.folder, (path) => ({
-      "cache-control": cached.test(path) ? "max-age=600" : "no-store",
-    }));
-    const context = await browser.newContext({ serviceWorkers: "block" });
-    try {
-      const { page } = await open(context);
-      await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
-      await ended(page);
-      host.folder = second.folder;
-      await page.goto("about:blank");
-      await page.goto(`${host.address}#n=1`);
-      await page.waitForFunction(() => document.querySelectorAll("#classes label").length === 2);
-      expect(await ended(page)).toMatch(/^Drew 1 image/);
-    } finally {
-      await context.close();
-      host.close();
-    }
-  });
+    ["its script", /\/$/],
+  ];
+  it.each(firstOf(lost))(
+    "replaces a page from a cache that has lost %s, without a service worker",
+    async (_, cached) => {
+      const host = await staticHost(first.folder, (path) => ({
+        "cache-control": cached.test(path) ? "max-age=600" : "no-store",
+      }));
+      const context = await browser.newContext({ serviceWorkers: "block" });
+      try {
+        const { page } = await open(context);
+        await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
+        await ended(page);
+        host.folder = second.folder;
+        await page.goto("about:blank");
+        await page.goto(`${host.address}#n=1`);
+        await page.waitForFunction(() => document.querySelectorAll("#classes label").length === 2);
+        expect(await ended(page)).toMatch(/^Drew 1 image/);
+      } finally {
+        await context.close();
+        host.close();
+      }
+    },
+  );
 
   it.each(firstOf([1e5, 5e6, 20e6]))("draws with only %i bytes of storage left", async (quotaSize) => {
     const host = await staticHost(first.folder);

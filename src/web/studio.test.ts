@@ -13,6 +13,7 @@ import { rectangleMask } from "../sample/masks.ts";
 import { createSampler, type Sampler } from "../sample/sampler.ts";
 import { drawnBy, listening } from "../server/test-client.ts";
 import { testModels, testServer } from "../server/test-models.ts";
+import { thorough } from "../test-depth.ts";
 import { defaultSettings, writeAddress } from "./address.ts";
 import {
   type Built,
@@ -288,7 +289,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     await context.setOffline(false);
   });
 
-  it("opens its server's models, including one with grey images", async () => {
+  it.runIf(thorough)("opens its server's models, including one with grey images", async () => {
     const models = await testModels();
     const at = await listening(testServer([models.tiny, models.grey], { studio: built.folder, shareWeights: true }));
     const own = await browser.newContext({ viewport: { width: 1280, height: 900 } });
