@@ -6,8 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { pack } from "tar-stream";
+import { expect } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
+import { longestMessage } from "../core/text.ts";
 import { idx, npy, npz, plain, put } from "../data/test-files.ts";
 import { checkpointBytes, dict, pickle, tensor, zip } from "../files/test-torch.ts";
 import { modelParameters } from "../model/parameters.ts";
@@ -200,6 +202,23 @@ export interface Outcome {
   seconds: number;
   /** The peak memory of the process. */
   megabytes: number;
+}
+
+// eslint-disable-next-line no-control-regex -- looks for control characters, which must not occur
+const steering = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/;
+
+/** The file was read, or refused in one sentence, within limits of time and memory. */
+export function checkOutcome({ code, text, seconds: took, megabytes }: Outcome): void {
+  expect([0, 2], text).toContain(code);
+  expect(text).not.toMatch(steering);
+  expect(text).not.toMatch(/^ {4}at /m);
+  if (code === 2) {
+    const sentences = text.split("\n").filter((line) => line.startsWith("error: "));
+    expect(sentences.length, text).toBe(1);
+    expect(sentences[0].length).toBeLessThanOrEqual("error: ".length + longestMessage);
+  }
+  expect(took, text).toBeLessThan(2);
+  expect(megabytes, text).toBeLessThan(500);
 }
 
 const program = `

@@ -12,7 +12,7 @@ export const limits = {
   textBytes: 64 * million,
 
   /** The header of a safetensors file; those of the largest published models have a few hundred kilobytes. */
-  safetensorsHeaderBytes: 16 * million,
+  safetensorsHeaderBytes: 4 * million,
   /** Dimensions of a tensor. */
   dimensions: 32,
 

@@ -2,9 +2,8 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { deflateRawSync } from "node:zlib";
-import crc32 from "crc-32";
 import sharp, { type Sharp } from "sharp";
+import { type Deflated, zip } from "../files/test-torch.ts";
 
 /** A single-colour picture with 1 to 4 channels. */
 export function plain(
@@ -44,33 +43,5 @@ export function npy(
 }
 
 /** A zip of arrays, like `numpy.savez` or `numpy.savez_compressed` writes. */
-export function npz(arrays: Record<string, Buffer>, { deflate = false } = {}): Buffer {
-  const pieces: Buffer[] = [];
-  const directory: Buffer[] = [];
-  let offset = 0;
-  for (const [key, content] of Object.entries(arrays)) {
-    const name = Buffer.from(`${key}.npy`);
-    const packed = deflate ? deflateRawSync(content) : content;
-    const common = Buffer.alloc(26); // from the version needed to the length of the extra field
-    common.writeUInt16LE(20, 0);
-    common.writeUInt16LE(deflate ? 8 : 0, 4);
-    common.writeInt32LE(crc32.buf(content), 10);
-    common.writeUInt32LE(packed.length, 14);
-    common.writeUInt32LE(content.length, 18);
-    common.writeUInt16LE(name.length, 22);
-    const rest = Buffer.alloc(14);
-    rest.writeUInt32LE(offset, 10);
-    directory.push(Buffer.from("PK\x01\x02\x14\x00", "latin1"), common, rest, name);
-    pieces.push(Buffer.from("PK\x03\x04"), common, name, packed);
-    offset += 30 + name.length + packed.length;
-  }
-  const listing = Buffer.concat(directory);
-  const end = Buffer.alloc(22);
-  end.write("PK\x05\x06", "latin1");
-  const count = Object.keys(arrays).length;
-  end.writeUInt16LE(count, 8);
-  end.writeUInt16LE(count, 10);
-  end.writeUInt32LE(listing.length, 12);
-  end.writeUInt32LE(offset, 16);
-  return Buffer.concat([...pieces, listing, end]);
-}
+export const npz = (arrays: Record<string, Buffer | Deflated>, options?: { deflate?: boolean }): Buffer =>
+  zip(Object.fromEntries(Object.entries(arrays).map(([key, array]) => [`${key}.npy`, array])), options);

@@ -1,19 +1,39 @@
 /** Makes small checkpoints in the format of torch.save, byte by byte, for tests. */
 
-import { deflateRawSync } from "node:zlib";
+import { constants, deflateRawSync } from "node:zlib";
 import crc32 from "crc-32";
 
+/** Deflated bytes, with their length and checksum before. */
+export interface Deflated {
+  data: Buffer;
+  length: number;
+  crc: number;
+}
+
+/** Some bytes and then zeros, many gigabytes if need be: deflated, each gigabyte takes a megabyte. */
+export function withZeros(bytes: Uint8Array, count: number): Deflated {
+  const flush = { finishFlush: constants.Z_FULL_FLUSH };
+  const zeros = Buffer.alloc(1 << 20);
+  const block = deflateRawSync(zeros, flush); // ends at a byte and refers to nothing before it
+  const blocks = Math.ceil(count / zeros.length);
+  let crc = crc32.buf(bytes);
+  for (let i = 0; i < blocks; i++) crc = crc32.buf(zeros, crc);
+  const data = [deflateRawSync(bytes, flush), ...Array<Buffer>(blocks).fill(block), deflateRawSync(Buffer.alloc(0))];
+  return { data: Buffer.concat(data), length: bytes.length + blocks * zeros.length, crc };
+}
+
 /** A zip of the entries, stored or deflated. */
-export function zip(entries: Record<string, Uint8Array>, { deflate = false } = {}): Buffer {
+export function zip(entries: Record<string, Uint8Array | Deflated>, { deflate = false } = {}): Buffer {
   const parts: Buffer[] = [];
   const directory: Buffer[] = [];
   let offset = 0;
   for (const [name, content] of Object.entries(entries)) {
-    const data = deflate ? deflateRawSync(content) : Buffer.from(content);
+    const packed = "crc" in content;
+    const data = packed ? content.data : deflate ? deflateRawSync(content) : Buffer.from(content);
     const common = Buffer.alloc(26); // from "version needed" to "extra length"
     common.writeUInt16LE(20, 0);
-    common.writeUInt16LE(deflate ? 8 : 0, 4);
-    common.writeInt32LE(crc32.buf(content), 10);
+    common.writeUInt16LE(packed || deflate ? 8 : 0, 4);
+    common.writeInt32LE(packed ? content.crc : crc32.buf(content), 10);
     common.writeUInt32LE(data.length, 14);
     common.writeUInt32LE(content.length, 18);
     common.writeUInt16LE(name.length, 22);
