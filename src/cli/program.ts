@@ -39,8 +39,8 @@ export async function commandLine(named = ""): Promise<Command> {
       "after",
       "\nExamples:\n  fractalgen sample --class heart,face --out hearts.png\n  fractalgen train --data emoji --out runs/emoji\n  fractalgen sample --help",
     );
-  for (const name of Object.hasOwn(commands, named) ? [named] : Object.keys(commands))
-    (await commands[name]())(program);
+  const needed = Object.hasOwn(commands, named) ? [named] : named === "--version" ? [] : Object.keys(commands);
+  for (const name of needed) (await commands[name]())(program);
   for (const command of program.commands)
     for (const leaf of command.commands.length > 0 ? command.commands : [command])
       leaf.option("--verbose", "show a stack trace if an error occurs");

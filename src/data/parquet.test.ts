@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
+import { processorSeconds } from "../files/test-time.ts";
 import type { Split } from "./dataset.ts";
 import { firsts, labelNames, temporaryData } from "./test-arrays.ts";
 import { plain, put } from "./test-files.ts";
@@ -108,12 +109,12 @@ describe("Parquet", () => {
     for (let at = whole.length - 600; at < whole.length - 8; at += 131) {
       const changed = Buffer.from(whole);
       changed.fill(0x7f, at, at + 3);
-      const started = performance.now();
+      const before = process.cpuUsage();
       await open(join(folderOf({ "a.parquet": changed }), "a.parquet")).catch((error: unknown) => {
         expect(error).toBeInstanceOf(UserError);
         refusals++;
       });
-      expect(performance.now() - started).toBeLessThan(60_000); // for ever, where the decoder cannot be ended
+      expect(processorSeconds(before)).toBeLessThan(60); // for ever, where the decoder cannot be ended
     }
     expect(refusals).toBeGreaterThan(1);
   });

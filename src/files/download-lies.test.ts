@@ -198,13 +198,12 @@ describe("a server that refuses", () => {
   it("or is unreachable is reported at once", async () => {
     const gone = await testServer();
     await gone.close();
-    const started = performance.now();
-    expect(await refusal({ backoffMs: 10_000 }, { url: `${gone.origin}/x.pth` })).toMatch(
+    const backoffMs = 1e9; // the test would time out
+    expect(await refusal({ backoffMs }, { url: `${gone.origin}/x.pth` })).toMatch(
       /the host 127\.0\.0\.1:\d+ accepts no connections \(ECONNREFUSED\); try again$/,
     );
-    expect(await refusal({ backoffMs: 10_000 }, { url: "http://nowhere.invalid/x.pth" })).toMatch(
+    expect(await refusal({ backoffMs }, { url: "http://nowhere.invalid/x.pth" })).toMatch(
       /the host nowhere\.invalid could not be found \((ENOTFOUND|EAI_AGAIN)\)/,
     );
-    expect(performance.now() - started).toBeLessThan(9000);
   });
 });

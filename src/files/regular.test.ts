@@ -13,6 +13,7 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { readJson } from "./model.ts";
 import { firstBytes, openRegular, readRegularSync } from "./regular.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
+import { processorSeconds } from "./test-time.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fractalgen-regular-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -91,16 +92,16 @@ describe("configurations that are too large", () => {
     ["a key of megabytes", { ["k".repeat(5e6)]: 1 }, /^it: an unknown key "k{48}…k{31}"$/],
     ["a class of megabytes", { classes: ["c".repeat(5e6)] }, /^it: classes\[0\]: /],
   ])("%s are refused at once", (_, changes, expected) => {
-    const started = performance.now();
+    const before = process.cpuUsage();
     expect(() => parseModelConfig(model(changes), "it")).toThrow(expected);
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(processorSeconds(before)).toBeLessThan(5);
   });
 
   it("65,536 classes are checked quickly", () => {
     const classes = Array.from({ length: 65_536 }, (_, i) => `class ${i}`);
-    const started = performance.now();
+    const before = process.cpuUsage();
     expect(parseModelConfig(model({ classes }), "it").classes.length).toBe(65_536);
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(processorSeconds(before)).toBeLessThan(5);
   });
 
   it.each([{ batch: 1e9 }, { microBatch: 1e15 }, { threads: 1e6 }, { steps: 1e15 }])("%j is rejected", (training) => {
