@@ -27,6 +27,7 @@ export { type ContentOptions, type DataOptions, openDataset } from "./data/open.
 export { type ReferenceOptions, type ReferencePoint, referencePoints } from "./data/references.ts";
 export type { DeviceTensor, Engine, KeptRun, Provider, Session, SessionOptions, Value } from "./engine/engine.ts";
 export type { Precision } from "./graph/form.ts";
+export { GatedWorker } from "./engine/gate.ts";
 export { disableTelemetry, nodeEngine, type NodeEngineOptions } from "./engine/node.ts";
 export type { Breakdown } from "./evaluate/breakdown.ts";
 export {

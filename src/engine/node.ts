@@ -1,7 +1,6 @@
 /**
  * The engine for Node, based on onnxruntime-node. `run` blocks the thread that calls it. Terminating a worker that is
- * inside `run`, or using WebGPU in two threads at once, ends the whole process: let workers finish, and use the GPU
- * from one thread only.
+ * inside `run` ends the whole process, unless it is a `GatedWorker`; so does using WebGPU in two threads at once.
  */
 
 import { isMainThread } from "node:worker_threads";
@@ -11,6 +10,7 @@ import { UserError } from "../core/errors.ts";
 import type { Precision } from "../graph/form.ts";
 import { byteProducts, type OnnxModel } from "../graph/onnx.ts";
 import type { Engine, KeptRun, Provider, Session, SessionOptions, Value } from "./engine.ts";
+import { throughGate } from "./gate.ts";
 import { dividedOutputs, locations } from "./kept.ts";
 import { threadsOfEnvironment } from "./threads.ts";
 import { trialFailure } from "./trial.ts";
@@ -102,12 +102,12 @@ let exact: Promise<boolean> | undefined;
 
 /** Whether this processor multiplies bytes exactly, tested once. If not, onnxruntime has a slower exact method. */
 const exactBytes = (runtime: typeof Runtime): Promise<boolean> =>
-  (exact ??= (async () => {
+  (exact ??= throughGate(async () => {
     const session = await runtime.InferenceSession.create(byteProducts(), { logSeverityLevel: 4 });
     const { y } = await session.run({ x: new runtime.Tensor("uint8", new Uint8Array(64).fill(255), [1, 64]) });
     await session.release();
     return y.data[0] === 64 * 255 * 127;
-  })());
+  }));
 
 async function openSession(
   runtime: typeof Runtime,
@@ -120,7 +120,7 @@ async function openSession(
       ? new UserError(`there is not enough memory to ${doing}`)
       : error;
   };
-  const session = await runtime.InferenceSession.create(model.bytes, options).catch(
+  const session = await throughGate(() => runtime.InferenceSession.create(model.bytes, options)).catch(
     memoryError("load this model; close other programs or use a smaller one"),
   );
   const tensor = (value: Value) =>
@@ -132,7 +132,8 @@ async function openSession(
     for (const name of session.inputNames) given[name] = tensor(feeds[name] ?? missing(name));
     const fetches: Record<string, Runtime.OnnxValue | null> = {};
     for (const name of session.outputNames) fetches[name] = into[name] ? tensor(into[name]) : null;
-    return session.run(given, fetches as never).catch(memoryError("run this model; use fewer images at a time"));
+    const run = () => session.run(given, fetches as never);
+    return throughGate(run).catch(memoryError("run this model; use fewer images at a time"));
   };
   return {
     inputs: session.inputNames,
@@ -146,7 +147,7 @@ async function openSession(
       }
       return outputs;
     },
-    dispose: () => session.release(),
+    dispose: () => throughGate(() => session.release()),
   };
 }
 

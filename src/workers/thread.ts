@@ -1,6 +1,7 @@
 /** Starts worker threads that answer with messages, from source or from the built package. */
 
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
+import { GatedWorker } from "../engine/gate.ts";
 import { disableTelemetry } from "../engine/node.ts";
 import { type Failure, ThreadError, thrownBy } from "./failure.ts";
 
@@ -59,8 +60,8 @@ export function startThread<Message, Answer extends object>(module: URL, workerD
 
 /** A worker that runs from source must first register the TypeScript loader. */
 function start({ href }: URL, workerData: unknown): Worker {
-  if (!import.meta.url.endsWith(".ts")) return new Worker(new URL(`${href}.js`), { workerData });
+  if (!import.meta.url.endsWith(".ts")) return new GatedWorker(new URL(`${href}.js`), { workerData });
   const tsx = import.meta.resolve("tsx/esm/api");
   const code = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(`${href}.ts`)}); });`;
-  return new Worker(code, { eval: true, workerData, execArgv: [] });
+  return new GatedWorker(code, { eval: true, workerData, execArgv: [] });
 }
