@@ -57,7 +57,7 @@ rule["queue"] = { from: [...(rule["runs"] as { from: string[] }).from, "engine",
 
 /** Where Node's own modules may be imported. */
 const usesNode =
-  /^((files|data|workers|measures|runs|queue|cli|server|parity)\/|train\/checkpoint\.ts$|engine\/(node|threads)\.ts$)/;
+  /^((files|data|workers|measures|runs|queue|cli|server|parity)\/|train\/checkpoint\.ts$|engine\/(node|gate|threads)\.ts$)/;
 
 /** Packages that belong to one place. */
 const owners: Record<string, RegExp> = {
