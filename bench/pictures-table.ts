@@ -151,7 +151,10 @@ function modelRows(model: string): PictureRow[] {
         const { config } = await findModel(model);
         const { imageSize, channels, classes } = config;
         const dataset: Dataset = await openDataset(data, { cache, imageSize, ...(data !== "emoji" && { channels }) });
-        await writeFileAtomic(out, await dataSheet(dataset, { names: evenShares(classes, count), columns }));
+        // Of classes that the data only number, the model knows the names.
+        const numbered = dataset.classes.every((one, label) => one === String(label));
+        const named = numbered ? { ...dataset, classes } : dataset;
+        await writeFileAtomic(out, await dataSheet(named, { names: evenShares(classes, count), columns }));
       }),
     },
     {

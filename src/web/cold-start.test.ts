@@ -79,7 +79,7 @@ describe.skipIf(!executablePath)("a cold start of the studio", { timeout: patien
     expect(await ended(on)).toMatch(/^Drew 1 image/);
     expect(digits()).toBe(1);
     expect(await on.inputValue("#model")).toBe("digits");
-    expect(await on.locator("#model option").allTextContents()).toEqual(["emoji", "digits", "emoji-ar"]);
+    expect(await on.locator("#model option").allTextContents()).toEqual(["emoji", "digits", "emoji-ar", "fashion"]);
     const picture = await on.evaluate(() => {
       const { width, height } = document.querySelector<HTMLCanvasElement>("#gallery canvas")!;
       return [width, height];

@@ -327,7 +327,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
       await on.goto(`${at.url}/#model=gray&device=wasm`);
       await on.waitForFunction(() => document.querySelector("#error")!.textContent !== "");
       const sentence =
-        'The link names the model "gray", but this page has only tiny, grey, emoji, digits, emoji-ar; did you mean "grey"?';
+        'The link names the model "gray", but this page has only tiny, grey, emoji, digits, emoji-ar, fashion; did you mean "grey"?';
       expect(await on.textContent("#error")).toBe(sentence);
     } finally {
       await own.close();
