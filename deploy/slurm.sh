@@ -11,7 +11,8 @@ set -euo pipefail
 
 shared="${FRACTALGEN_SHARED:-$SCRATCH/fractalgen}"
 mkdir -p "$shared"
-fractalgen() { npx --no-install fractalgen "$@"; }
+# Signals reach what srun starts; Slurm would kill anything else together with this shell.
+fractalgen() { srun --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" npx --no-install fractalgen "$@"; }
 
 fractalgen sample --model emoji -n 10000 --each "$shared/drawn" --out "$shared/drawn.png" --shared "$shared" \
   --threads "$SLURM_CPUS_PER_TASK" --shard "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
