@@ -3,10 +3,11 @@
  * node --import tsx examples/train-in-worker.ts FOLDER OUT
  */
 
-import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import {
   dataRecord,
   disableTelemetry,
+  GatedWorker,
   nodeEngine,
   openDataset,
   parseModelConfig,
@@ -21,7 +22,7 @@ async function watch([folder, out, steps]: string[]): Promise<void> {
   disableTelemetry(); // a worker cannot do it itself
   const tsx = import.meta.resolve("tsx/esm/api");
   const start = `import("${tsx}").then(({ register }) => (register(), import("${import.meta.url}")))`;
-  const worker = new Worker(start, { eval: true, workerData: { folder, out, steps: Number(steps ?? 1000) } });
+  const worker = new GatedWorker(start, { eval: true, workerData: { folder, out, steps: Number(steps ?? 1000) } });
   worker.on("message", (record: TrainingRecord) => console.log(JSON.stringify(record)));
   // A message lets it save before it ends; terminating it would lose the steps since its last checkpoint.
   process.once("SIGINT", () => worker.postMessage("stop"));

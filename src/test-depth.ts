@@ -1,6 +1,6 @@
 /**
- * How much a test run repeats. CI runs everything. By default, tests that only repeat what a test beside them shows (with
- * another variant, or with real installations) are skipped, and random kills and races happen less often.
+ * How much a test run repeats. CI runs everything. By default, tests that only repeat what another test shows (with another
+ * variant, or with a real installation) are skipped, and random kills and races happen less often.
  */
 
 /** Whether this run repeats everything: in CI, or with FRACTALGEN_TEST_ALL=1. */

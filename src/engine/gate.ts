@@ -13,6 +13,8 @@ const [place, wish] = [0, 1];
 const [outside, inside, closed] = [0, 1, 2];
 
 const own = isMainThread ? undefined : (getEnvironmentData(key) as Int32Array | undefined);
+// A thread that this one starts must not use the same gate.
+if (own) setEnvironmentData(key, undefined);
 let entered = 0;
 
 /** Calls native code that a thread must not be terminated in. */
@@ -54,8 +56,11 @@ export class GatedWorker extends Worker {
   constructor(filename: string | URL, options: WorkerOptions) {
     const gate = new Int32Array(new SharedArrayBuffer(8));
     setEnvironmentData(key, gate);
-    super(filename, options);
-    setEnvironmentData(key, undefined);
+    try {
+      super(filename, options);
+    } finally {
+      setEnvironmentData(key, undefined);
+    }
     this.#gate = gate;
     if (gates.size === 0) process.on("exit", onExit);
     gates.add(gate);

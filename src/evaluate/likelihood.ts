@@ -121,7 +121,7 @@ export async function likelihoodSession(
 export const imagesTogether = (config: ModelConfig, options: LikelihoodOptions): number =>
   Math.max(1, Math.floor((options.batch ?? 64) / viewsOfImage(config, options)));
 
-/** The number of views that an image's likelihood is a mean or a sum of. */
+/** The number of views of a whole image. */
 function viewsOfImage(config: ModelConfig, { inOrder, passes = 1 }: LikelihoodOptions): number {
   const each = likelihoodOf(config, { inOrder }) === "exact" ? 1 : passes;
   return each * (inOrder ? viewsInOrder(config, 0, estimateView(0)).length : 1);
@@ -191,13 +191,14 @@ export async function* likelihoods(
     };
   }
 
+  const whole = viewsOfImage(config, options);
   let waiting: View[] = [];
   const runWaiting = async () => {
     signal?.throwIfAborted();
     await run(waiting);
     const { image } = waiting.at(-1)!;
     const { views, left } = sums.get(image)!;
-    options.onBatch?.(image, (views - left) / Math.max(views, viewsOfImage(config, options)));
+    options.onBatch?.(image, (views - left) / Math.max(views, whole));
     waiting = [];
   };
   const together = imagesTogether(config, options);
