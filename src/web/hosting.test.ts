@@ -13,6 +13,7 @@ import {
   canvasOf,
   ended,
   executablePath,
+  type Host,
   launch,
   patient,
   shippedStudio,
@@ -61,6 +62,14 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
   const cached = async (page: Page, folder: string) => {
     const found = () => page.evaluate(async (key) => (await caches.match(key))?.text(), key(page));
     await expect.poll(found, { timeout: patient }).toBe(readFileSync(join(folder, "index.html"), "utf8"));
+  };
+  /** Draws with the host's build, which the second one then replaces, and visits the page again. */
+  const returns = async (page: Page, host: Host) => {
+    await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
+    await ended(page);
+    host.folder = second.folder;
+    await page.goto("about:blank");
+    await page.goto(`${host.address}#n=1`);
   };
   const key = (page: Page) => new URL("?page=newest", page.url()).href;
   /** A copy of a build, with text appended to one of its files. */
@@ -162,11 +171,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     const context = await browser.newContext();
     try {
       const { page } = await open(context);
-      await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
-      await ended(page);
-      host.folder = second.folder;
-      await page.goto("about:blank");
-      await page.goto(`${host.address}#n=1`);
+      await returns(page, host);
       await ended(page);
       const found = await page.evaluate(async () => {
         const registration = (await navigator.serviceWorker.getRegistration())!;
@@ -276,11 +281,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
       const context = await browser.newContext({ serviceWorkers: "block" });
       try {
         const { page } = await open(context);
-        await page.goto(`${host.address}#classes=heart&n=1&iterations=1,1`);
-        await ended(page);
-        host.folder = second.folder;
-        await page.goto("about:blank");
-        await page.goto(`${host.address}#n=1`);
+        await returns(page, host);
         await page.waitForFunction(() => document.querySelectorAll("#classes label").length === 2);
         expect(await ended(page)).toMatch(/^Drew 1 image/);
       } finally {
