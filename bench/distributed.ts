@@ -1,31 +1,28 @@
 /**
- * `npm run bench -- distributed`: what workers and the network between them cost in training by rounds, and what replicas
- * cost in likelihood. Every worker has the same share of a core, so that several on a few cores are as fast as one.
+ * `npm run bench -- distributed`: what workers and the network between them cost in training by rounds. Workers take
+ * turns on the cores in short slots, so that each has the same share of a core whatever their number.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { UserError } from "../src/core/errors.ts";
 import { type Link, openLink, type Network } from "./network.ts";
+import { commandLine, recordsOf, trained } from "./train-command.ts";
 
 export interface DistributedBench {
   workers: number[];
   roundSteps: number;
   rounds: number;
-  batch: number;
+  /** Default: the preset's. */
+  batch?: number;
   network?: boolean;
-  likelihood?: number;
   cache: string;
   json?: boolean;
 }
-
-const main = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
 
 /** Networks that are measured. */
 const networks: Network[] = [1, 50].flatMap((latencyMs) => [100, 1000].map((megabits) => ({ latencyMs, megabits })));
@@ -59,84 +56,59 @@ export async function benchDistributed(options: DistributedBench): Promise<void>
       await end();
       process.kill(process.pid, signal);
     });
-  const program = (...args: string[]) => ["--import", "tsx", main, ...args];
   try {
     const port = await freePort();
     start("redis-server", ["--port", String(port), "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""]);
     const shared = join(folder, "shared");
     mkdirSync(shared);
     const results: Measured[] = [];
-    let alone = 0;
+    let [alone, runs] = [0, 0];
     const links: (Network | undefined)[] = [undefined, ...(options.network ? networks : [])];
     for (const network of links) {
-      link = network && (await openLink(network, shared, folder));
-      for (const workers of options.workers) {
+      link = network && (await openLink(network, { shared, folder, redisPort: port }));
+      // The more workers, the more a network costs.
+      for (const workers of link ? [Math.max(...options.workers)] : options.workers) {
         const result = await measured(workers, link);
         if (network === undefined && workers === 1) alone = result.secondsPerRound;
-        const named = network && `${network.latencyMs} ms, ${network.megabits} Mbit/s${link!.without}`;
+        const named = network && `${network.latencyMs} ms, ${network.megabits} Mbit/s${link!.note}`;
         results.push({ workers, network: named, ...result, efficiency: alone / result.secondsPerRound });
         if (!options.json) console.log(lineOf(results.at(-1)!));
       }
       await link?.close();
       link = undefined;
     }
-    const bits = options.likelihood === undefined ? undefined : await likelihoods(options.likelihood);
-    if (options.json) console.log(JSON.stringify({ results, bits }));
-    else if (bits) console.log(bits.map((one) => `${one.name}: ${one.bits.toFixed(3)} bits/dim held out`).join("\n"));
+    if (options.json) console.log(JSON.stringify({ results }));
 
     async function measured(count: number, link?: Link) {
-      const queue = ["--queue", `redis://${link?.address ?? "127.0.0.1"}:${port}`, "--shared"];
-      const duty = Math.min(1, (0.9 * availableParallelism()) / Math.max(...options.workers));
+      const queue = ["--queue", `redis://${link?.redis ?? `127.0.0.1:${port}`}`, "--shared"];
       const running = Array.from({ length: count }, (_, i) => {
         const args = [...queue, shared, "--cache", join(folder, `cache-${i}`), "--threads", "1"];
-        const worker = link
-          ? start(...link.command(process.execPath, program("worker", ...args)))
-          : start(process.execPath, program("worker", ...args));
-        return throttled(worker, duty);
+        return link
+          ? start(...link.command(process.execPath, commandLine("worker", ...args)))
+          : start(process.execPath, commandLine("worker", ...args));
       });
+      const turns = inTurns(running, Math.max(...options.workers));
       const local = ["--queue", `redis://127.0.0.1:${port}`, "--shared", shared];
-      const out = join(folder, `run-${count}-${link?.address ?? "local"}-${Math.random()}`);
-      await trained(out, options.rounds + 1, ["--replicas", String(count), ...local]);
-      for (const { child, stop } of running) {
-        stop();
+      const out = join(folder, `run-${runs++}`);
+      const { roundSteps, batch, cache } = options;
+      const rounding = ["--replicas", String(count), "--round-steps", String(roundSteps)];
+      const batches = batch === undefined ? [] : ["--batch", String(batch)];
+      const steps = (options.rounds + 1) * roundSteps;
+      // Fewer held-out images start sooner.
+      const args = [...rounding, ...batches, "--sets", "noto", "--threads", "1", ...local];
+      await trained({ out, steps, cache }, args, (child) => processes.push(child));
+      turns.stop();
+      for (const child of running) {
         child.kill("SIGTERM");
         await once(child, "close");
       }
-      const rounds = recordsOf(out, "round").slice(1);
+      const rounds = recordsOf<Round>(out, "round").slice(1);
       const middle = (of: (one: Round) => number) =>
         rounds.map(of).toSorted((a, b) => a - b)[Math.floor(rounds.length / 2)];
       return {
         secondsPerRound: middle(({ seconds }) => seconds),
         megabytesPerRound: middle(({ read, written }) => (read + written) / 1e6),
       };
-    }
-
-    async function trained(out: string, rounds: number, more: string[]): Promise<void> {
-      const { roundSteps, batch, cache } = options;
-      const steps = ["--steps", String(rounds * roundSteps), "--round-steps", String(roundSteps)];
-      const how = ["--batch", String(batch), "--threads", "1", "--no-samples", "--json", "--cache", cache];
-      const child = start(
-        process.execPath,
-        program("train", "--data", "emoji", "--out", out, ...steps, ...how, ...more),
-      );
-      child.stdout!.resume();
-      const [code] = (await once(child, "close")) as [number];
-      if (code !== 0) throw new UserError(`training ended with ${code}`);
-    }
-
-    /** Held-out bits per dimension after the same number of images. */
-    async function likelihoods(images: number) {
-      const { roundSteps, batch } = options;
-      const found = [];
-      const kinds = [["1"], ["4"], ["4", "--differences", "float16"], ["4", "--differences", "int8"]];
-      for (const [replicas, ...more] of kinds) {
-        const out = join(folder, `likelihood-${replicas}-${more.at(-1) ?? ""}`);
-        const rounds = Math.ceil(images / batch / Number(replicas) / roundSteps);
-        await trained(out, rounds, ["--replicas", replicas, ...more]);
-        const { bits } = recordsOf(out, "evaluation").at(-1)!;
-        found.push({ name: [`${replicas} replicas`, more.at(-1) ?? ""].join(" ").trim(), bits });
-      }
-      return found;
     }
   } finally {
     await end();
@@ -147,35 +119,38 @@ interface Round {
   seconds: number;
   read: number;
   written: number;
-  bits: number;
 }
 
-const recordsOf = (out: string, kind: string): Round[] =>
-  readFileSync(join(out, "log.jsonl"), "utf8")
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as Round & { kind: string })
-    .filter((record) => record.kind === kind);
+const slotMs = 25;
+/** The share of a slot that is left to the command, to Redis and to the network. */
+const idleShare = 0.1;
 
-const periodMs = 50;
-
-/** Lets a process run for a share of every period only. */
-function throttled(child: ChildProcess, duty: number): { child: ChildProcess; stop(): void } {
-  if (duty >= 1) return { child, stop: () => {} };
-  let timer = setTimeout(pause, duty * periodMs);
-  function pause(): void {
-    child.kill("SIGSTOP");
-    timer = setTimeout(go, (1 - duty) * periodMs);
-  }
-  function go(): void {
-    child.kill("SIGCONT");
-    timer = setTimeout(pause, duty * periodMs);
-  }
+/** Lets as many workers as there are cores run at a time, in slots that would be enough for `most` workers. */
+function inTurns(children: readonly ChildProcess[], most: number): { stop(): void } {
+  const cores = availableParallelism();
+  const slots = Math.ceil(most / cores);
+  const inSlot = (slot: number) => children.slice(slot * cores, (slot + 1) * cores);
+  if (slots === 1) return { stop: () => {} };
+  const signal = (some: readonly ChildProcess[], name: NodeJS.Signals) => {
+    for (const child of some) child.kill(name);
+  };
+  signal(children, "SIGSTOP");
+  let timer: NodeJS.Timeout;
+  const next = (slot: number) => {
+    signal(inSlot(slot), "SIGCONT");
+    timer = setTimeout(
+      () => {
+        signal(inSlot(slot), "SIGSTOP");
+        timer = setTimeout(() => next((slot + 1) % slots), idleShare * slotMs);
+      },
+      (1 - idleShare) * slotMs,
+    );
+  };
+  next(0);
   return {
-    child,
     stop() {
       clearTimeout(timer);
-      child.kill("SIGCONT");
+      signal(children, "SIGCONT");
     },
   };
 }

@@ -3,8 +3,8 @@
  * copies.
  */
 
-import { float32 } from "../src/core/arrays.ts";
-import type { Engine, Session, Value } from "../src/engine/engine.ts";
+import { float32, type Value } from "../src/core/arrays.ts";
+import type { Engine, Session } from "../src/engine/engine.ts";
 import { constant, input, linear, matmul } from "../src/graph/build.ts";
 import { boundSizes, floatingPointOperations, leastBytes } from "../src/graph/cost.ts";
 import { writeOnnx } from "../src/graph/onnx.ts";

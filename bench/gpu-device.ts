@@ -2,8 +2,8 @@
 
 import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
-import { float32 } from "../src/core/arrays.ts";
-import type { DeviceTensor, Engine } from "../src/engine/engine.ts";
+import { type DeviceTensor, float32 } from "../src/core/arrays.ts";
+import type { Engine } from "../src/engine/engine.ts";
 import { add, cast, constant, input, matmul, mul, slice } from "../src/graph/build.ts";
 import { writeOnnx } from "../src/graph/onnx.ts";
 import type { Tensor } from "../src/graph/tensor.ts";

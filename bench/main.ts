@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- sample|counts|train|gpu|speedrun|quantized|codecs|serve|studio|distributed|sweep`: the benchmarks
+ * `npm run bench -- sample|counts|train|gpu|speedrun|quantized|codecs|serve|studio|distributed|replicas|sweep`: the benchmarks
  * behind all claims about speed, and a sweep over sampling settings.
  */
 
@@ -19,6 +19,7 @@ import { benchQuantized } from "./quantized.ts";
 import { benchSample } from "./sample.ts";
 import { gpuCommand } from "./gpu-command.ts";
 import { recipeNames } from "../src/config/recipes.ts";
+import { benchReplicas } from "./replicas.ts";
 import { benchSpeedrun } from "./speedrun.ts";
 import { benchServe } from "./serve.ts";
 import { benchStudio } from "./studio.ts";
@@ -140,20 +141,41 @@ program
   .action(benchStudio);
 program
   .command("distributed")
-  .description("training by rounds on several workers: speed, network, and what replicas cost in likelihood")
+  .description("training by rounds on several workers: speed, and what the network costs")
   .option("--workers <list>", "numbers of workers, each with a replica", wholes({ least: 1 }), [1, 2, 4])
   .option("--round-steps <n>", "steps in a round", whole({ least: 1 }), 100)
   .option("--rounds <n>", "rounds after a first one, of which the median counts", whole({ least: 1 }), 3)
-  .option("--batch <n>", "images in a replica's step", whole({ least: 1 }), 8)
+  .option("--batch <n>", "images in a replica's step (default: 16)", whole({ least: 1 }))
   .option("--network", "also over networks of 1 and 50 ms and of 100 and 1000 Mbit/s; needs root, sshfs and sshd")
-  .option("--likelihood <n>", "also train on n images with 1 and with 4 replicas, and compare", whole({ least: 1 }))
   .option("--cache <dir>", "where decoded data sets are kept", join(homedir(), ".cache", "fractalgen"))
   .option("--json", "one line of JSON")
   .addHelpText(
     "after",
-    "\nExamples:\n  npm run bench -- distributed --workers 1,2 --rounds 1\n  npm run bench -- distributed --network --likelihood 50000",
+    "\nExamples:\n  npm run bench -- distributed --workers 1,2 --rounds 1\n  npm run bench -- distributed --network",
   )
   .action(benchDistributed);
+program
+  .command("replicas")
+  .description(
+    "what training by rounds costs in likelihood, after the same number of images in the same batches overall",
+  )
+  .argument("[options...]", "options of fractalgen train, one argument for each training by rounds", [
+    "--round-steps 50",
+    "--round-steps 50 --differences float16",
+    "--round-steps 50 --differences int8",
+  ])
+  .option("--replicas <n>", "replicas, one after the other on this machine", whole({ least: 2 }), 4)
+  .option("--images <n>", "images that each training sees", whole({ least: 1 }), 51_200)
+  .option("--batch <n>", "images in a replica's step", whole({ least: 1 }), 8)
+  .option("--image-size <n>", "pixels per side of the emoji", whole({ least: 4 }), 16)
+  .addOption(threadsOption())
+  .option("--cache <dir>", "where decoded data sets are kept", join(homedir(), ".cache", "fractalgen"))
+  .option("--json", "one line of JSON")
+  .addHelpText(
+    "after",
+    '\nExample: npm run bench -- replicas --images 20000 "--round-steps 20" "--round-steps 50 --outer-rate 0.5"',
+  )
+  .action(benchReplicas);
 const sweep = program
   .command("sweep")
   .description(

@@ -10,7 +10,8 @@ export { allClasses, type ClassNames, labelsInTurn, parseClasses } from "./confi
 export { type ModelConfig, parseModelConfig } from "./config/model.ts";
 export type { SamplingFlags, SamplingSettings, Schedule } from "./config/sampling.ts";
 export { UserError } from "./core/errors.ts";
-export type { DeviceTensor, Engine, KeptRun, Provider, Session, SessionOptions, Value } from "./engine/engine.ts";
+export type { DeviceTensor, Value } from "./core/arrays.ts";
+export type { Engine, KeptRun, Provider, Session, SessionOptions } from "./engine/engine.ts";
 export type { Precision } from "./graph/form.ts";
 export { webEngine, type WebEngineOptions, type WebProvider } from "./engine/web.ts";
 export { externalModel, type ExternalModel } from "./files/external.ts";

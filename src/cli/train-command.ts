@@ -64,7 +64,7 @@ export async function runTraining(given: TrainFlags): Promise<void> {
 }
 
 async function trainAndTell(
-  flags: Pick<TrainFlags, "json" | "device" | "threads">,
+  flags: Pick<TrainFlags, "json" | "device" | "precision" | "threads">,
   prepared: Prepared,
   context: RunContext,
   { progress, signal, exitCode }: Running,

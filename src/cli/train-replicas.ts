@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { byteCount } from "../core/byte-count.ts";
+import { UserError } from "../core/errors.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { makeFolder } from "../files/disk.ts";
 import { roundFile } from "../queue/round-state.ts";
@@ -43,6 +44,12 @@ export async function openReplicas(
   { progress, signal, closing }: Running,
 ): Promise<Pick<RunContext, "elsewhere">> {
   if (prepared.training.replicas === 1 && flags.queue === undefined) return {};
+  if (flags.precision === "float16")
+    throw new UserError({
+      subject: { setting: "precision" },
+      problem: "replicas train in float32",
+      hint: "omit --precision, or train without --replicas and --queue",
+    });
   const { out, resumes } = prepared;
   const same = isSame(flags, out);
   if (!resumes && !same) await writeFileAtomic(join(out, commandName), commandOf(flags));

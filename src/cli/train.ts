@@ -7,7 +7,7 @@ import { type TrainingGroup, trainingNames, trainingSetting } from "../config/tr
 import { defaultCache } from "../files/cache.ts";
 import { builtInKinds } from "../levels/table.ts";
 import { classNamesOption, setsOption } from "./data-options.ts";
-import { deviceOption, helpOption, threadsOption } from "./engine.ts";
+import { deviceOption, helpOption, precisionOption, threadsOption } from "./engine.ts";
 import { queueHelp, sharedHelp } from "./queue-options.ts";
 import { settingOption } from "./setting-option.ts";
 import { runTraining } from "./train-command.ts";
@@ -79,6 +79,7 @@ export function addTrain(program: Command): void {
     .option("--no-samples", "draw no sample grids")
     .option("--json", "print the log's records as lines of JSON and no progress")
     .addOption(deviceOption())
+    .addOption(precisionOption())
     .addOption(threadsOption())
     .addHelpOption(helpOption())
     .addHelpText(

@@ -20,6 +20,27 @@ export interface HostTensor<A extends TypedArray = TypedArray> {
   data: A;
 }
 
+/**
+ * A tensor that a session of an engine left in its device's memory. Any session of the same engine accepts it as an
+ * input, until its own session is disposed, to which its memory belongs.
+ */
+export interface DeviceTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** The runtime's own tensor. */
+  readonly held: unknown;
+  /** Frees its memory, which garbage collection would do much later. */
+  dispose(): void;
+}
+
+/** A tensor on the host or on the device. */
+export type Value = HostTensor | DeviceTensor;
+
+/** Frees those tensors that are on the device. */
+export function freeOnDevice(values: Readonly<Record<string, Value>> | readonly Value[]): void {
+  for (const value of Object.values(values)) if ("held" in value) value.dispose();
+}
+
 const constructors = {
   float32: Float32Array,
   float16: Uint16Array,

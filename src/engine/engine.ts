@@ -1,6 +1,6 @@
 /** The interface of engines, which run graphs. Node and browsers each have an implementation. */
 
-import type { DType, HostTensor } from "../core/arrays.ts";
+import type { DeviceTensor, HostTensor, Value } from "../core/arrays.ts";
 import type { Precision } from "../graph/form.ts";
 import type { OnnxModel } from "../graph/onnx.ts";
 
@@ -28,22 +28,6 @@ export interface SessionOptions {
   /** Selects the outputs that `runKept` leaves in the device's memory; none by default. */
   keep?: (output: string) => boolean;
 }
-
-/**
- * A tensor that a session left in its device's memory. Any session of the same engine accepts it as an input, until its
- * own session is disposed, to which its memory belongs.
- */
-export interface DeviceTensor {
-  readonly dtype: DType;
-  readonly shape: readonly number[];
-  /** The runtime's own tensor. */
-  readonly held: unknown;
-  /** Frees its memory, which garbage collection would do much later. */
-  dispose(): void;
-}
-
-/** A tensor on the host or on the device. */
-export type Value = HostTensor | DeviceTensor;
 
 /** The results of a run: the outputs that were copied to the host, and those that stayed on the device. */
 export interface KeptRun {

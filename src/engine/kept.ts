@@ -1,7 +1,7 @@
 /** Outputs that stay in the memory of the device, for both runtimes. */
 
-import type { HostTensor } from "../core/arrays.ts";
-import type { DeviceTensor, KeptRun, Provider, SessionOptions } from "./engine.ts";
+import type { DeviceTensor, HostTensor } from "../core/arrays.ts";
+import type { KeptRun, Provider, SessionOptions } from "./engine.ts";
 
 /** The part of a runtime's tensor that both runtimes share. Reading `data` of one on the device throws. */
 interface RuntimeTensor {

@@ -5,15 +5,15 @@
 
 import { isMainThread } from "node:worker_threads";
 import type * as Runtime from "onnxruntime-node";
-import type { HostTensor } from "../core/arrays.ts";
+import type { HostTensor, Value } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { Precision } from "../graph/form.ts";
 import { byteProducts, type OnnxModel } from "../graph/onnx.ts";
-import type { Engine, KeptRun, Provider, Session, SessionOptions, Value } from "./engine.ts";
+import type { Engine, KeptRun, Provider, Session, SessionOptions } from "./engine.ts";
 import { throughGate } from "./gate.ts";
 import { dividedOutputs, locations } from "./kept.ts";
 import { threadsOfEnvironment } from "./threads.ts";
-import { trialFailure } from "./trial.ts";
+import { triedEngine } from "./trial.ts";
 
 /** The options of `nodeEngine`. */
 export interface NodeEngineOptions {
@@ -60,18 +60,7 @@ export async function nodeEngine({
           },
         },
       });
-  if (provider !== "cpu") {
-    const reason = await trialFailure(open(provider));
-    if (reason)
-      return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
-  }
-  if (precision === "float16") {
-    // The CPU has no products in float16: onnxruntime would compute in float32.
-    const reason = provider === "cpu" ? "only GPUs have it" : await trialFailure(open(provider), precision);
-    if (reason)
-      return { provider, fallback: `float16 is not available on ${provider} here: ${reason}`, session: open(provider) };
-  }
-  return { provider, precision, session: open(provider) };
+  return triedEngine({ provider, precision }, open);
 }
 
 const noTelemetry = "ORT_DISABLE_TELEMETRY";

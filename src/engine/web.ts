@@ -4,12 +4,13 @@
  */
 
 import type * as Runtime from "onnxruntime-web";
-import type { HostTensor } from "../core/arrays.ts";
+import type { HostTensor, Value } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
+import type { Precision } from "../graph/form.ts";
 import type { OnnxModel } from "../graph/onnx.ts";
-import type { Engine, Session, SessionOptions, Value } from "./engine.ts";
+import type { Engine, Session, SessionOptions } from "./engine.ts";
 import { dividedOutputs, locations } from "./kept.ts";
-import { trialFailure } from "./trial.ts";
+import { triedEngine } from "./trial.ts";
 
 /** The execution providers of onnxruntime-web by name; `cpu` is WebAssembly. */
 export type WebProvider = "cpu" | "webgpu";
@@ -18,17 +19,19 @@ export type WebProvider = "cpu" | "webgpu";
 export interface WebEngineOptions {
   /** WebAssembly on the CPU by default. */
   provider?: WebProvider;
+  /** Compute products in float16, for GPUs that support it; float32 by default. */
+  precision?: Precision;
   /** The files that the external data of models refers to, by name. */
   files?: Readonly<Record<string, Uint8Array>>;
 }
 
 /**
  * Creates an engine on the requested provider. If that provider cannot start here, uses the CPU and puts the reason
- * into `fallback`. Every session copies the data it needs from `files`.
+ * into `fallback`; likewise float32 if it cannot compute in float16. Every session copies the data it needs from `files`.
  */
 export async function webEngine(
   runtime: typeof Runtime,
-  { provider = "cpu", files = {} }: WebEngineOptions = {},
+  { provider = "cpu", precision = "float32", files = {} }: WebEngineOptions = {},
 ): Promise<Engine> {
   const externalData = Object.entries(files).map(([path, data]) => ({ path, data }));
   const open =
@@ -41,12 +44,7 @@ export async function webEngine(
         logSeverityLevel: 4,
         externalData,
       });
-  if (provider !== "cpu") {
-    const reason = await trialFailure(open(provider));
-    if (reason)
-      return { provider: "cpu", fallback: `${provider} is not available here: ${reason}`, session: open("cpu") };
-  }
-  return { provider, session: open(provider) };
+  return triedEngine({ provider, precision }, open);
 }
 
 async function openSession(

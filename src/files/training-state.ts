@@ -22,6 +22,7 @@ export interface TrainingFiles {
   step: number;
   dataset: { source: string };
   training: TrainingConfig;
+  lossScale?: number;
   /** Returns undefined for a second moment that the optimiser does not have. */
   values: (part: StatePart, name: string) => Float32Array | TensorPieces["pieces"] | undefined;
 }
@@ -30,7 +31,7 @@ export interface TrainingFiles {
 export async function writeTrainingFiles(
   folder: string,
   model: ModelConfig,
-  { step, dataset, training, values }: TrainingFiles,
+  { step, dataset, training, lossScale, values }: TrainingFiles,
 ): Promise<void> {
   const tensors = modelParameters(model).flatMap(({ name, shape }) =>
     parts.flatMap((part): [string, HostTensor | TensorPieces][] => {
@@ -43,5 +44,6 @@ export async function writeTrainingFiles(
     }),
   );
   await writeSafetensors(join(folder, optimizerName), tensors);
-  await writeFileAtomic(join(folder, stateName), `${JSON.stringify({ step, dataset, training }, null, 2)}\n`);
+  const record = { step, dataset, training, lossScale };
+  await writeFileAtomic(join(folder, stateName), `${JSON.stringify(record, null, 2)}\n`);
 }

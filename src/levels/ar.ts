@@ -26,7 +26,7 @@ import { blocks, declareNorm, type Declare } from "../layers/parameters.ts";
 import { rotaryOf } from "../layers/rotary.ts";
 import type { Above, LevelKind, Network, Placed, Taught } from "./kind.ts";
 import { rasterOrder } from "./order.ts";
-import { pastOf } from "./past.ts";
+import { keptPast, pastOf } from "./past.ts";
 import { decodeInRaster } from "./raster.ts";
 import { patchSide, qkNorm, transformer } from "./schema.ts";
 import { declareEmbedding, placed, prefix } from "./tokens.ts";
@@ -38,7 +38,7 @@ export type ArLevel = z.infer<typeof schema>;
 export interface ArStep {
   /** [R', 1, D] */
   conditions: Tensor;
-  /** Key and value of this position in each block: [R', H, D/H]. */
+  /** Key and value of this position in each block: [R', H, D/H]. If kept, of all positions so far: [R', H, L + 1, D/H]. */
   key: Tensor[];
   value: Tensor[];
   [name: string]: Tensor | Tensor[];
@@ -74,7 +74,7 @@ function network(declare: Declare, level: Placed<ArLevel>): Network<ArStep> {
      * position 0); `position` [1]; `keys.i` and `values.i` [R', H, L, D/H], buffers with room for L positions of which
      * those before this one are filled; and `seen` [L], 0 for a filled position and -1e30 for an empty one.
      */
-    step({ guided }) {
+    step({ guided, kept = false }) {
       const rows = times(guided ? 2 : 1, "R");
       const before = input("prefix", "float32", [rows, 1, width]);
       const position = input("position", "int32", [1]);
@@ -94,8 +94,10 @@ function network(declare: Declare, level: Placed<ArLevel>): Network<ArStep> {
         };
         const made = llamaBlock(block, x, { tokens: 1, rotary, past });
         x = made.x;
-        key.push(reshape(made.key, [rows, heads, headWidth]));
-        value.push(reshape(made.value, [rows, heads, headWidth]));
+        const next = (before: Tensor, own: Tensor) =>
+          kept ? concat([before, own], 2) : reshape(own, [rows, heads, headWidth]);
+        key.push(next(past.keys, made.key));
+        value.push(next(past.values, made.value));
       });
       return { conditions: reshape(norm(last, x), [rows, 1, width]), key, value };
     },
@@ -115,17 +117,31 @@ export const ar: LevelKind<ArLevel, ArStep> = {
   handsDown: 1,
   order: rasterOrder,
   network,
-  decode(level, squares) {
+  async *decode(level, squares) {
     const { tokens, depth, heads, width, channels, patch } = level;
-    const { rows, ways, prefix, run } = squares;
-    const past = pastOf({ depth, rows: ways * rows, heads, headWidth: width / heads, tokens });
-    return decodeInRaster(level, squares, async (step, previous) => {
-      const { conditions, ...next } = await run({
-        ...past.feeds(),
-        prefix,
-        patch: float32(previous, [rows, channels * patch ** 2]),
-        position: int32([step], [1]),
-      });
+    const { rows, ways, prefix, run, runKept } = squares;
+    const sizes = { depth, rows: ways * rows, heads, headWidth: width / heads, tokens };
+    const own = (step: number, previous: Float32Array) => ({
+      prefix,
+      patch: float32(previous, [rows, channels * patch ** 2]),
+      position: int32([step], [1]),
+    });
+    if (runKept) {
+      const past = keptPast(sizes);
+      try {
+        yield* decodeInRaster(level, squares, async (step, previous) => {
+          const { conditions, kept } = await runKept({ ...past.feeds(), ...own(step, previous) });
+          past.replace(kept);
+          return conditions;
+        });
+      } finally {
+        past.dispose();
+      }
+      return;
+    }
+    const past = pastOf(sizes);
+    yield* decodeInRaster(level, squares, async (step, previous) => {
+      const { conditions, ...next } = await run({ ...past.feeds(), ...own(step, previous) });
       past.add(next);
       return conditions;
     });

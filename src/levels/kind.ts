@@ -4,7 +4,7 @@
  */
 
 import type { z } from "zod";
-import type { HostTensor } from "../core/arrays.ts";
+import type { DeviceTensor, HostTensor, Value } from "../core/arrays.ts";
 import type { Tree, Values } from "../graph/tree.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Training } from "../layers/layers.ts";
@@ -83,9 +83,9 @@ export interface Network<Step extends StepOutputs = StepOutputs> {
   teach(squares: Taught): Tensor;
   /**
    * One generation step. Its input `prefix` is [R', P, D]; its other inputs are defined by the kind and fed by
-   * `decode`.
+   * `decode`. With `kept`, it is the graph for `runKept`; kinds without state need no other one.
    */
-  step(options: { guided: boolean }): Step;
+  step(options: { guided: boolean; kept?: boolean }): Step;
   /**
    * The graph that the paper's complexity table counts: the blocks over the patches [R * N, C p p] only, the patch
    * embedding and the embedding of one condition [R, 1, D'].
@@ -119,6 +119,17 @@ export interface Decoding<Step extends StepOutputs = StepOutputs> {
   wanted(patches: Patches): Patches;
   /** Runs one step of the step graph. */
   run(feeds: Tree<HostTensor>): Promise<Values<Step>>;
+  /**
+   * Only on a device with memory of its own: runs the graph with `kept` and leaves all outputs but the conditions there,
+   * as inputs of the next step. The caller frees them.
+   */
+  runKept?(feeds: Tree<Value>): Promise<KeptStep>;
+}
+
+/** A step on a device: `conditions` [M', c, D] on the host, and the other outputs by name on the device. */
+export interface KeptStep {
+  conditions: HostTensor;
+  kept: Readonly<Record<string, DeviceTensor>>;
 }
 
 /** One step. The recursion draws the chosen patches before it asks for the next step. */

@@ -1,6 +1,6 @@
-/** The key/value cache of an AR level, updated in place and fed to every step. Knows no graphs. */
+/** The key/value cache of an AR level, on the host or on the device, fed to every step. Knows no graphs. */
 
-import { float32, type HostTensor } from "../core/arrays.ts";
+import { type DeviceTensor, float32, freeOnDevice, type HostTensor, type Value } from "../core/arrays.ts";
 
 export interface PastOptions {
   /** Blocks of the level. */
@@ -12,6 +12,7 @@ export interface PastOptions {
   tokens: number;
 }
 
+/** A cache on the host, updated in place. */
 export interface PastPositions {
   /** Keys and values of each block [rows, heads, L, headWidth], and `seen` [L]; L grows. */
   feeds(): { keys: HostTensor[]; values: HostTensor[]; seen: HostTensor };
@@ -66,5 +67,34 @@ export function pastOf({ depth, rows, heads, headWidth, tokens }: PastOptions): 
       values.forEach((room, i) => put(room, value[i]));
       seen[filled++] = 0;
     },
+  };
+}
+
+/** A cache on the device, where every step returns a longer one. */
+export interface KeptPast {
+  /** Keys and values of each block [rows, heads, L, headWidth], and `seen` [L]; L grows by 1 with every step. */
+  feeds(): { keys: readonly Value[]; values: readonly Value[]; seen: HostTensor };
+  /** Takes the outputs `key.i` and `value.i` of a step in place of its inputs, which are freed. */
+  replace(kept: Readonly<Record<string, DeviceTensor>>): void;
+  dispose(): void;
+}
+
+/** The cache before the first step, which has one empty position, because no tensor may be empty. */
+export function keptPast({ depth, rows, heads, headWidth }: Omit<PastOptions, "tokens">): KeptPast {
+  const empty = float32(new Float32Array(rows * heads * headWidth), [rows, heads, 1, headWidth]);
+  const blocks = Array.from({ length: depth }, (_, i) => i);
+  let keys: Value[] = blocks.map(() => empty);
+  let values: Value[] = blocks.map(() => empty);
+  let length = 1;
+  const dispose = () => freeOnDevice([...keys, ...values]);
+  return {
+    feeds: () => ({ keys, values, seen: float32(new Float32Array(length).fill(-1e30, 0, 1), [length]) }),
+    replace(kept) {
+      dispose();
+      keys = blocks.map((i) => kept[`key.${i}`]);
+      values = blocks.map((i) => kept[`value.${i}`]);
+      length++;
+    },
+    dispose,
   };
 }

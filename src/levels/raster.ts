@@ -9,7 +9,7 @@ import type { DecodedStep, Decoding, Placed, StepOutputs } from "./kind.ts";
  */
 export async function* decodeInRaster<Step extends StepOutputs>(
   { tokens, channels, patch }: Placed,
-  { rows, ways, patches, mask, wanted }: Omit<Decoding<Step>, "run">,
+  { rows, ways, patches, mask, wanted }: Omit<Decoding<Step>, "run" | "runKept">,
   run: (step: number, previous: Float32Array) => Promise<HostTensor>,
 ): AsyncGenerator<DecodedStep, void> {
   const width = channels * patch ** 2;

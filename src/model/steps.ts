@@ -34,9 +34,12 @@ export function beginGraph(config: ModelConfig, l: number): Outputs {
   return { prefix: network.begin({ conditions, colour }) };
 }
 
-/** A step of level l: `conditions` [M', c, D] of the M patches to be drawn, and the kind's own inputs and outputs. */
-export const stepGraph = (config: ModelConfig, l: number, { guided }: { guided: boolean }): StepOutputs =>
-  networksOf(config).levels[l].network.step({ guided });
+/**
+ * A step of level l: `conditions` [M', c, D] of the M patches to be drawn, and the kind's own inputs and outputs. With
+ * `kept`, the outputs are as they stay on a device from step to step.
+ */
+export const stepGraph = (config: ModelConfig, l: number, options: { guided: boolean; kept?: boolean }): StepOutputs =>
+  networksOf(config).levels[l].network.step(options);
 
 export interface PixelGraphOptions {
   guided: boolean;

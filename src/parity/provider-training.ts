@@ -1,5 +1,5 @@
 /**
- * `provider-training.ts PROVIDER KIND STEPS` trains a small model on a provider and prints a Trained as JSON. It is a
+ * `provider-training.ts PROVIDER KIND STEPS [PRECISION]` trains a small model on a provider and prints a Trained as JSON. It is a
  * separate program because the environment at the start of a process selects the GPU driver.
  */
 
@@ -10,6 +10,7 @@ import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
 import type { Provider } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
+import type { Precision } from "../graph/form.ts";
 import { startingState } from "../train/state.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 import { train } from "../train/trainer.ts";
@@ -26,6 +27,8 @@ export interface Trained extends Placement {
   heldOut?: number;
   /** Sums of the absolute values of the final weights, by name. */
   weights: Record<string, number>;
+  /** After the last step, in float16. */
+  lossScale?: number;
 }
 
 const common = { batch: 4, microBatch: 2, warmup: 0, learningRate: 1e-3, seed: 3 } as const;
@@ -44,10 +47,14 @@ const cases: Record<string, { model: () => ModelConfig; training: Partial<Traini
   guided: { model: () => tinyModel({ guidingPixel: true }), training: { checkpointing: true, ema: 0.99 } },
 };
 
-async function trained(provider: Provider, kind: string, steps: number): Promise<Trained> {
+async function trained(
+  provider: Provider,
+  kind: string,
+  { steps, precision }: { steps: number; precision?: Precision },
+): Promise<Trained> {
   const scratch = mkdtempSync(join(tmpdir(), "fractalgen-trained-"));
   try {
-    const engine = await nodeEngine({ provider, threads: 1, profile: join(scratch, "profile") });
+    const engine = await nodeEngine({ provider, precision, threads: 1, profile: join(scratch, "profile") });
     const result: Trained = { provider: engine.provider, losses: [], norms: [], weights: {}, nodes: {}, elsewhere: [] };
     if (engine.fallback) return { ...result, fallback: engine.fallback };
     const config = cases[kind].model();
@@ -60,11 +67,12 @@ async function trained(provider: Provider, kind: string, steps: number): Promise
       result.norms.push(record.gradientNorm);
     }
     for (const [name, value] of state.values) result.weights[name] = value.reduce((sum, x) => sum + Math.abs(x), 0);
-    return { ...result, ...placement(engine, scratch) };
+    return { ...result, ...placement(engine, scratch), lossScale: state.lossScale };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
 }
 
-const [provider, kind, steps] = process.argv.slice(2);
-console.log(JSON.stringify(await trained(provider as Provider, kind, Number(steps))));
+const [provider, kind, steps, precision] = process.argv.slice(2);
+const options = { steps: Number(steps), precision: precision as Precision };
+console.log(JSON.stringify(await trained(provider as Provider, kind, options)));

@@ -5,6 +5,7 @@ import { parseModelConfig } from "../config/model.ts";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
 import { encodeDifference } from "../train/differences.ts";
 import { gradientsOf } from "../train/one-step.ts";
+import { openOptimizer } from "../train/optimizer.ts";
 import { packed, packedMoments, parameterCount, unpacked, unpackedMoments } from "../train/packed.ts";
 import { batchNumber, replicaSteps } from "../train/replica.ts";
 import { batchSource } from "../data/batches.ts";
@@ -19,7 +20,7 @@ type ReplicaJob = JobOf<"replica">;
 
 const trainingOf = ({ training }: ReplicaJob): TrainingConfig => parseTrainingConfig(training, "the training job");
 
-/** The compiled training step of a model, and a data set. */
+/** The compiled training step and optimiser of a model, and a data set. */
 export const openReplica: JobKind<ReplicaJob, Results["replica"]> = {
   key: ({ config, training, data }) => JSON.stringify([config, training, data]),
   async open({ engine, store, datasets }, first) {
@@ -28,6 +29,7 @@ export const openReplica: JobKind<ReplicaJob, Results["replica"]> = {
     const training = trainingOf(first);
     const dataset = datasets?.get(first.data.file) ?? (await openData(store, first.data));
     const step = await parallelTrainingStep(model, { ...training, provider: engine.provider });
+    const optimizer = training.sync ? undefined : await openOptimizer(engine, model, training);
     const count = parameterCount(model);
 
     /** A command that was killed asks again; what is done is not done twice. */
@@ -53,7 +55,7 @@ export const openReplica: JobKind<ReplicaJob, Results["replica"]> = {
     return {
       run: (job, { area, signal }) =>
         remembering(job, area, async () => {
-          if (training.sync) return gradients(job, area);
+          if (!optimizer) return gradients(job, area);
           const start = await floats(area, job.values);
           const values = unpacked(model, start.slice());
           const exact = training.differences === "float32";
@@ -63,8 +65,8 @@ export const openReplica: JobKind<ReplicaJob, Results["replica"]> = {
           });
           const state = { values, moments };
           const { replica, step: from, count: steps } = job;
-          const task = { model, training, dataset, state, step, replica, from, count: steps, signal };
-          const records = await replicaSteps(engine, task);
+          const task = { training, dataset, state, step, optimizer, replica, from, count: steps, signal };
+          const records = await replicaSteps(task);
           const difference = packed(model, values).map((value, i) => start[i] - value + (residual[i] ?? 0));
           const sent = encodeDifference(difference, training.differences);
           const lost = exact ? undefined : difference;
@@ -74,7 +76,10 @@ export const openReplica: JobKind<ReplicaJob, Results["replica"]> = {
             steps: records,
           };
         }),
-      dispose: () => step.dispose(),
+      async dispose() {
+        await step.dispose();
+        await optimizer?.dispose();
+      },
     };
   },
 };

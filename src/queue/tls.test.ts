@@ -2,10 +2,11 @@
 
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createServer as createTlsServer } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { call } from "../cli/test-call.ts";
 import { queueAddress } from "./address.ts";
@@ -20,7 +21,7 @@ describe.skipIf(missing)(`Redis with TLS${missing ? ` (skipped: ${missing})` : "
   let port: number;
   let queue: TestQueue;
 
-  /** An authority, and a certificate for localhost that it signed. */
+  /** An authority, and two certificates for localhost that it signed: one is valid, one has expired. */
   function certify(): void {
     const openssl = (args: string) => {
       const { status, stderr } = spawnSync("openssl", args.split(" "), { cwd: certificates, encoding: "utf8" });
@@ -30,7 +31,9 @@ describe.skipIf(missing)(`Redis with TLS${missing ? ` (skipped: ${missing})` : "
     openssl(`req -x509 ${key} -keyout ca.key -out ca.crt -days 2 -subj /CN=authority`);
     openssl(`req ${key} -keyout redis.key -out redis.csr -subj /CN=localhost`);
     writeFileSync(file("names"), "subjectAltName=DNS:localhost\n");
-    openssl("x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out redis.crt -days 2 -extfile names");
+    const sign = "x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile names";
+    openssl(`${sign} -days 2 -out redis.crt`);
+    openssl(`${sign} -days -1 -out expired.crt`);
   }
 
   beforeAll(async () => {
@@ -74,16 +77,22 @@ describe.skipIf(missing)(`Redis with TLS${missing ? ` (skipped: ${missing})` : "
     };
     // Redis itself waits for more of what it takes for a command.
     const other = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")).listen(0, "localhost");
-    await once(other, "listening");
+    const past = { key: readFileSync(file("redis.key")), cert: readFileSync(file("expired.crt")) };
+    const expired = createTlsServer(past).listen(0, "localhost");
+    await Promise.all([once(other, "listening"), once(expired, "listening")]);
+    const portOf = (server: typeof other) => (server.address() as AddressInfo).port;
     const said = await Promise.all([
       refusal(`rediss://localhost:${port}`),
       refusal(`rediss://127.0.0.1:${port}`, known),
-      refusal(`rediss://localhost:${(other.address() as AddressInfo).port}`, known),
+      refusal(`rediss://localhost:${portOf(other)}`, known),
+      refusal(`rediss://localhost:${portOf(expired)}`, known),
     ]);
     other.close();
+    expired.close();
     expect(said[0]).toMatch(/certificate of an unknown authority \(\w+\); set .*NODE_EXTRA_CA_CERTS/);
     expect(said[1]).toMatch(/certificate for another host name/);
     expect(said[2]).toMatch(/does not speak TLS at this port/);
+    expect(said[3]).toMatch(/certificate that is not valid \(CERT_HAS_EXPIRED\); renew it/);
     const unanswered = (url: string) => openConnection(queueAddress(url), { firstMs: 1000 });
     await expect(unanswered(`rediss://127.0.0.1:${queue.redis.port}`)).rejects.toThrow(
       /does not answer .*redis:\/\/ if it does not use TLS/,

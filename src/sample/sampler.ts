@@ -172,7 +172,13 @@ async function* square(
   const colour = level.guidingPixel ? await guidingColour(run, l, rows, conditions.conditions, guidance) : undefined;
   const { prefix } = await (await run.sessions.begin(l)).run({ ...conditions, ...(colour && { colour }) });
   const { patches, mask } = givenPatches(rows, level, run.given);
-  const runStep = await run.sessions.step(l, run.guided);
+  const session = run.sessions.step(l, run.guided);
+  const unlessAborted =
+    <F, R>(step: (feeds: F) => R) =>
+    (feeds: F): R => {
+      run.signal?.throwIfAborted();
+      return step(feeds);
+    };
   const steps = kindOf(level).decode(level, {
     rows: count,
     ways: ways(run),
@@ -182,10 +188,8 @@ async function* square(
     iterations: run.settings.iterations[l],
     orders: () => run.draws.orders(rows, tokens),
     wanted: (some) => wanted(run, rows, some),
-    run(feeds) {
-      run.signal?.throwIfAborted();
-      return runStep(feeds);
-    },
+    run: unlessAborted(session.run),
+    runKept: session.runKept && unlessAborted(session.runKept),
   });
   for await (const { step, steps: of, chosen, conditions: found, done } of steps) {
     const strengths = done.map((share) => (l === 0 ? guidanceAt(guidance, run.settings.schedule, share) : guidance));

@@ -1,14 +1,13 @@
 /** The compiled graphs that sampling needs, each compiled on first use and then reused. */
 
-import type { Engine, Session } from "../engine/engine.ts";
+import type { Engine, Session, SessionOptions } from "../engine/engine.ts";
 import { formFor } from "../graph/form.ts";
 import { type WeightData, writeOnnx } from "../graph/onnx.ts";
 import type { ModelConfig } from "../config/model.ts";
 import type { DrawForm } from "../config/sampling.ts";
-import type { HostTensor } from "../core/arrays.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { named, runTree, type Tree, type Values } from "../graph/tree.ts";
-import type { StepOutputs } from "../levels/kind.ts";
+import { named, runTree, type Tree } from "../graph/tree.ts";
+import type { Decoding } from "../levels/kind.ts";
 import { beginGraph, type Outputs, pixelGraph, stepGraph } from "../model/steps.ts";
 
 /** A model whose weights are in a safetensors file. */
@@ -20,15 +19,12 @@ export interface SampledModel {
   weights: (name: string) => WeightData;
 }
 
-/**
- * Runs a level's step graph with the feeds of its kind, and returns the outputs in the structure that the kind
- * declares.
- */
-export type StepSession = (feeds: Tree<HostTensor>) => Promise<Values<StepOutputs>>;
+/** Runs a level's step graph with the feeds of its kind, as `Decoding` in levels/kind.ts says. */
+export type StepSession = Pick<Decoding, "run" | "runKept">;
 
 export interface Sessions {
   begin(level: number): Promise<Session>;
-  step(level: number, guided: boolean): Promise<StepSession>;
+  step(level: number, guided: boolean): StepSession;
   /**
    * The session that draws bytes of a level and, with `probabilities`, also returns the probabilities they were drawn
    * with.
@@ -39,22 +35,38 @@ export interface Sessions {
 
 export function samplingSessions(engine: Engine, { config, folder, weights }: SampledModel): Sessions {
   const made = new Map<string, Promise<{ session: Session; outputs: Tree<Tensor> }>>();
-  const opened = <X extends Tree<Tensor>>(name: string, graph: () => X): Promise<{ session: Session; outputs: X }> => {
-    const found = made.get(name) ?? open(graph());
+  const opened = <X extends Tree<Tensor>>(
+    name: string,
+    graph: () => X,
+    keep?: SessionOptions["keep"],
+  ): Promise<{ session: Session; outputs: X }> => {
+    const found = made.get(name) ?? open(graph(), keep);
     made.set(name, found);
     return found as Promise<{ session: Session; outputs: X }>;
   };
-  const open = async (outputs: Tree<Tensor>) => ({
-    session: await engine.session(writeOnnx(named(outputs), { weights, ...formFor(engine) }), { folder }),
+  const open = async (outputs: Tree<Tensor>, keep?: SessionOptions["keep"]) => ({
+    session: await engine.session(writeOnnx(named(outputs), { weights, ...formFor(engine) }), { folder, keep }),
     outputs,
   });
   const once = async (name: string, graph: () => Outputs): Promise<Session> => (await opened(name, graph)).session;
   return {
     begin: (l) => once(`begin ${l}`, () => beginGraph(config, l)),
-    async step(l, guided) {
-      const { session, outputs } = await opened(`step ${l} ${guided}`, () => stepGraph(config, l, { guided }));
-      return (feeds) => runTree(session, outputs, feeds);
-    },
+    step: (l, guided) => ({
+      async run(feeds) {
+        const { session, outputs } = await opened(`step ${l} ${guided}`, () => stepGraph(config, l, { guided }));
+        return runTree(session, outputs, feeds);
+      },
+      // CUDA would copy what is kept, like the CPU.
+      runKept:
+        engine.provider === "webgpu"
+          ? async (feeds) => {
+              const graph = () => stepGraph(config, l, { guided, kept: true });
+              const { session } = await opened(`kept step ${l} ${guided}`, graph, (name) => name !== "conditions");
+              const { outputs, kept } = await session.runKept(named(feeds));
+              return { conditions: outputs.conditions, kept };
+            }
+          : undefined,
+    }),
     pixels: (l, guided, options) =>
       once(`pixels ${l} ${guided} ${JSON.stringify(options)}`, () => pixelGraph(config, l, { guided, ...options })),
     async dispose() {

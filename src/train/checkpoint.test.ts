@@ -76,6 +76,17 @@ describe("a checkpoint", () => {
     );
   });
 
+  it("restores the loss scale of a training in float16, and refuses one that is not a power of two", async () => {
+    const folder = join(dir, "last");
+    await save(folder, { ...marked(3), lossScale: 8192 });
+    expect((await loadCheckpoint(folder)).state.lossScale).toBe(8192);
+    const path = join(folder, "state.json");
+    writeFileSync(path, readFileSync(path, "utf8").replace("8192", "8191"));
+    await expect(loadCheckpoint(folder)).rejects.toThrow(
+      /state\.json: expected a power of two for "lossScale", got 8191; the checkpoint is damaged$/,
+    );
+  });
+
   it("without an average, stores the weights once, and one array serves as both", async () => {
     const folder = join(dir, "last");
     const withoutAverage = { ...training, ema: 0 };

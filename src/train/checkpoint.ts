@@ -18,6 +18,7 @@ import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from ".
 import { readSafetensors, readTensor } from "../files/safetensors.ts";
 import { optimizerName, stateName, writeTrainingFiles } from "../files/training-state.ts";
 import { modelParameters } from "../model/parameters.ts";
+import { isLossScale } from "./loss-scale.ts";
 import { momentsOf } from "./optimizer.ts";
 import { copied, type Starting, startingState, type TrainingState } from "./state.ts";
 
@@ -94,6 +95,7 @@ export async function saveCheckpoint(folder: string, { model, training, dataset,
         step: state.step,
         dataset,
         training,
+        lossScale: state.lossScale,
         values: (part, name) => (part === "value" ? state.values.get(name)! : state.moments.get(name)![part]),
       });
     },
@@ -119,11 +121,17 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
     });
   const { config: model, weights } = readModelFolder(folder);
   const stateFile = join(folder, stateName);
-  const { step, dataset, training } = (readJson(stateFile) ?? {}) as Partial<Resumed & { step: number }>;
+  const { step, dataset, training, lossScale } = (readJson(stateFile) ?? {}) as Partial<
+    Resumed & Pick<TrainingState, "step" | "lossScale">
+  >;
   const data = typeof dataset === "string" ? { source: dataset as string } : dataset;
   if (typeof step !== "number" || !Number.isSafeInteger(step) || step < 0 || typeof data?.source !== "string")
     throw new UserError(
       `${stateFile}: expected "step", "dataset" and "training", got ${shown(step)}, ${shown(dataset)}; the checkpoint is damaged`,
+    );
+  if (lossScale !== undefined && !isLossScale(lossScale))
+    throw new UserError(
+      `${stateFile}: expected a power of two for "lossScale", got ${shown(lossScale)}; the checkpoint is damaged`,
     );
   const parsed = parseTrainingConfig(training, stateFile);
   const optimizer = readSafetensors(join(folder, optimizerName)).tensors;
@@ -148,6 +156,7 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
     dataset: data,
     state: {
       step,
+      lossScale,
       values,
       // Without an average, the model's weights are the values.
       average:

@@ -7,6 +7,8 @@ import { describe, expect, it } from "vitest";
 import { parseModelConfig } from "../config/model.ts";
 import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
 import { batchSource } from "../data/batches.ts";
+import { fromHalf, toHalf } from "../core/half.ts";
+import type { Engine } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { firstOf } from "../test-depth.ts";
 import { startingState } from "./state.ts";
@@ -91,5 +93,58 @@ describe("the learner for devices", () => {
       if (second) expect(difference(second, other.second!), name).toBeLessThan(1e-5);
     }
     expect(moved).toBeGreaterThan(1e-3);
+  });
+});
+
+describe("in float16", () => {
+  // The CPU rounds the inputs and results of products to float16, and computes between them in float32.
+  const half = { ...engine, precision: "float16" } as const;
+  const model = ar();
+  const onNotFinite = ({ number }: NotFinite) => new Error(`step ${number} is not finite`);
+
+  const training = parseTrainingConfig(
+    { batch: 4, microBatch: 4, learningRate: 1e-3, warmup: 0, seed: 1, ema: 0 },
+    "the test",
+  );
+  async function run(on: Engine, { lossScale, times = 1 }: { lossScale?: number; times?: number } = {}) {
+    const state = { ...startingState(model, 1, training), lossScale };
+    for (const value of state.values.values()) value.forEach((x, i) => (value[i] = x * times));
+    const learner = await deviceLearner(on, { model, training, state, onNotFinite });
+    const steps: Learned[] = [];
+    try {
+      for (let step = 0; step < 10; step++) steps.push(await learner.learn(batchSource(tinyDataset(), training), step));
+      await learner.store();
+      return { state, steps };
+    } finally {
+      await learner.dispose();
+    }
+  }
+
+  it("learns as in float32, and keeps weights in float32", async () => {
+    const [full, found] = [await run(engine), await run(half)];
+    expect(full.state.lossScale).toBeUndefined();
+    expect(found.state.lossScale).toBe(2 ** 16);
+    found.steps.forEach(({ loss, gradientNorm }, i) => {
+      expect(Math.abs(loss - full.steps[i].loss)).toBeLessThan(0.01);
+      expect(Math.abs(gradientNorm / full.steps[i].gradientNorm - 1)).toBeLessThan(0.02);
+    });
+    expect(full.steps[0].loss - found.steps[9].loss).toBeGreaterThan(0.1);
+    // The products were indeed rounded.
+    expect(found.steps.some(({ loss }, i) => loss !== full.steps[i].loss)).toBe(true);
+    const [value] = found.state.values.values();
+    expect(value.some((x) => Math.fround(x) !== fromHalf(toHalf(Float32Array.of(x)))[0])).toBe(true);
+  });
+
+  it("repeats a step with half of the loss scale until its gradients are finite", async () => {
+    // Far too much for gradients in float16, whose largest number is 65504.
+    const found = await run(half, { lossScale: 2 ** 30 });
+    expect(found.state.lossScale).toBeLessThan(2 ** 30);
+    expect(found.state.lossScale).toBeGreaterThan(1);
+    const usual = await run(engine);
+    found.steps.forEach(({ loss }, i) => expect(Math.abs(loss - usual.steps[i].loss)).toBeLessThan(0.01));
+  });
+
+  it("ends if no loss scale helps", async () => {
+    await expect(run(half, { times: 1e6 })).rejects.toThrow("step 0 is not finite");
   });
 });

@@ -5,16 +5,18 @@
  */
 
 import { learningRateAt } from "../config/training.ts";
-import { float32, type HostTensor } from "../core/arrays.ts";
-import type { DeviceTensor, Engine, Session, Value } from "../engine/engine.ts";
+import { float32, freeOnDevice, type HostTensor, type Value } from "../core/arrays.ts";
+import type { Engine, Session } from "../engine/engine.ts";
 import { add, input } from "../graph/build.ts";
 import { formFor } from "../graph/form.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { nameAt, named, type Tree, valuesOf } from "../graph/tree.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import type { ChannelWeights } from "../model/feeds.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { trainingParts } from "../model/training.ts";
 import { averageDecay, type Learner, type Learning } from "./learner.ts";
+import { lossScaleAt } from "./loss-scale.ts";
 import { stepOptions } from "./one-step.ts";
 import { optimizerGraph, optimizerScalars, type StatePart, stateParts } from "./optimizer-graph.ts";
 import { addNats, laneTasks, type LaneTask, microBatches } from "./step.ts";
@@ -78,12 +80,13 @@ export async function deviceLearner(
   let changed = false;
 
   /** Sums the gradients of all micro-batches on the device, and the loss on the host. */
-  async function gradientsOf(task: LaneTask): Promise<{ d: Values; loss: number; nats: number }> {
+  async function gradientsOf(task: LaneTask, lossScale: number): Promise<{ d: Values; loss: number; nats: number }> {
     const sums = { loss: 0, nats: 0 };
     const values = Object.fromEntries([...shapes.keys()].map((name) => [name, current[nameAt("value", name)]]));
     let total: Values = {};
     for (const feeds of microBatches(model, task)) {
-      const given: Values = { ...values, ...named(feeds as Tree<HostTensor>) };
+      const weights = scaled(feeds.weights, lossScale);
+      const given: Values = { ...values, ...named({ ...feeds, weights } as Tree<HostTensor>) };
       const passing: Values = {}; // checkpoints and their gradients
       const d: Values = {};
       for (const { forward } of parts)
@@ -95,13 +98,13 @@ export async function deviceLearner(
         Object.assign(d, unprefixed("d", kept));
         for (const name of Object.keys(kept)) if (!name.startsWith("d.")) passing[name] = kept[name];
       }
-      freed(passing);
+      freeOnDevice(passing);
       if (Object.keys(total).length === 0) total = d;
       else {
         accumulate ??= await open(accumulated, () => false);
         const { kept } = await accumulate.runKept({ ...prefixed("sum", total), ...prefixed("part", d) });
-        freed(total);
-        freed(d);
+        freeOnDevice(total);
+        freeOnDevice(d);
         total = kept;
       }
     }
@@ -113,22 +116,31 @@ export async function deviceLearner(
       const batch = batches(number);
       const { microBatch = batch.labels.length, ...options } = stepOptions(training, number);
       const { tasks, predicted } = laneTasks(model, batch, { ...options, microBatch, lanes: 1 });
-      const { d, loss, nats } = await gradientsOf(tasks[0]);
       const learningRate = learningRateAt(number, training);
       const follow = 1 - averageDecay(training.ema, number);
-      const scalars = optimizerScalars(training, { step: number + 1, learningRate, follow });
-      const { outputs, kept } = await update.runKept({
-        ...current,
-        ...prefixed("d", d),
-        ...Object.fromEntries(Object.entries(scalars).map(([name, value]) => [name, float32([value], [])])),
-      });
-      freed(d);
-      freed(current);
-      current = unprefixed("next", kept);
-      changed = true;
-      const gradientNorm = Number(outputs.norm.data[0]);
-      if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) throw onNotFinite({ number, loss });
-      return { loss, bits: nats / Math.LN2 / predicted, gradientNorm, learningRate };
+      let lossScale = engine.precision === "float16" ? lossScaleAt(number, state.lossScale) : 1;
+      for (;;) {
+        const { d, loss, nats } = await gradientsOf(tasks[0], lossScale);
+        const scalars = optimizerScalars(training, { step: number + 1, learningRate, follow, lossScale });
+        const { outputs, kept } = await update.runKept({
+          ...current,
+          ...prefixed("d", d),
+          ...Object.fromEntries(Object.entries(scalars).map(([name, value]) => [name, float32([value], [])])),
+        });
+        freeOnDevice(d);
+        const gradientNorm = Number(outputs.norm.data[0]);
+        if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
+          freeOnDevice(kept);
+          if (!Number.isFinite(loss) || lossScale === 1) throw onNotFinite({ number, loss });
+          lossScale /= 2; // a gradient was too large for float16: the same step again
+          continue;
+        }
+        freeOnDevice(current);
+        current = unprefixed("next", kept);
+        changed = true;
+        if (engine.precision === "float16") state.lossScale = lossScale;
+        return { loss, bits: nats / Math.LN2 / predicted, gradientNorm, learningRate };
+      }
     },
     async store() {
       if (!changed) return;
@@ -142,7 +154,7 @@ export async function deviceLearner(
       changed = false;
     },
     async dispose() {
-      freed(current);
+      freeOnDevice(current);
       for (const { forward, backward } of parts) {
         await forward?.dispose();
         await backward.dispose();
@@ -152,6 +164,16 @@ export async function deviceLearner(
       for (const session of copiers.values()) await session.dispose();
     },
   };
+}
+
+/** The weights of the channels in the loss, from which all gradients start, multiplied by the loss scale. */
+function scaled({ pixels, guiding }: ChannelWeights<HostTensor>, lossScale: number): ChannelWeights<HostTensor> {
+  const times = ({ data, shape }: HostTensor) =>
+    float32(
+      (data as Float32Array).map((x) => x * lossScale),
+      shape,
+    );
+  return { pixels: times(pixels), guiding: guiding.map((one) => one && times(one)) };
 }
 
 /** The same tensors with names below `part`. */
@@ -165,8 +187,3 @@ const unprefixed = (part: string, values: Values): Values =>
       name.startsWith(`${part}.`) ? [[name.slice(part.length + 1), value]] : [],
     ),
   );
-
-/** Frees the tensors that are on the device. */
-function freed(values: Values): void {
-  for (const value of Object.values(values)) if ("held" in value) (value as DeviceTensor).dispose();
-}

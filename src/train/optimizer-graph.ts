@@ -24,19 +24,21 @@ export type StatePart = (typeof stateParts)[number];
 export type UpdateGraph = { norm: Tensor; next: Record<StatePart, ByName> };
 
 /**
- * The graph. Its inputs are the old state, the gradients `d`, and scalars: `rate`, the learning rate; `bias.first` and
- * `bias.second`, AdamW's corrections 1 / (1 - b1^t) and 1 / sqrt(1 - b2^t); and `follow`, one minus the decay of the
- * average. Without an average, `average` is empty.
+ * The graph. Its inputs are the old state, the gradients `d`, and scalars: `unscale`, which undoes the loss scale in the
+ * gradients; `rate`, the learning rate; `bias.first` and `bias.second`, AdamW's corrections 1 / (1 - b1^t) and
+ * 1 / sqrt(1 - b2^t); and `follow`, one minus the decay of the average. Without an average, `average` is empty.
  */
 export function optimizerGraph(model: ModelConfig, config: TrainingConfig): UpdateGraph {
   const parameters = modelParameters(model);
   const scalar = (name: string) => input(name, "float32", []);
-  const [rate, firstBias, secondBias, follow] = ["rate", "bias.first", "bias.second", "follow"].map(scalar);
+  const [unscale, rate, firstBias, secondBias, follow] = ["unscale", "rate", "bias.first", "bias.second", "follow"].map(
+    scalar,
+  );
   const of = (part: StatePart | "d", { name, shape }: Parameter) => input(nameAt(part, name), "float32", shape);
   const gradients = new Map(parameters.map((parameter) => [parameter, of("d", parameter)]));
   const squares = [...gradients.values()].map((d) => sum(mul(d, d), [...d.shape.keys()]));
-  const norm = sqrt(squares.reduce((a, b) => add(a, b)));
-  const scale = clip(mul(div(1, add(norm, 1e-6)), config.clip), 0, 1);
+  const norm = mul(sqrt(squares.reduce((a, b) => add(a, b))), unscale);
+  const scale = mul(clip(mul(div(1, add(norm, 1e-6)), config.clip), 0, 1), unscale);
   const next: UpdateGraph["next"] = { value: {}, first: {}, second: {}, average: {} };
 
   /** Applies an update with the learning rate of a parameter: value (1 - rate decay) - rate update. */
@@ -93,8 +95,9 @@ export function optimizerGraph(model: ModelConfig, config: TrainingConfig): Upda
 /** The scalar inputs for a step, which counts from 1. */
 export const optimizerScalars = (
   { betas: [beta1, beta2] }: TrainingConfig,
-  { step, learningRate, follow }: { step: number; learningRate: number; follow: number },
+  { step, learningRate, follow, lossScale }: { step: number; learningRate: number; follow: number; lossScale: number },
 ): Record<string, number> => ({
+  unscale: 1 / lossScale,
   rate: learningRate,
   "bias.first": 1 / (1 - beta1 ** step),
   "bias.second": 1 / Math.sqrt(1 - beta2 ** step),

@@ -15,6 +15,8 @@ export interface TrainingState {
   /** The moving average of the values, which is used for sampling; the values themselves if there is no average. */
   average: Map<string, Float32Array>;
   moments: Map<string, Moments>;
+  /** What gradients are multiplied by in float16, so that small ones are not rounded to 0; missing in float32. */
+  lossScale?: number;
 }
 
 /** The settings that determine the starting state. */

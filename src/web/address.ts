@@ -15,7 +15,7 @@ import { UserError, worded } from "../core/errors.ts";
 import { kebabCase } from "../core/names.ts";
 import { kindOf } from "../levels/table.ts";
 import { settingsOf } from "../sample/settings.ts";
-import type { DeviceWish, Edit } from "./protocol.ts";
+import { type DeviceWish, deviceWishes, type Edit } from "./protocol.ts";
 
 /** Everything that the images depend on, and what is shown of them. */
 export interface Settings extends SamplingSettings {
@@ -176,8 +176,9 @@ function inLink<T>(key: string, read: () => T, text?: string): T {
 }
 
 function deviceIn(text: string | undefined): DeviceWish {
-  if (text === undefined || text === "auto" || text === "webgpu" || text === "wasm") return text ?? "auto";
-  throw new UserError(`the link's device should be webgpu or wasm, not "${text}"`);
+  const wish = deviceWishes.find((one) => one === (text ?? "auto"));
+  if (wish) return wish;
+  throw new UserError(`the link's device should be webgpu, webgpu-float16 or wasm, not "${text}"`);
 }
 
 function editIn(fields: Map<string, string>, { imageSize, channels }: ModelConfig, ring: number): Edit {

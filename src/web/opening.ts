@@ -31,21 +31,26 @@ export async function openModel(
   const wasm = await webEngine(runtime, { files });
   const on = (engine: Engine, reason: string): Opened => ({
     sampler: createSampler(engine, model),
-    device: { provider: engine.provider === "webgpu" ? "webgpu" : "wasm", threads, reason },
+    device: {
+      provider: engine.provider === "webgpu" ? "webgpu" : "wasm",
+      precision: engine.precision ?? "float32",
+      threads,
+      reason,
+    },
   });
   if (missing !== undefined) return on(wasm, missing);
 
-  const gpu = await webEngine(runtime, { provider: "webgpu", files });
-  if (gpu.fallback) {
-    console.error(gpu.fallback);
-    return on(wasm, "WebGPU did not start, so WASM is used.");
-  }
+  const precision = wish === "webgpu-float16" ? "float16" : "float32";
+  const gpu = await webEngine(runtime, { provider: "webgpu", precision, files });
+  if (gpu.fallback) console.error(gpu.fallback);
+  if (gpu.provider === "cpu") return on(wasm, "WebGPU did not start, so WASM is used.");
+  const note = gpu.fallback ? " It has no float16, so float32 is used." : "";
   say("Checking WebGPU against WASM");
   try {
     const { agrees, bytes, differentBytes, difference } = await selfCheck(wasm, gpu, model);
     const equal = `${bytes - differentBytes} of ${bytes} bytes equal, values within ${difference.toExponential(0)}`;
     return agrees
-      ? on(gpu, `WebGPU was checked against WASM: ${equal}.`)
+      ? on(gpu, `WebGPU was checked against WASM: ${equal}.${note}`)
       : on(wasm, `WebGPU gave different results from WASM (${equal}), so WASM is used.`);
   } catch (error) {
     console.error(error);

@@ -4,10 +4,13 @@ import type { ModelConfig } from "../config/model.ts";
 import type { SamplingSettings } from "../config/sampling.ts";
 
 /** Where the model should run; `auto` is WebGPU if it agrees with WASM, otherwise WASM. */
-export type DeviceWish = "auto" | "webgpu" | "wasm";
+export const deviceWishes = ["auto", "webgpu", "webgpu-float16", "wasm"] as const;
+export type DeviceWish = (typeof deviceWishes)[number];
 
 export interface Device {
   provider: "webgpu" | "wasm";
+  /** The type of products. */
+  precision: "float32" | "float16";
   threads: number;
   /** The result of the startup check, or why there was none: one sentence. */
   reason: string;

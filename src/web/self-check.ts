@@ -8,7 +8,10 @@ import { rectangleMask } from "../sample/masks.ts";
 import { createSampler, type SampledModel } from "../sample/sampler.ts";
 
 /** The largest allowed relative difference and fraction of differing bytes; rounding errors are far smaller. */
-const most = { difference: 5e-3, bytes: 0.05 };
+const most = {
+  float32: { difference: 5e-3, bytes: 0.05 },
+  float16: { difference: 0.1, bytes: 0.2 },
+};
 
 export interface Agreement {
   agrees: boolean;
@@ -34,7 +37,8 @@ export async function selfCheck(reference: Engine, other: Engine, model: Sampled
   } finally {
     await sampler.dispose();
   }
-  found.agrees = found.difference <= most.difference && found.differentBytes <= most.bytes * found.bytes;
+  const { difference, bytes } = most[other.precision ?? "float32"];
+  found.agrees = found.difference <= difference && found.differentBytes <= bytes * found.bytes;
   return found;
 }
 

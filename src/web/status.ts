@@ -45,7 +45,8 @@ function deviceInWords(view: DeviceView): [name: string, reason: string] {
   if (view.kind === "starting")
     return ["Starting…", "The model is being loaded into this page. Nothing leaves your browser."];
   if (view.kind === "failed") return ["Not running", view.reason];
-  const { provider, threads, reason } = view.device;
-  const name = provider === "webgpu" ? "WebGPU" : `WASM, ${plural(threads, "thread")}`;
+  const { provider, precision, threads, reason } = view.device;
+  const gpu = precision === "float16" ? "WebGPU, float16" : "WebGPU";
+  const name = provider === "webgpu" ? gpu : `WASM, ${plural(threads, "thread")}`;
   return [name, `The model runs in this page. Nothing leaves your browser. ${reason}`];
 }

@@ -83,13 +83,15 @@ export const matrix = {
       return { shape: [...batch, m, n], dtype: a.dtype };
     },
     // Batched products use Transpose nodes, which onnxruntime folds into its fused matrix product.
-    onnx: (emit, from, { inputs, attributes: { transA, transB } }) =>
-      inPrecision(emit, from, ([a, b]) => {
-        const rank = inputs[0].shape.length;
-        if (rank === 2 && (transA || transB))
-          return emit.node("Gemm", [a, b], { transA: { int: +transA }, transB: { int: +transB } });
-        return emit.node("MatMul", [transA ? transposed(emit, a, rank) : a, transB ? transposed(emit, b, rank) : b]);
-      }),
+    onnx: (emit, from, { inputs, attributes: { transA, transB } }) => {
+      const rank = inputs[0].shape.length;
+      const compute = ([a, b]: readonly string[]) =>
+        rank === 2 && (transA || transB)
+          ? emit.node("Gemm", [a, b], { transA: { int: +transA }, transB: { int: +transB } })
+          : emit.node("MatMul", [transA ? transposed(emit, a, rank) : a, transB ? transposed(emit, b, rank) : b]);
+      // The gradient of a weight sums over all rows of a batch, too many for a sum in float16.
+      return rank === 2 && transA ? compute(from) : inPrecision(emit, from, compute);
+    },
     gradient: ({ inputs: [a, b], attributes: { transA, transB } }, dy) => [
       transA ? matmul(b, dy, { transA: transB, transB: true }) : matmul(dy, b, { transB: !transB }),
       transB ? matmul(dy, a, { transA: true, transB: transA }) : matmul(a, dy, { transA: !transA }),
