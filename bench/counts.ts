@@ -3,10 +3,10 @@
  * that a GPU needs for sampling and for a training step, all counted without computing anything.
  */
 
-import { arrayOf, product } from "../src/core/arrays.ts";
+import { arrayOf, type DType, type HostTensor, product, type Value } from "../src/core/arrays.ts";
 import { type ModelConfig, placedLevels } from "../src/config/model.ts";
 import { publishedNames, publishedPreset } from "../src/config/published.ts";
-import type { Engine } from "../src/engine/engine.ts";
+import type { Engine, KeptRun } from "../src/engine/engine.ts";
 import { nodeEngine } from "../src/engine/node.ts";
 import { parseTrainingConfig } from "../src/config/training.ts";
 import { boundSizes, sizeOf } from "../src/graph/cost.ts";
@@ -70,16 +70,26 @@ async function countsOf(
     const { shape } = parameter;
     return dtype === "q8" && isQuantized(parameter) ? product(shape) + 4 * shape[0] : 4 * product(shape);
   };
-  const counted = measuring(dryEngine, weightBytes);
   const weights = () => ({ file: "", offset: 0, bytes: 0 });
-  const sampler = createSampler(counted, { config, folder: "", weights });
   const iterations = config.sampling.iterations ?? placedLevels(config).map(({ tokens }) => tokens);
-  const frames = sampler.sample({ labels: Array.from({ length: batch }, () => 0), batch, iterations });
-  while (!(await frames.next()).done);
-  const sum = (key: "operations" | "values" | "weights" | "runs" | "launches") =>
-    counted.measured.reduce((total, m) => total + m[key], 0);
-  const [runs, launches, busBytes] = [sum("runs"), sum("launches"), sum("values")];
-  return { operations: sum("operations"), bytes: busBytes + sum("weights"), runs, launches, busBytes };
+  async function counted(provider: Engine["provider"]) {
+    const dry = dryEngine(provider);
+    const engine = measuring(dry, weightBytes);
+    const sampler = createSampler(engine, { config, folder: "", weights });
+    const frames = sampler.sample({ labels: Array.from({ length: batch }, () => 0), batch, iterations });
+    while (!(await frames.next()).done);
+    const sum = (key: "operations" | "values" | "weights" | "runs" | "launches") =>
+      engine.measured.reduce((total, m) => total + m[key], 0);
+    return { sum, busBytes: dry.copied() };
+  }
+  const [cpu, gpu] = [await counted("cpu"), await counted("webgpu")];
+  return {
+    operations: cpu.sum("operations"),
+    bytes: cpu.sum("values") + cpu.sum("weights"),
+    runs: gpu.sum("runs"),
+    launches: gpu.sum("launches"),
+    busBytes: gpu.busBytes,
+  };
 }
 
 /** Launches and copies of one training step, with the state on the device. */
@@ -102,26 +112,35 @@ function trainingCounts(
   };
 }
 
-/** Returns zeros in the shapes of the outputs. */
-const dryEngine: Engine = {
-  provider: "cpu",
-  session: async ({ graph, inputs }) => ({
-    inputs,
-    async run(feeds) {
-      const sizes = boundSizes(
-        graph,
-        Object.fromEntries(Object.entries(feeds).map(([name, { shape }]) => [name, shape])),
-      );
-      return Object.fromEntries(
-        Object.entries(graph).map(([name, { dtype, shape: symbolic }]) => {
-          const shape = symbolic.map((dim) => sizeOf(dim, sizes));
-          return [name, { dtype, shape, data: new (arrayOf(dtype))(product(shape)) }];
-        }),
-      );
+/** Returns zeros in the shapes of the outputs, and counts the bytes of inputs and outputs on the host. */
+function dryEngine(provider: Engine["provider"]): Engine & { copied(): number } {
+  let copied = 0;
+  return {
+    provider,
+    copied: () => copied,
+    async session({ graph, inputs }, { keep = () => false } = {}) {
+      function shapesOf(feeds: Record<string, Value>): [name: string, DType, shape: number[]][] {
+        const given = Object.entries(feeds).map(([name, { shape }]) => [name, shape]);
+        const sizes = boundSizes(graph, Object.fromEntries(given));
+        return Object.entries(graph).map(([name, { dtype, shape }]) => [
+          name,
+          dtype,
+          shape.map((dim) => sizeOf(dim, sizes)),
+        ]);
+      }
+      async function runKept(feeds: Record<string, Value>): Promise<KeptRun> {
+        for (const name of inputs) if ("data" in feeds[name]) copied += (feeds[name] as HostTensor).data.byteLength;
+        const result: KeptRun = { outputs: {}, kept: {} };
+        for (const [name, dtype, shape] of shapesOf(feeds))
+          if (keep(name)) result.kept[name] = { dtype, shape, held: undefined, dispose: () => {} };
+          else {
+            const data = new (arrayOf(dtype))(product(shape));
+            copied += data.byteLength;
+            result.outputs[name] = { dtype, shape, data };
+          }
+        return result;
+      }
+      return { inputs, runKept, run: async (feeds) => (await runKept(feeds)).outputs, dispose: async () => {} };
     },
-    runKept: async () => {
-      throw new Error("the dry engine keeps nothing on a device");
-    },
-    dispose: async () => {},
-  }),
-};
+  };
+}
