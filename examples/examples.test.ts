@@ -13,7 +13,7 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadCheckpoint } from "../src/index.ts";
 import { findChromium } from "../src/parity/chromium.ts";
-import { firstOf, thorough } from "../src/test-depth.ts";
+import { thorough } from "../src/test-depth.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const patient = { timeout: 300_000 };
@@ -39,7 +39,7 @@ async function printed(name: string, ...args: string[]): Promise<string[]> {
   return stdout.trimEnd().split("\n");
 }
 
-it.each(firstOf(["train-in-worker.ts", "train-folder.ts"]))("%s trains and saves", patient, async (name) => {
+it.runIf(thorough).each(["train-in-worker.ts", "train-folder.ts"])("%s trains and saves", patient, async (name) => {
   const out = join(folder, name);
   expect((await printed(name, join(folder, "pictures"), out, "2")).join("\n")).toMatch(/step\W+1\b/);
   expect((await loadCheckpoint(join(out, "last"))).state.step).toBe(2);
@@ -63,7 +63,7 @@ it("edit.ts keeps the pixels outside the mask", patient, async () => {
   expect((await sharp(out).metadata()).format).toBe("png");
 });
 
-it("likelihood.ts measures the images of a folder", patient, async () => {
+it.runIf(thorough)("likelihood.ts measures the images of a folder", patient, async () => {
   const large = join(folder, "large");
   for (const name of ["red", "blue"]) {
     await mkdir(join(large, name), { recursive: true });
@@ -79,7 +79,7 @@ it("likelihood.ts measures the images of a folder", patient, async () => {
   expect(lines[3]).toMatch(/^mean \d+\.\d\d ± \d+\.\d\d$/);
 });
 
-it("serve.ts answers a request and ends", patient, async () => {
+it.runIf(thorough)("serve.ts answers a request and ends", patient, async () => {
   const lines = await printed("serve.ts");
   expect(lines).toHaveLength(2);
   for (const line of lines) expect(Number(/^a PNG of (\d+) bytes$/.exec(line)?.[1])).toBeGreaterThan(500);

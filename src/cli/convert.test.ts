@@ -15,6 +15,7 @@ import { readParameters, syntheticParameter } from "../parity/features.ts";
 import { configFrom } from "./conversion.ts";
 import { built } from "../test-program.ts";
 import { call } from "./test-call.ts";
+import { thorough } from "../test-depth.ts";
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/ar-3level/${name}`, import.meta.url));
 const caseFile = fixture("case.json");
@@ -80,7 +81,7 @@ describe("convert", () => {
 });
 
 describe("FID's network", () => {
-  it("is written to the given file, or by default to the cache, where it may be replaced", async () => {
+  it.runIf(thorough)("is written to the given file, or by default to the cache, where it may be replaced", async () => {
     const pth = join(dir, "weights.pth");
     writeFileSync(pth, inceptionCheckpoint());
     const file = join(dir, "inception.safetensors");

@@ -12,6 +12,7 @@ import { writeModelFolder } from "../files/model.ts";
 import { syntheticInception } from "../parity/test-inception.ts";
 import { startingState } from "../train/state.ts";
 import { call } from "./test-call.ts";
+import { thorough } from "../test-depth.ts";
 
 const config = parseModelConfig(
   {
@@ -155,7 +156,7 @@ describe("evaluate quality", () => {
     expect(skipped).toEqual([{ name: "dark-3.png", reason: expect.any(String) }]);
   });
 
-  it("uses FID's network, and the names FID and KID, if its weights are cached", async () => {
+  it.runIf(thorough)("uses FID's network, and the names FID and KID, if its weights are cached", async () => {
     mkdirSync(at("with-inception"), { recursive: true });
     symlinkSync(await syntheticInception(), at("with-inception/inception.safetensors"));
     const args = ["--reference", at("held-out"), "--generated", at("copies"), "--held-out", "0.5"];

@@ -11,6 +11,7 @@ import { clientOf, generate, imagesIn } from "../server/test-client.ts";
 import { type TestModels, testModels } from "../server/test-models.ts";
 import { run } from "./program.ts";
 import { built } from "../test-program.ts";
+import { firstOf } from "../test-depth.ts";
 
 const main = built("cli/main");
 let models: TestModels;
@@ -35,18 +36,21 @@ async function serving(...args: string[]): Promise<{ url: string; said: () => st
 }
 
 describe("fractalgen serve", () => {
-  it.each(["SIGINT", "SIGHUP"] as const)("serves all given models, and finishes running jobs on %s", async (stop) => {
-    const { tiny, slow } = models;
-    const { url, said, code } = await serving("--model", slow.folder.folder, "--model", tiny.folder.folder);
-    const at = { url, close: async () => {} };
-    expect((await clientOf(at).models.list()).data.map(({ id }) => id)).toEqual(["slow", "tiny"]);
-    const running = generate(clientOf(at), { seed: 1 });
-    await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(1), { timeout: 20_000, interval: 20 });
-    server!.kill(stop);
-    expect((await running).data).toHaveLength(1);
-    expect(await code).toBe(0);
-    expect(said()).toMatch(/^stopping once running jobs are finished; press Ctrl-C again to stop immediately\n$/);
-  });
+  it.each(firstOf(["SIGINT", "SIGHUP"] as const))(
+    "serves all given models, and finishes running jobs on %s",
+    async (stop) => {
+      const { tiny, slow } = models;
+      const { url, said, code } = await serving("--model", slow.folder.folder, "--model", tiny.folder.folder);
+      const at = { url, close: async () => {} };
+      expect((await clientOf(at).models.list()).data.map(({ id }) => id)).toEqual(["slow", "tiny"]);
+      const running = generate(clientOf(at), { seed: 1 });
+      await vi.waitFor(async () => expect(await imagesIn(at, "running")).toBe(1), { timeout: 20_000, interval: 20 });
+      server!.kill(stop);
+      expect((await running).data).toHaveLength(1);
+      expect(await code).toBe(0);
+      expect(said()).toMatch(/^stopping once running jobs are finished; press Ctrl-C again to stop immediately\n$/);
+    },
+  );
 
   it("requires the key from a file, and answers to an allowed host name", async () => {
     const path = join(models.folder, "key");

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { filesOf, writePictures, writeTinyModel } from "../queue/test-queue.ts";
 import { call } from "./test-call.ts";
+import { thorough } from "../test-depth.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fractalgen-shards-"));
 const at = (name: string) => join(folder, name);
@@ -48,20 +49,24 @@ it("writes the same images, counted from 0 or from 1; says which shards are miss
   expect((await call(...draw("many"), "--shard", "1/2")).err).toMatch(/--shared: expected/);
 });
 
-it("measures the same likelihoods, quality and memorisation", async () => {
-  const evaluate = (args: string) =>
-    `evaluate ${args} --cache ${at("cache")} --threads 1 --held-out 0.4 --json`.split(" ");
-  const generated = `--generated ${at("tiny")} -n 32 --batch 16 --iterations 2,2 --features ${at("own")}`;
-  for (const args of [
-    `likelihood --model ${at("tiny")} --data ${at("data")} --batch 4`,
-    `quality ${generated} --reference ${at("data")}`,
-    `memorisation ${generated} --data ${at("data")}`,
-  ]) {
-    const one = await call(...evaluate(args));
-    expect(one.code, one.err).toBe(0);
-    await shards(evaluate(args), ["0/2", "1/2"]);
-    const many = await joined();
-    expect(many.code, many.err).toBe(0);
-    expect(many.out).toBe(one.out);
-  }
-}, 480_000);
+it.runIf(thorough)(
+  "measures the same likelihoods, quality and memorisation",
+  async () => {
+    const evaluate = (args: string) =>
+      `evaluate ${args} --cache ${at("cache")} --threads 1 --held-out 0.4 --json`.split(" ");
+    const generated = `--generated ${at("tiny")} -n 32 --batch 16 --iterations 2,2 --features ${at("own")}`;
+    for (const args of [
+      `likelihood --model ${at("tiny")} --data ${at("data")} --batch 4`,
+      `quality ${generated} --reference ${at("data")}`,
+      `memorisation ${generated} --data ${at("data")}`,
+    ]) {
+      const one = await call(...evaluate(args));
+      expect(one.code, one.err).toBe(0);
+      await shards(evaluate(args), ["0/2", "1/2"]);
+      const many = await joined();
+      expect(many.code, many.err).toBe(0);
+      expect(many.out).toBe(one.out);
+    }
+  },
+  480_000,
+);

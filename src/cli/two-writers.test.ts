@@ -35,7 +35,7 @@ function stepsIn(out: string): number[] {
 
 const upTo = (steps: number) => Array.from({ length: steps }, (_, i) => i + 1);
 
-it(
+it.runIf(thorough)(
   "two processes that resume one run: only one continues",
   async () => {
     const out = runs.at("resumed");
@@ -52,7 +52,7 @@ it(
   180_000 * rounds,
 );
 
-it(
+it.runIf(thorough)(
   "two processes that start the same run: one starts",
   async () => {
     for (let round = 1; round <= rounds; round++) {

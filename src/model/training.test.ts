@@ -18,6 +18,7 @@ import { lossGraph } from "./loss.ts";
 import { modelParameters } from "./parameters.ts";
 import { inGroups, lossFeeds, type Masks, planPass } from "./plan.ts";
 import { trainingGraph } from "./training.ts";
+import { thorough } from "../test-depth.ts";
 
 const engine = await nodeEngine({ threads: 1 });
 const small = { width: 16, depth: 2, heads: 2 };
@@ -112,7 +113,7 @@ describe.each(models)("%s", (_, config) => {
     });
   });
 
-  it("with dropout, does not depend on the groups either", async () => {
+  it.runIf(thorough)("with dropout, does not depend on the groups either", async () => {
     const dropping = graphOf(trainingGraph(config, { attentionDropout: 0.2, projectionDropout: 0.3 }));
     const plainly = graphOf(trainingGraph(config));
     const drop = { seed: int32([5], []), first: int32([7, 40, 300].slice(0, config.levels.length - 1), [config.levels.length - 1]) }; // prettier-ignore

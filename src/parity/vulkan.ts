@@ -5,6 +5,8 @@ import { join } from "node:path";
 
 export interface VulkanDriver {
   name: string;
+  /** Whether it computes on the CPU, where that is known. */
+  software?: boolean;
   /** Environment variables that the process that loads onnxruntime must be started with. */
   env: Record<string, string>;
 }
@@ -30,6 +32,6 @@ export function vulkanDrivers(environment: Record<string, string | undefined>): 
     ...(installed.length > 0 ? [{ name: `the installed ${installed.join(", ")}`, env: {} }] : []),
     ...softwareDrivers
       .filter(existsSync)
-      .map((file) => ({ name: file, env: { VK_DRIVER_FILES: file, VK_ICD_FILENAMES: file } })),
+      .map((file) => ({ name: file, software: true, env: { VK_DRIVER_FILES: file, VK_ICD_FILENAMES: file } })),
   ];
 }

@@ -79,7 +79,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
     3 * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "of another version get no jobs, and both sides say so",
     async () => {
       const other = queue.at("other");
@@ -133,7 +133,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
 
   const noMount =
     process.getuid?.() === 0 && spawnSync("mount", ["--version"]).status === 0 ? undefined : "it takes root to mount";
-  it.skipIf(noMount)(
+  it.skipIf(!thorough || noMount)(
     `fail on a full shared folder, and the same command goes on when there is room${noMount ? ` (skipped: ${noMount})` : ""}`,
     async ({ skip }) => {
       const shared = queue.at("small");

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { call, type Said } from "../cli/test-call.ts";
 import { filesOf, kills, killing, noRedis, type TestQueue, testQueue, writePictures } from "./test-queue.ts";
+import { thorough } from "../test-depth.ts";
 
 const minutes = 60_000;
 
@@ -48,7 +49,7 @@ describe.skipIf(noRedis)(`evaluate on workers${noRedis ? ` (skipped: ${noRedis})
     (2 + kills) * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "measures quality and memorisation as one process does, and keeps the images",
     async () => {
       const worker = queue.worker();

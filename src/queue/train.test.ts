@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { started, type TestRuns, testRuns } from "../cli/test-run.ts";
 import { built } from "../test-program.ts";
 import { kills, killing, noRedis, type TestQueue, testQueue } from "./test-queue.ts";
+import { thorough } from "../test-depth.ts";
 
 const minutes = 60_000;
 
@@ -93,7 +94,7 @@ describe.skipIf(noRedis)(`replicas on workers${noRedis ? ` (skipped: ${noRedis})
     (2 + kills) * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "go on with the round when the command was killed; two commands on one run are refused",
     async () => {
       const first = train(...replicas("leader"));

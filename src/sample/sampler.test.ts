@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Engine } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
@@ -26,13 +25,10 @@ const fixture = (name: string): Promise<ParityCase> =>
   readCase(fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url)));
 
 let folders = 0;
-async function samplerOf(
-  { config, weights }: Pick<ParityCase, "config" | "weights">,
-  on: Engine = engine,
-): Promise<Sampler> {
+async function samplerOf({ config, weights }: Pick<ParityCase, "config" | "weights">): Promise<Sampler> {
   const folder = join(temporary, `model-${folders++}`);
   await writeModelFolder(folder, config, weights);
-  return createSampler(on, externalModel(readModelFolder(folder)));
+  return createSampler(engine, externalModel(readModelFolder(folder)));
 }
 
 async function imagesOf(sampler: Sampler, options: SampleOptions): Promise<Uint8Array> {
@@ -365,52 +361,3 @@ function fixedDraws(uniform: (i: number) => number): Draws {
     uniforms: ({ keys }, channels) => Float32Array.from({ length: keys.length * channels }, () => uniform(drawn++)),
   };
 }
-
-describe("a device with memory of its own", () => {
-  /** The CPU in place of a GPU: it runs the same graphs and keeps the same tensors, which are counted here. */
-  function counting(): { device: Engine; alive: Set<object>; most: () => number } {
-    const alive = new Set<object>();
-    let most = 0;
-    const device: Engine = {
-      provider: "webgpu",
-      async session(model, options) {
-        const session = await engine.session(model, options);
-        return {
-          ...session,
-          async runKept(feeds) {
-            for (const value of Object.values(feeds)) if ("held" in value) expect(alive).toContain(value.held);
-            const { outputs, kept } = await session.runKept(feeds);
-            const counted = Object.entries(kept).map(([name, one]) => {
-              alive.add(one.held as object);
-              return [name, { ...one, dispose: () => alive.delete(one.held as object) }];
-            });
-            most = Math.max(most, alive.size);
-            return { outputs, kept: Object.fromEntries(counted) };
-          },
-        };
-      },
-    };
-    return { device, alive, most: () => most };
-  }
-
-  it("keeps the keys and values of AR levels, draws the same bytes and frees everything, also when stopped", async () => {
-    const recorded = await fixture("ar-3level");
-    const { device, alive, most } = counting();
-    const [usual, kept] = [await samplerOf(recorded), await samplerOf(recorded, device)];
-    const options = { labels: [1, 0, 1], seed: 11, guidance: 2.5, iterations: [16, 16], batch: 2, ...sharp };
-    expect(await imagesOf(kept, options)).toEqual(await imagesOf(usual, options));
-    const blocks = recorded.config.levels
-      .slice(0, 2)
-      .reduce((sum, level) => sum + (level as { depth: number }).depth, 0);
-    // Of one batch: those of both levels, and for a moment the next ones of one level.
-    expect(most()).toBeGreaterThan(2 * blocks);
-    expect(most()).toBeLessThanOrEqual(4 * blocks);
-    expect(alive.size).toBe(0);
-    const frames = kept.sample(options);
-    await frames.next();
-    expect(alive.size).toBeGreaterThan(0);
-    await frames.return(new Uint8Array());
-    expect(alive.size).toBe(0);
-    await Promise.all([usual.dispose(), kept.dispose()]);
-  });
-});

@@ -7,6 +7,7 @@ import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { defaultLimits } from "./schemas.ts";
+import { thorough } from "../test-depth.ts";
 
 const mb = (bytes: number) => Math.round(bytes / 1e6);
 const uploads = Number(process.env["FRACTALGEN_TEST_UPLOADS"] ?? 24);
@@ -65,7 +66,7 @@ const upload = () =>
   });
 
 describe.skipIf(process.platform !== "linux")("a server that gets bodies of megabytes", () => {
-  it("takes bounded memory, and keeps none of it", { timeout: 300_000 }, async () => {
+  it.runIf(thorough)("takes bounded memory, and keeps none of it", { timeout: 300_000 }, async () => {
     const before = await memory();
     const peaks: number[] = [];
     for (let round = 1; round <= 3; round++) {

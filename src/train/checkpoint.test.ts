@@ -17,6 +17,7 @@ import { startingState, type TrainingState } from "./state.ts";
 import { markedState, tinyDataset, tinyModel } from "./tiny.ts";
 import { train } from "./trainer.ts";
 import { builtUrl } from "../test-program.ts";
+import { thorough } from "../test-depth.ts";
 
 /** Called before every file system operation. */
 const disk = vi.hoisted(() => ({ before: () => {} }));
@@ -212,7 +213,7 @@ it("a kill before any disk operation leaves a complete checkpoint, and saving ca
   expect(new Set(steps)).toEqual(new Set([1, 2]));
 });
 
-it("a kill at any moment leaves a complete checkpoint", async () => {
+it.runIf(thorough)("a kill at any moment leaves a complete checkpoint", async () => {
   const code = `
     for (let step = Number(process.argv[1]); ; step++) {
       await save(step);

@@ -272,7 +272,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     ["its model", /\/$|\/studio-[^/]*\.js$/],
     ["its script", /\/$/],
   ];
-  it.each(firstOf(lost))(
+  it.runIf(thorough).each(lost)(
     "replaces a page from a cache that has lost %s, without a service worker",
     async (_, cached) => {
       const host = await staticHost(first.folder, (path) => ({
@@ -291,7 +291,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     },
   );
 
-  it.each(firstOf([1e5, 5e6, 20e6]))("draws with only %i bytes of storage left", async (quotaSize) => {
+  it.runIf(thorough).each([1e5, 5e6, 20e6])("draws with only %i bytes of storage left", async (quotaSize) => {
     const host = await staticHost(first.folder);
     const context = await browser.newContext();
     try {
@@ -307,7 +307,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     }
   });
 
-  it.each(firstOf(["allow", "block"] as const))(
+  it.runIf(thorough).each(["allow", "block"] as const)(
     "shows the progress of downloads, with service workers: %s",
     async (serviceWorkers) => {
       const host = await staticHost(first.folder);

@@ -3,7 +3,7 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { firstOf } from "../test-depth.ts";
+import { firstOf, thorough } from "../test-depth.ts";
 import {
   type Built,
   canvasOf,
@@ -73,7 +73,7 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     await without.close();
   });
 
-  it("guides a new visitor through the drawing, level by level, once", async () => {
+  it.runIf(thorough)("guides a new visitor through the drawing, level by level, once", async () => {
     expect(await page.isVisible("#tour")).toBe(true);
     const filled = async () => (await canvasOf(page, "#pixels")).filter((value, i) => i % 4 === 3 && value > 0).length;
     const titles: string[] = [];
@@ -156,78 +156,84 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     expect(await compare()).not.toMatch(/step|view/);
   });
 
-  it("shows the ring as part of the redrawn area, stores mask and ring separately in links, and undo restores the form", async () => {
-    await page.click("[data-mask=centre]");
-    expect(await text("#masked")).toBe(
-      "256 of 1024 pixels are marked, and the ring adds 320: they will be redrawn as the chosen classes.",
-    );
-    const withRing = await canvasOf(page, "#overlay");
-    await page.uncheck("#ring");
-    expect(await text("#masked")).toMatch(/^256 of 1024 pixels are marked: /);
-    const without = await canvasOf(page, "#overlay");
-    const painted = (data: Buffer) => data.filter((value, i) => i % 4 === 3 && value > 0).length;
-    expect(painted(withRing)).toBeGreaterThan(1.8 * painted(without));
-    await page.check("#ring");
-    const before = await canvasOf(page, "#pixels");
-    await page.fill("#count", "1");
-    await page.fill("#seed", "99");
-    await page.click("#redraw");
-    await ended(page);
-    const after = await canvasOf(page, "#pixels");
-    const changed = [...Array(1024).keys()].filter((i) =>
-      [0, 1, 2].some((c) => before[i * 4 + c] !== after[i * 4 + c]),
-    );
-    const within = (i: number, from: number, to: number) =>
-      [i % 32, Math.floor(i / 32)].every((at) => at >= from && at < to);
-    expect(changed.every((i) => within(i, 4, 28))).toBe(true);
-    expect(changed.some((i) => !within(i, 8, 24))).toBe(true);
-    expect(page.url()).toMatch(/&ring=1$/);
-
-    const other = await context.newPage();
-    await other.goto(page.url());
-    await ended(other);
-    expect(await text("#masked", other)).toMatch(/^256 of 1024 pixels are marked, and the ring adds 320/);
-    expect(await other.isChecked("#ring")).toBe(true);
-    expect(await canvasOf(other, "#pixels")).toEqual(after);
-    await other.close();
-
-    await page.click("#undo");
-    expect(await canvasOf(page, "#pixels")).toEqual(before);
-    expect(await page.inputValue("#count")).toBe("2");
-    expect(await page.inputValue("#seed")).toBe("3");
-  });
-
-  it("accepts only supported pictures, refuses others whatever their name, and shares accepted ones in links", async () => {
-    expect(await page.getAttribute("#upload", "accept")).toBe("image/png,image/jpeg,image/webp");
-    const picture = sharp({ create: { width: 40, height: 40, channels: 3, background: "#204060" } });
-    const gif = await picture.clone().gif().toBuffer();
-    await page.setInputFiles("#upload", { name: "a.png", mimeType: "image/png", buffer: gif });
-    await page.waitForSelector("#error:not(:empty)");
-    expect(await text("#error")).toBe("A.png is not a PNG, JPEG or WebP picture; choose one in these formats.");
-    const whole = await picture.clone().png().toBuffer();
-    const damaged = whole.subarray(0, 60);
-    await page.setInputFiles("#upload", { name: "b.png", mimeType: "image/png", buffer: damaged });
-    await page.waitForFunction(() => document.querySelector("#error")!.textContent!.startsWith("B.png is damaged"));
-    for (const format of ["png", "jpeg", "webp"] as const) {
-      const buffer = await picture.clone().toFormat(format).toBuffer();
-      await page.setInputFiles("#upload", { name: `c.${format}`, mimeType: `image/${format}`, buffer });
-      await page.waitForFunction(
-        (name) => document.querySelector("#status")!.textContent!.startsWith(name),
-        `c.${format}`,
+  it.runIf(thorough)(
+    "shows the ring as part of the redrawn area, stores mask and ring separately in links, and undo restores the form",
+    async () => {
+      await page.click("[data-mask=centre]");
+      expect(await text("#masked")).toBe(
+        "256 of 1024 pixels are marked, and the ring adds 320: they will be redrawn as the chosen classes.",
       );
-      expect(await text("#error")).toBe("");
-    }
-    const shown = await canvasOf(page, "#pixels");
-    const other = await context.newPage();
-    await other.goto(page.url());
-    await other.waitForFunction(() => /picture is shown/.test(document.querySelector("#status")!.textContent!));
-    expect(await canvasOf(other, "#pixels")).toEqual(shown);
-    await other.close();
-    await page.click("#draw");
-    await ended(page);
-  });
+      const withRing = await canvasOf(page, "#overlay");
+      await page.uncheck("#ring");
+      expect(await text("#masked")).toMatch(/^256 of 1024 pixels are marked: /);
+      const without = await canvasOf(page, "#overlay");
+      const painted = (data: Buffer) => data.filter((value, i) => i % 4 === 3 && value > 0).length;
+      expect(painted(withRing)).toBeGreaterThan(1.8 * painted(without));
+      await page.check("#ring");
+      const before = await canvasOf(page, "#pixels");
+      await page.fill("#count", "1");
+      await page.fill("#seed", "99");
+      await page.click("#redraw");
+      await ended(page);
+      const after = await canvasOf(page, "#pixels");
+      const changed = [...Array(1024).keys()].filter((i) =>
+        [0, 1, 2].some((c) => before[i * 4 + c] !== after[i * 4 + c]),
+      );
+      const within = (i: number, from: number, to: number) =>
+        [i % 32, Math.floor(i / 32)].every((at) => at >= from && at < to);
+      expect(changed.every((i) => within(i, 4, 28))).toBe(true);
+      expect(changed.some((i) => !within(i, 8, 24))).toBe(true);
+      expect(page.url()).toMatch(/&ring=1$/);
 
-  it("turns the badge red and explains when the model stops, and can draw again", async () => {
+      const other = await context.newPage();
+      await other.goto(page.url());
+      await ended(other);
+      expect(await text("#masked", other)).toMatch(/^256 of 1024 pixels are marked, and the ring adds 320/);
+      expect(await other.isChecked("#ring")).toBe(true);
+      expect(await canvasOf(other, "#pixels")).toEqual(after);
+      await other.close();
+
+      await page.click("#undo");
+      expect(await canvasOf(page, "#pixels")).toEqual(before);
+      expect(await page.inputValue("#count")).toBe("2");
+      expect(await page.inputValue("#seed")).toBe("3");
+    },
+  );
+
+  it.runIf(thorough)(
+    "accepts only supported pictures, refuses others whatever their name, and shares accepted ones in links",
+    async () => {
+      expect(await page.getAttribute("#upload", "accept")).toBe("image/png,image/jpeg,image/webp");
+      const picture = sharp({ create: { width: 40, height: 40, channels: 3, background: "#204060" } });
+      const gif = await picture.clone().gif().toBuffer();
+      await page.setInputFiles("#upload", { name: "a.png", mimeType: "image/png", buffer: gif });
+      await page.waitForSelector("#error:not(:empty)");
+      expect(await text("#error")).toBe("A.png is not a PNG, JPEG or WebP picture; choose one in these formats.");
+      const whole = await picture.clone().png().toBuffer();
+      const damaged = whole.subarray(0, 60);
+      await page.setInputFiles("#upload", { name: "b.png", mimeType: "image/png", buffer: damaged });
+      await page.waitForFunction(() => document.querySelector("#error")!.textContent!.startsWith("B.png is damaged"));
+      for (const format of ["png", "jpeg", "webp"] as const) {
+        const buffer = await picture.clone().toFormat(format).toBuffer();
+        await page.setInputFiles("#upload", { name: `c.${format}`, mimeType: `image/${format}`, buffer });
+        await page.waitForFunction(
+          (name) => document.querySelector("#status")!.textContent!.startsWith(name),
+          `c.${format}`,
+        );
+        expect(await text("#error")).toBe("");
+      }
+      const shown = await canvasOf(page, "#pixels");
+      const other = await context.newPage();
+      await other.goto(page.url());
+      await other.waitForFunction(() => /picture is shown/.test(document.querySelector("#status")!.textContent!));
+      expect(await canvasOf(other, "#pixels")).toEqual(shown);
+      await other.close();
+      await page.click("#draw");
+      await ended(page);
+    },
+  );
+
+  it.runIf(thorough)("turns the badge red and explains when the model stops, and can draw again", async () => {
     const on = await opened(link, desktop, (one) =>
       one.addInitScript(() => {
         // A label that no graph can look up: the runtime itself fails.
@@ -262,42 +268,45 @@ describe.skipIf(!executablePath)("the studio's page", { timeout: patient }, () =
     await on.context().close();
   });
 
-  it("keeps the picture first and in view on a phone, whatever is tapped, and violates no accessibility rule", async () => {
-    const on = await opened(link, phone);
-    await ended(on);
-    expect(await on.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
-    const top = (id: string) => on.evaluate((id) => document.querySelector(id)!.getBoundingClientRect().top, id);
-    const [picture, draw, redraw] = [await top("#canvas"), await top("#settings"), await top("#redraw-section")];
-    expect([picture, draw, redraw]).toEqual([picture, draw, redraw].toSorted((a, b) => a - b));
-    expect(picture).toBeLessThan(200);
-    expect(await violations(on)).toEqual([]);
-    await on.tap("#tour-skip");
-    for (const [tab, section] of [
-      ["Draw", "#settings"],
-      ["Redraw", "#redraw-section"],
-      ["Explain", "#explain"],
-      ["Save", "#keep-section"],
-    ]) {
-      await on.tap(`#tabs a:text-is("${tab}")`);
-      await on.waitForFunction(
-        (tab) =>
-          [...document.querySelectorAll("#tabs a")].some((a) => a.ariaCurrent === "true" && a.textContent === tab),
-        tab,
-      );
-      const place = await on.evaluate((id) => {
-        const canvas = document.querySelector("#canvas")!.getBoundingClientRect();
-        const { top } = document.querySelector(id)!.getBoundingClientRect();
-        return { whole: canvas.top >= 0 && canvas.bottom < innerHeight - 150, below: top > 100 && top < innerHeight };
-      }, section);
-      expect(place, tab).toEqual({ whole: true, below: true });
-    }
-    await on.tap("[data-mask=half]");
-    await on.tap("#redraw");
-    expect(await ended(on)).toMatch(/^Drew 2 images/);
-    const view = await on.evaluate(() => document.querySelector("#canvas")!.getBoundingClientRect().top);
-    expect(view).toBeGreaterThanOrEqual(0);
-    await on.context().close();
-  });
+  it.runIf(thorough)(
+    "keeps the picture first and in view on a phone, whatever is tapped, and violates no accessibility rule",
+    async () => {
+      const on = await opened(link, phone);
+      await ended(on);
+      expect(await on.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+      const top = (id: string) => on.evaluate((id) => document.querySelector(id)!.getBoundingClientRect().top, id);
+      const [picture, draw, redraw] = [await top("#canvas"), await top("#settings"), await top("#redraw-section")];
+      expect([picture, draw, redraw]).toEqual([picture, draw, redraw].toSorted((a, b) => a - b));
+      expect(picture).toBeLessThan(200);
+      expect(await violations(on)).toEqual([]);
+      await on.tap("#tour-skip");
+      for (const [tab, section] of [
+        ["Draw", "#settings"],
+        ["Redraw", "#redraw-section"],
+        ["Explain", "#explain"],
+        ["Save", "#keep-section"],
+      ]) {
+        await on.tap(`#tabs a:text-is("${tab}")`);
+        await on.waitForFunction(
+          (tab) =>
+            [...document.querySelectorAll("#tabs a")].some((a) => a.ariaCurrent === "true" && a.textContent === tab),
+          tab,
+        );
+        const place = await on.evaluate((id) => {
+          const canvas = document.querySelector("#canvas")!.getBoundingClientRect();
+          const { top } = document.querySelector(id)!.getBoundingClientRect();
+          return { whole: canvas.top >= 0 && canvas.bottom < innerHeight - 150, below: top > 100 && top < innerHeight };
+        }, section);
+        expect(place, tab).toEqual({ whole: true, below: true });
+      }
+      await on.tap("[data-mask=half]");
+      await on.tap("#redraw");
+      expect(await ended(on)).toMatch(/^Drew 2 images/);
+      const view = await on.evaluate(() => document.querySelector("#canvas")!.getBoundingClientRect().top);
+      expect(view).toBeGreaterThanOrEqual(0);
+      await on.context().close();
+    },
+  );
 
   it.each(firstOf(["dark", "light"] as const))("breaks no rule of accessibility: %s", async (colorScheme) => {
     await page.emulateMedia({ colorScheme });

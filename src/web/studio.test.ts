@@ -95,7 +95,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
       };
     }, canvas);
 
-  it("steps back through the recursion, with the patches in progress outlined", async () => {
+  it.runIf(thorough)("steps back through the recursion, with the patches in progress outlined", async () => {
     const whole = await stage("#pixels");
     expect(whole.filled).toBe(1024);
     expect((await stage("#overlay")).filled).toBe(0);
@@ -186,64 +186,67 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect(await page.textContent("#error")).toBe(sentence);
   });
 
-  it("can be used with only the keyboard: every control has a name and can be reached and left in order", async () => {
-    await page.focus("#skip");
-    const reached: string[] = [];
-    for (let i = 0; i < 80; i++) {
-      if (i > 0) await page.keyboard.press("Tab");
-      const found = await page.evaluate(() => {
-        const element = document.activeElement as HTMLInputElement;
-        const labels = [...(element.labels ?? [])].map(({ textContent }) => textContent);
-        const name = element.ariaLabel ?? (labels.length > 0 ? labels.join(" ") : element.textContent);
-        const shown = element.matches(".chips input, .switch input, .gallery input")
-          ? element.nextElementSibling!
-          : element;
-        const { outlineStyle, outlineWidth } = getComputedStyle(shown);
-        return {
-          id: element.id || element.value || element.tagName,
-          name: name?.trim() ?? "",
-          outlined: outlineStyle !== "none" && Number.parseFloat(outlineWidth) >= 2,
-        };
-      });
-      if (found.id === "BODY" || (i > 0 && found.id === reached[0])) break;
-      expect(found.name, found.id).not.toBe("");
-      // The first control was not reached by keyboard.
-      if (i > 0) expect(found.outlined, `${found.id} shows that it has the focus`).toBe(true);
-      reached.push(found.id);
-    }
-    const order = [
-      "skip",
-      "count",
-      "seed",
-      "draw",
-      "paint",
-      "upload",
-      "canvas",
-      "play",
-      "scrubber",
-      "save-image",
-      "share",
-    ];
-    const places = order.filter((id) => id !== "play" && id !== "scrubber").map((id) => reached.indexOf(id));
-    expect(places, reached.join(" ")).toEqual([...places].sort((a, b) => a - b));
-    expect(places).not.toContain(-1);
+  it.runIf(thorough)(
+    "can be used with only the keyboard: every control has a name and can be reached and left in order",
+    async () => {
+      await page.focus("#skip");
+      const reached: string[] = [];
+      for (let i = 0; i < 80; i++) {
+        if (i > 0) await page.keyboard.press("Tab");
+        const found = await page.evaluate(() => {
+          const element = document.activeElement as HTMLInputElement;
+          const labels = [...(element.labels ?? [])].map(({ textContent }) => textContent);
+          const name = element.ariaLabel ?? (labels.length > 0 ? labels.join(" ") : element.textContent);
+          const shown = element.matches(".chips input, .switch input, .gallery input")
+            ? element.nextElementSibling!
+            : element;
+          const { outlineStyle, outlineWidth } = getComputedStyle(shown);
+          return {
+            id: element.id || element.value || element.tagName,
+            name: name?.trim() ?? "",
+            outlined: outlineStyle !== "none" && Number.parseFloat(outlineWidth) >= 2,
+          };
+        });
+        if (found.id === "BODY" || (i > 0 && found.id === reached[0])) break;
+        expect(found.name, found.id).not.toBe("");
+        // The first control was not reached by keyboard.
+        if (i > 0) expect(found.outlined, `${found.id} shows that it has the focus`).toBe(true);
+        reached.push(found.id);
+      }
+      const order = [
+        "skip",
+        "count",
+        "seed",
+        "draw",
+        "paint",
+        "upload",
+        "canvas",
+        "play",
+        "scrubber",
+        "save-image",
+        "share",
+      ];
+      const places = order.filter((id) => id !== "play" && id !== "scrubber").map((id) => reached.indexOf(id));
+      expect(places, reached.join(" ")).toEqual([...places].sort((a, b) => a - b));
+      expect(places).not.toContain(-1);
 
-    await page.focus("#paint");
-    await page.keyboard.press("Enter");
-    await page.selectOption("#brush", "1");
-    await page.focus("#canvas");
-    await page.keyboard.press("ArrowLeft");
-    await page.keyboard.press(" ");
-    await page.keyboard.press("Shift+ArrowDown");
-    await page.keyboard.press(" ");
-    expect(await page.textContent("#masked")).toMatch(/^2 of 1024 pixels/);
-    expect(await page.textContent("#pixel")).toMatch(/^Row 21, column 16/);
-    await page.keyboard.press("Escape");
-    expect(await page.getAttribute("#paint", "aria-pressed")).toBe("false");
-    await page.focus("#redraw");
-    await page.keyboard.press("Enter");
-    expect(await ended(page)).toMatch(/^Drew 2 images/);
-  });
+      await page.focus("#paint");
+      await page.keyboard.press("Enter");
+      await page.selectOption("#brush", "1");
+      await page.focus("#canvas");
+      await page.keyboard.press("ArrowLeft");
+      await page.keyboard.press(" ");
+      await page.keyboard.press("Shift+ArrowDown");
+      await page.keyboard.press(" ");
+      expect(await page.textContent("#masked")).toMatch(/^2 of 1024 pixels/);
+      expect(await page.textContent("#pixel")).toMatch(/^Row 21, column 16/);
+      await page.keyboard.press("Escape");
+      expect(await page.getAttribute("#paint", "aria-pressed")).toBe("false");
+      await page.focus("#redraw");
+      await page.keyboard.press("Enter");
+      expect(await ended(page)).toMatch(/^Drew 2 images/);
+    },
+  );
 
   it("can be cancelled, and stays responsive while drawing", async () => {
     await page.fill("#count", "8");
@@ -278,7 +281,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect((await sharp(file).metadata()).width).toBeGreaterThan(200);
   });
 
-  it("works offline after the first visit, and explains what is wrong with a link", async () => {
+  it.runIf(thorough)("works offline after the first visit, and explains what is wrong with a link", async () => {
     await context.setOffline(true);
     await open(page, "classes=plant&n=1&iterations=1,1&device=wasm"); // the page reloads automatically for another address
     await page.waitForFunction(() => document.querySelector("#status")!.textContent!.startsWith("Drew 1 image"));
