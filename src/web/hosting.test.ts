@@ -6,7 +6,7 @@ import { basename, join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type TestModels, testModels } from "../server/test-models.ts";
-import { firstOf, thorough } from "../test-depth.ts";
+import { thorough } from "../test-depth.ts";
 import {
   type Built,
   buildStudio,
@@ -90,7 +90,7 @@ describe.skipIf(!executablePath)("the studio on a static host", { timeout: patie
     expect(two.filter((name) => one.includes(name))).toEqual([]);
   });
 
-  it.each(firstOf(["max-age=600", "max-age=31536000, immutable"]))(
+  it.runIf(thorough).each(["max-age=600", "max-age=31536000, immutable"])(
     "shows returning visitors the complete new build if files are cached with %s",
     { timeout: 2 * patient }, // five drawings
     async (cacheControl) => {

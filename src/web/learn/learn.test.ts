@@ -107,7 +107,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     built?.remove();
   });
 
-  it.runIf(thorough)("learns hearts as Node does: the loss falls, and the drawings change", async () => {
+  it("learns hearts as Node does: the loss falls, and the drawings change", async () => {
     await page.waitForSelector("#learn-start:enabled");
     expect(await page.textContent("#learn-count")).toBe(
       "137 pictures to learn from, the first 32 shown, 11 only measured.",
@@ -132,7 +132,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     expect(await page.locator("#learn-chart circle").count()).toBeGreaterThan(0);
   });
 
-  it("pauses, continues, pauses when it is left, and starts over", async () => {
+  it.runIf(thorough)("pauses, continues, pauses when it is left, and starts over", async () => {
     await page.click("#learn-start");
     await status(page, /^Paused after step \d+\.$/);
     const paused = await bitsOn(page);
@@ -154,7 +154,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     expect((await canvasOf(page, "#learn-samples")).every((value) => value === 0)).toBe(true);
   });
 
-  it("is loaded when it is opened, and the studio's model only when the studio is", async () => {
+  it.runIf(thorough)("is loaded when it is opened, and the studio's model only when the studio is", async () => {
     const at = await staticHost(built.folder); // no other page asks it for files
     const asked = (pattern: RegExp) => at.asked.filter((path) => pattern.test(path));
     const learning = /^assets\/(page-.*\.js|heart-.*\.png)$/;
@@ -175,7 +175,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     at.close();
   });
 
-  it("learns the visitor's own pictures, and refuses too few and other files", async () => {
+  it.runIf(thorough)("learns the visitor's own pictures, and refuses too few and other files", async () => {
     const picture = async (i: number) => ({
       name: `${i}.png`,
       mimeType: "image/png",
