@@ -347,6 +347,13 @@ it.each([
   expect(existsSync("/tmp/never")).toBe(false);
 });
 
+it("refuses replicas in float16 before anything is written", async () => {
+  const { code, err } = await program([...fresh(at("half"), 3), "--replicas", "2", "--precision", "float16"]);
+  expect(err).toMatch(/error: --precision: replicas train in float32; omit --precision, or train without .*\n$/);
+  expect(code).toBe(2);
+  expect(existsSync(at("half"))).toBe(false);
+});
+
 it("reports too little memory before anything is written", async () => {
   const { code, err } = await program([...fresh(at("poor"), 3), "--memory", "9MB"]);
   expect(err).toMatch(/^error: training this model takes about \d+ MB even with one image at a time.*--memory.*\n$/);
