@@ -71,6 +71,7 @@ export type {
   Between,
   DecodedStep,
   Decoding,
+  KeptStep,
   LevelKind,
   Network,
   Patches,

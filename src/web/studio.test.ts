@@ -342,7 +342,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
   // Without a graphics processor, compiling the shaders already takes minutes.
   describe.skipIf(process.env["FRACTALGEN_TEST_WEBGPU"] !== "1")("by software (FRACTALGEN_TEST_WEBGPU=1)", () => {
     it(
-      "checks WebGPU against WASM at the start and then draws on it as on WASM",
+      "checks WebGPU against WASM at the start and then draws on it as on WASM, in float32 if it has no float16",
       { timeout: 3 * patient },
       async () => {
         const own = await launch(softwareWebGpu);
@@ -354,10 +354,11 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
           const [image, mask] = [new Uint8Array(3072).fill(90), rectangleMask(32, { x: 8, y: 8, width: 8, height: 8 })];
           const labels = [config.classes.indexOf("heart")];
           const wishes = { classes: labels, count: 1, seed: 3, iterations: [1, 1], edit: { image, mask } };
-          await open(on, writeAddress({ ...defaultSettings(config), ...wishes, device: "webgpu" }, config));
+          await open(on, writeAddress({ ...defaultSettings(config), ...wishes, device: "webgpu-float16" }, config));
           await ended(on);
+          // SwiftShader has no float16.
           expect(await on.textContent("#device-reason")).toMatch(
-            /WebGPU was checked against WASM: \d+ of \d+ bytes equal/,
+            /WebGPU was checked against WASM: \d+ of \d+ bytes equal.*\. It has no float16, so float32 is used\.$/,
           );
           expect(await on.textContent("#device-name")).toBe("WebGPU");
           const expected = await last(edit(sampler, image, mask, { labels, seed: 3, iterations: [1, 1] }));
