@@ -161,8 +161,8 @@ program
   )
   .argument("[options...]", "options of fractalgen train, one argument for each training by rounds", [
     "--round-steps 50",
-    "--round-steps 50 --differences float16",
-    "--round-steps 50 --differences int8",
+    "--round-steps 50 --outer-rate 1 --outer-momentum 0",
+    "--round-steps 50 --outer-rate 1 --outer-momentum 0 --differences int8",
   ])
   .option("--replicas <n>", "replicas, one after the other on this machine", whole({ least: 2 }), 4)
   .option("--images <n>", "images that each training sees", whole({ least: 1 }), 51_200)
