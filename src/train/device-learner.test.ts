@@ -96,8 +96,9 @@ describe("the learner for devices", () => {
   });
 });
 
-describe("in float16", () => {
-  // The CPU rounds the inputs and results of products to float16, and computes between them in float32.
+describe("written for float16", () => {
+  // This tests the graphs and the loss scale, not the rounding: onnxruntime's CPU provider removes casts to float16 and
+  // back, and computes the products in float32.
   const half = { ...engine, precision: "float16" } as const;
   const model = ar();
   const onNotFinite = ({ number }: NotFinite) => new Error(`step ${number} is not finite`);
@@ -129,14 +130,14 @@ describe("in float16", () => {
       expect(Math.abs(gradientNorm / full.steps[i].gradientNorm - 1)).toBeLessThan(0.02);
     });
     expect(full.steps[0].loss - found.steps[9].loss).toBeGreaterThan(0.1);
-    // The products were indeed rounded.
+    // Not the same graphs.
     expect(found.steps.some(({ loss }, i) => loss !== full.steps[i].loss)).toBe(true);
     const [value] = found.state.values.values();
     expect(value.some((x) => Math.fround(x) !== fromHalf(toHalf(Float32Array.of(x)))[0])).toBe(true);
   });
 
   it("repeats a step with half of the loss scale until its gradients are finite", async () => {
-    // Far too much for gradients in float16, whose largest number is 65504.
+    // Far too much: some gradients are not finite.
     const found = await run(half, { lossScale: 2 ** 30 });
     expect(found.state.lossScale).toBeLessThan(2 ** 30);
     expect(found.state.lossScale).toBeGreaterThan(1);
