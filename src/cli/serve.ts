@@ -5,9 +5,7 @@ import { defaultLimits } from "../server/schemas.ts";
 import { helpOption, threadsOption } from "./engine.ts";
 import { queueHelp, sharedHelp } from "./queue-options.ts";
 import { serve } from "./serve-command.ts";
-import { bytes, filled, whole } from "./values.ts";
-
-const several = (text: string, before: string[] = []): string[] => [...before, filled(text)];
+import { bytes, several, whole, filled } from "./values.ts";
 
 const waiting = whole({ least: 1, most: 100_000 });
 const numberOrUrl = (text: string): number | string => (/^[-+\d.]/.test(text) ? waiting(text) : filled(text));

@@ -26,7 +26,8 @@ export async function runTraining(given: TrainFlags): Promise<void> {
   const { initFrom, ...flags } = startedAgain(given);
   checkFolder(flags.cache, { option: "--cache" });
   if (flags.out !== undefined && flags.resume === undefined) checkFolder(flags.out, { option: "--out" });
-  const initial = initFrom === undefined ? undefined : await findModel(initFrom, { subject: { setting: "initFrom" } });
+  const subject = { setting: "initFrom" };
+  const initial = initFrom && (await Promise.all(initFrom.map((name) => findModel(name, { subject }))));
   const options: RunOptions = { ...flags, initFrom: initial };
   const out = runFolder(options);
   let ready = false;

@@ -5,7 +5,7 @@ import type { Precision } from "../graph/form.ts";
 import type { RunOptions } from "../runs/options.ts";
 
 export interface TrainFlags extends Omit<RunOptions, "initFrom"> {
-  initFrom?: string;
+  initFrom?: string[];
   features?: string;
   cache: string;
   samples: boolean;

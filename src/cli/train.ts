@@ -11,7 +11,7 @@ import { deviceOption, helpOption, precisionOption, threadsOption } from "./engi
 import { queueHelp, sharedHelp } from "./queue-options.ts";
 import { settingOption } from "./setting-option.ts";
 import { runTraining } from "./train-command.ts";
-import { bytes, choice, filled, number, whole } from "./values.ts";
+import { bytes, choice, filled, number, several, whole } from "./values.ts";
 
 export function addTrain(program: Command): void {
   const command = program
@@ -25,8 +25,8 @@ export function addTrain(program: Command): void {
     .option("--resume <dir>", "resume a run from its last checkpoint, with its settings", filled)
     .option(
       "--init-from <dir>",
-      "fine-tune: start from a model's weights, by default with --recipe published; new classes get new embeddings",
-      filled,
+      "fine-tune: start from a model's weights, by default with --recipe published; new classes get new embeddings. With other levels in --config, tensors that fit are taken; repeat it to take them from several models",
+      several,
     )
     .optionsGroup("Images:")
     .option("--image-size <n>", "pixels per side (default: the images' own, or 32)", whole({ least: 1, most: 4096 }))

@@ -61,6 +61,9 @@ export const filled = (text: string): string => {
   return text;
 };
 
+/** The values of an option that can be repeated. */
+export const several = (text: string, before: string[] = []): string[] => [...before, filled(text)];
+
 /** Joins the values of a repeated option with commas. */
 export const collected = (text: string, before: string | undefined): string =>
   before === undefined ? text : `${before},${text}`;

@@ -52,3 +52,9 @@ const isShort = (list: readonly unknown[]) => list.length <= 8 && list.every((it
 /** Makes a message visible and limits its length. */
 export const message = (text: string): string =>
   shortened(visible(shortened(text, 2 * longestMessage)), longestMessage);
+
+/** Formats a list of names for a message; a long list is shortened. */
+export const listed = (names: readonly string[]): string => {
+  const some = (names.length > 8 ? names.slice(0, 6) : names).map((name) => shown(name, 60)).join(", ");
+  return names.length > 8 ? `${some} and ${names.length - 6} more` : some;
+};

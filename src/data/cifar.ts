@@ -5,13 +5,14 @@
  */
 
 import { UserError } from "../core/errors.ts";
+import { listed } from "../core/text.ts";
 import { pathText } from "../files/regular.ts";
 import { filesOfFolder, filesOfTar, type NamedFiles } from "./archive.ts";
 import { type ArrayLayout, layoutOf, pixelsOf } from "./array-images.ts";
 import { fileAt, listFolder } from "./files.ts";
 import { classesOf } from "./labels.ts";
 import { arrayIn, numbersIn, readBatch, textsIn } from "./pickled-batch.ts";
-import { type Found, leavingOut, listed, type Source } from "./source.ts";
+import { type Found, leavingOut, type Source } from "./source.ts";
 
 interface Batch {
   layout: ArrayLayout;

@@ -2,13 +2,14 @@
 
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
+import { listed } from "../core/text.ts";
 import { centerCrop } from "./crop.ts";
 import { type DatasetContent, type ImageWriter, type WrittenSplit, writeImages } from "./dataset-file.ts";
 import type { Skipped } from "./dataset.ts";
 import { inOrder } from "./in-order.ts";
 import { checkClassNames } from "./labels.ts";
 import { type Decoded as DecodedPicture, decodeInto, PictureError, reasonOf, toChannels } from "./picture.ts";
-import { listed, type Source, type SourceImage } from "./source.ts";
+import { type Source, type SourceImage } from "./source.ts";
 import { chooseHeldOut, type HeldOutShare } from "./split.ts";
 import { type Target, targetOf, type TargetOptions } from "./target.ts";
 

@@ -4,19 +4,10 @@ import { basename, resolve } from "node:path";
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import { shown } from "../core/text.ts";
+import { listed, shown } from "../core/text.ts";
 import { pathText } from "../files/regular.ts";
 import { listTree, type Listing } from "./files.ts";
-import {
-  byName,
-  chosenPart,
-  type Found,
-  type LeftOut,
-  leavingOut,
-  listed,
-  partNamed,
-  type SourceFile,
-} from "./source.ts";
+import { byName, chosenPart, type Found, type LeftOut, leavingOut, partNamed, type SourceFile } from "./source.ts";
 
 // The last six kinds are not decoded, but it is better to report each as a skipped image than to ignore it.
 const imageName = /\.(png|jpe?g|jpe|jfif|webp|gif|avif|tiff?|bmp|heic|heif|jxl|jp2|ppm)$/i;

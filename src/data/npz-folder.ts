@@ -2,10 +2,11 @@
 
 import { basename, resolve } from "node:path";
 import { UserError } from "../core/errors.ts";
+import { listed } from "../core/text.ts";
 import { pathText } from "../files/regular.ts";
 import { listFolder } from "./files.ts";
 import { openNpzImages } from "./npz-images.ts";
-import { byName, chosenPart, type Found, leavingOut, listed, partNamed, type Source } from "./source.ts";
+import { byName, chosenPart, type Found, leavingOut, partNamed, type Source } from "./source.ts";
 
 const numeric = (a: string, b: string): number => a.localeCompare(b, "en", { numeric: true }) || byName(a, b);
 

@@ -4,14 +4,14 @@ import { parse } from "node:path";
 import { product } from "../core/arrays.ts";
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
-import { shown } from "../core/text.ts";
+import { listed, shown } from "../core/text.ts";
 import { pathText } from "../files/regular.ts";
 import { type ArrayLayout, layoutOf, pixelsOf, rangeOf, type Scale, scaleOf } from "./array-images.ts";
 import { fileAt } from "./files.ts";
 import { classesOf } from "./labels.ts";
 import { itemBytes, type NpyHeader, valueBytes } from "./npy.ts";
 import { type Npz, openNpz } from "./npz.ts";
-import { chosenPart, type Found, leavingOut, listed, type Source } from "./source.ts";
+import { chosenPart, type Found, leavingOut, type Source } from "./source.ts";
 
 /** Names of image arrays by part: ADM's samples, common ones, CIFAR's and ImageNet32's, Keras's, MedMNIST's. */
 const layouts: Record<string, string>[] = [

@@ -5,13 +5,14 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
+import { listed } from "../core/text.ts";
 import { datasetFormat, readDatasetFile } from "./dataset-file.ts";
 import type { Dataset } from "./dataset.ts";
 import { decodeSource, recipe } from "./decode.ts";
 import { emojiDataset } from "./emoji.ts";
 import type { EmojiSet } from "./emoji-sets.ts";
 import { findSource } from "./formats.ts";
-import { type Found, listed, type Source, trainOnly, withHeldOut } from "./source.ts";
+import { type Found, type Source, trainOnly, withHeldOut } from "./source.ts";
 import type { HeldOutShare } from "./split.ts";
 
 /** The options that decide what a data set contains, so that it can be opened again. */

@@ -4,8 +4,7 @@ import { type FileMetaData, parquetSchema } from "hyparquet";
 import { z } from "zod";
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import { shown } from "../core/text.ts";
-import { listed } from "./source.ts";
+import { listed, shown } from "../core/text.ts";
 
 export interface Columns {
   image: string;

@@ -4,14 +4,14 @@ import { basename, resolve } from "node:path";
 import type { FileMetaData } from "hyparquet";
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import { shown } from "../core/text.ts";
+import { listed, shown } from "../core/text.ts";
 import { pathText } from "../files/regular.ts";
 import { fileAt, listFolder, listTree } from "./files.ts";
 import { classesOf, unlabelled } from "./labels.ts";
 import { type Columns, columnsOf } from "./parquet-columns.ts";
 import { type ParquetFile, startParquetDecoder } from "./parquet-thread.ts";
 import type { Picture } from "./picture.ts";
-import { byName, chosenPart, type Found, leavingOut, type LeftOut, listed, partNamed } from "./source.ts";
+import { byName, chosenPart, type Found, leavingOut, type LeftOut, partNamed } from "./source.ts";
 import type { Source, SourceFile } from "./source.ts";
 
 const isParquet = ({ name }: SourceFile) => /\.parquet$/i.test(name);

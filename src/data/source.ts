@@ -1,7 +1,7 @@
 /** The common interface of all sources: a stream of images with names and labels. Knows nothing of any one kind. */
 
 import { UserError } from "../core/errors.ts";
-import { shown } from "../core/text.ts";
+import { listed } from "../core/text.ts";
 import type { Picture, Shape } from "./picture.ts";
 
 /** A recognised source; its files have been listed but not read. */
@@ -142,9 +142,3 @@ export function chosenPart(there: readonly string[]): { part: string | undefined
   const notes = unused.map((name) => `the part ${name} is not used`);
   return { part, notes };
 }
-
-/** Formats a list of names for a message; a long list is shortened. */
-export const listed = (names: readonly string[]): string => {
-  const some = (names.length > 8 ? names.slice(0, 6) : names).map((name) => shown(name, 60)).join(", ");
-  return names.length > 8 ? `${some} and ${names.length - 6} more` : some;
-};

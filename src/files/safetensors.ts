@@ -6,7 +6,7 @@ import { UserError } from "../core/errors.ts";
 import { arrayOf, bytesPerElement, product } from "../core/arrays.ts";
 import type { DType, HostTensor, TypedArray } from "../core/arrays.ts";
 import { fromBfloat16, fromHalf } from "../core/half.ts";
-import { shown } from "../core/text.ts";
+import { listed, shown } from "../core/text.ts";
 import type { HalfType } from "../graph/onnx.ts";
 import { writeFileAtomic } from "./atomic.ts";
 import { openRegularSync, pathText, refusal } from "./regular.ts";
@@ -159,11 +159,3 @@ function withFile<T>(path: string, use: (descriptor: number, bytes: number) => T
     closeSync(descriptor);
   }
 }
-
-const listed = (names: string[]): string => {
-  const first = names
-    .slice(0, 8)
-    .map((name) => shown(name, 60))
-    .join(", ");
-  return names.length > 8 ? `${first} and ${names.length - 8} more` : first;
-};

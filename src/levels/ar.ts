@@ -28,10 +28,17 @@ import type { Above, LevelKind, Network, Placed, Taught } from "./kind.ts";
 import { rasterOrder } from "./order.ts";
 import { keptPast, pastOf } from "./past.ts";
 import { decodeInRaster } from "./raster.ts";
-import { patchSide, qkNorm, transformer } from "./schema.ts";
+import { patchSide, qkNorm, transformer, whole } from "./schema.ts";
 import { declareEmbedding, placed, prefix } from "./tokens.ts";
 
-const schema = z.strictObject({ kind: z.literal("ar"), patch: patchSide, ...transformer, qkNorm });
+const schema = z.strictObject({
+  kind: z.literal("ar"),
+  patch: patchSide,
+  ...transformer,
+  qkNorm,
+  /** How many of the parent's conditions its first token joins: the last of left, bottom, right, top, middle. */
+  conditions: whole(1, 5).optional(),
+});
 
 export type ArLevel = z.infer<typeof schema>;
 
@@ -47,9 +54,14 @@ export interface ArStep {
 function network(declare: Declare, level: Placed<ArLevel>): Network<ArStep> {
   const { tokens, width, depth, heads, channels, patch, grid } = level;
   const headWidth = width / heads;
-  const embedding = declareEmbedding(declare, level, tokens + 1);
+  const joined = level.conditions * level.conditionWidth;
+  const embedding = declareEmbedding(declare, { ...level, conditionWidth: joined }, tokens + 1);
   const transformer = blocks(declare, depth, (block) => declareLlama(block, level));
   const last = declareNorm(declare, "norm", width);
+
+  /** The first token: all conditions side by side. */
+  const first = ({ conditions, colour }: Above): Tensor =>
+    prefix(embedding, { conditions: reshape(conditions, [dim(conditions, 0), 1, joined]), colour });
 
   /** The output at position n depends on the condition and on patches 0 .. n - 1. */
   function teach({ patches, training, between, before }: Omit<Taught, keyof Above> & { before: Tensor }): Tensor {
@@ -66,9 +78,8 @@ function network(declare: Declare, level: Placed<ArLevel>): Network<ArStep> {
   }
 
   return {
-    begin: (above) => placed(embedding, prefix(embedding, above), 0, 1),
-    teach: ({ conditions, colour, ...squares }) =>
-      teach({ ...squares, before: prefix(embedding, { conditions, colour }) }),
+    begin: (above) => placed(embedding, first(above), 0, 1),
+    teach: ({ conditions, colour, ...squares }) => teach({ ...squares, before: first({ conditions, colour }) }),
     /**
      * The step for the patch at `position`. Inputs: `prefix`; `patch` [R, C p p], the previous patch (ignored at
      * position 0); `position` [1]; `keys.i` and `values.i` [R', H, L, D/H], buffers with room for L positions of which
@@ -102,7 +113,15 @@ function network(declare: Declare, level: Placed<ArLevel>): Network<ArStep> {
       return { conditions: reshape(norm(last, x), [rows, 1, width]), key, value };
     },
     counted: (patches, condition) => ({
-      out: teach({ patches, before: prefix(embedding, { conditions: condition }) }),
+      out: teach({
+        patches,
+        before: first({
+          conditions: concat(
+            Array.from({ length: level.conditions }, () => condition),
+            1,
+          ),
+        }),
+      }),
     }),
   };
 }

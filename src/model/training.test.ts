@@ -38,6 +38,7 @@ const models: [string, ModelConfig][] = [
       { kind: "mar", patch: 1, ...small, guidingPixel: true },
     ]),
   ],
+  ["MAR above AR that reads three conditions", model(8, [{ kind: "mar", patch: 2, ...small }, { kind: "ar", patch: 1, ...small, conditions: 3 }])],
   ["AR above MAR", model(8, [{ kind: "ar", patch: 2, ...small }, { kind: "mar", patch: 1, ...small, conditions: 1 }])],
 ]; // prettier-ignore
 

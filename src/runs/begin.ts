@@ -16,7 +16,7 @@ export interface Beginning {
   /** Describes the data to open. */
   data: DataRecord;
   resumed?: Resumed;
-  initial?: ModelFolder;
+  initial?: readonly ModelFolder[];
   given: Given;
 }
 
@@ -39,27 +39,29 @@ export async function beginning(options: RunOptions): Promise<Beginning> {
       got: "none",
     });
   const { initFrom: initial } = options;
-  const fixed = initial && (["size", "kind", "redWeight"] as const).find((name) => options[name] !== undefined);
+  const first = initial?.[0];
+  const fixed = first && (["size", "kind", "redWeight"] as const).find((name) => options[name] !== undefined);
   if (fixed)
     throw new UserError({
       subject: { setting: fixed },
-      problem: `the model in ${initial.folder} cannot be changed`,
+      problem: `this is part of the model in ${first.folder}`,
       hint: "leave it out",
     });
   const given = configFile(options.config, options);
-  if (initial && Object.keys(given.model).length > 0)
+  const other = first && Object.keys(given.model).find((name) => name !== "levels" && name !== "sampling");
+  if (other !== undefined)
     throw new UserError({
       subject: options.config,
-      problem: `the model in ${initial.folder} cannot be changed`,
-      hint: 'leave "model" out of the file',
+      problem: `"${other}" is part of the model in ${first?.folder}`,
+      hint: 'leave it out; only "levels" and "sampling" can differ',
     });
   const [imageSize, channels] = (["imageSize", "channels"] as const).map((name) => {
-    const said = initial ? initial.config[name] : (given.model[name] as number | undefined);
+    const said = first ? first.config[name] : (given.model[name] as number | undefined);
     const asked = options[name];
     if (said !== undefined && asked !== undefined && said !== asked)
       throw new UserError({
         subject: { setting: name },
-        problem: `got ${asked}, but the model of ${initial?.folder ?? given.source} has ${said}`,
+        problem: `got ${asked}, but the model of ${first?.folder ?? given.source} has ${said}`,
         hint: "leave it out to convert the images to the model's format",
       });
     return asked ?? said;

@@ -13,8 +13,8 @@ export interface RunOptions extends Partial<TrainingConfig> {
   /** A new run's folder (`out`) or the folder of a run to resume (`resume`): exactly one of the two. */
   out?: string;
   resume?: string;
-  /** A model to fine-tune. */
-  initFrom?: ModelFolder;
+  /** Models to fine-tune: each tensor comes from the first one that has it. */
+  initFrom?: readonly ModelFolder[];
   imageSize?: number;
   channels?: number;
   /** A fraction, or a path. */

@@ -49,7 +49,7 @@ function sizeFor(levels: unknown): number {
 
 /** The preset's model, overridden first by `known` and then by the --config file. */
 export function modelOf(
-  { model: preset }: Preset,
+  { model: preset }: Pick<Preset, "model">,
   { source, model: given }: Given,
   known: Pick<ModelConfig, "imageSize" | "classes"> & Partial<ModelConfig>,
 ): ModelConfig {

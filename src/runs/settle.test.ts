@@ -5,9 +5,12 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseModelConfig } from "../config/model.ts";
 import { type TrainingName, trainingNames, trainingSetting } from "../config/training.ts";
+import { product } from "../core/arrays.ts";
 import { openDataset } from "../data/open.ts";
-import { readModelFolder } from "../files/model.ts";
+import { type ModelFolder, readModelFolder, writeModelFolder } from "../files/model.ts";
+import { modelParameters, type Parameter } from "../model/parameters.ts";
 import { saveCheckpoint } from "../train/checkpoint.ts";
 import { trainingBytes } from "../train/memory.ts";
 import { beginning } from "./begin.ts";
@@ -104,13 +107,59 @@ describe("custom levels", () => {
   });
 });
 
+describe("fine-tuning with other levels", () => {
+  const mar = { kind: "mar", patch: 7, ...small };
+  const ar = { kind: "ar", patch: 1, ...small, conditions: 5 };
+  const pixel = { kind: "pixel", ...small };
+
+  async function modelWith(name: string, levels: object[], values: number): Promise<ModelFolder> {
+    const config = parseModelConfig({ imageSize: 28, channels: 3, classes: ["of28"], levels }, name);
+    const filledWith = ({ name, shape }: Parameter) => [name, new Float32Array(product(shape)).fill(values)] as const;
+    await writeModelFolder(at(name), config, new Map(modelParameters(config).map(filledWith)));
+    return readModelFolder(at(name));
+  }
+  const mixed = () => config("mixed.json", { model: { levels: [mar, ar, pixel] } });
+
+  it("takes each tensor from the first model with one of its name and shape, and names the others", async () => {
+    const first = await modelWith("first", [{ ...ar, patch: 7, conditions: 1 }, { ...ar, conditions: 1 }, pixel], 1);
+    const second = await modelWith("second", [mar, { ...mar, patch: 1 }, pixel], 2);
+    const { state, model, notes } = await prepare({ config: mixed(), initFrom: [first, second] });
+    expect(model.levels[1]).toEqual(ar);
+    expect(model.sampling.iterations).toHaveLength(2);
+    const origin = (name: string) => new Set(state.values.get(name)!);
+    expect(origin("generator.mask_token")).toEqual(new Set([2]));
+    expect(origin("next_fractal.generator.blocks.0.attention.wo.weight")).toEqual(new Set([1]));
+    expect(origin("next_fractal.next_fractal.r_codebook.weight")).toEqual(new Set([1]));
+    expect(origin("next_fractal.generator.cond_emb.weight").size).toBeGreaterThan(100);
+    expect(notes).toHaveLength(1);
+    expect(notes[0]).toMatch(
+      /^of \d+ tensors, \d+ from \S+first, \d+ from \S+second; 1 with random values: next_fractal.generator.cond_emb.weight$/,
+    );
+  });
+
+  it("says nothing if one model has everything, and refuses a model that has nothing", async () => {
+    const whole = await modelWith("whole", [mar, ar, pixel], 1);
+    expect((await prepare({ initFrom: [whole] })).notes).toEqual([]);
+    expect((await prepare({ initFrom: [whole], config: mixed() })).notes).toEqual([]);
+    await expect(prepare({ initFrom: [whole, readModelFolder("models/emoji")] })).rejects.toThrow(
+      /^no tensor of \S*models\/emoji has the name and shape of one that this model still needs; leave it out/,
+    );
+  });
+
+  it("refuses other changes of the model", async () => {
+    const whole = readModelFolder("models/emoji");
+    const other = config("other.json", { model: { redWeight: 2 } });
+    await expect(prepare({ initFrom: [whole], config: other })).rejects.toThrow(/"redWeight" is part of the model in/);
+  });
+});
+
 it("refuses a size or channels other than the model's before the data are opened", async () => {
   const given = config("sized.json", { model: { imageSize: 28, channels: 1, levels: levels(7, 1) } });
   await expect(beginning(optionsOf({ config: given, imageSize: 14, data: "/nowhere" }))).rejects.toThrow(
     /^imageSize: got 14, but the model of .*sized\.json has 28; leave it out/,
   );
   await expect(
-    beginning(optionsOf({ initFrom: readModelFolder("models/emoji"), channels: 1, data: "/nowhere" })),
+    beginning(optionsOf({ initFrom: [readModelFolder("models/emoji")], channels: 1, data: "/nowhere" })),
   ).rejects.toThrow(/^channels: got 1, but the model of .* has 3/);
   const classes = config("classes.json", { model: { classes: ["a", "b"], levels: levels(7, 1) } });
   await expect(prepare({ config: classes })).rejects.toThrow(

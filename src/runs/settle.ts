@@ -10,10 +10,13 @@ import {
   trainingSetting,
 } from "../config/training.ts";
 import { product } from "../core/arrays.ts";
+import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
+import { listed } from "../core/text.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { checkDataset } from "../data/fits.ts";
 import { contentOf } from "../data/open.ts";
+import type { ModelFolder } from "../files/model.ts";
 import { freeMemory } from "../files/free-memory.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { type DataRecord, dataRecord, fineTunedState, type Resumed } from "../train/checkpoint.ts";
@@ -22,7 +25,7 @@ import { settingsWithin, trainingBytes } from "../train/memory.ts";
 import { lanesFor } from "../workers/training.ts";
 import { type Beginning, isPath } from "./begin.ts";
 import type { RunOptions } from "./options.ts";
-import { modelOf, presetOf } from "./preset.ts";
+import { type Given, modelOf, presetOf } from "./preset.ts";
 import { goingOn } from "./prolong.ts";
 
 /** A run that is ready to train. */
@@ -83,11 +86,13 @@ export async function settle(
   const preset = presetOf(chosenRecipe, "levels" in given.model ? 32 : imageSize, dataset);
   const redWeight = options.redWeight === undefined ? {} : { redWeight: options.redWeight };
   const model: ModelConfig = initial
-    ? parseModelConfig({ ...initial.config, classes, groups }, initial.folder)
+    ? tunedModel(initial, given, { classes, groups })
     : { ...modelOf(preset, given, { imageSize, channels, classes, groups }), ...redWeight };
-  if (model.dtype !== undefined && model.dtype !== "float32")
+  const untrainable = (dtype?: string) => dtype !== undefined && dtype !== "float32";
+  const quantized = initial?.find(({ config }) => untrainable(config.dtype));
+  if (quantized || untrainable(model.dtype))
     throw new UserError(
-      `${initial?.folder ?? given.source}: models in ${model.dtype} cannot be trained; ${initial ? "use the float32 model that it was made from" : 'leave "dtype" out, and quantise the model after training'}`,
+      `${quantized?.folder ?? given.source}: models in ${(quantized?.config ?? model).dtype} cannot be trained; ${quantized ? "use the float32 model that it was made from" : 'leave "dtype" out, and quantise the model after training'}`,
     );
   const base = parseTrainingConfig({ ...preset.training, ...given.training }, given.source);
   const threads = lanesFor(model, options.threads);
@@ -96,10 +101,38 @@ export async function settle(
     "the options",
   );
   const chosen = options.memory === undefined && (options.microBatch !== undefined || "microBatch" in given.training);
-  const state = initial
-    ? fineTunedState(initial, { ...training, model })
-    : startingState(model, training.seed, training);
-  return finished(model, chosen ? training : within(model, training, options), { state });
+  const start = initial
+    ? tunedStart(initial, model, training)
+    : { state: startingState(model, training.seed, training) };
+  return finished(model, chosen ? training : within(model, training, options), start);
+}
+
+/** The first model with the classes of the data, and with the levels and sampling settings of the --config file. */
+function tunedModel(
+  [{ folder, config }]: readonly ModelFolder[],
+  given: Given,
+  known: Pick<ModelConfig, "classes" | "groups">,
+): ModelConfig {
+  if (Object.keys(given.model).length === 0) return parseModelConfig({ ...config, ...known }, folder);
+  const { dtype: _, ...trained } = config;
+  return modelOf({ model: trained }, given, { imageSize: config.imageSize, ...known });
+}
+
+/** The starting state of a fine-tuned model, with a note if not every tensor comes from a single model. */
+function tunedStart(
+  initial: readonly ModelFolder[],
+  model: ModelConfig,
+  training: TrainingConfig,
+): Pick<Prepared, "state" | "notes"> {
+  const { state, origins } = fineTunedState(initial, { ...training, model });
+  const fresh = [...origins].filter(([, folder]) => folder === undefined).map(([name]) => name);
+  if (initial.length === 1 && fresh.length === 0) return { state, notes: [] };
+  const counts = initial.map(({ folder }) => {
+    const count = [...origins.values()].filter((origin) => origin === folder).length;
+    return `${count} from ${folder}`;
+  });
+  const note = `of ${counted(origins.size, "tensor")}, ${counts.join(", ")}; ${fresh.length === 0 ? "none" : fresh.length} with random values${fresh.length === 0 ? "" : `: ${listed(fresh)}`}`;
+  return { state, notes: [note] };
 }
 
 /** Micro-batches larger than this are no faster. */

@@ -42,6 +42,11 @@ const models: Record<string, { imageSize: number; channels: number; levels: obje
     channels: 4,
     levels: [{ kind: "mar", patch: 2, ...block }, { kind: "ar", patch: 1, ...small }, pixel],
   },
+  "MAR above AR that reads five conditions": {
+    imageSize: 8,
+    channels: 1,
+    levels: [{ kind: "mar", patch: 2, ...block }, { kind: "ar", patch: 1, conditions: 5, ...small }, pixel],
+  },
   "MAR 12, 6, 3, 1, one channel, guiding pixels": {
     imageSize: 12,
     channels: 1,

@@ -44,36 +44,52 @@ export const dataRecord = (
   heldOutCount: heldOut.count,
 });
 
+/** A starting state, and where its tensors come from: a model's folder, or undefined for random values. */
+export interface FineTuned {
+  state: TrainingState;
+  origins: ReadonlyMap<string, string | undefined>;
+}
+
 /**
- * A starting state for fine-tuning: the weights of a model folder, adapted to the classes of other data. A class that
- * the model knows keeps its embedding, and a new class gets a new one; moments start at zero. Throws a UserError if the
- * levels differ.
+ * A starting state for fine-tuning. Each tensor comes from the first model that has one of its name and shape, and has
+ * random values if none has. A class that this model knows keeps its embedding, and a new class gets a new one; moments
+ * start at zero. Throws a UserError if nothing comes from one of the models.
  */
 export function fineTunedState(
-  from: ModelFolder,
-  { model, seed, ema, optimizer }: Pick<Starting, "ema" | "optimizer"> & { model: ModelConfig; seed: number },
-): TrainingState {
-  const state = startingState(model, seed, { ema: 0, optimizer });
-  const width = model.levels[0].width;
+  from: readonly ModelFolder[],
+  { model, seed, ema, optimizer, ...starts }: Starting & { model: ModelConfig; seed: number },
+): FineTuned {
+  const state = startingState(model, seed, { ...starts, ema: 0, optimizer });
+  const origins = new Map<string, string | undefined>();
   for (const { name, shape } of modelParameters(model)) {
     const value = state.values.get(name)!;
-    const given = from.weights.tensors.has(name) ? readTensor(from.weights, name) : undefined; // one at a time
-    if (name === "class_emb.weight" && given) {
-      const rows = given.data as Float32Array;
-      model.classes.forEach((className, i) => {
-        const known = from.config.classes.indexOf(className);
-        if (known >= 0) value.set(rows.subarray(known * width, (known + 1) * width), i * width);
-      });
+    const sized = name === classEmbedding ? shape.slice(1) : shape;
+    const origin = from.find(({ weights }) => {
+      const found = weights.tensors.get(name)?.shape;
+      return found && String(found.slice(found.length - sized.length)) === String(sized);
+    });
+    origins.set(name, origin?.folder);
+    if (!origin) continue;
+    const given = readTensor(origin.weights, name).data as Float32Array; // one at a time
+    if (name !== classEmbedding) {
+      value.set(given);
       continue;
     }
-    if (!given || String(given.shape) !== String(shape))
-      throw new UserError(
-        `${from.folder} cannot be fine-tuned to this model: ${name} is ${given ? `[${given.shape.join(", ")}]` : "missing"} there, expected [${shape.join(", ")}]; omit the options that change the levels, or train from scratch`,
-      );
-    value.set(given.data as Float32Array);
+    const [width] = sized;
+    model.classes.forEach((className, i) => {
+      const known = origin.config.classes.indexOf(className);
+      if (known >= 0) value.set(given.subarray(known * width, (known + 1) * width), i * width);
+    });
   }
-  return ema > 0 ? { ...state, average: copied(state.values) } : state;
+  const unused = from.find(({ folder }) => ![...origins.values()].includes(folder));
+  if (unused)
+    throw new UserError(
+      `no tensor of ${unused.folder} has the name and shape of one that this model still needs; leave it out, or change the levels`,
+    );
+  return { state: ema > 0 ? { ...state, average: copied(state.values) } : state, origins };
 }
+
+const classEmbedding = "class_emb.weight";
 
 /** The content of a checkpoint to write. */
 export interface Saved {
