@@ -1,19 +1,20 @@
-/** How the tests run: two processes at a time, each with one thread of onnxruntime, in three projects. */
+/** How the tests run: two processes at a time, each with one thread of onnxruntime, in four projects. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
 /**
- * What the test files of a project import. Integration tests start processes, threads or servers, run Inception, read
- * whole data sets, or train, sample and measure whole models. Every other file is a unit test.
+ * What the test files of a project import, or their path. Integration tests start processes, threads or servers; model tests run
+ * Inception, read whole data sets, or train, sample and measure whole models in one process. Every other file is a unit
+ * test.
  */
 const imports = {
   browser: /playwright-core|\/test-page\.ts/,
-  integration: new RegExp(
+  integration: /node:child_process|node:worker_threads|\/workers\/|\/test-(program|call|run|models|server|fuzz)\.ts/,
+  models: new RegExp(
     [
-      "node:child_process|node:worker_threads|/workers/|/test-(program|call|run|models|server|fuzz|inception)\\.ts",
-      "/inception[\\w-]*\\.ts|openDataset|emojiDataset",
+      "test-inception\\.ts|/inception[\\w-]*\\.ts|openDataset|emojiDataset",
       "/(sampler|trainer|likelihood|parity)\\.ts|trainRun|trainingGraph|trainingStep",
     ].join("|"),
   ),
@@ -26,10 +27,12 @@ const files = ["src", "examples", "bench"].flatMap((folder) =>
     .map((name) => join(folder, name).replaceAll("\\", "/")),
 );
 
-function projectOf(file: string): "unit" | "integration" | "browser" {
+const kinds = ["browser", "integration", "models"] as const;
+
+function projectOf(file: string): (typeof kinds)[number] | "unit" {
   const imported = readFileSync(join(root, file), "utf8").match(/^import[^;]*;|\bimport\([^)]*\)/gm) ?? [];
-  const some = (pattern: RegExp) => imported.some((line) => pattern.test(line));
-  return some(imports.browser) ? "browser" : some(imports.integration) ? "integration" : "unit";
+  const some = (pattern: RegExp) => imported.some((line) => pattern.test(line)) || pattern.test(file);
+  return kinds.find((kind) => some(imports[kind])) ?? "unit";
 }
 
 export default defineConfig({
@@ -45,10 +48,14 @@ export default defineConfig({
     env: { FRACTALGEN_THREADS: "1" },
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // Unit tests leave nothing behind, so their files share processes and what these have imported.
-    projects: (["unit", "integration", "browser"] as const).map((name) => ({
+    // Unit and model tests leave nothing behind, so their files share processes and what these have imported.
+    projects: (["unit", "models", "integration", "browser"] as const).map((name) => ({
       extends: true,
-      test: { name, isolate: name !== "unit", include: files.filter((file) => projectOf(file) === name) },
+      test: {
+        name,
+        isolate: name === "integration" || name === "browser",
+        include: files.filter((file) => projectOf(file) === name),
+      },
     })),
     reporters: ["default", "./vitest.durations.ts"],
   },

@@ -57,7 +57,7 @@ it("sample.ts draws a grid of the requested classes", patient, async () => {
   expect(new Set(data).size).toBeGreaterThan(50);
 });
 
-it("edit.ts keeps the pixels outside the mask", patient, async () => {
+it.runIf(thorough)("edit.ts keeps the pixels outside the mask", patient, async () => {
   const out = join(folder, "edited.png");
   expect(await printed("edit.ts", out)).toEqual([`${out}: the pixels outside the mask are kept to the byte`]);
   expect((await sharp(out).metadata()).format).toBe("png");

@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import { idx, npy, npz, put } from "../data/test-files.ts";
 import { type Deflated, dict, pickle, tensor, withZeros, zip } from "../files/test-torch.ts";
-import { firstOf } from "../test-depth.ts";
+import { firstOf, thorough } from "../test-depth.ts";
 import { checkOutcome, config, Reader } from "./test-fuzz.ts";
 
 const reader = new Reader();
@@ -108,7 +108,7 @@ describe("costs little", { timeout: 120_000 }, () => {
     }),
   );
 
-  it.each(firstOf(Object.keys(checkpoints)))("checkpoint: %s", (name) =>
+  it.runIf(thorough).each(Object.keys(checkpoints))("checkpoint: %s", (name) =>
     refused((folder) => {
       put(join(folder, name), checkpoints[name]());
       put(join(folder, "config.json"), JSON.stringify(config));

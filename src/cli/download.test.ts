@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { serve, type TestServer, testServer } from "../files/test-server.ts";
 import { downloadLine } from "./download-progress.ts";
 import { built } from "../test-program.ts";
+import { firstOf, thorough } from "../test-depth.ts";
 
 const main = built("cli/main");
 const caseFolder = fileURLToPath(new URL("../../fixtures/parity/mar-3level/", import.meta.url));
@@ -98,7 +99,7 @@ describe("fractalgen download", () => {
     expect(readFileSync(second.stdout.trimEnd()).equals(checkpoint)).toBe(true);
   });
 
-  it("downloads once if two processes start at the same time", async () => {
+  it.runIf(thorough)("downloads once if two processes start at the same time", async () => {
     server.answer = (request) => setTimeout(() => serve(request, checkpoint), 1500);
     const both = await Promise.all([1, 2].map(() => fractalgen([address(), "--no-convert", "--json"])));
     expect(both.map(({ code }) => code)).toEqual([0, 0]);
@@ -127,7 +128,7 @@ describe("fractalgen download", () => {
     expect(JSON.parse(offline.stdout)).toMatchObject({ sha256, cached: true });
   });
 
-  it("accepts a file, and checks its checksum", async () => {
+  it.runIf(thorough)("accepts a file, and checks its checksum", async () => {
     const path = join(folder, "mine.pth");
     await writeFile(path, checkpoint);
     const { code, stdout } = await fractalgen([path, "--no-convert", "--sha256", sha256, "--json"]);
@@ -151,7 +152,7 @@ describe("fractalgen download", () => {
     expect(kept.filter((name) => name.includes("mine"))).toEqual([]);
   });
 
-  it.each<[string, string[], NodeJS.ProcessEnv, RegExp]>([
+  const faults: [string, string[], NodeJS.ProcessEnv, RegExp][] = [
     [
       "a typo",
       ["fractalmar_in46"],
@@ -178,7 +179,9 @@ describe("fractalgen download", () => {
       /--cache: .*main\.js is a file, but a folder is needed/,
     ],
     ["a missing source", [], {}, /missing required argument 'source'/],
-  ])("reports %s in one sentence", async (_, args, env, sentence) => {
+  ];
+
+  it.each(firstOf(faults, 2))("reports %s in one sentence", async (_, args, env, sentence) => {
     const ended = await fractalgen(
       args.map((arg) => (arg === "OUT" ? join(folder, "out") : arg)),
       { env },

@@ -16,6 +16,7 @@ import { readPngText } from "../pictures/pngtext.ts";
 import { startingState } from "../train/state.ts";
 import { built } from "../test-program.ts";
 import { call } from "./test-call.ts";
+import { thorough } from "../test-depth.ts";
 
 let folder = "";
 const at = (name: string) => join(folder, name);
@@ -152,7 +153,7 @@ describe("prints one sentence and exits with code 2 for", () => {
   });
 });
 
-it("stops at Ctrl-C and writes nothing", async () => {
+it.runIf(thorough)("stops at Ctrl-C and writes nothing", async () => {
   const out = at("stopped.png");
   const args = ["edit", "--model", mar, "--image", image, "-n", "40000", "--out", out, "--each", at("stopped")];
   const child = spawn(process.execPath, [built("cli/main"), ...args], { stdio: ["ignore", "pipe", "pipe"] });

@@ -102,7 +102,7 @@ describe("evaluate quality", () => {
     expect(out).not.toMatch(/^ +(FID|KID|Inception Score) /m);
   });
 
-  it("trains features on the data automatically if none are given, and only once", async () => {
+  it.runIf(thorough)("trains features on the data automatically if none are given, and only once", async () => {
     const own = () => evaluate("quality", "--reference", at("data"), "--generated", at("copies"), "--json");
     const first = await own();
     expect(first.code).toBe(0);

@@ -24,6 +24,7 @@ import { startingState } from "../train/state.ts";
 import { commandLine } from "./program.ts";
 import { built } from "../test-program.ts";
 import { call } from "./test-call.ts";
+import { thorough } from "../test-depth.ts";
 
 const config: ModelConfig = parseModelConfig(
   {
@@ -261,7 +262,7 @@ function changeConfig(dir: string, change: object): void {
 describe("as a program", () => {
   const node = (...args: string[]) => [process.execPath, built("cli/main"), ...args];
 
-  it("stops at Ctrl-C and writes nothing", async () => {
+  it.runIf(thorough)("stops at Ctrl-C and writes nothing", async () => {
     const out = at("stopped.png");
     const [program, ...args] = node("sample", "--model", model, "-n", "40000", "--out", out);
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -278,7 +279,7 @@ describe("as a program", () => {
     expect(existsSync(out)).toBe(false);
   });
 
-  it("draws a live preview if the terminal has colours", (context) => {
+  it.runIf(thorough)("draws a live preview if the terminal has colours", (context) => {
     if (spawnSync("script", ["--version"]).status !== 0)
       return context.skip("`script` is not available to create a terminal");
     const command = node("sample", "--model", model, "-n", "150", "--out", at("preview.png"))

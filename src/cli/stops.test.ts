@@ -145,7 +145,7 @@ it("worker stops on every signal and leaves no job behind", async (context) => {
   }
 });
 
-it("a second signal ends the process immediately, with that signal", async () => {
+it.runIf(thorough)("a second signal ends the process immediately, with that signal", async () => {
   // A step is one run of more than a second.
   const run = runs.train(...runs.fresh(runs.at("twice"), 1_000_000), "--batch", "2048", "--micro-batch", "2048");
   await run.says(/"step":1,/);

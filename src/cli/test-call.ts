@@ -1,11 +1,10 @@
 /** Runs the built command line inside the test's process and captures its output. */
 
 import { vi } from "vitest";
-import { builtUrl } from "../test-program.ts";
+import { fromBuild } from "../test-program.ts";
 import type * as Program from "./program.ts";
 
-// Threads of the built program start in half the time of threads run from source.
-const { run } = (await import(/* @vite-ignore */ builtUrl("cli/program"))) as typeof Program;
+const { run } = await fromBuild<typeof Program>("cli/program");
 
 export interface Said {
   code: number;

@@ -18,6 +18,7 @@ import { thorough } from "../test-depth.ts";
 import { loadCheckpoint } from "../train/checkpoint.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
 import { built } from "../test-program.ts";
+import { call } from "./test-call.ts";
 
 let folder = "";
 const at = (name: string) => join(folder, name);
@@ -180,7 +181,7 @@ it("measures samples at chosen steps and at the end: in the log, the curve and T
 
 const kills = thorough ? 20 : 2;
 
-it(
+it.runIf(thorough)(
   "loses nothing before the last checkpoint and leaves nothing half-written if it is killed at any moment",
   async () => {
     const out = at("killed");
@@ -340,7 +341,7 @@ it.each([
   ["memory that is not an amount", ["--memory", "plenty"], /--memory: expected an amount such as 3GB.*"plenty"/],
   ["an image size without a preset", ["--data", "emoji", "--out", "/tmp/never", "--image-size", "31"], /31x31.*30 or/],
 ])("prints one sentence and exits with code 2 for %s", async (_, args, sentence) => {
-  const { code, err } = await program(args);
+  const { code, err } = await call("train", "--cache", folder, ...args);
   expect(err).toMatch(sentence);
   expect(code).toBe(2);
   expect(err.trim().split("\n")).toHaveLength(1);
@@ -348,14 +349,32 @@ it.each([
 });
 
 it("refuses replicas in float16 before anything is written", async () => {
-  const { code, err } = await program([...fresh(at("half"), 3), "--replicas", "2", "--precision", "float16"]);
+  const { code, err } = await call(
+    "train",
+    "--cache",
+    folder,
+    ...fresh(at("half"), 3),
+    "--replicas",
+    "2",
+    "--precision",
+    "float16",
+  );
   expect(err).toMatch(/error: --precision: replicas train in float32; omit --precision, or train without .*\n$/);
   expect(code).toBe(2);
   expect(existsSync(at("half"))).toBe(false);
 });
 
 it("reports too little memory before anything is written", async () => {
-  const { code, err } = await program([...fresh(at("poor"), 3), "--memory", "9MB"]);
+  const { code, err } = await call(
+    "train",
+    "--cache",
+    folder,
+    "--threads",
+    "1",
+    ...fresh(at("poor"), 3),
+    "--memory",
+    "9MB",
+  );
   expect(err).toMatch(/^error: training this model takes about \d+ MB even with one image at a time.*--memory.*\n$/);
   expect(code).toBe(2);
   expect(existsSync(at("poor"))).toBe(false);

@@ -66,7 +66,7 @@ it.runIf(thorough)(
   180_000 * rounds,
 );
 
-it(
+it.runIf(thorough)(
   "two processes that write one model folder: it is complete",
   async () => {
     for (let round = 1; round <= rounds; round++) {

@@ -4,10 +4,9 @@ import { cpSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { UserError } from "../core/errors.ts";
 import { processorSeconds } from "../files/test-time.ts";
 import type { Split } from "./dataset.ts";
-import { firsts, labelNames, temporaryData } from "./test-arrays.ts";
+import { firsts, labelNames, temporaryData, UserError } from "./test-arrays.ts";
 import { plain, put } from "./test-files.ts";
 
 const { open, folderOf, refused } = temporaryData();

@@ -4,17 +4,22 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect } from "vitest";
-import { UserError } from "../core/errors.ts";
+import type * as Errors from "../core/errors.ts";
+import { fromBuild } from "../test-program.ts";
 import type { Dataset, Split } from "./dataset.ts";
-import { type DataOptions, openDataset } from "./open.ts";
+import type * as Open from "./open.ts";
 import { put } from "./test-files.ts";
+
+const { openDataset } = await fromBuild<typeof Open>("data/open");
+/** The errors that `openDataset` throws. */
+export const { UserError } = await fromBuild<typeof Errors>("core/errors");
 
 /** A temporary folder for the tests of one file, removed after them. */
 export function temporaryData() {
   const root = mkdtempSync(join(tmpdir(), "fractalgen-arrays-"));
   afterAll(() => rmSync(root, { recursive: true }));
   let made = 0;
-  const open = (path: string, options: Partial<DataOptions> = {}): Promise<Dataset> =>
+  const open = (path: string, options: Partial<Open.DataOptions> = {}): Promise<Dataset> =>
     openDataset(path, { cache: join(root, "cache"), ...options });
   return {
     root,
@@ -26,10 +31,10 @@ export function temporaryData() {
       return folder;
     },
     /** Expects a user error with this message. */
-    async refused(path: string, message: RegExp, options?: Partial<DataOptions>): Promise<void> {
+    async refused(path: string, message: RegExp, options?: Partial<Open.DataOptions>): Promise<void> {
       const error: unknown = await open(path, options).catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(UserError);
-      expect((error as UserError).message).toMatch(message);
+      expect((error as Error).message).toMatch(message);
     },
   };
 }

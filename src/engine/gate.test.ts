@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 import { thorough } from "../test-depth.ts";
 import { builtUrl } from "../test-program.ts";
 
-const rounds = thorough ? 30 : 6;
+const rounds = thorough ? 30 : 2;
 
 /** A thread that is inside a product nearly all the time. */
 const lane = `

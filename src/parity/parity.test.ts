@@ -19,6 +19,7 @@ import { type ParityCase, readCase } from "./case.ts";
 import { type Comparison, within } from "./compare.ts";
 import { compareSamples } from "./samples.ts";
 import { compareEvaluation, compareResumed, compareTraining } from "./teacher.ts";
+import { thorough } from "../test-depth.ts";
 
 const engine = await nodeEngine();
 const folder = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url));
@@ -95,13 +96,16 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
     expect(parityCase.keys.filter((key) => !compared.includes(key) && !given.test(key))).toEqual([]);
   });
 
-  it("a weight that is off by 0.01 is detected in evaluation and training", async () => {
-    const spoilt = withWeight(parityCase, "generator.patch_emb.weight", 0.01);
-    expect(names(failures(await compareEvaluation(engine, spoilt)))).toContain("level0.cond.middle");
-    expect(names(failures(await compareTraining(engine, spoilt)))).toEqual(
-      expect.arrayContaining(["train0.grad_norm", "train0.grad.class_emb.weight"]),
-    );
-  });
+  it.runIf(thorough || name !== "mar-4level-guided")(
+    "a weight that is off by 0.01 is detected in evaluation and training",
+    async () => {
+      const spoilt = withWeight(parityCase, "generator.patch_emb.weight", 0.01);
+      expect(names(failures(await compareEvaluation(engine, spoilt)))).toContain("level0.cond.middle");
+      expect(names(failures(await compareTraining(engine, spoilt)))).toEqual(
+        expect.arrayContaining(["train0.grad_norm", "train0.grad.class_emb.weight"]),
+      );
+    },
+  );
 
   // An error of 0.01 is not enough here: the recorded draws avoid boundaries so that bytes survive rounding.
   it("another model's samples are detected", async () => {
@@ -114,7 +118,7 @@ describe.each(Object.entries(recorded))("%s", (name, results) => {
   });
 });
 
-it("npm run parity ignores a README matched by a glob, and counts what agrees", () => {
+it.runIf(thorough)("npm run parity ignores a README matched by a glob, and counts what agrees", () => {
   const main = fileURLToPath(new URL("./main.ts", import.meta.url));
   const paths = [folder("README.md"), folder("ar-3level")];
   const { status, stdout } = spawnSync(process.execPath, ["--import", "tsx", main, ...paths], { encoding: "utf8" });

@@ -105,7 +105,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
     3 * minutes,
   );
 
-  it("keep passwords to themselves, and warn of a Redis that drops keys", async () => {
+  it.runIf(thorough)("keep passwords to themselves, and warn of a Redis that drops keys", async () => {
     const redis = await startRedis(queue.at("locked"), ["--requirepass", "sesam", "--maxmemory-policy", "allkeys-lru"]);
     try {
       const address = (password: string) => `redis://:${password}@127.0.0.1:${redis.port}`;

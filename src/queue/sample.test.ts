@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { call } from "../cli/test-call.ts";
 import { filesOf, kills, killing, noRedis, type TestQueue, testQueue } from "./test-queue.ts";
+import { thorough } from "../test-depth.ts";
 
 const minutes = 60_000;
 
@@ -71,7 +72,7 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
     3 * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "is taken up again when the command was killed",
     async () => {
       const worker = queue.worker();

@@ -53,7 +53,7 @@ describe("replicas in one process", () => {
     (3 + kills / 2) * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "train with gradients at every step, of which there are no differences to round",
     async () => {
       const sync = await runs.train(...replicas("sync-2", "--sync")).ended;

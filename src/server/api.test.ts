@@ -11,6 +11,7 @@ import { servedModels } from "./models.ts";
 import { answerSchemas } from "./schemas.ts";
 import { clientOf, drawnBy, editedBy, generate, listening, pixels, png } from "./test-client.ts";
 import { type TestModels, testModels, testServer } from "./test-models.ts";
+import { thorough } from "../test-depth.ts";
 
 let models: TestModels;
 let at: Listening;
@@ -172,7 +173,7 @@ describe("edits", () => {
   });
 });
 
-describe("the shipped model", () => {
+describe.runIf(thorough)("the shipped model", () => {
   it("returns the same images as the command line", async () => {
     const folder = readModelFolder(fileURLToPath(new URL("../../models/emoji", import.meta.url)));
     const shipped = servedModels([{ name: "emoji", folder }]);

@@ -11,7 +11,10 @@ import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readCase } from "../parity/case.ts";
 import { createSampler, type Frame, type SampleOptions, type Sampler } from "../sample/sampler.ts";
 import { firstOf } from "../test-depth.ts";
-import { parallelSampler } from "./sampling.ts";
+import { fromBuild } from "../test-program.ts";
+import type * as Sampling from "./sampling.ts";
+
+const { parallelSampler } = await fromBuild<typeof Sampling>("workers/sampling");
 
 const temporary = mkdtempSync(join(tmpdir(), "fractalgen-sampling-"));
 const { config, weights } = await readCase(fileURLToPath(new URL("../../fixtures/parity/mar-3level", import.meta.url)));

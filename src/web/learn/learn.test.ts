@@ -107,7 +107,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     built?.remove();
   });
 
-  it("learns hearts as Node does: the loss falls, and the drawings change", async () => {
+  it.runIf(thorough)("learns hearts as Node does: the loss falls, and the drawings change", async () => {
     await page.waitForSelector("#learn-start:enabled");
     expect(await page.textContent("#learn-count")).toBe(
       "137 pictures to learn from, the first 32 shown, 11 only measured.",
