@@ -6,46 +6,17 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type ModelConfig, parseModelConfig } from "../config/model.ts";
-import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts";
 import type { Provider } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node.ts";
 import type { Precision } from "../graph/form.ts";
-import { startingState } from "../train/state.ts";
-import { tinyDataset, tinyModel } from "../train/tiny.ts";
-import { train } from "../train/trainer.ts";
 import { type Placement, placement } from "./placement.ts";
+import { type ShortTraining, shortTraining } from "./short-training.ts";
 
-export interface Trained extends Placement {
+export interface Trained extends Placement, ShortTraining {
   provider: Provider;
   /** Why it is not the requested provider; nothing was trained then. */
   fallback?: string;
-  /** Loss and gradient norm of every step. */
-  losses: number[];
-  norms: number[];
-  /** Bits per dimension of held-out images under the average of the weights after the last step. */
-  heldOut?: number;
-  /** Sums of the absolute values of the final weights, by name. */
-  weights: Record<string, number>;
-  /** After the last step, in float16. */
-  lossScale?: number;
 }
-
-const common = { batch: 4, microBatch: 2, warmup: 0, learningRate: 1e-3, seed: 3 } as const;
-const levels = (kind: "mar" | "ar") => [
-  { kind, patch: 4, width: 16, depth: 1, heads: 2 },
-  { kind, patch: 1, width: 16, depth: 1, heads: 2 },
-  { kind: "pixel" as const, width: 16, depth: 1, heads: 2 },
-];
-const model = (kind: "mar" | "ar"): ModelConfig =>
-  parseModelConfig({ imageSize: 8, classes: ["dark", "light"], levels: levels(kind) }, "the test");
-
-/** Each kind of level, both optimisers, gradients of several micro-batches, and checkpoints of the forward pass. */
-const cases: Record<string, { model: () => ModelConfig; training: Partial<TrainingConfig> }> = {
-  mar: { model: () => model("mar"), training: { optimizer: "muon", microBatch: 4 } },
-  ar: { model: () => model("ar"), training: { microBatch: 4, innerShare: [0.5] } },
-  guided: { model: () => tinyModel({ guidingPixel: true }), training: { checkpointing: true, ema: 0.99 } },
-};
 
 async function trained(
   provider: Provider,
@@ -55,19 +26,11 @@ async function trained(
   const scratch = mkdtempSync(join(tmpdir(), "fractalgen-trained-"));
   try {
     const engine = await nodeEngine({ provider, precision, threads: 1, profile: join(scratch, "profile") });
-    const result: Trained = { provider: engine.provider, losses: [], norms: [], weights: {}, nodes: {}, elsewhere: [] };
-    if (engine.fallback) return { ...result, fallback: engine.fallback };
-    const config = cases[kind].model();
-    const training = parseTrainingConfig({ ...common, ...cases[kind].training, steps }, "the test");
-    const state = startingState(config, 1, training);
-    for await (const record of train(engine, { model: config, training, dataset: tinyDataset(), state })) {
-      if (record.kind === "evaluation") result.heldOut = record.bits;
-      if (record.kind !== "step") continue;
-      result.losses.push(record.loss);
-      result.norms.push(record.gradientNorm);
-    }
-    for (const [name, value] of state.values) result.weights[name] = value.reduce((sum, x) => sum + Math.abs(x), 0);
-    return { ...result, ...placement(engine, scratch), lossScale: state.lossScale };
+    const { fallback } = engine;
+    const nothing = { losses: [], norms: [], weights: {}, nodes: {}, elsewhere: [] };
+    if (fallback) return { provider: engine.provider, fallback, ...nothing };
+    const result = await shortTraining(engine, kind, steps);
+    return { provider: engine.provider, ...result, ...placement(engine, scratch) };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
