@@ -14,7 +14,7 @@ export interface DrawingFlags {
   animate?: string;
   each?: string;
   json?: boolean;
-  batch: number;
+  batch?: number;
   memory?: number;
   preview: boolean;
   device: Provider;
@@ -34,7 +34,11 @@ export const addDrawingOptions = (command: Command, { out, columns }: { out: str
     .option("--each <dir>", "also write each image to its own PNG file in this folder", filled)
     .option("--json", "print one line of JSON and no progress")
     .optionsGroup("Performance:")
-    .option("--batch <n>", "images per batch; does not affect the images", whole({ least: 1, most: 4096 }), 16)
+    .option(
+      "--batch <n>",
+      "images per batch; does not affect the images (default: 16, or as many as fit in a GPU)",
+      whole({ least: 1, most: 4096 }),
+    )
     .option("--memory <size>", "memory limit, such as 3GB (default: all free memory)", bytes)
     .option("--no-preview", "show no preview on the terminal")
     .addOption(deviceOption())

@@ -16,6 +16,7 @@ import { findModel, shippedModels } from "./models.ts";
 import { checkFolder } from "./outputs.ts";
 import type { Progress } from "./progress.ts";
 import type { Remote } from "./remote.ts";
+import { usualMeasured } from "./generated-options.ts";
 import { type SamplingFlags, settingsOf } from "./sampling-options.ts";
 
 export interface GeneratedFlags extends SamplingFlags {
@@ -25,7 +26,7 @@ export interface GeneratedFlags extends SamplingFlags {
   count: number;
   seed: number;
   each?: string;
-  batch: number;
+  batch?: number;
   memory?: number;
   threads?: number;
   queue?: string;
@@ -67,7 +68,8 @@ export async function findGenerated(flags: GeneratedFlags, { progress, signal }:
     return { size, channels, open: async () => set };
   }
   const { config } = model;
-  const { count, seed, batch, memory, threads, each } = flags;
+  const { count, seed, memory, threads, each } = flags;
+  const batch = flags.batch ?? usualMeasured;
   const settings = { ...settingsOf(flags, config), count, seed };
   return {
     size: config.imageSize,
@@ -77,7 +79,7 @@ export async function findGenerated(flags: GeneratedFlags, { progress, signal }:
     open: (engine, dataset, remote) =>
       drawnSet(engine, model, labelsLike(config.classes, dataset), {
         ...settings,
-        batch,
+        batch: engine.provider === "cpu" ? batch : flags.batch,
         memory,
         threads,
         each,

@@ -7,6 +7,7 @@ import { UserError } from "../core/errors.ts";
 import { readKept } from "../measures/drawn-set.ts";
 import type { Executor } from "../queue/executor.ts";
 import { queueSampler } from "../queue/sampler.ts";
+import { usualBatch } from "../workers/sampler.ts";
 import { type Drawn, progressLine } from "./drawing.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
 import { eachFile, textOf, type Written } from "./drawn-files.ts";
@@ -46,7 +47,7 @@ export async function drawWith(
   { progress, signal }: Pick<Running, "progress" | "signal">,
 ): Promise<Drawn> {
   const { model, names, settings } = written;
-  const { each, seed, batch } = flags;
+  const { each, seed, batch = usualBatch } = flags;
   const { imageSize: size, channels } = model.config;
   const bytes = size * size * channels;
   const text = textOf(flags, written, flags);

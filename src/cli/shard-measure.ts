@@ -13,6 +13,7 @@ import type { Generated, GeneratedFlags } from "./generated.ts";
 import type { Running } from "./running.ts";
 import { settingsOf } from "./sampling-options.ts";
 import { runShard, type ShardFlags } from "./shard.ts";
+import { usualMeasured } from "./generated-options.ts";
 import { featureBatch, shardFeatures } from "./shard-features.ts";
 
 interface Measured {
@@ -44,7 +45,7 @@ export async function shardMeasure(
     for (const set of sets) if (set.count > 0) await shardFeatures(work, set, network, { signal });
 
     async function generate(model: ModelFolder): Promise<void> {
-      const { count, seed, batch } = flags;
+      const { count, seed, batch = usualMeasured } = flags;
       if (batch % featureBatch !== 0)
         throw new UserError({
           subject: { setting: "batch" },

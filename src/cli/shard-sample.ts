@@ -2,6 +2,7 @@
 
 import { shipModel } from "../queue/objects.ts";
 import { rangesOf, sampleJob } from "../queue/sampler.ts";
+import { usualBatch } from "../workers/sampler.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
 import { unusual } from "./engine.ts";
 import { withProgress } from "./running.ts";
@@ -19,7 +20,11 @@ export async function drawShard(
     runShard(flags, args, running, async ({ executor, all }) => {
       const name = await shipModel(executor.store, model, running);
       const options = { labels, seed: flags.seed, precision: unusual(flags.precision), ...settings };
-      await all(rangesOf(labels.length, flags.batch).map((range) => sampleJob(model.config, name, options, range)));
+      await all(
+        rangesOf(labels.length, flags.batch ?? usualBatch).map((range) =>
+          sampleJob(model.config, name, options, range),
+        ),
+      );
     }),
   );
 }

@@ -6,6 +6,7 @@ import { duration } from "../core/duration.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
 import { reportLines } from "../data/report.ts";
+import { freeGpuMemory } from "../files/gpu-memory.ts";
 import { own } from "../files/ownership.ts";
 import { beginning, runFolder } from "../runs/begin.ts";
 import type { RunOptions } from "../runs/options.ts";
@@ -28,7 +29,8 @@ export async function runTraining(given: TrainFlags): Promise<void> {
   if (flags.out !== undefined && flags.resume === undefined) checkFolder(flags.out, { option: "--out" });
   const subject = { setting: "initFrom" };
   const initial = initFrom && (await Promise.all(initFrom.map((name) => findModel(name, { subject }))));
-  const options: RunOptions = { ...flags, initFrom: initial };
+  const gpuMemory = flags.device === "cpu" ? undefined : freeGpuMemory();
+  const options: RunOptions = { ...flags, initFrom: initial, gpuMemory };
   const out = runFolder(options);
   let ready = false;
   const onStop = () => {

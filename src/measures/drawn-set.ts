@@ -21,7 +21,8 @@ import type { ImageSet } from "./image-sets.ts";
 export interface DrawnSetOptions extends SamplingSettings {
   count: number;
   seed: number;
-  batch: number;
+  /** The default is that of `openSampler`. */
+  batch?: number;
   memory?: number;
   threads?: number;
   /** A folder that caches the images as PNG files; images already there are not drawn again. */

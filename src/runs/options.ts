@@ -38,4 +38,6 @@ export interface RunOptions extends Partial<TrainingConfig> {
   blr?: number;
   /** Memory limit in bytes; determines the micro-batch and gradient checkpointing. */
   memory?: number;
+  /** Free memory in bytes of the GPU to train on; undefined on the CPU, or if it is unknown. */
+  gpuMemory?: number;
 }

@@ -193,6 +193,16 @@ it("a resumed run finds its held-out part from any folder, and asks for the new 
   await expect(resume({ ...moved, heldOut: "0.3" })).rejects.toThrow(/have changed since this run began/);
 });
 
+it("on a GPU, the micro-batch is as large as fits in half of its free memory", async () => {
+  const file = config("gpu.json", { model: { levels: levels(7, 1) }, training: { batch: 64, ema: 0 } });
+  const given = { config: file, out: at("gpu") };
+  expect((await prepare({ ...given, memory: 1e10 })).training.microBatch).toBe(16);
+  expect((await prepare({ ...given, gpuMemory: 1e10 })).training.microBatch).toBe(64);
+  const { model, training } = await prepare(given);
+  const half = trainingBytes(model, 32, { ...training, lanes: 1 });
+  expect((await prepare({ ...given, gpuMemory: 2 * half })).training.microBatch).toBe(32);
+});
+
 it("a run keeps its checkpointing option, and enables it if nothing fits without it", async () => {
   const deep = { kind: "mar", patch: 2, width: 16, depth: 16, heads: 2 };
   const file = config("deep.json", { model: { levels: [deep, ...levels(1)] }, training: { ema: 0 } });

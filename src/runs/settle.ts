@@ -135,24 +135,28 @@ function tunedStart(
   return { state, notes: [note] };
 }
 
-/** Micro-batches larger than this are no faster. */
+/** On the CPU, larger micro-batches are no faster. */
 const usefulMicroBatch = 16;
 
 /**
- * Fits the settings into the memory limit, or into half the free memory: chooses the micro-batch, unless an option sets it,
+ * Fits the settings into the memory limit, or into half the free memory of the machine or GPU: chooses the micro-batch, unless an option sets it,
  * and enables gradient checkpointing if necessary.
  */
 function within(
   model: ModelConfig,
   training: TrainingConfig,
-  { memory, microBatch: fixed }: Pick<RunOptions, "memory" | "microBatch">,
+  { memory, gpuMemory, microBatch: fixed }: Pick<RunOptions, "memory" | "gpuMemory" | "microBatch">,
 ): TrainingConfig {
-  const options = { ...training, lanes: lanesFor(model, training.threads) };
-  const bytes = memory ?? freeMemory() / 2;
+  const options = { ...training, lanes: gpuMemory === undefined ? lanesFor(model, training.threads) : 1 };
+  const bytes = memory ?? (gpuMemory ?? freeMemory()) / 2;
   if (fixed !== undefined)
     return { ...training, checkpointing: training.checkpointing || trainingBytes(model, fixed, options) > bytes };
   const { microBatch, checkpointing } = settingsWithin(model, options, bytes);
-  return { ...training, checkpointing, microBatch: Math.min(microBatch, usefulMicroBatch) };
+  return {
+    ...training,
+    checkpointing,
+    microBatch: gpuMemory === undefined ? Math.min(microBatch, usefulMicroBatch) : microBatch,
+  };
 }
 
 /** A resumed run keeps its settings, except those that do not affect the steps already taken. */
