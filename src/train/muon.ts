@@ -6,7 +6,7 @@
 import { float32 } from "../core/arrays.ts";
 import type { TrainingConfig } from "../config/training.ts";
 import type { Engine } from "../engine/engine.ts";
-import { add, div, input, matmul, mul, sqrt, sum, transpose } from "../graph/build.ts";
+import { add, constant, div, input, matmul, mul, sqrt, sum, transpose } from "../graph/build.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { decays, muonMatrices, type Parameter } from "../model/parameters.ts";
@@ -22,13 +22,40 @@ const rounds = 5;
  */
 export function orthogonalized(x: Tensor): Tensor {
   const norm = sqrt(sum(mul(x, x), [1, 2], { keep: true }));
-  let scaled = div(x, add(norm, 1e-7));
+  const scaled = div(x, add(norm, 1e-7));
+  const [, rows, columns] = x.shape as number[];
+  return columns >= 2 * rows ? iteratedGrams(scaled, rows) : iterated(scaled);
+}
+
+function iterated(x: Tensor): Tensor {
+  let next = x;
   for (let round = 0; round < rounds; round++) {
-    const gram = matmul(scaled, scaled, { transB: true }); // [n, R, R]
+    const gram = matmul(next, next, { transB: true }); // [n, R, R]
     const polynomial = add(mul(gram, b), mul(matmul(gram, gram), c));
-    scaled = add(mul(scaled, a), matmul(polynomial, scaled));
+    next = add(mul(next, a), matmul(polynomial, next));
   }
-  return scaled;
+  return next;
+}
+
+/**
+ * The same for wide matrices with fewer operations. An iteration multiplies X by a polynomial of A from the left, so the
+ * next A follows from A alone, and X is needed only at the beginning and at the end.
+ */
+function iteratedGrams(x: Tensor, rows: number): Tensor {
+  const identity = constant(
+    float32(
+      Float32Array.from({ length: rows ** 2 }, (_, i) => Number(i % (rows + 1) === 0)),
+      [1, rows, rows],
+    ),
+  );
+  let gram = matmul(x, x, { transB: true });
+  let product: Tensor | undefined;
+  for (let round = 0; round < rounds; round++) {
+    const polynomial = add(mul(identity, a), add(mul(gram, b), mul(matmul(gram, gram), c)));
+    product = product ? matmul(polynomial, product) : polynomial;
+    if (round < rounds - 1) gram = matmul(matmul(polynomial, gram), polynomial);
+  }
+  return matmul(product!, x);
 }
 
 /** The same for matrices of any shape: iterates on the transpose if R > C. */
