@@ -11,7 +11,8 @@ import { defineConfig } from "vitest/config";
  */
 const imports = {
   browser: /playwright-core|\/test-page\.ts/,
-  integration: /node:child_process|node:worker_threads|\/workers\/|\/test-(program|call|run|models|server|fuzz)\.ts/,
+  integration:
+    /node:child_process|node:worker_threads|\/workers\/|\/test-(program|call|run|models|server|fuzz)\.ts|registerLevelKind/,
   models: new RegExp(
     [
       "test-inception\\.ts|/inception[\\w-]*\\.ts|openDataset|emojiDataset",

@@ -39,7 +39,11 @@ export const addDrawingOptions = (command: Command, { out, columns }: { out: str
       "images per batch; does not affect the images (default: 16, or as many as fit in a GPU)",
       whole({ least: 1, most: 4096 }),
     )
-    .option("--memory <size>", "memory limit, such as 3GB (default: all free memory)", bytes)
+    .option(
+      "--memory <size>",
+      "limit for the memory of the machine or the GPU, such as 3GB (default: what is free)",
+      bytes,
+    )
     .option("--no-preview", "show no preview on the terminal")
     .addOption(deviceOption())
     .addOption(precisionOption())

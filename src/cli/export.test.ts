@@ -64,7 +64,7 @@ const ar = config(
   [
     { kind: "ar", patch: 4, ...size },
     { kind: "mar", patch: 2, ...size, conditions: 1 },
-    { kind: "ar", patch: 1, ...size },
+    { kind: "ar", patch: 1, ...size, conditions: 3 },
   ],
   { guidance: 2, temperature: 1, schedule: "constant", minP: 0.001, topP: 0.97 },
 );

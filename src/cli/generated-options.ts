@@ -42,4 +42,8 @@ export const addDrawing = (command: Command, { count }: { count: number }): Comm
       "images per batch; does not affect results (default: 32, or as many as fit in a GPU)",
       whole({ least: 1, most: 4096 }),
     )
-    .option("--memory <size>", "memory limit for generation, such as 3GB (default: all free memory)", bytes);
+    .option(
+      "--memory <size>",
+      "limit for the memory of the machine or the GPU during generation, such as 3GB (default: what is free)",
+      bytes,
+    );

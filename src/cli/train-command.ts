@@ -5,6 +5,7 @@ import { counted, parameterCount } from "../core/counted.ts";
 import { duration } from "../core/duration.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset } from "../data/open.ts";
+import type { Engine } from "../engine/engine.ts";
 import { reportLines } from "../data/report.ts";
 import { freeGpuMemory } from "../files/gpu-memory.ts";
 import { own } from "../files/ownership.ts";
@@ -24,13 +25,13 @@ import { reporter } from "./train-report.ts";
 
 export async function runTraining(given: TrainFlags): Promise<void> {
   checkQueue(given);
-  const { initFrom, ...flags } = startedAgain(given);
+  const asked = startedAgain(given);
+  const { initFrom, ...flags } = asked;
   checkFolder(flags.cache, { option: "--cache" });
   if (flags.out !== undefined && flags.resume === undefined) checkFolder(flags.out, { option: "--out" });
   const subject = { setting: "initFrom" };
   const initial = initFrom && (await Promise.all(initFrom.map((name) => findModel(name, { subject }))));
-  const gpuMemory = flags.device === "cpu" ? undefined : freeGpuMemory();
-  const options: RunOptions = { ...flags, initFrom: initial, gpuMemory };
+  const options: RunOptions = { ...flags, initFrom: initial };
   const out = runFolder(options);
   let ready = false;
   const onStop = () => {
@@ -49,7 +50,9 @@ export async function runTraining(given: TrainFlags): Promise<void> {
     });
     progress.clear();
     const dataset = begun.resumed ? checkSame(begun, opened) : opened;
-    const prepared = await settle(begun, dataset, options);
+    const engine = await openEngine(flags);
+    const gpuMemory = engine.provider === "cpu" || flags.queue !== undefined ? undefined : freeGpuMemory();
+    const prepared = await settle(begun, dataset, { ...options, gpuMemory });
     const { step } = prepared.state;
     if (step >= prepared.training.steps) {
       console.error(
@@ -58,24 +61,25 @@ export async function runTraining(given: TrainFlags): Promise<void> {
       return;
     }
     for (const note of prepared.notes) console.error(note);
-    if (!flags.json) describe(dataset, prepared);
+    if (!flags.json) describe(dataset, prepared, engine);
     const onReady = () => void (ready = true);
     const resumes = prepared.state === begun.resumed?.state;
-    const replicas = await openReplicas({ ...flags, initFrom }, { ...prepared, dataset, out, resumes }, running);
-    await trainAndTell(flags, prepared, { ...flags, ...replicas, out, owned, dataset, onReady, signal }, running);
+    const replicas = await openReplicas(asked, { ...prepared, dataset, out, resumes }, running);
+    const context = { ...flags, ...replicas, out, owned, dataset, onReady, signal };
+    await trainAndTell(engine, flags, prepared, { ...context, running });
   });
 }
 
 async function trainAndTell(
-  flags: Pick<TrainFlags, "json" | "device" | "precision" | "threads">,
+  engine: Engine,
+  flags: Pick<TrainFlags, "json">,
   prepared: Prepared,
-  context: RunContext,
-  { progress, signal, exitCode }: Running,
+  { running: { progress, signal, exitCode }, ...context }: RunContext & { running: Running },
 ): Promise<void> {
   const { training, state } = prepared;
   const { out, onReady } = context;
   const report = reporter(training, progress);
-  const records = trainRun(await openEngine(flags), prepared, {
+  const records = trainRun(engine, prepared, {
     ...context,
     onProgress: progress.update,
     onReady(references) {
@@ -97,12 +101,12 @@ async function trainAndTell(
 }
 
 /** Prints the data, the model and the settings before training starts, which may take hours. */
-function describe(dataset: Dataset, prepared: Prepared): void {
+function describe(dataset: Dataset, prepared: Prepared, { provider }: Engine): void {
   const { model, training } = prepared;
   for (const line of reportLines(dataset)) console.error(line);
   const { replicas } = training;
   const epochs = (training.steps * training.batch * replicas) / dataset.train.count;
   console.error(
-    `${model.name ?? "model"}: ${parameterCount(prepared.parameters)}; ${counted(training.steps, "step")} of ${counted(training.batch, "image")} (${epochs < 0.05 ? "under 0.1" : epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at a time in each thread${training.checkpointing ? ", with checkpointing" : ""}${replicas > 1 ? `; ${replicas} replicas` : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
+    `${model.name ?? "model"}: ${parameterCount(prepared.parameters)}; ${counted(training.steps, "step")} of ${counted(training.batch, "image")} (${epochs < 0.05 ? "under 0.1" : epochs.toFixed(epochs < 10 ? 1 : 0)} epochs), ${training.microBatch} at a time${provider === "cpu" ? " in each thread" : ""}${training.checkpointing ? ", with checkpointing" : ""}${replicas > 1 ? `; ${replicas} replicas` : ""}; a checkpoint every ${duration(training.checkpointSeconds)}`,
   );
 }

@@ -74,7 +74,11 @@ export function addTrain(program: Command): void {
     .option("--shared <dir>", sharedHelp, filled)
     .optionsGroup("Performance:");
   addSettings(command, "running")
-    .option("--memory <size>", "memory limit, such as 3GB; determines these two (default: half the free memory)", bytes)
+    .option(
+      "--memory <size>",
+      "limit for the memory of the machine or the GPU, such as 3GB; determines these two (default: half of what is free)",
+      bytes,
+    )
     .option("--cache <dir>", "where decoded data sets are cached", filled, defaultCache())
     .option("--no-samples", "draw no sample grids")
     .option("--json", "print the log's records as lines of JSON and no progress")

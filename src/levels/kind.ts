@@ -88,7 +88,7 @@ export interface Network<Step extends StepOutputs = StepOutputs> {
   step(options: { guided: boolean; kept?: boolean }): Step;
   /**
    * The graph that the paper's complexity table counts: the blocks over the patches [R * N, C p p] only, the patch
-   * embedding and the embedding of one condition [R, 1, D'].
+   * embedding and the embedding of one condition [R, 1, D'], which stands for all that a level joins.
    */
   counted(patches: Tensor, condition: Tensor): Record<string, Tensor>;
 }

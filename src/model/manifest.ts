@@ -3,7 +3,7 @@
  * images with them. Knows no weights and no files.
  */
 
-import { drawingLevels, type ModelConfig, placedLevels, prefixTokens } from "../config/model.ts";
+import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.ts";
 import { drawNames, drawValues, formOf, samplingSetting } from "../config/sampling.ts";
 import { normalizedValues } from "../core/normalize.ts";
 import { requirements } from "../graph/onnx.ts";
@@ -79,7 +79,7 @@ export function manifest(config: ModelConfig, { weights }: { weights: string }) 
       patch: level.patch,
       grid: level.grid,
       tokens: level.tokens,
-      before: prefixTokens(level),
+      before: beginGraph(config, l).prefix.shape[1] as number,
       depth: level.depth,
       ...(level.heads === undefined ? {} : { heads: level.heads, headWidth: level.width / level.heads }),
       conditionsFrom: directionsRead(level.conditionsRead),

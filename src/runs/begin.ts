@@ -47,7 +47,7 @@ export async function beginning(options: RunOptions): Promise<Beginning> {
       problem: `this is part of the model in ${first.folder}`,
       hint: "leave it out",
     });
-  const given = configFile(options.config, options);
+  const given = configFile(options.config, options, first?.config);
   const other = first && Object.keys(given.model).find((name) => name !== "levels" && name !== "sampling");
   if (other !== undefined)
     throw new UserError({

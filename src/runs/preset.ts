@@ -21,14 +21,22 @@ export interface Given {
   training: Record<string, unknown>;
 }
 
-/** Reads the --config file and checks it as far as possible without the data. */
-export function configFile(path: string | undefined, flags: RunOptions): Given {
+/**
+ * Reads the --config file and checks it as far as possible without the data. With `first`, it changes that model instead
+ * of the preset.
+ */
+export function configFile(path: string | undefined, flags: RunOptions, first?: ModelConfig): Given {
   const source = path ?? "the preset";
   const parsed = fileSchema.safeParse(path === undefined ? {} : readJson(path));
   if (!parsed.success)
     throw new UserError(`${source}: ${explain(parsed.error.issues[0])}; expected {"model": {…}, "training": {…}}`);
   const { model, training } = parsed.data;
   const given = { source, model, training };
+  if (first) {
+    tunedConfig(first, given, { classes: first.classes, groups: first.groups });
+    parseTrainingConfig({ ...presetOf(flags, first.imageSize).training, ...training }, source);
+    return given;
+  }
   const size = model["imageSize"] ?? flags.imageSize;
   const preset = typeof size === "number" && !("levels" in model) ? presetOf(flags, size) : presetOf(flags, 32);
   // A placeholder class, and any size that the levels can divide, are enough here; the data's own replace them later.
@@ -59,6 +67,22 @@ export function modelOf(
   const model = parseModelConfig({ ...preset, ...known, ...given, sampling: merged }, source);
   const iterations = model.sampling.iterations ?? usualIterations(placedLevels(model).map(({ tokens }) => tokens));
   return { ...model, sampling: { ...model.sampling, iterations } };
+}
+
+/** A model with the classes of the data, and with the levels and sampling settings of the --config file. */
+export function tunedConfig(
+  first: ModelConfig,
+  given: Given,
+  known: Pick<ModelConfig, "classes" | "groups">,
+): ModelConfig {
+  const { levels, sampling = {} } = given.model;
+  const kept = levels === undefined ? { iterations: first.sampling.iterations } : {};
+  const changed = typeof sampling === "object" ? { ...kept, ...sampling } : sampling;
+  return modelOf(
+    { model: first },
+    { ...given, model: { ...given.model, sampling: changed } },
+    { imageSize: first.imageSize, ...known },
+  );
 }
 
 export function presetOf(flags: RunOptions, imageSize: number, { channels = 3, train }: Partial<Dataset> = {}): Preset {

@@ -112,8 +112,8 @@ describe("fine-tuning with other levels", () => {
   const ar = { kind: "ar", patch: 1, ...small, conditions: 5 };
   const pixel = { kind: "pixel", ...small };
 
-  async function modelWith(name: string, levels: object[], values: number): Promise<ModelFolder> {
-    const config = parseModelConfig({ imageSize: 28, channels: 3, classes: ["of28"], levels }, name);
+  async function modelWith(name: string, levels: object[], values: number, more: object = {}): Promise<ModelFolder> {
+    const config = parseModelConfig({ imageSize: 28, channels: 3, classes: ["of28"], levels, ...more }, name);
     const filledWith = ({ name, shape }: Parameter) => [name, new Float32Array(product(shape)).fill(values)] as const;
     await writeModelFolder(at(name), config, new Map(modelParameters(config).map(filledWith)));
     return readModelFolder(at(name));
@@ -142,7 +142,34 @@ describe("fine-tuning with other levels", () => {
     expect((await prepare({ initFrom: [whole] })).notes).toEqual([]);
     expect((await prepare({ initFrom: [whole], config: mixed() })).notes).toEqual([]);
     await expect(prepare({ initFrom: [whole, readModelFolder("models/emoji")] })).rejects.toThrow(
-      /^no tensor of \S*models\/emoji has the name and shape of one that this model still needs; leave it out/,
+      /^nothing of \S*models\/emoji is used: .*; leave it out/,
+    );
+    await expect(prepare({ initFrom: [whole, whole] })).rejects.toThrow(/^nothing of \S*whole is used/);
+  });
+
+  it("takes each class's embedding from the first model that knows the class", async () => {
+    const others = await modelWith("others", [mar, ar, pixel], 1, { classes: ["cats", "dogs"] });
+    const own = await modelWith("own", [mar, ar, pixel], 2);
+    const { state, notes } = await prepare({ initFrom: [others, own] });
+    expect(new Set(state.values.get("class_emb.weight")!)).toEqual(new Set([2]));
+    expect(new Set(state.values.get("generator.mask_token")!)).toEqual(new Set([1]));
+    expect(notes[0]).toMatch(/, 1 from \S+own; none with random values$/);
+    const { notes: fresh } = await prepare({ initFrom: [others] });
+    expect(fresh[0]).toMatch(/; 1 with random values: class_emb\.weight$/);
+  });
+
+  it("may change sampling settings only, which are checked against the model", async () => {
+    const whole = await modelWith("deep", [{ ...mar, patch: 14 }, mar, ar, pixel], 1, {
+      sampling: { iterations: [3, 2, 5] },
+    });
+    const changed = (sampling: object) =>
+      prepare({ initFrom: [whole], config: config("s.json", { model: { sampling } }) });
+    expect((await changed({ guidance: 2 })).model.sampling).toEqual({ ...whole.config.sampling, guidance: 2 });
+    expect((await changed({ iterations: [4, 2, 9] })).model.sampling.iterations).toEqual([4, 2, 9]);
+    await expect(changed({ iterations: [4, 2] })).rejects.toThrow(/iterations has 2 numbers, expected 3/);
+    const uneven = config("uneven.json", { model: { levels: levels(5, 1) } });
+    await expect(beginning(optionsOf({ initFrom: [whole], config: uneven, data: "/nowhere" }))).rejects.toThrow(
+      /uneven\.json: levels\[0\]: patch 5 does not divide the 28 pixels/,
     );
   });
 
@@ -199,8 +226,10 @@ it("on a GPU, the micro-batch is as large as fits in half of its free memory", a
   expect((await prepare({ ...given, memory: 1e10 })).training.microBatch).toBe(16);
   expect((await prepare({ ...given, gpuMemory: 1e10 })).training.microBatch).toBe(64);
   const { model, training } = await prepare(given);
-  const half = trainingBytes(model, 32, { ...training, lanes: 1 });
+  const half = trainingBytes(model, 32, { ...training, lanes: 1, loop: false });
   expect((await prepare({ ...given, gpuMemory: 2 * half })).training.microBatch).toBe(32);
+  expect((await prepare({ ...given, gpuMemory: 1e6 })).training).toMatchObject({ microBatch: 1, checkpointing: true });
+  await expect(prepare({ ...given, gpuMemory: 1e10, memory: 1e6 })).rejects.toThrow(/but only/);
 });
 
 it("a run keeps its checkpointing option, and enables it if nothing fits without it", async () => {

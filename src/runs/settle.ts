@@ -1,7 +1,7 @@
 /** Prepares a training run after its data are open: the model, the settings and the initial state. */
 
 import { resolve } from "node:path";
-import { type ModelConfig, parseModelConfig } from "../config/model.ts";
+import type { ModelConfig } from "../config/model.ts";
 import {
   parseTrainingConfig,
   scaledLearningRate,
@@ -25,7 +25,7 @@ import { settingsWithin, trainingBytes } from "../train/memory.ts";
 import { lanesFor } from "../workers/training.ts";
 import { type Beginning, isPath } from "./begin.ts";
 import type { RunOptions } from "./options.ts";
-import { type Given, modelOf, presetOf } from "./preset.ts";
+import { modelOf, presetOf, tunedConfig } from "./preset.ts";
 import { goingOn } from "./prolong.ts";
 
 /** A run that is ready to train. */
@@ -86,7 +86,7 @@ export async function settle(
   const preset = presetOf(chosenRecipe, "levels" in given.model ? 32 : imageSize, dataset);
   const redWeight = options.redWeight === undefined ? {} : { redWeight: options.redWeight };
   const model: ModelConfig = initial
-    ? tunedModel(initial, given, { classes, groups })
+    ? tunedConfig(initial[0].config, given, { classes, groups })
     : { ...modelOf(preset, given, { imageSize, channels, classes, groups }), ...redWeight };
   const untrainable = (dtype?: string) => dtype !== undefined && dtype !== "float32";
   const quantized = initial?.find(({ config }) => untrainable(config.dtype));
@@ -105,17 +105,6 @@ export async function settle(
     ? tunedStart(initial, model, training)
     : { state: startingState(model, training.seed, training) };
   return finished(model, chosen ? training : within(model, training, options), start);
-}
-
-/** The first model with the classes of the data, and with the levels and sampling settings of the --config file. */
-function tunedModel(
-  [{ folder, config }]: readonly ModelFolder[],
-  given: Given,
-  known: Pick<ModelConfig, "classes" | "groups">,
-): ModelConfig {
-  if (Object.keys(given.model).length === 0) return parseModelConfig({ ...config, ...known }, folder);
-  const { dtype: _, ...trained } = config;
-  return modelOf({ model: trained }, given, { imageSize: config.imageSize, ...known });
 }
 
 /** The starting state of a fine-tuned model, with a note if not every tensor comes from a single model. */
@@ -147,15 +136,19 @@ function within(
   training: TrainingConfig,
   { memory, gpuMemory, microBatch: fixed }: Pick<RunOptions, "memory" | "gpuMemory" | "microBatch">,
 ): TrainingConfig {
-  const options = { ...training, lanes: gpuMemory === undefined ? lanesFor(model, training.threads) : 1 };
+  const onGpu = gpuMemory !== undefined;
+  const options = { ...training, loop: !onGpu, lanes: onGpu ? 1 : lanesFor(model, training.threads) };
   const bytes = memory ?? (gpuMemory ?? freeMemory()) / 2;
   if (fixed !== undefined)
     return { ...training, checkpointing: training.checkpointing || trainingBytes(model, fixed, options) > bytes };
+  // Another program may hold a GPU's memory now and not later, so without a limit of the user's nothing is refused.
+  const least = () => trainingBytes(model, 1, { ...options, checkpointing: true });
+  if (onGpu && memory === undefined && least() > bytes) return { ...training, checkpointing: true, microBatch: 1 };
   const { microBatch, checkpointing } = settingsWithin(model, options, bytes);
   return {
     ...training,
     checkpointing,
-    microBatch: gpuMemory === undefined ? Math.min(microBatch, usefulMicroBatch) : microBatch,
+    microBatch: onGpu ? microBatch : Math.min(microBatch, usefulMicroBatch),
   };
 }
 

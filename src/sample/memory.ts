@@ -40,6 +40,8 @@ export interface SamplingSize {
   iterations: readonly number[];
   /** Size of the weights file in bytes. */
   weightBytes: number;
+  /** Whether a step makes new copies of what levels keep from step to step, as on a GPU; false by default. */
+  copiesState?: boolean;
 }
 
 /** The settings that memory depends on. */
@@ -57,7 +59,7 @@ export function sizeOf(config: ModelConfig, settings: SizingSettings) {
 /** Estimates the peak memory of sampling in bytes, without the finished images. */
 export function samplingBytes(
   config: ModelConfig,
-  { batch, lanes, guided, forms, iterations, weightBytes }: SamplingSize,
+  { batch, lanes, guided, forms, iterations, weightBytes, copiesState }: SamplingSize,
 ): number {
   const levels = placedLevels(config);
   const drawing = drawingLevels(config);
@@ -73,7 +75,7 @@ export function samplingBytes(
     const sizes: Sizes = new Map(Object.entries({ R: rows, M: ways * rows * each, ...own.sizes }));
     values += peakBytes(beginGraph(config, l), new Map([["R", ways * rows]]));
     values += peakBytes(named(stepGraph(config, l, { guided })), sizes);
-    past += own.kept;
+    past += (copiesState ? 2 : 1) * own.kept;
     if (level.guidingPixel) values += peakBytes(pixelGraph(config, l, options(l)), new Map([["M", rows]]));
     rows *= each;
   });

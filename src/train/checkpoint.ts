@@ -52,8 +52,8 @@ export interface FineTuned {
 
 /**
  * A starting state for fine-tuning. Each tensor comes from the first model that has one of its name and shape, and has
- * random values if none has. A class that this model knows keeps its embedding, and a new class gets a new one; moments
- * start at zero. Throws a UserError if nothing comes from one of the models.
+ * random values if none has. A class keeps its embedding of the first model that knows it, and a new class gets a new
+ * one; moments start at zero. Throws a UserError if nothing comes from one of the models.
  */
 export function fineTunedState(
   from: readonly ModelFolder[],
@@ -61,32 +61,51 @@ export function fineTunedState(
 ): FineTuned {
   const state = startingState(model, seed, { ...starts, ema: 0, optimizer });
   const origins = new Map<string, string | undefined>();
+  const used = new Set<string>();
   for (const { name, shape } of modelParameters(model)) {
     const value = state.values.get(name)!;
-    const sized = name === classEmbedding ? shape.slice(1) : shape;
-    const origin = from.find(({ weights }) => {
-      const found = weights.tensors.get(name)?.shape;
-      return found && String(found.slice(found.length - sized.length)) === String(sized);
-    });
-    origins.set(name, origin?.folder);
-    if (!origin) continue;
-    const given = readTensor(origin.weights, name).data as Float32Array; // one at a time
-    if (name !== classEmbedding) {
-      value.set(given);
+    if (name === classEmbedding) {
+      const embedded = embedClasses(from, value, { classes: model.classes, width: shape[1] });
+      origins.set(name, embedded[0]);
+      for (const folder of embedded) used.add(folder);
       continue;
     }
-    const [width] = sized;
-    model.classes.forEach((className, i) => {
-      const known = origin.config.classes.indexOf(className);
-      if (known >= 0) value.set(given.subarray(known * width, (known + 1) * width), i * width);
-    });
+    const origin = from.find(({ weights }) => String(weights.tensors.get(name)?.shape) === String(shape));
+    origins.set(name, origin?.folder);
+    if (!origin) continue;
+    used.add(origin.folder);
+    value.set(readTensor(origin.weights, name).data as Float32Array); // one at a time
   }
-  const unused = from.find(({ folder }) => ![...origins.values()].includes(folder));
+  const unused = from.find(({ folder }, i) => !used.has(folder) || from.findIndex((one) => one.folder === folder) < i);
   if (unused)
     throw new UserError(
-      `no tensor of ${unused.folder} has the name and shape of one that this model still needs; leave it out, or change the levels`,
+      `nothing of ${unused.folder} is used: this model needs no other tensor that has a name and shape of its own; leave it out, or change the levels`,
     );
   return { state: ema > 0 ? { ...state, average: copied(state.values) } : state, origins };
+}
+
+/**
+ * Copies the embedding [D] of each class from the first model of this width that knows the class, into `rows` [C, D].
+ * Returns the folders of the models that were used.
+ */
+function embedClasses(
+  from: readonly ModelFolder[],
+  rows: Float32Array,
+  { classes, width }: { classes: readonly string[]; width: number },
+): string[] {
+  const left = new Set(classes.keys());
+  return from.flatMap(({ folder, config, weights }) => {
+    if (weights.tensors.get(classEmbedding)?.shape[1] !== width) return [];
+    const known = [...left].filter((label) => config.classes.includes(classes[label]));
+    if (known.length === 0) return [];
+    const given = readTensor(weights, classEmbedding).data as Float32Array;
+    for (const label of known) {
+      const at = config.classes.indexOf(classes[label]);
+      rows.set(given.subarray(at * width, (at + 1) * width), label * width);
+      left.delete(label);
+    }
+    return [folder];
+  });
 }
 
 const classEmbedding = "class_emb.weight";

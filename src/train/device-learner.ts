@@ -32,8 +32,8 @@ export async function deviceLearner(
   const parameters = modelParameters(model);
   const shapes = new Map(parameters.map(({ name, shape }) => [name, shape]));
   const isNats = (name: string) => /^(guidingNats|nats|lastGuidingNats)\b/.test(name);
-  const open = (graph: Tree<Tensor>, copied: (name: string) => boolean) =>
-    engine.session(writeOnnx(named(graph), formFor(engine)), {
+  const open = (graph: Tree<Tensor>, copied: (name: string) => boolean, form = formFor(engine)) =>
+    engine.session(writeOnnx(named(graph), form), {
       keep: (name) => !copied(name),
       keepMemory: !training.checkpointing,
     });
@@ -45,7 +45,9 @@ export async function deviceLearner(
       backward: await open(backward, isNats),
       outputs: backward,
     });
-  const update = await open(optimizerGraph(model, training), (name) => name === "norm");
+  // Muon's iterations on Gram matrices need float32: the rounding of each is multiplied in the next.
+  const inFloat32 = { ...formFor(engine), precision: undefined };
+  const update = await open(optimizerGraph(model, training), (name) => name === "norm", inFloat32);
   const accumulated = Object.fromEntries(
     parameters.map(({ name, shape }) => {
       const [sum, part] = ["sum", "part"].map((which) => input(nameAt(which, name), "float32", shape));

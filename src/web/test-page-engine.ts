@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import type { JSHandle, Page } from "playwright-core";
+import type { Browser, JSHandle, Page } from "playwright-core";
 import { build, type Rolldown } from "vite";
 import type { DeviceTensor, HostTensor, Value } from "../core/arrays.ts";
 import type { Engine, Session, SessionOptions } from "../engine/engine.ts";
@@ -49,12 +49,13 @@ export async function pageEngine(flags: string[]): Promise<PageEngine> {
     response.writeHead(200, { "content-type": type }).end(content);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const browser = await launch(flags);
+  let browser: Browser | undefined;
   const close = async () => {
-    await browser.close();
+    await browser?.close();
     server.close();
   };
   try {
+    browser = await launch(flags);
     const page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
     const { fallback } = await described(page, await opened(page, {}));
@@ -109,7 +110,11 @@ async function sessionIn(
     for (const name of kept) {
       const inPage = await page.evaluateHandle(({ result, name }) => result.kept[name], { result, name });
       const { dtype, shape } = await page.evaluate(({ dtype, shape }) => ({ dtype, shape: [...shape] }), inPage);
-      const dispose = () => void inPage.evaluate((tensor) => tensor.dispose()).then(() => inPage.dispose());
+      const dispose = () =>
+        void inPage
+          .evaluate((tensor) => tensor.dispose())
+          .then(() => inPage.dispose())
+          .catch(() => {}); // the page is closed
       held[name] = { dtype, shape, held: { inPage } satisfies InPage, dispose };
     }
     await result.dispose();

@@ -6,7 +6,7 @@ import { externalModel } from "../files/external.ts";
 import { freeMemory } from "../files/free-memory.ts";
 import { freeGpuMemory } from "../files/gpu-memory.ts";
 import type { ModelFolder } from "../files/model.ts";
-import { samplingBytes, type SamplingSize, samplingWithin, sizeOf } from "../sample/memory.ts";
+import { samplingBytes, samplingWithin, sizeOf } from "../sample/memory.ts";
 import { createSampler, type Sampler } from "../sample/sampler.ts";
 import type { SamplingSettings } from "../sample/settings.ts";
 import { parallelSampler } from "./sampling.ts";
@@ -24,8 +24,10 @@ export interface SamplerOptions extends SamplingSettings {
 export const usualBatch = 16;
 /** Images at once on a GPU, for which small runs leave most of it idle. */
 const gpuBatch = 256;
-/** The memory that is used of a GPU which does not tell how much it has: nearly all have this much. */
+/** The memory that is used of a GPU if it is not known how much is free: nearly all have this much. */
 const leastGpuMemory = 2e9;
+/** The share of a GPU's free memory that is used: other programs draw on the screen. */
+const gpuShare = 0.8;
 
 /** Uses as many threads (on the CPU) and images at once as fit in memory. */
 export function openSampler(
@@ -36,25 +38,17 @@ export function openSampler(
   const weightBytes = [...model.weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
   const size = { ...sizeOf(model.config, flags), weightBytes };
   if (engine.provider !== "cpu") {
-    const most = Math.min(batch ?? gpuBatch, count);
-    const known = memory ?? freeGpuMemory();
     const sampler = createSampler(engine, externalModel(model));
-    if (known === undefined && batch !== undefined) return { sampler, batch };
-    return { sampler, batch: gpuBatchWithin(model, { ...size, batch: most }, known) };
+    const asked = { ...size, batch: Math.min(batch ?? gpuBatch, count), lanes: 1, copiesState: true };
+    if (memory !== undefined) return { sampler, batch: samplingWithin(model.config, asked, memory).batch };
+    const free = freeGpuMemory();
+    if (free === undefined && batch !== undefined) return { sampler, batch };
+    // Nothing is refused without a limit of the user's: these numbers are estimates.
+    const within = free === undefined ? leastGpuMemory : gpuShare * free;
+    const fits = samplingBytes(model.config, { ...asked, batch: 1 }) <= within;
+    return { sampler, batch: fits ? samplingWithin(model.config, asked, within).batch : 1 };
   }
   const asked = { ...size, batch: Math.min(batch ?? usualBatch, count), lanes: threads };
   const within = samplingWithin(model.config, asked, memory ?? freeMemory());
   return { sampler: parallelSampler(model, { threads, lanes: within.lanes }), batch: within.batch };
-}
-
-/** The images at once that fit in a GPU; one if its memory is unknown and not even that is sure to fit. */
-function gpuBatchWithin(
-  { config }: ModelFolder,
-  size: Omit<SamplingSize, "lanes">,
-  memory: number | undefined,
-): number {
-  const asked = { ...size, lanes: 1 };
-  if (memory !== undefined) return samplingWithin(config, asked, memory).batch;
-  const fits = samplingBytes(config, { ...asked, batch: 1 }) <= leastGpuMemory;
-  return fits ? samplingWithin(config, asked, leastGpuMemory).batch : 1;
 }
