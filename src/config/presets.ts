@@ -150,8 +150,7 @@ export const usualIterations = (tokens: readonly number[]): number[] =>
   tokens.map((count, l) => (l === 0 ? Math.min(64, Math.ceil(count / 2)) : Math.min(16, count)));
 
 /**
- * Settings like those of the emoji model that is included: 3.1M parameters, 32x32, patches of 4x4, then single pixels, then
- * their channels.
+ * Settings for the built-in emoji: 3.1M parameters, 32x32, patches of 4x4, then single pixels, then their channels.
  */
 export const emojiPreset: Preset = emojiPresetFor({}, 32);
 
