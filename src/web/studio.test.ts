@@ -69,7 +69,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
 
   it("draws on WASM the same images as the command line, from any folder, with threads even if the host sends no headers", async () => {
     await open(page, `classes=heart,clock&n=2&seed=3&${small}&device=wasm`);
-    expect(await ended(page)).toMatch(/^Drew 2 images in .*, 6 steps\.$/);
+    expect(await ended(page)).toMatch(/^Drew 2 images in .*, 34 steps\.$/);
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
     expect(await page.textContent("#device-name")).toMatch(/^WASM, \d thread/);
     const labels = ["heart", "clock"].map((name) => sampler.config.classes.indexOf(name));
