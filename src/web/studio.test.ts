@@ -104,16 +104,16 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
     expect(await page.textContent("#place")).toBe("Before the first step.");
     expect((await stage("#pixels")).filled).toBe(0);
     await page.keyboard.press("ArrowRight");
-    const words = "Level 1: step 1 of 2, 19 patches of 4×4. Level 2: step 1 of 2, 95 pixels.";
+    const words = "Level 1: step 1 of 2, 19 patches of 4×4. Level 2: step 1 of 16, 19 pixels.";
     expect(await page.textContent("#place")).toBe(words);
-    expect(await page.getAttribute("#scrubber", "aria-valuetext")).toBe(`1 of 6. ${words}`);
-    expect((await stage("#pixels")).filled).toBe(95);
+    expect(await page.getAttribute("#scrubber", "aria-valuetext")).toBe(`1 of 34. ${words}`);
+    expect((await stage("#pixels")).filled).toBe(19);
     expect((await stage("#overlay")).filled).toBeGreaterThan(1000);
     expect(page.url()).toMatch(/&step=1$/);
     await page.click("#forward");
-    expect((await stage("#pixels")).filled).toBe(19 * 16);
+    expect((await stage("#pixels")).filled).toBe(2 * 19);
     await page.click("#play");
-    await page.waitForFunction(() => document.querySelector<HTMLInputElement>("#scrubber")!.value === "6");
+    await page.waitForFunction(() => document.querySelector<HTMLInputElement>("#scrubber")!.value === "34");
     expect(await stage("#pixels")).toEqual(whole);
   });
 
