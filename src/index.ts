@@ -166,6 +166,7 @@ export type { Limits } from "./server/schemas.ts";
 export {
   dataRecord,
   type DataRecord,
+  type FineTuned,
   fineTunedState,
   loadCheckpoint,
   type Resumed,
