@@ -52,16 +52,17 @@ export const defaultSettings = (config: ModelConfig): Settings => ({
   selected: 0,
 });
 
-/** The most steps per level for a quick picture. */
+/** The most steps per level for a quick picture, and of the first level if levels inside it take as many as ever. */
 const quickMost = [8, 4];
+const quickFirst = 4;
 
 /** Returns the iterations for a quick picture, or undefined if the model's defaults are no more. */
 export function quickIterations(config: ModelConfig): number[] | undefined {
   const { iterations } = settingsOf({}, config);
-  const levels = placedLevels(config);
-  const quick = iterations.map((own, l) =>
-    !kindOf(levels[l]).order.hides ? own : Math.min(own, quickMost[Math.min(l, quickMost.length - 1)]),
-  );
+  const reducible = placedLevels(config).map((level) => kindOf(level).order.hides);
+  const [first, ...rest] = quickMost;
+  const most = [reducible.includes(false) ? quickFirst : first, ...rest];
+  const quick = iterations.map((own, l) => (reducible[l] ? Math.min(own, most[Math.min(l, most.length - 1)]) : own));
   return quick.some((steps, l) => steps !== iterations[l]) ? quick : undefined;
 }
 

@@ -55,7 +55,7 @@ describe.skipIf(!executablePath)("a cold start of the studio", { timeout: patien
       await on.goto(host.address);
       expect(await ended(on)).toMatch(/^Drew 4 images/);
       expect(await on.textContent("#device-name")).toBe("WASM, 1 thread");
-      expect(on.url()).toMatch(/&n=4&seed=1&iterations=8,16$/);
+      expect(on.url()).toMatch(/&n=4&seed=1&iterations=4,16$/);
       const early = await on.evaluate(
         () => (window as unknown as { early: { milliseconds: number; drawn: number[] } }).early,
       );
