@@ -53,6 +53,24 @@ describe("replicas in one process", () => {
     (3 + kills / 2) * minutes,
   );
 
+  it(
+    "fine-tune a model, and the same command again goes on",
+    async () => {
+      expect((await runs.train(...runs.fresh(runs.at("tuned-base"), 1)).ended).code).toBe(0);
+      const tuned = ["--data", "emoji", "--out", runs.at("tuned"), "--init-from", runs.at("tuned-base")];
+      const command = [...tuned, ..."--steps 4 --batch 4 --replicas 2 --round-steps 2 --evaluate-steps 2".split(" ")];
+      const killed = runs.train(...command);
+      await killed.says(/"kind":"round","step":2/);
+      killed.child.kill("SIGKILL");
+      await killed.ended;
+      const again = await runs.train(...command).ended;
+      expect(again.code, again.err).toBe(0);
+      const complete = await runs.train(...command).ended;
+      expect(complete.err).toContain("the run is complete: 4 of 4 steps");
+    },
+    2 * minutes,
+  );
+
   it.runIf(thorough)(
     "train with gradients at every step, of which there are no differences to round",
     async () => {
