@@ -71,7 +71,7 @@ export type {
   Between,
   DecodedStep,
   Decoding,
-  KeptStep,
+  DrawPatches,
   LevelKind,
   Network,
   Patches,

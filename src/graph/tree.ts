@@ -4,18 +4,21 @@
  * not.
  */
 
-import type { HostTensor } from "../core/arrays.ts";
+import type { DeviceTensor, HostTensor } from "../core/arrays.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Leaves in lists and records of any depth; undefined is an absent part. */
 export type Tree<T> = T | undefined | readonly Tree<T>[] | { readonly [key: string]: Tree<T> };
 
-/** The values of a tree of tensors. */
-export type Values<X> = X extends Tensor
-  ? HostTensor
+/** The values of a tree of tensors, on the host by default. */
+export type Values<X, V = HostTensor> = X extends Tensor
+  ? V
   : X extends undefined
     ? undefined
-    : { [K in keyof X]: Values<X[K]> };
+    : { [K in keyof X]: Values<X[K], V> };
+
+/** The values of a tree of tensors that stay on a device. */
+export type DeviceValues<X> = Values<X, DeviceTensor>;
 
 /** The name of the tensor at a path. */
 export const nameAt = (...path: readonly (string | number)[]): string => path.join(".");
@@ -46,10 +49,14 @@ export function mapped<T extends { dtype: unknown }, U>(
     : Object.fromEntries(Object.entries(tree).map(([key, part]: [string, Tree<T>]) => [key, inside(part, key)]));
 }
 
-/** The tree with each tensor replaced by its value in `values`, by name. */
-export function valuesOf<X>(tree: X, values: Readonly<Record<string, HostTensor>>): Values<X> {
-  const found: unknown = mapped(tree as Tree<Tensor>, (_, name) => values[name]);
-  return found as Values<X>;
+/** The tree with each tensor replaced by its value in `values`, by name; `path` is where the tree begins. */
+export function valuesOf<X, V = HostTensor>(
+  tree: X,
+  values: Readonly<Record<string, V>>,
+  path: readonly (string | number)[] = [],
+): Values<X, V> {
+  const found: unknown = mapped(tree as Tree<Tensor>, (_, name) => values[name], path);
+  return found as Values<X, V>;
 }
 
 /** Runs a graph, like the sessions of an engine. */

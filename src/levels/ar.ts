@@ -27,7 +27,7 @@ import { rotaryOf } from "../layers/rotary.ts";
 import type { Above, LevelKind, Network, Placed, Taught } from "./kind.ts";
 import { rasterOrder } from "./order.ts";
 import { keptPast, pastOf } from "./past.ts";
-import { decodeInRaster } from "./raster.ts";
+import { decodeInRaster, drawInRaster } from "./raster.ts";
 import { patchSide, qkNorm, transformer, whole } from "./schema.ts";
 import { declareEmbedding, placed, prefix } from "./tokens.ts";
 
@@ -45,11 +45,26 @@ export type ArLevel = z.infer<typeof schema>;
 export interface ArStep {
   /** [R', 1, D] */
   conditions: Tensor;
-  /** Key and value of this position in each block: [R', H, D/H]. If kept, of all positions so far: [R', H, L + 1, D/H]. */
+  /** Key and value of this position in each block: [R', H, D/H]. */
   key: Tensor[];
   value: Tensor[];
   [name: string]: Tensor | Tensor[];
 }
+
+/** The cache with one more position. */
+const longer = (past: readonly Past[], made: readonly { key: Tensor; value: Tensor }[]): Past[] => {
+  const seen = concat([past[0].seen, constant(float32([0], [1]))], 0);
+  return past.map(({ keys, values }, i) => ({
+    keys: concat([keys, made[i].key], 2),
+    values: concat([values, made[i].value], 2),
+    seen,
+  }));
+};
+
+const keptOf = (past: readonly Past[]): Tensor[] => [
+  ...past.map(({ keys }) => keys),
+  ...past.map(({ values }) => values),
+];
 
 function network(declare: Declare, level: Placed<ArLevel>): Network<ArStep> {
   const { tokens, width, depth, heads, channels, patch, grid } = level;
@@ -77,6 +92,44 @@ function network(declare: Declare, level: Placed<ArLevel>): Network<ArStep> {
     return norm(last, x);
   }
 
+  const rowsWith = (guided: boolean) => times(guided ? 2 : 1, "R");
+
+  /** The cache's inputs: `keys.i` and `values.i` [R', H, L, D/H], and `seen` [L]. */
+  function pastInputs(guided: boolean): Past[] {
+    const seen = input("seen", "float32", ["L"]);
+    const each = (name: string) => input(name, "float32", [rowsWith(guided), heads, "L", headWidth]);
+    return transformer.map((_, i) => ({ keys: each(`keys.${i}`), values: each(`values.${i}`), seen }));
+  }
+
+  /**
+   * The output [R', 1, D] for the patch at `position` [1], given the values of the patch before it [R, C p p], and the
+   * key and value [R', H, 1, D/H] of this position in each block. `before` [R', 1, D] takes the place of a patch before
+   * the first one; without it, the position must not be the first.
+   */
+  function next(
+    past: readonly Past[],
+    { position, previous, before, guided }: { position: Tensor; previous: Tensor; before?: Tensor; guided: boolean },
+  ): { conditions: Tensor; made: { key: Tensor; value: Tensor }[] } {
+    const positions = reshape(embedding.positions, [tokens + 1, width]);
+    const shown = norm(embedding.norm, add(dense(embedding.patches, previous), rowsOf(positions, position)));
+    const rotary = rotaryOf(grid, headWidth, cast(reshape(position, [1, 1]), "int64"));
+    const patches = guided ? concat([shown, shown], 0) : shown;
+    let x = before ? where(less(cast(position, "float32"), 0.5), flatten(before), patches) : patches;
+    const made = transformer.map((block, i) => {
+      const { x: out, ...own } = llamaBlock(block, x, { tokens: 1, rotary, past: past[i] });
+      x = out;
+      return own;
+    });
+    return { conditions: reshape(norm(last, x), [rowsWith(guided), 1, width]), made };
+  }
+
+  const stepInputs = (guided: boolean) => ({
+    before: input("prefix", "float32", [rowsWith(guided), 1, width]),
+    position: input("position", "int32", [1]),
+    previous: input("patch", "float32", ["R", channels * patch ** 2]),
+    guided,
+  });
+
   return {
     begin: (above) => placed(embedding, first(above), 0, 1),
     teach: ({ conditions, colour, ...squares }) => teach({ ...squares, before: first({ conditions, colour }) }),
@@ -85,32 +138,30 @@ function network(declare: Declare, level: Placed<ArLevel>): Network<ArStep> {
      * position 0); `position` [1]; `keys.i` and `values.i` [R', H, L, D/H], buffers with room for L positions of which
      * those before this one are filled; and `seen` [L], 0 for a filled position and -1e30 for an empty one.
      */
-    step({ guided, kept = false }) {
-      const rows = times(guided ? 2 : 1, "R");
-      const before = input("prefix", "float32", [rows, 1, width]);
-      const position = input("position", "int32", [1]);
-      const previous = input("patch", "float32", ["R", channels * patch ** 2]);
-      const positions = reshape(embedding.positions, [tokens + 1, width]);
-      const shown = norm(embedding.norm, add(dense(embedding.patches, previous), rowsOf(positions, position)));
-      const isFirst = less(cast(position, "float32"), 0.5);
-      const rotary = rotaryOf(grid, headWidth, cast(reshape(position, [1, 1]), "int64"));
-      const seen = input("seen", "float32", ["L"]);
-      let x = where(isFirst, flatten(before), guided ? concat([shown, shown], 0) : shown);
-      const [key, value]: Tensor[][] = [[], []];
-      transformer.forEach((block, i) => {
-        const past: Past = {
-          keys: input(`keys.${i}`, "float32", [rows, heads, "L", headWidth]),
-          values: input(`values.${i}`, "float32", [rows, heads, "L", headWidth]),
-          seen,
-        };
-        const made = llamaBlock(block, x, { tokens: 1, rotary, past });
-        x = made.x;
-        const next = (before: Tensor, own: Tensor) =>
-          kept ? concat([before, own], 2) : reshape(own, [rows, heads, headWidth]);
-        key.push(next(past.keys, made.key));
-        value.push(next(past.values, made.value));
-      });
-      return { conditions: reshape(norm(last, x), [rows, 1, width]), key, value };
+    step({ guided }) {
+      const { conditions, made } = next(pastInputs(guided), stepInputs(guided));
+      const own = (x: Tensor) => reshape(x, [rowsWith(guided), heads, headWidth]);
+      return { conditions, key: made.map(({ key }) => own(key)), value: made.map(({ value }) => own(value)) };
+    },
+    /** With the keys of all positions so far [R', H, L + 1, D/H], block by block, and then the values. */
+    keptStep({ guided }) {
+      const past = pastInputs(guided);
+      const { conditions, made } = next(past, stepInputs(guided));
+      return { conditions, kept: keptOf(longer(past, made)) };
+    },
+    /** As if by `keptStep`, but `position` is [steps]. */
+    drawnSteps({ guided, steps, draw }) {
+      const positions = input("position", "int32", [steps]);
+      let past = pastInputs(guided);
+      let { previous, before }: { previous: Tensor; before?: Tensor } = stepInputs(guided);
+      for (let step = 0; step < steps; step++) {
+        const position = slice(positions, 0, step, step + 1);
+        const { conditions, made } = next(past, { position, previous, before, guided });
+        past = longer(past, made);
+        before = undefined;
+        previous = draw(conditions);
+      }
+      return keptOf(past);
     },
     counted: (patches, condition) => ({
       out: teach({
@@ -138,32 +189,40 @@ export const ar: LevelKind<ArLevel, ArStep> = {
   network,
   async *decode(level, squares) {
     const { tokens, depth, heads, width, channels, patch } = level;
-    const { rows, ways, prefix, run, runKept } = squares;
+    const { rows, ways, prefix, run, runKept, drawing } = squares;
     const sizes = { depth, rows: ways * rows, heads, headWidth: width / heads, tokens };
-    const own = (step: number, previous: Float32Array) => ({
+    const own = (position: number[], previous: Float32Array) => ({
       prefix,
       patch: float32(previous, [rows, channels * patch ** 2]),
-      position: int32([step], [1]),
+      position: int32(position, [position.length]),
     });
-    if (runKept) {
-      const past = keptPast(sizes);
-      try {
+    if (!runKept) {
+      const past = pastOf(sizes);
+      yield* decodeInRaster(level, squares, async (step, previous) => {
+        const { conditions, ...next } = await run({ ...past.feeds(), ...own([step], previous) });
+        past.add(next);
+        return conditions;
+      });
+      return;
+    }
+    const past = keptPast(sizes);
+    try {
+      if (drawing)
+        yield* drawInRaster(level, { ...squares, steps: drawing.steps }, async (chosen, previous) => {
+          const position = chosen.map(({ place }) => place[0]);
+          const { bytes, kept } = await drawing.run(chosen, { ...past.feeds(), ...own(position, previous) });
+          past.replace(kept);
+          return bytes;
+        });
+      else
         yield* decodeInRaster(level, squares, async (step, previous) => {
-          const { conditions, kept } = await runKept({ ...past.feeds(), ...own(step, previous) });
+          const { conditions, kept } = await runKept({ ...past.feeds(), ...own([step], previous) });
           past.replace(kept);
           return conditions;
         });
-      } finally {
-        past.dispose();
-      }
-      return;
+    } finally {
+      past.dispose();
     }
-    const past = pastOf(sizes);
-    yield* decodeInRaster(level, squares, async (step, previous) => {
-      const { conditions, ...next } = await run({ ...past.feeds(), ...own(step, previous) });
-      past.add(next);
-      return conditions;
-    });
   },
   memory: ({ depth, tokens, width }, { rows, ways }) => ({
     sizes: { L: tokens },

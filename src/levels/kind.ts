@@ -75,17 +75,24 @@ export interface StepOutputs {
   readonly [name: string]: Tensor | readonly Tensor[];
 }
 
+/** Draws the patches of one step inside a graph: conditions [M', c, D] -> values [M, C p p]. */
+export type DrawPatches = (conditions: Tensor) => Tensor;
+
 /** A level's network: its parameters, declared once, and the ways in which it is run. */
 export interface Network<Step extends StepOutputs = StepOutputs> {
   /** Embeds the inputs of a square, once per square: `prefix` [R', P, D], where R' is R, or 2 R with guidance. */
   begin(above: Above): Tensor;
   /** The output at every patch, teacher forced: [R * N, D]. */
   teach(squares: Taught): Tensor;
+  /** One generation step. Its input `prefix` is [R', P, D]; its other inputs are defined by the kind and fed by `decode`. */
+  step(options: { guided: boolean }): Step;
+  /** Optional, for a kind with state between steps: the same step, with the state that stays on a device, for `runKept`. */
+  keptStep?(options: { guided: boolean }): { conditions: Tensor; kept: readonly Tensor[] };
   /**
-   * One generation step. Its input `prefix` is [R', P, D]; its other inputs are defined by the kind and fed by
-   * `decode`. With `kept`, it is the graph for `runKept`; kinds without state need no other one.
+   * Optional, for the level above the pixels: several steps in one graph, for `drawing`. `draw` is called once per step,
+   * in order. Returns the state that stays on the device.
    */
-  step(options: { guided: boolean; kept?: boolean }): Step;
+  drawnSteps?(options: { guided: boolean; steps: number; draw: DrawPatches }): readonly Tensor[];
   /**
    * The graph that the paper's complexity table counts: the blocks over the patches [R * N, C p p] only, the patch
    * embedding and the embedding of one condition [R, 1, D'], which stands for all that a level joins.
@@ -119,33 +126,42 @@ export interface Decoding<Step extends StepOutputs = StepOutputs> {
   wanted(patches: Patches): Patches;
   /** Runs one step of the step graph. */
   run(feeds: Tree<HostTensor>): Promise<Values<Step>>;
-  /**
-   * Only on a device with memory of its own: runs the graph with `kept` and leaves all outputs but the conditions there,
-   * as inputs of the next step. The caller frees them.
-   */
-  runKept?(feeds: Tree<Value>): Promise<KeptStep>;
+  /** Only on a device with memory of its own: runs `keptStep`. The caller frees what it keeps. */
+  runKept?(feeds: Tree<Value>): Promise<{ conditions: HostTensor; kept: readonly DeviceTensor[] }>;
+  /** Only on such a device, at the level above the pixels, for squares of which nothing is known. */
+  drawing?: {
+    /** The largest number of steps per run. */
+    steps: number;
+    /**
+     * Runs `drawnSteps`: as many steps as there are `chosen`, the patches that each of them draws. Returns the bytes
+     * [M C p p] of each step. The caller frees what is kept.
+     */
+    run(
+      chosen: readonly Patches[],
+      feeds: Tree<Value>,
+    ): Promise<{ bytes: Int32Array[]; kept: readonly DeviceTensor[] }>;
+  };
 }
 
-/** A step on a device: `conditions` [M', c, D] on the host, and the other outputs by name on the device. */
-export interface KeptStep {
-  conditions: HostTensor;
-  kept: Readonly<Record<string, DeviceTensor>>;
-}
-
-/** One step. The recursion draws the chosen patches before it asks for the next step. */
-export interface DecodedStep {
+/** One step. The recursion stores the patches, which it draws if the step did not, before it asks for the next step. */
+export type DecodedStep = {
   /** Number of this step, from 0, and the number of steps of the square that takes the most. */
   step: number;
   steps: number;
   chosen: Patches;
-  /**
-   * Conditions of the chosen patches: [ways * M, c, D], with guidance first those with the condition, then those
-   * without.
-   */
-  conditions: HostTensor;
   /** Share of each row's patches that its schedule has finished after this step. */
   done: readonly number[];
-}
+} & (
+  | {
+      /**
+       * Conditions of the chosen patches: [ways * M, c, D], with guidance first those with the condition, then those
+       * without.
+       */
+      conditions: HostTensor;
+    }
+  /** The bytes of the chosen patches, [M C p p]. */
+  | { bytes: Int32Array }
+);
 
 /** The size of a step. */
 export interface StepSize {

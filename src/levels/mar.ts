@@ -5,8 +5,9 @@
  */
 
 import { z } from "zod";
-import { float32 } from "../core/arrays.ts";
+import { float32, int32 } from "../core/arrays.ts";
 import {
+  add,
   concat,
   constant,
   flatten,
@@ -19,6 +20,7 @@ import {
   where,
 } from "../graph/build.ts";
 import { over, times } from "../graph/shape.ts";
+import { nameAt } from "../graph/tree.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 import { dense, norm, type Training } from "../layers/layers.ts";
 import { blocks, declareNorm, type Declare } from "../layers/parameters.ts";
@@ -88,6 +90,16 @@ function network(declare: Declare, level: Placed<MarLevel>): Network<MarStep> {
     return norm(last, rows);
   }
 
+  /** One step: the conditions [M, c, D] of the patches that it draws. */
+  function conditionsOf(
+    begun: Tensor,
+    { patches, mask, read, take, guided }: Record<"patches" | "mask" | "read" | "take", Tensor> & { guided: boolean },
+  ): Tensor {
+    const after = placed(embedding, masked(flatten(patches), mask), before, total);
+    const all = concat([begun, guided ? concat([after, after], 0) : after], 1);
+    return gatherRows(flatten(run(all, { read: (x) => gatherTokens(x, read) })), take);
+  }
+
   return {
     begin: (above) => placed(embedding, prefix(embedding, above), 0, before),
     teach({ patches, mask, training, between, ...above }) {
@@ -104,12 +116,31 @@ function network(declare: Declare, level: Placed<MarLevel>): Network<MarStep> {
       const rows = times(guided ? 2 : 1, "R");
       const begun = input("prefix", "float32", [rows, before, width]);
       const patches = input("patches", "float32", ["R", tokens, channels * patch ** 2]);
-      const shown = masked(flatten(patches), input("mask", "float32", ["R", tokens]));
-      const after = placed(embedding, shown, before, total);
+      const mask = input("mask", "float32", ["R", tokens]);
       const read = input("read", "int32", [rows, "r"]);
-      const all = concat([begun, guided ? concat([after, after], 0) : after], 1);
-      const out = run(all, { read: (x) => gatherTokens(x, read) });
-      return { conditions: gatherRows(flatten(out), input("take", "int32", ["M", level.conditionsRead])) };
+      const take = input("take", "int32", ["M", level.conditionsRead]);
+      return { conditions: conditionsOf(begun, { patches, mask, read, take, guided }) };
+    },
+    /**
+     * Inputs: `prefix` and `patches` as above; `mask.s`, `read.s` and `take.s` of each step s; and, for each but the
+     * last, `slots.s` [R * N, 1]: for each patch, its number among those that the step draws, or their total number.
+     */
+    drawnSteps({ guided, steps, draw }) {
+      const ways = guided ? 2 : 1;
+      const rows = times(ways, "R");
+      const begun = input("prefix", "float32", [rows, before, width]);
+      let patches = input("patches", "float32", ["R", tokens, channels * patch ** 2]);
+      for (let s = 0; s < steps; s++) {
+        const mask = input(nameAt("mask", s), "float32", ["R", tokens]);
+        const read = input(nameAt("read", s), "int32", [rows, `r${s}`]);
+        const take = input(nameAt("take", s), "int32", [times(ways, `M${s}`), level.conditionsRead]);
+        const values = draw(conditionsOf(begun, { patches, mask, read, take, guided }));
+        if (s + 1 === steps) break;
+        const slots = input(nameAt("slots", s), "int32", [times("R", tokens), 1]);
+        // Patches that are not yet drawn are zeros.
+        patches = add(patches, reshape(gatherRows(values, slots), patches.shape));
+      }
+      return [];
     },
     counted: (patches, condition) => ({
       condition: prefix(embedding, { conditions: condition }),
@@ -121,6 +152,7 @@ function network(declare: Declare, level: Placed<MarLevel>): Network<MarStep> {
 async function* decode(level: Placed<MarLevel>, squares: Decoding<MarStep>): AsyncGenerator<DecodedStep, void> {
   const { tokens, channels, patch } = level;
   const { rows, ways, prefix, patches, mask, iterations } = squares;
+  if (squares.drawing) return yield* drawSteps(level, { ...squares, drawing: squares.drawing });
   for (const { decoded, ...step } of decodingSteps(squares.orders(), mask, { tokens, iterations })) {
     const chosen = squares.wanted(step.chosen);
     if (chosen.row.length === 0) continue;
@@ -131,6 +163,41 @@ async function* decode(level: Placed<MarLevel>, squares: Decoding<MarStep>): Asy
       ...readAndTake(chosen, level, { ways, rows }),
     });
     yield { ...step, chosen, conditions, done: Array.from(decoded, (count) => count / tokens) };
+  }
+}
+
+/** Several steps per run: what each of them chooses, reads and hides is known before. */
+async function* drawSteps(
+  level: Placed<MarLevel>,
+  squares: Decoding<MarStep> & Required<Pick<Decoding, "drawing">>,
+): AsyncGenerator<DecodedStep, void> {
+  const { tokens, channels, patch } = level;
+  const { rows, ways, prefix, patches, mask, iterations, drawing } = squares;
+  const all = [...decodingSteps(squares.orders(), mask, { tokens, iterations })];
+  for (let from = 0; from < all.length; from += drawing.steps) {
+    const some = all.slice(from, from + drawing.steps);
+    const chosen = some.map((step) => step.chosen);
+    if (chosen.every((part) => squares.wanted(part).row.length === 0)) continue;
+    const hidden = mask.slice();
+    const feeds = chosen.map((part) => {
+      const before = float32(hidden.slice(), [rows, tokens]);
+      const slots = new Int32Array(rows * tokens).fill(part.row.length);
+      part.row.forEach((row, i) => {
+        slots[row * tokens + part.place[i]] = i;
+        hidden[row * tokens + part.place[i]] = 0;
+      });
+      return { mask: before, slots: int32(slots, [rows * tokens, 1]), ...readAndTake(part, level, { ways, rows }) };
+    });
+    const { bytes } = await drawing.run(chosen, {
+      prefix,
+      patches: float32(patches, [rows, tokens, channels * patch ** 2]),
+      mask: feeds.map((of) => of.mask),
+      read: feeds.map(({ read }) => read),
+      take: feeds.map(({ take }) => take),
+      slots: feeds.slice(0, -1).map(({ slots }) => slots),
+    });
+    for (const [i, { decoded, ...step }] of some.entries())
+      yield { ...step, bytes: bytes[i], done: Array.from(decoded, (count) => count / tokens) };
   }
 }
 

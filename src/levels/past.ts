@@ -70,30 +70,29 @@ export function pastOf({ depth, rows, heads, headWidth, tokens }: PastOptions): 
   };
 }
 
-/** A cache on the device, where every step returns a longer one. */
+/** A cache on the device, where every run returns a longer one. */
 export interface KeptPast {
-  /** Keys and values of each block [rows, heads, L, headWidth], and `seen` [L]; L grows by 1 with every step. */
+  /** Keys and values of each block [rows, heads, L, headWidth], and `seen` [L]; L grows by 1 with every position. */
   feeds(): { keys: readonly Value[]; values: readonly Value[]; seen: HostTensor };
-  /** Takes the outputs `key.i` and `value.i` of a step in place of its inputs, which are freed. */
-  replace(kept: Readonly<Record<string, DeviceTensor>>): void;
+  /** Takes the keys of all blocks, followed by the values, in place of those before, which are freed. */
+  replace(kept: readonly DeviceTensor[]): void;
   dispose(): void;
 }
 
 /** The cache before the first step, which has one empty position, because no tensor may be empty. */
 export function keptPast({ depth, rows, heads, headWidth }: Omit<PastOptions, "tokens">): KeptPast {
   const empty = float32(new Float32Array(rows * heads * headWidth), [rows, heads, 1, headWidth]);
-  const blocks = Array.from({ length: depth }, (_, i) => i);
-  let keys: Value[] = blocks.map(() => empty);
-  let values: Value[] = blocks.map(() => empty);
+  let keys: readonly Value[] = Array.from({ length: depth }, () => empty);
+  let values = keys;
   let length = 1;
   const dispose = () => freeOnDevice([...keys, ...values]);
   return {
     feeds: () => ({ keys, values, seen: float32(new Float32Array(length).fill(-1e30, 0, 1), [length]) }),
     replace(kept) {
       dispose();
-      keys = blocks.map((i) => kept[`key.${i}`]);
-      values = blocks.map((i) => kept[`value.${i}`]);
-      length++;
+      keys = kept.slice(0, depth);
+      values = kept.slice(depth);
+      length = kept[0].shape[2];
     },
     dispose,
   };

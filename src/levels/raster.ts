@@ -1,7 +1,7 @@
 /** Drives a level that generates patches in raster order: one step per patch, for all squares at once. */
 
 import { float32, type HostTensor } from "../core/arrays.ts";
-import type { DecodedStep, Decoding, Placed, StepOutputs } from "./kind.ts";
+import type { DecodedStep, Decoding, Patches, Placed, StepOutputs } from "./kind.ts";
 
 /**
  * `run` performs the step of one patch, given the values of the previous patch [R, C p p] (zeros at the first), and
@@ -9,7 +9,7 @@ import type { DecodedStep, Decoding, Placed, StepOutputs } from "./kind.ts";
  */
 export async function* decodeInRaster<Step extends StepOutputs>(
   { tokens, channels, patch }: Placed,
-  { rows, ways, patches, mask, wanted }: Omit<Decoding<Step>, "run" | "runKept">,
+  { rows, ways, patches, mask, wanted }: Omit<Decoding<Step>, "run" | "runKept" | "drawing">,
   run: (step: number, previous: Float32Array) => Promise<HostTensor>,
 ): AsyncGenerator<DecodedStep, void> {
   const width = channels * patch ** 2;
@@ -27,6 +27,37 @@ export async function* decodeInRaster<Step extends StepOutputs>(
     for (let row = 0; row < rows; row++) {
       const from = (row * tokens + step) * width;
       previous.set(patches.subarray(from, from + width), row * width);
+    }
+  }
+}
+
+/**
+ * The same for several patches per run and squares of which nothing is known. `run` draws the patches of each step, given
+ * the values of the patch before them, and returns their bytes.
+ */
+export async function* drawInRaster<Step extends StepOutputs>(
+  { tokens, channels, patch }: Placed,
+  { rows, patches, wanted, steps }: Pick<Decoding<Step>, "rows" | "patches" | "wanted"> & { steps: number },
+  run: (chosen: readonly Patches[], previous: Float32Array) => Promise<readonly Int32Array[]>,
+): AsyncGenerator<DecodedStep, void> {
+  const width = channels * patch ** 2;
+  const row = Int32Array.from({ length: rows }, (_, row) => row);
+  for (let from = 0; from < tokens; from += steps) {
+    const chosen = Array.from({ length: Math.min(steps, tokens - from) }, (_, i) => ({
+      row,
+      place: new Int32Array(rows).fill(from + i),
+    }));
+    if (wanted(chosen[0]).row.length === 0) return;
+    const previous = new Float32Array(rows * width);
+    if (from > 0)
+      for (const square of row) {
+        const at = (square * tokens + from - 1) * width;
+        previous.set(patches.subarray(at, at + width), square * width);
+      }
+    const bytes = await run(chosen, previous);
+    for (const [i, own] of chosen.entries()) {
+      const step = from + i;
+      yield { step, steps: tokens, chosen: own, bytes: bytes[i], done: Array.from(row, () => (step + 1) / tokens) };
     }
   }
 }

@@ -25,6 +25,7 @@ import {
   sum,
   where,
 } from "../graph/build.ts";
+import { over } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
 
 /** A graph's inputs by name: scalars, or [C] if each channel has its own value. */
@@ -85,7 +86,7 @@ export function distribution(logits: Tensor, { temperature, ...inputs }: DrawInp
  */
 function guide(logits: Tensor, { guidance, filterThreshold }: DrawInputs): Tensor {
   if (!guidance || !filterThreshold) return logits;
-  const both = reshape(logits, [2, "M", dim(logits, 1)]);
+  const both = reshape(logits, [2, over(dim(logits, 0), 2), dim(logits, 1)]);
   const conditional = pick(both, 0, 0);
   const unconditional = pick(both, 0, 1);
   const raised = maximum(unconditional, add(sub(conditional, max(conditional)), max(unconditional)));

@@ -1,16 +1,20 @@
 /**
  * The graphs that sampling runs: for each level, one that begins a square and one that takes a step in it; and one that
- * draws a pixel. Rows are squares being generated. With guidance, the rows with the condition come first, followed by
+ * draws a pixel; on a device, also one that takes several steps with their pixels. Rows are squares being generated. With guidance, the rows with the condition come first, followed by
  * the same rows with the null class.
  */
 
 import type { ModelConfig } from "../config/model.ts";
 import { type DrawForm, usualForm } from "../config/sampling.ts";
-import { concat, input, reshape, slice } from "../graph/build.ts";
-import { times } from "../graph/shape.ts";
+import { float32 } from "../core/arrays.ts";
+import { normalizedValues } from "../core/normalize.ts";
+import { concat, constant, embedding, input, reshape, slice } from "../graph/build.ts";
+import { over, times } from "../graph/shape.ts";
 import { dim, type Tensor } from "../graph/tensor.ts";
+import { nameAt } from "../graph/tree.ts";
 import type { StepOutputs } from "../levels/kind.ts";
-import { distribution, draw, drawInputs, ofChannel } from "./draw.ts";
+import type { PixelNetwork } from "../levels/pixel.ts";
+import { distribution, draw, type DrawInputs, drawInputs, ofChannel } from "./draw.ts";
 import { middle, repeated } from "./loss.ts";
 import { networksOf } from "./networks.ts";
 
@@ -34,12 +38,13 @@ export function beginGraph(config: ModelConfig, l: number): Outputs {
   return { prefix: network.begin({ conditions, colour }) };
 }
 
-/**
- * A step of level l: `conditions` [M', c, D] of the M patches to be drawn, and the kind's own inputs and outputs. With
- * `kept`, the outputs are as they stay on a device from step to step.
- */
-export const stepGraph = (config: ModelConfig, l: number, options: { guided: boolean; kept?: boolean }): StepOutputs =>
+/** A step of level l: `conditions` [M', c, D] of the M patches to be drawn, and the kind's own inputs and outputs. */
+export const stepGraph = (config: ModelConfig, l: number, options: { guided: boolean }): StepOutputs =>
   networksOf(config).levels[l].network.step(options);
+
+/** The same step with its state as it stays on a device, if the kind has one. */
+export const keptStepGraph = (config: ModelConfig, l: number, options: { guided: boolean }) =>
+  networksOf(config).levels[l].network.keptStep?.(options);
 
 export interface PixelGraphOptions {
   guided: boolean;
@@ -66,17 +71,71 @@ export function pixelGraph(
   const conditions = input("conditions", "float32", [times(ways(guided), "M"), count, conditionWidth]);
   const uniforms = input("uniforms", "float32", ["M", channels]);
   const settings = drawInputs(form, { guided, channels });
+  const { bytes, expected } = drawnPixels(network, { conditions, uniforms, settings, guided });
+  if (!probabilities) return { bytes: concat(bytes, 1) };
+  const each = expected.map((of) => reshape(of, [dim(of, 0), 1, 256]));
+  return { bytes: concat(bytes, 1), probabilities: concat(each, 1) };
+}
+
+/** The bytes of each channel, [M, 1] int32, and the probabilities that they are drawn with, [M, 256]. */
+function drawnPixels(
+  network: PixelNetwork,
+  {
+    conditions,
+    uniforms,
+    settings,
+    guided,
+  }: { conditions: Tensor; uniforms: Tensor; settings: DrawInputs; guided: boolean },
+): { bytes: Tensor[]; expected: Tensor[] } {
   const past = network.past();
   let token = network.first(middle(conditions));
   const expected: Tensor[] = [];
-  const bytes = Array.from({ length: channels }, (_, c) => {
+  const bytes = Array.from({ length: network.channels }, (_, c) => {
     expected.push(distribution(network.next(c, token, past), ofChannel(settings, c)));
     const drawn = draw(expected[c], slice(uniforms, 1, c, c + 1)); // [M]
     const embedded = network.token(c, drawn);
     token = guided ? concat([embedded, embedded], 0) : embedded;
     return reshape(drawn, [dim(drawn, 0), 1]);
   });
-  if (!probabilities) return { bytes: concat(bytes, 1) };
-  const each = expected.map((of) => reshape(of, [dim(of, 0), 1, 256]));
-  return { bytes: concat(bytes, 1), probabilities: concat(each, 1) };
+  return { bytes, expected };
+}
+
+export interface DrawnStepsOptions {
+  guided: boolean;
+  form: DrawForm;
+  /** The number of steps. */
+  steps: number;
+}
+
+/**
+ * Several steps of the level above the pixels, each with the pixels that it draws: `bytes` [M0 + M1 + .., C] int32 of
+ * all steps, and the kind's state, which stays on the device. Inputs: those of the kind; `uniforms.i` [Mi, C] for each
+ * step; guidance and settings as in `pixelGraph`. Undefined if the kind has no such graph.
+ */
+export function drawnStepsGraph(
+  config: ModelConfig,
+  { guided, form, steps }: DrawnStepsOptions,
+): { bytes: Tensor; kept: readonly Tensor[] } | undefined {
+  const { levels, pixels } = networksOf(config);
+  const { channels } = pixels;
+  const settings = drawInputs(form, { guided, channels });
+  const values = normalizedValues(channels);
+  const table = (c: number) => constant(float32(values.subarray(c * 256, (c + 1) * 256), [256, 1]));
+  const tables = Array.from({ length: channels }, (_, c) => table(c));
+  const all: Tensor[] = [];
+  const kept = levels.at(-1)!.network.drawnSteps?.({
+    guided,
+    steps,
+    draw(conditions) {
+      const count = over(dim(conditions, 0), ways(guided));
+      const uniforms = input(nameAt("uniforms", all.length), "float32", [count, channels]);
+      const { bytes } = drawnPixels(pixels, { conditions, uniforms, settings, guided });
+      all.push(concat(bytes, 1));
+      return concat(
+        bytes.map((drawn, c) => embedding(tables[c], reshape(drawn, [count]))),
+        1,
+      );
+    },
+  });
+  return kept && { bytes: concat(all, 0), kept };
 }

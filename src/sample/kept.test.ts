@@ -17,6 +17,15 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const engine = await nodeEngine({ threads: 1 });
 
+/** The frames, each with a copy of the images, and the images at the end. */
+async function framesOf(sampler: Sampler, options: SampleOptions): Promise<unknown[]> {
+  const found: unknown[] = [];
+  const frames = sampler.sample(options);
+  let next = await frames.next();
+  for (; !next.done; next = await frames.next()) found.push({ ...next.value, images: next.value.images.slice() });
+  return [...found, next.value];
+}
+
 async function imagesOf(sampler: Sampler, options: SampleOptions): Promise<Uint8Array> {
   const frames = sampler.sample(options);
   let next = await frames.next();
@@ -26,7 +35,8 @@ async function imagesOf(sampler: Sampler, options: SampleOptions): Promise<Uint8
 
 describe("a device with memory of its own", () => {
   /** The CPU in place of a GPU: it runs the same graphs and keeps the same tensors, which are counted here. */
-  function counting(): { device: Engine; alive: Set<object>; most: () => number } {
+  function counting(): { device: Engine; alive: Set<object>; most: () => number; runs: () => number } {
+    let runs = 0;
     const alive = new Set<object>();
     let most = 0;
     const device: Engine = {
@@ -35,7 +45,12 @@ describe("a device with memory of its own", () => {
         const session = await engine.session(model, options);
         return {
           ...session,
+          run(feeds) {
+            runs++;
+            return session.run(feeds);
+          },
           async runKept(feeds) {
+            runs++;
             for (const value of Object.values(feeds)) if ("held" in value) expect(alive).toContain(value.held);
             const { outputs, kept } = await session.runKept(feeds);
             const counted = Object.entries(kept).map(([name, one]) => {
@@ -48,7 +63,7 @@ describe("a device with memory of its own", () => {
         };
       },
     };
-    return { device, alive, most: () => most };
+    return { device, alive, most: () => most, runs: () => runs };
   }
 
   it("keeps the keys and values of AR levels, draws the same bytes and frees everything, also when stopped", async () => {
@@ -70,6 +85,34 @@ describe("a device with memory of its own", () => {
     await frames.next();
     expect(alive.size).toBeGreaterThan(0);
     await frames.return(new Uint8Array());
+    expect(alive.size).toBe(0);
+    await Promise.all([usual.dispose(), kept.dispose()]);
+  });
+
+  const all: Omit<SampleOptions, "labels"> = { seed: 5, batch: 2, iterations: [2, 16, 16] };
+  it.each<[string, Omit<SampleOptions, "labels">, number | undefined]>([
+    // Of two batches: begin of each level, a step of the first, and 4 steps of 16 patches inside in one run.
+    ["ar-3level", { ...all, guidance: 1 }, 2 * (1 + 16 * (1 + 1 + 4))],
+    ["ar-3level", { ...all, guidance: 3, topP: 0.9, minP: [[0.001, 0.01, 0.02]] }, 2 * (1 + 16 * (1 + 1 + 4))],
+    ["mar-3level", { ...all, guidance: 1 }, 2 * (1 + 2 * (1 + 1 + 4))],
+    ["mar-3level", { ...all, guidance: 2, temperature: 0.9, iterations: [2, 6, 6] }, 2 * (1 + 2 * (1 + 1 + 2))],
+    // With guiding pixels there are also runs that draw them, and a middle level.
+    ["mar-4level-guided", { ...all, guidance: 1.5 }, undefined],
+  ])("draws the pixels of four steps of %s in one run, with the same frames (%j)", async (name, settings, expected) => {
+    const { config, weights } = await readCase(
+      fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url)),
+    );
+    await writeModelFolder(folder, config, weights);
+    const model = externalModel(readModelFolder(folder));
+    const { device, alive, runs } = counting();
+    const [usual, kept] = [createSampler(engine, model), createSampler(device, model)];
+    const options = {
+      ...settings,
+      labels: [0, 1, 1],
+      iterations: settings.iterations!.slice(0, config.levels.length - 1),
+    };
+    expect(await framesOf(kept, options)).toEqual(await framesOf(usual, options));
+    if (expected) expect(runs()).toBe(expected);
     expect(alive.size).toBe(0);
     await Promise.all([usual.dispose(), kept.dispose()]);
   });

@@ -1,20 +1,23 @@
 /** Sampling by recursion over the levels, as a stream of frames. Knows nothing of files, pictures or terminals. */
 
-import { drawingLevels, type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
-import { type DrawValues, drawValues, formOf, type SamplingFlags, type SamplingSettings } from "../config/sampling.ts";
-import { float32, type HostTensor, int32 } from "../core/arrays.ts";
+import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.ts";
+import { drawValues, type SamplingFlags } from "../config/sampling.ts";
+import { type HostTensor, int32 } from "../core/arrays.ts";
 import { normalizedValues } from "../core/normalize.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Patches } from "../levels/kind.ts";
 import { rowsOf } from "../levels/raster.ts";
 import { kindOf } from "../levels/table.ts";
-import { guidingRows, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
-import { checkKnown, type Given, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
-import { type ProgressCounter, progressCounter } from "./progress.ts";
+import { type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
+import { checkKnown, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
+import { drawingSteps, drawPixels, finishedPixels, guidingColour } from "./pixels.ts";
+import { progressCounter } from "./progress.ts";
+import { type Run, type WatchedPixels, ways } from "./run.ts";
 import { guidanceAt } from "./schedule.ts";
 import { type SampledModel, type Sessions, samplingSessions } from "./sessions.ts";
 import { settingsOf } from "./settings.ts";
 
+export type { WatchedPixels } from "./run.ts";
 export type { SampledModel } from "./sessions.ts";
 
 /** Sampling options. The settings are those of `config/sampling.ts`; omitted ones default to the model's own. */
@@ -38,15 +41,6 @@ export interface SampleOptions extends SamplingFlags {
    * set.
    */
   watch?: (pixels: WatchedPixels) => void;
-}
-
-/** Pixels drawn together: the image, left and top of each, their bytes [M, C], and the probabilities [M, C, 256]. */
-export interface WatchedPixels {
-  image: Int32Array;
-  x: Int32Array;
-  y: Int32Array;
-  bytes: Int32Array;
-  probabilities: Float32Array;
 }
 
 /** The result of one step of the sampler. */
@@ -83,27 +77,6 @@ export function createSampler(engine: Engine, model: SampledModel): Sampler {
     sample: (options) => sampleImages(sessions, model.config, options),
     dispose: () => sessions.dispose(),
   };
-}
-
-/** State passed down the recursion. */
-interface Run {
-  config: ModelConfig;
-  levels: PlacedLevel[];
-  sessions: Sessions;
-  guided: boolean;
-  settings: SamplingSettings;
-  /** Settings of the networks that draw bytes, by level. */
-  drawing: Map<number, DrawValues>;
-  draws: Draws;
-  signal?: AbortSignal;
-  /** Whether an image of the batch is no longer wanted. */
-  gone: (image: number) => boolean;
-  watch?: SampleOptions["watch"];
-  images: Uint8Array;
-  /** The known pixels, the first image of the batch, and the values of bytes. */
-  given: Omit<Given, keyof Known> & Partial<Known>;
-  /** Progress over the images of all batches. */
-  progress: ProgressCounter;
 }
 
 async function* sampleImages(
@@ -190,49 +163,39 @@ async function* square(
     wanted: (some) => wanted(run, rows, some),
     run: unlessAborted(session.run),
     runKept: session.runKept && unlessAborted(session.runKept),
+    drawing: drawingSteps(run, l, rows, { session, mask, guidance }),
   });
-  for await (const { step, steps: of, chosen, conditions: found, done } of steps) {
+  const store = ({ row, place }: Patches, drawn: Float32Array): void =>
+    place.forEach((at, i) => {
+      const slot = row[i] * tokens + at;
+      patches.set(drawn.subarray(i * width, (i + 1) * width), slot * width);
+      mask[slot] = 0;
+    });
+  for await (const decoded of steps) {
+    const { step, steps: of, chosen, done } = decoded;
+    const drawnFrame = (squares: Squares) => frame(run, { level: l, step: step + 1, steps: of, squares, side: patch });
+    if ("bytes" in decoded) {
+      const below = patchesAt(rows, chosen, { grid, patch });
+      store(chosen, finishedPixels(run, below, decoded.bytes));
+      yield drawnFrame(below);
+      continue;
+    }
+    const { conditions: found } = decoded;
     const strengths = done.map((share) => (l === 0 ? guidanceAt(guidance, run.settings.schedule, share) : guidance));
     for (const { strength, part, own } of byGuidance(chosen, strengths, { conditions: found, ways: ways(run) })) {
       const below = patchesAt(rows, part, { grid, patch });
       const drawn = yield* inside(run, l, below, own, strength);
-      part.place.forEach((place, i) => {
-        const slot = part.row[i] * tokens + place;
-        patches.set(drawn.subarray(i * width, (i + 1) * width), slot * width);
-        mask[slot] = 0;
-      });
-      yield frame(run, { level: l, step: step + 1, steps: of, squares: below, side: patch });
+      store(part, drawn);
+      yield drawnFrame(below);
     }
   }
   return unpatchify(patches, { count, grid, patch, channels });
-}
-
-/** Draws the guiding pixels of squares of level l: mean colours as values [R', C]. */
-async function guidingColour(
-  run: Run,
-  l: number,
-  rows: Squares,
-  conditions: HostTensor,
-  guidance: number,
-): Promise<HostTensor> {
-  const { values } = await drawPixels(run, l, { rows: guidingRows(rows), conditions, guidance });
-  const { channels } = run.config;
-  return float32(run.guided ? twice(values) : values, [(values.length / channels) * ways(run), channels]);
 }
 
 /** Filters patches to those whose images are still wanted. */
 function wanted({ gone }: Run, { image }: Squares, { row, place }: Patches): Patches {
   const keep = (_: number, i: number) => !gone(image[row[i]]);
   return { row: row.filter(keep), place: place.filter(keep) };
-}
-
-const ways = ({ guided }: Run): number => (guided ? 2 : 1);
-
-function twice(values: Float32Array): Float32Array {
-  const both = new Float32Array(values.length * 2);
-  both.set(values);
-  both.set(values, values.length);
-  return both;
 }
 
 /**
@@ -262,47 +225,10 @@ async function* inside(
 ): AsyncGenerator<Frame, Float32Array> {
   if (l + 1 < run.levels.length) return yield* square(run, l + 1, rows, { conditions }, guidance);
   const watched = run.watch !== undefined;
-  const { bytes, values, probabilities } = await drawPixels(run, l + 1, { rows, conditions, guidance, watched });
+  const { bytes, probabilities } = await drawPixels(run, l + 1, { rows, conditions, guidance, watched });
   const { x, y } = rows;
   if (probabilities) run.watch?.({ image: rows.image.map((i) => i + run.given.first), x, y, bytes, probabilities });
-  const { imageSize, channels } = run.config;
-  for (let i = 0; i < rows.keys.length; i++)
-    for (let c = 0; c < channels; c++)
-      run.images[(((run.given.first + rows.image[i]) * imageSize + rows.y[i]) * imageSize + rows.x[i]) * channels + c] =
-        bytes[i * channels + c];
-  for (const image of rows.image) run.progress.add(run.given.first + image, 1);
-  return values;
-}
-
-/**
- * Draws bytes of level l, one pixel for each row, with their normalised values; also returns their probabilities if
- * `watched`.
- */
-async function drawPixels(
-  run: Run,
-  l: number,
-  {
-    rows,
-    conditions,
-    guidance,
-    watched = false,
-  }: { rows: Squares; conditions: HostTensor; guidance: number; watched?: boolean },
-): Promise<{ bytes: Int32Array; values: Float32Array; probabilities?: Float32Array }> {
-  const { channels } = run.config;
-  const settings = run.drawing.get(l)!;
-  const session = await run.sessions.pixels(l, run.guided, { form: formOf(settings), probabilities: watched });
-  const feed = (value: number | readonly number[]) =>
-    typeof value === "number" ? float32([value], []) : float32([...value], [value.length]);
-  const result = await session.run({
-    conditions,
-    uniforms: float32(run.draws.uniforms(rows, channels), [rows.keys.length, channels]),
-    guidance: feed(guidance),
-    ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, feed(value)])),
-  });
-  const bytes = result.bytes.data as Int32Array;
-  const values = new Float32Array(bytes.length);
-  for (let i = 0; i < bytes.length; i++) values[i] = run.given.values[(i % channels) * 256 + bytes[i]];
-  return { bytes, values, probabilities: result.probabilities?.data as Float32Array | undefined };
+  return finishedPixels(run, rows, bytes);
 }
 
 /** Patches [R, N, C p p] -> squares [R, C, side, side]. */

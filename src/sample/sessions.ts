@@ -1,14 +1,16 @@
 /** The compiled graphs that sampling needs, each compiled on first use and then reused. */
 
+import type { DeviceTensor, HostTensor, Value } from "../core/arrays.ts";
 import type { Engine, Session, SessionOptions } from "../engine/engine.ts";
 import { formFor } from "../graph/form.ts";
 import { type WeightData, writeOnnx } from "../graph/onnx.ts";
 import type { ModelConfig } from "../config/model.ts";
 import type { DrawForm } from "../config/sampling.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { named, runTree, type Tree } from "../graph/tree.ts";
+import { named, runTree, type Tree, type Values, valuesOf } from "../graph/tree.ts";
 import type { Decoding } from "../levels/kind.ts";
-import { beginGraph, type Outputs, pixelGraph, stepGraph } from "../model/steps.ts";
+import { networksOf } from "../model/networks.ts";
+import { beginGraph, drawnStepsGraph, keptStepGraph, type Outputs, pixelGraph, stepGraph } from "../model/steps.ts";
 
 /** A model whose weights are in a safetensors file. */
 export interface SampledModel {
@@ -19,8 +21,24 @@ export interface SampledModel {
   weights: (name: string) => WeightData;
 }
 
-/** Runs a level's step graph with the feeds of its kind, as `Decoding` in levels/kind.ts says. */
-export type StepSession = Pick<Decoding, "run" | "runKept">;
+/** Runs a level's step graphs with the feeds of its kind, as `Decoding` in levels/kind.ts says. */
+export interface StepSession extends Pick<Decoding, "run" | "runKept"> {
+  /** Only on a device, at the level above the pixels. */
+  drawing?: {
+    steps: number;
+    /** Runs `count` steps and draws their pixels: `bytes` [M, C] of all of them. */
+    run(
+      feeds: Tree<Value>,
+      options: { count: number; form: DrawForm },
+    ): Promise<{ bytes: HostTensor; kept: readonly DeviceTensor[] }>;
+  };
+}
+
+/**
+ * Steps per run on a device. A run waits for its results, which takes longer than the work of a small step; a graph of
+ * more steps takes longer to compile.
+ */
+const stepsPerRun = 4;
 
 export interface Sessions {
   begin(level: number): Promise<Session>;
@@ -34,8 +52,8 @@ export interface Sessions {
 }
 
 export function samplingSessions(engine: Engine, { config, folder, weights }: SampledModel): Sessions {
-  const made = new Map<string, Promise<{ session: Session; outputs: Tree<Tensor> }>>();
-  const opened = <X extends Tree<Tensor>>(
+  const made = new Map<string, Promise<{ session: Session; outputs: object }>>();
+  const opened = <X extends { readonly [name: string]: Tree<Tensor> }>(
     name: string,
     graph: () => X,
     keep?: SessionOptions["keep"],
@@ -44,29 +62,60 @@ export function samplingSessions(engine: Engine, { config, folder, weights }: Sa
     made.set(name, found);
     return found as Promise<{ session: Session; outputs: X }>;
   };
-  const open = async (outputs: Tree<Tensor>, keep?: SessionOptions["keep"]) => ({
+  const open = async <X extends Tree<Tensor>>(outputs: X, keep?: SessionOptions["keep"]) => ({
     session: await engine.session(writeOnnx(named(outputs), { weights, ...formFor(engine) }), { folder, keep }),
     outputs,
   });
   const once = async (name: string, graph: () => Outputs): Promise<Session> => (await opened(name, graph)).session;
+
+  /** Runs a graph whose outputs are copied, except for the list `kept`. */
+  async function runKept<X extends { readonly kept: readonly Tensor[] }>(
+    name: string,
+    graph: () => X & { readonly [name: string]: Tree<Tensor> },
+    feeds: Tree<Value>,
+  ): Promise<Values<Omit<X, "kept">> & { kept: readonly DeviceTensor[] }> {
+    let names: ReadonlySet<string> = new Set();
+    const written = () => {
+      const outputs = graph();
+      names = new Set(Object.keys(named({ kept: outputs.kept })));
+      return outputs;
+    };
+    const { session, outputs } = await opened(name, written, (output) => names.has(output));
+    const found = await session.runKept(named(feeds));
+    const { kept, ...copied } = outputs;
+    return { ...valuesOf(copied, found.outputs), kept: valuesOf(kept, found.kept, ["kept"]) };
+  }
+
+  // CUDA would copy what is kept, like the CPU.
+  const onDevice = engine.provider === "webgpu";
+  const { levels } = networksOf(config);
   return {
     begin: (l) => once(`begin ${l}`, () => beginGraph(config, l)),
-    step: (l, guided) => ({
-      async run(feeds) {
-        const { session, outputs } = await opened(`step ${l} ${guided}`, () => stepGraph(config, l, { guided }));
-        return runTree(session, outputs, feeds);
-      },
-      // CUDA would copy what is kept, like the CPU.
-      runKept:
-        engine.provider === "webgpu"
-          ? async (feeds) => {
-              const graph = () => stepGraph(config, l, { guided, kept: true });
-              const { session } = await opened(`kept step ${l} ${guided}`, graph, (name) => name !== "conditions");
-              const { outputs, kept } = await session.runKept(named(feeds));
-              return { conditions: outputs.conditions, kept };
-            }
-          : undefined,
-    }),
+    step(l, guided) {
+      const { network } = levels[l];
+      return {
+        async run(feeds) {
+          const { session, outputs } = await opened(`step ${l} ${guided}`, () => stepGraph(config, l, { guided }));
+          return runTree(session, outputs, feeds);
+        },
+        runKept:
+          onDevice && network.keptStep
+            ? (feeds) => runKept(`kept step ${l} ${guided}`, () => keptStepGraph(config, l, { guided })!, feeds)
+            : undefined,
+        drawing:
+          onDevice && network.drawnSteps && l + 1 === levels.length
+            ? {
+                steps: stepsPerRun,
+                run: (feeds, { count, form }) =>
+                  runKept(
+                    `${count} steps ${guided} ${JSON.stringify(form)}`,
+                    () => drawnStepsGraph(config, { guided, form, steps: count })!,
+                    feeds,
+                  ),
+              }
+            : undefined,
+      };
+    },
     pixels: (l, guided, options) =>
       once(`pixels ${l} ${guided} ${JSON.stringify(options)}`, () => pixelGraph(config, l, { guided, ...options })),
     async dispose() {
