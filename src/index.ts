@@ -72,6 +72,7 @@ export type {
   DecodedStep,
   Decoding,
   DrawPatches,
+  DrawnPatches,
   LevelKind,
   Network,
   Patches,

@@ -210,9 +210,9 @@ export const ar: LevelKind<ArLevel, ArStep> = {
       if (drawing)
         yield* drawInRaster(level, { ...squares, steps: drawing.steps }, async (chosen, previous) => {
           const position = chosen.map(({ place }) => place[0]);
-          const { bytes, kept } = await drawing.run(chosen, { ...past.feeds(), ...own(position, previous) });
+          const { drawn, kept } = await drawing.run(chosen, { ...past.feeds(), ...own(position, previous) });
           past.replace(kept);
-          return bytes;
+          return drawn;
         });
       else
         yield* decodeInRaster(level, squares, async (step, previous) => {

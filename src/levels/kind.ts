@@ -106,6 +106,12 @@ export interface Patches {
   place: Int32Array;
 }
 
+/** Single pixels that a step drew: their bytes [M C], and if they are watched their probabilities [M C 256]. */
+export interface DrawnPatches {
+  bytes: Int32Array;
+  probabilities?: Float32Array;
+}
+
 /** Squares that are being generated, and the function that runs their step graph. */
 export interface Decoding<Step extends StepOutputs = StepOutputs> {
   /** Number of squares (R), and 1 or, with guidance, 2: the rows with the condition, then the same rows without it. */
@@ -133,13 +139,13 @@ export interface Decoding<Step extends StepOutputs = StepOutputs> {
     /** The largest number of steps per run. */
     steps: number;
     /**
-     * Runs `drawnSteps`: as many steps as there are `chosen`, the patches that each of them draws. Returns the bytes
-     * [M C p p] of each step. The caller frees what is kept.
+     * Runs `drawnSteps`: as many steps as there are `chosen`, the patches that each of them draws. Returns what each step
+     * drew. The caller frees what is kept.
      */
     run(
       chosen: readonly Patches[],
       feeds: Tree<Value>,
-    ): Promise<{ bytes: Int32Array[]; kept: readonly DeviceTensor[] }>;
+    ): Promise<{ drawn: readonly DrawnPatches[]; kept: readonly DeviceTensor[] }>;
   };
 }
 
@@ -159,8 +165,8 @@ export type DecodedStep = {
        */
       conditions: HostTensor;
     }
-  /** The bytes of the chosen patches, [M C p p]. */
-  | { bytes: Int32Array }
+  /** What the chosen patches contain, if the step drew them. */
+  | { drawn: DrawnPatches }
 );
 
 /** The size of a step. */

@@ -188,7 +188,7 @@ async function* drawSteps(
       });
       return { mask: before, slots: int32(slots, [rows * tokens, 1]), ...readAndTake(part, level, { ways, rows }) };
     });
-    const { bytes } = await drawing.run(chosen, {
+    const { drawn } = await drawing.run(chosen, {
       prefix,
       patches: float32(patches, [rows, tokens, channels * patch ** 2]),
       mask: feeds.map((of) => of.mask),
@@ -197,7 +197,7 @@ async function* drawSteps(
       slots: feeds.slice(0, -1).map(({ slots }) => slots),
     });
     for (const [i, { decoded, ...step }] of some.entries())
-      yield { ...step, bytes: bytes[i], done: Array.from(decoded, (count) => count / tokens) };
+      yield { ...step, drawn: drawn[i], done: Array.from(decoded, (count) => count / tokens) };
   }
 }
 

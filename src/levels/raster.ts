@@ -1,7 +1,7 @@
 /** Drives a level that generates patches in raster order: one step per patch, for all squares at once. */
 
 import { float32, type HostTensor } from "../core/arrays.ts";
-import type { DecodedStep, Decoding, Patches, Placed, StepOutputs } from "./kind.ts";
+import type { DecodedStep, Decoding, DrawnPatches, Patches, Placed, StepOutputs } from "./kind.ts";
 
 /**
  * `run` performs the step of one patch, given the values of the previous patch [R, C p p] (zeros at the first), and
@@ -33,12 +33,12 @@ export async function* decodeInRaster<Step extends StepOutputs>(
 
 /**
  * The same for several patches per run and squares of which nothing is known. `run` draws the patches of each step, given
- * the values of the patch before them, and returns their bytes.
+ * the values of the patch before them.
  */
 export async function* drawInRaster<Step extends StepOutputs>(
   { tokens, channels, patch }: Placed,
   { rows, patches, wanted, steps }: Pick<Decoding<Step>, "rows" | "patches" | "wanted"> & { steps: number },
-  run: (chosen: readonly Patches[], previous: Float32Array) => Promise<readonly Int32Array[]>,
+  run: (chosen: readonly Patches[], previous: Float32Array) => Promise<readonly DrawnPatches[]>,
 ): AsyncGenerator<DecodedStep, void> {
   const width = channels * patch ** 2;
   const row = Int32Array.from({ length: rows }, (_, row) => row);
@@ -54,10 +54,10 @@ export async function* drawInRaster<Step extends StepOutputs>(
         const at = (square * tokens + from - 1) * width;
         previous.set(patches.subarray(at, at + width), square * width);
       }
-    const bytes = await run(chosen, previous);
+    const drawn = await run(chosen, previous);
     for (const [i, own] of chosen.entries()) {
       const step = from + i;
-      yield { step, steps: tokens, chosen: own, bytes: bytes[i], done: Array.from(row, () => (step + 1) / tokens) };
+      yield { step, steps: tokens, chosen: own, drawn: drawn[i], done: Array.from(row, () => (step + 1) / tokens) };
     }
   }
 }

@@ -73,9 +73,15 @@ export function pixelGraph(
   const settings = drawInputs(form, { guided, channels });
   const { bytes, expected } = drawnPixels(network, { conditions, uniforms, settings, guided });
   if (!probabilities) return { bytes: concat(bytes, 1) };
-  const each = expected.map((of) => reshape(of, [dim(of, 0), 1, 256]));
-  return { bytes: concat(bytes, 1), probabilities: concat(each, 1) };
+  return { bytes: concat(bytes, 1), probabilities: together(expected) };
 }
+
+/** The probabilities [M, 256] of each channel as [M, C, 256]. */
+const together = (expected: readonly Tensor[]): Tensor =>
+  concat(
+    expected.map((of) => reshape(of, [dim(of, 0), 1, 256])),
+    1,
+  );
 
 /** The bytes of each channel, [M, 1] int32, and the probabilities that they are drawn with, [M, 256]. */
 function drawnPixels(
@@ -105,17 +111,18 @@ export interface DrawnStepsOptions {
   form: DrawForm;
   /** The number of steps. */
   steps: number;
+  probabilities?: boolean;
 }
 
 /**
  * Several steps of the level above the pixels, each with the pixels that it draws: `bytes` [M0 + M1 + .., C] int32 of
- * all steps, and the kind's state, which stays on the device. Inputs: those of the kind; `uniforms.i` [Mi, C] for each
+ * all steps, with `probabilities` as in `pixelGraph`, and the kind's state, which stays on the device. Inputs: those of the kind; `uniforms.i` [Mi, C] for each
  * step; guidance and settings as in `pixelGraph`. Undefined if the kind has no such graph.
  */
 export function drawnStepsGraph(
   config: ModelConfig,
-  { guided, form, steps }: DrawnStepsOptions,
-): { bytes: Tensor; kept: readonly Tensor[] } | undefined {
+  { guided, form, steps, probabilities = false }: DrawnStepsOptions,
+): { bytes: Tensor; probabilities?: Tensor; kept: readonly Tensor[] } | undefined {
   const { levels, pixels } = networksOf(config);
   const { channels } = pixels;
   const settings = drawInputs(form, { guided, channels });
@@ -123,19 +130,21 @@ export function drawnStepsGraph(
   const table = (c: number) => constant(float32(values.subarray(c * 256, (c + 1) * 256), [256, 1]));
   const tables = Array.from({ length: channels }, (_, c) => table(c));
   const all: Tensor[] = [];
+  const probable: Tensor[] = [];
   const kept = levels.at(-1)!.network.drawnSteps?.({
     guided,
     steps,
     draw(conditions) {
       const count = over(dim(conditions, 0), ways(guided));
       const uniforms = input(nameAt("uniforms", all.length), "float32", [count, channels]);
-      const { bytes } = drawnPixels(pixels, { conditions, uniforms, settings, guided });
+      const { bytes, expected } = drawnPixels(pixels, { conditions, uniforms, settings, guided });
       all.push(concat(bytes, 1));
+      probable.push(together(expected));
       return concat(
         bytes.map((drawn, c) => embedding(tables[c], reshape(drawn, [count]))),
         1,
       );
     },
   });
-  return kept && { bytes: concat(all, 0), kept };
+  return kept && { bytes: concat(all, 0), probabilities: probabilities ? concat(probable, 0) : undefined, kept };
 }

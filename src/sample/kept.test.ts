@@ -10,20 +10,25 @@ import { nodeEngine } from "../engine/node.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readCase } from "../parity/case.ts";
-import { createSampler, type SampleOptions, type Sampler } from "./sampler.ts";
+import { createSampler, type SampleOptions, type Sampler, type WatchedPixels } from "./sampler.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fractalgen-kept-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const engine = await nodeEngine({ threads: 1 });
 
-/** The frames, each with a copy of the images, and the images at the end. */
-async function framesOf(sampler: Sampler, options: SampleOptions): Promise<unknown[]> {
+/** Watched pixels and frames in their order, each with a copy of the images; the images at the end; all probabilities. */
+async function framesOf(sampler: Sampler, options: SampleOptions): Promise<{ found: unknown[]; probable: number[] }> {
   const found: unknown[] = [];
-  const frames = sampler.sample(options);
+  const probable: number[] = [];
+  const watch = ({ probabilities, ...pixels }: WatchedPixels) => {
+    found.push(pixels);
+    for (const one of probabilities) probable.push(one);
+  };
+  const frames = sampler.sample({ ...options, watch: options.watch && watch });
   let next = await frames.next();
   for (; !next.done; next = await frames.next()) found.push({ ...next.value, images: next.value.images.slice() });
-  return [...found, next.value];
+  return { found: [...found, next.value], probable };
 }
 
 async function imagesOf(sampler: Sampler, options: SampleOptions): Promise<Uint8Array> {
@@ -92,7 +97,7 @@ describe("a device with memory of its own", () => {
   const all: Omit<SampleOptions, "labels"> = { seed: 5, batch: 2, iterations: [2, 16, 16] };
   it.each<[string, Omit<SampleOptions, "labels">, number | undefined]>([
     // Of two batches: begin of each level, a step of the first, and 4 steps of 16 patches inside in one run.
-    ["ar-3level", { ...all, guidance: 1 }, 2 * (1 + 16 * (1 + 1 + 4))],
+    ["ar-3level", { ...all, guidance: 1, watch: () => {} }, 2 * (1 + 16 * (1 + 1 + 4))],
     ["ar-3level", { ...all, guidance: 3, topP: 0.9, minP: [[0.001, 0.01, 0.02]] }, 2 * (1 + 16 * (1 + 1 + 4))],
     ["mar-3level", { ...all, guidance: 1 }, 2 * (1 + 2 * (1 + 1 + 4))],
     ["mar-3level", { ...all, guidance: 2, temperature: 0.9, iterations: [2, 6, 6] }, 2 * (1 + 2 * (1 + 1 + 2))],
@@ -111,7 +116,13 @@ describe("a device with memory of its own", () => {
       labels: [0, 1, 1],
       iterations: settings.iterations!.slice(0, config.levels.length - 1),
     };
-    expect(await framesOf(kept, options)).toEqual(await framesOf(usual, options));
+    const [own, reference] = [await framesOf(kept, options), await framesOf(usual, options)];
+    expect(own.found).toEqual(reference.found);
+    expect(own.probable.length).toBe(reference.probable.length);
+    // Graphs for a device are written with other operators.
+    const differences = own.probable.map((p, i) => Math.abs(p - reference.probable[i]));
+    expect(differences.reduce((a, b) => Math.max(a, b), 0)).toBeLessThan(1e-5);
+    expect(reference.probable.length > 0).toBe(settings.watch !== undefined);
     if (expected) expect(runs()).toBe(expected);
     expect(alive.size).toBe(0);
     await Promise.all([usual.dispose(), kept.dispose()]);

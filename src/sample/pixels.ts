@@ -2,7 +2,7 @@
 
 import { type DrawValues, formOf } from "../config/sampling.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
-import type { Decoding } from "../levels/kind.ts";
+import type { Decoding, DrawnPatches } from "../levels/kind.ts";
 import { guidingRows, patchesAt, type Squares } from "./draws.ts";
 import { type Run, ways } from "./run.ts";
 import type { StepSession } from "./sessions.ts";
@@ -17,7 +17,7 @@ export async function drawPixels(
     guidance,
     watched = false,
   }: { rows: Squares; conditions: HostTensor; guidance: number; watched?: boolean },
-): Promise<{ bytes: Int32Array; probabilities?: Float32Array }> {
+): Promise<DrawnPatches> {
   const settings = run.drawing.get(l)!;
   const session = await run.sessions.pixels(l, run.guided, { form: formOf(settings), probabilities: watched });
   const uniforms = uniformsOf(run, rows);
@@ -50,8 +50,8 @@ function twice(values: Float32Array): Float32Array {
 }
 
 /**
- * How a device draws several steps in one run. It does not where pixels are known, where probabilities are watched, or
- * where guidance may change from step to step.
+ * How a device draws several steps in one run. It does not where pixels are known, or where guidance may change from
+ * step to step.
  */
 export function drawingSteps(
   run: Run,
@@ -60,7 +60,7 @@ export function drawingSteps(
   { session, mask, guidance }: { session: StepSession; mask: Float32Array; guidance: number },
 ): Decoding["drawing"] {
   const { drawing } = session;
-  if (!drawing || l === 0 || run.watch || mask.includes(0)) return undefined;
+  if (!drawing || l === 0 || mask.includes(0)) return undefined;
   const { channels } = run.config;
   const settings = run.drawing.get(l + 1)!;
   return {
@@ -69,18 +69,29 @@ export function drawingSteps(
       run.signal?.throwIfAborted();
       const uniforms = chosen.map((part) => uniformsOf(run, patchesAt(rows, part, run.levels[l])));
       const own = { uniforms, ...settingFeeds(settings, guidance) };
-      const options = { count: chosen.length, form: formOf(settings) };
-      const { bytes, kept } = await drawing.run({ ...(feeds as object), ...own }, options);
+      const options = { count: chosen.length, form: formOf(settings), probabilities: run.watch !== undefined };
+      const { bytes, probabilities, kept } = await drawing.run({ ...(feeds as object), ...own }, options);
       let end = 0;
-      const each = chosen.map(({ row }) => (bytes.data as Int32Array).subarray(end, (end += row.length * channels)));
-      return { bytes: each, kept };
+      const drawn = chosen.map(({ row }) => {
+        const [from, to] = [end, (end += row.length * channels)];
+        return {
+          bytes: (bytes.data as Int32Array).subarray(from, to),
+          probabilities: (probabilities?.data as Float32Array | undefined)?.subarray(from * 256, to * 256),
+        };
+      });
+      return { drawn, kept };
     },
   };
 }
 
-/** Puts the bytes of pixels [M, C] into the images and returns their values. */
-export function finishedPixels(run: Run, { image, x, y }: Squares, bytes: Int32Array): Float32Array {
+/** Puts drawn pixels into the images, shows them to `watch`, and returns their values. */
+export function finishedPixels(
+  run: Run,
+  { image, x, y }: Squares,
+  { bytes, probabilities }: DrawnPatches,
+): Float32Array {
   const { imageSize, channels } = run.config;
+  if (probabilities) run.watch?.({ image: image.map((i) => i + run.given.first), x, y, bytes, probabilities });
   for (let i = 0; i < image.length; i++) {
     const at = (((run.given.first + image[i]) * imageSize + y[i]) * imageSize + x[i]) * channels;
     for (let c = 0; c < channels; c++) run.images[at + c] = bytes[i * channels + c];

@@ -174,9 +174,9 @@ async function* square(
   for await (const decoded of steps) {
     const { step, steps: of, chosen, done } = decoded;
     const drawnFrame = (squares: Squares) => frame(run, { level: l, step: step + 1, steps: of, squares, side: patch });
-    if ("bytes" in decoded) {
+    if ("drawn" in decoded) {
       const below = patchesAt(rows, chosen, { grid, patch });
-      store(chosen, finishedPixels(run, below, decoded.bytes));
+      store(chosen, finishedPixels(run, below, decoded.drawn));
       yield drawnFrame(below);
       continue;
     }
@@ -225,10 +225,7 @@ async function* inside(
 ): AsyncGenerator<Frame, Float32Array> {
   if (l + 1 < run.levels.length) return yield* square(run, l + 1, rows, { conditions }, guidance);
   const watched = run.watch !== undefined;
-  const { bytes, probabilities } = await drawPixels(run, l + 1, { rows, conditions, guidance, watched });
-  const { x, y } = rows;
-  if (probabilities) run.watch?.({ image: rows.image.map((i) => i + run.given.first), x, y, bytes, probabilities });
-  return finishedPixels(run, rows, bytes);
+  return finishedPixels(run, rows, await drawPixels(run, l + 1, { rows, conditions, guidance, watched }));
 }
 
 /** Patches [R, N, C p p] -> squares [R, C, side, side]. */

@@ -26,11 +26,11 @@ export interface StepSession extends Pick<Decoding, "run" | "runKept"> {
   /** Only on a device, at the level above the pixels. */
   drawing?: {
     steps: number;
-    /** Runs `count` steps and draws their pixels: `bytes` [M, C] of all of them. */
+    /** Runs `count` steps and draws their pixels: `bytes` [M, C] and `probabilities` [M, C, 256] of all of them. */
     run(
       feeds: Tree<Value>,
-      options: { count: number; form: DrawForm },
-    ): Promise<{ bytes: HostTensor; kept: readonly DeviceTensor[] }>;
+      options: { count: number; form: DrawForm; probabilities: boolean },
+    ): Promise<{ bytes: HostTensor; probabilities?: HostTensor; kept: readonly DeviceTensor[] }>;
   };
 }
 
@@ -106,10 +106,10 @@ export function samplingSessions(engine: Engine, { config, folder, weights }: Sa
           onDevice && network.drawnSteps && l + 1 === levels.length
             ? {
                 steps: stepsPerRun,
-                run: (feeds, { count, form }) =>
+                run: (feeds, { count, ...options }) =>
                   runKept(
-                    `${count} steps ${guided} ${JSON.stringify(form)}`,
-                    () => drawnStepsGraph(config, { guided, form, steps: count })!,
+                    `${count} steps ${guided} ${JSON.stringify(options)}`,
+                    () => drawnStepsGraph(config, { guided, steps: count, ...options })!,
                     feeds,
                   ),
               }
