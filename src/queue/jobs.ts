@@ -85,7 +85,7 @@ const replica = z.strictObject({
 });
 
 const payload = z.discriminatedUnion("kind", [sample, likelihood, features, replica]);
-/** What a job computes. */
+/** The inputs of a job, by kind. */
 export type Job = z.infer<typeof payload>;
 export type JobOf<K extends Job["kind"]> = Extract<Job, { kind: K }>;
 
