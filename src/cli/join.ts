@@ -1,4 +1,4 @@
-/** `fractalgen join`: puts the shards of a command together. */
+/** `fractalgen join`: combines the shards of a command. */
 
 import type { Command } from "commander";
 import { helpOption } from "./engine.ts";
@@ -9,9 +9,9 @@ import { filled } from "./values.ts";
 export function addJoin(program: Command, run: (args: string[]) => Promise<number>): void {
   program
     .command("join")
-    .summary("put shards together")
+    .summary("combine shards")
     .description(
-      "Put together what the shards of a command (--shard of sample and evaluate) computed: runs the command with their results, so its files and numbers are those of one machine. Run it in the folder in which the shards ran.",
+      "Combine the shards of a command (--shard of sample and evaluate). Runs the original command on the shards' results; its output is the same as on one machine. Run it in the shards' working directory.",
     )
     .requiredOption("--shared <dir>", sharedHelp, filled)
     .addHelpOption(helpOption())

@@ -1,4 +1,4 @@
-/** Without --queue, no command loads what talks to Redis. */
+/** Without --queue, no command loads a Redis client. */
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

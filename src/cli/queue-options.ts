@@ -1,4 +1,4 @@
-/** The options by which a command gives its work to other machines. */
+/** The options for running a command's work on other machines. */
 
 import type { Command } from "commander";
 import { counted } from "../core/counted.ts";
@@ -22,7 +22,7 @@ export interface QueueFlags {
 }
 
 export const queueHelp = "Redis or Valkey, such as redis://host:6379 or rediss://user:password@host:6380";
-export const sharedHelp = "a folder that all machines see, for models, data and results";
+export const sharedHelp = "a folder that all machines share, for models, data and results";
 
 export const addQueueOptions = (command: Command): Command =>
   command
@@ -30,7 +30,7 @@ export const addQueueOptions = (command: Command): Command =>
     .option("--queue <url>", queueHelp, filled)
     .option("--shared <dir>", sharedHelp, filled);
 
-/** UserError if only one of the two options is given, or a precision that no worker on that device has. */
+/** Throws a UserError if `--queue` is given without `--shared`, or with a precision that the device cannot compute in. */
 export function checkQueue({ queue, shared, device = "cpu", precision }: QueueFlags): void {
   if (queue === undefined) return;
   if (shared === undefined) throw new UserError({ subject: { setting: "shared" }, expected: sharedHelp, got: "none" });
@@ -42,7 +42,7 @@ export function checkQueue({ queue, shared, device = "cpu", precision }: QueueFl
     });
 }
 
-/** Where the work runs, or ran, if that is not in this process. Redis' client is loaded only with --queue. */
+/** Opens the executor if the work runs elsewhere: a queue, or finished shards. Only `--queue` loads Redis's client. */
 export async function openQueue(
   flags: QueueFlags,
   { progress, signal }: { progress: Progress; signal: AbortSignal },
@@ -69,6 +69,6 @@ export async function openQueue(
 /** "3 workers", for a line of progress. */
 export const workersOf = ({ workers }: Executor): string => counted(workers, "worker");
 
-/** What to do if there are no workers. */
+/** The line to print when there are no workers. */
 export const lonelyLine = ({ shared, device }: { shared: string; device: Provider }): string =>
-  `waiting for workers of version ${version}: fractalgen worker --queue … --shared ${shared}${device === "cpu" ? "" : ` --device ${device}`}`;
+  `waiting for workers of version ${version}; start one with fractalgen worker --queue … --shared ${shared}${device === "cpu" ? "" : ` --device ${device}`}`;

@@ -1,4 +1,4 @@
-/** What measures take from workers: scores of images, feature networks and samplers. */
+/** The parts of measures that workers can run: scoring images, feature networks and samplers. */
 
 import type { LikelihoodOptions } from "../evaluate/likelihood.ts";
 import type { ModelFolder } from "../files/model.ts";
@@ -10,7 +10,7 @@ import { unusual } from "./engine.ts";
 import { openQueue, type QueueFlags } from "./queue-options.ts";
 import type { Running } from "./running.ts";
 
-/** The parts of a measure as workers do them. */
+/** The parts of a measure that run on workers. */
 export interface Remote {
   executor: Executor;
   score(

@@ -1,4 +1,4 @@
-/** The work of `fractalgen sample --queue`: images are drawn by workers, and kept one by one so that a stop loses none. */
+/** The work of `fractalgen sample --queue`: images are drawn by workers and saved one by one, so that a stop loses none. */
 
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
@@ -32,14 +32,14 @@ export async function drawOnQueue(
       problem: "workers send finished images, not their steps",
       hint: "leave it out, or draw a few images without --queue",
     });
-  const left = flags.each === undefined ? undefined : `; the same command goes on from the images in ${flags.each}`;
+  const left = flags.each === undefined ? undefined : `; repeat the command to resume from the images in ${flags.each}`;
   return withProgress({ quiet: flags.json, left }, async (running) => {
     const executor = running.closing((await openQueue(flags, running))!, (one) => one.close());
     return drawWith(executor, flags, asked, running);
   });
 }
 
-/** Draws what is missing, wherever the executor runs it. */
+/** Draws the missing images on the executor. */
 export async function drawWith(
   executor: Executor,
   flags: DrawingFlags & Pick<QueueFlags, "joins">,

@@ -1,4 +1,4 @@
-/** What `fractalgen serve --queue` hands to the server: samplers whose batches workers draw, and the state of the queue. */
+/** The queue of `fractalgen serve --queue`: samplers whose batches are drawn by workers, and the queue's state. */
 
 import type { Sampler } from "../sample/sampler.ts";
 import type { ServerOptions } from "../server/app.ts";
@@ -13,14 +13,14 @@ import { version } from "./version.ts";
 interface Given {
   queue: string;
   shared?: string;
-  /** Whether to offer the page on the queue. */
+  /** Whether to serve the page that shows the queue. */
   page: boolean;
 }
 
 /** Batches in the queue at once. */
 const lanes = 64;
 
-/** Opens the queue. `close` ends it after the server. */
+/** Opens the queue. `close` it after the server. */
 export async function openServerQueue({
   queue,
   shared,
@@ -48,7 +48,7 @@ export async function openServerQueue({
   };
 }
 
-/** What goes wrong on a worker is not the client's mistake. */
+/** An error on a worker is not the client's mistake. */
 function withoutUserErrors(sampler: Sampler): Sampler {
   return {
     ...sampler,

@@ -8,7 +8,7 @@ import type { Executor } from "../queue/executor.ts";
 import { queueNetwork } from "../queue/feature-network.ts";
 import type { Work } from "./shard.ts";
 
-/** The features of a shard's batches of a set. `own` says, by number, whether a batch is the shard's. */
+/** The features of a shard's batches of a set. `own` decides by a batch's number whether it is the shard's. */
 export async function shardFeatures(
   { shard, executor }: Pick<Work, "shard" | "executor">,
   set: ImageSet,
@@ -31,5 +31,5 @@ export async function shardFeatures(
   }
 }
 
-/** Images that networks take at once, as `measure` does by default. */
+/** The batch size of feature networks, which is also the default of `measure`. */
 export const featureBatch = 16;

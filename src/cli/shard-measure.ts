@@ -19,7 +19,7 @@ import { featureBatch, shardFeatures } from "./shard-features.ts";
 interface Measured {
   engine: Engine;
   found: Generated;
-  /** The data to compare with, if that is not a file of statistics. */
+  /** The reference data, unless the reference is a file of statistics. */
   dataset?: Dataset;
   network: OpenedNetwork;
 }

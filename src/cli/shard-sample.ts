@@ -16,7 +16,7 @@ export async function drawShard(
   { labels, written }: Asked,
 ): Promise<void> {
   const { model, settings } = written;
-  await withProgress({ quiet: flags.json, left: "; the same command goes on from here" }, (running) =>
+  await withProgress({ quiet: flags.json, left: "; repeat the command to resume" }, (running) =>
     runShard(flags, args, running, async ({ executor, all }) => {
       const name = await shipModel(executor.store, model, running);
       const options = { labels, seed: flags.seed, precision: unusual(flags.precision), ...settings };

@@ -1,4 +1,4 @@
-/** `--shard i/n`: a part of a command's work on a machine without Redis, for Slurm arrays and indexed Kubernetes jobs. */
+/** `--shard i/n`: a part of a command's work, without Redis, for Slurm arrays and indexed Kubernetes jobs. */
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { counted } from "../core/counted.ts";
@@ -15,7 +15,7 @@ import type { Running } from "./running.ts";
 
 export interface ShardFlags {
   shard?: Shard;
-  /** Set by `join`: take the results of shards. */
+  /** Set by `join`: use the results of shards. */
   joined?: boolean;
   queue?: string;
   shared?: string;
@@ -24,7 +24,7 @@ export interface ShardFlags {
   threads?: number;
 }
 
-/** "3/8". Shards may be counted from 0 or from 1: shard n is shard 0. */
+/** "3/8". Shards may be numbered from 0 or from 1: shard n is shard 0. */
 export function shardOf(text: string): Shard {
   const [, index, of] = /^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? [];
   const shard = { index: Number(index), of: Number(of) };
@@ -37,12 +37,12 @@ export const addShardOptions = (command: Command): Command =>
     .addOption(
       new Option(
         "--shard <i/n>",
-        "do a part of the work, without Redis: keep its results in --shared, for fractalgen join; i counts from 0 or 1",
+        "do part i of n without Redis and store the result in --shared for fractalgen join; i starts at 0 or 1",
       ).argParser(shardOf),
     )
     .addOption(new Option("--joined").hideHelp());
 
-/** The arguments of a command, without those that say which shard it is. */
+/** The arguments of a command, without `--shard` and `--joined`. */
 export function commandArgs(command: Command): string[] {
   let root = command;
   while (root.parent) root = root.parent;
@@ -52,15 +52,15 @@ export function commandArgs(command: Command): string[] {
   );
 }
 
-/** What a shard works with. */
+/** The context of a shard's work. */
 export interface Work {
   shard: ShardRunner;
   executor: Executor;
-  /** Runs those of the jobs that are this shard's, with progress. */
+  /** Runs the jobs that belong to this shard, with progress. */
   all(jobs: readonly Job[]): Promise<void>;
 }
 
-/** Does a shard's work on this machine, and says so. */
+/** Does a shard's work on this machine, and prints the next step. */
 export async function runShard(
   flags: ShardFlags,
   args: readonly string[],
@@ -90,5 +90,5 @@ export async function runShard(
   await shard.done();
   progress.clear();
   const { index, of } = which!;
-  console.error(`shard ${index}/${of} is done; when all are: fractalgen join --shared ${shared}`);
+  console.error(`shard ${index}/${of} is done; when all shards are done, run fractalgen join --shared ${shared}`);
 }

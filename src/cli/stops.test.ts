@@ -137,7 +137,7 @@ it("worker stops on every signal and leaves no job behind", async (context) => {
   const queue = await testQueue();
   try {
     mkdirSync(queue.at("out"));
-    const says = /^stopping when the current job is finished or given back/m;
+    const says = /^stopping when the current job is finished or returned to the queue/m;
     const stopping: Stopping = { signal: "SIGHUP", args: () => [], works: /takes jobs from Redis/, says, code: 0 };
     await stops(queue.worker(), stopping, queue.at("out"));
   } finally {

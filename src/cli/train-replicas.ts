@@ -16,19 +16,19 @@ import { openQueue } from "./queue-options.ts";
 import type { Running } from "./running.ts";
 import type { TrainFlags } from "./train-flags.ts";
 
-/** Where replicas of a single process keep their files, in the run's folder. */
+/** Files of replicas that run in a single process, in the run's folder. */
 const localFolder = "rounds";
 /** The options of the command that began the run. */
 const commandName = "command.json";
 
-/** The options as one line. The queue's URL may have a password, and may change. */
+/** The options as one line, without the queue and the shared folder, which may change. A URL may contain a password. */
 const commandOf = (flags: TrainFlags): string =>
   `${JSON.stringify({ ...flags, queue: undefined, shared: undefined })}\n`;
 
 const isSame = (flags: TrainFlags, out: string): boolean =>
   existsSync(join(out, commandName)) && readFileSync(join(out, commandName), "utf8") === commandOf(flags);
 
-/** The same distributed command again goes on with the run that it began: Kubernetes and Slurm start a killed one again. */
+/** Repeating a distributed command resumes its run, because Kubernetes and Slurm restart killed commands. */
 export function startedAgain(flags: TrainFlags): TrainFlags {
   const { out, resume } = flags;
   if (out === undefined || resume !== undefined || !existsSync(join(out, "last")) || !isSame(flags, out)) return flags;
@@ -37,7 +37,7 @@ export function startedAgain(flags: TrainFlags): TrainFlags {
   return again;
 }
 
-/** Opens what runs the replicas. Nothing if there is one replica and no queue. */
+/** Opens the executor of the replicas. Empty if there is one replica and no queue. */
 export async function openReplicas(
   flags: TrainFlags,
   prepared: Omit<Distributed, "signal">,

@@ -25,7 +25,7 @@ export function addTrain(program: Command): void {
     .option("--resume <dir>", "resume a run from its last checkpoint, with its settings", filled)
     .option(
       "--init-from <dir>",
-      "fine-tune: start from a model's weights, by default with --recipe published; new classes get new embeddings. With other levels in --config, tensors that fit are taken; repeat it to take them from several models",
+      "fine-tune: start from a model's weights, by default with --recipe published; new classes get new embeddings. If --config changes the levels, matching tensors are used; repeat to combine several models",
       several,
     )
     .optionsGroup("Images:")
@@ -76,7 +76,7 @@ export function addTrain(program: Command): void {
   addSettings(command, "running")
     .option(
       "--memory <size>",
-      "limit for the memory of the machine or the GPU, such as 3GB; determines these two (default: half of what is free)",
+      "limit for the memory of the machine or the GPU, such as 3GB; sets the micro-batch and checkpointing (default: half of the free memory)",
       bytes,
     )
     .option("--cache <dir>", "where decoded data sets are cached", filled, defaultCache())

@@ -1,4 +1,4 @@
-/** A folder of images that is not finished: what they depend on, so that only the same command goes on. */
+/** Records what the images in an unfinished folder depend on, so that only the same command resumes. */
 
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { writeFileAtomic } from "../files/atomic.ts";
 import { checksum } from "../files/checksum.ts";
 import type { Written } from "./drawn-files.ts";
 
-/** What the images of an unfinished folder depend on; the file goes when all are there. */
+/** The file with this record, which is removed when the folder is complete. */
 export const unfinishedName = ".unfinished.json";
 
 interface Unfinished {
@@ -19,7 +19,7 @@ interface Unfinished {
   signal: AbortSignal;
 }
 
-/** Whether the folder has images of the same command that was stopped. */
+/** Whether the folder has images from an earlier, stopped run of the same command. */
 export async function openUnfinished(each: string, { written, labels, seed, signal }: Unfinished): Promise<boolean> {
   const path = join(each, unfinishedName);
   const weights = await checksum(written.model.weights.path, { signal });
@@ -33,7 +33,7 @@ export async function openUnfinished(each: string, { written, labels, seed, sign
   if (readFileSync(path, "utf8") === wanted) return true;
   throw new UserError({
     subject: { setting: "each" },
-    problem: `${each} holds unfinished images of another model, seed or options`,
-    hint: "choose another folder, or repeat the original options to go on",
+    problem: `${each} holds images made with a different model, seed or options`,
+    hint: "choose another folder, or repeat the original options to resume",
   });
 }

@@ -1,4 +1,4 @@
-/** `fractalgen worker`: computes jobs of commands on other machines. */
+/** `fractalgen worker`: runs jobs for commands on other machines. */
 
 import type { Command } from "commander";
 import type { Provider } from "../engine/engine.ts";
@@ -23,22 +23,22 @@ interface WorkerFlags {
 export function addWorker(program: Command): void {
   program
     .command("worker")
-    .summary("compute jobs of other machines")
+    .summary("run jobs for other machines")
     .description(
-      "Take jobs from a queue and compute them until a signal stops it: images of sample and serve, measures of evaluate, replicas of train. Start as many workers as there are machines, at any time.",
+      "Run jobs from a queue until a signal stops it: sampling, evaluation, training replicas and server requests. Start any number of workers, usually one per machine, at any time.",
     )
     .requiredOption("--queue <url>", queueHelp, filled)
     .requiredOption("--shared <dir>", sharedHelp, filled)
-    .option("--cache <dir>", "where this machine keeps copies of models and data", filled, defaultCache())
+    .option("--cache <dir>", "where this machine caches models and data", filled, defaultCache())
     .option(
       "--stalled-seconds <n>",
-      "other workers take over the job of a killed one within this time",
+      "time after which another worker takes over a killed worker's job",
       number({ least: 1, most: 3600 }),
       30,
     )
     .option(
       "--grace-seconds <n>",
-      "after a first signal, how long to go on with the current job before giving it back",
+      "how long to keep working on the current job after a stop signal before returning it to the queue",
       number({ least: 0 }),
       20,
     )
@@ -58,7 +58,8 @@ async function worker(flags: WorkerFlags): Promise<void> {
   const { runWorker } = await import("../queue/worker.ts");
   const address = queueAddress(flags.queue);
   const stopped = interruptible({
-    onStop: () => console.error("stopping when the current job is finished or given back; Ctrl-C again stops at once"),
+    onStop: () =>
+      console.error("stopping when the current job is finished or returned to the queue; Ctrl-C again stops at once"),
   });
   try {
     await runWorker({

@@ -261,7 +261,7 @@ export const trainingSettings = {
     usual: false,
     fixed: true,
     group: "replicas",
-    help: "join the replicas' gradients at every step instead: plain data parallelism, for fast networks",
+    help: "average the replicas' gradients at every step instead: plain data parallelism, for fast networks",
   },
   differences: {
     kind: "choice",
@@ -269,7 +269,7 @@ export const trainingSettings = {
     usual: "float32",
     fixed: true,
     group: "replicas",
-    help: "how replicas send their differences; rounding errors are made up for in the next round",
+    help: "data type of the replicas' updates; rounding errors carry over to the next round (error feedback)",
   },
   /** Threads that share a batch. Their number affects the last bits of a step. */
   threads: { kind: "whole", least: 1, most: 1024, help: "processor threads" },

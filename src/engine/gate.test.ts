@@ -1,4 +1,4 @@
-/** A worker that is terminated inside onnxruntime: the process goes on. */
+/** A worker that is terminated inside onnxruntime: the process continues. */
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";

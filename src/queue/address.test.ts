@@ -1,4 +1,4 @@
-/** Addresses of queues: what connects where, and what messages may say of it. */
+/** Addresses of queues: how URLs are parsed, and what messages may reveal of them. */
 
 import { expect, it } from "vitest";
 import { queueAddress } from "./address.ts";

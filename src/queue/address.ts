@@ -1,4 +1,4 @@
-/** The address of a queue: a Redis or Valkey URL. Its password never reaches a message. */
+/** The address of a queue: a Redis or Valkey URL. Its password never appears in a message. */
 
 import { isIP } from "node:net";
 import { UserError } from "../core/errors.ts";
@@ -37,7 +37,7 @@ export function queueAddress(url: string): QueueAddress {
   };
 }
 
-/** As written, if it has a percent sign that encodes nothing. */
+/** Returns the text unchanged if it has a percent sign that encodes nothing. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -1,4 +1,4 @@
-/** The computing thread of a worker: runs jobs that it is sent until it is told to close. */
+/** The compute thread of a worker: runs the jobs it receives until it is told to close. */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { UserError } from "../core/errors.ts";
@@ -15,7 +15,7 @@ const tell = (answer: ComputeAnswer | Failure) => port.postMessage(answer);
 
 try {
   const engine = await nodeEngine({ provider: device, threads });
-  // Another device would compute other bytes.
+  // Another device would produce different bytes.
   if (engine.fallback) throw new UserError({ subject: { setting: "device" }, problem: engine.fallback });
   const store = await openStore(shared, { cache });
   let opened: Promise<Engine> | undefined;

@@ -1,10 +1,10 @@
-/** What a worker's main thread and its computing thread say to each other: one job at a time. */
+/** Messages between a worker's main thread and its compute thread, which runs one job at a time. */
 
 import type { Provider } from "../engine/engine.ts";
 import type { Job, Result } from "./jobs.ts";
 import type { Traffic } from "./store.ts";
 
-/** What the thread is started with. It answers `ready`. */
+/** Start-up data of the compute thread. It answers `ready`. */
 export interface ComputeStart {
   shared: string;
   cache: string;
@@ -13,9 +13,9 @@ export interface ComputeStart {
 }
 
 export type ComputeMessage =
-  /** Is answered by `done` or a failure. */
+  /** Answered by `done` or a failure. */
   | { kind: "run"; job: Job; area: string }
-  /** Ends the job, which then fails. */
+  /** Aborts the job, which then fails. */
   | { kind: "stop" }
   /** Ends the thread. */
   | { kind: "close" };

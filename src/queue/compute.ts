@@ -1,20 +1,20 @@
-/** A thread that computes jobs, so that a worker keeps its claim on a job while onnxruntime computes. */
+/** A thread that runs jobs, so that a worker can renew its lock on a job while onnxruntime computes. */
 
 import { startThread, type Thread } from "../workers/thread.ts";
 import type { ComputeAnswer, ComputeMessage, ComputeStart } from "./compute-protocol.ts";
 import type { Job, Result } from "./jobs.ts";
 import type { Traffic } from "./store.ts";
 
-/** Computes one job at a time. */
+/** Runs one job at a time. */
 export interface Compute {
-  /** Throws if the signal stops it, and what the job fails with. */
+  /** Throws on abort, and rethrows the job's error. */
   run(job: Job, options: { area: string; signal: AbortSignal }): Promise<{ result: Result; traffic: Traffic }>;
   close(): Promise<void>;
 }
 
 type ComputeThread = Thread<ComputeMessage, ComputeAnswer>;
 
-/** Starts the thread; another one takes its place if it is lost. Throws a UserError if the device is not available. */
+/** Starts the thread, and replaces it if it is lost. Throws a UserError if the device is not available. */
 export async function openCompute(start: ComputeStart): Promise<Compute> {
   const opened = async (): Promise<ComputeThread> => {
     const thread: ComputeThread = startThread(new URL("./compute-lane", import.meta.url), start);
@@ -31,7 +31,7 @@ export async function openCompute(start: ComputeStart): Promise<Compute> {
       try {
         thread.send({ kind: "run", job, area });
         const answer = await thread.next();
-        if (answer.kind !== "done") throw new Error("the computing thread answered out of turn");
+        if (answer.kind !== "done") throw new Error("the compute thread sent an unexpected answer");
         return answer;
       } catch (error) {
         signal.throwIfAborted();

@@ -1,4 +1,4 @@
-/** The connection to Redis. It is waited for when it goes away, with one line that says so. */
+/** The connection to Redis. If it is lost, it logs a line and reconnects. */
 
 import type { Redis } from "ioredis";
 import { UserError } from "../core/errors.ts";
@@ -11,14 +11,14 @@ export interface QueueConnection {
 }
 
 interface ConnectionOptions {
-  /** Called with a line for the user: that Redis went away, came back, or may drop jobs. */
+  /** Called with a line for the user: the connection was lost or restored, or Redis may drop jobs. */
   onNote?: (line: string) => void;
   signal?: AbortSignal;
   /** How long to wait for the first connection. */
   firstMs?: number;
 }
 
-/** Commands that wait for a connection are sent when it is back; nothing is given up. */
+/** Pending commands are sent after reconnecting; none is dropped. */
 const retryMs = (times: number): number => Math.min(2000, 100 * times);
 
 /** Connects. Throws a UserError if Redis does not answer within 20 seconds, or refuses the password. */
@@ -35,10 +35,10 @@ export async function openConnection(
   client.on("close", () => {
     if (state !== "here") return;
     state = "away";
-    onNote(`Redis at ${name} went away; waiting until it is back`);
+    onNote(`lost the connection to Redis at ${name}; reconnecting`);
   });
   client.on("ready", () => {
-    if (state === "away") onNote(`Redis at ${name} is back`);
+    if (state === "away") onNote(`reconnected to Redis at ${name}`);
     if (state !== "closed") state = "here";
   });
   const close = () => {
@@ -56,7 +56,7 @@ export async function openConnection(
   return { client, close };
 }
 
-/** Resolves with the first answer. Refused passwords and faults of TLS are errors that would otherwise be retried forever. */
+/** Resolves with the first answer. Rejects on refused passwords and TLS errors, which would otherwise be retried forever. */
 function firstAnswer(client: Redis, { firstMs, signal }: { firstMs: number; signal?: AbortSignal }): Promise<void> {
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error("no answer")), firstMs);
@@ -78,11 +78,11 @@ function firstAnswer(client: Redis, { firstMs, signal }: { firstMs: number; sign
 const isRefusal = ({ message }: Error): boolean =>
   /NOAUTH|WRONGPASS|NOPERM|invalid.*password|invalid DB/i.test(message);
 
-/** What fails TLS at every attempt, and what to do about it. */
+/** TLS errors that recur at every attempt, and how to fix them. */
 const tlsFaults: readonly { codes: RegExp; problem: string; hint: string }[] = [
   {
     codes: /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_)/,
-    problem: "has a certificate of an unknown authority",
+    problem: "has a certificate from an unknown authority",
     hint: "set the environment variable NODE_EXTRA_CA_CERTS to the file with the authority's certificate",
   },
   {
@@ -104,7 +104,7 @@ const tlsFaults: readonly { codes: RegExp; problem: string; hint: string }[] = [
 
 const tlsFault = ({ code = "" }: NodeJS.ErrnoException) => tlsFaults.find(({ codes }) => codes.test(code));
 
-/** Redis names no secrets in its errors. */
+/** The error messages of Redis contain no secrets. */
 function refused({ name, tls }: QueueAddress, error: unknown, reason: string): UserError {
   const { message } = error as Error;
   const fault = tlsFault(error as Error);
@@ -124,9 +124,9 @@ function refused({ name, tls }: QueueAddress, error: unknown, reason: string): U
     subject: { setting: "queue" },
     problem: `Redis at ${name} does not answer (${reason})`,
     hint: [
-      "start it there",
-      tls ? "give a URL with redis:// if it does not use TLS" : "give a URL with rediss:// if it uses TLS",
-      "give another URL",
+      "start it",
+      tls ? "use a redis:// URL if it does not use TLS" : "use a rediss:// URL if it uses TLS",
+      "correct the URL",
     ],
   });
 }

@@ -1,26 +1,26 @@
-/** Where jobs run: on workers by a queue, or on this machine. */
+/** The interface for running jobs: on workers through a queue, or on this machine. */
 
 import { inOrder } from "../data/in-order.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { DataName, Job, JobOf, Results } from "./jobs.ts";
 import type { Store, Traffic } from "./store.ts";
 
-/** Runs jobs, wherever that is. */
+/** Runs jobs, here or on other machines. */
 export interface Executor {
   store: Store;
-  /** Bytes that went through the shared folder, on all machines. */
+  /** Bytes that all machines transferred through the shared folder. */
   readonly traffic: Traffic;
-  /** The workers that are there now. */
+  /** The number of connected workers. */
   readonly workers: number;
-  /** Makes a data set known to where the jobs run. */
+  /** Makes a data set available to jobs. */
   data(dataset: Dataset): Promise<DataName>;
   /** A new area in the shared folder for a job's files. */
   area(): string;
-  /** Runs one job. Throws what it fails with when it has failed three times. */
+  /** Runs one job. After three failures, throws the last error. */
   submit<J extends Job>(job: J, options: SubmitOptions): Promise<Results[J["kind"]]>;
   /** Runs a round's jobs, and then `join` with their results in order. */
   round<T>(jobs: readonly JobOf<"replica">[], options: RoundOptions<T>): Promise<T>;
-  /** Removes all jobs that are not finished, and the areas. */
+  /** Removes all unfinished jobs, and the areas. */
   close(): Promise<void>;
 }
 
@@ -33,17 +33,17 @@ export interface RoundOptions<T> extends SubmitOptions {
   join(results: Results["replica"][]): Promise<T>;
 }
 
-/** Jobs of a command in the queue at once: enough for every worker to have its next job waiting. */
+/** Jobs of a command in the queue at once: enough that every worker finds its next job waiting. */
 const ahead = 256;
 
-/** The results of work on items in the order of the items, several at once. */
+/** Works on several items at once. Yields the results in the order of the items. */
 export const severalAtOnce = <T, R>(
   items: AsyncIterable<T> | Iterable<T>,
   work: (item: T) => Promise<R>,
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<R> => inOrder(items, work, { ahead, signal });
 
-/** A job in the words of a message. */
+/** Describes a job for a message. */
 export function describedJob(job: Job): string {
   switch (job.kind) {
     case "sample": {

@@ -1,4 +1,4 @@
-/** What goes wrong between machines: Redis that goes away, slow workers, other versions, a full disk, passwords. */
+/** Failures between machines: lost connections to Redis, slow workers, other versions, a full disk, passwords. */
 
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, rmSync, statfsSync, symlinkSync, writeFileSync } from "node:fs";
@@ -24,19 +24,19 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
   afterAll(() => queue?.end());
 
   it(
-    "and commands wait for a Redis that is restarted, with a line that says so",
+    "and commands wait for a Redis that is restarted, and log a line",
     async () => {
       const worker = queue.worker();
       const run = queue.command(...drawing("restarted"), ...queue.options);
       await worker.says(/"kind":"sample"/);
       await queue.redis.stop();
-      await run.says(/Redis at .* went away; waiting until it is back/);
+      await run.says(/lost the connection to Redis at .*; reconnecting/);
       await new Promise((resolve) => setTimeout(resolve, 1000));
       await queue.redis.start();
       const { code, err } = await run.ended;
       expect(code, err).toBe(0);
-      expect(err.match(/went away/g)).toHaveLength(1);
-      expect(err).toMatch(/Redis at .* is back/);
+      expect(err.match(/lost the connection/g)).toHaveLength(1);
+      expect(err).toMatch(/reconnected to Redis at /);
       expect(drawn("restarted")).toEqual(drawn("one"));
       worker.child.kill("SIGTERM");
       expect((await worker.ended).code).toBe(0);
@@ -62,7 +62,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
   );
 
   it.runIf(thorough)(
-    "give back their job when they are stopped without grace",
+    "return their job to the queue when they are stopped without grace",
     async () => {
       const first = queue.worker({ args: ["--grace-seconds", "0"] });
       const run = queue.command(...drawing("given"), ...queue.options);
@@ -80,7 +80,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
   );
 
   it.runIf(thorough)(
-    "of another version get no jobs, and both sides say so",
+    "of another version get no jobs, and both sides report it",
     async () => {
       const other = queue.at("other");
       const build = process.env["FRACTALGEN_BUILD"]!;
@@ -92,7 +92,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
       await misfit.says(/version 9\.9\.9, takes jobs/);
       const run = queue.command(...drawing("versions"), ...queue.options);
       await run.says(/the worker \S+ has version 9\.9\.9 and this command \d/);
-      await misfit.says(/has version \d\S* and this worker 9\.9\.9; it takes no jobs of that command/);
+      await misfit.says(/has version \d\S* and this worker 9\.9\.9, so it cannot run that command's jobs/);
       await run.says(/waiting for workers of version \d/);
       const fit = queue.worker();
       const { code, err } = await run.ended;
@@ -134,7 +134,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
   const noMount =
     process.getuid?.() === 0 && spawnSync("mount", ["--version"]).status === 0 ? undefined : "it takes root to mount";
   it.skipIf(!thorough || noMount)(
-    `fail on a full shared folder, and the same command goes on when there is room${noMount ? ` (skipped: ${noMount})` : ""}`,
+    `fail on a full shared folder, and the same command resumes when there is room${noMount ? ` (skipped: ${noMount})` : ""}`,
     async ({ skip }) => {
       const shared = queue.at("small");
       mkdirSync(shared);
@@ -142,7 +142,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
       try {
         const options = ["--queue", queue.redis.url, "--shared", shared];
         const worker = queue.worker({ args: ["--shared", shared] });
-        // Brings the model there while there is room.
+        // Copies the model into the folder while there is space.
         await call(...drawing("before", 1), ...options);
         const { bavail, bsize } = statfsSync(shared);
         for (let left = bavail * bsize, i = 0; left > 0; left -= 65536, i++) {

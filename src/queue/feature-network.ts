@@ -1,4 +1,4 @@
-/** A feature network whose batches workers compute. */
+/** A feature network whose batches are computed by workers. */
 
 import { join } from "node:path";
 import { float32 } from "../core/arrays.ts";

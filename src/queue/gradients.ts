@@ -1,4 +1,4 @@
-/** Plain data parallelism: a training step whose gradients replicas compute, each of its own batch. */
+/** Plain data parallelism: a training step whose gradients are computed by replicas, each on its own batch. */
 
 import type { ModelConfig } from "../config/model.ts";
 import type { TrainingConfig } from "../config/training.ts";
@@ -10,7 +10,7 @@ import type { Executor } from "./executor.ts";
 import { bytesOf, floatsOf } from "./round-state.ts";
 import { roundJobs, type Rounds } from "./rounds.ts";
 
-/** A step for `train`, whose loss and gradients are the means over the replicas. It ignores the batch that it is given. */
+/** A step for `train`, whose loss and gradients are the means over the replicas. It ignores its batch argument. */
 export function distributedStep(
   executor: Executor,
   named: Pick<Rounds, "config" | "data">,

@@ -1,4 +1,4 @@
-/** What a kind of job is, to what runs it. */
+/** The interface of a job kind, for the runner. */
 
 import { UserError } from "../core/errors.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -6,18 +6,18 @@ import type { Engine } from "../engine/engine.ts";
 import type { Job, JobPrecision } from "./jobs.ts";
 import type { Store } from "./store.ts";
 
-/** What jobs run with. */
+/** The context of a job. */
 export interface JobContext {
   engine: Engine;
-  /** Opens an engine on the same device that computes products in float16, or the one that its fallback names. */
+  /** Opens an engine on the same device that computes products in float16; if it cannot, its `fallback` has the reason. */
   half?: () => Promise<Engine>;
   store: Store;
   threads?: number;
-  /** Data sets that are open in this process, by the hashes that jobs name them by. */
+  /** Data sets that are open in this process, by the hash in their jobs. */
   datasets?: ReadonlyMap<string, Dataset>;
 }
 
-/** The engine that computes in a job's precision. Throws a UserError if there is none, because others give other results. */
+/** The engine for a job's precision. Throws a UserError if there is none: another precision would change the results. */
 export async function engineFor({ engine, half }: JobContext, precision: JobPrecision): Promise<Engine> {
   if (precision === undefined || engine.precision === precision) return engine;
   const found = (await half?.()) ?? engine;
@@ -32,13 +32,13 @@ export interface JobOptions {
   signal?: AbortSignal;
 }
 
-/** Something opened for the jobs of one kind that share a key. */
+/** A resource, such as a compiled model, for the jobs of one kind that share a key. */
 export interface Opened<J extends Job, R> {
   run(job: J, options: JobOptions): Promise<R>;
   dispose(): Promise<void>;
 }
 
-/** A kind of job: what its jobs need open, named by a key, and how to open that. */
+/** A kind of job: the resource its jobs share, identified by a key, and how to open it. */
 export interface JobKind<J extends Job, R> {
   key(job: J): string;
   open(context: JobContext, job: J): Promise<Opened<J, R>>;

@@ -1,6 +1,6 @@
 /**
- * Jobs: pure functions of what they name. Models, data and inputs are named by their SHA-256, so a job's result does not
- * depend on the worker that runs it or on how often it was tried.
+ * Jobs: pure functions of the inputs they name. Models, data and other inputs are named by their SHA-256, so a job's
+ * result does not depend on the worker that runs it or on the number of retries.
  */
 
 import { createHash } from "node:crypto";
@@ -23,7 +23,7 @@ export type DataName = z.infer<typeof data>;
 const network = z.strictObject({ kind: z.enum(["inception", "own"]), config: hash.optional(), weights: hash });
 export type NetworkName = z.infer<typeof network>;
 
-/** The type of products if it is not float32. A worker that cannot compute in it fails the job. */
+/** The precision of matrix products, if it is not float32. A worker that cannot compute in it fails the job. */
 const precision = z.literal("float16").optional();
 export type JobPrecision = z.infer<typeof precision>;
 
@@ -46,7 +46,7 @@ const likelihood = z.strictObject({
   model,
   data,
   part: z.enum(["held-out", "train"]),
-  /** Images of the part in all, evenly spaced. */
+  /** The number of images taken from the part, evenly spaced. */
   images: z.int().min(2),
   from: index,
   to: z.int().min(1),
@@ -79,22 +79,22 @@ const replica = z.strictObject({
   /** The optimiser's state after the replica's last round. */
   state: hash.optional(),
   replica: index,
-  /** The first step of the round, and how many there are. */
+  /** The first step of the round, and the number of steps. */
   step: index,
   count: z.int().min(1),
 });
 
 const payload = z.discriminatedUnion("kind", [sample, likelihood, features, replica]);
-/** What a job computes. */
+/** The inputs of a job, by kind. */
 export type Job = z.infer<typeof payload>;
 export type JobOf<K extends Job["kind"]> = Extract<Job, { kind: K }>;
 
-/** A job on its way to a worker. */
+/** A job as sent to a worker. */
 export const sentJob = z.strictObject({
   version: z.string(),
-  /** The command that sent it. A job whose command is gone is dropped. */
+  /** The command that sent it. A job whose command has ended is dropped. */
   run: z.string().regex(/^[\w-]+$/),
-  /** Where its inputs and results are in the shared folder. */
+  /** The folder of its inputs and results in the shared folder. */
   area: z.string().regex(/^[\w-]+(\/[\w-]+)?$/),
   job: payload,
 });
@@ -125,10 +125,10 @@ export interface Results {
 }
 export type Result = Results[Job["kind"]];
 
-/** What a worker sends back. */
+/** A worker's answer to a job. */
 export interface Answer {
   result?: Result;
-  /** Its command was gone, so it was not run. */
+  /** Its command had ended, so it was not run. */
   dropped?: true;
   /** Bytes that the worker read and wrote in the shared folder. */
   traffic: { read: number; written: number };

@@ -1,4 +1,4 @@
-/** A command's side of the queue: sends jobs, waits for their results, and leaves nothing behind. */
+/** A command's side of the queue: sends jobs, waits for their results, and cleans up. */
 
 import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
@@ -18,7 +18,7 @@ import { openStore, type Traffic } from "./store.ts";
 import { jobError, tries } from "./tries.ts";
 import { watchWorkers } from "./watch-workers.ts";
 
-/** Where the queue and the shared folder are, and what this command is. */
+/** The queue, the shared folder, and the command that uses them. */
 export interface LeaderOptions {
   address: QueueAddress;
   version: string;
@@ -27,12 +27,12 @@ export interface LeaderOptions {
   device: Provider;
   /** Called with lines for the user. */
   onNote: (line: string) => void;
-  /** Called when jobs have been waiting for a worker for some seconds. */
+  /** Called when jobs have been waiting for a worker for a few seconds. */
   onLonely?: () => void;
   signal?: AbortSignal;
 }
 
-/** Events can get lost with a connection; after so long the jobs themselves are looked at. */
+/** Events can be lost on reconnect, so jobs are polled at this interval. */
 const lookMs = 5000;
 /** How long a stopping command waits for workers to drop its jobs. */
 const leaveMs = 10_000;
@@ -48,11 +48,11 @@ interface Pending {
 /** An executor on a queue, and the queue itself. */
 export interface Leader extends Executor {
   queue: Queue<SentJob, Answer>;
-  /** The queue's numbers in Prometheus' text format. */
+  /** The queue's metrics in Prometheus's text format. */
   metrics(): Promise<string>;
 }
 
-/** Opens the queue. Throws a UserError if Redis or the shared folder is not there. */
+/** Opens the queue. Throws a UserError if Redis or the shared folder is not available. */
 export async function openLeader(options: LeaderOptions): Promise<Leader> {
   const { address, version, shared, cache, device, onNote, onLonely = () => {}, signal } = options;
   const store = await openStore(shared, { cache });
@@ -66,7 +66,7 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
   const queue = new bullmq.Queue<SentJob, Answer>(queueName({ version, device }), base);
   const events = new bullmq.QueueEvents(queue.name, base);
   await events.waitUntilReady();
-  queue.on("error", () => {}); // the connection tells
+  queue.on("error", () => {}); // the connection reports them
   events.on("error", () => {});
   const pending = new Map<string, Pending>();
   const sent: Traffic = { read: 0, written: 0 };
@@ -81,7 +81,7 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
   }
 
   async function completed(id: string): Promise<void> {
-    // Read after it was said to be complete: what was read before has no answer yet.
+    // Read after the completion event: a job read earlier has no answer yet.
     const queued = await queue.getJob(id);
     const waiting = pending.get(id);
     if (!waiting || !queued?.returnvalue) return;
@@ -98,10 +98,10 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
     waiting.reject(jobError(waiting.job, queued));
   }
 
-  const later = () => {}; // it is looked for again
+  const later = () => {}; // the next poll tries again
   events.on("completed", ({ jobId }) => void completed(jobId).catch(later));
   events.on("failed", ({ jobId }) => void failed(jobId).catch(later));
-  /** Settles what events did not tell, and sends again what Redis lost. */
+  /** Settles jobs whose events were lost, and resends jobs that Redis lost. */
   const look = async () => {
     for (const [id, { added, resolve }] of pending) {
       if (!added) continue;
@@ -133,7 +133,7 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
     };
     const adding = add();
     try {
-      // While Redis is away a job is not added, but a stop is a stop.
+      // Adding a job waits for Redis; an abort must not.
       await Promise.race([adding, answer]);
       return await answer;
     } finally {
@@ -146,12 +146,12 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
     }
   }
 
-  /** Jobs that are no longer wanted and may still be in the queue. */
+  /** Cancelled jobs that may still be in the queue. */
   const leaving = new Set<string>();
   async function removed(id: string): Promise<void> {
     const queued = await queue.getJob(id).catch(() => null);
     if (queued === null) return;
-    if (queued) await queued.remove().catch(() => {}); // a worker has it
+    if (queued) await queued.remove().catch(() => {}); // fails while a worker runs it
     if (!queued || !(await queue.getJob(id))) leaving.delete(id);
   }
 
@@ -159,8 +159,8 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
     store,
     queue,
     async metrics() {
-      const workers = `# HELP fractalgen_workers Workers that are there.\n# TYPE fractalgen_workers gauge\nfractalgen_workers ${watching.workers}\n`;
-      // Without Redis the other numbers are still to be had.
+      const workers = `# HELP fractalgen_workers Connected workers.\n# TYPE fractalgen_workers gauge\nfractalgen_workers ${watching.workers}\n`;
+      // Without Redis, the server's other metrics are still available.
       const late = sleep(lookMs / 5, undefined, { ref: false }).then(() => "");
       const all = client.status === "ready" ? await Promise.race([queue.exportPrometheusMetrics(), late]) : "";
       return `${workers}${all.endsWith("\n") || all === "" ? all : `${all}\n`}`;
@@ -178,7 +178,7 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
       for (;;) {
         const { result, traffic, dropped } = await answerTo(job, options);
         count(traffic);
-        // A restarted Redis may have forgotten that this command is there.
+        // A restarted Redis may have lost this command's heartbeat.
         if (!dropped) return result as never;
         if (!(await isThere(client, run))) await sleep(lookMs / 5, undefined, { signal: options.signal });
       }

@@ -1,4 +1,4 @@
-/** Likelihoods that workers compute. */
+/** Likelihoods computed by workers. */
 
 import type { Dataset, Split } from "../data/dataset.ts";
 import { type ImageLikelihood, imagesTogether, type LikelihoodOptions } from "../evaluate/likelihood.ts";
@@ -7,7 +7,7 @@ import { type Executor, severalAtOnce } from "./executor.ts";
 import type { JobOf, JobPrecision, ScoredImage } from "./jobs.ts";
 import { shipModel } from "./objects.ts";
 
-/** What to score: images of a part of a data set, which `likelihoodSplit` chose. */
+/** The images to score: part of a data set, as chosen by `likelihoodSplit`. */
 export interface ScoredPart {
   dataset: Dataset;
   part: "train" | "held-out";
@@ -19,7 +19,7 @@ export type QueueLikelihoodOptions = Pick<
   "inOrder" | "passes" | "conditional" | "seed" | "batch" | "breakdown" | "from" | "signal"
 > & { precision?: JobPrecision };
 
-/** The jobs for images `from` and later. Each job has the images that share batches, so no number depends on the cut. */
+/** The jobs for images `from` and later. Images that share batches are in one job, so no result depends on the jobs. */
 export async function likelihoodJobs(
   executor: Executor,
   model: ModelFolder,
@@ -41,7 +41,7 @@ export async function likelihoodJobs(
   return jobs;
 }
 
-/** The images one after another, as `likelihoods` yields them, without their maps. */
+/** Yields the images in order, as `likelihoods` does, but without their maps. */
 export async function* queueLikelihoods(
   executor: Executor,
   model: ModelFolder,

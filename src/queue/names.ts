@@ -1,4 +1,4 @@
-/** Names in Redis. Commands and workers meet in a queue of their version and device, so no other ones get their jobs. */
+/** Names in Redis. Each version and device has its own queue, so only workers of the same version and device get a job. */
 
 import type { Provider } from "../engine/engine.ts";
 

@@ -16,7 +16,7 @@ interface Stoppable {
   signal?: AbortSignal;
 }
 
-/** Puts a model into the shared folder, unless it is there. */
+/** Copies a model into the shared folder, unless it exists there. */
 export async function shipModel(
   store: Store,
   { folder, weights }: ModelFolder,
@@ -28,7 +28,7 @@ export async function shipModel(
   };
 }
 
-/** The two files of a network in a folder of the cache, which is returned. */
+/** Caches the two files of a network in one folder, and returns the folder. */
 export async function cachedFolder(store: Store, { config, weights }: ModelName, options?: Stoppable): Promise<string> {
   const folder = join("queue", `${config.slice(0, 24)}-${weights.slice(0, 24)}`);
   const path = await store.cached(config, { folder, name: configName }, options);
@@ -40,7 +40,7 @@ export async function cachedFolder(store: Store, { config, weights }: ModelName,
 export const openModel = async (store: Store, name: ModelName, options?: Stoppable): Promise<ModelFolder> =>
   readModelFolder(await cachedFolder(store, name, options));
 
-/** Puts a data set into the shared folder, unless it is there. */
+/** Copies a data set into the shared folder, unless it exists there. */
 export async function shipData(store: Store, dataset: Dataset, options?: Stoppable): Promise<DataName> {
   const { fingerprint, classes, groups, augmentable } = dataset;
   const key = createHash("sha256")
@@ -64,7 +64,7 @@ export async function shipData(store: Store, dataset: Dataset, options?: Stoppab
 export async function openData(store: Store, { file, fingerprint }: DataName, options?: Stoppable): Promise<Dataset> {
   const path = await store.cached(file, { folder: "queue", name: `${file.slice(0, 24)}.data` }, options);
   const dataset = readDatasetFile(path);
-  // Tests and other sources may name a data set themselves; the file's own fingerprint was computed from its images.
+  // Tests and other sources may choose a fingerprint of another length; a file's is computed from its images.
   if (fingerprint.length === dataset.fingerprint.length && fingerprint !== dataset.fingerprint)
     throw new UserError(`${path}: the data set has the fingerprint ${dataset.fingerprint}, expected ${fingerprint}`);
   return dataset;

@@ -1,10 +1,10 @@
-/** Who is there: workers and commands tell Redis every few seconds, and are forgotten when they no longer do. */
+/** Presence: workers and commands send a heartbeat to Redis every few seconds and expire without one. */
 
 import type { Redis } from "ioredis";
 import { z } from "zod";
 
 const schema = z.object({ name: z.string(), version: z.string(), device: z.string() });
-/** A worker or a command as others see it. */
+/** A worker or a command, as shown to others. */
 export type Presence = z.infer<typeof schema>;
 
 export type Role = "worker" | "run";
@@ -14,7 +14,7 @@ const tellMs = 5000;
 const setKey = (role: Role) => `fractalgen:${role}s`;
 const oneKey = (role: Role, id: string) => `fractalgen:${role}:${id}`;
 
-/** Announces a worker or a command until it is ended. */
+/** Announces a worker or a command until `end` is called. */
 export async function announce(
   client: Redis,
   role: Role,
@@ -32,7 +32,7 @@ export async function announce(
   };
 }
 
-/** The workers or commands that are there now. */
+/** The connected workers or commands. */
 export async function present(client: Redis, role: Role): Promise<Presence[]> {
   const ids = await client.smembers(setKey(role));
   if (ids.length === 0) return [];
@@ -45,6 +45,6 @@ export async function present(client: Redis, role: Role): Promise<Presence[]> {
   });
 }
 
-/** Whether a command is still there. */
+/** Whether a command is still connected. */
 export const isThere = async (client: Redis, run: string): Promise<boolean> =>
   (await client.exists(oneKey("run", run))) === 1;

@@ -1,4 +1,4 @@
-/** Jobs of a distributed training: the steps that one replica takes in a round. */
+/** Jobs of distributed training: the steps that one replica takes in a round. */
 
 import { readFile } from "node:fs/promises";
 import { parseModelConfig } from "../config/model.ts";
@@ -32,7 +32,7 @@ export const openReplica: JobKind<ReplicaJob, Results["replica"]> = {
     const optimizer = training.sync ? undefined : await openOptimizer(engine, model, training);
     const count = parameterCount(model);
 
-    /** A command that was killed asks again; what is done is not done twice. */
+    /** A restarted command submits the job again; finished work is not repeated. */
     async function remembering(job: ReplicaJob, area: string, compute: () => Promise<Results["replica"]>) {
       const name = keyOf(job);
       const known = await store.recall<Results["replica"]>(area, name);

@@ -1,6 +1,6 @@
 /**
- * What a distributed training knows between two rounds. The run's `round.json` names files in the shared folder, so a
- * command that was killed goes on with the round, on any machine.
+ * The state of distributed training between two rounds. The run's `round.json` names files in the shared folder, so a
+ * killed command, when restarted on any machine, resumes the round.
  */
 
 import { existsSync, readFileSync } from "node:fs";
@@ -29,7 +29,7 @@ const schema = z.strictObject({
 });
 type RoundRecord = z.infer<typeof schema>;
 
-/** A training between two rounds. */
+/** A training run between two rounds. */
 export interface RoundState {
   area: string;
   /** [N] each. */
@@ -49,7 +49,7 @@ function readRound(path: string): RoundRecord | undefined {
   return parsed.success ? parsed.data : undefined;
 }
 
-/** The state before the first round of a training that starts, or goes on from a checkpoint alone. */
+/** The state before the first round of a run that starts, or resumes from a checkpoint without `round.json`. */
 export async function firstRound(
   store: Store,
   { model, training, state }: { model: ModelConfig; training: TrainingConfig; state: TrainingState },
@@ -68,8 +68,8 @@ export async function firstRound(
 }
 
 /**
- * Takes a training up where a command was killed or stopped, and sets its state accordingly. Undefined if `round.json`
- * or its files are not there, or are not of this training.
+ * Resumes training where a command was killed or stopped, and updates its state. Undefined if `round.json` or its files
+ * are missing, or do not fit the training.
  */
 export async function resumedRound(
   store: Store,
@@ -98,7 +98,7 @@ function set(into: Map<string, Float32Array>, values: ReadonlyMap<string, Float3
   for (const [name, value] of values) into.get(name)!.set(value);
 }
 
-/** A checkpoint has the moments of the first replica. */
+/** Copies moments into the state. A checkpoint has those of the first replica. */
 export function setMoments({ moments }: TrainingState, found: TrainingState["moments"]): void {
   for (const [name, { first, second }] of found) {
     moments.get(name)!.first.set(first);
@@ -106,7 +106,7 @@ export function setMoments({ moments }: TrainingState, found: TrainingState["mom
   }
 }
 
-/** Writes the files of a round's end and then `round.json`; files of earlier rounds go. */
+/** Writes the files of a finished round, then `round.json`; files of earlier rounds are removed. */
 export async function saveRound(
   store: Store,
   path: string,

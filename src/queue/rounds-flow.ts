@@ -1,4 +1,4 @@
-/** A training round as a BullMQ flow: its children are the replicas' jobs, and its parent, which the command runs, joins them. */
+/** A training round as a BullMQ flow. The replicas' jobs are the children; the command runs the parent, which joins them. */
 
 import type { FlowProducer, Queue, QueueEvents, Worker } from "bullmq";
 import type { Redis } from "ioredis";
@@ -19,7 +19,7 @@ interface Rounds {
   close(): Promise<void>;
 }
 
-/** What is open while rounds run. */
+/** The BullMQ objects that are open while rounds run. */
 interface Open {
   flow: FlowProducer;
   parents: Queue;
@@ -47,7 +47,7 @@ export function openRounds({ base, queue, run, onTraffic }: RoundsOptions): Roun
     const events = new QueueEvents(name, base);
     const flow = new FlowProducer(base);
     const parents = new Queue(name, base);
-    const quiet = () => {}; // the connection tells
+    const quiet = () => {}; // the connection reports them
     worker.on("error", quiet);
     events.on("error", quiet);
     flow.on("error", quiet);
@@ -57,7 +57,7 @@ export function openRounds({ base, queue, run, onTraffic }: RoundsOptions): Roun
     return { flow, parents, worker, events };
   }
 
-  /** The error of the child that failed. */
+  /** The error of the failed child. */
   async function childError(): Promise<Error | undefined> {
     for (const id of current?.children ?? []) {
       const child = await queue.getJob(id);
@@ -82,7 +82,7 @@ export function openRounds({ base, queue, run, onTraffic }: RoundsOptions): Roun
             children,
             fail: reject,
             async join(answers) {
-              // A restarted Redis may have forgotten that this command is there.
+              // A restarted Redis may have lost this command's heartbeat.
               if (answers.some((answer) => !answer || answer.dropped)) return resolve("again");
               for (const { traffic } of answers) onTraffic(traffic);
               try {

@@ -1,4 +1,4 @@
-/** Training by rounds (DiLoCo, arXiv 2311.08105): replicas take steps of their own, and an outer step joins them. */
+/** Training by rounds (DiLoCo, arXiv 2311.08105): replicas train independently, and an outer step combines them. */
 
 import { rm } from "node:fs/promises";
 import { learningRateAt } from "../config/training.ts";
@@ -16,18 +16,18 @@ import type { Executor } from "./executor.ts";
 import type { DataName, JobOf, Results } from "./jobs.ts";
 import { bytesOf, floatsOf, type RoundState, saveRound, setMoments } from "./round-state.ts";
 
-/** What a training by rounds needs besides the training. */
+/** The inputs of training by rounds, in addition to the run. */
 export interface Rounds {
   executor: Executor;
   /** The model's configuration and the data in the shared folder. */
   config: string;
   data: DataName;
-  /** Where the run keeps `round.json`. */
+  /** The path of the run's `round.json`. */
   path: string;
   round: RoundState;
 }
 
-/** Mean records of the replicas' steps. */
+/** The mean of the replicas' records of one step. */
 function joinedSteps(results: readonly Results["replica"][], step: number) {
   const mean = (of: (steps: Results["replica"]["steps"][number]) => number) =>
     results.reduce((sum, { steps }) => sum + of(steps[step]), 0) / results.length;
@@ -61,7 +61,7 @@ export const roundJobs = (
     count,
   }));
 
-/** Yields the records of `train`, a round's steps at its end. The state is consistent between two records of checkpoints. */
+/** Yields the records of `train`, with all steps of a round at its end. At a checkpoint the state is consistent. */
 export async function* trainRounds(
   engine: Engine,
   run: TrainingRun,
@@ -79,7 +79,7 @@ export async function* trainRounds(
   const outer = { rate: training.outerRate, momentum: training.outerMomentum };
   let saved = performance.now();
 
-  /** The outer step, on copies. */
+  /** Takes the outer step, on copies. */
   async function join(results: readonly Results["replica"][]) {
     const [values, momentum] = [round.values.slice(), round.momentum.slice()];
     const sum = meanDifference(count);
@@ -145,7 +145,7 @@ export async function* trainRounds(
   }
 }
 
-/** Moves the average towards new values as that many steps with these values would. */
+/** Updates the moving average as `steps` steps with these values would. */
 function follow(
   { values, average }: TrainingRun["state"],
   { ema }: Pick<TrainingConfig, "ema">,

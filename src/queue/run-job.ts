@@ -1,4 +1,4 @@
-/** Runs jobs on this machine. What a job opens stays open for the next one: usually it is of the same kind. */
+/** Runs jobs on this machine. A job's resource stays open for the next job, which usually shares it. */
 
 import { UserError } from "../core/errors.ts";
 import { openFeatures } from "./features.ts";
@@ -42,7 +42,7 @@ export function jobRunner(context: JobContext): JobRunner {
       try {
         return await open.opened.run(job, options);
       } catch (error) {
-        // A lost thread does not come back; what a user can mend, and a stop, leave all as it was.
+        // A lost thread cannot be reused. After a user error or a stop, everything stays open.
         if (!(error instanceof UserError) && !options.signal?.aborted) await close().catch(() => {});
         throw error;
       }

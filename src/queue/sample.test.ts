@@ -48,7 +48,7 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
   );
 
   it(
-    "goes on after Ctrl-C from the images that are there, and leaves the queue clean",
+    "resumes after Ctrl-C from the finished images, and leaves the queue clean",
     async () => {
       const worker = queue.worker();
       const first = queue.command(...drawing("stopped"), ...queue.options);
@@ -56,12 +56,15 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
       await worker.says(/"kind":"sample".*\n.*"kind":"sample"/);
       first.child.kill("SIGINT");
       const { code, err } = await first.ended;
-      expect([code, err]).toEqual([130, expect.stringMatching(/stopped; the same command goes on from the images/)]);
+      expect([code, err]).toEqual([
+        130,
+        expect.stringMatching(/stopped; repeat the command to resume from the images/),
+      ]);
       expect(await counts()).toBe(0);
       const kept = filesOf(queue.at("stopped"));
       expect(Object.keys(kept)).toContain(".unfinished.json");
       expect((await call(...drawing("stopped", 9 + 8 * kills), ...queue.options)).err).toMatch(
-        /--each: .* another model, seed/,
+        /--each: .* a different model, seed/,
       );
       const second = await queue.command(...drawing("stopped"), ...queue.options).ended;
       expect(second.code, second.err).toBe(0);
@@ -73,7 +76,7 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
   );
 
   it.runIf(thorough)(
-    "is taken up again when the command was killed",
+    "resumes when the command was killed",
     async () => {
       const worker = queue.worker();
       const first = queue.command(...drawing("killed"), ...queue.options);
@@ -89,7 +92,7 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
     3 * minutes,
   );
 
-  it("refuses two commands on one folder, and a shared folder that is not there", async () => {
+  it("refuses two commands on one folder, and a shared folder that does not exist", async () => {
     const first = queue.command(...drawing("two"), ...queue.options);
     await expect.poll(() => existsSync(queue.at("two/.owner")), { timeout: 60_000 }).toBe(true);
     const second = await call(...drawing("two"), ...queue.options);

@@ -11,9 +11,8 @@ import type { JobOf, JobPrecision, ModelName } from "./jobs.ts";
 import { shipModel } from "./objects.ts";
 
 /**
- * A sampler whose images are those of every other sampler. It yields a frame for each finished batch; the side of the
- * frame's squares is the whole image. `most` is the largest number of images in a job. Disposing of it leaves the executor
- * open.
+ * A sampler that draws the same images as every other sampler. It yields a frame for each finished batch, whose squares
+ * are whole images. `most` is the largest number of images in a job. Disposing of it leaves the executor open.
  */
 export function queueSampler(
   executor: Executor,
@@ -43,7 +42,7 @@ export function queueSampler(
     config,
     async *sample(options): AsyncGenerator<Frame, Uint8Array> {
       const { labels, known, batch = 16, signal } = options;
-      if (options.draws || options.watch) throw new Error("queueSampler: draws and watchers do not reach workers");
+      if (options.draws || options.watch) throw new Error("queueSampler: draws and watchers cannot be sent to workers");
       if (known) checkKnown(config, known, labels.length);
       const { imageSize: side, channels } = config;
       const images = startingImages(config, { count: labels.length, known });
@@ -65,11 +64,11 @@ export function queueSampler(
 
 type Range = [from: number, to: number];
 
-/** The first and the next-to-last image of each job. */
+/** The first image of each job, and the image after its last. */
 export const rangesOf = (count: number, size: number): Range[] =>
   Array.from({ length: Math.ceil(count / size) }, (_, i) => [i * size, Math.min(count, (i + 1) * size)]);
 
-/** The job that draws some of a list of images. */
+/** The job that draws a range of a list of images. */
 export function sampleJob(
   config: ModelConfig,
   model: ModelName,
@@ -88,7 +87,7 @@ export function sampleJob(
   };
 }
 
-/** Aborted when the whole is, or when nobody wants any of the images. */
+/** Aborted with the whole request, or when all its images are cancelled. */
 function wanted(signal: AbortSignal | undefined, signals: readonly AbortSignal[] | undefined): AbortSignal | undefined {
   if (!signals || signals.length === 0) return signal;
   const unwanted = new AbortController();

@@ -1,6 +1,6 @@
 /**
- * A command's work in shards, for machines that share a folder but no Redis. Every shard runs its part of the command's
- * jobs and keeps the results in the shared folder; `join` runs the command again, with these results.
+ * Splits a command's work into shards, for machines that share a folder but no Redis. Each shard runs its part of the
+ * command's jobs and stores the results in the shared folder; `join` runs the command again, on these results.
  */
 
 import { createHash } from "node:crypto";
@@ -12,7 +12,7 @@ import { type Job, keyOf, type Results } from "./jobs.ts";
 import { localData } from "./local.ts";
 import type { Store } from "./store.ts";
 
-/** One of several shards. It has the jobs whose number is `index` modulo `of`. */
+/** One of several shards. Its jobs are those whose number is congruent to `index` modulo `of`. */
 export interface Shard {
   index: number;
   of: number;
@@ -25,14 +25,14 @@ const doneName = (index: number) => `done-${index}`;
 export const shardArea = (args: readonly string[]): string =>
   `shards-${createHash("sha256").update(JSON.stringify(args)).digest("hex").slice(0, 24)}`;
 
-/** Runs a shard's jobs on an executor of this machine, and keeps their results. */
+/** Runs a shard's jobs on an executor of this machine, and stores their results. */
 export interface ShardRunner {
   area: string;
-  /** Whether the n-th job is this shard's. */
+  /** Whether the n-th job belongs to this shard. */
   mine(n: number): boolean;
-  /** Runs one of the shard's jobs, unless its result is kept. Returns that. */
+  /** Runs one of the shard's jobs, unless its result is stored. Returns the result. */
   run<J extends Job>(job: J, options: { signal?: AbortSignal }): Promise<Results[J["kind"]]>;
-  /** The shard is complete. */
+  /** Marks the shard as complete. */
   done(): Promise<void>;
 }
 
@@ -59,13 +59,13 @@ export async function shardRunner(
   };
 }
 
-/** A command all of whose shards are there. */
+/** A command whose shards are all complete. */
 export interface ShardedCommand {
   area: string;
   args: string[];
 }
 
-/** The commands whose shards are in a shared folder. Throws a UserError if there are none, or shards are missing. */
+/** The commands whose shards are in a shared folder. Throws a UserError if there are none, or if shards are missing. */
 export async function shardedCommands(store: Store): Promise<ShardedCommand[]> {
   const names = await readdir(join(store.folder, "areas")).catch(() => []);
   const commands: ShardedCommand[] = [];
@@ -79,7 +79,7 @@ export async function shardedCommands(store: Store): Promise<ShardedCommand[]> {
     if (missing.length > 0)
       throw new UserError({
         problem: `of ${of} shards of "${args.join(" ")}", these are missing: ${missing.sort((a, b) => a - b).join(", ")}`,
-        hint: { do: "run the command for these", setting: "shard", value: `${missing[0]}/${of}` },
+        hint: { do: "run the missing shards", setting: "shard", value: `${missing[0]}/${of}` },
       });
     commands.push({ area, args });
   }
@@ -93,7 +93,7 @@ export async function shardedCommands(store: Store): Promise<ShardedCommand[]> {
   return commands;
 }
 
-/** An executor that finds the results of shards, and computes nothing. */
+/** An executor that returns the stored results of shards, and computes nothing. */
 export function joinedExecutor(given: Store, args: readonly string[]): Executor {
   const area = shardArea(args);
   // Results are in the shards' area, whatever area a job was sent to.
@@ -109,8 +109,8 @@ export function joinedExecutor(given: Store, args: readonly string[]): Executor 
       const result = await given.recall<never>(area, keyOf(job));
       if (result) return result;
       throw new UserError({
-        problem: `the shards do not have ${describedJob(job)}`,
-        hint: "join where the shards ran, with the same models and data, or run the shards again",
+        problem: `the shards contain no result for ${describedJob(job)}`,
+        hint: "run join in the shards' working directory, with the same models and data, or run the shards again",
       });
     },
     round: async () => {

@@ -1,5 +1,5 @@
 /**
- * The folder that all machines see. Files in it are named by their SHA-256, which is checked whenever one is read:
+ * The folder that all machines share. Files in it are named by their SHA-256, which is checked at every read:
  *
  *   objects/HASH      models, data sets and feature networks, kept for later commands
  *   areas/AREA/HASH   inputs and results of jobs, removed with their area
@@ -17,7 +17,7 @@ import { checksum } from "../files/checksum.ts";
 import { codeOf, explained, isFolder, makeFolder } from "../files/disk.ts";
 import { temporaryName } from "../files/temporary.ts";
 
-/** Bytes that went through the shared folder. */
+/** Bytes transferred through the shared folder. */
 export interface Traffic {
   read: number;
   written: number;
@@ -26,9 +26,9 @@ export interface Traffic {
 /** The shared folder as one process uses it. */
 export interface Store {
   folder: string;
-  /** What this process has read and written so far. */
+  /** Bytes that this process has read and written so far. */
   traffic: Traffic;
-  /** Adds a file to the objects unless it is there. Returns its hash. */
+  /** Adds a file to the objects, unless it exists there. Returns its hash. */
   addFile(path: string, options?: { signal?: AbortSignal }): Promise<string>;
   /** Writes bytes into an area. Returns their hash. */
   put(area: string, bytes: Uint8Array): Promise<string>;
@@ -36,17 +36,17 @@ export interface Store {
   get(area: string, hash: string): Promise<Uint8Array<ArrayBuffer>>;
   /** A path in this machine's cache with an object's bytes, under the given name in a folder of the given name. */
   cached(hash: string, at: { folder: string; name: string }, options?: { signal?: AbortSignal }): Promise<string>;
-  /** Keeps a small result under a name, for when the same is asked again. */
+  /** Stores a small result under a name, for `recall`. */
   remember(area: string, name: string, value: object): Promise<void>;
   recall<T>(area: string, name: string): Promise<T | undefined>;
   /** Removes files of an area: all of them, or all except some. */
   clear(area: string, options?: { except?: ReadonlySet<string> }): Promise<void>;
-  /** Areas of commands, named `run-…`, that nothing was written to for a day. */
+  /** Areas of commands, named `run-…`, that have not been written to for a day. */
   oldAreas(): Promise<string[]>;
 }
 
 const dayMs = 86_400_000;
-/** Neither a hash nor a read takes 2 GB at once. */
+/** Node can neither hash nor read 2 GB in one call. */
 const pieceBytes = 1 << 28;
 
 function hashOf(bytes: Uint8Array): string {
@@ -62,7 +62,7 @@ async function bytesAt(path: string): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = new Uint8Array((await file.stat()).size);
     for (let at = 0; at < bytes.length;) {
       const { bytesRead } = await file.read(bytes, at, Math.min(pieceBytes, bytes.length - at), at);
-      if (bytesRead === 0) break; // its hash will not fit
+      if (bytesRead === 0) break; // a truncated file; its hash will not match
       at += bytesRead;
     }
     return bytes;
@@ -76,8 +76,8 @@ export async function openStore(folder: string, { cache }: { cache?: string }): 
   if (!(await isFolder(folder)))
     throw new UserError({
       subject: { setting: "shared" },
-      expected: "a folder that all machines see",
-      got: `${folder}, which is not there`,
+      expected: "a folder that all machines share",
+      got: `${folder}, which does not exist`,
       hint: "mount or create it",
     });
   const traffic: Traffic = { read: 0, written: 0 };
@@ -155,7 +155,7 @@ export async function openStore(folder: string, { cache }: { cache?: string }): 
         if (!except.has(name)) await rm(join(areaAt(area), name), { recursive: true, force: true });
     },
     async oldAreas() {
-      // The clock of the disk, since this machine's may differ.
+      // Uses the disk's clock, since this machine's may differ.
       const probe = join(folder, "areas", `.clock-${basename(temporaryName("now"))}`);
       await writeFileAtomic(probe, "");
       const now = (await stat(probe)).mtimeMs;

@@ -78,7 +78,7 @@ describe.skipIf(missing)(`Redis with TLS${missing ? ` (skipped: ${missing})` : "
         expect(code, err).toBe(2);
         return err;
       };
-      // Redis itself waits for more of what it takes for a command.
+      // Redis itself waits for the rest of what it takes for a command.
       const other = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")).listen(0, "localhost");
       const past = { key: readFileSync(file("redis.key")), cert: readFileSync(file("expired.crt")) };
       const expired = createTlsServer(past).listen(0, "localhost");
@@ -92,16 +92,16 @@ describe.skipIf(missing)(`Redis with TLS${missing ? ` (skipped: ${missing})` : "
       ]);
       other.close();
       expired.close();
-      expect(said[0]).toMatch(/certificate of an unknown authority \(\w+\); set .*NODE_EXTRA_CA_CERTS/);
+      expect(said[0]).toMatch(/certificate from an unknown authority \(\w+\); set .*NODE_EXTRA_CA_CERTS/);
       expect(said[1]).toMatch(/certificate for another host name/);
       expect(said[2]).toMatch(/does not speak TLS at this port/);
       expect(said[3]).toMatch(/certificate that is not valid \(CERT_HAS_EXPIRED\); renew it/);
       const unanswered = (url: string) => openConnection(queueAddress(url), { firstMs: 1000 });
       await expect(unanswered(`rediss://127.0.0.1:${queue.redis.port}`)).rejects.toThrow(
-        /does not answer .*redis:\/\/ if it does not use TLS/,
+        /does not answer .*redis:\/\/ URL if it does not use TLS/,
       );
       await expect(unanswered(`redis://127.0.0.1:${port}`)).rejects.toThrow(
-        /does not answer .*rediss:\/\/ if it uses TLS/,
+        /does not answer .*rediss:\/\/ URL if it uses TLS/,
       );
     },
     120_000,

@@ -38,7 +38,7 @@ function outcome(out: string): Record<string, string> {
 
 describe("replicas in one process", () => {
   it(
-    "train, and go on after a kill as if there had been none",
+    "train, and resume after a kill as if there had been none",
     async () => {
       expect((await runs.train(...replicas("one")).ended).code).toBe(0);
       expect(existsSync(runs.at("one/rounds"))).toBe(false);
@@ -54,7 +54,7 @@ describe("replicas in one process", () => {
   );
 
   it(
-    "fine-tune a model, and the same command again goes on",
+    "fine-tune a model, and repeating the command resumes",
     async () => {
       expect((await runs.train(...runs.fresh(runs.at("tuned-base"), 1)).ended).code).toBe(0);
       const tuned = ["--data", "emoji", "--out", runs.at("tuned"), "--init-from", runs.at("tuned-base")];
@@ -113,7 +113,7 @@ describe.skipIf(noRedis)(`replicas on workers${noRedis ? ` (skipped: ${noRedis})
   );
 
   it.runIf(thorough)(
-    "go on with the round when the command was killed; two commands on one run are refused",
+    "resume the round when the command was killed; two commands on one run are refused",
     async () => {
       const first = train(...replicas("leader"));
       await first.says(/"kind":"references"/); // there is no worker yet, so it cannot end

@@ -1,4 +1,4 @@
-/** Distributed training as `trainRun` takes it: by rounds, or with gradients at every step. */
+/** Distributed training for `trainRun`: by rounds, or with gradients averaged at every step. */
 
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,16 +15,16 @@ import { distributedStep } from "./gradients.ts";
 import { firstRound, resumedRound, roundFile, saveRound } from "./round-state.ts";
 import { trainRounds } from "./rounds.ts";
 
-/** A training that is ready to be distributed. */
+/** A training run that is ready to be distributed. */
 export interface Distributed {
   model: ModelConfig;
   training: TrainingConfig;
-  /** Set to where an earlier command stopped. */
+  /** Updated to the state in which an earlier command stopped. */
   state: TrainingState;
   dataset: Dataset;
   /** The run's folder. */
   out: string;
-  /** Whether `round.json` says where to go on: not in a new run, or from an earlier checkpoint than the last. */
+  /** Whether `round.json` contains a state to resume from: not in a new run, or from a checkpoint before the last. */
   resumes: boolean;
   signal?: AbortSignal;
 }

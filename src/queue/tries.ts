@@ -1,4 +1,4 @@
-/** How often a job is tried, and what is said of one that fails for good. */
+/** How often a job is retried, and the error of a job whose retries failed. */
 
 import type { Job as QueuedJob, JobsOptions } from "bullmq";
 import { UserError } from "../core/errors.ts";
@@ -7,7 +7,7 @@ import type { Job } from "./jobs.ts";
 
 const day = 86_400;
 
-/** How jobs are tried. What nobody removes goes automatically. */
+/** Retry settings. Jobs that are not removed explicitly expire. */
 export const tries = {
   attempts: 3,
   backoff: { type: "fixed", delay: 1000 },
@@ -15,10 +15,10 @@ export const tries = {
   removeOnFail: { age: 7 * day },
 } as const satisfies JobsOptions;
 
-/** A job that failed for good. */
+/** The error of a job whose retries failed. */
 export function jobError(job: Job, queued: Pick<QueuedJob, "failedReason" | "stacktrace"> | undefined): Error {
-  const reason = queued?.failedReason ?? "its reason is lost";
-  const text = `${describedJob(job)} failed three times, so the job was put aside in the queue: ${reason}`;
+  const reason = queued?.failedReason ?? "the reason is unknown";
+  const text = `${describedJob(job)} failed three times and was moved to the failed jobs: ${reason}`;
   if (queued && !queued.stacktrace?.at(-1)?.startsWith("UserError")) return new Error(text);
-  return new UserError({ problem: text, hint: "the same command tries again and goes on from here" });
+  return new UserError({ problem: text, hint: "repeat the command to retry and resume" });
 }

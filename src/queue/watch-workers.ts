@@ -1,4 +1,4 @@
-/** Which workers a command has, and what to say of those that do not fit. */
+/** Counts a command's workers, and reports those that are incompatible. */
 
 import type { Redis } from "ioredis";
 import type { Provider } from "../engine/engine.ts";
@@ -7,17 +7,17 @@ import { present } from "./presence.ts";
 interface WatchOptions {
   version: string;
   device: Provider;
-  /** Called when jobs have been waiting for a worker for some seconds. */
+  /** Called when jobs have been waiting for a worker for a few seconds. */
   onLonely: () => void;
   onNote: (line: string) => void;
-  /** Whether there are jobs to be done. */
+  /** Whether jobs are pending. */
   busy: () => boolean;
 }
 
 const lookMs = 1000;
 const patienceMs = 5000;
 
-/** Looks every second, and says once who does not fit, and that there is nobody. */
+/** Checks every second; reports incompatible workers and a lack of workers once each. */
 export function watchWorkers(
   client: Redis,
   { version, device, onLonely, onNote, busy }: WatchOptions,
@@ -31,7 +31,7 @@ export function watchWorkers(
     for (const { name, version: other } of all) {
       if (other === version || refused.has(name)) continue;
       refused.add(name);
-      onNote(`the worker ${name} has version ${other} and this command ${version}; it gets no jobs of this command`);
+      onNote(`the worker ${name} has version ${other} and this command ${version}; it gets no jobs from this command`);
     }
     workers = all.filter((one) => one.version === version && one.device === device).length;
     if (workers > 0 || !busy()) alone = performance.now();

@@ -13,7 +13,7 @@ import { prefix, queueName } from "./names.ts";
 import { announce, isThere, present } from "./presence.ts";
 import { openStore } from "./store.ts";
 
-/** A worker's place, and what it tells. */
+/** A worker's queue, folders, device and limits, and its callbacks. */
 export interface WorkerOptions {
   address: QueueAddress;
   version: string;
@@ -21,13 +21,13 @@ export interface WorkerOptions {
   cache: string;
   device: Provider;
   threads?: number;
-  /** A killed worker's job is taken over within this many seconds. */
+  /** Another worker takes over a killed worker's job within this time. */
   stalledSeconds: number;
-  /** How long a stopping worker has to finish its job before it gives it back. */
+  /** How long a stopping worker continues with its job before returning it to the queue. */
   graceSeconds: number;
   /** Called with lines for the user. */
   onNote: (line: string) => void;
-  /** Called when the worker takes jobs. */
+  /** Called when the worker is ready for jobs. */
   onReady?: (name: string) => void;
   /** Called after each job. */
   onJob?: (done: { job: Job; seconds: number; error?: string }) => void;
@@ -35,11 +35,11 @@ export interface WorkerOptions {
   signal: AbortSignal;
 }
 
-/** A job that keeps killing its workers is put aside in the end, but kills are usually not its fault. */
+/** A job that keeps killing its workers fails in the end. The limit is high because kills are usually not its fault. */
 const mostStalls = 25;
 const lookMs = 1000;
 
-/** Works until the signal stops it. Throws a UserError if Redis, the shared folder or the device is not there. */
+/** Works until the signal stops it. Throws a UserError if Redis, the shared folder or the device is not available. */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { address, version, shared, cache, device, threads, onNote, signal } = options;
   await openStore(shared, { cache });
@@ -98,7 +98,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     metrics: { maxDataPoints: 1440 },
   });
   worker.on("error", ({ message }) => {
-    if (state === "open" && /lock/i.test(message)) onNote(`another worker took over a job of this one (${message})`);
+    if (state === "open" && /lock/i.test(message)) onNote(`another worker took over a job from this one (${message})`);
   });
   try {
     await worker.waitUntilReady();
@@ -106,7 +106,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await untilStopped();
   } finally {
     const late = setTimeout(() => giving.abort(), 1000 * options.graceSeconds);
-    // Without Redis there is nobody to give a job back to; it is taken over like that of a killed worker.
+    // Without Redis a job cannot be returned to the queue; another worker takes it over, as after a kill.
     const closed = worker.close();
     const away = (async () => {
       while (client.status === "ready") await sleep(lookMs / 4, undefined, { ref: false });
@@ -120,7 +120,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await compute.close();
   }
 
-  /** Looks for commands of other versions meanwhile. */
+  /** Waits for the stop signal, and meanwhile reports commands of other versions. */
   async function untilStopped(): Promise<void> {
     const told = new Set<string>();
     const stopped = new Promise<void>((resolve) => {
@@ -133,7 +133,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         if (others === version || told.has(other)) continue;
         told.add(other);
         onNote(
-          `the command ${other} has version ${others} and this worker ${version}; it takes no jobs of that command, so start a worker of version ${others}`,
+          `the command ${other} has version ${others} and this worker ${version}, so it cannot run that command's jobs; start a worker of version ${others}`,
         );
       }
     }, lookMs);
@@ -142,7 +142,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   }
 }
 
-/** The error as BullMQ keeps it: its first line names the worker. */
+/** The error as BullMQ stores it: its first line names the worker. */
 function failed(error: unknown, name: string): Error {
   const { message, stack } = error as Error;
   const text = `${message} (on ${name})`;

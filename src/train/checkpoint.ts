@@ -79,7 +79,7 @@ export function fineTunedState(
   const unused = from.find(({ folder }, i) => !used.has(folder) || from.findIndex((one) => one.folder === folder) < i);
   if (unused)
     throw new UserError(
-      `nothing of ${unused.folder} is used: this model needs no other tensor that has a name and shape of its own; leave it out, or change the levels`,
+      `${unused.folder} contributes no tensors: none of its remaining tensors matches this model's names and shapes; leave it out, or change the levels`,
     );
   return { state: ema > 0 ? { ...state, average: copied(state.values) } : state, origins };
 }

@@ -43,7 +43,7 @@ it("survives a failure that it reports; lack of memory is recognised", async () 
   expect((cause as Error).stack).toContain("test-lost-thread");
 });
 
-it("is lost when its memory runs out, and the process goes on", () => {
+it("is lost when its memory runs out, and the process continues", () => {
   const code = `
     import { startThread } from ${JSON.stringify(new URL("thread.ts", import.meta.url).href)};
     const module = new URL(${JSON.stringify(new URL("test-lost-thread", import.meta.url).href)});
