@@ -11,7 +11,7 @@ import { gridPng, imagePng } from "../pictures/grid.ts";
 import type { Drawn } from "./drawing.ts";
 import type { Precision } from "../graph/form.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
-import type { Picture } from "./film.ts";
+import type { ImageGrid } from "./film.ts";
 import { nameOf } from "./models.ts";
 import type { SamplingSettings } from "./sampling-options.ts";
 import { version } from "./version.ts";
@@ -28,7 +28,7 @@ export interface Written {
   /** Additional text chunks. */
   details?: Record<string, string>;
   /** The grid, if it shows more than the generated images. */
-  grid?: { images: Uint8Array; picture: Picture; labels: string[] };
+  grid?: { images: Uint8Array; picture: ImageGrid; labels: string[] };
 }
 
 /** Writes the grid and, if requested, each image and the animation; reports them together with `told`. */

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { checkOutputs, drawImages, owningEach } from "./drawing.ts";
 import { addDrawingOptions, type DrawingFlags } from "./drawing-options.ts";
 import { writeDrawn } from "./drawn-files.ts";
-import type { Picture } from "./film.ts";
+import type { ImageGrid } from "./film.ts";
 import { allClasses, findModel, labelsInTurn, modelOption, parseClasses } from "./models.ts";
 import { addQueueOptions, checkQueue } from "./queue-options.ts";
 import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";
@@ -52,7 +52,7 @@ async function sample(flags: SampleFlags, command: Command): Promise<void> {
   const names = labels.map((label) => config.classes[label]);
   const settings = settingsOf(flags, config);
   const { imageSize: size, channels } = config;
-  const picture: Picture = { count: flags.count, size, channels, columns: flags.columns };
+  const picture: ImageGrid = { count: flags.count, size, channels, columns: flags.columns };
   checkOutputs(flags, { ...picture, labels: names });
   const { seed } = flags;
   const written = { model, names, inTurn: [...new Set(names)], settings };

@@ -5,7 +5,7 @@ import { drawText, glyphHeight, textWidth } from "./font.ts";
 import { insertPngText } from "./pngtext.ts";
 
 /** Opaque RGB bytes, [height, width, 3]. */
-export interface Pixels {
+export interface RgbPixels {
   data: Uint8Array;
   width: number;
   height: number;
@@ -68,7 +68,7 @@ export function gridLayout(options: Omit<GridOptions, "channels">): GridLayout {
 }
 
 /** Draws a grid of `images` [count, size, size, channels] on white, each enlarged without smoothing. */
-export function gridPixels(images: Uint8Array, options: GridOptions): Pixels {
+export function gridPixels(images: Uint8Array, options: GridOptions): RgbPixels {
   const { count, size, channels, labels } = options;
   const { width, height, across, rowHeight, scale, textScale } = gridLayout(options);
   if (images.length !== count * size * size * channels)

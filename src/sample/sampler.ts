@@ -9,7 +9,7 @@ import type { Patches } from "../levels/kind.ts";
 import { rowsOf } from "../levels/raster.ts";
 import { kindOf } from "../levels/table.ts";
 import { guidingRows, type Draws, patchesAt, seededDraws, type Squares, wholeImages } from "./draws.ts";
-import { checkKnown, type Given, givenPatches, type Known, pixelsDrawn, startingImages } from "./known.ts";
+import { checkKnown, givenPatches, type GivenPixels, type Known, pixelsDrawn, startingImages } from "./known.ts";
 import { type ProgressCounter, progressCounter } from "./progress.ts";
 import { guidanceAt } from "./schedule.ts";
 import { type SampledModel, type Sessions, samplingSessions } from "./sessions.ts";
@@ -101,7 +101,7 @@ interface Run {
   watch?: SampleOptions["watch"];
   images: Uint8Array;
   /** The known pixels, the first image of the batch, and the values of bytes. */
-  given: Omit<Given, keyof Known> & Partial<Known>;
+  given: Omit<GivenPixels, keyof Known> & Partial<Known>;
   /** Progress over the images of all batches. */
   progress: ProgressCounter;
 }

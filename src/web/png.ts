@@ -5,14 +5,14 @@ import { zlibSync } from "fflate";
 import { joined } from "../core/arrays.ts";
 import { crc32 } from "../pictures/pngtext.ts";
 
-export interface Picture {
+export interface RgbPixels {
   width: number;
   height: number;
   /** RGB bytes [height, width, 3]. */
   data: Uint8Array;
 }
 
-export interface AnimationFrame extends Picture {
+export interface AnimationFrame extends RgbPixels {
   /** Display time in milliseconds. */
   delay: number;
 }
@@ -22,7 +22,7 @@ const colourRgba = 6;
 
 /** Encodes RGB, or RGBA if there are four bytes per pixel. */
 export const encodePng = (
-  picture: Omit<Picture, "data"> & { data: Uint8Array | Uint8ClampedArray },
+  picture: Omit<RgbPixels, "data"> & { data: Uint8Array | Uint8ClampedArray },
 ): Uint8Array<ArrayBuffer> =>
   joined([signature, header(picture), chunk("IDAT", compressed(picture)), chunk("IEND", new Uint8Array(0))]);
 
@@ -34,7 +34,7 @@ export function encodeAnimation(frames: readonly AnimationFrame[]): Uint8Array<A
   const [first] = frames;
   if (frames.some(({ width, height }) => width !== first.width || height !== first.height))
     throw new Error("animation: the frames differ in size");
-  const kept: { delay: number; at: { x: number; y: number }; part: Picture }[] = [];
+  const kept: { delay: number; at: { x: number; y: number }; part: RgbPixels }[] = [];
   frames.forEach((frame, i) => {
     const at = i === 0 ? { x: 0, y: 0, width: frame.width, height: frame.height } : difference(frames[i - 1], frame);
     if (at) kept.push({ delay: frame.delay, at, part: cut(frame, at) });
@@ -60,7 +60,7 @@ export function encodeAnimation(frames: readonly AnimationFrame[]): Uint8Array<A
 }
 
 /** Repeats every pixel `scale` times in both directions. */
-export function enlarged({ width, height, data }: Picture, scale: number): Picture {
+export function enlarged({ width, height, data }: RgbPixels, scale: number): RgbPixels {
   const out = new Uint8Array(data.length * scale * scale);
   const row = width * scale * 3;
   for (let y = 0; y < height; y++) {
@@ -74,7 +74,7 @@ export function enlarged({ width, height, data }: Picture, scale: number): Pictu
   return { width: width * scale, height: height * scale, data: out };
 }
 
-function difference(a: Picture, b: Picture): { x: number; y: number; width: number; height: number } | undefined {
+function difference(a: RgbPixels, b: RgbPixels): { x: number; y: number; width: number; height: number } | undefined {
   let [left, top, right, bottom] = [b.width, b.height, -1, -1];
   for (let i = 0; i < b.data.length; i++) {
     if (a.data[i] === b.data[i]) continue;
@@ -86,7 +86,10 @@ function difference(a: Picture, b: Picture): { x: number; y: number; width: numb
   return right < 0 ? undefined : { x: left, y: top, width: right - left + 1, height: bottom - top + 1 };
 }
 
-function cut(from: Picture, { x, y, width, height }: { x: number; y: number; width: number; height: number }): Picture {
+function cut(
+  from: RgbPixels,
+  { x, y, width, height }: { x: number; y: number; width: number; height: number },
+): RgbPixels {
   const data = new Uint8Array(width * height * 3);
   for (let row = 0; row < height; row++) {
     const start = ((y + row) * from.width + x) * 3;
