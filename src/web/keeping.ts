@@ -1,7 +1,8 @@
 /** Files to save: one image, all images, and an animation of the drawing. */
 
+import { type Bitmap, enlarged } from "../pictures/bitmap.ts";
 import { insertPngText } from "../pictures/pngtext.ts";
-import { type AnimationFrame, encodeAnimation, encodePng, enlarged, type RgbPixels } from "./png.ts";
+import { type AnimationFrame, encodeAnimation, encodePng } from "./png.ts";
 import type { Recording } from "./recording.ts";
 import { flatImage, shownImage, type ViewKind } from "./shown.ts";
 
@@ -58,7 +59,7 @@ function withoutAlpha(data: Uint8ClampedArray): Uint8Array | undefined {
 }
 
 /** A grid on white with one pixel between images, enlarged as far as the limit allows. */
-function sheet(recording: Recording, moment: Moment): RgbPixels {
+function sheet(recording: Recording, moment: Moment): Bitmap {
   const { count, size } = recording;
   const columns = Math.ceil(Math.sqrt(count));
   const rows = Math.ceil(count / columns);
