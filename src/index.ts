@@ -60,9 +60,11 @@ export { type Quality, type QualityOptions, qualityOf, type Reference } from "./
 export { readStatistics, type Statistics, writeStatistics } from "./evaluate/statistics.ts";
 export { type Mean, meanOf, type Scored, type Summary, summaryOf } from "./evaluate/summary.ts";
 export type { Owner, Ownership } from "./files/ownership.ts";
+export { exportOnnx, type ExportOptions } from "./files/export.ts";
 export { externalModel, type ExternalModel } from "./files/external.ts";
 export { findModel } from "./files/find-model.ts";
 export { type ModelFolder, readModelFolder, writeModelFolder } from "./files/model.ts";
+export { type RandomModelOptions, writeRandomModel } from "./files/random-model.ts";
 export type { SafetensorsFile, TensorEntry } from "./files/safetensors-header.ts";
 export type { Dropout, Training as TeacherForcedTraining } from "./layers/layers.ts";
 export type { Declare, Parameter } from "./layers/parameters.ts";
@@ -86,6 +88,7 @@ export { decodeInRaster } from "./levels/raster.ts";
 export { registerLevelKind } from "./levels/table.ts";
 export type { Starts } from "./model/parameters.ts";
 export type { Batch, Masks, Rows, Share } from "./model/plan.ts";
+export { contactSheet } from "./measures/contact-sheet.ts";
 export { type DrawnSetOptions, drawnSet, labelsLike } from "./measures/drawn-set.ts";
 export {
   editingImages,

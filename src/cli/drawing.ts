@@ -2,11 +2,11 @@
 
 import { duration, rateOf } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
-import type { Provider } from "../engine/engine.ts";
 import { removeStrays } from "../files/atomic.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { own } from "../files/ownership.ts";
 import { gridLayout } from "../pictures/grid.ts";
+import type { DrawnImages } from "../runs/drawn-files.ts";
 import type { Frame, Sampler } from "../sample/sampler.ts";
 import { openSampler } from "../workers/sampler.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
@@ -43,15 +43,9 @@ export async function owningEach({ each }: DrawingFlags, work: () => Promise<voi
   }
 }
 
-export interface Drawn {
-  images: Uint8Array;
+export interface Drawn extends DrawnImages {
   seconds: number;
-  device: Provider;
-  /** Only if it is not float32. */
-  precision?: "float16";
   film?: Film;
-  /** Whether the files of --each are there already. */
-  eachWritten?: boolean;
 }
 
 /** Generates images with progress and preview. Returns undefined, after printing a message, if a signal stopped it. */

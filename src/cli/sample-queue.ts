@@ -7,14 +7,14 @@ import { UserError } from "../core/errors.ts";
 import { readKept } from "../measures/drawn-set.ts";
 import type { Executor } from "../queue/executor.ts";
 import { queueSampler } from "../queue/sampler.ts";
+import { eachFile, textOf, type Written } from "../runs/drawn-files.ts";
+import { openUnfinished, unfinishedName } from "../runs/unfinished.ts";
 import { usualBatch } from "../workers/sampler.ts";
 import { drawingLine, type Drawn } from "./drawing.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
-import { eachFile, textOf, type Written } from "./drawn-files.ts";
 import { unusual } from "./engine.ts";
 import { openQueue, type QueueFlags, workersOf } from "./queue-options.ts";
 import { type Running, withProgress } from "./running.ts";
-import { openUnfinished, unfinishedName } from "./unfinished.ts";
 
 export interface WantedImages {
   labels: readonly number[];

@@ -15,7 +15,7 @@ import { seedKey, uniform } from "../core/random.ts";
 import { type Dataset, splitOf } from "../data/dataset.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { likelihoodOf, likelihoods } from "../evaluate/likelihood.ts";
-import { exportOnnx } from "../cli/export.ts";
+import { exportOnnx } from "../files/export.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { quantizeFolder } from "../files/quantize.ts";
