@@ -1,12 +1,12 @@
 /**
  * The entry `fractalgen`: sampling, editing, training, measuring and serving in Node. Types of tensors and graphs are
- * exported by `fractalgen/graph`, what runs in a page by `fractalgen/browser`.
+ * exported by `fractalgen/graph`, the parts of level kinds by `fractalgen/levels`, what runs in a page by `fractalgen/browser`.
  *
  * @module fractalgen
  */
 
 export { allClasses, type ClassNames, labelsInTurn, parseClasses } from "./config/classes.ts";
-export { type ModelConfig, parseModelConfig } from "./config/model.ts";
+export { type ModelConfig, modelSchema, parseModelConfig } from "./config/model.ts";
 export {
   type Choice,
   type Kind,
@@ -16,9 +16,34 @@ export {
   type Size,
   sizes,
 } from "./config/presets.ts";
-export type { DrawForm, DrawName, SamplingFlags, SamplingName, SamplingSettings, Schedule } from "./config/sampling.ts";
-export type { Spread as SpreadSetting } from "./config/setting.ts";
-export { parseTrainingConfig, type TrainingConfig, type TrainingName } from "./config/training.ts";
+export {
+  type Changes,
+  type DrawForm,
+  type DrawName,
+  type SamplingFlags,
+  type SamplingName,
+  type SamplingSettings,
+  samplingSettings,
+  type SamplingTable,
+  type Schedule,
+  type SettingsThat,
+} from "./config/sampling.ts";
+export type {
+  Bounds,
+  KindName,
+  SettingKind,
+  SettingKinds,
+  SettingValue,
+  Spread as SpreadSetting,
+} from "./config/setting.ts";
+export {
+  type DefaultedTraining,
+  parseTrainingConfig,
+  type TrainingConfig,
+  type TrainingName,
+  trainingSettings,
+  type TrainingTable,
+} from "./config/training.ts";
 export { type Hint, type Mistake, type SettingName, UserError, type Wording } from "./core/errors.ts";
 export type { DataReport, Dataset, Skipped, Split } from "./data/dataset.ts";
 export type { LeftOut } from "./data/source.ts";
