@@ -18,7 +18,7 @@ export {
   type Parameter,
 } from "../layers/parameters.ts";
 export * from "./kind.ts";
-export { anyOrder, type MaskRate, type Order, type OrderView, rasterOrder, type Viewed } from "./order.ts";
+export * from "./order.ts";
 export { decodeInRaster } from "./raster.ts";
 export { patchSide, transformer } from "./schema.ts";
 export { registerLevelKind } from "./table.ts";

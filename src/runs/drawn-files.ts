@@ -48,26 +48,28 @@ export interface Written {
 
 /** Writes the grid and, if requested, each image. Returns the paths of the single images. */
 export async function writeDrawn(
-  output: DrawnOutput,
+  flags: DrawnOutput,
   drawn: DrawnImages,
   written: Written,
 ): Promise<string[] | undefined> {
   const { model, names, inTurn, grid } = written;
   const { config } = model;
-  const text = textOf(output, written, drawn);
+  const { count } = flags;
+  const text = textOf(flags, written, drawn);
   const { imageSize: size, channels } = config;
   const { images, picture, labels } = grid ?? {
     images: drawn.images,
-    picture: { count: output.count, size, channels, columns: output.columns },
+    picture: { count, size, channels, columns: flags.columns },
     labels: names,
   };
   const png = await gridPng(images, { ...picture, labels, text: text(inTurn.join(",")) });
-  await writeFileAtomic(output.out, png);
+  await writeFileAtomic(flags.out, png);
   const bytes = size * size * channels;
-  const files = output.each === undefined ? undefined : eachFile(output.each, { config, names, text });
+  const files = flags.each === undefined ? undefined : eachFile(flags.each, { config, names, text });
+  const each = files && names.map((_, i) => files.path(i));
   if (!drawn.eachWritten)
     for (const i of names.keys()) await files?.write(i, drawn.images.subarray(i * bytes, (i + 1) * bytes));
-  return files && names.map((_, i) => files.path(i));
+  return each;
 }
 
 type Text = (label: string, index?: number) => Record<string, string>;
