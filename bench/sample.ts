@@ -6,7 +6,7 @@
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { writeRandomModel } from "../src/cli/init.ts";
+import { writeRandomModel } from "../src/files/random-model.ts";
 import { findModel } from "../src/cli/models.ts";
 import { type ModelConfig, parseModelConfig, placedLevels } from "../src/config/model.ts";
 import { type Kind, presetFor, type Size } from "../src/config/presets.ts";

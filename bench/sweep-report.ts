@@ -2,7 +2,7 @@
 
 import { optionOf } from "../src/cli/wording.ts";
 import type { SamplingFlags, SamplingName } from "../src/config/sampling.ts";
-import { chartSvg, colours, escaped, left, lineHeight, pixel, placed, type Range, scale, ticks, width } from "../src/pictures/chart.ts"; // prettier-ignore
+import { chartSvg, colours, escaped, left, lineHeight, pixel, placedLabels, type Range, scale, ticks, width } from "../src/pictures/chart.ts"; // prettier-ignore
 import { inWords, valueText } from "./sweep-settings.ts";
 
 /** Measures of the images of one combination of settings, or of held-out images. Shares are from 0 to 1. */
@@ -102,7 +102,7 @@ export function sweepSvg({ title, count, names, results, heldOut }: SweepChart):
           `<text class="heldOut label ${x(heldOut.recall) > right - 70 ? "end" : ""}" x="${pixel(x(heldOut.recall) + (x(heldOut.recall) > right - 70 ? -10 : 10))}" y="${pixel(y(heldOut.precision) - 8)}">held out</text>`,
         ]
       : []),
-    ...placed(labels, y, { from: top + 8, to: bottom }).map(({ result, at: height }) => {
+    ...placedLabels(labels, y, { from: top + 8, to: bottom }).map(({ result, at: height }) => {
       const text = `${names.map((name) => valueText(name, result.settings)).join(", ")} · ${result.frechetDistance.toPrecision(3)}`;
       return `<path class="best leader" d="M${at(result)}L${right + 12} ${pixel(height)}"/><text class="best label" x="${right + 16}" y="${pixel(height + 4)}">${escaped(text)}</text>`;
     }),

@@ -256,7 +256,7 @@ describe("the package's entries", () => {
     const { exports } = JSON.parse(readFileSync(join(root, "../package.json"), "utf8")) as {
       exports: Record<string, string | { types: string; default: string }>;
     };
-    expect(Object.keys(exports)).toEqual([".", "./graph", "./browser", "./package.json"]);
+    expect(Object.keys(exports)).toEqual([".", "./graph", "./levels", "./browser", "./package.json"]);
     for (const target of Object.values(exports)) {
       if (typeof target === "string") continue;
       const module = /^\.\/dist\/(.*)\.js$/.exec(target.default)![1];

@@ -1,12 +1,12 @@
 /**
  * The entry `fractalgen`: sampling, editing, training, measuring and serving in Node. Types of tensors and graphs are
- * exported by `fractalgen/graph`, what runs in a page by `fractalgen/browser`.
+ * exported by `fractalgen/graph`, the parts of level kinds by `fractalgen/levels`, what runs in a page by `fractalgen/browser`.
  *
  * @module fractalgen
  */
 
 export { allClasses, type ClassNames, labelsInTurn, parseClasses } from "./config/classes.ts";
-export { type ModelConfig, parseModelConfig } from "./config/model.ts";
+export { type ModelConfig, modelSchema, parseModelConfig } from "./config/model.ts";
 export {
   type Choice,
   type Kind,
@@ -16,9 +16,34 @@ export {
   type Size,
   sizes,
 } from "./config/presets.ts";
-export type { DrawForm, DrawName, SamplingFlags, SamplingName, SamplingSettings, Schedule } from "./config/sampling.ts";
-export type { Spread as SpreadSetting } from "./config/setting.ts";
-export { parseTrainingConfig, type TrainingConfig, type TrainingName } from "./config/training.ts";
+export {
+  type Changes,
+  type DrawForm,
+  type DrawName,
+  type SamplingFlags,
+  type SamplingName,
+  type SamplingSettings,
+  samplingSettings,
+  type SamplingTable,
+  type Schedule,
+  type SettingsThat,
+} from "./config/sampling.ts";
+export type {
+  Bounds,
+  KindName,
+  SettingKind,
+  SettingKinds,
+  SettingValue,
+  Spread as SpreadSetting,
+} from "./config/setting.ts";
+export {
+  type DefaultedTraining,
+  parseTrainingConfig,
+  type TrainingConfig,
+  type TrainingName,
+  trainingSettings,
+  type TrainingTable,
+} from "./config/training.ts";
 export { type Hint, type Mistake, type SettingName, UserError, type Wording } from "./core/errors.ts";
 export type { DataReport, Dataset, Skipped, Split } from "./data/dataset.ts";
 export type { LeftOut } from "./data/source.ts";
@@ -60,9 +85,11 @@ export { type Quality, type QualityOptions, qualityOf, type Reference } from "./
 export { readStatistics, type Statistics, writeStatistics } from "./evaluate/statistics.ts";
 export { type Mean, meanOf, type Scored, type Summary, summaryOf } from "./evaluate/summary.ts";
 export type { Owner, Ownership } from "./files/ownership.ts";
+export { exportOnnx, type ExportOptions } from "./files/export.ts";
 export { externalModel, type ExternalModel } from "./files/external.ts";
 export { findModel } from "./files/find-model.ts";
 export { type ModelFolder, readModelFolder, writeModelFolder } from "./files/model.ts";
+export { type RandomModelOptions, writeRandomModel } from "./files/random-model.ts";
 export type { SafetensorsFile, TensorEntry } from "./files/safetensors-header.ts";
 export type { Dropout, Training as TeacherForcedTraining } from "./layers/layers.ts";
 export type { Declare, Parameter } from "./layers/parameters.ts";
@@ -82,18 +109,12 @@ export type {
   StepSize,
   Taught,
 } from "./levels/kind.ts";
-export {
-  anyOrder,
-  type MaskRate,
-  type Order,
-  rasterOrder,
-  type View as OrderView,
-  type Viewed,
-} from "./levels/order.ts";
+export { anyOrder, type MaskRate, type Order, type OrderView, rasterOrder, type Viewed } from "./levels/order.ts";
 export { decodeInRaster } from "./levels/raster.ts";
 export { registerLevelKind } from "./levels/table.ts";
 export type { Starts } from "./model/parameters.ts";
 export type { Batch, Masks, Rows, Share } from "./model/plan.ts";
+export { contactSheet } from "./measures/contact-sheet.ts";
 export { type DrawnSetOptions, drawnSet, labelsLike } from "./measures/drawn-set.ts";
 export {
   editingImages,

@@ -90,7 +90,15 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 it("the tarball has the build, the studio and the shipped model, but no tests or sources", () => {
-  for (const name of ["cli/main.js", "index.js", "index.d.ts", "graph/index.js", "browser.js", "web/index.html"])
+  for (const name of [
+    "cli/main.js",
+    "index.js",
+    "index.d.ts",
+    "graph/index.js",
+    "levels/index.js",
+    "browser.js",
+    "web/index.html",
+  ])
     expect(packed).toContain(`dist/${name}`);
   expect(packed).toContain("models/emoji/model.safetensors");
   expect(packed.filter((path) => /(^src\/|\.test\.|\/test-)/.test(path))).toEqual([]);
@@ -107,13 +115,15 @@ describe.runIf(thorough)("an installed package", () => {
     const code = `
       import { createSampler, externalModel, findModel, nodeEngine } from "fractalgen";
       import { add, input, writeOnnx } from "fractalgen/graph";
+      import { registerLevelKind } from "fractalgen/levels";
       import { edit, webEngine } from "fractalgen/browser";
       const engine = await nodeEngine({ threads: 1 });
       const session = await engine.session(writeOnnx({ y: add(input("x", "float32", [2]), 1) }));
       const { y } = await session.run({ x: { dtype: "float32", shape: [2], data: Float32Array.of(1, 2) } });
       const sampler = createSampler(engine, externalModel(await findModel("emoji")));
-      console.log([...y.data].join(), sampler.config.imageSize, typeof edit, typeof webEngine);`;
-    expect(await node("import.mjs", code)).toEqual({ code: 0, stdout: "2,3 32 function function\n", stderr: "" });
+      console.log([...y.data].join(), sampler.config.imageSize, typeof registerLevelKind, typeof edit, typeof webEngine);`;
+    const stdout = "2,3 32 function function function\n";
+    expect(await node("import.mjs", code)).toEqual({ code: 0, stdout, stderr: "" });
   });
 
   it("can be required if Node can require ES modules", { timeout: 300_000 }, async (context) => {
@@ -123,12 +133,17 @@ describe.runIf(thorough)("an installed package", () => {
     const code = `
       const { findModel } = require("fractalgen");
       const { gradients } = require("fractalgen/graph");
+      const { registerLevelKind } = require("fractalgen/levels");
       const { webEngine } = require("fractalgen/browser");
       const { version } = require("fractalgen/package.json");
-      findModel("emoji").then(({ config }) => console.log(version, config.imageSize, typeof gradients, typeof webEngine));`;
+      findModel("emoji").then(({ config }) => console.log(version, config.imageSize, typeof gradients, typeof registerLevelKind, typeof webEngine));`;
     const { code: exit, stdout, stderr } = await node("require.cjs", code);
     if (able)
-      expect({ exit, stdout, stderr }).toEqual({ exit: 0, stdout: `${version} 32 function function\n`, stderr: "" });
+      expect({ exit, stdout, stderr }).toEqual({
+        exit: 0,
+        stdout: `${version} 32 function function function\n`,
+        stderr: "",
+      });
     else expect(stderr).toContain("ERR_REQUIRE_ESM");
   });
 
@@ -138,6 +153,8 @@ describe.runIf(thorough)("an installed package", () => {
       join(project, "types.ts"),
       `import { findModel, type Frame, fractalServer, parallelSampler, type SampleOptions } from "fractalgen";
        import { gradients, input, mul, type Tensor } from "fractalgen/graph";
+       import { type Declare, declareDense, dense } from "fractalgen/levels";
+       export const layer = (declare: Declare, x: Tensor): Tensor => dense(declareDense(declare, "fc", [4, 8]), x);
        const x: Tensor = input("x", "float32", []);
        const [dx]: Tensor[] = gradients(mul(x, x), [x]);
        const sampler = parallelSampler(await findModel("emoji"));

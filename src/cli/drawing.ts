@@ -2,33 +2,33 @@
 
 import { duration, rateOf } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
-import type { Provider } from "../engine/engine.ts";
 import { removeStrays } from "../files/atomic.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { own } from "../files/ownership.ts";
 import { gridLayout } from "../pictures/grid.ts";
+import type { DrawnImages } from "../runs/drawn-files.ts";
 import type { Frame, Sampler } from "../sample/sampler.ts";
 import { openSampler } from "../workers/sampler.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
 import { openEngine, unusual } from "./engine.ts";
-import { type Film, filming, type Picture } from "./film.ts";
+import { type Film, filming, type ImageGrid } from "./film.ts";
 import { checkFile, checkFolder } from "./outputs.ts";
 import { preview } from "./preview.ts";
 import { withProgress } from "./running.ts";
 import type { SamplingSettings } from "./sampling-options.ts";
 
 /** An image reader's usual limit (sharp's, 16383 squared). */
-const gridMost = 268e6;
+const readableMost = 268e6;
 
 /** Checks up front that the outputs can be written, before an hour of work goes into them. */
-export function checkOutputs({ out, animate, each }: DrawingFlags, grid: Picture & { labels: string[] }): void {
+export function checkOutputs({ out, animate, each }: DrawingFlags, grid: ImageGrid & { labels: string[] }): void {
   checkFile(out, { option: "--out", endings: [".png"] });
   if (animate !== undefined) checkFile(animate, { option: "--animate", endings: [".webp", ".gif"] });
   if (each !== undefined) checkFolder(each, { option: "--each" });
   const { width, height } = gridLayout(grid);
-  if (width * height > gridMost)
+  if (width * height > readableMost)
     throw new UserError(
-      `--count: a grid of ${grid.count} images would have ${width}x${height} pixels; the limit is ${gridMost / 1e6} million. Generate fewer images at a time, with different seeds`,
+      `--count: a grid of ${grid.count} images would have ${width}x${height} pixels; the limit is ${readableMost / 1e6} million. Generate fewer images at a time, with different seeds`,
     );
 }
 
@@ -43,15 +43,9 @@ export async function owningEach({ each }: DrawingFlags, work: () => Promise<voi
   }
 }
 
-export interface Drawn {
-  images: Uint8Array;
+export interface Drawn extends DrawnImages {
   seconds: number;
-  device: Provider;
-  /** Only if it is not float32. */
-  precision?: "float16";
   film?: Film;
-  /** Whether the files of --each are there already. */
-  eachWritten?: boolean;
 }
 
 /** Generates images with progress and preview. Returns undefined, after printing a message, if a signal stopped it. */
@@ -61,14 +55,14 @@ export async function drawImages(
   frames: (sampler: Sampler, running: { batch: number; signal: AbortSignal }) => AsyncGenerator<Frame, Uint8Array>,
 ): Promise<Drawn | undefined> {
   const { imageSize: size, channels } = model.config;
-  const picture: Picture = { count: flags.count, size, channels, columns: flags.columns };
+  const picture: ImageGrid = { count: flags.count, size, channels, columns: flags.columns };
   const film = flags.animate === undefined ? undefined : filming(flags.animate, picture);
   return withProgress({ quiet: flags.json, preview: flags.preview }, async ({ progress, signal, closing }) => {
     const engine = await openEngine(flags);
     const { sampler, batch } = openSampler(engine, model, flags);
     closing(sampler, () => sampler.dispose());
     progress.update("loading the model");
-    const line = progressLine({ count: flags.count, batch });
+    const line = drawingLine({ count: flags.count, batch });
     const started = performance.now();
     const stream = frames(sampler, { batch, signal });
     for (;;) {
@@ -84,7 +78,7 @@ export async function drawImages(
 }
 
 /** Share done, rate and time left. Timing starts at the first frame, because the model is loaded before it. */
-export function progressLine({ count, batch }: { count: number; batch: number }): (frame: Frame) => string {
+export function drawingLine({ count, batch }: { count: number; batch: number }): (frame: Frame) => string {
   let first: { at: number; done: number } | undefined;
   return ({ done, finished }) => {
     first ??= { at: performance.now(), done };

@@ -7,10 +7,11 @@ import { toChannels } from "../data/picture.ts";
 import { drawnMask, edit as editImage } from "../sample/edit.ts";
 import { checkOutputs, drawImages, owningEach } from "./drawing.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
-import { writeDrawn } from "./drawn-files.ts";
+import { endDrawing } from "./drawn-report.ts";
 import { type MaskFlags, readMask, readOriginal } from "./edit-inputs.ts";
 import { findModel, labelsInTurn, parseClasses } from "./models.ts";
 import { type SamplingFlags, type SamplingSettings, settingsOf } from "./sampling-options.ts";
+import { software } from "./version.ts";
 
 export interface EditFlags extends SamplingFlags, DrawingFlags, MaskFlags {
   model: string;
@@ -47,6 +48,7 @@ export async function edit(flags: EditFlags): Promise<void> {
     const details = { Image: basename(flags.image), Task: flags.task };
     const inTurn = [...new Set(names)];
     const written = {
+      software,
       model,
       names,
       inTurn,
@@ -55,7 +57,7 @@ export async function edit(flags: EditFlags): Promise<void> {
       details,
       grid: { images, picture: grid, labels: captions },
     };
-    await writeDrawn(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share });
+    await endDrawing(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share });
   });
 }
 

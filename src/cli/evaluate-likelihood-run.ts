@@ -16,7 +16,7 @@ import { chartPoints, likelihoodChart, likelihoodMap } from "../measures/likelih
 import { openFor } from "./data-options.ts";
 import { openEngine, unusual } from "./engine.ts";
 import type { LikelihoodFlags } from "./evaluate-likelihood-flags.ts";
-import { likelihoodTable, progressLine } from "./evaluate-likelihood-table.ts";
+import { likelihoodTable, scoringLine } from "./evaluate-likelihood-table.ts";
 import { findModel } from "./models.ts";
 import { checkFile } from "./outputs.ts";
 import { checkQueue, workersOf } from "./queue-options.ts";
@@ -84,7 +84,7 @@ export async function likelihood(flags: LikelihoodFlags, command: Command): Prom
       if (share < 1) progress.update(`${image} of ${split.count} images${part}`);
     };
     const options = { ...asked, signal };
-    const line = progressLine(scored.length, split.count);
+    const line = scoringLine(scored.length, split.count);
     const remote = await openRemote({ ...flags, joins: flags.joined ? args : undefined }, running);
     const score = remote?.score(folder, { dataset, part, split });
     const measure = { ...options, onBatch, dataset, split, perImage, total, scored, score };

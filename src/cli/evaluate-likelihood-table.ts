@@ -38,7 +38,7 @@ export function likelihoodTable({
 }
 
 /** Progress: images, their mean so far, rate and time left. */
-export function progressLine(from: number, count: number): (scored: readonly { bits: number }[]) => string {
+export function scoringLine(from: number, count: number): (scored: readonly { bits: number }[]) => string {
   const started = performance.now();
   return (scored) => {
     const rate = ((scored.length - from) / (performance.now() - started)) * 1000;

@@ -18,13 +18,13 @@ import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { disableTelemetry, nodeEngine } from "../engine/node.ts";
+import { exportOnnx } from "../files/export.ts";
 import { externalModel } from "../files/external.ts";
 import { type ModelFolder, readModelFolder, writeModelFolder } from "../files/model.ts";
 import { quantizeFolder } from "../files/quantize.ts";
 import type { Draws } from "../sample/draws.ts";
 import { createSampler } from "../sample/sampler.ts";
 import { startingState } from "../train/state.ts";
-import { exportOnnx } from "./export.ts";
 import { call } from "./test-call.ts";
 import { firstOf, thorough } from "../test-depth.ts";
 

@@ -6,7 +6,7 @@ import { animation } from "../pictures/animation.ts";
 import { gridLayout, gridPixels } from "../pictures/grid.ts";
 import type { Frame } from "../sample/sampler.ts";
 
-export interface Picture {
+export interface ImageGrid {
   count: number;
   size: number;
   channels: number;
@@ -19,14 +19,14 @@ export interface Film {
 }
 
 const filmFrames = 60;
-const cellMost = 96;
+const filmCellMost = 96;
 /** All frames are kept until the end: 60 of 4 million pixels take 720 MB. */
 const frameMost = 4e6;
 /** The longest side that each format supports. */
 const sideMost: Record<string, number> = { ".webp": 16383, ".gif": 65535 };
 
 /** Records at most 60 frames, evenly spaced over the generation. Throws a UserError if a frame would be too large. */
-export function filming(path: string, picture: Picture): Film {
+export function filming(path: string, picture: ImageGrid): Film {
   const scale = frameScale(path, picture);
   const shot = (images: Uint8Array) => gridPixels(images, { ...picture, scale });
   const frames: Uint8Array[] = [];
@@ -41,9 +41,9 @@ export function filming(path: string, picture: Picture): Film {
   };
 }
 
-function frameScale(path: string, picture: Picture): number {
+function frameScale(path: string, picture: ImageGrid): number {
   const most = sideMost[extname(path).toLowerCase()];
-  for (let scale = Math.max(1, Math.floor(cellMost / picture.size)); ; scale--) {
+  for (let scale = Math.max(1, Math.floor(filmCellMost / picture.size)); ; scale--) {
     const { width, height } = gridLayout({ ...picture, scale });
     if (width * height <= frameMost && Math.max(width, height) <= most) return scale;
     if (scale === 1)

@@ -1,18 +1,13 @@
 /** `fractalgen init`: writes a published model with random weights, for trying a full-size model without a download. */
 
-import { join } from "node:path";
 import type { Command } from "commander";
-import type { ModelConfig } from "../config/model.ts";
 import { publishedNames, publishedPreset } from "../config/published.ts";
 import { parameterCount } from "../core/counted.ts";
 import { product } from "../core/arrays.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { duration } from "../core/duration.ts";
-import { derive, seedKey } from "../core/random.ts";
-import { replaceFolder, writeFileAtomic, type Replacing } from "../files/atomic.ts";
-import { configName, weightsName } from "../files/model.ts";
-import { type TensorPieces, writeSafetensors } from "../files/safetensors.ts";
-import { modelParameters, startingValue } from "../model/parameters.ts";
+import { writeRandomModel } from "../files/random-model.ts";
+import { modelParameters } from "../model/parameters.ts";
 import { helpOption } from "./engine.ts";
 import { ownNew } from "./outputs.ts";
 import { withProgress } from "./running.ts";
@@ -63,43 +58,4 @@ async function init(preset: string, out: string, { seed, json }: InitFlags): Pro
     return true;
   });
   if (made) console.log(json ? JSON.stringify({ out, preset, seed, parameters, bytes }) : out);
-}
-
-/**
- * Writes a model folder with the weights that training with `seed` starts from, all or nothing. Holds one tensor in memory at
- * a time; `onProgress` receives the number of parameters written.
- */
-export async function writeRandomModel(
-  folder: string,
-  config: ModelConfig,
-  {
-    seed,
-    onProgress,
-    signal,
-    owned,
-  }: { seed: number; onProgress?: (parameters: number) => void; signal?: AbortSignal } & Replacing,
-): Promise<void> {
-  let made = 0;
-  const tensors = modelParameters(config).map((parameter, i): [string, TensorPieces] => [
-    parameter.name,
-    {
-      dtype: "float32",
-      shape: parameter.shape,
-      async *pieces() {
-        signal?.throwIfAborted();
-        const value = startingValue(parameter, derive(seedKey(seed), i));
-        yield new Uint8Array(value.buffer);
-        made += value.length;
-        onProgress?.(made);
-      },
-    },
-  ]);
-  await replaceFolder(
-    folder,
-    async (temporary) => {
-      await writeSafetensors(join(temporary, weightsName), tensors, { metadata: { format: "pt" } });
-      await writeFileAtomic(join(temporary, configName), `${JSON.stringify(config, null, 2)}\n`);
-    },
-    { owned },
-  );
 }

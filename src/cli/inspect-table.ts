@@ -7,7 +7,7 @@ import { byteCount } from "../core/byte-count.ts";
 import { counted } from "../core/counted.ts";
 import { kebabCase } from "../core/names.ts";
 import type { HalfType } from "../graph/onnx.ts";
-import type { LevelComplexity } from "../model/complexity.ts";
+import { type Count, type LevelComplexity, total } from "../model/complexity.ts";
 import { aligned } from "./columns.ts";
 
 export interface Inspected {
@@ -19,10 +19,6 @@ export interface Inspected {
   levels: LevelComplexity[];
   packed?: HalfType; // the type of float32 weights that are stored in half precision
 }
-
-type Count = "parameters" | "blockParameters" | "operations" | "likelihoodOperations";
-export const total = (levels: readonly LevelComplexity[], key: Count): number =>
-  levels.reduce((sum, level) => sum + level[key], 0);
 
 /** A model's sampling settings; without `iterations`, there is one per patch. */
 const samplingOf = ({ sampling }: ModelConfig, levels: readonly LevelComplexity[]) => ({

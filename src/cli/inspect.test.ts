@@ -8,10 +8,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { publishedPreset } from "../config/published.ts";
 import { UserError } from "../core/errors.ts";
 import { readModelFolder } from "../files/model.ts";
+import { writeRandomModel } from "../files/random-model.ts";
 import { readSafetensors } from "../files/safetensors.ts";
 import { startingState } from "../train/state.ts";
 import { tinyModel } from "../train/tiny.ts";
-import { writeRandomModel } from "./init.ts";
 import { checkSpace } from "./space.ts";
 import { call } from "./test-call.ts";
 

@@ -3,9 +3,9 @@
 import { existsSync, statSync } from "node:fs";
 import { type Command } from "commander";
 import { isPublished, publishedNames, publishedPreset } from "../config/published.ts";
-import { complexity } from "../model/complexity.ts";
+import { complexity, total } from "../model/complexity.ts";
 import { helpOption } from "./engine.ts";
-import { type Inspected, inspectedLines, inspectedRecord, total } from "./inspect-table.ts";
+import { type Inspected, inspectedLines, inspectedRecord } from "./inspect-table.ts";
 import { findModel } from "./models.ts";
 import { filled } from "./values.ts";
 

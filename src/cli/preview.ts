@@ -3,8 +3,8 @@
 import { gridLayout, gridPixels } from "../pictures/grid.ts";
 import { halfBlocks } from "../pictures/halfblocks.ts";
 import type { Frame } from "../sample/sampler.ts";
-import type { Picture } from "./film.ts";
-import type { Room } from "./progress.ts";
+import type { ImageGrid } from "./film.ts";
+import type { TerminalSpace } from "./progress.ts";
 
 /** More images would be too small to see and slow to draw. */
 const shownMost = 36;
@@ -12,8 +12,8 @@ const shownMost = 36;
 /** Lines of half blocks for the frame, at most `columns` wide and `rows` high. */
 export function preview(
   { finished, images }: Frame,
-  { count, size, channels }: Picture,
-  { batch, columns, rows }: Room & { batch: number },
+  { count, size, channels }: ImageGrid,
+  { batch, columns, rows }: TerminalSpace & { batch: number },
 ): string[] {
   if (columns < 1 || rows < 1) return [];
   const from = Math.floor(finished.image[0] / batch) * batch;

@@ -4,14 +4,14 @@ import type { WriteStream } from "node:tty";
 import { visible } from "../core/text.ts";
 
 /** Available space on the terminal, in characters. */
-export interface Room {
+export interface TerminalSpace {
   columns: number;
   rows: number;
 }
 
 export interface Progress {
   /** Shows the state. May be called at any rate; `preview` is called only when it is drawn. */
-  update(line: string, preview?: (room: Room) => string[]): void;
+  update(line: string, preview?: (room: TerminalSpace) => string[]): void;
   /** Removes the progress display, so that later output starts on a clean line. */
   clear(): void;
 }

@@ -7,16 +7,16 @@ import { UserError } from "../core/errors.ts";
 import { readKept } from "../measures/drawn-set.ts";
 import type { Executor } from "../queue/executor.ts";
 import { queueSampler } from "../queue/sampler.ts";
+import { eachFile, textOf, type Written } from "../runs/drawn-files.ts";
+import { openUnfinished, unfinishedName } from "../runs/unfinished.ts";
 import { usualBatch } from "../workers/sampler.ts";
-import { type Drawn, progressLine } from "./drawing.ts";
+import { drawingLine, type Drawn } from "./drawing.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
-import { eachFile, textOf, type Written } from "./drawn-files.ts";
 import { unusual } from "./engine.ts";
 import { openQueue, type QueueFlags, workersOf } from "./queue-options.ts";
 import { type Running, withProgress } from "./running.ts";
-import { openUnfinished, unfinishedName } from "./unfinished.ts";
 
-export interface Asked {
+export interface WantedImages {
   labels: readonly number[];
   written: Written;
 }
@@ -24,7 +24,7 @@ export interface Asked {
 /** Draws on workers with progress. Undefined if a signal stopped it, after a message. */
 export async function drawOnQueue(
   flags: DrawingFlags & Pick<QueueFlags, "joins">,
-  asked: Asked,
+  asked: WantedImages,
 ): Promise<Drawn | undefined> {
   if (flags.animate !== undefined)
     throw new UserError({
@@ -43,7 +43,7 @@ export async function drawOnQueue(
 export async function drawWith(
   executor: Executor,
   flags: DrawingFlags & Pick<QueueFlags, "joins">,
-  { labels, written }: Asked,
+  { labels, written }: WantedImages,
   { progress, signal }: Pick<Running, "progress" | "signal">,
 ): Promise<Drawn> {
   const { model, names, settings } = written;
@@ -63,7 +63,7 @@ export async function drawWith(
   const precision = unusual(flags.precision);
   const sampler = queueSampler(executor, model, { most: batch, precision });
   const asked = { labels: missing.map((index) => labels[index]), indices: missing, seed, ...settings, batch, signal };
-  const line = progressLine({ count: missing.length, batch: missing.length });
+  const line = drawingLine({ count: missing.length, batch: missing.length });
   const started = performance.now();
   progress.update(`${missing.length} of ${labels.length} images to draw`);
   for await (const { finished, images: drawn, ...frame } of sampler.sample(asked)) {

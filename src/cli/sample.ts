@@ -3,13 +3,14 @@
 import type { Command } from "commander";
 import { checkOutputs, drawImages, owningEach } from "./drawing.ts";
 import { addDrawingOptions, type DrawingFlags } from "./drawing-options.ts";
-import { writeDrawn } from "./drawn-files.ts";
-import type { Picture } from "./film.ts";
+import { endDrawing } from "./drawn-report.ts";
+import type { ImageGrid } from "./film.ts";
 import { allClasses, findModel, labelsInTurn, modelOption, parseClasses } from "./models.ts";
 import { addQueueOptions, checkQueue } from "./queue-options.ts";
 import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";
 import { addShardOptions, commandArgs, type ShardFlags } from "./shard.ts";
 import { collected, seeds, whole } from "./values.ts";
+import { software } from "./version.ts";
 
 interface SampleFlags extends SamplingFlags, DrawingFlags, Pick<ShardFlags, "shard" | "joined"> {
   model: string;
@@ -52,10 +53,10 @@ async function sample(flags: SampleFlags, command: Command): Promise<void> {
   const names = labels.map((label) => config.classes[label]);
   const settings = settingsOf(flags, config);
   const { imageSize: size, channels } = config;
-  const picture: Picture = { count: flags.count, size, channels, columns: flags.columns };
+  const picture: ImageGrid = { count: flags.count, size, channels, columns: flags.columns };
   checkOutputs(flags, { ...picture, labels: names });
   const { seed } = flags;
-  const written = { model, names, inTurn: [...new Set(names)], settings };
+  const written = { software, model, names, inTurn: [...new Set(names)], settings };
   const args = commandArgs(command);
   if (flags.shard) {
     const { drawShard } = await import("./shard-sample.ts");
@@ -65,12 +66,12 @@ async function sample(flags: SampleFlags, command: Command): Promise<void> {
     if (flags.queue !== undefined || flags.joined) {
       const { drawOnQueue } = await import("./sample-queue.ts");
       const drawn = await drawOnQueue({ ...flags, joins: flags.joined ? args : undefined }, { labels, written });
-      if (drawn) await writeDrawn(flags, drawn, written);
+      if (drawn) await endDrawing(flags, drawn, written);
       return;
     }
     const drawn = await drawImages(model, { ...flags, ...settings }, (sampler, running) =>
       sampler.sample({ labels, seed, ...settings, ...running }),
     );
-    if (drawn) await writeDrawn(flags, drawn, written);
+    if (drawn) await endDrawing(flags, drawn, written);
   });
 }

@@ -10,7 +10,7 @@ import { defaultCache } from "../files/cache.ts";
 import { checkQueue, lonelyLine } from "./queue-options.ts";
 import { version } from "./version.ts";
 
-interface Given {
+interface ServerQueueOptions {
   queue: string;
   shared?: string;
   /** Whether to serve the page that shows the queue. */
@@ -25,7 +25,7 @@ export async function openServerQueue({
   queue,
   shared,
   page,
-}: Given): Promise<Pick<ServerOptions, "elsewhere" | "open"> & { close(): Promise<void> }> {
+}: ServerQueueOptions): Promise<Pick<ServerOptions, "elsewhere" | "open"> & { close(): Promise<void> }> {
   checkQueue({ queue, shared });
   const leader = await openLeader({
     address: queueAddress(queue),

@@ -5,7 +5,7 @@ import type { QueueLikelihoodOptions, ScoredPart } from "../queue/likelihoods.ts
 import type { Running } from "./running.ts";
 import { runShard, type ShardFlags } from "./shard.ts";
 
-interface Asked {
+interface LikelihoodShard {
   folder: ModelFolder;
   scored: ScoredPart;
   options: QueueLikelihoodOptions;
@@ -15,7 +15,7 @@ interface Asked {
 export async function scoreShard(
   flags: ShardFlags,
   args: readonly string[],
-  { folder, scored, options }: Asked,
+  { folder, scored, options }: LikelihoodShard,
   running: Running,
 ): Promise<void> {
   const { likelihoodJobs } = await import("../queue/likelihoods.ts");

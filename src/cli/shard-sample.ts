@@ -6,14 +6,14 @@ import { usualBatch } from "../workers/sampler.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
 import { unusual } from "./engine.ts";
 import { withProgress } from "./running.ts";
-import type { Asked } from "./sample-queue.ts";
+import type { WantedImages } from "./sample-queue.ts";
 import { runShard, type ShardFlags } from "./shard.ts";
 
 /** Draws a shard's images into the shared folder. */
 export async function drawShard(
   flags: DrawingFlags & ShardFlags,
   args: readonly string[],
-  { labels, written }: Asked,
+  { labels, written }: WantedImages,
 ): Promise<void> {
   const { model, settings } = written;
   await withProgress({ quiet: flags.json, left: "; repeat the command to resume" }, (running) =>

@@ -181,7 +181,7 @@ it("measures samples at chosen steps and at the end: in the log, the curve and T
 
 const kills = thorough ? 20 : 2;
 
-it.runIf(thorough)(
+it(
   "loses nothing before the last checkpoint and leaves nothing half-written if it is killed at any moment",
   async () => {
     const out = at("killed");

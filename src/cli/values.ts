@@ -1,7 +1,14 @@
 /** Parsers for option values. Their errors say what was expected and what was given; the caller prefixes the option's name. */
 
 import { InvalidArgumentError, Option } from "commander";
-import { type Bounds, boundsInWords, type SettingKind, readSetting, type ValueOf, within } from "../config/setting.ts";
+import {
+  type Bounds,
+  boundsInWords,
+  type SettingKind,
+  readSetting,
+  type SettingValue,
+  within,
+} from "../config/setting.ts";
 import { didYouMean, UserError, worded } from "../core/errors.ts";
 import { optionWording } from "./wording.ts";
 
@@ -36,7 +43,7 @@ export const wholes =
 /** Parses a declared setting. Errors omit the option's name, because commander adds it. */
 export const settingParser =
   <S extends SettingKind>(name: string, kind: S) =>
-  (text: string): ValueOf<S> => {
+  (text: string): SettingValue<S> => {
     try {
       return readSetting(name, kind, text);
     } catch (error) {

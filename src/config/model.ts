@@ -24,8 +24,8 @@ const levels = () =>
 /** Patches get smaller at every level, so there cannot be many. */
 const mostLevels = 14;
 
-/** Built on each call, because it includes the level kinds registered by then. */
-const schema = () =>
+/** The schema of a model configuration. Built on each call, because it includes the level kinds registered by then. */
+export const modelSchema = () =>
   z.strictObject({
     name: z.string().optional(),
     imageSize: whole(1, 4096),
@@ -47,7 +47,7 @@ const schema = () =>
  * The architecture of a model, its classes and its sampling defaults: the content of `config.json`, as returned by
  * `parseModelConfig`.
  */
-export type ModelConfig = z.infer<ReturnType<typeof schema>>;
+export type ModelConfig = z.infer<ReturnType<typeof modelSchema>>;
 export type { PatchLevel } from "../levels/kind.ts";
 export { prefixTokens } from "../levels/kind.ts";
 export { guidingPixelRedWeight, type PixelLevel } from "../levels/pixel.ts";
@@ -58,7 +58,7 @@ export type PlacedLevel = Placed;
 /** Validates a value read from JSON; `source` names it in errors. Throws a UserError. */
 export function parseModelConfig(value: unknown, source: string): ModelConfig {
   checkLengths(value, source);
-  const parsed = schema().safeParse(value);
+  const parsed = modelSchema().safeParse(value);
   if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0])}`);
   checkSizes(parsed.data, source);
   return parsed.data;
@@ -181,6 +181,6 @@ export const problemOf = (issue: z.core.$ZodIssue, known: readonly string[]): st
     : issue.message.replace(/^Invalid input: /, "");
 
 const knownKeys = (): string[] =>
-  [schema(), ...levelKinds().map((kind) => kind.schema), pixelSchema, samplingSchema].flatMap(({ shape }) =>
+  [modelSchema(), ...levelKinds().map((kind) => kind.schema), pixelSchema, samplingSchema].flatMap(({ shape }) =>
     Object.keys(shape),
   );

@@ -5,7 +5,7 @@
  */
 
 import { z } from "zod";
-import { type SettingKind, schemaOf, type Spread, type ValueOf } from "./setting.ts";
+import { type SettingKind, schemaOf, type Spread, type SettingValue } from "./setting.ts";
 
 /**
  * What a setting affects: the guidance strength of a step (`guidance`), the number of patches a step draws (`order`),
@@ -109,20 +109,24 @@ export const samplingSettings = {
   },
 } as const satisfies Record<string, SamplingSetting>;
 
-type Table = typeof samplingSettings;
+/** The table of sampling settings. */
+export type SamplingTable = typeof samplingSettings;
 /** The sampling settings by name. */
-export type SamplingName = keyof Table;
+export type SamplingName = keyof SamplingTable;
 /** Everything that generated images depend on besides the model, class, seed and index. */
-export type SamplingSettings = { [N in SamplingName]: ValueOf<Table[N]> };
+export type SamplingSettings = { [N in SamplingName]: SettingValue<SamplingTable[N]> };
 /** Some of the settings; the others default to those of the model. */
 export type SamplingFlags = Partial<SamplingSettings>;
 /** How guidance changes over the steps of the first level: it grows (`linear`) or stays the same (`constant`). */
 export type Schedule = SamplingSettings["schedule"];
 
-type NamesThat<C extends Changes> = { [N in SamplingName]: Table[N]["changes"] extends C ? N : never }[SamplingName];
+/** The names of the settings that change something. */
+export type SettingsThat<C extends Changes> = {
+  [N in SamplingName]: SamplingTable[N]["changes"] extends C ? N : never;
+}[SamplingName];
 /** Settings of the distribution that a byte is drawn from. */
-export type DrawName = NamesThat<"logits" | "cut">;
-export type CutName = NamesThat<"cut">;
+export type DrawName = SettingsThat<"logits" | "cut">;
+export type CutName = SettingsThat<"cut">;
 
 export const samplingNames = Object.keys(samplingSettings) as SamplingName[];
 /** The row of a setting, typed with all optional fields. */
@@ -149,7 +153,7 @@ export const recordedSampling = (from: SamplingFlags): SamplingFlags =>
   Object.fromEntries(Object.entries(pickSampling(from)).filter(([name, value]) => !isOff(name as SamplingName, value)));
 
 type Defaulted = {
-  [N in SamplingName]: Table[N] extends { usual: unknown; changes: "guidance" | "logits" } ? N : never;
+  [N in SamplingName]: SamplingTable[N] extends { usual: unknown; changes: "guidance" | "logits" } ? N : never;
 }[SamplingName];
 /** The sampling defaults of a model. A setting left out is off, or for `iterations` one step per patch. */
 export type SamplingDefaults = Pick<SamplingSettings, Defaulted> & Partial<SamplingSettings>;

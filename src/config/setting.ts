@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { didYouMean, UserError } from "../core/errors.ts";
 
+/** The bounds of a number. */
 export interface Bounds {
   least?: number;
   /** The value must be greater than this. */
@@ -19,7 +20,8 @@ export interface Bounds {
  */
 export type Spread = number | readonly (number | readonly number[])[];
 
-interface Kinds {
+/** The kinds of settings: the type of their value, and what else a setting of the kind declares. */
+export interface SettingKinds {
   number: { value: number; more: Bounds };
   whole: { value: number; more: Bounds };
   /** A list of whole numbers, such as one for each level. */
@@ -36,27 +38,29 @@ interface Kinds {
   flag: { value: boolean; more: object };
 }
 
-export type KindName = keyof Kinds;
-export type SettingKind<K extends KindName = KindName> = { [N in K]: { kind: N } & Kinds[N]["more"] }[K];
+/** The names of the kinds of settings. */
+export type KindName = keyof SettingKinds;
+/** The kind of a setting, with its bounds or choices. */
+export type SettingKind<K extends KindName = KindName> = { [N in K]: { kind: N } & SettingKinds[N]["more"] }[K];
 
 /** The type of a setting's value. */
-export type ValueOf<S extends SettingKind> = S extends { kind: "choice"; choices: readonly (infer C)[] }
+export type SettingValue<S extends SettingKind> = S extends { kind: "choice"; choices: readonly (infer C)[] }
   ? C
   : S extends { kind: "factors"; names: readonly (infer C extends string)[] }
     ? Readonly<Record<C, number>>
     : S extends { kind: "several"; choices: readonly (infer C)[] }
       ? readonly C[]
       : S extends { kind: infer N extends KindName }
-        ? Kinds[N]["value"]
+        ? SettingKinds[N]["value"]
         : never;
 
 interface Row<N extends KindName> {
   /** The expected value in words, such as "a number from 0 to 1". */
   words(kind: SettingKind<N>): string;
-  schema(kind: SettingKind<N>): z.ZodType<Kinds[N]["value"]>;
+  schema(kind: SettingKind<N>): z.ZodType<SettingKinds[N]["value"]>;
   /** Parses text; undefined if it is not such a value. */
-  read(text: string, kind: SettingKind<N>): Kinds[N]["value"] | undefined;
-  write(value: Kinds[N]["value"]): string;
+  read(text: string, kind: SettingKind<N>): SettingKinds[N]["value"] | undefined;
+  write(value: SettingKinds[N]["value"]): string;
 }
 
 /** " from 0 to 1" or " above 0 and of at most 1000", with a leading space; empty if there are no bounds. */
@@ -209,13 +213,13 @@ const rowOf = (kind: SettingKind) =>
 
 export const expectation = (kind: SettingKind): string => rowOf(kind).words(kind);
 
-export const schemaOf = <S extends SettingKind>(kind: S): z.ZodType<ValueOf<S>> =>
-  rowOf(kind).schema(kind) as z.ZodType<ValueOf<S>>;
+export const schemaOf = <S extends SettingKind>(kind: S): z.ZodType<SettingValue<S>> =>
+  rowOf(kind).schema(kind) as z.ZodType<SettingValue<S>>;
 
 /** Parses the value of a setting from text. Throws a UserError that says what was expected. */
-export function readSetting<S extends SettingKind>(name: string, kind: S, text: string): ValueOf<S> {
+export function readSetting<S extends SettingKind>(name: string, kind: S, text: string): SettingValue<S> {
   const value = rowOf(kind).read(text, kind);
-  if (value !== undefined) return value as ValueOf<S>;
+  if (value !== undefined) return value as SettingValue<S>;
   const listed = !["pair", "choice"].includes(kind.kind);
   const wrong = (listed && text.split(/[,/]/).find((part) => rowOf(kind).read(part, kind) === undefined)) || text;
   const near =
@@ -232,4 +236,5 @@ export function readSetting<S extends SettingKind>(name: string, kind: S, text: 
 }
 
 /** Writes a value as text that `readSetting` can read back. */
-export const writeSetting = <S extends SettingKind>(kind: S, value: ValueOf<S>): string => rowOf(kind).write(value);
+export const writeSetting = <S extends SettingKind>(kind: S, value: SettingValue<S>): string =>
+  rowOf(kind).write(value);

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { UserError } from "../core/errors.ts";
 import { explain } from "./model.ts";
-import { type SettingKind, schemaOf, type ValueOf } from "./setting.ts";
+import { type SettingKind, schemaOf, type SettingValue } from "./setting.ts";
 
 /** Image augmentations: shifts by a pixel, horizontal flips, changes of hue. */
 export const augmentations = ["shift", "flip", "hue"] as const;
@@ -275,14 +275,18 @@ export const trainingSettings = {
   threads: { kind: "whole", least: 1, most: 1024, help: "processor threads" },
 } as const satisfies Record<string, TrainingSetting>;
 
-type Table = typeof trainingSettings;
+/** The table of training settings. */
+export type TrainingTable = typeof trainingSettings;
 /** The training settings by name. */
-export type TrainingName = keyof Table;
-type Defaulted = { [N in TrainingName]: Table[N] extends { usual: unknown } ? N : never }[TrainingName];
+export type TrainingName = keyof TrainingTable;
+/** The training settings with a default, which a parsed configuration always has. */
+export type DefaultedTraining = {
+  [N in TrainingName]: TrainingTable[N] extends { usual: unknown } ? N : never;
+}[TrainingName];
 
 /** How a model is trained: optimiser, schedule, masks and batches. */
-export type TrainingConfig = { [N in Defaulted]: ValueOf<Table[N]> } & {
-  [N in Exclude<TrainingName, Defaulted>]?: ValueOf<Table[N]>;
+export type TrainingConfig = { [N in DefaultedTraining]: SettingValue<TrainingTable[N]> } & {
+  [N in Exclude<TrainingName, DefaultedTraining>]?: SettingValue<TrainingTable[N]>;
 };
 
 export const trainingNames = Object.keys(trainingSettings) as TrainingName[];

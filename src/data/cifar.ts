@@ -14,7 +14,7 @@ import { classesOf } from "./labels.ts";
 import { arrayIn, numbersIn, readBatch, textsIn } from "./pickled-batch.ts";
 import { type Found, leavingOut, type Source } from "./source.ts";
 
-interface Batch {
+interface CifarBatch {
   layout: ArrayLayout;
   labels: ArrayLike<number>;
   /** The bytes of all images, concatenated. */
@@ -28,7 +28,7 @@ interface Layout {
   /** The file of class names, and how to read it. */
   names?: { file: string; read: (bytes: Uint8Array, where: string) => string[] | undefined };
   note?: string;
-  read: (bytes: Uint8Array, where: string) => Batch;
+  read: (bytes: Uint8Array, where: string) => CifarBatch;
 }
 
 const lines = (bytes: Uint8Array): string[] =>
@@ -85,7 +85,11 @@ const layouts: readonly Layout[] = [
 
 const recordImage = 3072;
 
-function binary(bytes: Uint8Array, where: string, { labels: count, label }: { labels: number; label: number }): Batch {
+function binary(
+  bytes: Uint8Array,
+  where: string,
+  { labels: count, label }: { labels: number; label: number },
+): CifarBatch {
   const record = count + recordImage;
   if (bytes.length === 0 || bytes.length % record !== 0)
     throw new UserError(
@@ -101,7 +105,7 @@ function binary(bytes: Uint8Array, where: string, { labels: count, label }: { la
   return { layout: layoutOf({ shape: [images, recordImage], type: "u1" }, where), labels, data };
 }
 
-function pickled(bytes: Uint8Array, where: string, keys: readonly string[]): Batch {
+function pickled(bytes: Uint8Array, where: string, keys: readonly string[]): CifarBatch {
   const batch = readBatch(bytes, where);
   const { header, bytes: data } = arrayIn(batch, "data", where);
   if (header.type !== "u1" || header.fortranOrder)

@@ -2,7 +2,7 @@
 
 import { stat } from "node:fs/promises";
 import { didYouMean, UserError } from "../core/errors.ts";
-import { checkFile, firstBytes, pathText, reading } from "../files/regular.ts";
+import { checkRegularFile, firstBytes, pathText, reading } from "../files/regular.ts";
 import { isTar } from "./archive.ts";
 import { findBatchFile, findBatchFolder, findTar } from "./cifar.ts";
 import { findImages } from "./folder.ts";
@@ -72,7 +72,7 @@ async function findFolder(path: string, options: Options): Promise<Found> {
 }
 
 async function findFile(path: string): Promise<Found> {
-  await checkFile(path);
+  await checkRegularFile(path);
   const start = await firstBytes(path, 8);
   const is: Start = (...bytes) => bytes.length <= start.length && bytes.every((byte, i) => start[i] === byte);
   if (start.length === 0) throw new UserError(`${pathText(path)}: the file is empty; download it again`);

@@ -121,11 +121,11 @@ async function* imagesOf(path: string) {
   }
 }
 
-type Opened = IdxPart & { shape: number[] };
+type OpenedPart = IdxPart & { shape: number[] };
 
 async function readAllLabels(
   name: string,
-  parts: readonly Opened[],
+  parts: readonly OpenedPart[],
 ): Promise<{ classes: string[]; labels: Int32Array[] }> {
   if (!parts.some(({ labels }) => labels)) return { classes: [name], labels: parts.map(() => new Int32Array()) };
   return classesOf(
@@ -133,7 +133,7 @@ async function readAllLabels(
   );
 }
 
-async function readLabels({ images, labels, shape: [count] }: Opened): Promise<Uint8Array> {
+async function readLabels({ images, labels, shape: [count] }: OpenedPart): Promise<Uint8Array> {
   if (!labels)
     throw new UserError(`${images.path}: it has no file of labels next to it, but the other part has one; add it`);
   const { bytes, shape } = await openIdxFile(labels.path, { kind: "labels" });

@@ -15,7 +15,7 @@ export interface PickledArray {
   bytes: Uint8Array;
 }
 
-export type Batch = ReadonlyMap<string, unknown>;
+export type PickledBatch = ReadonlyMap<string, unknown>;
 
 class DType extends Stateful {
   readonly code: string;
@@ -85,7 +85,7 @@ const known = new Map(
 );
 
 /** Reads the dict of a batch. Throws a UserError that begins with `where` for anything else. */
-export function readBatch(bytes: Uint8Array, where: string): Batch {
+export function readBatch(bytes: Uint8Array, where: string): PickledBatch {
   const refused = (what: string) => new UserError(`${where}: ${what}`);
   let value: unknown;
   try {
@@ -104,7 +104,7 @@ export function readBatch(bytes: Uint8Array, where: string): Batch {
 }
 
 /** Returns the array under a key. */
-export function arrayIn(batch: Batch, key: string, where: string): PickledArray {
+export function arrayIn(batch: PickledBatch, key: string, where: string): PickledArray {
   const value = batch.get(key);
   if (value instanceof NumpyArray && value.array) return value.array;
   throw new UserError(
@@ -113,7 +113,7 @@ export function arrayIn(batch: Batch, key: string, where: string): PickledArray 
 }
 
 /** Returns the integers under the first of the keys that exists, from a list or an array. */
-export function numbersIn(batch: Batch, keys: readonly string[], where: string): ArrayLike<number> {
+export function numbersIn(batch: PickledBatch, keys: readonly string[], where: string): ArrayLike<number> {
   const key = keys.find((one) => batch.has(one));
   const value = key === undefined ? undefined : batch.get(key);
   if (value instanceof NumpyArray && value.array && /^[iu]/.test(value.array.header.type))
@@ -123,7 +123,7 @@ export function numbersIn(batch: Batch, keys: readonly string[], where: string):
 }
 
 /** Returns the strings under a key; undefined if there are none. */
-export function textsIn(batch: Batch, key: string): string[] | undefined {
+export function textsIn(batch: PickledBatch, key: string): string[] | undefined {
   const value = batch.get(key);
   if (!Array.isArray(value)) return undefined;
   const texts = value.map((one) => (one instanceof Uint8Array ? Buffer.from(one).toString("latin1") : one));

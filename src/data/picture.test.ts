@@ -8,7 +8,7 @@ import crc32 from "crc-32";
 import sharp from "sharp";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Pixels } from "./crop.ts";
-import { decode, measure, reasonOf, toChannels } from "./picture.ts";
+import { decode, measurePicture, reasonOf, toChannels } from "./picture.ts";
 import { sharedRoom } from "./room.ts";
 import { plain, put } from "./test-files.ts";
 
@@ -37,7 +37,7 @@ describe("decode", () => {
     const pixels = await decode({ bytes });
     expect(first(pixels)).toEqual(expected);
     expect(pixels.data.length).toBe(8 * 8 * expected.length);
-    const { width, height } = await measure({ bytes });
+    const { width, height } = await measurePicture({ bytes });
     expect([width, height]).toEqual([8, 8]);
   });
 
@@ -57,7 +57,7 @@ describe("decode", () => {
     [rgb, 3],
     [[...rgb, 128], 4],
   ])("measures %j as %i channels", async (colour, channels) => {
-    expect((await measure({ bytes: await plain(colour).png().toBuffer() })).channels).toBe(channels);
+    expect((await measurePicture({ bytes: await plain(colour).png().toBuffer() })).channels).toBe(channels);
   });
 
   it("rotates a photo according to its EXIF orientation", async () => {
@@ -65,7 +65,7 @@ describe("decode", () => {
     const data = Uint8Array.from({ length: 16 * 8 }, (_, i) => (i % 16 < 8 ? 0 : 255));
     const image = sharp(data, { raw: { width: 16, height: 8, channels: 1 } });
     const bytes = await image.withMetadata({ orientation: 6 }).jpeg({ quality: 100 }).toBuffer();
-    const { width, height } = await measure({ bytes });
+    const { width, height } = await measurePicture({ bytes });
     expect([width, height]).toEqual([8, 16]);
     const turned = await decode({ bytes });
     expect([turned.width, turned.height, turned.data[0], turned.data.at(-1)]).toEqual([8, 16, 0, 255]);
@@ -160,7 +160,7 @@ describe("pictures that are too expensive", () => {
     const file = join(folder, "drawing.png");
     put(file, '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>');
     const reason = "does not decode (expected PNG, JPEG, WebP, GIF, AVIF, TIFF)";
-    expect(await measure({ file }).catch(reasonOf)).toBe(reason);
+    expect(await measurePicture({ file }).catch(reasonOf)).toBe(reason);
     expect(await decode({ file }).catch(reasonOf)).toBe(reason);
   });
 
@@ -170,7 +170,7 @@ describe("pictures that are too expensive", () => {
     bytes.writeUInt32BE(16_000, 20);
     bytes.writeInt32BE(crc32.buf(bytes.subarray(12, 29)), 29);
     const reason = "has 16000x16000 pixels, expected at most 67108864; scale it down";
-    expect(await measure({ bytes }).catch(reasonOf)).toBe(reason);
+    expect(await measurePicture({ bytes }).catch(reasonOf)).toBe(reason);
     expect(await decode({ bytes }).catch(reasonOf)).toBe(reason);
   });
 

@@ -16,7 +16,7 @@ import { sharedRoom } from "./room.ts";
 /** A picture as a file, as the bytes of a file, or as pixels that need no decoding. */
 export type Picture = { file: FilePath } | { bytes: Uint8Array } | { pixels: Pixels };
 
-export type Shape = Omit<Pixels, "data">;
+export type PictureShape = Omit<Pixels, "data">;
 
 type Encoded = Exclude<Picture, { pixels: Pixels }>;
 
@@ -123,7 +123,7 @@ function checkPixels({ width, height }: { width: number; height: number }, most:
 }
 
 /** Width and height as shown (EXIF orientation applied), and 1 to 4 channels: grey, grey and alpha, RGB, RGBA. */
-export async function measure(picture: Picture): Promise<Shape> {
+export async function measurePicture(picture: Picture): Promise<PictureShape> {
   if ("pixels" in picture) return picture.pixels;
   const { autoOrient, space, hasAlpha } = (await headerOf(picture)).header;
   return { ...autoOrient, channels: (isGrey(space) ? 1 : 3) + (hasAlpha ? 1 : 0) };

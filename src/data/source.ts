@@ -2,7 +2,7 @@
 
 import { UserError } from "../core/errors.ts";
 import { listed } from "../core/text.ts";
-import type { Picture, Shape } from "./picture.ts";
+import type { Picture, PictureShape } from "./picture.ts";
 
 /** A recognised source; its files have been listed but not read. */
 export interface Found {
@@ -61,7 +61,7 @@ export interface Source {
   /** The source's name for its held-out part, such as `test/`. */
   heldOutName?: string;
   /** The shape of all images, if it is known without examining each. */
-  shape?: Shape;
+  shape?: PictureShape;
   /** Streams the images in an order that is the same on every machine. May be called several times. */
   images: () => AsyncIterable<SourceImage>;
 }
@@ -119,7 +119,7 @@ export const trainOnly = ({ heldOutName, ...source }: Source): Source => ({
   },
 });
 
-const sameShape = (a: Shape | undefined, b: Shape | undefined) =>
+const sameShape = (a: PictureShape | undefined, b: PictureShape | undefined) =>
   a?.width === b?.width && a?.height === b?.height && a?.channels === b?.channels;
 
 /** The usual held-out parts of published data sets. `validation` comes first, so that a test set stays untouched. */

@@ -4,7 +4,7 @@ import { counted } from "../core/counted.ts";
 import { UserError } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
 import { inOrder } from "./in-order.ts";
-import { measure, reasonOf, type Shape } from "./picture.ts";
+import { measurePicture, type PictureShape, reasonOf } from "./picture.ts";
 import { type Source, type SourceImage } from "./source.ts";
 
 export interface Target {
@@ -72,7 +72,7 @@ function examples(sides: Sides["sides"]): string {
 
 interface Sides {
   /** Keyed by the length of the shorter side: the number of images, and the first one. */
-  sides: Map<number, { count: number; name: string; shape: Shape }>;
+  sides: Map<number, { count: number; name: string; shape: PictureShape }>;
   largestSide: number;
   mostChannels: number;
 }
@@ -81,7 +81,7 @@ interface Sides {
 async function sidesOf(source: Source, { where, onMeasure, signal }: TargetOptions): Promise<Sides> {
   const all: Sides = { sides: new Map(), largestSide: 0, mostChannels: 0 };
   const count = source.count.train + source.count.heldOut;
-  const add = (shape: Shape, { name, count }: { name: string; count: number }) => {
+  const add = (shape: PictureShape, { name, count }: { name: string; count: number }) => {
     const side = Math.min(shape.width, shape.height);
     const seen = all.sides.get(side) ?? { count: 0, name, shape };
     all.sides.set(side, { ...seen, count: seen.count + count });
@@ -93,10 +93,10 @@ async function sidesOf(source: Source, { where, onMeasure, signal }: TargetOptio
     name,
     picture,
     unusable,
-  }: SourceImage): Promise<{ name: string; shape?: Shape; reason?: string }> => {
+  }: SourceImage): Promise<{ name: string; shape?: PictureShape; reason?: string }> => {
     if (unusable !== undefined) return { name, reason: unusable };
     try {
-      return { name, shape: await measure(picture) };
+      return { name, shape: await measurePicture(picture) };
     } catch (error) {
       return { name, reason: reasonOf(error) };
     }

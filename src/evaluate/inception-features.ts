@@ -4,11 +4,11 @@ import type { HostTensor } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
 import { publishedInception } from "../config/downloads.ts";
 import type { Conversion } from "../files/convert.ts";
-import { type Network, openNetwork, openNetworkConversion } from "../files/inception.ts";
+import { type DescribedNetwork, networkWeights, openNetworkConversion } from "../files/inception.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { type InceptionFeature, inceptionGraph, inceptionParameters } from "./inception.ts";
 
-const inception = (): Network => ({
+const inception = (): DescribedNetwork => ({
   name: "FID's Inception-v3",
   source: [`use ${publishedInception.file} as published by torch-fidelity, or the file converted from it`],
   parameters: inceptionParameters(),
@@ -29,7 +29,7 @@ export async function openInception<F extends InceptionFeature>(
   path: string,
   features: readonly F[],
 ): Promise<Inception<F>> {
-  const { folder, weights } = openNetwork(inception(), path);
+  const { folder, weights } = networkWeights(inception(), path);
   const graph = inceptionGraph();
   const outputs = Object.fromEntries(features.map((name) => [name, graph[name]]));
   const session = await engine.session(writeOnnx(outputs, { weights }), { folder });

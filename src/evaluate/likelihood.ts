@@ -14,7 +14,7 @@ import { lossGraph } from "../model/loss.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { planFeeds } from "../model/plan.ts";
 import { addPredictions, type Breakdown, emptyBreakdown } from "./breakdown.ts";
-import { passOver, type Predicted, type View, viewsInOrder } from "./passes.ts";
+import { passOver, type PassView, type Predicted, viewsInOrder } from "./passes.ts";
 
 /**
  * `exact`: for AR models, by the chain rule. `estimate`: the published method for MAR models. It hides a uniformly drawn number
@@ -77,7 +77,7 @@ export type MeasuredModel = { config: ModelConfig } & (
 );
 
 /** The view of an image for one estimate. */
-export const estimateView = (image: number, { seed = 0, pass = 0 } = {}): View => ({
+export const estimateView = (image: number, { seed = 0, pass = 0 } = {}): PassView => ({
   image,
   key: derive(derive(derive(seedKey(seed), 11), image), pass),
   shown: { kind: "estimate" },
@@ -147,7 +147,7 @@ export async function* likelihoods(
   const bytes = size * size * channels;
   const sums = new Map<number, Sum>();
 
-  async function run(views: readonly View[]): Promise<void> {
+  async function run(views: readonly PassView[]): Promise<void> {
     const { feeds, pixels, known, squares } = passOver(config, views, { inOrder });
     const images = new Uint8Array(views.length * bytes);
     views.forEach(({ image }, i) => images.set(split.image(image), i * bytes));
@@ -192,7 +192,7 @@ export async function* likelihoods(
   }
 
   const whole = viewsOfImage(config, options);
-  let waiting: View[] = [];
+  let waiting: PassView[] = [];
   const runWaiting = async () => {
     signal?.throwIfAborted();
     await run(waiting);

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { derive, normal, seedKey, uniform } from "../core/random.ts";
 import { nodeEngine } from "../engine/node.ts";
-import { readGiven, statisticsOf as statisticsBy } from "../parity/metrics.ts";
+import { readInputs, statisticsOf as statisticsBy } from "../parity/metrics.ts";
 import { type Features, float64, multiply, rowsOf } from "./metrics-products.ts";
 import {
   frechetDistance,
@@ -15,7 +15,7 @@ import {
   type Sets,
 } from "./metrics.ts";
 
-const { read: recorded, sets: recordedSets } = readGiven(
+const { read: recorded, sets: recordedSets } = readInputs(
   fileURLToPath(new URL("../../fixtures/metrics", import.meta.url)),
 );
 const sets = recordedSets();

@@ -9,7 +9,7 @@ import { float32, type HostTensor } from "../core/arrays.ts";
 import { type Hint, UserError } from "../core/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import { recoverFolder, type Replacing, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
-import { openNetwork } from "../files/inception.ts";
+import { networkWeights } from "../files/inception.ts";
 import { configName, readJson, weightsName } from "../files/model.ts";
 import { writeSafetensors } from "../files/safetensors.ts";
 import {
@@ -191,7 +191,7 @@ export async function openOwnFeatures(engine: Engine, folder: string): Promise<O
   const { imageSize, channels, classes, widths } = config;
   const name = nameOf(config);
   const network = { name, source: ["use another folder", training], parameters: ownParameters(config) };
-  const found = openNetwork(network, `${folder}/${weightsName}`);
+  const found = networkWeights(network, `${folder}/${weightsName}`);
   const session = await engine.session(writeOnnx(ownFeaturesGraph(config), found), found);
   return {
     name,

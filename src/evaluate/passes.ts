@@ -21,7 +21,7 @@ export type Shown =
   | { kind: "step"; step: number };
 
 /** One view of an image's first level. The views of the levels below follow from it. */
-export interface View {
+export interface PassView {
   image: number;
   /** Determines the random orders and counts of this image's squares. */
   key: Key;
@@ -66,7 +66,11 @@ interface Square {
  * The views of one generation order of an image. If the first level hides patches, there is one view for each patch to predict;
  * otherwise its patches are predicted together, with one view for each step of the next level that hides patches.
  */
-export function viewsInOrder(config: ModelConfig, image: number, { key, drawn }: Pick<View, "key" | "drawn">): View[] {
+export function viewsInOrder(
+  config: ModelConfig,
+  image: number,
+  { key, drawn }: Pick<PassView, "key" | "drawn">,
+): PassView[] {
   const levels = placedLevels(config);
   const [level] = levels;
   const shown = hides(level)
@@ -105,7 +109,7 @@ function toPredict(
 }
 
 /** A pass over views of the same kind. Over an image's views, the weighted nats add up to the image's. */
-export function passOver(config: ModelConfig, views: readonly View[], { inOrder }: { inOrder: boolean }): Pass {
+export function passOver(config: ModelConfig, views: readonly PassView[], { inOrder }: { inOrder: boolean }): Pass {
   const levels = placedLevels(config);
   const feeds: IndexFeeds<HostTensor> = { mask: [], take: [], inverse: [] };
   const squares: Predicted[] = [];

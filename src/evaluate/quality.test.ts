@@ -3,14 +3,14 @@
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { nodeEngine } from "../engine/node.ts";
-import { readGiven, statisticsOf } from "../parity/metrics.ts";
+import { readInputs, statisticsOf } from "../parity/metrics.ts";
 import type { MeasuredSet } from "./features.ts";
 import { frechetDistance, inceptionScore, kernelDistance, precisionAndRecall } from "./metrics.ts";
 import { rowsOf } from "./metrics-products.ts";
 import { qualityOf } from "./quality.ts";
 
 const engine = await nodeEngine({ threads: 1 });
-const given = readGiven(fileURLToPath(new URL("../../fixtures/metrics", import.meta.url)));
+const given = readInputs(fileURLToPath(new URL("../../fixtures/metrics", import.meta.url)));
 
 /** The first rows of a recorded set. */
 async function setOf(name: "features_1" | "features_2", rows: number): Promise<MeasuredSet> {

@@ -8,12 +8,12 @@ import { afterAll, describe, expect, it } from "vitest";
 import { normal, seedKey } from "../core/random.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { writeNpz } from "../files/npz.ts";
-import { readGiven } from "../parity/metrics.ts";
+import { readInputs } from "../parity/metrics.ts";
 import { type Features, float64, rowsOf } from "./metrics-products.ts";
 import { gatherStatistics, readStatistics, writeStatistics } from "./statistics.ts";
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/metrics/${name}`, import.meta.url));
-const { read: recorded } = readGiven(fixture(""));
+const { read: recorded } = readInputs(fixture(""));
 const engine = await nodeEngine({ threads: 1 });
 const temporary = mkdtempSync(join(tmpdir(), "fractalgen-statistics-"));
 afterAll(() => rmSync(temporary, { recursive: true }));

@@ -14,7 +14,7 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { stateDict, type StateDictOptions } from "./state-dict.ts";
 import { asFloat32, type Checkpoint, type TensorRef } from "./tensors.ts";
 import { type TensorPieces, writeSafetensors } from "./safetensors.ts";
-import { torchOptimizer, trainingData, trainingSettings } from "./torch-optimizer.ts";
+import { resumedSettings, torchOptimizer, trainingData } from "./torch-optimizer.ts";
 import { writeTrainingFiles } from "./training-state.ts";
 
 /** A checkpoint that matches its configuration, ready to be converted. Close it after use. */
@@ -78,7 +78,7 @@ async function fitted(
   refuse(checkpoint.path, problems);
   const step = state && (await stepsDone(checkpoint, state.steps));
   const training =
-    state && trainingSettings(checkpoint.value, { step: step!, settings: state.settings, source: checkpoint.path });
+    state && resumedSettings(checkpoint.value, { step: step!, settings: state.settings, source: checkpoint.path });
   const count = parameters.reduce((sum, { shape }) => sum + product(shape), 0);
   const bytes = 4 * count * (state ? 4 : 1); // the weights; and again with their two moments
   return {

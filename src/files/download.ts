@@ -13,7 +13,7 @@ import { UserError } from "../core/errors.ts";
 import { recordedSha256, recordOf, recordSha256, sha256Of } from "./checksum.ts";
 import type { Owner } from "./ownership.ts";
 import { claimPartial, type PartialFile } from "./partial.ts";
-import { type Answer, Interrupted, requestFrom } from "./ranged.ts";
+import { Interrupted, type RangeAnswer, requestFrom } from "./ranged.ts";
 
 export interface FileKind {
   /** With its article, as it follows "expected": "a PyTorch checkpoint". */
@@ -149,7 +149,7 @@ async function* fill(partial: PartialFile, url: string, options: DownloadOptions
   let best = await size();
   let failures = 0;
   for (let reached = false; ;) {
-    let answer: Answer | undefined;
+    let answer: RangeAnswer | undefined;
     try {
       const have = await size();
       const from = Math.max(0, have - overlapBytes);
@@ -179,7 +179,7 @@ async function* fill(partial: PartialFile, url: string, options: DownloadOptions
 
 /** Appends the body of an answer to the stored bytes. */
 async function* receive(
-  { from, state, body }: Answer,
+  { from, state, body }: RangeAnswer,
   partial: PartialFile,
   { have, options }: { have: number; options: DownloadOptions },
 ): AsyncGenerator<DownloadRecord> {

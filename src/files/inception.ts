@@ -14,7 +14,7 @@ import { readSafetensorsHeader, type TensorPieces, writeSafetensors } from "./sa
 import { asFloat32 } from "./tensors.ts";
 
 /** A network described by its weights, all float32; `source` tells the user what to do if a file does not hold them. */
-export interface Network {
+export interface DescribedNetwork {
   name: string;
   source: readonly Hint[];
   parameters: readonly { name: string; shape: readonly number[] }[];
@@ -27,7 +27,7 @@ export interface NetworkWeights {
 }
 
 /** Opens a network's PyTorch file for conversion to safetensors. Throws one UserError that lists all mismatches. */
-export async function openNetworkConversion(network: Network, path: string): Promise<Conversion> {
+export async function openNetworkConversion(network: DescribedNetwork, path: string): Promise<Conversion> {
   const file = await openTorchWeights(path);
   try {
     check(network, path, file.tensors);
@@ -60,7 +60,7 @@ export async function openNetworkConversion(network: Network, path: string): Pro
 }
 
 /** Locates a network's weights in a safetensors file. Throws one UserError that lists all mismatches. */
-export function openNetwork(network: Network, path: string): NetworkWeights {
+export function networkWeights(network: DescribedNetwork, path: string): NetworkWeights {
   const file = readSafetensorsHeader(path);
   check(network, path, file.tensors);
   return weightsIn(file);
@@ -70,7 +70,7 @@ export function openNetwork(network: Network, path: string): NetworkWeights {
 export const isCount = (name: string): boolean => name.endsWith(".num_batches_tracked");
 
 function check(
-  { name, source, parameters }: Network,
+  { name, source, parameters }: DescribedNetwork,
   path: string,
   found: ReadonlyMap<string, { dtype: DType; shape: readonly number[] }>,
 ): void {

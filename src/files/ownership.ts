@@ -38,7 +38,11 @@ const recordSchema = z.object({
 type Owned = z.infer<typeof recordSchema>;
 
 /** The writing process: its ID, its host and its start of ownership. */
-export type Owner = Pick<Owned, "pid" | "host" | "since">;
+export interface Owner {
+  pid: number;
+  host: string;
+  since: string;
+}
 
 /** An exclusive claim to write to a path, held until it is released. */
 export interface Ownership {

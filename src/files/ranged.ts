@@ -20,7 +20,7 @@ export class Interrupted extends Error {
   }
 }
 
-export interface Answer {
+export interface RangeAnswer {
   /** The offset in the file of the body's first byte: the requested one, or 0. */
   from: number;
   state: PartialState;
@@ -49,7 +49,7 @@ const longestWaitMs = 120_000;
 export async function requestFrom(
   url: string,
   { from, state, headers, subject = url, hint = "check the address", stallMs, signal }: RangeOptions,
-): Promise<Answer> {
+): Promise<RangeAnswer> {
   const stall = new AbortController();
   const watch = watchdog(stall, stallMs);
   const close = () => {
@@ -158,7 +158,7 @@ function retryAfter(text: string | null): number | undefined {
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
 
-function beginning(response: Response, url: string): Pick<Answer, "from" | "state"> {
+function beginning(response: Response, url: string): Pick<RangeAnswer, "from" | "state"> {
   if (response.status !== 200)
     throw new Interrupted(`the server answered ${response.status} to a request for the whole file, expected 200`);
   return { from: 0, state: stateOf(response, url) };
@@ -168,7 +168,7 @@ function beginning(response: Response, url: string): Pick<Answer, "from" | "stat
 function continuation(
   response: Response,
   { url, from, state }: { url: string; from: number; state?: PartialState },
-): Pick<Answer, "from" | "state"> {
+): Pick<RangeAnswer, "from" | "state"> {
   if (response.status === 200) return beginning(response, url);
   const startOver = (reason: string) => new Interrupted(reason, { startOver: true });
   if (response.status === 416) throw startOver("the server has no bytes after those already downloaded");

@@ -58,7 +58,7 @@ export function openRegularSync(path: FilePath): number {
 }
 
 /** Throws a UserError unless the path is a regular file. */
-export async function checkFile(path: FilePath): Promise<void> {
+export async function checkRegularFile(path: FilePath): Promise<void> {
   await (await openRegular(path)).close();
 }
 

@@ -11,7 +11,7 @@ import { isPublished, publishedNames, type PublishedName } from "../config/publi
 import { didYouMean, UserError } from "../core/errors.ts";
 import type { DownloadOptions } from "./download.ts";
 
-export interface Source extends Pick<DownloadOptions, "sha256" | "subject" | "hint" | "headers"> {
+export interface CheckpointSource extends Pick<DownloadOptions, "sha256" | "subject" | "hint" | "headers"> {
   /** A suitable name for a folder made from it. */
   name: string;
   /** Where the file is, or will be downloaded to. */
@@ -41,7 +41,7 @@ const usualName = "checkpoint-last.pth";
  * Finds what `text` names. An existing file takes precedence over a published model. Throws a UserError if nothing
  * fits.
  */
-export async function findCheckpointSource(text: string, options: SourceOptions): Promise<Source> {
+export async function findCheckpointSource(text: string, options: SourceOptions): Promise<CheckpointSource> {
   if (text.startsWith("file:")) return localFile(pathOf(text));
   const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
   const isModel = /^[\w-][\w.-]*\/[\w-][\w.-]*(@[\w./-]+)?$/.test(text);
@@ -65,7 +65,7 @@ export async function findCheckpointSource(text: string, options: SourceOptions)
   );
 }
 
-async function localFile(path: string): Promise<Source> {
+async function localFile(path: string): Promise<CheckpointSource> {
   const entry = await stat(path).catch(() => undefined);
   if (!entry) throw new UserError(`${path}: there is no such file; check the path`);
   if (!entry.isFile())
@@ -81,7 +81,7 @@ function pathOf(url: string): string {
   }
 }
 
-function address(text: string, { cache }: SourceOptions): Source {
+function address(text: string, { cache }: SourceOptions): CheckpointSource {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || !["http:", "https:"].includes(url.protocol))
     throw new UserError(`${text}: expected an address that begins with https:// or http://`);
@@ -123,7 +123,7 @@ const repositorySchema = z.object({
   ),
 });
 
-async function huggingFace(text: string, options: SourceOptions): Promise<Source> {
+async function huggingFace(text: string, options: SourceOptions): Promise<CheckpointSource> {
   const { cache, token } = options;
   const endpoint = (options.endpoint ?? "https://huggingface.co").replace(/\/+$/, "");
   if (!/^https?:$/.test(URL.canParse(endpoint) ? new URL(endpoint).protocol : ""))

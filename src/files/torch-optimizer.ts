@@ -67,7 +67,7 @@ const isStep = (step: unknown): step is number | TensorRef =>
  * arguments. That trainer counts in epochs; `step` steps correspond to `epoch` + 1 of them. Without arguments the
  * learning rate stays constant, and whoever resumes decides on the number of further steps.
  */
-export function trainingSettings(
+export function resumedSettings(
   root: unknown,
   { step, settings, source }: { step: number; settings: Map<unknown, unknown>; source: string },
 ): TrainingConfig {

@@ -15,7 +15,7 @@ export const stateName = "state.json";
  * The stored parts of each parameter: its value (the model's weights may be an average) and the optimiser's moments.
  */
 const parts = ["value", "first", "second"] as const;
-export type StatePart = (typeof parts)[number];
+export type StoredPart = (typeof parts)[number];
 
 export interface TrainingFiles {
   /** Steps done. */
@@ -24,7 +24,7 @@ export interface TrainingFiles {
   training: TrainingConfig;
   lossScale?: number;
   /** Returns undefined for a second moment that the optimiser does not have. */
-  values: (part: StatePart, name: string) => Float32Array | TensorPieces["pieces"] | undefined;
+  values: (part: StoredPart, name: string) => Float32Array | TensorPieces["pieces"] | undefined;
 }
 
 /** Adds the files to the folder. To replace a folder atomically, call it inside `replaceFolder`. */

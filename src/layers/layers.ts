@@ -38,8 +38,10 @@ export interface Dropout {
   salt(): number;
 }
 
+/** A linear layer: x [.., E] -> [.., D]. */
 export const dense = ({ weight, bias }: Dense, x: Tensor): Tensor => linear(x, weight, bias);
 
+/** Layer normalisation over the last dimension, with an epsilon of 1e-6. */
 export const norm = ({ weight, bias }: Norm, x: Tensor): Tensor => layerNorm(x, weight, bias, 1e-6);
 
 export function drop(x: Tensor, rate: (d: Dropout) => number, { dropout: d }: Training = {}): Tensor {

@@ -62,7 +62,8 @@ export interface Dense {
   bias?: Tensor;
 }
 
-interface DenseOptions {
+/** How a linear layer begins, and how many matrices are stacked in it. */
+export interface DenseOptions {
   start?: Parameter["start"];
   matrices?: number;
 }
@@ -75,6 +76,7 @@ export const declareUnbiased = (
   { start = "xavier", matrices = 1 }: DenseOptions = {},
 ): Dense => ({ weight: declare(`${name}.weight`, [to, from], start, matrices) });
 
+/** Declares a linear layer with a bias: `NAME.weight` [D, E] and `NAME.bias` [D]. */
 export const declareDense = (
   declare: Declare,
   name: string,
@@ -91,6 +93,7 @@ export interface Norm {
   bias: Tensor;
 }
 
+/** Declares a layer normalisation: `NAME.weight` and `NAME.bias` [D]. */
 export const declareNorm = (declare: Declare, name: string, width: number): Norm => ({
   weight: declare(`${name}.weight`, [width], "ones"),
   bias: declare(`${name}.bias`, [width], "zeros"),

@@ -24,7 +24,7 @@ export interface Viewed {
 }
 
 /** What one pass hides and predicts. */
-export interface View {
+export interface OrderView {
   /** The hidden patches. */
   hidden: Int32Array;
   /** The patches that this pass predicts: each with its weight and how many patches are known before it. */
@@ -43,7 +43,7 @@ export interface Order {
   /** How many passes it takes to predict `count` patches of a square once each, in one order of generation. */
   passes(count: number): number;
   /** What a pass of the likelihood hides in a square, and what it predicts. */
-  view(square: Viewed): View;
+  view(square: Viewed): OrderView;
   /** Given which patches are to be drawn, the first patch that breaks the order; -1 if the order can be followed. */
   stuckAt(drawn: readonly boolean[]): number;
   /** Steps that a square takes if `iterations` are requested. */

@@ -7,10 +7,10 @@ import { ar } from "./ar.ts";
 import type { LevelKind, PatchLevel, StepOutputs } from "./kind.ts";
 import { mar } from "./mar.ts";
 
-const rows = { mar, ar };
-
 /** The built-in kinds. */
-export type Kind = keyof typeof rows;
+export type Kind = "mar" | "ar";
+
+const rows: Record<Kind, AnyKind> = { mar, ar };
 
 /** Their names. */
 export const builtInKinds = Object.keys(rows) as readonly Kind[];

@@ -1,6 +1,7 @@
 /**
  * A level kind defined only in this test: each block is a causal mean over the tokens and an MLP. Everything the
- * program does with AR and MAR levels must work with it.
+ * program does with AR and MAR levels must work with it. It is written with the entries `fractalgen/levels` and
+ * `fractalgen/graph` alone, as a program would write it.
  */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -15,7 +16,7 @@ import { seedKey, uniform } from "../core/random.ts";
 import { type Dataset, splitOf } from "../data/dataset.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { likelihoodOf, likelihoods } from "../evaluate/likelihood.ts";
-import { exportOnnx } from "../cli/export.ts";
+import { exportOnnx } from "../files/export.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { quantizeFolder } from "../files/quantize.ts";
@@ -24,6 +25,7 @@ import {
   cast,
   concat,
   constant,
+  dim,
   div,
   embedding as rowsOf,
   flatten,
@@ -31,15 +33,14 @@ import {
   input,
   less,
   linear,
+  over,
   reshape,
   slice,
+  type Tensor,
+  times,
   transpose,
   where,
-} from "../graph/build.ts";
-import { over, times } from "../graph/shape.ts";
-import { dim, type Tensor } from "../graph/tensor.ts";
-import { dense, norm } from "../layers/layers.ts";
-import { blocks, declareDense, declareNorm, type Declare } from "../layers/parameters.ts";
+} from "../graph/index.ts";
 import { complexity } from "../model/complexity.ts";
 import { manifest } from "../model/manifest.ts";
 import { modelParameters } from "../model/parameters.ts";
@@ -53,12 +54,25 @@ import { loadCheckpoint, saveCheckpoint } from "../train/checkpoint.ts";
 import { startingState, type TrainingState } from "../train/state.ts";
 import { trainingBytes } from "../train/memory.ts";
 import { train } from "../train/trainer.ts";
-import type { LevelKind, Network, Placed } from "./kind.ts";
-import { rasterOrder } from "./order.ts";
-import { decodeInRaster } from "./raster.ts";
-import { patchSide, transformer } from "./schema.ts";
-import { registerLevelKind } from "./table.ts";
-import { declareEmbedding, placed, prefix } from "./tokens.ts";
+import {
+  blocks,
+  type Declare,
+  declareDense,
+  declareEmbedding,
+  declareNorm,
+  decodeInRaster,
+  dense,
+  type LevelKind,
+  type Network,
+  norm,
+  patchSide,
+  type Placed,
+  placed,
+  prefix,
+  rasterOrder,
+  registerLevelKind,
+  transformer,
+} from "./index.ts";
 import { firstOf } from "../test-depth.ts";
 
 const { width, depth } = transformer;

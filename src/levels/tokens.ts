@@ -6,6 +6,7 @@ import { dense, norm } from "../layers/layers.ts";
 import { declareDense, declareNorm, type Declare, type Dense, type Norm } from "../layers/parameters.ts";
 import type { Above, Placed } from "./kind.ts";
 
+/** The parameters that turn the inputs of a square into tokens. */
 export interface Embedding {
   width: number;
   positions: Tensor; // [1, T, D]

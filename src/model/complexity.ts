@@ -38,6 +38,13 @@ export interface LevelComplexity {
   likelihoodOperations: number;
 }
 
+/** What can be summed over levels. */
+export type Count = "parameters" | "blockParameters" | "operations" | "likelihoodOperations";
+
+/** The sum of a count over all levels. */
+export const total = (levels: readonly LevelComplexity[], key: Count): number =>
+  levels.reduce((sum, level) => sum + level[key], 0);
+
 /** The complexity of each level, the pixels last. */
 export function complexity(config: ModelConfig): LevelComplexity[] {
   const networks = networksOf(config);

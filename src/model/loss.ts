@@ -64,7 +64,7 @@ export interface TaughtSquares {
 export function lossGraph(config: ModelConfig): LossGraph {
   const networks = networksOf(config);
   const weights = weightsFeed(config);
-  let squares = wholeImages(config, networks);
+  let squares = firstSquares(config, networks);
   let firstLevel: Tensor | undefined;
   const losses: Tensor[] = [];
   const guidingNats = new Map<number, Tensor>();
@@ -112,7 +112,7 @@ export function lossGraph(config: ModelConfig): LossGraph {
 }
 
 /** The first level's squares: all images, with their labels as conditions. */
-export function wholeImages(
+export function firstSquares(
   { imageSize, channels }: ModelConfig,
   { label, levels }: Pick<ReturnType<typeof networksOf>, "label" | "levels">,
 ): TaughtSquares {

@@ -6,14 +6,14 @@
 import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.ts";
 import { drawNames, drawValues, formOf, samplingSetting } from "../config/sampling.ts";
 import { normalizedValues } from "../core/normalize.ts";
-import { requirements } from "../graph/onnx.ts";
+import { requirements, type WeightData, writeOnnx } from "../graph/onnx.ts";
 import { is, type Tensor, topological } from "../graph/tensor.ts";
 import { named } from "../graph/tree.ts";
 import { directionsRead } from "../levels/grid.ts";
 import { levelKinds } from "../levels/table.ts";
 import { beginGraph, type Outputs, pixelGraph, stepGraph } from "./steps.ts";
 
-export interface StepGraph {
+interface StepGraph {
   /** Its file, such as "level0-step-guided.onnx". */
   file: string;
   /** What running it does. */
@@ -22,7 +22,7 @@ export interface StepGraph {
 }
 
 /** Every graph that sampling with the model's own settings may need, with and without guidance. */
-export function stepGraphs(config: ModelConfig): StepGraph[] {
+function stepGraphs(config: ModelConfig): StepGraph[] {
   const both = (name: string, does: string, graph: (guided: boolean) => Outputs): StepGraph[] => [
     { file: `${name}.onnx`, does: `${does}, without guidance`, outputs: graph(false) },
     { file: `${name}-guided.onnx`, does: `${does}, with guidance`, outputs: graph(true) },
@@ -45,6 +45,14 @@ export function stepGraphs(config: ModelConfig): StepGraph[] {
     ),
   ]);
   return [...levels, ...both("pixels", "draws pixels", pixels(config.levels.length - 1))];
+}
+
+/** The graphs as ONNX files, one at a time; `weights` says where a parameter is. */
+export function* stepModels(
+  config: ModelConfig,
+  weights: (name: string) => WeightData,
+): Generator<{ file: string; bytes: Uint8Array }> {
+  for (const { file, outputs } of stepGraphs(config)) yield { file, bytes: writeOnnx(outputs, { weights }).bytes };
 }
 
 interface Value {

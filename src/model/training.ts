@@ -25,7 +25,7 @@ import { dim, type Tensor, topological } from "../graph/tensor.ts";
 import type { Dropout } from "../layers/layers.ts";
 import { kindOf } from "../levels/table.ts";
 import { feed, levelFeed, weightsFeed } from "./feeds.ts";
-import { passedDown, maskOf, pixelNats, type TaughtSquares, teachLevel, wholeImages } from "./loss.ts";
+import { firstSquares, maskOf, passedDown, pixelNats, type TaughtSquares, teachLevel } from "./loss.ts";
 import { networksOf } from "./networks.ts";
 import { toBytes } from "./patches.ts";
 
@@ -102,7 +102,7 @@ export function trainingParts(
     });
   };
 
-  let squares = wholeImages(config, networks);
+  let squares = firstSquares(config, networks);
   for (let l = 0; l < last; l++) {
     const { level } = levels[l];
     const rows = dim(squares.images, 0);

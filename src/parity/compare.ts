@@ -14,9 +14,9 @@ const verdict = (name: string, error: number, tolerance: number): Comparison => 
   ok: error <= tolerance, // false for NaN
 });
 
-type Values = ArrayLike<number>;
+type Numbers = ArrayLike<number>;
 
-function worst(a: Values, b: Values, size: (i: number) => number = () => 1): number {
+function worst(a: Numbers, b: Numbers, size: (i: number) => number = () => 1): number {
   if (a.length !== b.length) return Number.POSITIVE_INFINITY;
   let most = 0;
   for (let i = 0; i < a.length; i++) {
@@ -28,7 +28,7 @@ function worst(a: Values, b: Values, size: (i: number) => number = () => 1): num
 }
 
 /** Worst absolute error. */
-export const within = (name: string, got: Values, expected: Values, tolerance: number): Comparison =>
+export const within = (name: string, got: Numbers, expected: Numbers, tolerance: number): Comparison =>
   verdict(name, worst(got, expected), tolerance);
 
 /** Error relative to the recorded number. */
@@ -36,11 +36,11 @@ export const relative = (name: string, got: number, expected: number, tolerance:
   verdict(name, worst([got], [expected]) / Math.max(Math.abs(expected), 1e-30), tolerance);
 
 /** Worst error relative to the tensor's largest recorded value. */
-export const relativeToLargest = (name: string, got: Values, expected: Values, tolerance: number): Comparison =>
+export const relativeToLargest = (name: string, got: Numbers, expected: Numbers, tolerance: number): Comparison =>
   verdict(name, worst(got, expected) / Math.max(largest(expected), 1e-30), tolerance);
 
 /** The largest absolute value. */
-export function largest(values: Values): number {
+export function largest(values: Numbers): number {
   let most = 0;
   for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
   return most;

@@ -27,14 +27,14 @@ Example: npm run parity -- fixtures/parity/* fixtures/metrics fixtures/crop`;
 const line = ({ name, error, tolerance, ok }: Comparison): string =>
   `${ok ? "ok  " : "FAIL"} ${error.toExponential(2).padStart(9)}  (tolerance ${tolerance.toExponential(0)})  ${name}`;
 
-interface Asked {
+interface ParityOptions {
   device: Provider;
   only: CaseComparison[];
   folders: string[];
 }
 
 /** Throws a UserError for an unknown option or value. */
-function parsed(args: string[]): Asked & { help: boolean } {
+function parsed(args: string[]): ParityOptions & { help: boolean } {
   try {
     const { values, positionals: folders } = parseArgs({
       args,

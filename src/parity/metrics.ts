@@ -21,14 +21,14 @@ import { type Comparison, largest, relative, relativeToLargest, within } from ".
 /**
  * The inputs of the metrics, by name: `features_1` (generated) and `features_2` (reference), each [N, D], and `logits`.
  */
-export interface Given {
+export interface MetricInputs {
   has: (name: string) => boolean;
   read: (name: string) => Features;
   sets: () => Sets;
 }
 
 /** Opens the folder's metrics.safetensors; reading a missing tensor throws a UserError. */
-export function readGiven(folder: string): Given {
+export function readInputs(folder: string): MetricInputs {
   const file = readSafetensorsHeader(join(folder, "metrics.safetensors"));
   const read = (name: string) => readTensor(file, name) as Features;
   return {
@@ -53,7 +53,7 @@ export async function statisticsOf(engine: Engine, features: Features): Promise<
   return gathering.statistics();
 }
 
-type Measure = (engine: Engine, given: Given, count: number) => Promise<number>;
+type Measure = (engine: Engine, given: MetricInputs, count: number) => Promise<number>;
 
 const distance = async (engine: Engine, { generated, reference }: Sets) =>
   frechetDistance(engine, {
@@ -86,7 +86,7 @@ const measures: Record<string, Measure> = {
 
 /** Compares every metric in metrics.json. */
 export async function compareMetrics(engine: Engine, folder: string): Promise<Comparison[]> {
-  const given = readGiven(folder);
+  const given = readInputs(folder);
   const results: Comparison[] = [];
   for (const [key, value] of Object.entries(readMetrics(folder))) {
     const [count = ""] = /(?<=_)\d+(?=_)/.exec(key) ?? [];
@@ -106,7 +106,7 @@ export async function compareMetrics(engine: Engine, folder: string): Promise<Co
  * Compares the mean `mu_N` and the covariance `sigma_N` of `features_N`, for those sets that metrics.safetensors has.
  */
 export async function compareMoments(engine: Engine, folder: string): Promise<Comparison[]> {
-  const { has, read } = readGiven(folder);
+  const { has, read } = readInputs(folder);
   const results: Comparison[] = [];
   for (const set of [1, 2])
     if (has(`mu_${set}`) && has(`sigma_${set}`)) {
@@ -119,7 +119,7 @@ export async function compareMoments(engine: Engine, folder: string): Promise<Co
 
 /** Compares the mean and covariance of `features_2` with those in an archive. */
 export async function compareStatistics(engine: Engine, folder: string): Promise<Comparison[]> {
-  const features = readGiven(folder).read("features_2");
+  const features = readInputs(folder).read("features_2");
   const recorded = await readStatistics(join(folder, "stats.npz"));
   return statistics(engine, { features, recorded, names: ["stats.npz mu", "stats.npz sigma"] });
 }

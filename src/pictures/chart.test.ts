@@ -2,12 +2,12 @@
 
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { chartSvg, escaped, lineHeight, pixel, placed, scale, shortened, ticks } from "./chart.ts";
+import { chartSvg, cutShort, escaped, lineHeight, pixel, placedLabels, scale, ticks } from "./chart.ts";
 
 describe("labels", () => {
   const down = (value: number) => 100 - value;
   const heights = (values: number[], range = { from: 0, to: 1000 }) =>
-    placed(
+    placedLabels(
       values.map((value) => ({ value })),
       down,
       range,
@@ -15,7 +15,7 @@ describe("labels", () => {
 
   it("are at their values if there is room, from top to bottom", () => {
     expect(heights([10, 90, 50])).toEqual([10, 50, 90]);
-    expect(placed([{ value: 1, name: "a" }, { value: 30, name: "b" }], down, { from: 0, to: 200 })).toEqual([
+    expect(placedLabels([{ value: 1, name: "a" }, { value: 30, name: "b" }], down, { from: 0, to: 200 })).toEqual([
       { value: 30, name: "b", at: 70 },
       { value: 1, name: "a", at: 99 },
     ]); // prettier-ignore
@@ -86,9 +86,9 @@ it("pixels have one decimal and stay within the limits of renderers", () => {
 });
 
 it("long texts are shortened, and characters not allowed in XML are removed", () => {
-  expect(shortened("a".repeat(24))).toBe("a".repeat(24));
-  expect(shortened("a".repeat(25))).toBe(`${"a".repeat(23)}…`);
-  expect(shortened("abcdef", 3)).toBe("ab…");
+  expect(cutShort("a".repeat(24))).toBe("a".repeat(24));
+  expect(cutShort("a".repeat(25))).toBe(`${"a".repeat(23)}…`);
+  expect(cutShort("abcdef", 3)).toBe("ab…");
   expect(escaped(`<a> & "b"\0\u{ffff}\ud800 ❤ 😀`)).toBe('&lt;a&gt; &amp; "b" ❤ 😀');
 });
 

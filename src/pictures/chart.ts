@@ -44,7 +44,7 @@ export function chartSvg({ id, title, subtitle, description, height, light, dark
 }
 </style>`,
     `<rect class="page" width="${width}" height="${height}"/>`,
-    `<text class="title" x="${left}" y="34">${escaped(shortened(title, 60))}</text>`,
+    `<text class="title" x="${left}" y="34">${escaped(cutShort(title, 60))}</text>`,
     `<text x="${left}" y="56">${escaped(subtitle)}</text>`,
     ...elements,
     "</svg>",
@@ -69,7 +69,7 @@ text{fill:${colours.grey.dark}}
 .axis{stroke:#656c76}`;
 
 /** Sorts labels from top to bottom and moves them apart as little as possible (least squares, order preserved). */
-export function placed<Label extends { value: number }>(
+export function placedLabels<Label extends { value: number }>(
   labels: readonly Label[],
   y: (value: number) => number,
   { from, to }: Range,
@@ -117,7 +117,7 @@ export const scale =
 export const pixel = (at: number): string => String(Number(Math.max(-1e5, Math.min(1e5, at)).toFixed(1)));
 
 /** Shortens text to `most` characters, the last of them an ellipsis. */
-export const shortened = (text: string, most = 24): string =>
+export const cutShort = (text: string, most = 24): string =>
   text.length > most ? `${text.slice(0, most - 1)}…` : text;
 
 /** Escapes text for XML and removes characters that XML does not allow. */

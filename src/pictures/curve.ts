@@ -5,14 +5,14 @@
 import {
   chartSvg,
   colours,
+  cutShort,
   escaped,
   left,
   lineHeight,
   pixel,
-  placed,
+  placedLabels,
   type Range,
   scale,
-  shortened,
   ticks,
   width,
 } from "./chart.ts";
@@ -73,14 +73,14 @@ export function curveSvg({
   const heldOut = ordered(curve.heldOut.map(({ step, bits }) => ({ step, value: bits })));
   const lines = references.filter(({ bits }) => Number.isFinite(bits));
   const measures = extra
-    .map(({ name, points }) => ({ name: shortened(name), points: ordered(points) }))
+    .map(({ name, points }) => ({ name: cutShort(name), points: ordered(points) }))
     .filter(({ points }) => points.length > 0);
   const labels: Label[] = [
     ...endLabel("heldOut", heldOut, (bits) => `held out ${inBits(bits)}`),
     ...endLabel("training", training, (bits) => `training ${inBits(bits)}`),
     ...lines.map(({ name, bits }) => ({
       kind: "reference" as const,
-      text: `${shortened(name)} ${inBits(bits)}`,
+      text: `${cutShort(name)} ${inBits(bits)}`,
       value: bits,
     })),
   ];
@@ -168,7 +168,7 @@ function drawn({ top, bottom, range, curves, labels }: Panel, { left, right, ste
     "</svg>",
     `<path class="axis" d="M${left} ${bottom}H${right}"/>`,
     ...dots,
-    ...placed(labels, (value) => Math.min(bottom, Math.max(top, y(value))), { from: top, to: bottom }).map(
+    ...placedLabels(labels, (value) => Math.min(bottom, Math.max(top, y(value))), { from: top, to: bottom }).map(
       ({ kind, text, value, step, at }) => {
         const arrow = inside(value) ? "" : value > range.to ? "↑ " : "↓ ";
         const leader = `M${pixel(x(step ?? steps.to))} ${pixel(y(value))}H${right}L${right + 12} ${pixel(at)}`;

@@ -1,13 +1,14 @@
 import sharp from "sharp";
 import { expect, test } from "vitest";
+import type { Bitmap } from "./bitmap.ts";
 import { glyph } from "./font.ts";
-import { gridPixels, gridPng, imagePng, type Pixels } from "./grid.ts";
+import { gridPixels, gridPng, imagePng } from "./grid.ts";
 import { readPngText } from "./pngtext.ts";
 
-const at = ({ data, width }: Pixels, x: number, y: number) => [
+const at = ({ data, width }: Bitmap, x: number, y: number) => [
   ...data.subarray((y * width + x) * 3, (y * width + x) * 3 + 3),
 ];
-const inked = (pixels: Pixels, top: number) =>
+const inked = (pixels: Bitmap, top: number) =>
   pixels.data.subarray(top * pixels.width * 3).filter((value) => value === 51).length / 3;
 
 test("a grid places, enlarges and separates its images", () => {

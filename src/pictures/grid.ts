@@ -1,15 +1,9 @@
 /** Arranges images in a labelled grid, as pixels or PNG. Knows nothing of models; draws labels without system fonts. */
 
 import sharp from "sharp";
+import type { Bitmap } from "./bitmap.ts";
 import { drawText, glyphHeight, textWidth } from "./font.ts";
 import { insertPngText } from "./pngtext.ts";
-
-/** Opaque RGB bytes, [height, width, 3]. */
-export interface Pixels {
-  data: Uint8Array;
-  width: number;
-  height: number;
-}
 
 /** How images are laid out in a grid. */
 export interface GridOptions {
@@ -68,7 +62,7 @@ export function gridLayout(options: Omit<GridOptions, "channels">): GridLayout {
 }
 
 /** Draws a grid of `images` [count, size, size, channels] on white, each enlarged without smoothing. */
-export function gridPixels(images: Uint8Array, options: GridOptions): Pixels {
+export function gridPixels(images: Uint8Array, options: GridOptions): Bitmap {
   const { count, size, channels, labels } = options;
   const { width, height, across, rowHeight, scale, textScale } = gridLayout(options);
   if (images.length !== count * size * size * channels)

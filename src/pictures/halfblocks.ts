@@ -1,12 +1,12 @@
 /** Renders pixels as lines of coloured text for a terminal with 24-bit colour. Knows nothing of the terminal itself. */
 
-import type { Pixels } from "./grid.ts";
+import type { Bitmap } from "./bitmap.ts";
 
 /**
  * Lines of "▀" with the upper pixel as the foreground and the lower one as the background, averaged down to at most
  * `columns` pixels per line (never enlarged). Every line resets the colours at its end; lines have no line break.
  */
-export function halfBlocks(pixels: Pixels, { columns }: { columns: number }): string[] {
+export function halfBlocks(pixels: Bitmap, { columns }: { columns: number }): string[] {
   if (!Number.isInteger(columns) || columns < 1)
     throw new Error(`half blocks: columns must be at least 1, not ${columns}`);
   const width = Math.min(columns, pixels.width);
@@ -30,7 +30,7 @@ export function halfBlocks(pixels: Pixels, { columns }: { columns: number }): st
 }
 
 /** Averages the area that each new pixel covers, [height, width, 3]. */
-function reduced({ data, width: fromWidth, height: fromHeight }: Pixels, width: number, height: number): Uint8Array {
+function reduced({ data, width: fromWidth, height: fromHeight }: Bitmap, width: number, height: number): Uint8Array {
   if (width === fromWidth && height === fromHeight) return data;
   const small = new Uint8Array(width * height * 3);
   const sum = [0, 0, 0];

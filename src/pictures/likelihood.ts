@@ -1,6 +1,6 @@
 /** A chart of likelihood details: calibration and bits per dimension. Knows nothing of models and images. */
 
-import { chartSvg, colours, escaped, left, pixel, placed, type Range, scale, ticks, width } from "./chart.ts";
+import { chartSvg, colours, escaped, left, pixel, placedLabels, type Range, scale, ticks, width } from "./chart.ts";
 
 interface Bin {
   from: number;
@@ -138,7 +138,7 @@ function bitsByKnown(curves: readonly { name: string; points: readonly Point[] }
     ...frame(panel, { across: percentTicks, up: ticks(panel.up, 5) }),
     ...acrossLabels(panel, percentTicks, "patches of the square known before the predicted one"),
     ...curves.map(({ points }, l) => curve(kinds[l % kinds.length], panel, points)),
-    ...placed(ends, up, { from: panel.y.to, to: panel.y.from }).map(
+    ...placedLabels(ends, up, { from: panel.y.to, to: panel.y.from }).map(
       ({ kind, name, end, at: y }) =>
         `<path class="${kind} leader" d="M${at(panel, end.x, end.y)}H${panel.x.to}L${panel.x.to + 12} ${pixel(y)}"/><text class="${kind} label" x="${panel.x.to + 16}" y="${pixel(y + 4)}">${escaped(name)}</text>`,
     ),

@@ -1,8 +1,9 @@
-/** Writes and reads the text chunks of a PNG file. Knows nothing of the text's meaning or of pixels. */
+/** Writes the chunks of a PNG file, and reads its text. Knows nothing of the text's meaning or of pixels. */
 
 import { joined } from "../core/arrays.ts";
 
-const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
+/** The first bytes of every PNG file. */
+export const pngSignature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const headerEnd = 33; // signature, and the IHDR chunk with its 13 bytes
 
 /**
@@ -20,7 +21,7 @@ export function readPngText(png: Uint8Array): Record<string, string> {
   checkSignature(png);
   const view = new DataView(png.buffer, png.byteOffset, png.byteLength);
   const found: [string, string][] = [];
-  for (let start = signature.length; start + 12 <= png.length; start += 12 + view.getUint32(start)) {
+  for (let start = pngSignature.length; start + 12 <= png.length; start += 12 + view.getUint32(start)) {
     const type = fromLatin1(png.subarray(start + 4, start + 8));
     const content = png.subarray(start + 8, start + 8 + view.getUint32(start));
     const keywordEnd = content.indexOf(0);
@@ -44,12 +45,12 @@ function textChunk(keyword: string, value: string): Uint8Array {
     );
   if (value.includes("\0")) throw new Error(`png text: the text of "${keyword}" has a zero character`);
   return /^[\n\x20-\x7e\xa0-\xff]*$/.test(value)
-    ? chunk("tEXt", joined([toLatin1(`${keyword}\0`), toLatin1(value)]))
-    : chunk("iTXt", joined([toLatin1(`${keyword}\0\0\0\0\0`), new TextEncoder().encode(value)]));
+    ? pngChunk("tEXt", joined([toLatin1(`${keyword}\0`), toLatin1(value)]))
+    : pngChunk("iTXt", joined([toLatin1(`${keyword}\0\0\0\0\0`), new TextEncoder().encode(value)]));
 }
 
 /** A chunk: length, type, content, and the checksum of type and content. */
-function chunk(type: string, content: Uint8Array): Uint8Array {
+export function pngChunk(type: string, content: Uint8Array): Uint8Array {
   const bytes = joined([new Uint8Array(4), toLatin1(type), content, new Uint8Array(4)]);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, content.length);
@@ -71,7 +72,7 @@ export function crc32(bytes: Uint8Array): number {
 }
 
 function checkSignature(png: Uint8Array): void {
-  if (png.length < headerEnd || signature.some((byte, index) => png[index] !== byte))
+  if (png.length < headerEnd || pngSignature.some((byte, index) => png[index] !== byte))
     throw new Error("png text: the bytes are not a PNG file");
 }
 

@@ -33,7 +33,7 @@ export interface JobOptions {
 }
 
 /** A resource, such as a compiled model, for the jobs of one kind that share a key. */
-export interface Opened<J extends Job, R> {
+export interface OpenedJobs<J extends Job, R> {
   run(job: J, options: JobOptions): Promise<R>;
   dispose(): Promise<void>;
 }
@@ -41,5 +41,5 @@ export interface Opened<J extends Job, R> {
 /** A kind of job: the resource its jobs share, identified by a key, and how to open it. */
 export interface JobKind<J extends Job, R> {
   key(job: J): string;
-  open(context: JobContext, job: J): Promise<Opened<J, R>>;
+  open(context: JobContext, job: J): Promise<OpenedJobs<J, R>>;
 }

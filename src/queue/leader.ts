@@ -10,7 +10,7 @@ import type { QueueAddress } from "./address.ts";
 import { openConnection } from "./connection.ts";
 import type { Executor } from "./executor.ts";
 import type { Answer, Job, SentJob } from "./jobs.ts";
-import { prefix, queueName } from "./names.ts";
+import { keyPrefix, queueName } from "./names.ts";
 import { shipData } from "./objects.ts";
 import { announce, isThere } from "./presence.ts";
 import { openRounds } from "./rounds-flow.ts";
@@ -62,7 +62,7 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
   const run = `run-${randomBytes(8).toString("hex")}`;
   const name = `${hostname()}:${process.pid}`;
   const presence = await announce(client, "run", { id: run, name, version, device });
-  const base = { connection: client, prefix };
+  const base = { connection: client, prefix: keyPrefix };
   const queue = new bullmq.Queue<SentJob, Answer>(queueName({ version, device }), base);
   const events = new bullmq.QueueEvents(queue.name, base);
   await events.waitUntilReady();

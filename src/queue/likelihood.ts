@@ -4,7 +4,7 @@ import { evenly } from "../data/dataset.ts";
 import { likelihoods, likelihoodSession } from "../evaluate/likelihood.ts";
 import { externalModel } from "../files/external.ts";
 import type { JobOf, Results, ScoredImage } from "./jobs.ts";
-import { openData, openModel } from "./objects.ts";
+import { cachedModel, openData } from "./objects.ts";
 import { engineFor, type JobKind } from "./job-kind.ts";
 
 /** A model's compiled likelihood and a data set. */
@@ -13,7 +13,7 @@ export const openLikelihood: JobKind<JobOf<"likelihood">, Results["likelihood"]>
   async open(context, { model: name, data, breakdown, precision }) {
     const { store, datasets } = context;
     const engine = await engineFor(context, precision);
-    const model = externalModel(await openModel(store, name));
+    const model = externalModel(await cachedModel(store, name));
     const dataset = datasets?.get(data.file) ?? (await openData(store, data));
     const session = await likelihoodSession(engine, model, { breakdown });
     return {

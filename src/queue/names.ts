@@ -3,7 +3,7 @@
 import type { Provider } from "../engine/engine.ts";
 
 /** The prefix of all of BullMQ's keys. */
-export const prefix = "fractalgen";
+export const keyPrefix = "fractalgen";
 
 export const queueName = ({ version, device }: { version: string; device: Provider }): string =>
   `fractalgen-${version}-${device}`;

@@ -37,7 +37,7 @@ export async function cachedFolder(store: Store, { config, weights }: ModelName,
 }
 
 /** A model by its hashes, from this machine's cache. */
-export const openModel = async (store: Store, name: ModelName, options?: Stoppable): Promise<ModelFolder> =>
+export const cachedModel = async (store: Store, name: ModelName, options?: Stoppable): Promise<ModelFolder> =>
   readModelFolder(await cachedFolder(store, name, options));
 
 /** Copies a data set into the shared folder, unless it exists there. */

@@ -6,7 +6,7 @@ import { parseTrainingConfig, type TrainingConfig } from "../config/training.ts"
 import { encodeDifference } from "../train/differences.ts";
 import { gradientsOf } from "../train/one-step.ts";
 import { openOptimizer } from "../train/optimizer.ts";
-import { packed, packedMoments, parameterCount, unpacked, unpackedMoments } from "../train/packed.ts";
+import { packed, packedLength, packedMoments, unpacked, unpackedMoments } from "../train/packed.ts";
 import { batchNumber, replicaSteps } from "../train/replica.ts";
 import { batchSource } from "../data/batches.ts";
 import { globalNorm } from "../core/adamw.ts";
@@ -30,7 +30,7 @@ export const openReplica: JobKind<ReplicaJob, Results["replica"]> = {
     const dataset = datasets?.get(first.data.file) ?? (await openData(store, first.data));
     const step = await parallelTrainingStep(model, { ...training, provider: engine.provider });
     const optimizer = training.sync ? undefined : await openOptimizer(engine, model, training);
-    const count = parameterCount(model);
+    const count = packedLength(model);
 
     /** A restarted command submits the job again; finished work is not repeated. */
     async function remembering(job: ReplicaJob, area: string, compute: () => Promise<Results["replica"]>) {

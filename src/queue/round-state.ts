@@ -10,7 +10,7 @@ import type { ModelConfig } from "../config/model.ts";
 import type { TrainingConfig } from "../config/training.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import type { TrainingState } from "../train/state.ts";
-import { packed, packedMoments, parameterCount, unpacked, unpackedMoments } from "../train/packed.ts";
+import { packed, packedLength, packedMoments, unpacked, unpackedMoments } from "../train/packed.ts";
 import type { Store } from "./store.ts";
 
 export const roundFile = "round.json";
@@ -27,7 +27,7 @@ const schema = z.strictObject({
   /** The optimiser's state of each replica, once it has one. */
   states: z.array(hash.optional()),
 });
-type RoundRecord = z.infer<typeof schema>;
+type StoredRound = z.infer<typeof schema>;
 
 /** A training run between two rounds. */
 export interface RoundState {
@@ -43,7 +43,7 @@ export const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8
   new Uint8Array(buffer, byteOffset, byteLength);
 
 /** Reads `round.json`, or returns undefined if there is none. */
-function readRound(path: string): RoundRecord | undefined {
+function readRound(path: string): StoredRound | undefined {
   if (!existsSync(path)) return undefined;
   const parsed = schema.safeParse(JSON.parse(readFileSync(path, "utf8")));
   return parsed.success ? parsed.data : undefined;
@@ -55,7 +55,7 @@ export async function firstRound(
   { model, training, state }: { model: ModelConfig; training: TrainingConfig; state: TrainingState },
 ): Promise<RoundState> {
   const area = `train-${randomBytes(8).toString("hex")}`;
-  const count = parameterCount(model);
+  const count = packedLength(model);
   const residual = new Float32Array(training.differences === "float32" ? 0 : count);
   const begun =
     state.step > 0 ? await store.put(area, bytesOf(packedMoments(model, state.moments, residual))) : undefined;
@@ -85,7 +85,7 @@ export async function resumedRound(
     const first = states[0] === undefined ? undefined : await store.get(area, states[0]);
     set(state.values, unpacked(model, floatsOf(values)));
     if (average) set(state.average, unpacked(model, floatsOf(average)));
-    const count = training.differences === "float32" ? 0 : parameterCount(model);
+    const count = training.differences === "float32" ? 0 : packedLength(model);
     if (first) setMoments(state, unpackedMoments(model, training, { all: floatsOf(first), count }).moments);
     state.step = record.step;
     return { area, values: floatsOf(values), momentum: floatsOf(momentum), states };
@@ -113,7 +113,7 @@ export async function saveRound(
   { round, model, state }: { round: RoundState; model: ModelConfig; state: TrainingState },
 ): Promise<void> {
   const { area, values, momentum, states } = round;
-  const record: RoundRecord = {
+  const record: StoredRound = {
     step: state.step,
     area,
     values: await store.put(area, bytesOf(values)),

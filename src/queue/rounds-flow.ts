@@ -14,7 +14,7 @@ interface RoundsOptions {
   onTraffic: (traffic: Traffic) => void;
 }
 
-interface Rounds {
+interface RoundFlow {
   run<T>(jobs: readonly JobOf<"replica">[], options: RoundOptions<T> & { sent: (job: Job) => SentJob }): Promise<T>;
   close(): Promise<void>;
 }
@@ -28,7 +28,7 @@ interface Open {
 }
 
 /** Rounds of a command. Nothing is opened before the first one. */
-export function openRounds({ base, queue, run, onTraffic }: RoundsOptions): Rounds {
+export function openRounds({ base, queue, run, onTraffic }: RoundsOptions): RoundFlow {
   let opened: Promise<Open> | undefined;
   let number = 0;
   let current: { join(answers: Answer[]): Promise<void>; fail(error: Error): void; children: string[] } | undefined;

@@ -9,7 +9,7 @@ import { checkDataset } from "../data/fits.ts";
 import { likelihoodSession } from "../evaluate/likelihood.ts";
 import { decodeDifference } from "../train/differences.ts";
 import { meanDifference, outerStep } from "../train/outer.ts";
-import { parameterCount, unpacked, unpackedMoments } from "../train/packed.ts";
+import { packedLength, unpacked, unpackedMoments } from "../train/packed.ts";
 import { averageDecay } from "../train/learner.ts";
 import { bitsOf, type RoundRecord, type TrainingRecord, type TrainingRun } from "../train/trainer.ts";
 import type { Executor } from "./executor.ts";
@@ -75,7 +75,7 @@ export async function* trainRounds(
   checkDataset(model, dataset);
   const averaged = { config: model, values: state.average };
   const session = await likelihoodSession(engine, averaged, { keepMemory: !training.checkpointing });
-  const count = parameterCount(model);
+  const count = packedLength(model);
   const outer = { rate: training.outerRate, momentum: training.outerMomentum };
   let saved = performance.now();
 

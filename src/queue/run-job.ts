@@ -6,7 +6,7 @@ import type { Job, JobOf, Result, Results } from "./jobs.ts";
 import { openLikelihood } from "./likelihood.ts";
 import { openReplica } from "./replica.ts";
 import { openSampling } from "./sampling.ts";
-import type { JobContext, JobKind, JobOptions, Opened } from "./job-kind.ts";
+import type { JobContext, JobKind, JobOptions, OpenedJobs } from "./job-kind.ts";
 
 const kinds: { [K in Job["kind"]]: JobKind<JobOf<K>, Results[K]> } = {
   sample: openSampling,
@@ -23,7 +23,7 @@ export interface JobRunner {
 
 /** A runner of jobs of every kind. */
 export function jobRunner(context: JobContext): JobRunner {
-  let open: { key: string; opened: Opened<Job, Result> } | undefined;
+  let open: { key: string; opened: OpenedJobs<Job, Result> } | undefined;
 
   async function close(): Promise<void> {
     const last = open;

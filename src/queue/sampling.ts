@@ -4,7 +4,7 @@ import type { ModelFolder } from "../files/model.ts";
 import type { Sampler } from "../sample/sampler.ts";
 import { openSampler } from "../workers/sampler.ts";
 import type { JobOf, Results } from "./jobs.ts";
-import { openModel } from "./objects.ts";
+import { cachedModel } from "./objects.ts";
 import { engineFor, type JobKind } from "./job-kind.ts";
 
 type SampleJob = JobOf<"sample">;
@@ -15,7 +15,7 @@ export const openSampling: JobKind<SampleJob, Results["sample"]> = {
   async open(context, { model: name, settings, labels, precision }) {
     const { store, threads } = context;
     const engine = await engineFor(context, precision);
-    const model: ModelFolder = await openModel(store, name);
+    const model: ModelFolder = await cachedModel(store, name);
     const { length: count } = labels;
     const { sampler, batch } = openSampler(engine, model, { ...complete(settings), count, batch: count, threads });
     return {

@@ -9,7 +9,7 @@ import type { QueueAddress } from "./address.ts";
 import { openCompute } from "./compute.ts";
 import { openConnection } from "./connection.ts";
 import { type Answer, type Job, sentJob } from "./jobs.ts";
-import { prefix, queueName } from "./names.ts";
+import { keyPrefix, queueName } from "./names.ts";
 import { announce, isThere, present } from "./presence.ts";
 import { openStore } from "./store.ts";
 
@@ -89,7 +89,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const lockMs = options.stalledSeconds * 500;
   const worker = new Worker(queueName({ version, device }), work, {
     connection: client,
-    prefix,
+    prefix: keyPrefix,
     name,
     lockDuration: lockMs,
     stalledInterval: Math.round(options.stalledSeconds * 300),

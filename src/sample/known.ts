@@ -16,7 +16,7 @@ export interface Known {
 }
 
 /** Known pixels as the recursion uses them. */
-export interface Given extends Known {
+export interface GivenPixels extends Known {
   config: ModelConfig;
   /** The normalised value of each channel and byte. */
   values: Float32Array;
@@ -31,7 +31,7 @@ export interface Given extends Known {
 export function givenPatches(
   { keys: { length: count }, image, x, y }: Squares,
   { tokens, grid, patch }: PlacedLevel,
-  { images, mask, config, values, first }: Omit<Given, keyof Known> & Partial<Known>,
+  { images, mask, config, values, first }: Omit<GivenPixels, keyof Known> & Partial<Known>,
 ): { patches: Float32Array; mask: Float32Array } {
   const { imageSize: size, channels } = config;
   const width = channels * patch ** 2;

@@ -3,7 +3,7 @@
 import type { ModelConfig, PlacedLevel } from "../config/model.ts";
 import type { DrawValues, SamplingSettings } from "../config/sampling.ts";
 import type { Draws } from "./draws.ts";
-import type { Given, Known } from "./known.ts";
+import type { GivenPixels, Known } from "./known.ts";
 import type { ProgressCounter } from "./progress.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -31,7 +31,7 @@ export interface Run {
   watch?: (pixels: WatchedPixels) => void;
   images: Uint8Array;
   /** The known pixels, the first image of the batch, and the values of bytes. */
-  given: Omit<Given, keyof Known> & Partial<Known>;
+  given: Omit<GivenPixels, keyof Known> & Partial<Known>;
   /** Progress over the images of all batches. */
   progress: ProgressCounter;
 }

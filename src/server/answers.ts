@@ -2,7 +2,7 @@
 
 import { recordedSampling } from "../config/sampling.ts";
 import { encodeImage, type Look, plainLook } from "./encoding.ts";
-import type { Order } from "./queue.ts";
+import type { DrawingOrder } from "./queue.ts";
 import type { Asked } from "./requests.ts";
 import type { ImagesAnswer, ModelAnswer } from "./schemas.ts";
 import type { ServedModel } from "./models.ts";
@@ -17,7 +17,7 @@ interface EncodedOptions {
 /** Encodes images [count, S, S, C] as base64 files, one at a time because enlarged images take much memory. */
 export async function base64Images(
   images: Uint8Array,
-  { model: { config }, labels }: Pick<Order, "model" | "labels">,
+  { model: { config }, labels }: Pick<DrawingOrder, "model" | "labels">,
   { look = plainLook, text = () => ({}) }: EncodedOptions = {},
 ): Promise<string[]> {
   const { imageSize: side, channels } = config;
@@ -61,7 +61,7 @@ export async function imagesAnswer(
   };
 }
 
-export const aboutImages = ({ model }: Pick<Order, "model">, { scale, format }: Look) => ({
+export const aboutImages = ({ model }: Pick<DrawingOrder, "model">, { scale, format }: Look) => ({
   size: sizeName(model.config.imageSize * scale),
   output_format: format,
 });

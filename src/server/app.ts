@@ -14,7 +14,7 @@ import { capacity } from "./capacity.ts";
 import { ApiError, apiError, errorResponse } from "./errors.ts";
 import { eventStream } from "./events.ts";
 import { imageStream } from "./image-stream.ts";
-import { type Job, jobStore } from "./jobs.ts";
+import { type BackgroundJob, jobStore } from "./jobs.ts";
 import { serverMetrics } from "./metrics.ts";
 import { elsewhere } from "./methods.ts";
 import { modelNamed, type ServedModel } from "./models.ts";
@@ -122,7 +122,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
   app.post("/v1/images/generations", takingOn, async (c) => answer(c, await readGeneration(c.req.raw, context)));
   app.post("/v1/images/edits", takingOn, async (c) => answer(c, await readEdit(c.req.raw, context)));
 
-  const jobOf = (c: Context): Job => {
+  const jobOf = (c: Context): BackgroundJob => {
     const id = c.req.param("id") ?? "";
     const job = jobs.find(id);
     if (!job) throw new ApiError(404, `there is no job "${shown(id)}"; finished jobs are deleted after a while`);

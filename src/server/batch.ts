@@ -9,7 +9,7 @@ import type { SamplingSettings } from "../sample/settings.ts";
 import type { ServedModel } from "./models.ts";
 
 /** An order for images 0 .. labels.length - 1 of a seed. */
-export interface Order {
+export interface DrawingOrder {
   model: ServedModel;
   labels: readonly number[];
   seed: number;
@@ -29,7 +29,7 @@ export interface DrawingProgress {
 
 /** One request. */
 export interface Drawing {
-  order: Order;
+  order: DrawingOrder;
   state: DrawingState;
   images: Uint8Array;
   pieces: Piece[];

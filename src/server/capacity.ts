@@ -4,7 +4,7 @@ import { type DrawForm, drawNames } from "../config/sampling.ts";
 import { UserError } from "../core/errors.ts";
 import { samplingBytes, samplingWithin, type SettingsSize, type SizingSettings, sizeOf } from "../sample/memory.ts";
 import { settingsOf } from "../sample/settings.ts";
-import { counting, imagesWithin, type Share } from "./counting.ts";
+import { counting, imagesWithin, type LaneShare } from "./counting.ts";
 import type { ServedModel } from "./models.ts";
 
 export interface Capacity {
@@ -17,7 +17,7 @@ export interface Capacity {
   dispose(): Promise<void>;
 }
 
-interface Room {
+interface CapacityOptions {
   threads: number;
   /** Bytes for all models together. */
   memory: number;
@@ -44,10 +44,10 @@ function lanesWithin(models: readonly ServedModel[], { threads, share }: { threa
   }, threads);
 }
 
-export function capacity(models: readonly ServedModel[], { threads, memory, batch }: Room): Capacity {
+export function capacity(models: readonly ServedModel[], { threads, memory, batch }: CapacityOptions): Capacity {
   const share = memory / models.length;
   const lanes = lanesWithin(models, { threads, share });
-  const shared: Share = { lanes, bytes: share, batch };
+  const shared: LaneShare = { lanes, bytes: share, batch };
   const countable = models.map((model) => ({ config: model.config, weightBytes: weightBytes(model) }));
   // Counting takes longer than a request may block the event loop, so a bound for most settings is computed here.
   const bounds = models.map((model, i) =>

@@ -13,14 +13,14 @@ export interface Countable {
 }
 
 /** Concurrent lanes, bytes of memory for the model, and the largest batch. */
-export interface Share {
+export interface LaneShare {
   lanes: number;
   bytes: number;
   batch: number;
 }
 
 /** Returns the largest batch that fits. Throws a `UserError` if not even one image fits. */
-export function imagesWithin({ config, weightBytes }: Countable, settings: SettingsSize, share: Share): number {
+export function imagesWithin({ config, weightBytes }: Countable, settings: SettingsSize, share: LaneShare): number {
   const size = { ...settings, weightBytes, lanes: share.lanes };
   const bytes = (images: number) => samplingBytes(config, { ...size, batch: images * share.lanes });
   let images = share.batch;
@@ -35,7 +35,7 @@ export function imagesWithin({ config, weightBytes }: Countable, settings: Setti
 
 export interface CountingStart {
   models: readonly Countable[];
-  share: Share;
+  share: LaneShare;
 }
 export type CountingMessage = "close" | { model: number; settings: SettingsSize };
 export type CountingAnswer = { images: number } | Failure;

@@ -3,10 +3,10 @@
 import { joined } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import type { Pixels } from "../data/crop.ts";
-import { decode, measure, pictureFormat, reasonOf, toChannels } from "../data/picture.ts";
+import { decode, measurePicture, pictureFormat, reasonOf, toChannels } from "../data/picture.ts";
 import { drawnMask } from "../sample/edit.ts";
 import type { Known } from "../sample/known.ts";
-import type { Order } from "./queue.ts";
+import type { DrawingOrder } from "./queue.ts";
 
 /** Redraw transparent pixels, as in OpenAI's API, or the white pixels of an opaque mask. */
 export type MaskRule = "transparent" | "white";
@@ -21,7 +21,7 @@ interface Files {
 /** Returns the pixels that the images of an order keep. The images use the pictures in turn. */
 export async function knownPictures(
   { pictures, mask: given, ring }: Files,
-  { model: { config, name: model }, labels }: Order,
+  { model: { config, name: model }, labels }: DrawingOrder,
 ): Promise<{ known: Known; rule: MaskRule }> {
   const { imageSize: size, channels } = config;
   const images: Pixels[] = [];
@@ -81,7 +81,7 @@ async function readPicture(
     throw new UserError({ subject, problem: `it ${reasonOf(error)}` });
   };
   // Reads only the header, so that a picture too large for memory is never decoded.
-  const { width, height } = await measure({ bytes }).catch(refused);
+  const { width, height } = await measurePicture({ bytes }).catch(refused);
   if (width !== size || height !== size)
     throw new UserError({
       subject,

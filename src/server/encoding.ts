@@ -1,8 +1,8 @@
 /** Encodes images as PNG, WebP or JPEG, enlarged, with their origin in the metadata. Independent of requests. */
 
 import sharp from "sharp";
+import { enlarged } from "../pictures/bitmap.ts";
 import { imagePng, onWhite } from "../pictures/grid.ts";
-import { enlarged } from "./sizes.ts";
 
 export const imageFormats = ["png", "webp", "jpeg"] as const;
 export type ImageFormat = (typeof imageFormats)[number];
@@ -31,7 +31,7 @@ export async function encodeImage(
   image: Uint8Array,
   { side, channels, look: { format, scale, quality } = plainLook, text = {} }: EncodeOptions,
 ): Promise<Uint8Array> {
-  const pixels = enlarged(image, { side, channels, scale });
+  const { data: pixels } = enlarged({ data: image, width: side, height: side }, scale);
   const size = side * scale;
   if (format === "png") return imagePng(pixels, { size, channels, text });
   const opaque = format === "jpeg" && channels % 2 === 0; // JPEG has no alpha

@@ -2,7 +2,7 @@
 
 import type { Context } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
-import type { Job } from "./jobs.ts";
+import type { BackgroundJob } from "./jobs.ts";
 
 /** Proxies may close connections that are silent for longer. */
 export const heartbeatMs = 15_000;
@@ -20,7 +20,7 @@ export function eventsOf(c: Context, write: (stream: SSEStreamingApi) => Promise
  * final one. A slow reader gets only the newest of the events it missed. Returns 204, which makes EventSource stop
  * reconnecting, if no more events will follow.
  */
-export function eventStream(c: Context, job: Job, { heartbeat = heartbeatMs } = {}): Response {
+export function eventStream(c: Context, job: BackgroundJob, { heartbeat = heartbeatMs } = {}): Response {
   const seen = Number(c.req.header("last-event-id") ?? 0);
   let last = Number.isSafeInteger(seen) ? seen : 0;
   if (job.over() && job.after(last).length === 0) return c.body(null, 204);

@@ -14,7 +14,7 @@ export interface JobEvent {
   data: unknown;
 }
 
-export interface Job {
+export interface BackgroundJob {
   id: string;
   answer(): JobAnswer;
   /** Returns the events after event `id` that are still kept. */
@@ -27,13 +27,13 @@ export interface Job {
 
 export interface JobStore {
   /** Throws immediately if the queue is full. */
-  start(asked: Asked): Job;
-  find(id: string): Job | undefined;
+  start(asked: Asked): BackgroundJob;
+  find(id: string): BackgroundJob | undefined;
   /** The number of jobs by status. */
   counts(): Record<JobAnswer["status"], number>;
 }
 
-interface JobOptions {
+interface JobStoreOptions {
   queue: DrawingQueue;
   finish: (asked: Asked, images: Uint8Array) => Promise<ImagesAnswer>;
   /** How many finished jobs are kept, and for how many milliseconds. */
@@ -48,16 +48,16 @@ const progressMs = 100;
 const previewMs = 500;
 
 interface Kept {
-  job: Job;
+  job: BackgroundJob;
   until: number;
   bytes: number;
 }
 
-export function jobStore({ queue, finish, most, mostMs }: JobOptions): JobStore {
-  const jobs = new Map<string, Job>();
+export function jobStore({ queue, finish, most, mostMs }: JobStoreOptions): JobStore {
+  const jobs = new Map<string, BackgroundJob>();
   let finished: Kept[] = []; // in the order in which they ended
 
-  function keep(job: Job, bytes: number): void {
+  function keep(job: BackgroundJob, bytes: number): void {
     finished.push({ job, until: Date.now() + mostMs, bytes });
     forget();
     setTimeout(forget, mostMs + 1).unref();
@@ -89,11 +89,11 @@ export function jobStore({ queue, finish, most, mostMs }: JobOptions): JobStore 
   };
 }
 
-interface JobRun extends Pick<JobOptions, "queue" | "finish"> {
+interface JobRun extends Pick<JobStoreOptions, "queue" | "finish"> {
   onEnd: (bytes: number) => void;
 }
 
-function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): Job {
+function startJob(asked: Asked, { queue, finish, onEnd }: JobRun): BackgroundJob {
   const { order } = asked; // do not capture it in the job: it holds an edit's pictures
   const { model, labels } = order;
   const controller = new AbortController();

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { settingsOf } from "../sample/settings.ts";
 import { ApiError } from "./errors.ts";
-import { type DrawingQueue, drawingQueue, type Order } from "./queue.ts";
+import { type DrawingOrder, type DrawingQueue, drawingQueue } from "./queue.ts";
 import { type Gate, gate, type TestModels, testModels } from "./test-models.ts";
 
 let models: TestModels;
@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => models.remove());
 
-function order(count: number, { seed = 0, guidance = 2, label = 0, batch = 8 } = {}): Order {
+function order(count: number, { seed = 0, guidance = 2, label = 0, batch = 8 } = {}): DrawingOrder {
   const { tiny: model } = models;
   const labels = Array.from({ length: count }, () => label);
   return { model, labels, seed, settings: settingsOf({ guidance }, model.config), batch };

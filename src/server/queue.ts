@@ -7,20 +7,20 @@ import { startingImages } from "../sample/known.ts";
 import type { Sampler } from "../sample/sampler.ts";
 import { ThreadError } from "../workers/failure.ts";
 import {
-  type Drawing,
   drawBatch,
+  type Drawing,
+  type DrawingOrder,
   type DrawingProgress,
   isOver,
   isWanted,
   nextBatch,
-  type Order,
   type Piece,
   type QueueLane,
 } from "./batch.ts";
 import { ApiError, cancelled } from "./errors.ts";
 import type { ServedModel } from "./models.ts";
 
-export type { DrawingProgress, Order } from "./batch.ts";
+export type { DrawingOrder, DrawingProgress } from "./batch.ts";
 
 export interface DrawOptions {
   /** Removes the images from the queue and from batches in progress. */
@@ -41,7 +41,7 @@ export interface QueueState {
 
 export interface DrawingQueue {
   /** Throws 429 immediately if the queue is full, or 400 if the order could never fit. */
-  draw(order: Order, options?: DrawOptions): Promise<Uint8Array>;
+  draw(order: DrawingOrder, options?: DrawOptions): Promise<Uint8Array>;
   state(): QueueState;
   /** Resolves when all orders are finished. */
   idle(): Promise<void>;
@@ -72,7 +72,7 @@ export function drawingQueue({ lanes: count, workers = () => count, most, open, 
   let whenIdle: (() => void)[] = [];
   let alone = 0;
 
-  function draw(order: Order, { signal, onProgress }: DrawOptions = {}): Promise<Uint8Array> {
+  function draw(order: DrawingOrder, { signal, onProgress }: DrawOptions = {}): Promise<Uint8Array> {
     if (signal?.aborted) throw cancelled();
     const { labels, model } = order;
     if (waiting.length + labels.length > most) throw full(labels.length);

@@ -13,13 +13,13 @@ import { knownPictures, type MaskRule } from "./edits.ts";
 import type { Look } from "./encoding.ts";
 import { type FormParts, readForm } from "./forms.ts";
 import { modelNamed, type ServedModel } from "./models.ts";
-import type { Order } from "./queue.ts";
+import type { DrawingOrder } from "./queue.ts";
 import { type GenerationRequest, type Limits, parsed, type Requests, samplingIn } from "./schemas.ts";
 import { scaleFor } from "./sizes.ts";
 
 /** An order with everything else that its answer depends on. */
 export interface Asked {
-  order: Order;
+  order: DrawingOrder;
   look: Look;
   /** Whether images are returned as data: URLs. */
   asUrl: boolean;
@@ -73,7 +73,7 @@ export async function readEdit(request: Request, context: RequestContext): Promi
   });
 }
 
-function askedBy(body: GenerationRequest, order: Order): Asked {
+function askedBy(body: GenerationRequest, order: DrawingOrder): Asked {
   const look = {
     format: body.output_format ?? "png",
     quality: body.output_compression ?? 100,
@@ -97,7 +97,7 @@ async function orderOf(
   body: GenerationRequest,
   { models, batchOf, limits }: RequestContext,
   pictures = 1,
-): Promise<Order> {
+): Promise<DrawingOrder> {
   const model = modelNamed(models, body.model ?? undefined);
   const { config } = model;
   const choices = parseClasses(body.prompt, config);

@@ -22,25 +22,3 @@ export function scaleFor(size: string | null | undefined, own: number): number {
 }
 
 const mostFor = (own: number): number => Math.max(1, Math.floor(widest / own));
-
-/** Repeats each pixel of an image [side, side, channels] `scale` times in both directions (nearest neighbour). */
-export function enlarged(image: Uint8Array, { side, channels, scale }: Enlargement): Uint8Array {
-  if (scale === 1) return image;
-  const rowBytes = side * scale * channels;
-  const out = new Uint8Array(rowBytes * side * scale);
-  for (let y = 0; y < side; y++) {
-    const start = y * scale * rowBytes;
-    for (let x = 0; x < side; x++) {
-      const pixel = image.subarray((y * side + x) * channels, (y * side + x + 1) * channels);
-      for (let i = 0; i < scale; i++) out.set(pixel, start + (x * scale + i) * channels);
-    }
-    for (let i = 1; i < scale; i++) out.copyWithin(start + i * rowBytes, start, start + rowBytes);
-  }
-  return out;
-}
-
-interface Enlargement {
-  side: number;
-  channels: number;
-  scale: number;
-}

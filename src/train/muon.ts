@@ -74,7 +74,7 @@ interface Place {
 }
 
 /** All matrices of one shape. */
-interface Batch {
+interface MatrixBatch {
   rows: number;
   columns: number;
   places: Place[];
@@ -83,7 +83,7 @@ interface Batch {
 }
 
 /** Groups all matrices into batches of equal shape. */
-function batchesOf(parameters: readonly Parameter[]): Batch[] {
+function batchesOf(parameters: readonly Parameter[]): MatrixBatch[] {
   const batches = new Map<string, { rows: number; columns: number; places: Place[] }>();
   for (const parameter of parameters) {
     const parts = muonMatrices(parameter);
@@ -140,7 +140,7 @@ export async function openMuon(
             out[at] = muonMomentum * m + (1 - muonMomentum) * g; // Nesterov
           }
         });
-      const tensors = (prefix: string, pick: (batch: Batch) => Float32Array) =>
+      const tensors = (prefix: string, pick: (batch: MatrixBatch) => Float32Array) =>
         Object.fromEntries(
           batches.map((batch, i) => [
             `${prefix}.${i}`,

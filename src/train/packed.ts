@@ -8,7 +8,7 @@ import { modelParameters } from "../model/parameters.ts";
 import { momentsOf } from "./optimizer.ts";
 
 /** The number of parameters. */
-export const parameterCount = (model: ModelConfig): number =>
+export const packedLength = (model: ModelConfig): number =>
   modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0);
 
 /** Joins arrays by parameter name into one [N]. */

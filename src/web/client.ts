@@ -8,14 +8,14 @@ export interface Client {
   readonly config: ModelConfig;
   readonly device: Device;
   /** Draws one drawing at a time, each with a unique id. Rejects with a `UserError`, a `Stopped` if the worker cannot continue. */
-  draw(id: number, request: DrawRequest, onSteps: (steps: StepRecord[], done: number) => void): Promise<Drawn>;
+  draw(id: number, request: DrawRequest, onSteps: (steps: StepRecord[], done: number) => void): Promise<DrawResult>;
   cancel(): void;
   /** The model's expectation for a pixel of one of the last few drawings; undefined if it did not draw that pixel. */
   distribution(drawing: number, at: { image: number; pixel: number }): Promise<Distribution | undefined>;
   close(): void;
 }
 
-export interface Drawn {
+export interface DrawResult {
   seconds: number;
   cancelled: boolean;
 }

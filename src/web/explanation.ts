@@ -7,7 +7,7 @@ import { clearPixel, pixelInWords, showPixel } from "./pixel-panel.ts";
 import type { Distribution } from "./protocol.ts";
 import { drawnAt } from "./recording.ts";
 import { colourAt } from "./shown.ts";
-import type { Drawing } from "./state.ts";
+import type { ShownDrawing } from "./state.ts";
 import { createTree } from "./tree.ts";
 
 type Pixel = { x: number; y: number };
@@ -27,7 +27,7 @@ export function createExplanation(
     distribution,
     onChoose,
   }: {
-    shown: () => { drawing: Drawing; moment: Moment } | undefined;
+    shown: () => { drawing: ShownDrawing; moment: Moment } | undefined;
     distribution: (drawing: number, at: { image: number; pixel: number }) => Promise<Distribution | undefined>;
     /** Called when a pixel is chosen in the tree. */
     onChoose: (pixel: Pixel) => void;

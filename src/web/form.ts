@@ -9,7 +9,7 @@ import { shipped } from "./models.ts";
 import type { DeviceWish } from "./protocol.ts";
 import { type SamplingControls, samplingControls } from "./sampling-controls.ts";
 
-export interface Form {
+export interface SettingsForm {
   fill(settings: Settings): void;
   /** Returns undefined if a field is invalid, which the browser then reports. */
   read(): Omit<Settings, "selected" | "step" | "view" | "edit"> | undefined;
@@ -23,7 +23,7 @@ export interface FormOptions {
   onModel(name: string): void;
 }
 
-export function settingsForm(config: ModelConfig, { models, onDevice, onModel }: FormOptions): Form {
+export function settingsForm(config: ModelConfig, { models, onDevice, onModel }: FormOptions): SettingsForm {
   const form = the("form", "settings");
   const [count, seed] = [the("input", "count"), the("input", "seed")];
   const device = the("select", "device");

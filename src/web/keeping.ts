@@ -1,9 +1,10 @@
 /** Files to save: one image, all images, and an animation of the drawing. */
 
+import { type Bitmap, enlarged } from "../pictures/bitmap.ts";
 import { insertPngText } from "../pictures/pngtext.ts";
-import { type AnimationFrame, encodeAnimation, encodePng, enlarged, type Picture } from "./png.ts";
+import { type AnimationFrame, encodeAnimation, encodePng } from "./png.ts";
 import type { Recording } from "./recording.ts";
-import { flatImage, shownImage, type View } from "./shown.ts";
+import { flatImage, shownImage, type ViewKind } from "./shown.ts";
 
 /** Limits of an animation: the number of frames, and pixels per side. */
 const picturesMost = 90;
@@ -14,7 +15,7 @@ const lastDelay = 1500;
 /** A moment of a drawing (the number of steps taken) and its view. */
 export interface Moment {
   taken: number;
-  view: View;
+  view: ViewKind;
 }
 
 /** One image at its own size, as shown, with `text` in its metadata. Pixels not drawn yet are transparent. */
@@ -37,7 +38,7 @@ export const sheetFile = (
 ): Uint8Array<ArrayBuffer> => insertPngText(encodePng(sheet(recording, moment)), text) as Uint8Array<ArrayBuffer>;
 
 /** The same grid as an animation, with frames evenly spaced over the steps. */
-export function animationFile(recording: Recording, view: View): Uint8Array<ArrayBuffer> {
+export function animationFile(recording: Recording, view: ViewKind): Uint8Array<ArrayBuffer> {
   const { length } = recording.steps;
   const pictures = Math.max(1, Math.min(picturesMost, length));
   const frames = Array.from({ length: pictures }, (_, i): AnimationFrame => {
@@ -58,7 +59,7 @@ function withoutAlpha(data: Uint8ClampedArray): Uint8Array | undefined {
 }
 
 /** A grid on white with one pixel between images, enlarged as far as the limit allows. */
-function sheet(recording: Recording, moment: Moment): Picture {
+function sheet(recording: Recording, moment: Moment): Bitmap {
   const { count, size } = recording;
   const columns = Math.ceil(Math.sqrt(count));
   const rows = Math.ceil(count / columns);

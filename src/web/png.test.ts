@@ -2,7 +2,7 @@
 
 import sharp from "sharp";
 import { expect, it } from "vitest";
-import { encodeAnimation, encodePng, enlarged } from "./png.ts";
+import { encodeAnimation, encodePng } from "./png.ts";
 
 const picture = (width: number, height: number, of: (i: number) => number) => ({
   width,
@@ -15,15 +15,6 @@ it("keeps every byte", async () => {
   const { data, info } = await sharp(encodePng(original)).raw().toBuffer({ resolveWithObject: true });
   expect([info.width, info.height, info.channels]).toEqual([5, 3, 3]);
   expect(Uint8Array.from(data)).toEqual(original.data);
-});
-
-it("enlarges pixels to squares", () => {
-  const { width, height, data } = enlarged(
-    picture(2, 1, (i) => i),
-    2,
-  );
-  expect([width, height]).toEqual([4, 2]);
-  expect([...data]).toEqual([0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5, 0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5]);
 });
 
 it("stores only the changed rectangles of an animation, and their durations", async () => {

@@ -3,16 +3,10 @@
 
 import { zlibSync } from "fflate";
 import { joined } from "../core/arrays.ts";
-import { crc32 } from "../pictures/pngtext.ts";
+import type { Bitmap } from "../pictures/bitmap.ts";
+import { pngChunk, pngSignature } from "../pictures/pngtext.ts";
 
-export interface Picture {
-  width: number;
-  height: number;
-  /** RGB bytes [height, width, 3]. */
-  data: Uint8Array;
-}
-
-export interface AnimationFrame extends Picture {
+export interface AnimationFrame extends Bitmap {
   /** Display time in milliseconds. */
   delay: number;
 }
@@ -22,9 +16,9 @@ const colourRgba = 6;
 
 /** Encodes RGB, or RGBA if there are four bytes per pixel. */
 export const encodePng = (
-  picture: Omit<Picture, "data"> & { data: Uint8Array | Uint8ClampedArray },
+  picture: Omit<Bitmap, "data"> & { data: Uint8Array | Uint8ClampedArray },
 ): Uint8Array<ArrayBuffer> =>
-  joined([signature, header(picture), chunk("IDAT", compressed(picture)), chunk("IEND", new Uint8Array(0))]);
+  joined([pngSignature, header(picture), pngChunk("IDAT", compressed(picture)), pngChunk("IEND", new Uint8Array(0))]);
 
 /**
  * Encodes an endless animation of pictures of equal size. Of each picture, only the rectangle that differs from the
@@ -34,7 +28,7 @@ export function encodeAnimation(frames: readonly AnimationFrame[]): Uint8Array<A
   const [first] = frames;
   if (frames.some(({ width, height }) => width !== first.width || height !== first.height))
     throw new Error("animation: the frames differ in size");
-  const kept: { delay: number; at: { x: number; y: number }; part: Picture }[] = [];
+  const kept: { delay: number; at: { x: number; y: number }; part: Bitmap }[] = [];
   frames.forEach((frame, i) => {
     const at = i === 0 ? { x: 0, y: 0, width: frame.width, height: frame.height } : difference(frames[i - 1], frame);
     if (at) kept.push({ delay: frame.delay, at, part: cut(frame, at) });
@@ -47,34 +41,19 @@ export function encodeAnimation(frames: readonly AnimationFrame[]): Uint8Array<A
     control.setUint16(20, Math.min(65535, delay));
     control.setUint16(22, 1000);
     const data = compressed(part);
-    if (i === 0) return [chunk("fcTL", bytesOf(control)), chunk("IDAT", data)];
+    if (i === 0) return [pngChunk("fcTL", bytesOf(control)), pngChunk("IDAT", data)];
     const numbered = new Uint8Array(data.length + 4);
     new DataView(numbered.buffer).setUint32(0, sequence++);
     numbered.set(data, 4);
-    return [chunk("fcTL", bytesOf(control)), chunk("fdAT", numbered)];
+    return [pngChunk("fcTL", bytesOf(control)), pngChunk("fdAT", numbered)];
   });
   const control = new DataView(new ArrayBuffer(8)); // number of frames, number of plays (0: endless)
   control.setUint32(0, kept.length);
-  const end = chunk("IEND", new Uint8Array(0));
-  return joined([signature, header(first), chunk("acTL", bytesOf(control)), ...chunks, end]);
+  const end = pngChunk("IEND", new Uint8Array(0));
+  return joined([pngSignature, header(first), pngChunk("acTL", bytesOf(control)), ...chunks, end]);
 }
 
-/** Repeats every pixel `scale` times in both directions. */
-export function enlarged({ width, height, data }: Picture, scale: number): Picture {
-  const out = new Uint8Array(data.length * scale * scale);
-  const row = width * scale * 3;
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width * scale; x++) {
-      const from = (y * width + Math.floor(x / scale)) * 3;
-      for (let c = 0; c < 3; c++) out[y * scale * row + x * 3 + c] = data[from + c];
-    }
-    for (let again = 1; again < scale; again++)
-      out.copyWithin((y * scale + again) * row, y * scale * row, (y * scale + 1) * row);
-  }
-  return { width: width * scale, height: height * scale, data: out };
-}
-
-function difference(a: Picture, b: Picture): { x: number; y: number; width: number; height: number } | undefined {
+function difference(a: Bitmap, b: Bitmap): { x: number; y: number; width: number; height: number } | undefined {
   let [left, top, right, bottom] = [b.width, b.height, -1, -1];
   for (let i = 0; i < b.data.length; i++) {
     if (a.data[i] === b.data[i]) continue;
@@ -86,7 +65,7 @@ function difference(a: Picture, b: Picture): { x: number; y: number; width: numb
   return right < 0 ? undefined : { x: left, y: top, width: right - left + 1, height: bottom - top + 1 };
 }
 
-function cut(from: Picture, { x, y, width, height }: { x: number; y: number; width: number; height: number }): Picture {
+function cut(from: Bitmap, { x, y, width, height }: { x: number; y: number; width: number; height: number }): Bitmap {
   const data = new Uint8Array(width * height * 3);
   for (let row = 0; row < height; row++) {
     const start = ((y + row) * from.width + x) * 3;
@@ -105,7 +84,7 @@ function header(picture: Encoded): Uint8Array {
   view.setUint32(4, height);
   view.setUint8(8, 8);
   view.setUint8(9, channelsOf(picture) === 4 ? colourRgba : colourRgb);
-  return chunk("IHDR", bytesOf(view));
+  return pngChunk("IHDR", bytesOf(view));
 }
 
 /** Compresses rows without a filter, which works best for flat areas of large pixels. */
@@ -116,17 +95,5 @@ function compressed(picture: Encoded): Uint8Array {
   for (let y = 0; y < height; y++) rows.set(data.subarray(y * row, (y + 1) * row), y * (row + 1) + 1);
   return zlibSync(rows, { level: 9 });
 }
-
-function chunk(type: string, content: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(content.length + 12);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, content.length);
-  for (let i = 0; i < 4; i++) bytes[4 + i] = type.charCodeAt(i);
-  bytes.set(content, 8);
-  view.setUint32(bytes.length - 4, crc32(bytes.subarray(4, -4)));
-  return bytes;
-}
-
-const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 
 const bytesOf = ({ buffer }: DataView): Uint8Array => new Uint8Array(buffer as ArrayBuffer);

@@ -4,21 +4,21 @@ import type { ModelConfig } from "../config/model.ts";
 import { writeAddress } from "./address.ts";
 import { the } from "./elements.ts";
 import { animationFile, download, imageFile, type Moment, sheetFile } from "./keeping.ts";
-import type { Drawing } from "./state.ts";
+import type { ShownDrawing } from "./state.ts";
 import { say } from "./status.ts";
 
-export interface Saved {
-  drawing: Drawing;
+export interface SavedMoment {
+  drawing: ShownDrawing;
   moment: Moment;
 }
 
 /** `shown` is called only when there is something to save. */
 export function savingButtons(
   { config, model }: { config: ModelConfig; model: string },
-  { shown, share }: { shown: () => Saved; share: () => void },
+  { shown, share }: { shown: () => SavedMoment; share: () => void },
 ): void {
-  const classesOf = ({ settings }: Drawing) => settings.classes.map((label) => config.classes[label]);
-  const text = ({ drawing, moment }: Saved, label: string): Record<string, string> => {
+  const classesOf = ({ settings }: ShownDrawing) => settings.classes.map((label) => config.classes[label]);
+  const text = ({ drawing, moment }: SavedMoment, label: string): Record<string, string> => {
     const { settings, recording } = drawing;
     const step = moment.taken === recording.steps.length ? undefined : moment.taken;
     return {

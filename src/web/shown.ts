@@ -3,7 +3,7 @@
 import { heatColours } from "../pictures/heat.ts";
 import { drawnAt, entropyOf, type Recording } from "./recording.ts";
 
-export type View = "image" | "entropy";
+export type ViewKind = "image" | "entropy";
 
 /** A pixel's total entropy in bits at which the colour scale ends. */
 const hottest = 15;
@@ -11,7 +11,7 @@ const hottest = 15;
 /** RGBA bytes [S, S, 4] of one image after `taken` steps. Pixels not drawn yet are transparent. */
 export function shownImage(
   recording: Recording,
-  { image, taken, view }: { image: number; taken: number; view: View },
+  { image, taken, view }: { image: number; taken: number; view: ViewKind },
 ): Uint8ClampedArray<ArrayBuffer> {
   const { size } = recording;
   const out = new Uint8ClampedArray(size * size * 4);
@@ -37,7 +37,7 @@ export function colourAt({ images, channels }: Recording, at: number): number[] 
 }
 
 /** RGB bytes [S, S, 3] of one image as shown. Pixels not drawn yet are grey (128). */
-export function flatImage(recording: Recording, shown: { image: number; taken: number; view: View }): Uint8Array {
+export function flatImage(recording: Recording, shown: { image: number; taken: number; view: ViewKind }): Uint8Array {
   const rgba = shownImage(recording, shown);
   const out = new Uint8Array((rgba.length / 4) * 3);
   for (let i = 0; i < rgba.length / 4; i++)

@@ -3,9 +3,9 @@
 import { describe, expect, it } from "vitest";
 import type { Settings } from "./address.ts";
 import { newRecording } from "./recording.ts";
-import { allowed, type Drawing, type PageEvent, reduce, shownIn, type State } from "./state.ts";
+import { allowed, type PageEvent, reduce, type ShownDrawing, shownIn, type State } from "./state.ts";
 
-const drawing = (id: number, settings: Partial<Settings> = {}): Drawing => ({
+const drawing = (id: number, settings: Partial<Settings> = {}): ShownDrawing => ({
   id,
   recording: newRecording({ count: 1, size: 2, channels: 3, patches: [1] }),
   settings: { classes: [0], count: 1, seed: id, selected: 0, device: "auto", ...settings } as Settings,

@@ -2,10 +2,10 @@
 
 import type { Settings } from "./address.ts";
 import type { Recording } from "./recording.ts";
-import type { View } from "./shown.ts";
+import type { ViewKind } from "./shown.ts";
 
 /** A drawing and its settings, of which `selected`, `step` and `view` determine what is shown. */
-export interface Drawing {
+export interface ShownDrawing {
   readonly id: number;
   readonly recording: Recording;
   readonly settings: Settings;
@@ -14,22 +14,22 @@ export interface Drawing {
 export type State =
   | { kind: "empty" }
   /** `previous` was shown before the drawing began; `before` was then the target of undo. */
-  | { kind: "drawing"; shown: Drawing; previous?: Drawing; before?: Drawing }
+  | { kind: "drawing"; shown: ShownDrawing; previous?: ShownDrawing; before?: ShownDrawing }
   /** `before` is the target of undo. */
-  | { kind: "shown"; shown: Drawing; before?: Drawing };
+  | { kind: "shown"; shown: ShownDrawing; before?: ShownDrawing };
 
 export type PageEvent =
-  | { kind: "began"; drawing: Drawing }
+  | { kind: "began"; drawing: ShownDrawing }
   | { kind: "ended" }
   /** The drawing ended with an error; the part drawn so far is shown. */
   | { kind: "failed" }
   /** The user's own picture is shown. */
-  | { kind: "uploaded"; drawing: Drawing }
+  | { kind: "uploaded"; drawing: ShownDrawing }
   | { kind: "undone" }
   | { kind: "selected"; image: number }
   /** Without a step, the whole drawing is shown. */
   | { kind: "moved"; step?: number }
-  | { kind: "viewed"; view: View };
+  | { kind: "viewed"; view: ViewKind };
 
 /** Returns the next state. Events that do not apply to the state leave it unchanged. */
 export function reduce(state: State, event: PageEvent): State {
@@ -62,7 +62,7 @@ export function reduce(state: State, event: PageEvent): State {
   }
 }
 
-export const shownIn = (state: State): Drawing | undefined => (state.kind === "empty" ? undefined : state.shown);
+export const shownIn = (state: State): ShownDrawing | undefined => (state.kind === "empty" ? undefined : state.shown);
 
 function withSettings(state: State, changes: Partial<Settings>): State {
   if (state.kind === "empty") return state;

@@ -7,16 +7,16 @@ import { type Settings, writeAddress } from "./address.ts";
 import { type Client, Stopped } from "./client.ts";
 import { byId, make, the } from "./elements.ts";
 import { createExplanation } from "./explanation.ts";
-import type { Form } from "./form.ts";
+import type { SettingsForm } from "./form.ts";
 import { createGallery, type Gallery } from "./gallery.ts";
 import type { DeviceWish } from "./protocol.ts";
 import { addStep, newRecording, outlinesAt } from "./recording.ts";
 import { readPicture, redrawingTools } from "./redrawing.ts";
 import { savingButtons } from "./saving.ts";
 import { createScrubber } from "./scrubber.ts";
-import { levelColour, shownImage, type View } from "./shown.ts";
+import { levelColour, shownImage, type ViewKind } from "./shown.ts";
 import { createStage } from "./stage.ts";
-import { type Action, allowed, type Drawing, type PageEvent, reduce, shownIn, type State } from "./state.ts";
+import { type Action, allowed, type PageEvent, reduce, type ShownDrawing, shownIn, type State } from "./state.ts";
 import { complain, say, showDevice, showProgress } from "./status.ts";
 import { goToOnPhone } from "./tabs.ts";
 import { createTour } from "./tour.ts";
@@ -25,7 +25,7 @@ import { inSeconds, placeInWords, plural } from "./words.ts";
 
 export interface StudioOptions {
   config: ModelConfig;
-  form: Form;
+  form: SettingsForm;
 
   model: string;
   /** Opens the model in a worker, on the given device instead of the default one. */
@@ -157,7 +157,7 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
     const follows = state.kind === "drawing" && taken === recording.steps.length;
     return {
       drawing,
-      moment: { taken, view: settings.view ?? ("image" as View) },
+      moment: { taken, view: settings.view ?? ("image" as ViewKind) },
       live: follows ? recording.live : taken,
     };
   }
@@ -186,7 +186,7 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
   }
 
   /** Prepares the page to show another drawing. */
-  function begin({ recording, settings }: Drawing): void {
+  function begin({ recording, settings }: ShownDrawing): void {
     tour.close();
     const labels = Array.from(
       { length: recording.count },
@@ -328,7 +328,7 @@ export function createStudio({ config, form, model, open }: StudioOptions): Stud
 
   for (const radio of document.querySelectorAll<HTMLInputElement>("input[name=view]"))
     radio.addEventListener("change", () => {
-      dispatch({ kind: "viewed", view: radio.value as View });
+      dispatch({ kind: "viewed", view: radio.value as ViewKind });
       share();
     });
   byId("outlines").addEventListener("change", show);

@@ -7,7 +7,7 @@ import { chanceInWords, pathTo, type Place, type TreeNode } from "./recursion.ts
 import { levelColour, shownImage } from "./shown.ts";
 import { plural } from "./words.ts";
 
-export interface Tree {
+export interface RecursionTree {
   /** Shows the path to a pixel of a drawing. */
   show(recording: Recording, place: Place): void;
   clear(): void;
@@ -18,7 +18,7 @@ const large = 88;
 const small = 40;
 
 /** `onChoose` receives the pixel that was clicked in a picture of the tree. */
-export function createTree(onChoose: (pixel: { x: number; y: number }) => void): Tree {
+export function createTree(onChoose: (pixel: { x: number; y: number }) => void): RecursionTree {
   const box = byId("tree");
   return {
     show(recording, place) {

@@ -13,10 +13,10 @@ const port = parentPort!;
 const tell = (answer: SamplingAnswer | Failure) => port.postMessage(answer);
 
 /** Drawing a task: `stop` ends all of it, `images` end single images. */
-type Drawing = { kind: "drawing"; stop: AbortController; images: readonly AbortController[] };
-type State = { kind: "idle" } | Drawing;
+type DrawingTask = { kind: "drawing"; stop: AbortController; images: readonly AbortController[] };
+type State = { kind: "idle" } | DrawingTask;
 
-const drawingOf = ({ labels }: SamplingTask): Drawing => ({
+const drawingOf = ({ labels }: SamplingTask): DrawingTask => ({
   kind: "drawing",
   stop: new AbortController(),
   images: labels.map(() => new AbortController()),
@@ -53,7 +53,7 @@ try {
   });
   tell({ kind: "ready" });
 
-  async function draw(task: SamplingTask, { stop, images: wanted }: Drawing): Promise<void> {
+  async function draw(task: SamplingTask, { stop, images: wanted }: DrawingTask): Promise<void> {
     for await (const { images, ...frame } of sampler.sample({
       ...task,
       signal: stop.signal,

@@ -14,7 +14,7 @@ import { createSampler, type SampledModel } from "../../sample/sampler.ts";
 import { packed } from "../../train/packed.ts";
 import { startingState } from "../../train/state.ts";
 import { train } from "../../train/trainer.ts";
-import { drawnAtOnce, type Lesson, type Progress, side } from "./protocol.ts";
+import { drawnAtOnce, type Lesson, type LessonProgress, side } from "./protocol.ts";
 
 /** The engines that a lesson needs. */
 export interface LessonEngines {
@@ -70,11 +70,11 @@ export async function* learn(
   lesson: Lesson,
   { training: engine, sampling }: LessonEngines,
   { seed = 0, signal }: { seed?: number; signal?: AbortSignal } = {},
-): AsyncGenerator<Progress> {
+): AsyncGenerator<LessonProgress> {
   const model = tinyModel(lesson.name);
   const training = { ...trainingSettings(), seed };
   const state = startingState(model, seed, training);
-  const samples = async (): Promise<Progress> => {
+  const samples = async (): Promise<LessonProgress> => {
     const started = performance.now();
     const images = await drawn(sampling, model, state.average);
     // Slow machines draw less often, so that they spend most of their time on training.

@@ -14,7 +14,7 @@ export interface Lesson {
   heldOut: Uint8Array;
 }
 
-export type Progress =
+export type LessonProgress =
   /** `bits` per byte of this step's pictures; `seconds` the time of the step. */
   | { kind: "step"; step: number; bits: number; seconds: number }
   /** `bits` per byte of the held-out pictures, with averaged weights. */
@@ -31,7 +31,7 @@ export type FromTrainer =
   | { kind: "opening"; share: number }
   /** `reason` is a sentence if the device is not the requested one. */
   | { kind: "ready"; device: Device["provider"]; reason?: string }
-  | Progress
+  | LessonProgress
   /** No step follows until training is resumed. */
   | { kind: "paused" }
   | { kind: "ended" }

@@ -1,4 +1,4 @@
-/** The contact sheet of `fractalgen data`. */
+/** A contact sheet: a picture that shows what a data set contains. */
 
 import { groupedClasses } from "../config/classes.ts";
 import { UserError } from "../core/errors.ts";
@@ -21,9 +21,11 @@ export async function contactSheet(dataset: Dataset, perClass: number): Promise<
   const count = columns * order.length;
   const { width, height } = gridLayout({ count, size, columns, labels: Array.from({ length: count }, () => "") });
   if (width * height > sheetMost)
-    throw new UserError(
-      `--per-class: a sheet of ${order.length} classes with ${columns} images each would have ${width}x${height} pixels; the limit is ${sheetMost / 1e6} million. Choose fewer images or a smaller --image-size`,
-    );
+    throw new UserError({
+      subject: { setting: "perClass" },
+      problem: `a sheet of ${order.length} classes with ${columns} images each would have ${width}x${height} pixels, but the limit is ${sheetMost / 1e6} million`,
+      hint: ["choose fewer images", { do: "make them smaller", setting: "imageSize" }],
+    });
   const bytes = size * size * channels;
   const images = new Uint8Array(count * bytes).fill(255);
   const labels = Array.from({ length: count }, () => "");

@@ -1,23 +1,38 @@
-/** Writes generated images: the grid, individual images and the animation; then reports what was written. */
+/** Writes generated images: the grid and individual images, with their origin in text chunks. */
 
 import { join } from "node:path";
 import type { ModelConfig } from "../config/model.ts";
 import { recordedSampling } from "../config/sampling.ts";
-import { counted } from "../core/counted.ts";
-import { duration, rateOf } from "../core/duration.ts";
+import type { Engine, Provider } from "../engine/engine.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
+import { nameOf } from "../files/find-model.ts";
 import type { ModelFolder } from "../files/model.ts";
-import { gridPng, imagePng } from "../pictures/grid.ts";
-import type { Drawn } from "./drawing.ts";
-import type { Precision } from "../graph/form.ts";
-import type { DrawingFlags } from "./drawing-options.ts";
-import type { Picture } from "./film.ts";
-import { nameOf } from "./models.ts";
-import type { SamplingSettings } from "./sampling-options.ts";
-import { version } from "./version.ts";
+import { type GridOptions, gridPng, imagePng } from "../pictures/grid.ts";
+import type { SamplingSettings } from "../sample/settings.ts";
+
+/** Where generated images go: the grid and, with `each`, a folder for each image. */
+export interface DrawnOutput {
+  count: number;
+  seed: number;
+  out: string;
+  columns?: number;
+  each?: string;
+}
+
+/** Generated images, [count, S, S, C] bytes, and what they were computed with. */
+export interface DrawnImages {
+  images: Uint8Array;
+  device: Provider;
+  /** Only if it is not float32. */
+  precision?: "float16";
+  /** Whether the files of each image are there already. */
+  eachWritten?: boolean;
+}
 
 /** What the output files record: the model, a name for each image, and the contents of their text chunks. */
 export interface Written {
+  /** The program's name and version. */
+  software: string;
   model: ModelFolder;
   /** `names` has one entry per image; `inTurn` holds the requested names, which the images cycle through. */
   names: string[];
@@ -28,20 +43,18 @@ export interface Written {
   /** Additional text chunks. */
   details?: Record<string, string>;
   /** The grid, if it shows more than the generated images. */
-  grid?: { images: Uint8Array; picture: Picture; labels: string[] };
+  grid?: { images: Uint8Array; picture: GridOptions; labels: string[] };
 }
 
-/** Writes the grid and, if requested, each image and the animation; reports them together with `told`. */
+/** Writes the grid and, if requested, each image. Returns the paths of the single images. */
 export async function writeDrawn(
-  flags: DrawingFlags,
-  drawn: Drawn,
+  flags: DrawnOutput,
+  drawn: DrawnImages,
   written: Written,
-  told: object = {},
-): Promise<void> {
-  const { model, names, inTurn, settings, options, grid } = written;
+): Promise<string[] | undefined> {
+  const { model, names, inTurn, grid } = written;
   const { config } = model;
-  const { count, seed } = flags;
-  const dependedOn = { ...recordedSampling(settings), ...options };
+  const { count } = flags;
   const text = textOf(flags, written, drawn);
   const { imageSize: size, channels } = config;
   const { images, picture, labels } = grid ?? {
@@ -56,21 +69,20 @@ export async function writeDrawn(
   const each = files && names.map((_, i) => files.path(i));
   if (!drawn.eachWritten)
     for (const i of names.keys()) await files?.write(i, drawn.images.subarray(i * bytes, (i + 1) * bytes));
-  await drawn.film?.write(drawn.images);
-  report(flags, drawn, { each, classes: names, seed, ...told, ...dependedOn });
+  return each;
 }
 
 type Text = (label: string, index?: number) => Record<string, string>;
 
 /** The text chunks of a picture: of one image, or without an index of the grid. */
 export function textOf(
-  { count, seed }: Pick<DrawingFlags, "count" | "seed">,
-  { model, settings, options, details }: Pick<Written, "model" | "settings" | "options" | "details">,
-  { device, precision = "float32" }: Pick<Drawn, "device"> & { precision?: Precision },
+  { count, seed }: Pick<DrawnOutput, "count" | "seed">,
+  { software, model, settings, options, details }: Omit<Written, "names" | "inTurn" | "grid">,
+  { device, precision = "float32" }: { device: Provider; precision?: Engine["precision"] },
 ): Text {
   const dependedOn = { ...recordedSampling(settings), ...options };
   return (label, index) => ({
-    Software: `fractalgen ${version}`,
+    Software: software,
     Model: nameOf(model),
     Class: label,
     Seed: String(seed),
@@ -94,17 +106,4 @@ export function eachFile(
     write: async (i, image) =>
       writeFileAtomic(path(i), await imagePng(image, { size, channels, text: text(names[i], i) })),
   };
-}
-
-/** Prints one line of JSON with `details`, or how long the generation took and which files were written. */
-function report({ count, json, out, animate, each }: DrawingFlags, drawn: Drawn, details: object): void {
-  const { seconds, device, precision } = drawn;
-  if (json) {
-    const made = { out, animation: animate, ...details, device, precision };
-    console.log(JSON.stringify({ ...made, seconds, imagesPerSecond: count / seconds }));
-    return;
-  }
-  const took = seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
-  console.error(`${counted(count, "image")} in ${took} (${rateOf(count / seconds)})`);
-  for (const path of [out, animate, each]) if (path !== undefined) console.log(path);
 }
