@@ -4,7 +4,7 @@
  */
 
 import { z } from "zod";
-import { didYouMean, UserError } from "../core/errors.ts";
+import { alternatives, didYouMean, UserError } from "../core/errors.ts";
 
 export interface Bounds {
   least?: number;
@@ -174,7 +174,7 @@ const kinds: { [N in KindName]: Row<N> } = {
         : value.map((level) => (typeof level === "number" ? String(level) : level.join("/"))).join(),
   },
   choice: {
-    words: ({ choices }) => choices.join(" or "),
+    words: ({ choices }) => alternatives(choices),
     schema: ({ choices }) => z.enum(choices),
     read: (text, { choices }) => choices.find((choice) => choice === text),
     write: (value) => value,
