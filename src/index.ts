@@ -86,6 +86,7 @@ export {
   type MaskRate,
   type Order,
   rasterOrder,
+  type Stuck,
   type View as OrderView,
   type Viewed,
 } from "./levels/order.ts";

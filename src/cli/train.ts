@@ -5,7 +5,7 @@ import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
 import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
 import { defaultCache } from "../files/cache.ts";
-import { builtInKinds } from "../levels/table.ts";
+import { builtInKinds, kindOf } from "../levels/table.ts";
 import { classNamesOption, setsOption } from "./data-options.ts";
 import { deviceOption, helpOption, precisionOption, threadsOption } from "./engine.ts";
 import { queueHelp, sharedHelp } from "./queue-options.ts";
@@ -53,7 +53,7 @@ export function addTrain(program: Command): void {
     .addOption(
       choice(
         "--kind <name>",
-        "mar: any order, several patches per step; ar: raster order, one at a time",
+        builtInKinds.map((kind) => `${kind}: ${kindOf({ kind }).order.words}`).join("; "),
         builtInKinds,
       ),
     )
