@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
 import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
+import { dataFormats } from "../data/formats.ts";
 import { defaultCache } from "../files/cache.ts";
 import { builtInKinds, kindOf } from "../levels/table.ts";
 import { classNamesOption, setsOption } from "./data-options.ts";
@@ -20,7 +21,7 @@ export function addTrain(program: Command): void {
     .description(
       "Train a model. The run's folder holds checkpoints, a log, the learning curve (curve.svg), sample grids and TensorBoard events. Ctrl-C saves a checkpoint and stops; --resume continues exactly as if the run had not been interrupted.",
     )
-    .option("--data <name|path>", "emoji (built in), a folder of images, or IDX, .npz or Parquet files", filled)
+    .option("--data <name|path>", `emoji (built in), ${dataFormats}`, filled)
     .option("--out <dir>", "a new folder for the run", filled)
     .option("--resume <dir>", "resume a run from its last checkpoint, with its settings", filled)
     .option(

@@ -88,9 +88,12 @@ const recordImage = 3072;
 function binary(bytes: Uint8Array, where: string, { labels: count, label }: { labels: number; label: number }): Batch {
   const record = count + recordImage;
   if (bytes.length === 0 || bytes.length % record !== 0)
-    throw new UserError(
-      `${where}: it has ${bytes.length} bytes, expected a multiple of ${record}; download the file again`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `it has ${bytes.length} bytes`,
+      expected: `a multiple of ${record}`,
+      hint: "download the file again",
+    });
   const images = bytes.length / record;
   const data = new Uint8Array(images * recordImage);
   const labels = new Uint8Array(images);
@@ -105,13 +108,19 @@ function pickled(bytes: Uint8Array, where: string, keys: readonly string[]): Bat
   const batch = readBatch(bytes, where);
   const { header, bytes: data } = arrayIn(batch, "data", where);
   if (header.type !== "u1" || header.fortranOrder)
-    throw new UserError(
-      `${where}: its data are ${header.type}${header.fortranOrder ? " in Fortran order" : ""}, expected bytes (u1) in row-major order`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `its data are ${header.type}${header.fortranOrder ? " in Fortran order" : ""}`,
+      expected: "bytes (u1) in row-major order",
+    });
   const layout = layoutOf(header, where);
   const labels = numbersIn(batch, keys, where);
   if (labels.length !== layout.count)
-    throw new UserError(`${where}: ${labels.length} labels, but ${layout.count} images; download the file again`);
+    throw new UserError({
+      subject: where,
+      problem: `${labels.length} labels, but ${layout.count} images`,
+      hint: "download the file again",
+    });
   return { layout, labels, data };
 }
 
@@ -146,9 +155,11 @@ export async function findTar(path: string): Promise<Found> {
       const found = await filesOfTar(path);
       const layout = layoutFor(found.names);
       if (!layout)
-        throw new UserError(
-          `${pathText(path)}: this archive of ${found.names.length} files (${listed(found.names)}) is not CIFAR-10 or CIFAR-100, the only data sets read from an archive; unpack it and give the folder`,
-        );
+        throw new UserError({
+          subject: pathText(path),
+          problem: `this archive of ${found.names.length} files (${listed(found.names)}) is not CIFAR-10 or CIFAR-100, the only data sets read from an archive`,
+          hint: "unpack it and give the folder",
+        });
       return openBatches(found, layout);
     },
   };

@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../core/errors.ts";
+import { dataFormats } from "../data/formats.ts";
 import { contentOf } from "../data/open.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { type DataRecord, loadCheckpoint, type Resumed } from "../train/checkpoint.ts";
@@ -35,7 +36,7 @@ export async function beginning(options: RunOptions): Promise<Beginning> {
   if (options.data === undefined)
     throw new UserError({
       subject: { setting: "data" },
-      expected: "a folder of images, an IDX, .npz or Parquet file, or the built-in set: emoji",
+      expected: `emoji (built in), ${dataFormats}`,
       got: "none",
     });
   const { initFrom: initial } = options;
@@ -138,7 +139,7 @@ function refuseBoth(options: RunOptions, one: keyof RunOptions, other: keyof Run
   if (options[one] !== undefined && options[other] !== undefined)
     throw new UserError({
       subject: { setting: one },
-      problem: `this option sets the same thing as another one`,
-      hint: { do: "leave one of them out", setting: other },
+      problem: `it sets the same thing as ${other}`,
+      hint: { do: "leave one of the two out", setting: other },
     });
 }
