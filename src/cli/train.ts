@@ -3,7 +3,7 @@
 import type { Command } from "commander";
 import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
-import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
+import { type TrainingGroup, trainingHelp, trainingNames, trainingSetting } from "../config/training.ts";
 import { dataFormats } from "../data/formats.ts";
 import { defaultCache } from "../files/cache.ts";
 import { builtInKinds, kindOf } from "../levels/table.ts";
@@ -98,7 +98,8 @@ export function addTrain(program: Command): void {
 function addSettings(command: Command, group: TrainingGroup): Command {
   for (const name of trainingNames) {
     const setting = trainingSetting(name);
-    if (setting.group === group) command.addOption(settingOption(name, setting, setting));
+    if (setting.group === group)
+      command.addOption(settingOption(name, setting, { ...setting, help: trainingHelp(name) }));
   }
   return command;
 }

@@ -22,6 +22,8 @@ export type SamplingSetting = SettingKind & {
   help: string;
   /** Further information, in full sentences. */
   note?: string;
+  /** What its numbers count; shares, factors and strengths have no unit. */
+  unit?: string;
   /** The placeholder for its value on the command line. */
   symbol: string;
   /** The default if the model sets none. If absent, it follows from the model: one step per patch. */
@@ -105,6 +107,7 @@ export const samplingSettings = {
     changes: "order",
     label: "Steps at each level",
     help: "number of steps at each level above the pixels, such as 64,16; fewer are faster",
+    unit: "steps",
     symbol: "list",
   },
 } as const satisfies Record<string, SamplingSetting>;
@@ -122,6 +125,7 @@ export type Schedule = SamplingSettings["schedule"];
 type NamesThat<C extends Changes> = { [N in SamplingName]: Table[N]["changes"] extends C ? N : never }[SamplingName];
 /** Settings of the distribution that a byte is drawn from. */
 export type DrawName = NamesThat<"logits" | "cut">;
+export type LogitName = NamesThat<"logits">;
 export type CutName = NamesThat<"cut">;
 
 export const samplingNames = Object.keys(samplingSettings) as SamplingName[];

@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../core/errors.ts";
+import type { TrainingName } from "../config/training.ts";
 import { dataFormats } from "../data/formats.ts";
 import { contentOf } from "../data/open.ts";
 import type { ModelFolder } from "../files/model.ts";
@@ -88,9 +89,10 @@ function checkThere({ dataset: before }: Resumed, { source, heldOut }: DataRecor
 }
 
 /** The folder of the run, checked before any work. */
-export function runFolder({ out, resume, ...options }: RunOptions): string {
+export function runFolder(options: RunOptions): string {
+  const { out, resume } = options;
   if (resume !== undefined) {
-    const extra = out === undefined ? newRunOptions.find((name) => options[name] !== undefined) : "out";
+    const extra = newRunOptions.find((name) => options[name] !== undefined);
     if (extra)
       throw new UserError({
         subject: { setting: extra },
@@ -118,21 +120,39 @@ export function runFolder({ out, resume, ...options }: RunOptions): string {
   return out;
 }
 
+type RunOption = Exclude<keyof RunOptions, TrainingName>;
+
+/** For each option that is not a training setting, whether it applies only to new runs or also to resumed ones. */
+const runOptions = {
+  out: "new",
+  config: "new",
+  initFrom: "new",
+  size: "new",
+  kind: "new",
+  recipe: "new",
+  redWeight: "new",
+  imageSize: "new",
+  channels: "new",
+  group: "new",
+  skipSmall: "new",
+  sets: "new",
+  classNames: "new",
+  data: "both",
+  resume: "both",
+  heldOut: "both",
+  flip: "both",
+  epochs: "both",
+  blr: "both",
+  memory: "both",
+  gpuMemory: "both",
+} as const satisfies Record<RunOption, "new" | "both">;
+
+type NewRunOption = { [N in RunOption]: (typeof runOptions)[N] extends "new" ? N : never }[RunOption];
+
 /** Options that apply only to new runs. */
-export const newRunOptions = [
-  "config",
-  "initFrom",
-  "size",
-  "kind",
-  "recipe",
-  "redWeight",
-  "imageSize",
-  "channels",
-  "group",
-  "skipSmall",
-  "sets",
-  "classNames",
-] as const satisfies readonly (keyof RunOptions)[];
+export const newRunOptions = (Object.keys(runOptions) as RunOption[]).filter(
+  (name): name is NewRunOption => runOptions[name] === "new",
+);
 
 /** Throws a UserError if both of two equivalent options are given. */
 function refuseBoth(options: RunOptions, one: keyof RunOptions, other: keyof RunOptions): void {
