@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { sizes } from "../src/config/presets.ts";
 import { UserError } from "../src/core/errors.ts";
+import { builtInKinds } from "../src/levels/table.ts";
 import { addDataOptions } from "../src/cli/data-options.ts";
 import { deviceOption, threadsOption } from "../src/cli/engine.ts";
 import { filled, number, oneOf, seeds, whole, wholes } from "../src/cli/values.ts";
@@ -36,7 +37,7 @@ program
   .option("--model <dir|name>", "a model folder, or the name of a bundled model", "emoji")
   .option("--preset <name>", "one of the paper's models with random weights, cached in --cache", filled)
   .option("--size <name>", "a model of fractalgen train --size for 32x32 emoji: tiny, small or base", oneOf(sizes))
-  .option("--kind <name>", "kind of its levels: mar or ar", oneOf(["mar", "ar"]), "mar")
+  .option("--kind <name>", `kind of its levels: ${builtInKinds.join(" or ")}`, oneOf(builtInKinds), "mar")
   .option("--dtype <name>", "type of the random weights: float32, q8 or q4", oneOf(["float32", "q8", "q4"]), "float32")
   .option("--cache <dir>", "folder for the random weights", join(homedir(), ".cache", "fractalgen"))
   .option("--batch <n>", "images per batch", whole({ least: 1 }), 16)
@@ -72,7 +73,7 @@ program
   .command("speedrun")
   .description("train one small model on emoji and report its held-out likelihood and time (docs/speedrun.md)")
   .option("--recipe <name>", "default, or published: the published trainer's settings", oneOf(recipeNames), "default")
-  .option("--kind <name>", "kind of its levels: mar or ar", oneOf(["mar", "ar"]), "ar")
+  .option("--kind <name>", `kind of its levels: ${builtInKinds.join(" or ")}`, oneOf(builtInKinds), "ar")
   .option("--seeds <list>", "seeds of weights, order and draws: one run each", wholes({}), [1, 2, 3])
   .option("--steps <n>", "optimizer steps (default: 1950 published, 1200 default)", whole({ least: 1 }))
   .option(

@@ -3,6 +3,7 @@
 import { placedLevels } from "../src/config/model.ts";
 import { writeFileAtomic } from "../src/files/atomic.ts";
 import type { ModelFolder } from "../src/files/model.ts";
+import { kindOf } from "../src/levels/table.ts";
 import { findChromium } from "../src/parity/chromium.ts";
 import { drawn, servedName, withStudio } from "./studio-page.ts";
 
@@ -14,8 +15,8 @@ const shown = 0.68;
 /** Writes the screenshot to `out`. Returns the reason if it cannot be made here. */
 export async function studioPicture(folder: ModelFolder, out: string): Promise<string | undefined> {
   if (!findChromium()) return "there is no chromium or google-chrome in PATH";
-  const iterations = placedLevels(folder.config).map(({ kind, tokens }, level) =>
-    kind === "ar" ? tokens : Math.min(tokens, level === 0 ? 16 : 8),
+  const iterations = placedLevels(folder.config).map((level, l) =>
+    kindOf(level).order.steps(level.tokens, l === 0 ? 16 : 8),
   );
   const wanted = `model=${encodeURIComponent(servedName(folder))}&classes=${classes}&n=4&seed=7&image=2&iterations=${iterations}`;
   await withStudio(folder, async ({ url, browser }) => {

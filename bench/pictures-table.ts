@@ -9,6 +9,7 @@ import { didYouMean, UserError } from "../src/core/errors.ts";
 import type { Dataset } from "../src/data/dataset.ts";
 import { openDataset } from "../src/data/open.ts";
 import { writeFileAtomic } from "../src/files/atomic.ts";
+import { kindOf } from "../src/levels/table.ts";
 import { dataSheet, editingPicture, evenShares, fractalgen, stacked } from "./pictures-sheets.ts";
 import { studioPicture } from "./pictures-studio.ts";
 
@@ -97,11 +98,12 @@ const readmeRows: PictureRow[] = [
     shows: "twelve emoji with an eighth, a quarter, half and all of the first level's steps",
     async make({ out, scratch }) {
       const levels = placedLevels((await findModel(model)).config);
-      if (levels[0].kind === "ar") return `${model} draws its patches in raster order, one per step`;
+      const { hides, words } = kindOf(levels[0]).order;
+      if (!hides) return `${model} draws its patches in ${words}`;
       const rows: { title: string; file: string }[] = [];
       for (const [row, parts] of [8, 4, 2, 1].entries()) {
-        const steps = levels.map(({ kind, tokens }, level) =>
-          kind === "ar" ? tokens : Math.ceil(tokens / (level === 0 ? parts : Math.max(1, parts / 2))),
+        const steps = levels.map((level, l) =>
+          kindOf(level).order.steps(level.tokens, Math.ceil(level.tokens / (l === 0 ? parts : Math.max(1, parts / 2)))),
         );
         const [title, file] = [steps.join(), join(scratch, `iterations-${row}.png`)];
         await fractalgen("sample", ...four, "-n", "12", "--columns", "12", "--seed", "1", "--iterations", title, "--out", file); // prettier-ignore

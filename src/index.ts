@@ -109,7 +109,15 @@ export type {
   StepSize,
   Taught,
 } from "./levels/kind.ts";
-export { anyOrder, type MaskRate, type Order, type OrderView, rasterOrder, type Viewed } from "./levels/order.ts";
+export {
+  anyOrder,
+  type MaskRate,
+  type Order,
+  rasterOrder,
+  type Stuck,
+  type OrderView,
+  type Viewed,
+} from "./levels/order.ts";
 export { decodeInRaster } from "./levels/raster.ts";
 export { registerLevelKind } from "./levels/table.ts";
 export type { Starts } from "./model/parameters.ts";

@@ -128,7 +128,7 @@ describe("prints one sentence and leaves nothing behind for", () => {
     [
       "a file that is not a zip",
       (path) => (writeFileSync(path, "hello, world"), [path, out, "--config", caseFile]),
-      /not a checkpoint; expected a zip written by torch\.save or a safetensors file/,
+      /not a checkpoint, expected a zip written by torch\.save or a safetensors file/,
     ],
     [
       "a truncated checkpoint",
@@ -138,7 +138,7 @@ describe("prints one sentence and leaves nothing behind for", () => {
     [
       "a pickle that would run a command",
       (path) => (writeFileSync(path, bomb), [path, out, "--config", caseFile]),
-      /holds an object of the class os\.system, which cannot be read; expected a dict of tensors, as saved by torch\.save\(model\.state_dict\(\), \.\.\.\)$/,
+      /holds an object of the class os\.system, which cannot be read, expected a dict of tensors, as saved by torch\.save\(model\.state_dict\(\), \.\.\.\)$/,
     ],
     [
       "an invalid configuration",

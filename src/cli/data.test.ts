@@ -55,7 +55,7 @@ it("draws a row of images for each class, and no more images than exist", async 
 
 it.each<[string[], RegExp]>([
   [["--sheet", "sheet.jpg"], /--sheet: expected a file name ending in \.png/],
-  [["--sets", "noto"], /sets: only the emoji data have sets/],
+  [["--sets", "noto"], /--sets: only the emoji data have sets/],
   [["--sets", "notto"], /--sets: there is no set "notto"; did you mean "noto"\?/],
   [["--per-class", "0"], /--per-class/],
 ])("%j is refused in one sentence", async (more, message) => {

@@ -146,7 +146,7 @@ describe("fractalgen download", () => {
     const ended = await fractalgen([address(), "--no-convert"]);
     expect(ended.code).toBe(2);
     expect(lastLine(ended)).toMatch(
-      /mine\.pth: the downloaded file is not a PyTorch checkpoint or a safetensors file: the file: .*truncated/,
+      /mine\.pth: the downloaded file is not a PyTorch checkpoint or a safetensors file: .*truncated/,
     );
     const kept = readdirSync(folder, { recursive: true, encoding: "utf8" });
     expect(kept.filter((name) => name.includes("mine"))).toEqual([]);

@@ -138,7 +138,7 @@ describe("prints one sentence and exits with code 2 for", () => {
     ["an extent beyond the image", () => ["--extent", "9"], /--extent: expected at most the image's 8 pixels, got 9/],
     ["everything kept", () => ["--task", "uncrop", "--extent", "8"], /--mask: it marks nothing to redraw/],
     ["a ring of half a patch", () => ["--ring", "0.5"], /--ring: expected a whole number .*"0\.5"/],
-    ["a hole in an AR model's image", () => ["--model", ar, "--mask", "0,0,4,4"], /--mask: the first level of this model is autoregressive .*keep an upper part/], // prettier-ignore
+    ["a hole in an AR model's image", () => ["--model", ar, "--mask", "0,0,4,4"], /--mask: the first level of this model draws in raster order.*keep an upper part/], // prettier-ignore
     ["a count out of range", () => ["-n", "0"], /--count: .*from 1/],
   ];
   it.each(bad)("%s", async (_, args, sentence) => {

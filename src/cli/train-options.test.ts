@@ -21,7 +21,7 @@ describe("every declared training setting", () => {
 
 it.each([
   ["a missing model", ["--init-from", "nothing", "--data", "x", "--out", "run"], /--init-from: there is no model/],
-  ["no data", ["--out", "run"], /--data: expected a folder of images/],
+  ["no data", ["--out", "run"], /--data: expected emoji \(built in\), a folder of images/],
   ["no folder", ["--data", "emoji"], /--out: expected a folder for the run's checkpoints, got none; .*--resume/],
   ["two lengths", ["--data", "x", "--out", "run", "--epochs", "1", "--steps", "2"], /--epochs: .*--steps/],
 ])("refuses %s", async (_, options, told) => {

@@ -3,9 +3,10 @@
 import type { Command } from "commander";
 import { sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
-import { type TrainingGroup, trainingNames, trainingSetting } from "../config/training.ts";
+import { type TrainingGroup, trainingHelp, trainingNames, trainingSetting } from "../config/training.ts";
+import { dataFormats } from "../data/formats.ts";
 import { defaultCache } from "../files/cache.ts";
-import { builtInKinds } from "../levels/table.ts";
+import { builtInKinds, kindOf } from "../levels/table.ts";
 import { classNamesOption, setsOption } from "./data-options.ts";
 import { deviceOption, helpOption, precisionOption, threadsOption } from "./engine.ts";
 import { queueHelp, sharedHelp } from "./queue-options.ts";
@@ -20,7 +21,7 @@ export function addTrain(program: Command): void {
     .description(
       "Train a model. The run's folder holds checkpoints, a log, the learning curve (curve.svg), sample grids and TensorBoard events. Ctrl-C saves a checkpoint and stops; --resume continues exactly as if the run had not been interrupted.",
     )
-    .option("--data <name|path>", "emoji (built in), a folder of images, or IDX, .npz or Parquet files", filled)
+    .option("--data <name|path>", `emoji (built in), ${dataFormats}`, filled)
     .option("--out <dir>", "a new folder for the run", filled)
     .option("--resume <dir>", "resume a run from its last checkpoint, with its settings", filled)
     .option(
@@ -53,7 +54,7 @@ export function addTrain(program: Command): void {
     .addOption(
       choice(
         "--kind <name>",
-        "mar: any order, several patches per step; ar: raster order, one at a time",
+        builtInKinds.map((kind) => `${kind}: ${kindOf({ kind }).order.words}`).join("; "),
         builtInKinds,
       ),
     )
@@ -97,7 +98,8 @@ export function addTrain(program: Command): void {
 function addSettings(command: Command, group: TrainingGroup): Command {
   for (const name of trainingNames) {
     const setting = trainingSetting(name);
-    if (setting.group === group) command.addOption(settingOption(name, setting, setting));
+    if (setting.group === group)
+      command.addOption(settingOption(name, setting, { ...setting, help: trainingHelp(name) }));
   }
   return command;
 }

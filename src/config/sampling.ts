@@ -22,6 +22,8 @@ export type SamplingSetting = SettingKind & {
   help: string;
   /** Further information, in full sentences. */
   note?: string;
+  /** What its numbers count; shares, factors and strengths have no unit. */
+  unit?: string;
   /** The placeholder for its value on the command line. */
   symbol: string;
   /** The default if the model sets none. If absent, it follows from the model: one step per patch. */
@@ -105,6 +107,7 @@ export const samplingSettings = {
     changes: "order",
     label: "Steps at each level",
     help: "number of steps at each level above the pixels, such as 64,16; fewer are faster",
+    unit: "steps",
     symbol: "list",
   },
 } as const satisfies Record<string, SamplingSetting>;
@@ -126,6 +129,7 @@ export type SettingsThat<C extends Changes> = {
 }[SamplingName];
 /** Settings of the distribution that a byte is drawn from. */
 export type DrawName = SettingsThat<"logits" | "cut">;
+export type LogitName = SettingsThat<"logits">;
 export type CutName = SettingsThat<"cut">;
 
 export const samplingNames = Object.keys(samplingSettings) as SamplingName[];

@@ -4,7 +4,7 @@
  */
 
 import { z } from "zod";
-import { didYouMean, UserError } from "../core/errors.ts";
+import { alternatives, didYouMean, UserError } from "../core/errors.ts";
 
 /** The bounds of a number. */
 export interface Bounds {
@@ -61,6 +61,8 @@ interface Row<N extends KindName> {
   /** Parses text; undefined if it is not such a value. */
   read(text: string, kind: SettingKind<N>): SettingKinds[N]["value"] | undefined;
   write(value: SettingKinds[N]["value"]): string;
+  /** Whether its text is a list of values that can be read one by one, so that an error can name the wrong one. */
+  listed: boolean;
 }
 
 /** " from 0 to 1" or " above 0 and of at most 1000", with a leading space; empty if there are no bounds. */
@@ -102,30 +104,35 @@ const realIn = (text: string, bounds: Bounds): number | undefined => {
 
 const kinds: { [N in KindName]: Row<N> } = {
   number: {
+    listed: false,
     words: (bounds) => `a number${boundsInWords(bounds)}`,
     schema: (bounds) => bounded(z.number(), bounds),
     read: realIn,
     write: String,
   },
   whole: {
+    listed: false,
     words: (bounds) => `a whole number${boundsInWords(bounds)}`,
     schema: (bounds) => bounded(z.int(), bounds),
     read: wholeIn,
     write: String,
   },
   wholes: {
+    listed: true,
     words: (bounds) => `a list of whole numbers${boundsInWords(bounds)}`,
     schema: (bounds) => z.array(bounded(z.int(), bounds)).max(64),
     read: (text, bounds) => listIn(text, ",", (part) => wholeIn(part, bounds)),
     write: (value) => value.join(),
   },
   numbers: {
+    listed: true,
     words: (bounds) => `a list of numbers${boundsInWords(bounds)}`,
     schema: (bounds) => z.array(bounded(z.number(), bounds)).max(64),
     read: (text, bounds) => listIn(text, ",", (part) => realIn(part, bounds)),
     write: (value) => value.join(),
   },
   factors: {
+    listed: true,
     words: ({ names, ...bounds }) => `${names.join(", ")} as in ${names[0]}=2, each a number${boundsInWords(bounds)}`,
     schema: ({ names, ...bounds }) =>
       z.strictObject(Object.fromEntries(names.map((name) => [name, bounded(z.number(), bounds).default(1)]))),
@@ -145,6 +152,7 @@ const kinds: { [N in KindName]: Row<N> } = {
         .join(),
   },
   pair: {
+    listed: false,
     words: (bounds) => `two numbers${boundsInWords(bounds)}, separated by a comma`,
     schema: (bounds) => z.tuple([bounded(z.number(), bounds), bounded(z.number(), bounds)]),
     read(text, bounds) {
@@ -154,6 +162,7 @@ const kinds: { [N in KindName]: Row<N> } = {
     write: (value) => value.join(),
   },
   spread: {
+    listed: true,
     words: (bounds) => `a number${boundsInWords(bounds)}, or a list of them`,
     schema(bounds) {
       const one = bounded(z.number(), bounds);
@@ -178,12 +187,14 @@ const kinds: { [N in KindName]: Row<N> } = {
         : value.map((level) => (typeof level === "number" ? String(level) : level.join("/"))).join(),
   },
   choice: {
-    words: ({ choices }) => choices.join(" or "),
+    listed: false,
+    words: ({ choices }) => alternatives(choices),
     schema: ({ choices }) => z.enum(choices),
     read: (text, { choices }) => choices.find((choice) => choice === text),
     write: (value) => value,
   },
   several: {
+    listed: true,
     words: ({ choices }) => `${choices.join(", ")}, comma-separated, or all, or none`,
     schema: ({ choices }) => z.array(z.enum(choices)),
     read(text, { choices }) {
@@ -195,6 +206,7 @@ const kinds: { [N in KindName]: Row<N> } = {
     write: (value) => (value.length === 0 ? "none" : value.join()),
   },
   flag: {
+    listed: false,
     words: () => "true or false",
     schema: () => z.boolean(),
     read: (text) => ({ true: true, false: false })[text],
@@ -209,7 +221,11 @@ const rowOf = (kind: SettingKind) =>
     schema(kind: SettingKind): z.ZodType;
     read(text: string, kind: SettingKind): unknown;
     write(value: unknown): string;
+    listed: boolean;
   };
+
+/** Whether a setting's text is a list of values that can be read one by one. */
+export const isListed = (kind: SettingKind): boolean => rowOf(kind).listed;
 
 export const expectation = (kind: SettingKind): string => rowOf(kind).words(kind);
 
@@ -220,8 +236,8 @@ export const schemaOf = <S extends SettingKind>(kind: S): z.ZodType<SettingValue
 export function readSetting<S extends SettingKind>(name: string, kind: S, text: string): SettingValue<S> {
   const value = rowOf(kind).read(text, kind);
   if (value !== undefined) return value as SettingValue<S>;
-  const listed = !["pair", "choice"].includes(kind.kind);
-  const wrong = (listed && text.split(/[,/]/).find((part) => rowOf(kind).read(part, kind) === undefined)) || text;
+  const wrong =
+    (isListed(kind) && text.split(/[,/]/).find((part) => rowOf(kind).read(part, kind) === undefined)) || text;
   const near =
     kind.kind === "choice"
       ? didYouMean(wrong, kind.choices)

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { UserError } from "../core/errors.ts";
 import { explain } from "./model.ts";
-import { type SettingKind, schemaOf, type SettingValue } from "./setting.ts";
+import { type SettingKind, schemaOf, type SettingValue, writeSetting } from "./setting.ts";
 
 /** Image augmentations: shifts by a pixel, horizontal flips, changes of hue. */
 export const augmentations = ["shift", "flip", "hue"] as const;
@@ -13,6 +13,8 @@ export type TrainingSetting = SettingKind & {
   /** What it is or does, as a phrase without a full stop. */
   help: string;
   usual?: unknown;
+  /** Presets choose it by the size of the images, although it is not in the group of the recipe. */
+  byPreset?: true;
   /** The group of its option in the help. Without one, it is an option of every command that runs graphs. */
   group?: TrainingGroup;
   /** A shorter name for the option. */
@@ -192,6 +194,7 @@ export const trainingSettings = {
     kind: "whole",
     least: 1,
     usual: 256,
+    byPreset: true,
     group: "when",
     help: "held-out images used for each measurement, evenly spaced; the last one uses all",
   },
@@ -200,7 +203,7 @@ export const trainingSettings = {
     least: 0,
     usual: 0,
     group: "when",
-    help: "measure the KID of samples and keep a checkpoint every n steps; 0 for none (the default)",
+    help: "measure the KID of samples and keep a checkpoint every n steps; 0 for none",
   },
   kidImages: {
     kind: "whole",
@@ -208,7 +211,7 @@ export const trainingSettings = {
     most: 100_000,
     usual: 256,
     group: "when",
-    help: "images drawn for each KID (default: 256)",
+    help: "images drawn for each KID",
   },
   microBatch: {
     kind: "whole",
@@ -231,7 +234,7 @@ export const trainingSettings = {
     usual: 1,
     fixed: true,
     group: "replicas",
-    help: "replicas of the model that train side by side, each with batches of its own (default: 1)",
+    help: "replicas of the model that train side by side, each with batches of its own",
   },
   roundSteps: {
     kind: "whole",
@@ -239,14 +242,14 @@ export const trainingSettings = {
     most: 1e6,
     usual: 100,
     group: "replicas",
-    help: "steps that replicas take before they are joined (default: 100)",
+    help: "steps that replicas take before they are joined",
   },
   outerRate: {
     kind: "number",
     above: 0,
     usual: 0.7,
     group: "replicas",
-    help: "learning rate of the outer step, which joins the replicas (default: 0.7)",
+    help: "learning rate of the outer step, which joins the replicas",
   },
   outerMomentum: {
     kind: "number",
@@ -254,7 +257,7 @@ export const trainingSettings = {
     most: 0.9999,
     usual: 0.9,
     group: "replicas",
-    help: "Nesterov momentum of the outer step (default: 0.9)",
+    help: "Nesterov momentum of the outer step",
   },
   sync: {
     kind: "flag",
@@ -292,6 +295,14 @@ export type TrainingConfig = { [N in DefaultedTraining]: SettingValue<TrainingTa
 export const trainingNames = Object.keys(trainingSettings) as TrainingName[];
 /** The row of a setting, typed with all optional fields. */
 export const trainingSetting = (name: TrainingName): TrainingSetting => trainingSettings[name];
+
+/** The help of a setting, with its default if neither presets nor recipes choose it. */
+export function trainingHelp(name: TrainingName): string {
+  const setting = trainingSetting(name);
+  const { group, byPreset, usual, help } = setting;
+  const told = (group === "when" || group === "replicas") && !byPreset && setting.kind !== "flag";
+  return told ? `${help} (default: ${writeSetting(setting, usual as never)})` : help;
+}
 
 const schema = z.strictObject(
   Object.fromEntries(

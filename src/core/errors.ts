@@ -73,11 +73,13 @@ export function worded({ subject, problem, expected, got, hint = [] }: Mistake, 
   ].join(", ");
   const about = typeof subject === "object" ? `${wording.setting(subject.setting)}${subject.at ?? ""}` : subject;
   const hints = [hint].flat().map((one) => (typeof one === "string" ? one : wording.hint(one)));
-  return fitting(`${about === undefined ? "" : `${about}: `}${facts}${hints.length > 0 ? `; ${inWords(hints)}` : ""}`);
+  return fitting(
+    `${about === undefined ? "" : `${about}: `}${facts}${hints.length > 0 ? `; ${alternatives(hints)}` : ""}`,
+  );
 }
 
 /** Joins alternatives: "a", "a or b", "a, b or c". */
-const inWords = (all: readonly string[]): string =>
+export const alternatives = (all: readonly string[]): string =>
   all.length < 2 ? all.join("") : `${all.slice(0, -1).join(", ")} or ${all.at(-1)}`;
 
 /** Longer words are not typing errors, and comparing them takes long. */

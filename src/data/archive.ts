@@ -75,9 +75,11 @@ export async function filesOfTar(path: string): Promise<NamedFiles> {
       for await (const piece of source) {
         total += piece.length;
         if (total > limits.unpackedBytes)
-          throw new UserError(
-            `${pathText(path)}: it unpacks to more than ${byteCount(limits.unpackedBytes)}; unpack it and give the folder`,
-          );
+          throw new UserError({
+            subject: pathText(path),
+            problem: `it unpacks to more than ${byteCount(limits.unpackedBytes)}`,
+            hint: "unpack it and give the folder",
+          });
         if (unpacker.destroyed) return;
         if (!unpacker.write(piece)) await flowing(unpacker);
       }
@@ -92,9 +94,11 @@ export async function filesOfTar(path: string): Promise<NamedFiles> {
       let entries = 0;
       for await (const entry of unpacker) {
         if (++entries > limits.archiveEntries)
-          throw new UserError(
-            `${pathText(path)}: it contains more than ${limits.archiveEntries} files; unpack it and give the folder`,
-          );
+          throw new UserError({
+            subject: pathText(path),
+            problem: `it contains more than ${limits.archiveEntries} files`,
+            hint: "unpack it and give the folder",
+          });
         const pieces: Uint8Array[] = [];
         for await (const piece of entry) pieces.push(piece as Uint8Array);
         if (entry.header.type === "file") found.set(basename(entry.header.name), Buffer.concat(pieces));
@@ -103,7 +107,11 @@ export async function filesOfTar(path: string): Promise<NamedFiles> {
   } catch (error) {
     if (error instanceof UserError || !(error instanceof Error)) throw error;
     throw new UserError(
-      `${pathText(path)}: the archive is truncated or damaged (${error.message}); download it again`,
+      {
+        subject: pathText(path),
+        problem: `the archive is truncated or damaged (${error.message})`,
+        hint: "download it again",
+      },
       {
         cause: error,
       },

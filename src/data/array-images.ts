@@ -29,18 +29,25 @@ export function layoutOf({ shape, type }: Pick<NpyHeader, "shape" | "type">, whe
   const found = arranged(shape);
   const sizes = `[${shape.join(", ")}]`;
   if (!found)
-    throw new UserError(
-      `${where}: its shape is ${sizes}, expected [N, height, width], [N, height, width, 1 to 4 channels], or [N, 3 * side * side]`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `its shape is ${sizes}`,
+      expected: "[N, height, width], [N, height, width, 1 to 4 channels], or [N, 3 * side * side]",
+    });
   const values = product(shape.slice(1));
   if (found.width * found.height > limits.pixels)
-    throw new UserError(
-      `${where}: its shape is ${sizes}, images of ${found.width}x${found.height} pixels, expected at most ${limits.pixels} pixels`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `its shape is ${sizes}, images of ${found.width}x${found.height} pixels`,
+      expected: `at most ${limits.pixels} pixels`,
+    });
   if (values * itemBytes(type) > limits.arrayImageBytes)
-    throw new UserError(
-      `${where}: its shape is ${sizes}, images of ${byteCount(values * itemBytes(type))}, expected at most ${byteCount(limits.arrayImageBytes)}; scale them down`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `its shape is ${sizes}, images of ${byteCount(values * itemBytes(type))}`,
+      expected: `at most ${byteCount(limits.arrayImageBytes)}`,
+      hint: "scale them down",
+    });
   return { count: shape[0], values, ...found };
 }
 
@@ -94,9 +101,12 @@ export function scaleOf(
     };
   if (least >= -slack && most <= 255 + slack)
     return { note: `values from ${range} are used unchanged, on a scale of 0 to 255`, toByte: clamped };
-  throw new UserError(
-    `${where}: its values range from ${range}, expected bytes (0 to 255), or floats from 0 to 1 or from -1 to 1; rescale them`,
-  );
+  throw new UserError({
+    subject: where,
+    problem: `its values range from ${range}`,
+    expected: "bytes (0 to 255), or floats from 0 to 1 or from -1 to 1",
+    hint: "rescale them",
+  });
 }
 
 const figure = (value: number): string => (Number.isInteger(value) ? String(value) : value.toPrecision(4));
@@ -114,7 +124,12 @@ export async function rangeOf(
   for await (const piece of pieces)
     for (const value of valuesFrom(piece, header)) {
       if (!Number.isFinite(value))
-        throw new UserError(`${where}: it contains ${value}, expected finite numbers; remove such images`);
+        throw new UserError({
+          subject: where,
+          problem: `it contains ${value}`,
+          expected: "finite numbers",
+          hint: "remove such images",
+        });
       if (value < least) least = value;
       if (value > most) most = value;
     }

@@ -92,9 +92,12 @@ function binary(
 ): CifarBatch {
   const record = count + recordImage;
   if (bytes.length === 0 || bytes.length % record !== 0)
-    throw new UserError(
-      `${where}: it has ${bytes.length} bytes, expected a multiple of ${record}; download the file again`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `it has ${bytes.length} bytes`,
+      expected: `a multiple of ${record}`,
+      hint: "download the file again",
+    });
   const images = bytes.length / record;
   const data = new Uint8Array(images * recordImage);
   const labels = new Uint8Array(images);
@@ -109,13 +112,19 @@ function pickled(bytes: Uint8Array, where: string, keys: readonly string[]): Cif
   const batch = readBatch(bytes, where);
   const { header, bytes: data } = arrayIn(batch, "data", where);
   if (header.type !== "u1" || header.fortranOrder)
-    throw new UserError(
-      `${where}: its data are ${header.type}${header.fortranOrder ? " in Fortran order" : ""}, expected bytes (u1) in row-major order`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `its data are ${header.type}${header.fortranOrder ? " in Fortran order" : ""}`,
+      expected: "bytes (u1) in row-major order",
+    });
   const layout = layoutOf(header, where);
   const labels = numbersIn(batch, keys, where);
   if (labels.length !== layout.count)
-    throw new UserError(`${where}: ${labels.length} labels, but ${layout.count} images; download the file again`);
+    throw new UserError({
+      subject: where,
+      problem: `${labels.length} labels, but ${layout.count} images`,
+      hint: "download the file again",
+    });
   return { layout, labels, data };
 }
 
@@ -150,9 +159,11 @@ export async function findTar(path: string): Promise<Found> {
       const found = await filesOfTar(path);
       const layout = layoutFor(found.names);
       if (!layout)
-        throw new UserError(
-          `${pathText(path)}: this archive of ${found.names.length} files (${listed(found.names)}) is not CIFAR-10 or CIFAR-100, the only data sets read from an archive; unpack it and give the folder`,
-        );
+        throw new UserError({
+          subject: pathText(path),
+          problem: `this archive of ${found.names.length} files (${listed(found.names)}) is not CIFAR-10 or CIFAR-100, the only data sets read from an archive`,
+          hint: "unpack it and give the folder",
+        });
       return openBatches(found, layout);
     },
   };

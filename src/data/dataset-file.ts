@@ -92,13 +92,13 @@ export function readDatasetFile(path: string): Dataset {
   const file = new OpenFile(path);
   const trailer = file.read(Math.max(0, file.bytes - trailerBytes), trailerBytes);
   if (trailer.toString("latin1", trailerBytes - 8) !== magic)
-    throw damaged(path, "is truncated or not a decoded data set");
+    throw damaged(path, "it is truncated or not a decoded data set");
   const [train, heldOut, jsonBytes] = [32, 36, 40].map((at) => trailer.readUInt32LE(at));
   const numberBytes = 8 * (train + heldOut);
   const footerBytes = numberBytes + jsonBytes;
   const footer = file.read(Math.max(0, file.bytes - trailerBytes - footerBytes), footerBytes);
   if (!createHash("sha256").update(footer).digest().equals(trailer.subarray(0, 32)))
-    throw damaged(path, "has been changed or is damaged");
+    throw damaged(path, "it has been changed or is damaged");
   const header = JSON.parse(footer.toString("utf8", numberBytes)) as Header;
   const imageBytes = header.size * header.size * header.channels;
 
@@ -106,7 +106,7 @@ export function readDatasetFile(path: string): Dataset {
     const count = names.length;
     const [places, labels] = [at, at + 4 * count].map((start) => int32s(footer.subarray(start, start + 4 * count)));
     if (places.some((place) => (place + 1) * imageBytes > file.bytes - trailerBytes - footerBytes))
-      throw damaged(path, "lacks images");
+      throw damaged(path, "it lacks images");
     return { count, labels, names, image: (index) => file.read(places[index] * imageBytes, imageBytes) };
   };
   return { ...header, train: split(header.train, 0), heldOut: split(header.heldOut, 8 * train) };
@@ -129,7 +129,7 @@ class OpenFile {
     const bytes = Buffer.allocUnsafe(length);
     for (let filled = 0; filled < length;) {
       const count = readSync(this.#descriptor, bytes, filled, Math.min(length - filled, 1 << 28), position + filled);
-      if (count === 0) throw damaged(this.#path, "is truncated");
+      if (count === 0) throw damaged(this.#path, "it is truncated");
       filled += count;
     }
     return bytes;
@@ -137,7 +137,7 @@ class OpenFile {
 }
 
 const damaged = (path: string, what: string) =>
-  new UserError(`${path} ${what}; delete it, and it will be created again`);
+  new UserError({ subject: path, problem: what, hint: "delete it, and it will be created again" });
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Int32Array) => new Uint8Array(buffer, byteOffset, byteLength);
 

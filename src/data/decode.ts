@@ -151,15 +151,18 @@ function split(
   images: Decoded,
   { where, share, digests, skip }: Splitting,
 ): { train: WrittenSplit; heldOut: WrittenSplit } {
-  if (images.names.length === 0) throw new UserError(`${where}: none of its images can be decoded; check the files`);
+  if (images.names.length === 0)
+    throw new UserError({ subject: where, problem: "none of its images can be decoded", hint: "check the files" });
   const held = share ? chooseHeldOut(namesToSplit(images, { share, digests }), share) : images.heldOut;
   const all = Array.from(held.keys());
   const train = all.filter((index) => !held[index]);
   const asked = all.filter((index) => held[index]);
   if (train.length === 0 || asked.length === 0)
-    throw new UserError(
-      `${where}: none of the ${asked.length ? "training" : "held-out"} images can be decoded; replace them`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `none of the ${asked.length ? "training" : "held-out"} images can be decoded`,
+      hint: "replace them",
+    });
   const trained = new Map<string, string>(asked.map((index) => [digests[index], ""]));
   for (const index of train) if (trained.has(digests[index])) trained.set(digests[index], images.names[index]);
   const heldOut = asked.filter((index) => {
@@ -168,9 +171,11 @@ function split(
     return !same;
   });
   if (heldOut.length === 0)
-    throw new UserError(
-      `${where}: every held-out image is also a training image (${images.names[asked[0]]} is identical to ${trained.get(digests[asked[0]])}); hold out other images`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `every held-out image is also a training image (${images.names[asked[0]]} is identical to ${trained.get(digests[asked[0]])})`,
+      hint: "hold out other images",
+    });
   const part = (indices: number[]): WrittenSplit => ({
     places: Int32Array.from(indices),
     labels: Int32Array.from(indices, (index) => images.labels[index]),

@@ -31,9 +31,10 @@ function packageFolder(name: string): string {
   try {
     return join(require.resolve(`${name}/package.json`), "..");
   } catch {
-    throw new UserError(
-      `the emoji data set is made from the npm package ${name}, which is not installed; run "npm install ${name}"`,
-    );
+    throw new UserError({
+      problem: `the emoji data set is made from the npm package ${name}, which is not installed`,
+      hint: `run "npm install ${name}"`,
+    });
   }
 }
 

@@ -127,15 +127,19 @@ export async function listTree(folder: string, { signal }: { signal?: AbortSigna
     seen.set(real, at.name);
     if (at.name !== "") all.folders.push(at);
     if (at.name.split("/").length > limits.folderDepth)
-      throw new UserError(
-        `${pathText(folder)}: its folders are nested more than ${limits.folderDepth} deep (${at.name.slice(0, 80)}…); give the folder that contains the images`,
-      );
+      throw new UserError({
+        subject: pathText(folder),
+        problem: `its folders are nested more than ${limits.folderDepth} deep (${at.name.slice(0, 80)}…)`,
+        hint: "give the folder that contains the images",
+      });
     const { files, folders } = await listOne(at, at.name === "" ? "" : `${at.name}/`, walk);
     for (const file of files) all.files.push(file);
     if (all.files.length > limits.folderFiles)
-      throw new UserError(
-        `${pathText(folder)}: it contains more than ${limits.folderFiles} files; give one of its subfolders`,
-      );
+      throw new UserError({
+        subject: pathText(folder),
+        problem: `it contains more than ${limits.folderFiles} files`,
+        hint: "give one of its subfolders",
+      });
     for (const inside of folders.reverse()) (inside.linked ? links : own).push(inside);
   }
   all.files.sort((a, b) => byName(a.name, b.name));

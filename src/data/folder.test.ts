@@ -234,14 +234,9 @@ describe("mistakes are reported in one sentence", () => {
       /: 4 images of 4 are smaller than the image size 16: cats\/1\.png \(8x8\); choose an image size of 8/,
       { imageSize: 16 },
     ],
-    ["an invalid size", all, /^image size: expected a whole number from 1 to 4096, got 2\.5$/, { imageSize: 2.5 }],
+    ["an invalid size", all, /^imageSize: expected a whole number from 1 to 4096, got 2\.5$/, { imageSize: 2.5 }],
     ["invalid channels", all, /^channels: expected 1 \(grey\).*, got 5$/, { channels: 5 }],
-    [
-      "a fraction of 1",
-      all,
-      /^held-out part: expected a fraction above 0 and below 1 or a path, got 1$/,
-      { heldOut: "1" },
-    ],
+    ["a fraction of 1", all, /^heldOut: expected a fraction above 0 and below 1, or a path, got 1$/, { heldOut: "1" }],
     ["a missing held-out folder", all, /nowhere: there is no such folder or file/, { heldOut: "/nowhere" }],
     ["an invalid regular expression", all, /^group: "\(" is not a regular expression/, { group: "(" }],
     [
@@ -283,16 +278,16 @@ describe("mistakes are reported in one sentence", () => {
     );
     put(join(root, "text.txt"), "text");
     await expect(open(join(root, "text.txt"))).rejects.toThrow(
-      /text\.txt: not a data set; expected a folder of images/,
+      /text\.txt: not a data set, expected a folder of images/,
     );
   });
 
   it("options that do not apply to emoji", async () => {
     await expect(open("emoji", { heldOut: 0.1 })).rejects.toThrow(
-      /^emoji: the held-out set is fixed.*leave out the held-out part$/,
+      /^heldOut: the held-out set of emoji is fixed.*leave it out$/,
     );
-    await expect(open("emoji", { group: "a" })).rejects.toThrow(/leave out the group$/);
-    await expect(open("emoji", { channels: 1 })).rejects.toThrow(/^emoji: expected 3 channels \(RGB\), got 1/);
+    await expect(open("emoji", { group: "a" })).rejects.toThrow(/^group: .*; leave it out$/);
+    await expect(open("emoji", { channels: 1 })).rejects.toThrow(/^channels: expected 3 \(RGB\) for emoji, got 1/);
   });
 });
 

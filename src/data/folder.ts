@@ -35,7 +35,7 @@ export async function findImages(folder: string, { signal }: { signal?: AbortSig
   const tree = await listTree(folder, { signal });
   const images = tree.files.filter(isImage);
   const where = pathText(folder);
-  if (images.length === 0) throw new UserError(`${where}: ${nothing(tree)}`);
+  if (images.length === 0) throw new UserError({ subject: where, problem: nothing(tree) });
   const { train: trainFolder, heldOut: heldOutFolder, notes } = partsOf(where, { ...tree, files: images });
   const inside = (prefix: string) => partAt(where, prefix, { ...tree, files: images });
   const train = inside(trainFolder);
@@ -111,14 +111,18 @@ function partsOf(
   const { part, notes } = chosenPart([...foldersOf.keys()].filter((name) => name !== undefined));
   if (train === undefined || (part === undefined && named.length > 1)) return whole;
   if (twice)
-    throw new UserError(
-      `${where}: ${listed(named.filter(({ part }) => part === twice.part).map(({ folder }) => folder))} all name the part ${twice.part}; keep one of them`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `${listed(named.filter(({ part }) => part === twice.part).map(({ folder }) => folder))} all name the part ${twice.part}`,
+      hint: "keep one of them",
+    });
   const stray = files.find(({ name }) => partNamed(name.slice(inner.length).split("/")[0]) === undefined);
   if (stray)
-    throw new UserError(
-      `${where}: ${shown(stray.name)} is next to ${train}${part ? ` and ${foldersOf.get(part)}` : ""}, so it belongs to no part; move it into one of them or out of the folder`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `${shown(stray.name)} is next to ${train}${part ? ` and ${foldersOf.get(part)}` : ""}, so it belongs to no part`,
+      hint: "move it into one of them or out of the folder",
+    });
   return { train, heldOut: part && foldersOf.get(part), notes };
 }
 
@@ -143,7 +147,8 @@ function partAt(folder: string, from: string, { files, folders }: Listing): Fold
     images = files.filter(({ name }) => name.startsWith(prefix));
   }
   const where = `${folder}${prefix && `/${shown(prefix.slice(0, -1))}`}`;
-  if (images.length === 0) throw new UserError(`${where}: it contains no images; add some, or remove the folder`);
+  if (images.length === 0)
+    throw new UserError({ subject: where, problem: "it contains no images", hint: "add some, or remove the folder" });
   const classes = inside();
   const same = folders.filter(({ name }) => isDirect(name)).map(({ name }) => name.slice(prefix.length));
   const merged = classes.filter((name) => same.indexOf(name) !== same.lastIndexOf(name));
@@ -155,18 +160,25 @@ function partAt(folder: string, from: string, { files, folders }: Listing): Fold
   const used = new Set(images.map(({ name }) => classOf(name, prefix)));
   if (outside.length === images.length) return { prefix, images, notes };
   if (outside.length)
-    throw new UserError(
-      `${where}: ${counted(outside.length, "image")} (${listed(outside.map(({ name }) => name))}) next to the class folders ${listed(classes)}; move every image into the folder of its class`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `${counted(outside.length, "image")} (${listed(outside.map(({ name }) => name))}) next to the class folders ${listed(classes)}`,
+      hint: "move every image into the folder of its class",
+    });
   const empty = classes.find((name) => !used.has(name));
   if (empty !== undefined)
-    throw new UserError(
-      `${where}: the class folder ${shown(empty)} contains no images; add some, or remove the folder`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `the class folder ${shown(empty)} contains no images`,
+      hint: "add some, or remove the folder",
+    });
   if (classes.length > limits.classes)
-    throw new UserError(
-      `${where}: it has ${classes.length} class folders, expected at most ${limits.classes}; check that this is the right folder`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `it has ${classes.length} class folders`,
+      expected: `at most ${limits.classes}`,
+      hint: "check that this is the right folder",
+    });
   return { prefix, images, notes, classes: classes.sort(byName) };
 }
 
@@ -176,23 +188,29 @@ function checkLinks(where: string, { dangling }: Listing, ...parts: (FolderPart 
     for (const { name, to } of part?.classes ? dangling : []) {
       const own = name.slice(part!.prefix.length);
       if (name.startsWith(part!.prefix) && !/[/.]/.test(own))
-        throw new UserError(
-          `${where}: ${shown(name)} is a link to ${shown(to)}, which does not exist; mount its disk, or remove the link`,
-        );
+        throw new UserError({
+          subject: where,
+          problem: `${shown(name)} is a link to ${shown(to)}, which does not exist`,
+          hint: "mount its disk, or remove the link",
+        });
     }
 }
 
 function checkClasses(folder: string, train: FolderPart, heldOut: FolderPart): void {
   const [of, other] = [train.prefix, heldOut.prefix];
   if (!train.classes !== !heldOut.classes)
-    throw new UserError(
-      `${folder}: ${train.classes ? of : other} has class folders and ${train.classes ? other : of} has none; both need the same classes; or give only ${folder}/${of.slice(0, -1)}`,
-    );
+    throw new UserError({
+      subject: folder,
+      problem: `${train.classes ? of : other} has class folders and ${train.classes ? other : of} has none`,
+      hint: ["give both the same classes", `give only ${folder}/${of.slice(0, -1)}`],
+    });
   const unknown = heldOut.classes?.find((name) => !train.classes!.includes(name));
   if (unknown !== undefined)
-    throw new UserError(
-      `${folder}: ${shown(other + unknown)} is a class that ${of} does not have (it has ${listed(train.classes!)}); both need the same classes`,
-    );
+    throw new UserError({
+      subject: folder,
+      problem: `${shown(other + unknown)} is a class that ${of} does not have (it has ${listed(train.classes!)})`,
+      hint: "give both the same classes",
+    });
 }
 
 function nothing({ files, leftOut }: Listing): string {

@@ -2,7 +2,7 @@
 
 import { stat } from "node:fs/promises";
 import { didYouMean, UserError } from "../core/errors.ts";
-import { checkRegularFile, firstBytes, pathText, reading } from "../files/regular.ts";
+import { checkRegularFile, firstBytes, noSuchFile, pathText, reading } from "../files/regular.ts";
 import { isTar } from "./archive.ts";
 import { findBatchFile, findBatchFolder, findTar } from "./cifar.ts";
 import { findImages } from "./folder.ts";
@@ -24,6 +24,9 @@ type FileFormat = (path: string, start: Start) => Promise<Found | undefined>;
 
 /** Whether a file begins with these bytes. */
 type Start = (...bytes: number[]) => boolean;
+
+/** The formats in words, for messages and help texts. */
+export const dataFormats = "a folder of images, IDX, .npz or Parquet files, or CIFAR's archive or batches";
 
 /** The first match wins. Images come last, because any folder may contain some. */
 const folderFormats: Record<string, FolderFormat> = {
@@ -56,9 +59,10 @@ const idxTypes = [8, 9, 11, 12, 13, 14];
 /** Detects what kind of source a path is: a folder by the names in it, a file by its first bytes. */
 export async function findSource(path: string, options: Options): Promise<Found> {
   const entry = await reading(path, () => stat(path)).catch((error: unknown) => {
-    if (!(error instanceof UserError)) throw error;
-    const hint = /[\\/]/.test(path) ? "" : didYouMean(path, ["emoji"]);
-    throw new UserError(`${error.message.replace("no such file", "no such folder or file")}${hint}`, { cause: error });
+    if (!(error instanceof UserError && error.mistake.problem === noSuchFile)) throw error;
+    const near = /[\\/]/.test(path) ? "" : didYouMean(path, ["emoji"]);
+    const problem = "there is no such folder or file";
+    throw new UserError({ subject: pathText(path), problem, hint: `check the path${near}` }, { cause: error });
   });
   return entry.isDirectory() ? findFolder(path, options) : findFile(path);
 }
@@ -75,17 +79,18 @@ async function findFile(path: string): Promise<Found> {
   await checkRegularFile(path);
   const start = await firstBytes(path, 8);
   const is: Start = (...bytes) => bytes.length <= start.length && bytes.every((byte, i) => start[i] === byte);
-  if (start.length === 0) throw new UserError(`${pathText(path)}: the file is empty; download it again`);
+  const subject = pathText(path);
+  if (start.length === 0) throw new UserError({ subject, problem: "the file is empty", hint: "download it again" });
   for (const find of Object.values(fileFormats)) {
     const found = await find(path, is);
     if (found) return found;
   }
   const packed = packers.find(([bytes]) => is(...bytes));
   if (packed)
-    throw new UserError(
-      `${pathText(path)}: an archive compressed with ${packed[1]}, which is not supported; unpack it and give the folder`,
-    );
-  throw new UserError(
-    `${pathText(path)}: not a data set; expected a folder of images, or one file: IDX (possibly .gz), .npz, .parquet, or CIFAR's archive or batches`,
-  );
+    throw new UserError({
+      subject,
+      problem: `an archive compressed with ${packed[1]}, which is not supported`,
+      hint: "unpack it and give the folder",
+    });
+  throw new UserError({ subject, problem: "not a data set", expected: dataFormats });
 }

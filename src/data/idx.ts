@@ -37,13 +37,17 @@ export async function findIdxFolder(folder: string): Promise<Found | undefined> 
   if (sets.size === 0) return undefined;
   const all = [...parts.values()];
   if (sets.size > 1 || all.filter(({ heldOut }) => heldOut).length > 1)
-    throw new UserError(
-      `${folder}: it contains several data sets (${all.map(({ images }) => images.name).join(", ")}); give the path of one file of training images`,
-    );
+    throw new UserError({
+      subject: folder,
+      problem: `it contains several data sets (${all.map(({ images }) => images.name).join(", ")})`,
+      hint: "give the path of one file of training images",
+    });
   if (!all.some(({ heldOut }) => !heldOut))
-    throw new UserError(
-      `${folder}: it contains ${all[0].images.name} but no train-images-idx3-ubyte; add it, or give the path of one file of images`,
-    );
+    throw new UserError({
+      subject: folder,
+      problem: `it contains ${all[0].images.name} but no train-images-idx3-ubyte`,
+      hint: "add it, or give the path of one file of images",
+    });
   return found(basename(resolve(folder)), all);
 }
 
@@ -111,11 +115,19 @@ async function* imagesOf(path: string) {
     for (let index = 0; index < count; index++) {
       const data = await reading(path, () => bytes.take(product(each)));
       if (data.length < product(each))
-        throw new UserError(`${path}: it ends in image ${index} of ${count}; download it again`);
+        throw new UserError({
+          subject: path,
+          problem: `it ends in image ${index} of ${count}`,
+          hint: "download it again",
+        });
       yield { data, index, shape: each };
     }
     if ((await reading(path, () => bytes.take(1))).length)
-      throw new UserError(`${path}: it has extra bytes after its ${count} images; download it again`);
+      throw new UserError({
+        subject: path,
+        problem: `it has extra bytes after its ${count} images`,
+        hint: "download it again",
+      });
   } finally {
     await bytes.close();
   }
@@ -135,16 +147,26 @@ async function readAllLabels(
 
 async function readLabels({ images, labels, shape: [count] }: OpenedPart): Promise<Uint8Array> {
   if (!labels)
-    throw new UserError(`${images.path}: it has no file of labels next to it, but the other part has one; add it`);
+    throw new UserError({
+      subject: images.path,
+      problem: "it has no file of labels next to it, but the other part has one",
+      hint: "add it",
+    });
   const { bytes, shape } = await openIdxFile(labels.path, { kind: "labels" });
   try {
     if (shape[0] !== count)
-      throw new UserError(
-        `${labels.path}: ${shape[0]} labels, but ${images.name} has ${count} images; download both again`,
-      );
+      throw new UserError({
+        subject: labels.path,
+        problem: `${shape[0]} labels, but ${images.name} has ${count} images`,
+        hint: "download both again",
+      });
     const values = await reading(labels.path, () => bytes.take(count));
     if (values.length < count)
-      throw new UserError(`${labels.path}: it ends after ${values.length} of ${count} labels; download it again`);
+      throw new UserError({
+        subject: labels.path,
+        problem: `it ends after ${values.length} of ${count} labels`,
+        hint: "download it again",
+      });
     return values;
   } finally {
     await bytes.close();
@@ -165,29 +187,48 @@ async function openIdxFile(path: string, { kind }: { kind: Kind }): Promise<{ by
   try {
     const [zero, alsoZero, type, sizes] = await reading(path, () => bytes.take(4));
     if (zero !== 0 || alsoZero !== 0 || !(sizes > 0))
-      throw new UserError(`${path}: not an IDX file, which begins with two zero bytes; check the path`);
+      throw new UserError({
+        subject: path,
+        problem: "not an IDX file, which begins with two zero bytes",
+        hint: "check the path",
+      });
     if (type !== 8)
-      throw new UserError(`${path}: its values are ${types[type] ?? `of type ${type}`}, expected unsigned bytes (8)`);
+      throw new UserError({
+        subject: path,
+        problem: `its values are ${types[type] ?? `of type ${type}`}`,
+        expected: "unsigned bytes (8)",
+      });
     const expected = kind === "images" ? [3, 4] : [1];
     if (!expected.includes(sizes))
-      throw new UserError(
-        `${path}: it has ${sizes} dimensions, but a file of ${kind} has ${expected.join(" or ")}; check the path`,
-      );
+      throw new UserError({
+        subject: path,
+        problem: `it has ${sizes} dimensions, but a file of ${kind} has ${expected.join(" or ")}`,
+        hint: "check the path",
+      });
     const header = await reading(path, () => bytes.take(4 * sizes));
-    if (header.length < 4 * sizes) throw new UserError(`${path}: it ends in its header; download it again`);
+    if (header.length < 4 * sizes)
+      throw new UserError({ subject: path, problem: "it ends in its header", hint: "download it again" });
     const shape = Array.from({ length: sizes }, (_, i) => header.readUInt32BE(4 * i));
     if (sizes === 4 && !(shape[3] >= 1 && shape[3] <= 4))
-      throw new UserError(
-        `${path}: its images are [${shape.join(", ")}], expected [N, height, width, 1 to 4 channels]`,
-      );
+      throw new UserError({
+        subject: path,
+        problem: `its images are [${shape.join(", ")}]`,
+        expected: "[N, height, width, 1 to 4 channels]",
+      });
     if (kind === "images" && shape[1] * shape[2] > limits.pixels)
-      throw new UserError(
-        `${path}: its images have ${shape[2]}x${shape[1]} pixels, expected at most ${limits.pixels}; check the path`,
-      );
+      throw new UserError({
+        subject: path,
+        problem: `its images have ${shape[2]}x${shape[1]} pixels`,
+        expected: `at most ${limits.pixels}`,
+        hint: "check the path",
+      });
     if (kind === "labels" && shape[0] > limits.arrayBytes)
-      throw new UserError(
-        `${path}: it claims ${shape[0]} labels, expected at most ${limits.arrayBytes}; download it again`,
-      );
+      throw new UserError({
+        subject: path,
+        problem: `it claims ${shape[0]} labels`,
+        expected: `at most ${limits.arrayBytes}`,
+        hint: "download it again",
+      });
     return { bytes, shape };
   } catch (error) {
     await bytes.close();

@@ -43,7 +43,8 @@ export async function openImages(path: string, options: Omit<TargetOptions, "whe
         if (data) decoded++;
         if (resized) changed++;
       }
-      if (decoded === 0) throw new UserError(`${path}: none of its images can be decoded; check the files`);
+      if (decoded === 0)
+        throw new UserError({ subject: path, problem: "none of its images can be decoded", hint: "check the files" });
     },
   };
 }

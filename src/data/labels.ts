@@ -29,9 +29,12 @@ export function classesOf(
     .filter((value) => value !== unlabelled)
     .sort((a, b) => a - b);
   if (distinct.length > limits.classes)
-    throw new UserError(
-      `${parts[0].where}: it has ${distinct.length} different labels, expected at most ${limits.classes}; check that these are class labels`,
-    );
+    throw new UserError({
+      subject: parts[0].where,
+      problem: `it has ${distinct.length} different labels`,
+      expected: `at most ${limits.classes}`,
+      hint: "check that these are class labels",
+    });
   const index = new Map(distinct.map((value, i) => [value, i]));
   return {
     classes: distinct.map(String),
@@ -43,15 +46,20 @@ export function classesOf(
 export function checkClassNames(classes: readonly string[], where: string): void {
   const long = classes.find((name) => name.length > limits.className);
   if (long !== undefined)
-    throw new UserError(
-      `${where}: the class name ${shown(long)} has ${long.length} characters, expected at most ${limits.className}; check that these are class labels`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `the class name ${shown(long)} has ${long.length} characters`,
+      expected: `at most ${limits.className}`,
+      hint: "check that these are class labels",
+    });
   const seen = new Set<string>();
   for (const name of classes) {
     if (name === "" || seen.has(name))
-      throw new UserError(
-        `${where}: ${name === "" ? "a class has an empty name" : `two classes have the name ${shown(name)}`}; give every class a name of its own`,
-      );
+      throw new UserError({
+        subject: where,
+        problem: name === "" ? "a class has an empty name" : `two classes have the name ${shown(name)}`,
+        hint: "give every class a name of its own",
+      });
     seen.add(name);
   }
 }
@@ -65,8 +73,13 @@ function wholeNumbers(
     if (value === null || value === undefined || Number.isNaN(value)) return unlabelled;
     const number = ["number", "bigint", "boolean"].includes(typeof value) ? Number(value) : Number.NaN;
     if (Number.isSafeInteger(number) && number >= 0 && number < (names?.length ?? Infinity)) return number;
-    const hint = number === -1 ? "; -1 marks images without a label: leave them out" : "";
+    const hint = number === -1 ? "-1 marks images without a label, so leave them out" : undefined;
     const expected = names ? `0 to ${names.length - 1}, one for each class name` : "a whole number from 0 on";
-    throw new UserError(`${where}: the label of image ${index} is ${shown(value)}, expected ${expected}${hint}`);
+    throw new UserError({
+      subject: where,
+      problem: `the label of image ${index} is ${shown(value)}`,
+      expected,
+      hint,
+    });
   });
 }

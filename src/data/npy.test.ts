@@ -111,7 +111,7 @@ describe("openNpz", () => {
     expect(await bytes.take(4)).toEqual(Buffer.from([3, 3, 3, 3]));
     expect((await bytes.take(20_000)).length).toBe(9996);
     await bytes.close();
-    await expect(file.read("three")).rejects.toThrow(`${path}: it has no array "three"; it has one, two`);
+    await expect(file.read("three")).rejects.toThrow(`${path}: it has no array "three", only one, two`);
     file.close();
   });
 

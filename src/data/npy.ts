@@ -51,16 +51,24 @@ export async function readNpyHeader(
 ): Promise<NpyHeader> {
   const start = Buffer.from(await take(8));
   if (start.length < 8 || start.toString("latin1", 0, 6) !== "\x93NUMPY")
-    throw new UserError(`${where}: not a NumPy array; save it with numpy.save or numpy.savez`);
+    throw new UserError({
+      subject: where,
+      problem: "not a NumPy array",
+      hint: "save it with numpy.save or numpy.savez",
+    });
   const wide = start[6] >= 2;
   const size = Buffer.from(await take(wide ? 4 : 2));
-  const cut = () => new UserError(`${where}: it ends in its header; save or download it again`);
+  const cut = () =>
+    new UserError({ subject: where, problem: "it ends in its header", hint: "save or download it again" });
   if (size.length < (wide ? 4 : 2)) throw cut();
   const length = wide ? size.readUInt32LE() : size.readUInt16LE();
   if (length > limits.npyHeaderBytes)
-    throw new UserError(
-      `${where}: its header claims ${byteCount(length)}, expected at most ${byteCount(limits.npyHeaderBytes)}; the file is damaged, so save or download it again`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `its header claims ${byteCount(length)}`,
+      expected: `at most ${byteCount(limits.npyHeaderBytes)}`,
+      hint: "the file is damaged, so save or download it again",
+    });
   const header = Buffer.from(await take(length));
   if (header.length < length) throw cut();
   return parseHeader(header.toString("latin1"), where);
@@ -71,19 +79,25 @@ function parseHeader(header: string, where: string): NpyHeader {
   const fortran = /'fortran_order':\s*(True|False)/.exec(header)?.[1];
   const sizes = /'shape':\s*\(([\d\s,L]*)\)/.exec(header)?.[1];
   if (fortran === undefined || sizes === undefined)
-    throw new UserError(
-      `${where}: its header is not in NumPy's format: ${shown(header.trim(), 100)}; save it with numpy.save or numpy.savez`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `its header is not in NumPy's format: ${shown(header.trim(), 100)}`,
+      hint: "save it with numpy.save or numpy.savez",
+    });
   const [, order, type] = /^([<>|=])(\w+)$/.exec(descr ?? "") ?? [];
   if (!Object.hasOwn(arrays, type ?? ""))
-    throw new UserError(
-      `${where}: its values are of type ${shown(descr ?? "object")}, expected numbers (${Object.keys(arrays).join(", ")})`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `its values are of type ${shown(descr ?? "object")}`,
+      expected: `numbers (${Object.keys(arrays).join(", ")})`,
+    });
   const shape = (sizes.match(/\d+/g) ?? []).map(Number);
   if (shape.length > limits.dimensions || !shape.every(Number.isSafeInteger))
-    throw new UserError(
-      `${where}: its header has the shape (${shown(sizes)}), which is not valid; save or download it again`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `its header has the shape (${shown(sizes)}), which is not valid`,
+      hint: "save or download it again",
+    });
   return { type: type as NpyType, shape, bigEndian: order === ">", fortranOrder: fortran === "True" };
 }
 
@@ -96,9 +110,11 @@ export function arrayOf(header: NpyHeader, bytes: Uint8Array, where: string): Np
   const { type, shape } = header;
   const expected = valueBytes(header);
   if (bytes.length !== expected)
-    throw new UserError(
-      `${where}: it has ${bytes.length} bytes of values, but ${type} [${shape.join(", ")}] needs ${expected}; save or download it again`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `it has ${bytes.length} bytes of values, but ${type} [${shape.join(", ")}] needs ${expected}`,
+      hint: "save or download it again",
+    });
   const values = Uint8Array.from(bytes); // an aligned copy
   if (header.bigEndian) swapBytes(values, arrays[type].BYTES_PER_ELEMENT);
   const data =
@@ -113,9 +129,10 @@ export function valuesFrom(
 ): ArrayLike<number> & Iterable<number> {
   if (type === "u1" || type === "b1") return bytes;
   if (bytes.length % arrays[type].BYTES_PER_ELEMENT !== 0)
-    throw new UserError(
-      `an array of ${type} ends in the middle of a value; the file is damaged or incomplete, so download it again`,
-    );
+    throw new UserError({
+      problem: `an array of ${type} ends in the middle of a value`,
+      hint: "the file is damaged or incomplete, so download it again",
+    });
   const copy = Uint8Array.from(bytes); // aligned
   if (bigEndian) swapBytes(copy, arrays[type].BYTES_PER_ELEMENT);
   if (type === "f2") return fromHalf(new Uint16Array(copy.buffer));

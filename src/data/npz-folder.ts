@@ -19,9 +19,11 @@ export async function findNpzFolder(folder: string): Promise<Found | undefined> 
   const { part, notes } = chosenPart(archives.map(({ name }) => partOf(name)));
   const used = archives.filter(({ name }) => partOf(name) === "train" || partOf(name) === part);
   if (used.every(({ name }) => partOf(name) !== "train"))
-    throw new UserError(
-      `${pathText(folder)}: it has archives to hold out (${listed(used.map(({ name }) => name))}), but none to train on; add them, or give the path of one file`,
-    );
+    throw new UserError({
+      subject: pathText(folder),
+      problem: `it has archives to hold out (${listed(used.map(({ name }) => name))}), but none to train on`,
+      hint: "add them, or give the path of one file",
+    });
   const leaveOut = leavingOut();
   for (const file of files) if (!archives.includes(file)) leaveOut.add(file.name, "not a NumPy archive");
   return {

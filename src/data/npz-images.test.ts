@@ -100,11 +100,11 @@ describe("NumPy archives", () => {
       { images: u1([2, 3, 3]), labels: i8(0, -1) },
       /the label of image 1 is -1, expected a whole number from 0 on; -1 marks images without a label/,
     ],
-    ["no images", { mu: u1([2]), sigma: u1([2, 2]) }, /expected images as arr_0, .* but its arrays are mu, sigma/],
+    ["no images", { mu: u1([2]), sigma: u1([2, 2]) }, /expected images as arr_0, .*, got the arrays mu, sigma/],
     [
       "two candidates for the images",
       { before: u1([2, 3, 3]), after: u1([2, 3, 3]) },
-      /expected images as arr_0, .* but its arrays are before, after/,
+      /expected images as arr_0, .*, got the arrays before, after/,
     ],
     ["other files in a zip", {}, /this zip contains no NumPy arrays; .* unpack it and give the folder$/],
     ["no image", { images: u1([0, 3, 3]) }, /: it contains no images; check the path$/],

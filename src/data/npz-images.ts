@@ -54,9 +54,11 @@ export async function openNpzImages(path: string): Promise<Source> {
     const raw = await Promise.all(parts.map((part) => part.labels && readLabels(npz, part)));
     const labelled = raw.every(Boolean);
     if (!labelled && raw.some(Boolean))
-      throw new UserError(
-        `${where}: only one of its parts (${parts.map(({ images }) => images).join(", ")}) has labels; save labels for both`,
-      );
+      throw new UserError({
+        subject: where,
+        problem: `only one of its parts (${parts.map(({ images }) => images).join(", ")}) has labels`,
+        hint: "save labels for both",
+      });
     const { name } = parse(path);
     const { classes, labels } = labelled
       ? classesOf(
@@ -109,16 +111,21 @@ async function partsOf(npz: Npz): Promise<{ parts: ArrayPart[]; notes: string[] 
   const { path, names } = npz;
   const where = pathText(path);
   if (names.length === 0)
-    throw new UserError(
-      `${where}: this zip contains no NumPy arrays; if it contains images or other files, unpack it and give the folder`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: "this zip contains no NumPy arrays",
+      hint: "if it contains images or other files, unpack it and give the folder",
+    });
   const headers = new Map<string, NpyHeader>();
   for (const name of names.slice(0, 64)) headers.set(name, await npz.header(name));
   const layout = layouts.find(({ train }) => names.includes(train)) ?? onlyImages(headers);
   if (!layout)
-    throw new UserError(
-      `${where}: expected images as arr_0, images, x, x_train or train_images, but its arrays are ${listed(names)}; save them with numpy.savez(file, images=…, labels=…)`,
-    );
+    throw new UserError({
+      subject: where,
+      expected: "images as arr_0, images, x, x_train or train_images",
+      got: `the arrays ${listed(names)}`,
+      hint: "save them with numpy.savez(file, images=…, labels=…)",
+    });
   const there = Object.keys(layout).filter((name) => names.includes(layout[name]));
   const { part: heldOut, notes } = chosenPart(there);
   const parts: ArrayPart[] = [];
@@ -127,9 +134,11 @@ async function partsOf(npz: Npz): Promise<{ parts: ArrayPart[]; notes: string[] 
     const header = headers.get(images) ?? (await npz.header(images));
     const at = `${where}: ${shown(images)}`;
     if (header.fortranOrder)
-      throw new UserError(
-        `${at}: it is in Fortran order, which is not supported for images; save it with numpy.ascontiguousarray`,
-      );
+      throw new UserError({
+        subject: at,
+        problem: "it is in Fortran order, which is not supported for images",
+        hint: "save it with numpy.ascontiguousarray",
+      });
     const arranged = layoutOf(header, at);
     const scale = header.type === "u1" ? undefined : await scaled(npz, images, header);
     const labels = labelsFor({ name, several: Object.keys(layout).length > 1, count: arranged.count }, headers, images);
@@ -186,13 +195,23 @@ async function readLabels(
   const where = `${pathText(npz.path)}: ${shown(labels)}`;
   const { type, shape } = await npz.header(labels!);
   if (!/^[iu]/.test(type))
-    throw new UserError(`${where}: its values are ${type}, expected whole numbers (int64 or another int)`);
+    throw new UserError({
+      subject: where,
+      problem: `its values are ${type}`,
+      expected: "whole numbers (int64 or another int)",
+    });
   if (shape[0] !== count)
-    throw new UserError(
-      `${where}: ${counted(shape[0] ?? 0, "label")}, but ${images} has ${counted(count, "image")}; save one label for each image`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `${counted(shape[0] ?? 0, "label")}, but ${images} has ${counted(count, "image")}`,
+      hint: "save one label for each image",
+    });
   if (product(shape) !== count)
-    throw new UserError(`${where}: its shape is [${shape.join(", ")}], expected [${count}], one number for each image`);
+    throw new UserError({
+      subject: where,
+      problem: `its shape is [${shape.join(", ")}]`,
+      expected: `[${count}], one number for each image`,
+    });
   return (await npz.read(labels!)).data;
 }
 
@@ -205,16 +224,20 @@ async function* imagesOf(path: string, { images, layout: { count, values }, head
       for (let index = 0; index < count; index++) {
         const image = await bytes.take(each);
         if (image.length < each)
-          throw new UserError(
-            `${pathText(path)}: ${shown(images)} ends in image ${index} of ${count}; save or download the file again`,
-          );
+          throw new UserError({
+            subject: pathText(path),
+            problem: `${shown(images)} ends in image ${index} of ${count}`,
+            hint: "save or download the file again",
+          });
         yield { bytes: image, index };
       }
       // The checksum is verified at the end.
       if ((await bytes.take(1)).length > 0)
-        throw new UserError(
-          `${pathText(path)}: ${shown(images)} has extra bytes after its ${count} images; save or download the file again`,
-        );
+        throw new UserError({
+          subject: pathText(path),
+          problem: `${shown(images)} has extra bytes after its ${count} images`,
+          hint: "save or download the file again",
+        });
     } finally {
       await bytes.close();
     }

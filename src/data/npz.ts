@@ -36,7 +36,10 @@ function npzOf(zip: ZipArchive, entries: ReadonlyMap<string, Entry>): Npz {
     const entry = entries.get(name);
     if (entry) return entry;
     const there = [...entries.keys()].slice(0, 8).map((one) => shown(one, 40));
-    throw new UserError(`${path}: it has no array "${name}"; it has ${there.join(", ") || "none"}`);
+    throw new UserError({
+      subject: path,
+      problem: `it has no array "${name}", only ${there.join(", ") || "other files"}`,
+    });
   };
   const values = async (name: string) => {
     const entry = entryOf(name);
@@ -45,9 +48,11 @@ function npzOf(zip: ZipArchive, entries: ReadonlyMap<string, Entry>): Npz {
       const header = await readNpyHeader(bytes.take, where(name));
       const expected = valueBytes(header);
       if (expected > entry.uncompressedSize)
-        throw new UserError(
-          `${where(name)}: its header claims ${byteCount(expected)} of values, but it has ${byteCount(entry.uncompressedSize)}; save or download the file again`,
-        );
+        throw new UserError({
+          subject: where(name),
+          problem: `its header claims ${byteCount(expected)} of values, but it has ${byteCount(entry.uncompressedSize)}`,
+          hint: "save or download the file again",
+        });
       return { header, bytes };
     } catch (error) {
       await bytes.close();
@@ -68,9 +73,12 @@ function npzOf(zip: ZipArchive, entries: ReadonlyMap<string, Entry>): Npz {
       try {
         const expected = valueBytes(header);
         if (expected > limits.arrayBytes)
-          throw new UserError(
-            `${where(name)}: it has ${byteCount(expected)} of values, expected at most ${byteCount(limits.arrayBytes)}; check that this is the right array`,
-          );
+          throw new UserError({
+            subject: where(name),
+            problem: `it has ${byteCount(expected)} of values`,
+            expected: `at most ${byteCount(limits.arrayBytes)}`,
+            hint: "check that this is the right array",
+          });
         // Reading one extra byte detects excess bytes and triggers the checksum test.
         return arrayOf(header, await bytes.take(expected + 1), where(name));
       } finally {

@@ -98,7 +98,7 @@ it("takes names for its classes, one for each", async () => {
   const refused = (source: string, classNames: string[]) => openDataset(source, { cache, imageSize, classNames });
   await expect(refused(folder, ["one"])).rejects.toThrow("2 names, one for each class (even, odd), got 1");
   await expect(refused(folder, ["one", "one"])).rejects.toThrow("two classes have the name one");
-  await expect(refused("emoji", ["one"])).rejects.toThrow("leave out the class names");
+  await expect(refused("emoji", ["one"])).rejects.toThrow("classNames: the classes of emoji have names already");
 });
 
 it("is not left incomplete after an abort or a failure", async () => {
@@ -149,7 +149,7 @@ it("is rejected by name if it is damaged or truncated", async () => {
     writeFileSync(path, damaged);
     const attempt = openDataset(folder, { cache, imageSize });
     await expect(attempt).rejects.toThrow(UserError);
-    await expect(attempt).rejects.toThrow(`${path} `);
+    await expect(attempt).rejects.toThrow(`${path}: it `);
     await expect(attempt).rejects.toThrow(/; delete it, and it will be created again$/);
   }
   // A file that is truncated after opening is reported when it is read.

@@ -66,6 +66,7 @@ export const contentOf = (options: ContentOptions): ContentOptions =>
   Object.fromEntries(Object.keys(contentOptions).map((name) => [name, options[name as keyof ContentOptions]]));
 
 const usualFraction = 0.05;
+const leaveOut = "leave it out";
 
 /**
  * Opens `emoji`, or a folder or file in one of the formats of `formats.ts`: folders of images, IDX, Parquet, `.npz`,
@@ -76,7 +77,11 @@ export async function openDataset(source: string, options: DataOptions): Promise
   checkOptions(options);
   if (source === "emoji") return openEmoji(options);
   if (options.sets)
-    throw new UserError(`sets: only the emoji data have sets, ${source} has none; leave the option out`);
+    throw new UserError({
+      subject: { setting: "sets" },
+      problem: `only the emoji data have sets, ${source} has none`,
+      hint: leaveOut,
+    });
   const { cache, signal } = options;
   signal?.throwIfAborted();
   const heldOut = heldOutOf(options);
@@ -96,9 +101,17 @@ export async function openDataset(source: string, options: DataOptions): Promise
 function checkOptions({ imageSize, channels }: DataOptions): void {
   const whole = (value: number, most: number) => Number.isInteger(value) && value >= 1 && value <= most;
   if (imageSize !== undefined && !whole(imageSize, 4096))
-    throw new UserError(`image size: expected a whole number from 1 to 4096, got ${imageSize}`);
+    throw new UserError({
+      subject: { setting: "imageSize" },
+      expected: "a whole number from 1 to 4096",
+      got: String(imageSize),
+    });
   if (channels !== undefined && !whole(channels, 4))
-    throw new UserError(`channels: expected 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA), got ${channels}`);
+    throw new UserError({
+      subject: { setting: "channels" },
+      expected: "1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA)",
+      got: String(channels),
+    });
 }
 
 function openEmoji({
@@ -113,12 +126,25 @@ function openEmoji({
   signal,
 }: DataOptions): Promise<Dataset> {
   if (heldOut !== undefined || group !== undefined)
-    throw new UserError(
-      `emoji: the held-out set is fixed by code point, because all vendors' pictures of an emoji must stay together; leave out ${heldOut === undefined ? "the group" : "the held-out part"}`,
-    );
-  if (classNames) throw new UserError("emoji: its classes have names already; leave out the class names");
+    throw new UserError({
+      subject: { setting: heldOut === undefined ? "group" : "heldOut" },
+      problem:
+        "the held-out set of emoji is fixed by code point, because all vendors' pictures of an emoji must stay together",
+      hint: leaveOut,
+    });
+  if (classNames)
+    throw new UserError({
+      subject: { setting: "classNames" },
+      problem: "the classes of emoji have names already",
+      hint: leaveOut,
+    });
   if (channels !== undefined && channels !== 3)
-    throw new UserError(`emoji: expected 3 channels (RGB), got ${channels}; leave out the channels`);
+    throw new UserError({
+      subject: { setting: "channels" },
+      expected: "3 (RGB) for emoji",
+      got: String(channels),
+      hint: leaveOut,
+    });
   return emojiDataset({ size: imageSize, sets, cache, onProgress, signal });
 }
 
@@ -128,16 +154,22 @@ function heldOutOf({ heldOut }: DataOptions): string | number | undefined {
   const fraction = Number(heldOut);
   if (Number.isNaN(fraction) && typeof heldOut === "string") return heldOut;
   if (fraction > 0 && fraction < 1) return fraction;
-  throw new UserError(`held-out part: expected a fraction above 0 and below 1 or a path, got ${heldOut}`);
+  throw new UserError({
+    subject: { setting: "heldOut" },
+    expected: "a fraction above 0 and below 1, or a path",
+    got: String(heldOut),
+  });
 }
 
 function groupOf({ group }: DataOptions): RegExp | undefined {
   try {
     return group === undefined ? undefined : new RegExp(group);
   } catch (error) {
-    throw new UserError(
-      `group: "${group}" is not a regular expression (${(error as Error).message}); expected one such as "^(.*)_\\d+"`,
-    );
+    throw new UserError({
+      subject: { setting: "group" },
+      problem: `"${group}" is not a regular expression (${(error as Error).message})`,
+      hint: 'use one such as "^(.*)_\\d+"',
+    });
   }
 }
 
@@ -169,9 +201,11 @@ async function openParts(
   const source = await found.open();
   const own = source.heldOutName;
   if (group && (other || (own !== undefined && heldOut === undefined)))
-    throw new UserError(
-      `group: ${other ? String(heldOut) : `${own} of ${where}`} is held out, so groups are not used; leave out the group, or hold out a fraction instead`,
-    );
+    throw new UserError({
+      subject: { setting: "group" },
+      problem: `${other ? String(heldOut) : `${own} of ${where}`} is held out, so groups are not used`,
+      hint: [leaveOut, { do: "hold out a fraction instead", setting: "heldOut" }],
+    });
   if (other) return { source: withHeldOut(source, await other.open(), String(heldOut)) };
   if (own !== undefined && heldOut === undefined) return { source };
   return { source: trainOnly(source), share: { fraction: Number(heldOut ?? usualFraction), group } };

@@ -42,14 +42,19 @@ export function columnsOf(metadata: FileMetaData, path: string): Columns {
     })
     .map(({ element }) => element.name);
   if (pictures.length === 0)
-    throw new UserError(
-      `${path}: it has no image column; expected a struct of bytes and path, as Hugging Face stores them; its columns are ${listed(names)}`,
-    );
+    throw new UserError({
+      subject: path,
+      problem: "it has no image column",
+      expected: "a struct of bytes and path, as Hugging Face stores them",
+      got: `the columns ${listed(names)}`,
+    });
   const image = usual(usualImages, pictures) ?? pictures[0];
   if (pictures.length > 1 && !usual(usualImages, pictures))
-    throw new UserError(
-      `${path}: its columns ${listed(pictures)} could all be the images; keep only one of them, or rename one to "image"`,
-    );
+    throw new UserError({
+      subject: path,
+      problem: `its columns ${listed(pictures)} could all be the images`,
+      hint: 'keep only one of them, or rename one to "image"',
+    });
   const rest = names.filter((name) => name !== image);
   const label = usual(usualLabels, rest) ?? rest.find((name) => features[name]?.kind === "ClassLabel");
   const others = rest.filter((name) => name !== label).map((name) => shown(name));

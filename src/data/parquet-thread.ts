@@ -46,7 +46,11 @@ interface Waiting {
 }
 
 const damaged = (path: string, why: string) =>
-  new UserError(`${pathText(path)}: the Parquet file is truncated or damaged (${shown(why, 200)}); download it again`);
+  new UserError({
+    subject: pathText(path),
+    problem: `the Parquet file is truncated or damaged (${shown(why, 200)})`,
+    hint: "download it again",
+  });
 
 /** Starts a thread that decodes the files of a data set. End it after use. */
 export function startParquetDecoder(): ParquetDecoder {

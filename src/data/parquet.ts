@@ -30,9 +30,11 @@ export async function findParquetFolder(folder: string): Promise<Found | undefin
   const main = parts.includes("train") ? "train" : "";
   const train = filesOf(main);
   if (train.length === 0)
-    throw new UserError(
-      `${pathText(folder)}: it has Parquet files for ${listed([...new Set(parts)])}, but none for train; add them, or give the path of one file`,
-    );
+    throw new UserError({
+      subject: pathText(folder),
+      problem: `it has Parquet files for ${listed([...new Set(parts)])}, but none for train`,
+      hint: "add them, or give the path of one file",
+    });
   if (main === "train" && parts.includes(""))
     notes.push(`files whose names contain no part, such as ${filesOf("")[0].name}, are not used`);
   const heldOut = part === undefined ? [] : filesOf(part);
@@ -132,9 +134,11 @@ async function labelsOf(files: readonly SourceFile[]): Promise<LabelColumns> {
       const own = columnsOf(file.metadata, pathText(path));
       columns ??= own;
       if (own.image !== columns.image || own.label !== columns.label)
-        throw new UserError(
-          `${pathText(path)}: its columns of images and labels are ${shown(own.image)}, ${shown(own.label)}, but those of ${files[0].name} are ${shown(columns.image)}, ${shown(columns.label)}; all files of a data set must have the same columns`,
-        );
+        throw new UserError({
+          subject: pathText(path),
+          problem: `its columns of images and labels are ${shown(own.image)}, ${shown(own.label)}, but those of ${files[0].name} are ${shown(columns.image)}, ${shown(columns.label)}`,
+          hint: "give all files of the data set the same columns",
+        });
       rows.push(Number(file.metadata.num_rows));
       if (columns.label !== undefined) raw.push(await column(file, columns.label));
       await file.close();
@@ -168,7 +172,11 @@ function classesOfColumn(
     values.filter((value) => value !== null && value !== undefined && value !== ""),
   );
   if (given.length === 0)
-    throw new UserError(`${where(0)}: every label is null or empty; remove the column, or add labels`);
+    throw new UserError({
+      subject: where(0),
+      problem: "every label is null or empty",
+      hint: "remove the column, or add labels",
+    });
   if (!given.every((value) => typeof value === "string"))
     return classesOf(
       raw.map((values, i) => ({ values: values as number[], where: where(i) })),
@@ -176,9 +184,12 @@ function classesOfColumn(
     );
   const classes = [...new Set(given as string[])].sort(byName);
   if (classes.length > limits.classes)
-    throw new UserError(
-      `${where(0)}: it has ${classes.length} different labels, expected at most ${limits.classes}; check that these are class labels`,
-    );
+    throw new UserError({
+      subject: where(0),
+      problem: `it has ${classes.length} different labels`,
+      expected: `at most ${limits.classes}`,
+      hint: "check that these are class labels",
+    });
   const index = new Map(classes.map((name, i) => [name, i]));
   return {
     classes,

@@ -3,7 +3,7 @@
  * (CIFAR, ImageNet32). Read without executing any of their code. Knows nothing of files.
  */
 
-import { UserError } from "../core/errors.ts";
+import { type Mistake, UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { shown } from "../core/text.ts";
 import { Opaque, PickleError, PickleGlobal, Stateful, unpickle } from "../files/pickle.ts";
@@ -86,7 +86,7 @@ const known = new Map(
 
 /** Reads the dict of a batch. Throws a UserError that begins with `where` for anything else. */
 export function readBatch(bytes: Uint8Array, where: string): PickledBatch {
-  const refused = (what: string) => new UserError(`${where}: ${what}`);
+  const refused = (mistake: Mistake) => new UserError({ subject: where, ...mistake });
   let value: unknown;
   try {
     value = unpickle(bytes, {
@@ -94,10 +94,10 @@ export function readBatch(bytes: Uint8Array, where: string): PickledBatch {
       persistent: () => new Opaque("a reference"),
     });
   } catch (error) {
-    throw error instanceof PickleError ? refused(error.message) : error;
+    throw error instanceof PickleError ? refused({ problem: error.message }) : error;
   }
   if (!(value instanceof Map))
-    throw refused("this pickle is not a batch of images; expected a dict with data and labels");
+    throw refused({ problem: "this pickle is not a batch of images", expected: "a dict with data and labels" });
   // Python 2 strings are bytes in Python 3.
   const text = (key: unknown) => (key instanceof Uint8Array ? Buffer.from(key).toString("latin1") : key);
   return new Map([...value].map(([key, item]) => [shown(text(key)), item]));
@@ -107,9 +107,11 @@ export function readBatch(bytes: Uint8Array, where: string): PickledBatch {
 export function arrayIn(batch: PickledBatch, key: string, where: string): PickledArray {
   const value = batch.get(key);
   if (value instanceof NumpyArray && value.array) return value.array;
-  throw new UserError(
-    `${where}: expected an array of numbers under "${key}", but its keys are ${[...batch.keys()].slice(0, 8).join(", ")}`,
-  );
+  throw new UserError({
+    subject: where,
+    expected: `an array of numbers under "${key}"`,
+    got: `the keys ${[...batch.keys()].slice(0, 8).join(", ")}`,
+  });
 }
 
 /** Returns the integers under the first of the keys that exists, from a list or an array. */
@@ -119,7 +121,10 @@ export function numbersIn(batch: PickledBatch, keys: readonly string[], where: s
   if (value instanceof NumpyArray && value.array && /^[iu]/.test(value.array.header.type))
     return valuesFrom(value.array.bytes, value.array.header);
   if (Array.isArray(value) && value.every((one) => typeof one === "number")) return value;
-  throw new UserError(`${where}: expected a list of whole numbers under ${keys.map((one) => `"${one}"`).join(" or ")}`);
+  throw new UserError({
+    subject: where,
+    expected: `a list of whole numbers under ${keys.map((one) => `"${one}"`).join(" or ")}`,
+  });
 }
 
 /** Returns the strings under a key; undefined if there are none. */

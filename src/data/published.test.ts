@@ -215,7 +215,7 @@ describe("batches of 32x32 images", () => {
     [
       "another pickle",
       { data_batch_1: pickledNames("names", ["a"]) },
-      /expected an array of numbers under "data", but its keys are names/,
+      /expected an array of numbers under "data", got the keys names/,
     ],
     [
       "labels without a name",

@@ -82,17 +82,21 @@ export const byName = (a: string, b: string): number => (a < b ? -1 : Number(a >
 /** Combines the training images of `train` with all of `heldOut` as the held-out set; classes are matched by name. */
 export function withHeldOut(train: Source, heldOut: Source, where: string): Source {
   if (heldOut.count.heldOut)
-    throw new UserError(
-      `${where}: it has a held-out part of its own (${heldOut.heldOutName}); give the path of the part to hold out instead`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `it has a held-out part of its own (${heldOut.heldOutName})`,
+      hint: "give the path of the part to hold out instead",
+    });
   // A folder without classes is a single class named after the folder, so its name differs between the parts.
   const unlabelled = train.classes.length === 1 && heldOut.classes.length === 1;
   const labels = heldOut.classes.map((name) => (unlabelled ? 0 : train.classes.indexOf(name)));
   const unknown = heldOut.classes.filter((_, label) => labels[label] < 0);
   if (unknown.length)
-    throw new UserError(
-      `${where}: the training images have no class "${unknown[0]}" (they have ${listed(train.classes)}); the classes of both parts must agree`,
-    );
+    throw new UserError({
+      subject: where,
+      problem: `the training images have no class "${unknown[0]}" (they have ${listed(train.classes)})`,
+      hint: "give both parts the same classes",
+    });
   const first = trainOnly(train);
   return {
     ...first,

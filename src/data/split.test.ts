@@ -51,13 +51,8 @@ describe("chooseHeldOut", () => {
       undefined,
       /^nothing can be held out: there is only one image, "a.png"; at least 2 are needed$/,
     ],
-    ["one group", ["a1", "a2"], /a/, /the group pattern puts all 2 images into one group, "a"/],
-    [
-      "no match",
-      ["a1", "a2"],
-      /x(\d)/,
-      /^the group pattern x\(\\d\) matches no image's name; they look like a1 and a2/,
-    ],
+    ["one group", ["a1", "a2"], /a/, /^group: it puts all 2 images into one group, "a"/],
+    ["no match", ["a1", "a2"], /x(\d)/, /^group: x\(\\d\) matches no image's name; the names look like a1 and a2$/],
   ])("refuses %s", (_, names, group, message) => {
     expect(() => chooseHeldOut(names, { fraction: 0.5, group })).toThrow(UserError);
     expect(() => chooseHeldOut(names, { fraction: 0.5, group })).toThrow(message);

@@ -17,7 +17,16 @@ export function chooseHeldOut(names: readonly string[], { fraction, group }: Hel
   const places = new Map(groups.map((name) => [name, 0]));
   if (places.size < 2)
     throw new UserError(
-      `nothing can be held out: ${group ? `the group pattern puts all ${names.length} images into one group, "${groups[0]}"` : names.length === 1 ? `there is only one image, "${names[0]}"` : `all images are the same, "${names[0]}"`}; at least 2 are needed`,
+      group
+        ? {
+            subject: { setting: "group" },
+            problem: `it puts all ${names.length} images into one group, "${groups[0]}", so nothing can be held out`,
+            hint: "use a pattern that makes at least 2 groups",
+          }
+        : {
+            problem: `nothing can be held out: ${names.length === 1 ? "there is only one image" : "all images are the same"}, "${names[0]}"`,
+            hint: "at least 2 are needed",
+          },
     );
   for (const name of places.keys()) places.set(name, placeOf(name));
   const sorted = [...places.values()].sort((a, b) => a - b);
@@ -38,7 +47,9 @@ function groupsOf(names: readonly string[], pattern: RegExp): string[] {
     return match?.[1] ?? match?.[0] ?? name;
   });
   if (matched) return groups;
-  throw new UserError(
-    `the group pattern ${pattern.source} matches no image's name; they look like ${names.slice(0, 2).join(" and ")}`,
-  );
+  throw new UserError({
+    subject: { setting: "group" },
+    problem: `${pattern.source} matches no image's name`,
+    hint: `the names look like ${names.slice(0, 2).join(" and ")}`,
+  });
 }

@@ -37,7 +37,8 @@ export async function targetOf(source: Source, options: TargetOptions): Promise<
   const { where, imageSize, channels, skipSmall, ownSize } = options;
   const { sides, largestSide, mostChannels } = await sidesOf(source, options);
   const smallest = Math.min(...sides.keys());
-  if (smallest === 0) throw new UserError(`${where}: its images have no pixels; check the path`);
+  if (smallest === 0)
+    throw new UserError({ subject: where, problem: "its images have no pixels", hint: "check the path" });
   const alike = smallest === largestSide;
   // The size of images in arrays was chosen on purpose, even if it is large.
   if (ownSize && imageSize === undefined && sides.size > 1)
@@ -101,7 +102,7 @@ async function sidesOf(source: Source, { where, onMeasure, signal }: TargetOptio
       return { name, reason: reasonOf(error) };
     }
   };
-  if (count === 0) throw new UserError(`${where}: it contains no images; check the path`);
+  if (count === 0) throw new UserError({ subject: where, problem: "it contains no images", hint: "check the path" });
   if (source.shape) add(source.shape, { name: "like all others", count });
   let done = 0;
   for await (const seen of source.shape ? [] : inOrder(source.images(), look, { signal })) {
@@ -110,6 +111,9 @@ async function sidesOf(source: Source, { where, onMeasure, signal }: TargetOptio
     onMeasure?.(++done, count);
   }
   if (all.sides.size === 0)
-    throw new UserError(`${where}: none of its ${counted(count, "image")} can be decoded: ${failed}`);
+    throw new UserError({
+      subject: where,
+      problem: `none of its ${counted(count, "image")} can be decoded: ${failed}`,
+    });
   return all;
 }

@@ -25,11 +25,17 @@ export async function findTinyImagenet(
   const where = pathText(folder);
   const lists = tree.files.filter(({ name }) => name === annotations || name === "words.txt");
   const annotated = tree.files.find(({ name }) => name === annotations);
-  if (!annotated) throw new UserError(`${where}: ${annotations}, which lists the classes of val/, is missing; add it`);
+  if (!annotated)
+    throw new UserError({
+      subject: where,
+      problem: `${annotations}, which lists the classes of val/, is missing`,
+      hint: "add it",
+    });
   const train = tree.files.filter((file) => isImage(file) && /^train\/[^/]+\/./.test(file.name));
   const val = tree.files.filter((file) => isImage(file) && file.name.startsWith("val/"));
   const ids = [...new Set(train.map(idOf))].sort(byName);
-  if (ids.length === 0) throw new UserError(`${where}: train/ contains no images; unpack the archive again`);
+  if (ids.length === 0)
+    throw new UserError({ subject: where, problem: "train/ contains no images", hint: "unpack the archive again" });
   const idOfVal = await tableOf(annotated);
   const leaveOut = leavingOut();
   const heldOut = val.filter(({ name }) => {

@@ -88,19 +88,27 @@ export function checkFeatures(
   { metric, name, least }: { metric: string; name: string; least: number },
 ): void {
   if (shape.length !== 2 || shape[1] === 0)
-    throw new UserError(`${metric}: ${name} has the shape [${shape.join(", ")}], expected [images, dimensions]`);
-  if (shape[0] < least) throw new UserError(`${metric}: at least ${least} images are needed, ${name} has ${shape[0]}`);
+    throw new UserError({
+      subject: metric,
+      problem: `${name} has the shape [${shape.join(", ")}]`,
+      expected: "[images, dimensions]",
+    });
+  if (shape[0] < least)
+    throw new UserError({ subject: metric, problem: `at least ${least} images are needed, ${name} has ${shape[0]}` });
   const wrong = data.findIndex((value) => !Number.isFinite(value));
   if (wrong >= 0)
-    throw new UserError(
-      `${metric}: ${name} has ${data[wrong]} for image ${Math.floor(wrong / shape[1])}, not a number`,
-    );
+    throw new UserError({
+      subject: metric,
+      problem: `${name} has ${data[wrong]} for image ${Math.floor(wrong / shape[1])}, not a number`,
+    });
 }
 
 /** UserError for sets of different dimensions. */
 export function checkDimensions(metric: string, generated: number, reference: number): void {
   if (generated !== reference)
-    throw new UserError(
-      `${metric}: the generated images have ${generated} dimensions but the reference ${reference}; use the same features for both`,
-    );
+    throw new UserError({
+      subject: metric,
+      problem: `the generated images have ${generated} dimensions but the reference ${reference}`,
+      hint: "use the same features for both",
+    });
 }

@@ -36,7 +36,10 @@ export async function frechetDistance(engine: Engine, { generated, reference }: 
   checkDimensions("FID", n, reference.mu.length);
   for (const [name, { mu, sigma }] of Object.entries({ generated, reference }))
     if (sigma.length !== n * n || [mu, sigma].some((values) => values.some((value) => !Number.isFinite(value))))
-      throw new UserError(`FID: the ${name} images' statistics are not numbers, or not of ${n} dimensions`);
+      throw new UserError({
+        subject: "FID",
+        problem: `the ${name} images' statistics are not numbers, or not of ${n} dimensions`,
+      });
   let distance = 0;
   for (let i = 0; i < n; i++)
     distance += (generated.mu[i] - reference.mu[i]) ** 2 + generated.sigma[i * n + i] + reference.sigma[i * n + i];
@@ -56,7 +59,8 @@ export async function frechetDistance(engine: Engine, { generated, reference }: 
  * images. logits [N, classes]; torch-fidelity uses those without the last layer's bias.
  */
 export function inceptionScore(logits: Features, { splits = 10 }: { splits?: number } = {}): MeanAndSpread {
-  if (splits < 1) throw new UserError(`The Inception Score needs at least 1 split, got ${splits}`);
+  if (splits < 1)
+    throw new UserError({ subject: "The Inception Score", expected: "at least 1 split", got: String(splits) });
   checkFeatures(logits, {
     metric: `The Inception Score of ${splits} splits`,
     name: "the generated set",
@@ -98,7 +102,11 @@ export async function kernelDistance(
   { subsets = 100, size = 1000, seed = 0, signal }: SubsetOptions = {},
 ): Promise<MeanAndSpread> {
   if (size < 2 || subsets < 1)
-    throw new UserError(`KID needs subsets of at least 2 images, and one of them; got ${subsets} of ${size}`);
+    throw new UserError({
+      subject: "KID",
+      expected: "subsets of at least 2 images, and one of them",
+      got: `${subsets} of ${size}`,
+    });
   checkSets(sets, { metric: `KID over subsets of ${size} images`, least: size });
   const estimates: number[] = [];
   for (let subset = 0; subset < subsets; subset++) {
@@ -156,7 +164,8 @@ export async function precisionAndRecall(
   sets: Sets,
   { neighbours = 3, signal }: { neighbours?: number; signal?: AbortSignal } = {},
 ): Promise<PrecisionAndRecall> {
-  if (neighbours < 1) throw new UserError(`Precision and recall need at least 1 neighbour, got ${neighbours}`);
+  if (neighbours < 1)
+    throw new UserError({ subject: "Precision and recall", expected: "at least 1 neighbour", got: String(neighbours) });
   checkSets(sets, { metric: `Precision and recall with ${neighbours} neighbours`, least: neighbours + 1 });
   const { generated: a, reference: b } = sets;
   const [squaresA, squaresB] = [squaresOf(a), squaresOf(b)];

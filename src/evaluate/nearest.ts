@@ -51,7 +51,7 @@ export async function nearest(
       });
     before += part.shape[0];
   }
-  if (before === 0) throw new UserError(`${metric}: there are no reference images`);
+  if (before === 0) throw new UserError({ subject: metric, problem: "there are no reference images" });
   return { index, distance: squared.map(Math.sqrt) };
 }
 

@@ -188,7 +188,7 @@ describe("training is stopped", () => {
   it("with one sentence if no images are held out", async () => {
     const none = dataset({ heldOut: shades([], 1) });
     await expect(trainFeatures(engine, none, { folder: newFolder() }).next()).rejects.toThrow(
-      "shades holds out no images, so the network cannot be evaluated; hold out a part",
+      "shades: it holds out no images, so the network cannot be evaluated; hold out a part",
     );
   });
 });

@@ -85,7 +85,11 @@ export async function* trainFeatures(
   }: FeatureTraining,
 ): AsyncGenerator<FeatureRecord, FeatureSummary> {
   if (dataset.heldOut.count === 0)
-    throw new UserError(`${dataset.name} holds out no images, so the network cannot be evaluated; hold out a part`);
+    throw new UserError({
+      subject: dataset.name,
+      problem: "it holds out no images, so the network cannot be evaluated",
+      hint: "hold out a part",
+    });
   const turned = dataset.classes.length === 1;
   const shape = {
     imageSize: dataset.size,
@@ -154,9 +158,10 @@ async function* fit(
         into,
       );
       if (!Number.isFinite(Number(loss.data[0])))
-        throw new UserError(
-          `training of features stopped at step ${step}: the loss is ${loss.data[0]}; nothing was written; try another seed or fewer steps`,
-        );
+        throw new UserError({
+          problem: `training of features stopped at step ${step}: the loss is ${loss.data[0]}, and nothing was written`,
+          hint: ["try another seed", "take fewer steps"],
+        });
       const scale = clipScale(globalNorm(slopes.values()), training.clip);
       for (const { name, shape } of parameters)
         adamw(

@@ -202,9 +202,12 @@ export async function openOwnFeatures(engine: Engine, folder: string): Promise<O
     async run(images) {
       const { dtype, shape } = images;
       if (dtype !== "uint8" || shape.length !== 4 || String(shape.slice(1)) !== String([imageSize, imageSize, 3]))
-        throw new UserError(
-          `${name}: images are ${dtype} [${shape.join(", ")}], expected uint8 [B, ${imageSize}, ${imageSize}, 3]; use images of ${imageSize}x${imageSize} pixels, or features trained at their size`,
-        );
+        throw new UserError({
+          subject: name,
+          problem: `images are ${dtype} [${shape.join(", ")}]`,
+          expected: `uint8 [B, ${imageSize}, ${imageSize}, 3]`,
+          hint: `use images of ${imageSize}x${imageSize} pixels, or features trained at their size`,
+        });
       const { features, logits } = await session.run({ images });
       return { features, logits } as { features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> };
     },

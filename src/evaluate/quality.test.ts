@@ -68,7 +68,7 @@ describe("the quality of a set", () => {
   it("refuses too few images, in one sentence that says how many are needed", async () => {
     const few = await setOf("features_2", 5);
     await expect(qualityOf(engine, { generated, reference: few }, { neighbours: 5 })).rejects.toThrow(
-      "precision and recall with 5 neighbours need at least 6 images in each set, the smaller has 5",
+      "precision and recall with 5 neighbours: expected at least 6 images in each set, got 5",
     );
     await expect(qualityOf(engine, { generated: few, reference })).rejects.toThrow(
       "The Inception Score of 10 splits: at least 10 images are needed, the generated set has 5",

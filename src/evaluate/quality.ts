@@ -70,9 +70,11 @@ export async function qualityOf(
   const smaller = Math.min(images, reference.features.shape[0]);
   const size = subsetSize ?? Math.min(usualSubset, smaller);
   if (smaller <= neighbours)
-    throw new UserError(
-      `precision and recall with ${neighbours} neighbours need at least ${neighbours + 1} images in each set, the smaller has ${smaller}`,
-    );
+    throw new UserError({
+      subject: `precision and recall with ${neighbours} neighbours`,
+      expected: `at least ${neighbours + 1} images in each set`,
+      got: String(smaller),
+    });
   // Cheap metrics first, so that errors in the sets are found early.
   step("kernel distance");
   const kernel = await kernelDistance(engine, sets, { subsets, size, seed, signal });

@@ -115,7 +115,7 @@ describe("statistics in files", () => {
       return path;
     };
     const two = float64(new Float64Array(2), [2]);
-    await expect(readStatistics(await write("a.npz", two))).rejects.toThrow('it has no array "sigma"; it has mu');
+    await expect(readStatistics(await write("a.npz", two))).rejects.toThrow('it has no array "sigma", only mu');
     await expect(readStatistics(await write("b.npz", two, float64(new Float64Array(6), [2, 3])))).rejects.toThrow(
       "mu is [2] and sigma [2, 3], expected [D] and [D, D]",
     );

@@ -65,9 +65,10 @@ export function gatherStatistics(engine: Engine, { name = "the set" }: { name?: 
         scatter = new Float64Array(width * width);
       }
       if (dimensions !== width)
-        throw new UserError(
-          `FID's statistics: a batch of ${name} has ${dimensions} dimensions, but those before it have ${width}`,
-        );
+        throw new UserError({
+          subject: "FID's statistics",
+          problem: `a batch of ${name} has ${dimensions} dimensions, but those before it have ${width}`,
+        });
       for (let at = 0; at < batch;) {
         const taken = Math.min(batch - at, gatheredRows - waiting);
         rows.set(features.data.subarray(at * width, (at + taken) * width), waiting * width);
@@ -78,7 +79,10 @@ export function gatherStatistics(engine: Engine, { name = "the set" }: { name?: 
     },
     async statistics() {
       if (count + waiting < 2)
-        throw new UserError(`FID's statistics: at least 2 images are needed, ${name} has ${count + waiting}`);
+        throw new UserError({
+          subject: "FID's statistics",
+          problem: `at least 2 images are needed, ${name} has ${count + waiting}`,
+        });
       if (waiting > 0) await multiplyWaiting();
       return { mu: mu.slice(), sigma: scatter.map((sum) => sum / (count - 1)) };
     },
@@ -93,9 +97,11 @@ export async function readStatistics(path: string): Promise<Statistics> {
     const sigma = await floatsOf(npz, "sigma");
     const width = mu.shape[0];
     if (mu.shape.length !== 1 || width === 0 || sigma.shape.length !== 2 || sigma.shape.some((size) => size !== width))
-      throw new UserError(
-        `${path}: mu is [${mu.shape.join(", ")}] and sigma [${sigma.shape.join(", ")}], expected [D] and [D, D]`,
-      );
+      throw new UserError({
+        subject: path,
+        problem: `mu is [${mu.shape.join(", ")}] and sigma [${sigma.shape.join(", ")}]`,
+        expected: "[D] and [D, D]",
+      });
     return { mu: mu.data, sigma: sigma.data };
   } finally {
     npz.close();
@@ -105,9 +111,12 @@ export async function readStatistics(path: string): Promise<Statistics> {
 async function floatsOf(npz: Npz, name: string): Promise<{ shape: number[]; data: Float64Array }> {
   const { data, shape, type } = await npz.read(name);
   if (!(data instanceof Float32Array || data instanceof Float64Array))
-    throw new UserError(`${npz.path}: ${name} is of type ${type}, expected f4 or f8`);
+    throw new UserError({ subject: npz.path, problem: `${name} is of type ${type}`, expected: "f4 or f8" });
   if (data.some((value) => !Number.isFinite(value)))
-    throw new UserError(`${npz.path}: ${name} has values that are not numbers; it was computed from broken features`);
+    throw new UserError({
+      subject: npz.path,
+      problem: `${name} has values that are not numbers, so it was computed from broken features`,
+    });
   return { shape, data: Float64Array.from(data) };
 }
 

@@ -145,10 +145,10 @@ describe("a server that lies", () => {
   it("and sends a file that fails the kind's own check leaves nothing behind", async () => {
     server.answer = (request) => serve(request, { bytes: file.subarray(0, 300_000) });
     const check = async (path: string) => {
-      throw new UserError(`${path}: the zip is truncated`);
+      throw new UserError({ subject: path, problem: "the zip is truncated" });
     };
     expect(await refusal({ kind: { ...kind, check } })).toMatch(
-      /model\.pth: the downloaded file is not a PyTorch checkpoint: the file: the zip is truncated$/,
+      /model\.pth: the downloaded file is not a PyTorch checkpoint: the zip is truncated$/,
     );
     expect(await readdir(dirname(path)).catch(() => [])).toEqual([]); // the folder goes too where it was made for it
   });

@@ -20,7 +20,7 @@ export interface FileKind {
   name: string;
   /** Whether a file of this kind can begin with these bytes. */
   begins: (head: Buffer) => boolean;
-  /** Final check of the complete file; throws a UserError if it is another kind of file or is truncated. */
+  /** Final check of the complete file; throws a UserError about it if it is another kind of file or is truncated. */
   check?: (path: string) => Promise<void>;
 }
 
@@ -266,10 +266,9 @@ async function* settle(
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     await partial.restart();
-    throw new UserError(
-      `${subject}: the downloaded file is not ${kind!.name}: ${error.message.replaceAll(partial.data, "the file")}`,
-      { cause: error },
-    );
+    // Without the path of the unfinished file.
+    const about = `${subject}: the downloaded file is not ${kind!.name}`;
+    throw new UserError({ ...error.mistake, subject: about }, { cause: error });
   }
   // Record first: a file without a record would later be accepted unverified.
   await recordSha256(path, sha256);

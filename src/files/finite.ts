@@ -16,9 +16,12 @@ export function checkFinite(values: TypedArray, { path, name }: { path: string; 
   // All exponent bits of infinity and NaN are ones.
   for (let i = 0; i < bits.length; i++)
     if ((bits[i] & 0x7f800000) === 0x7f800000)
-      throw new UserError(
-        `${pathText(path)}: ${shown(name)} contains ${values[i]}, expected finite numbers; the training diverged, so use an earlier checkpoint`,
-      );
+      throw new UserError({
+        subject: pathText(path),
+        problem: `${shown(name)} contains ${values[i]}`,
+        expected: "finite numbers",
+        hint: "the training diverged, so use an earlier checkpoint",
+      });
 }
 
 /** Checks every weight of a model, a few megabytes at a time. */

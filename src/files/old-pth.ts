@@ -31,7 +31,9 @@ export async function openOldCheckpoint(path: string): Promise<Checkpoint> {
     return await opened(path, handle);
   } catch (error) {
     await handle.close();
-    throw error instanceof PickleError ? new UserError(`${pathText(path)}: ${error.message}`, { cause: error }) : error;
+    throw error instanceof PickleError
+      ? new UserError({ subject: pathText(path), problem: error.message }, { cause: error })
+      : error;
   }
 }
 
@@ -60,9 +62,11 @@ async function opened(path: string, handle: FileHandle): Promise<Checkpoint> {
   const [, version, machine] = [next(), next(), next()];
   if (version !== 1001) throw new PickleError(`it has an unknown version; ${damaged}`);
   if (machine instanceof Map && machine.get("little_endian") === false)
-    throw new UserError(
-      `${pathText(path)}: written on a big-endian machine, which is not supported; save it again on a little-endian machine`,
-    );
+    throw new UserError({
+      subject: pathText(path),
+      problem: "written on a big-endian machine, which is not supported",
+      hint: "save it again on a little-endian machine",
+    });
   const value = next();
   const keys = next();
   if (!Array.isArray(keys)) throw new PickleError(`its pickles do not end with a list of storages; ${damaged}`);
@@ -76,9 +80,11 @@ async function opened(path: string, handle: FileHandle): Promise<Checkpoint> {
     end += 8 + storage.bytes;
   }
   const cutShort = () =>
-    new UserError(
-      `${pathText(path)}: its tensor values are not where they should be; the file is truncated or damaged, so download it again`,
-    );
+    new UserError({
+      subject: pathText(path),
+      problem: "its tensor values are not where they should be",
+      hint: "the file is truncated or damaged, so download it again",
+    });
   if (end > size) throw cutShort();
   const bytesAt = async (position: number, length: number): Promise<Uint8Array<ArrayBuffer>> => {
     if (position + length > size) throw cutShort();

@@ -197,7 +197,7 @@ describe("faults of a file", () => {
     };
     expect(await weights({ model: dict({ a: one }), args: call })).toEqual(["a"]);
     await expect(weights({ model: dict({ a: one, b: call }) })).rejects.toThrow(
-      `${path}: b is an object of the class os.system, which cannot be read; expected a plain tensor`,
+      `${path}: b is an object of the class os.system, which cannot be read, expected a plain tensor`,
     );
     const evil = reduce(global("\x1b[2J", "evil"));
     await expect(weights({ model: dict({ a: one, b: evil }) })).rejects.toThrow(/class \\x1b\[2J\.evil,/);
@@ -259,14 +259,14 @@ describe("faults of a file", () => {
     [
       "text",
       () => "<!DOCTYPE html>",
-      "FILE: not a checkpoint; expected a zip written by torch.save or a safetensors file; check the path",
+      "FILE: not a checkpoint, expected a zip written by torch.save or a safetensors file; check the path",
     ],
     // How torch.save began a file before 1.6: the magic number 0x1950a86a20f9469cfc6c as a long.
     ["old", () => Buffer.from("80028a0a6cfc9c46f9206aa850192e", "hex"), "FILE: its pickle is truncated"],
     [
       "another zip",
       () => zip({ "a.txt": six }),
-      "FILE: this zip contains no data.pkl; expected a checkpoint written by torch.save",
+      "FILE: this zip contains no data.pkl, expected a checkpoint written by torch.save",
     ],
     [
       "big-endian",

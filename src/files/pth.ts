@@ -26,16 +26,21 @@ export async function openTorchCheckpoint(path: string): Promise<Checkpoint> {
   try {
     const pickle = [...zip.entries.keys()].find((name) => /^([^/]+\/)?data\.pkl$/.test(name));
     if (pickle === undefined)
-      throw new UserError(
-        `${pathText(path)}: this zip contains no data.pkl; expected a checkpoint written by torch.save`,
-      );
+      throw new UserError({
+        subject: pathText(path),
+        problem: "this zip contains no data.pkl",
+        expected: "a checkpoint written by torch.save",
+      });
     const folder = pickle.slice(0, -"data.pkl".length);
     await checkByteOrder(zip, zip.entries.get(`${folder}byteorder`));
     const entry = zip.entries.get(pickle)!;
     if (entry.uncompressedSize > limits.pickleBytes)
-      throw new UserError(
-        `${pathText(path)}: its data.pkl has ${byteCount(entry.uncompressedSize)}, expected at most ${byteCount(limits.pickleBytes)}; this is not a model checkpoint`,
-      );
+      throw new UserError({
+        subject: pathText(path),
+        problem: `its data.pkl has ${byteCount(entry.uncompressedSize)}`,
+        expected: `at most ${byteCount(limits.pickleBytes)}`,
+        hint: "check that this is a model checkpoint",
+      });
     const bytes = await zip.read(entry, { start: 0, length: entry.uncompressedSize });
     const value = unpickle(bytes, { resolve: torchClass, persistent: (id) => storageOf(id, finder(zip, folder)) });
     return {
@@ -49,24 +54,32 @@ export async function openTorchCheckpoint(path: string): Promise<Checkpoint> {
     };
   } catch (error) {
     zip.close();
-    throw error instanceof PickleError ? new UserError(`${pathText(path)}: ${error.message}`, { cause: error }) : error;
+    throw error instanceof PickleError
+      ? new UserError({ subject: pathText(path), problem: error.message }, { cause: error })
+      : error;
   }
 }
 
 function checkStart(path: string, start: Buffer): void {
   if (start[0] === 0x50 && start[1] === 0x4b) return;
-  if (start.length === 0) throw new UserError(`${pathText(path)}: the file is empty; download it again`);
-  throw new UserError(
-    `${pathText(path)}: not a checkpoint; expected a zip written by torch.save or a safetensors file; check the path`,
-  );
+  if (start.length === 0)
+    throw new UserError({ subject: pathText(path), problem: "the file is empty", hint: "download it again" });
+  throw new UserError({
+    subject: pathText(path),
+    problem: "not a checkpoint",
+    expected: "a zip written by torch.save or a safetensors file",
+    hint: "check the path",
+  });
 }
 
 async function checkByteOrder(zip: ZipArchive, entry: Entry | undefined): Promise<void> {
   const bytes = entry && (await zip.read(entry, { start: 0, length: Math.min(16, entry.uncompressedSize) }));
   if (bytes && new TextDecoder().decode(bytes) === "big")
-    throw new UserError(
-      `${pathText(zip.path)}: written on a big-endian machine, which is not supported; save it again on a little-endian machine`,
-    );
+    throw new UserError({
+      subject: pathText(zip.path),
+      problem: "written on a big-endian machine, which is not supported",
+      hint: "save it again on a little-endian machine",
+    });
 }
 
 /** A storage's values are in the entry `data/key`. */

@@ -6,7 +6,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { byteCount } from "../core/byte-count.ts";
-import { UserError } from "../core/errors.ts";
+import { type Mistake, UserError } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
 
 /** A path; as bytes if its name is not valid UTF-8. */
@@ -19,16 +19,23 @@ const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 export const pathText = (path: FilePath): string =>
   shown(typeof path === "string" ? path : path.toString("latin1"), 200);
 
-const kinds: [is: (entry: Stats) => boolean, what: string][] = [
-  [(entry) => entry.isDirectory(), "this is a folder, not a file; name the file itself"],
-  [(entry) => entry.isFIFO(), "this is a named pipe, not a file; save its data to a file first"],
-  [(entry) => entry.isSocket(), "this is a socket, not a file; check the path"],
+type Refusal = Required<Pick<Mistake, "problem" | "hint">>;
+
+const check = "check the path";
+const folder: Refusal = { problem: "this is a folder, not a file", hint: "name the file itself" };
+const socket: Refusal = { problem: "this is a socket, not a file", hint: check };
+const device: Refusal = { problem: "this is a device, not a file", hint: check };
+
+const kinds: [is: (entry: Stats) => boolean, refusal: Refusal][] = [
+  [(entry) => entry.isDirectory(), folder],
+  [(entry) => entry.isFIFO(), { problem: "this is a named pipe, not a file", hint: "save its data to a file first" }],
+  [(entry) => entry.isSocket(), socket],
 ];
 
 function checkRegular(path: FilePath, entry: Stats): void {
   if (entry.isFile()) return;
   const known = kinds.find(([is]) => is(entry));
-  throw new UserError(`${pathText(path)}: ${known?.[1] ?? "this is a device, not a file; check the path"}`);
+  throw new UserError({ subject: pathText(path), ...(known?.[1] ?? device) });
 }
 
 /** Opens a regular file for reading; throws a UserError for anything else. */
@@ -90,9 +97,11 @@ export async function readRegular(path: FilePath, { most, what }: { most: number
 
 function checkSize(path: FilePath, bytes: number, { most, what }: { most: number; what: string }): void {
   if (bytes > most)
-    throw new UserError(
-      `${pathText(path)}: it has ${byteCount(bytes)}, but ${what} has at most ${byteCount(most)}; check the path`,
-    );
+    throw new UserError({
+      subject: pathText(path),
+      problem: `it has ${byteCount(bytes)}, but ${what} has at most ${byteCount(most)}`,
+      hint: "check the path",
+    });
 }
 
 /** Reads the first `count` bytes of a regular file, or fewer if it is shorter. */
@@ -108,31 +117,45 @@ export async function firstBytes(path: FilePath, count: number): Promise<Buffer>
   }
 }
 
-const refusals: Record<string, string> = {
-  ENOENT: "there is no such file; check the path",
-  ENOTDIR: "there is no such file; check the path",
-  EISDIR: kinds[0][1],
-  ENXIO: kinds[2][1],
-  EACCES: "no permission to read it; change its permissions",
-  EPERM: "no permission to read it; change its permissions",
-  ELOOP: "it is a link that leads back to itself; remove it",
-  ENAMETOOLONG: "the path is too long for the system; check it",
-  ENODEV: "its device does not exist; check the path",
-  ESTALE: "its disk is no longer reachable; mount it again",
-  ENOTCONN: "its disk is no longer reachable; mount it again",
-  EIO: "the disk cannot read it; check the disk and restore the file",
-  ERR_INVALID_ARG_VALUE: "a path cannot contain a zero byte; check it",
+/** What is wrong with a path where nothing is. */
+export const noSuchFile = "there is no such file";
+const missing: Refusal = { problem: noSuchFile, hint: check };
+const forbidden: Refusal = { problem: "no permission to read it", hint: "change its permissions" };
+const gone: Refusal = { problem: "its disk is no longer reachable", hint: "mount it again" };
+
+const refusals: Record<string, Refusal> = {
+  ENOENT: missing,
+  ENOTDIR: missing,
+  EISDIR: folder,
+  ENXIO: socket,
+  EACCES: forbidden,
+  EPERM: forbidden,
+  ELOOP: { problem: "it is a link that leads back to itself", hint: "remove it" },
+  ENAMETOOLONG: { problem: "the path is too long for the system", hint: "check it" },
+  ENODEV: { problem: "its device does not exist", hint: check },
+  ESTALE: gone,
+  ENOTCONN: gone,
+  EIO: { problem: "the disk cannot read it", hint: "check the disk and restore the file" },
+  ERR_INVALID_ARG_VALUE: { problem: "a path cannot contain a zero byte", hint: "check it" },
 };
 
 /** Turns a known system error on reading `path` into a UserError; returns any other error unchanged. */
 export function refusal(path: FilePath, error: unknown): unknown {
   if (error instanceof UserError || !(error instanceof Error)) return error;
   const code = "code" in error ? String(error.code) : "";
-  if (Object.hasOwn(refusals, code)) return new UserError(`${pathText(path)}: ${refusals[code]}`, { cause: error });
+  if (Object.hasOwn(refusals, code))
+    return new UserError({ subject: pathText(path), ...refusals[code] }, { cause: error });
   if (code.startsWith("Z_"))
-    return new UserError(`${pathText(path)}: it is truncated or damaged (${shown(error.message)}); download it again`, {
-      cause: error,
-    });
+    return new UserError(
+      {
+        subject: pathText(path),
+        problem: `it is truncated or damaged (${shown(error.message)})`,
+        hint: "download it again",
+      },
+      {
+        cause: error,
+      },
+    );
   return error;
 }
 

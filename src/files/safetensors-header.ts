@@ -1,7 +1,7 @@
 /** Parses and checks the header of a safetensors file, wherever its bytes are. Knows nothing of files or models. */
 
 import { bytesPerElement, type DType, product } from "../core/arrays.ts";
-import { UserError } from "../core/errors.ts";
+import { type Mistake, UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { shown } from "../core/text.ts";
 import type { HalfType } from "../graph/onnx.ts";
@@ -69,12 +69,18 @@ export interface ReadableBytes {
 /** Finds where each tensor is. Throws a UserError that begins with `path` if the file is truncated or inconsistent. */
 export function safetensorsHeader(path: string, { bytes: fileBytes, read }: ReadableBytes): SafetensorsFile {
   if (fileBytes < 8)
-    throw new UserError(`${path}: a safetensors file has at least 8 bytes, this one has ${fileBytes}; ${again}`);
+    throw new UserError({
+      subject: path,
+      problem: `a safetensors file has at least 8 bytes, this one has ${fileBytes}`,
+      hint: again,
+    });
   const headerBytes = new DataView(read(0, 8).buffer).getBigUint64(0, true);
   if (headerBytes > limits.safetensorsHeaderBytes || Number(headerBytes) > fileBytes - 8)
-    throw new UserError(
-      `${path}: its header claims ${headerBytes} bytes but only ${fileBytes - 8} follow; the file is truncated or not a safetensors file; ${again}`,
-    );
+    throw new UserError({
+      subject: path,
+      problem: `its header claims ${headerBytes} bytes but only ${fileBytes - 8} follow`,
+      hint: `the file is truncated or not a safetensors file, ${again}`,
+    });
   const dataStart = 8 + Number(headerBytes);
   const { __metadata__: metadata, ...entries } = parseHeader(path, read(8, Number(headerBytes)));
   const tensors = new Map<string, TensorEntry>();
@@ -82,7 +88,7 @@ export function safetensorsHeader(path: string, { bytes: fileBytes, read }: Read
   for (const [name, entry] of Object.entries(entries))
     if (isRecord(entry) && typeof entry["dtype"] === "string" && otherTypes.test(entry["dtype"]))
       unreadable.set(name, entry["dtype"]);
-    else tensors.set(name, checkedEntry(entry, { where: `${path}: tensor "${shown(name)}"`, dataStart, fileBytes }));
+    else tensors.set(name, checkedEntry(entry, { path, name, dataStart, fileBytes }));
   checkOverlap(path, tensors);
   return { path, realPath: path, tensors, unreadable, metadata: checkedMetadata(path, metadata) };
 }
@@ -94,36 +100,45 @@ function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
   } catch {
     // The error below covers both invalid JSON and JSON that is not an object.
   }
-  throw new UserError(
-    `${path}: its header is not a JSON object; the file is damaged or not a safetensors file; ${again}`,
-  );
+  throw new UserError({
+    subject: path,
+    problem: "its header is not a JSON object",
+    hint: `the file is damaged or not a safetensors file, ${again}`,
+  });
 }
 
 function checkedEntry(
   entry: unknown,
-  { where, dataStart, fileBytes }: { where: string; dataStart: number; fileBytes: number },
+  { path, name, dataStart, fileBytes }: { path: string; name: string; dataStart: number; fileBytes: number },
 ): TensorEntry {
+  const wrong = (mistake: Mistake & { problem: string }) =>
+    new UserError({
+      hint: `the file is damaged, ${again}`,
+      ...mistake,
+      subject: path,
+      problem: `tensor "${shown(name)}" ${mistake.problem}`,
+    });
   const { dtype: dtypeName, shape, data_offsets: range } = isRecord(entry) ? entry : {};
   const packed = packedTypes.find((name) => name === dtypeName);
   if (typeof dtypeName !== "string" || !(packed || Object.hasOwn(dtypes, dtypeName)))
-    throw new UserError(
-      `${where} has the dtype "${shown(dtypeName)}", expected one of ${readable.join(", ")}; convert the file to one of these`,
-    );
+    throw wrong({
+      problem: `has the dtype "${shown(dtypeName)}"`,
+      expected: `one of ${readable.join(", ")}`,
+      hint: "convert the file to one of these",
+    });
   const dtype = packed ? "float32" : dtypes[dtypeName as keyof typeof dtypes];
-  if (!isSizes(shape))
-    throw new UserError(`${where} has the shape ${shown(shape)}, not a list of sizes; the file is damaged, ${again}`);
+  if (!isSizes(shape)) throw wrong({ problem: `has the shape ${shown(shape)}, not a list of sizes` });
   if (!isSizes(range) || range.length !== 2 || range[0] > range[1])
-    throw new UserError(`${where} has the range ${shown(range)}, not [start, end]; the file is damaged, ${again}`);
+    throw wrong({ problem: `has the range ${shown(range)}, not [start, end]` });
   const [start, end] = range;
   const needed = product(shape) * (packed ? 2 : bytesPerElement(dtype));
   if (end - start !== needed)
-    throw new UserError(
-      `${where}: ${dtypeName} ${shown(shape)} needs ${needed} bytes, its range has ${end - start}; the file is damaged, ${again}`,
-    );
+    throw wrong({ problem: `needs ${needed} bytes as ${dtypeName} ${shown(shape)}, its range has ${end - start}` });
   if (dataStart + end > fileBytes)
-    throw new UserError(
-      `${where} ends at byte ${dataStart + end}, but the file ends at byte ${fileBytes}; it is truncated, ${again}`,
-    );
+    throw wrong({
+      problem: `ends at byte ${dataStart + end}, but the file ends at byte ${fileBytes}`,
+      hint: `it is truncated, ${again}`,
+    });
   return { dtype, shape, offset: dataStart + start, bytes: needed, ...(packed && { packed }) };
 }
 
@@ -132,9 +147,11 @@ function checkOverlap(path: string, tensors: Map<string, TensorEntry>): void {
   for (let i = 1; i < placed.length; i++) {
     const [before, after] = [placed[i - 1], placed[i]];
     if (before[1].offset + before[1].bytes > after[1].offset)
-      throw new UserError(
-        `${path}: tensors "${shown(before[0])}" and "${shown(after[0])}" share bytes; the file is damaged, ${again}`,
-      );
+      throw new UserError({
+        subject: path,
+        problem: `tensors "${shown(before[0])}" and "${shown(after[0])}" share bytes`,
+        hint: `the file is damaged, ${again}`,
+      });
   }
 }
 
@@ -142,7 +159,11 @@ function checkedMetadata(path: string, metadata: unknown): Record<string, string
   if (metadata === undefined) return {};
   if (isRecord(metadata) && Object.values(metadata).every((value) => typeof value === "string"))
     return metadata as Record<string, string>;
-  throw new UserError(`${path}: its __metadata__ must map names to strings; the file is damaged, ${again}`);
+  throw new UserError({
+    subject: path,
+    problem: "its __metadata__ must map names to strings",
+    hint: `the file is damaged, ${again}`,
+  });
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

@@ -114,13 +114,13 @@ describe("faults of a file", () => {
       "no JSON",
       "{oops",
       0,
-      "FILE: its header is not a JSON object; the file is damaged or not a safetensors file; download or write the file again",
+      "FILE: its header is not a JSON object; the file is damaged or not a safetensors file, download or write the file again",
     ],
     [
       "a list",
       [],
       0,
-      "FILE: its header is not a JSON object; the file is damaged or not a safetensors file; download or write the file again",
+      "FILE: its header is not a JSON object; the file is damaged or not a safetensors file, download or write the file again",
     ],
     [
       "metadata",
@@ -162,7 +162,7 @@ describe("faults of a file", () => {
       "size",
       { a: { ...entry, shape: [2, 2] } },
       8,
-      'FILE: tensor "a": F32 [2, 2] needs 16 bytes, its range has 8; the file is damaged, download or write the file again',
+      'FILE: tensor "a" needs 16 bytes as F32 [2, 2], its range has 8; the file is damaged, download or write the file again',
     ],
     [
       "overlap",
@@ -189,7 +189,7 @@ describe("faults of a file", () => {
     );
     writeFileSync(path, "<!DOCTYPE html>");
     expect(sentence(() => readSafetensorsHeader(path))).toBe(
-      "FILE: its header claims 5789751444030890300 bytes but only 7 follow; the file is truncated or not a safetensors file; download or write the file again",
+      "FILE: its header claims 5789751444030890300 bytes but only 7 follow; the file is truncated or not a safetensors file, download or write the file again",
     );
   });
 

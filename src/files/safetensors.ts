@@ -41,7 +41,11 @@ export function readTensorRange(
 function entryOf({ path, tensors }: SafetensorsFile, name: string): TensorEntry {
   const entry = tensors.get(name);
   if (!entry)
-    throw new UserError(`${pathText(path)}: it has no tensor "${name}"; it has ${listed([...tensors.keys()])}`);
+    throw new UserError({
+      subject: pathText(path),
+      problem: `it has no tensor "${name}"`,
+      hint: `it has ${listed([...tensors.keys()])}`,
+    });
   return entry;
 }
 
@@ -127,9 +131,11 @@ function readValues(
   const each = entry.packed ? 2 : bytesPerElement(entry.dtype);
   const bytes = readRange(descriptor, entry.offset + from * each, count * each);
   if (bytes.length < count * each)
-    throw new UserError(
-      `${pathText(path)}: tensor "${shown(name)}" ends early; the file changed while it was read, ${again}`,
-    );
+    throw new UserError({
+      subject: pathText(path),
+      problem: `tensor "${shown(name)}" ends early`,
+      hint: `the file changed while it was read, ${again}`,
+    });
   if (entry.packed) return unpackHalves(new Uint16Array(bytes.buffer), entry.packed);
   return new (arrayOf(entry.dtype))(bytes.buffer);
 }

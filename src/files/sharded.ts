@@ -28,9 +28,17 @@ export async function openSharded(path: string, openOne: (path: string) => Promi
   const files = [...new Set(weightMap.values())];
   const strange = files.find((file) => file === "" || /[/\\]|^\.+$|\0/.test(file));
   if (strange !== undefined)
-    throw new UserError(`${pathText(path)}: it names the file "${shown(strange)}", expected files in its own folder`);
+    throw new UserError({
+      subject: pathText(path),
+      problem: `it names the file "${shown(strange)}"`,
+      expected: "files in its own folder",
+    });
   if (files.length > mostShards)
-    throw new UserError(`${pathText(path)}: it names ${files.length} files, expected at most ${mostShards}`);
+    throw new UserError({
+      subject: pathText(path),
+      problem: `it names ${files.length} files`,
+      expected: `at most ${mostShards}`,
+    });
   const shards = new Map<string, Checkpoint>();
   const close = async () => {
     for (const shard of shards.values()) await shard.close();
@@ -43,9 +51,10 @@ export async function openSharded(path: string, openOne: (path: string) => Promi
       const shard = shards.get(file)!;
       const found: unknown = shard.value instanceof Map ? shard.value.get(name) : undefined;
       if (found === undefined)
-        throw new UserError(
-          `${pathText(shard.path)}: it has no tensor "${shown(name)}", which the index expects in it`,
-        );
+        throw new UserError({
+          subject: pathText(shard.path),
+          problem: `it has no tensor "${shown(name)}", which the index expects in it`,
+        });
       value.set(name, found);
       if (isTensorRef(found)) owners.set(found, shard);
     }
@@ -67,7 +76,11 @@ function weightMapOf(path: string, text: string): Map<string, string> {
     return new Map(Object.entries(indexSchema.parse(JSON.parse(text.replace(/^\uFEFF/, ""))).weight_map));
   } catch (error) {
     throw new UserError(
-      `${pathText(path)}: not an index of a checkpoint; expected JSON with "weight_map", from names of tensors to files`,
+      {
+        subject: pathText(path),
+        problem: "not an index of a checkpoint",
+        expected: 'JSON with "weight_map", from names of tensors to files',
+      },
       { cause: error },
     );
   }

@@ -47,16 +47,18 @@ export function stateDict(
   { wanted, weights }: StateDictOptions = {},
 ): StateDict {
   if (value instanceof Opaque)
-    throw new UserError(
-      `${pathText(path)}: it holds an object of the class ${value.name}, which cannot be read; expected a dict of tensors, as saved by torch.save(model.state_dict(), ...)`,
-    );
+    throw new UserError({
+      subject: pathText(path),
+      problem: `it holds an object of the class ${value.name}, which cannot be read`,
+      expected: "a dict of tensors, as saved by torch.save(model.state_dict(), ...)",
+    });
   const root = value instanceof Map ? value : new Map<unknown, unknown>();
   const all = candidates(root, wanted);
   const found = { model: best(all, "model"), ema: best(all, "ema") };
   const other = found.ema && found.ema.score >= (found.model?.score ?? 0) ? found.ema : undefined;
   const kind = weights ?? (found.model ? "model" : "ema");
   const chosen = found[kind];
-  if (!chosen) throw new UserError(`${pathText(path)}: ${none(root, weights)}`);
+  if (!chosen) throw new UserError({ subject: pathText(path), problem: none(root, weights) });
   const notes: string[] = [];
   const under = chosen.at ? `under "${shown(chosen.at)}"` : "at the root";
   if (!found.model && !weights) notes.push(`used the weights ${under}, a moving average`);
@@ -164,9 +166,11 @@ function unwrapped(
     if (typeof name !== "string") continue;
     const own = name.startsWith(prefix) ? name.slice(prefix.length) : undefined;
     if (value instanceof Opaque && own !== undefined && (!wanted || wanted.has(own)))
-      throw new UserError(
-        `${pathText(path)}: ${shown(name)} is an object of the class ${value.name}, which cannot be read; expected a plain tensor`,
-      );
+      throw new UserError({
+        subject: pathText(path),
+        problem: `${shown(name)} is an object of the class ${value.name}, which cannot be read`,
+        expected: "a plain tensor",
+      });
     if (!isTensorRef(value)) continue;
     if (own === undefined) left.push(name);
     else tensors.set(own, value);

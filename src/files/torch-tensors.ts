@@ -28,9 +28,11 @@ export function tensorReader<Place>(
   const read = async (ref: TensorRef): Promise<HostTensor> => {
     const { storage, offset, shape, stride, dtype } = own(ref);
     if (spansTooMuch(own(ref)))
-      throw new UserError(
-        `${pathText(path)}: a tensor of shape ${shown(shape)} is scattered over ${spanOf(shape, stride)} values of its storage; save it with .contiguous()`,
-      );
+      throw new UserError({
+        subject: pathText(path),
+        problem: `a tensor of shape ${shown(shape)} is scattered over ${spanOf(shape, stride)} values of its storage`,
+        hint: "save it with .contiguous()",
+      });
     const { bytes, decode } = storage.type;
     const range = { start: offset * bytes, length: spanOf(shape, stride) * bytes };
     const values = decode(await storages.read(storage.place, range));

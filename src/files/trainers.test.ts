@@ -267,7 +267,7 @@ describe("other pickled objects", () => {
       const model = new Map<string, unknown>(filled(3));
       model.set(embedding, other);
       expect(await refused({ model })).toMatch(
-        /^FILE: class_emb\.weight is an object of the class [\w.]+, which cannot be read; expected a plain tensor$/,
+        /^FILE: class_emb\.weight is an object of the class [\w.]+, which cannot be read, expected a plain tensor$/,
       );
     },
   );
@@ -275,7 +275,7 @@ describe("other pickled objects", () => {
   it("a pickled module is rejected with advice on what to save", async () => {
     const module = Buffer.concat([global("__main__", "Net"), Buffer.from(")\x81}b", "latin1")]);
     expect(await refused(module)).toBe(
-      "FILE: it holds an object of the class __main__.Net, which cannot be read; expected a dict of tensors, as saved by torch.save(model.state_dict(), ...)",
+      "FILE: it holds an object of the class __main__.Net, which cannot be read, expected a dict of tensors, as saved by torch.save(model.state_dict(), ...)",
     );
   });
 

@@ -36,9 +36,12 @@ export async function openZip(path: string): Promise<ZipArchive> {
   const zip = await opened(path);
   try {
     if (zip.entryCount > limits.archiveEntries)
-      throw new UserError(
-        `${pathText(path)}: the archive holds ${zip.entryCount} files, expected at most ${limits.archiveEntries}; unpack it yourself if you trust it`,
-      );
+      throw new UserError({
+        subject: pathText(path),
+        problem: `the archive holds ${zip.entryCount} files`,
+        expected: `at most ${limits.archiveEntries}`,
+        hint: "unpack it yourself if you trust it",
+      });
     const entries = new Map<string, Entry>();
     await explained(path, async () => {
       for await (const entry of zip.eachEntry()) entries.set(entry.fileName, entry);
@@ -136,9 +139,11 @@ function archive(path: string, zip: ZipFile, entries: ReadonlyMap<string, Entry>
     }
     // Some writers, including PyTorch with the right setting, omit the checksum and write 0.
     if (entry.crc32 !== 0 && sum !== entry.crc32)
-      throw new UserError(
-        `${pathText(path)}: ${shown(entry.fileName)} inside it is damaged: its checksum does not match; download the file again`,
-      );
+      throw new UserError({
+        subject: pathText(path),
+        problem: `${shown(entry.fileName)} inside it is damaged: its checksum does not match`,
+        hint: "download the file again",
+      });
     verified.add(entry);
   }
 
@@ -157,9 +162,12 @@ function archive(path: string, zip: ZipFile, entries: ReadonlyMap<string, Entry>
       checkSizes(path, entry);
       if (isStored(entry)) await verify(entry);
       else if (entry.uncompressedSize > limits.unpackedBytes)
-        throw new UserError(
-          `${pathText(path)}: ${shown(entry.fileName)} inside it unpacks to ${byteCount(entry.uncompressedSize)}, expected at most ${byteCount(limits.unpackedBytes)}; store it without compression`,
-        );
+        throw new UserError({
+          subject: pathText(path),
+          problem: `${shown(entry.fileName)} inside it unpacks to ${byteCount(entry.uncompressedSize)}`,
+          expected: `at most ${byteCount(limits.unpackedBytes)}`,
+          hint: "store it without compression",
+        });
       const end = start + length;
       if (end > entry.uncompressedSize) throw short(path, entry);
       const bytes = new Uint8Array(length);
@@ -183,18 +191,22 @@ function archive(path: string, zip: ZipFile, entries: ReadonlyMap<string, Entry>
 }
 
 const short = (path: string, { fileName }: ZipEntry) =>
-  new UserError(
-    `${pathText(path)}: ${shown(fileName)} inside it ends early; the file is damaged or incomplete, so download it again`,
-  );
+  new UserError({
+    subject: pathText(path),
+    problem: `${shown(fileName)} inside it ends early`,
+    hint: "the file is damaged or incomplete, so download it again",
+  });
 
 /** Rejects sizes that cannot be true before memory is allocated for them. */
 function checkSizes(path: string, entry: ZipEntry): void {
   const { compressedSize, uncompressedSize } = entry;
   const most = isStored(entry) ? compressedSize : limits.deflateRatio * compressedSize + 1024;
   if (uncompressedSize > most)
-    throw new UserError(
-      `${pathText(path)}: ${shown(entry.fileName)} inside it claims more bytes than it can hold; the file is damaged or incomplete, so download it again`,
-    );
+    throw new UserError({
+      subject: pathText(path),
+      problem: `${shown(entry.fileName)} inside it claims more bytes than it can hold`,
+      hint: "the file is damaged or incomplete, so download it again",
+    });
 }
 
 /** Turns errors of the zip reader or the system into a message about the file. */
@@ -206,7 +218,11 @@ async function explained<T>(path: string, read: () => Promise<T>): Promise<T> {
     // yauzl throws plain Errors without a code. Bugs of our own (TypeError, RangeError) keep their stack.
     if (known !== error || !(error instanceof Error) || error.constructor !== Error || "code" in error) throw known;
     throw new UserError(
-      `${pathText(path)}: the archive is truncated or damaged (${shown(error.message)}); download it again`,
+      {
+        subject: pathText(path),
+        problem: `the archive is truncated or damaged (${shown(error.message)})`,
+        hint: "download it again",
+      },
       { cause: error },
     );
   }

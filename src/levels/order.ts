@@ -31,8 +31,18 @@ export interface OrderView {
   predicted: { place: number; weight: number; known: number }[];
 }
 
+/** A mask that an order cannot follow. */
+export interface Stuck {
+  /** The first patch that breaks the order. */
+  patch: number;
+  /** What the order requires of a mask: the end of a sentence about a level that has this order. */
+  rule: string;
+}
+
 /** An order of generation: what training and the likelihood hide, and how many steps it takes. */
 export interface Order {
+  /** The order in words, such as "raster order, one patch per step". */
+  words: string;
   /**
    * Whether a teacher-forced pass hides some patches with a mask and predicts them from the visible ones. If not, one
    * pass predicts every patch from the patches before it, and the likelihood is exact.
@@ -44,8 +54,8 @@ export interface Order {
   passes(count: number): number;
   /** What a pass of the likelihood hides in a square, and what it predicts. */
   view(square: Viewed): OrderView;
-  /** Given which patches are to be drawn, the first patch that breaks the order; -1 if the order can be followed. */
-  stuckAt(drawn: readonly boolean[]): number;
+  /** Given which patches are to be drawn, where the order cannot follow; undefined if it can. */
+  stuckAt(drawn: readonly boolean[]): Stuck | undefined;
   /** Steps that a square takes if `iterations` are requested. */
   steps(tokens: number, iterations: number): number;
   /** The most patches of a square that one of these steps draws. */
@@ -54,6 +64,7 @@ export interface Order {
 
 /** Raster order, one patch at a time. */
 export const rasterOrder: Order = {
+  words: "raster order, one patch per step",
   hides: false,
   trainingMask: (_, tokens) => new Uint8Array(tokens).fill(1),
   passes: () => 1,
@@ -66,7 +77,10 @@ export const rasterOrder: Order = {
   },
   stuckAt(drawn) {
     const first = drawn.indexOf(true);
-    return first < 0 ? -1 : drawn.indexOf(false, first);
+    const patch = first < 0 ? -1 : drawn.indexOf(false, first);
+    if (patch < 0) return undefined;
+    const rule = "draws in raster order, so the mask must keep an upper part and redraw everything after it";
+    return { patch, rule };
   },
   steps: (tokens) => tokens,
   mostAtOnce: () => 1,
@@ -74,6 +88,7 @@ export const rasterOrder: Order = {
 
 /** In any order, several patches at a time. */
 export const anyOrder: Order = {
+  words: "any order, several patches per step",
   hides: true,
   trainingMask(key, tokens, { maskRate, maskRateDeviation }) {
     // A normal centred on an end of [0, 1] is symmetric about it, so its outer half can be folded onto the inner one.
@@ -97,7 +112,7 @@ export const anyOrder: Order = {
         : [{ place: order[masked - 1], weight, known }];
     return { hidden, predicted };
   },
-  stuckAt: () => -1,
+  stuckAt: () => undefined,
   steps: (tokens, iterations) => Math.min(tokens, iterations),
   mostAtOnce(tokens, iterations) {
     const steps = Math.min(tokens, iterations);

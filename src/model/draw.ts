@@ -3,7 +3,7 @@
  * graph is decided when it is built; disabled settings leave no node in it.
  */
 
-import type { CutName, DrawForm, DrawName } from "../config/sampling.ts";
+import type { CutName, DrawForm, DrawName, LogitName } from "../config/sampling.ts";
 import {
   add,
   cast,
@@ -48,6 +48,16 @@ export const ofChannel = (inputs: DrawInputs, channel: number): DrawInputs =>
     ]),
   );
 
+/** Applies a setting of this value to logits. `guidance` is also given if there are unconditional logits, [2 M, V] in all. */
+type Change = (logits: Tensor, value: Tensor, guidance?: Tensor) => Tensor;
+
+/** One row for each setting that changes logits, in the order in which they apply. The threshold's row also guides. */
+const changes: Record<LogitName, Change> = {
+  temperature: mul,
+  // Without guidance the graph has no such input.
+  filterThreshold: (logits, value, guidance) => (guidance ? guide(logits, guidance, value) : logits),
+};
+
 /** Which of the probabilities [M, V] a setting with this value cuts off: bool [M, V]. */
 type Cut = (probabilities: Tensor, value: Tensor) => Tensor;
 
@@ -68,12 +78,16 @@ const cuts: Record<CutName, Cut> = {
 /**
  * Probabilities [M, V] from the logits of one channel: [M, V], or with guidance [2 M, V], the unconditional ones last.
  */
-export function distribution(logits: Tensor, { temperature, ...inputs }: DrawInputs): Tensor {
-  const all = softmax(guide(temperature ? mul(logits, temperature) : logits, inputs));
-  const wanted = Object.entries<Cut>(cuts).flatMap(([name, cut]) => {
-    const value = inputs[name as keyof typeof inputs];
-    return value ? [cut(all, value)] : [];
-  });
+export function distribution(logits: Tensor, inputs: DrawInputs): Tensor {
+  const valued = <T>(rows: Record<string, T>): [row: T, value: Tensor][] =>
+    Object.entries(rows).flatMap(([name, row]) => {
+      const value = inputs[name as DrawName];
+      return value ? [[row, value]] : [];
+    });
+  const all = softmax(
+    valued(changes).reduce<Tensor>((changed, [change, value]) => change(changed, value, inputs.guidance), logits),
+  );
+  const wanted = valued(cuts).map(([cut, value]) => cut(all, value));
   if (wanted.length === 0) return all;
   const kept = wanted.reduce<Tensor>((left, isCut) => where(isCut, 0, left), all);
   return div(kept, sum(kept, [1], { keep: true }));
@@ -84,8 +98,7 @@ export function distribution(logits: Tensor, { temperature, ...inputs }: DrawInp
  * threshold, lu is first raised to the value it would have under a distribution like p_c, so that guidance boosts
  * nothing there.
  */
-function guide(logits: Tensor, { guidance, filterThreshold }: DrawInputs): Tensor {
-  if (!guidance || !filterThreshold) return logits;
+function guide(logits: Tensor, guidance: Tensor, filterThreshold: Tensor): Tensor {
   const both = reshape(logits, [2, over(dim(logits, 0), 2), dim(logits, 1)]);
   const conditional = pick(both, 0, 0);
   const unconditional = pick(both, 0, 1);

@@ -3,6 +3,8 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../core/errors.ts";
+import type { TrainingName } from "../config/training.ts";
+import { dataFormats } from "../data/formats.ts";
 import { contentOf } from "../data/open.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { type DataRecord, loadCheckpoint, type Resumed } from "../train/checkpoint.ts";
@@ -35,7 +37,7 @@ export async function beginning(options: RunOptions): Promise<Beginning> {
   if (options.data === undefined)
     throw new UserError({
       subject: { setting: "data" },
-      expected: "a folder of images, an IDX, .npz or Parquet file, or the built-in set: emoji",
+      expected: `emoji (built in), ${dataFormats}`,
       got: "none",
     });
   const { initFrom: initial } = options;
@@ -87,9 +89,10 @@ function checkThere({ dataset: before }: Resumed, { source, heldOut }: DataRecor
 }
 
 /** The folder of the run, checked before any work. */
-export function runFolder({ out, resume, ...options }: RunOptions): string {
+export function runFolder(options: RunOptions): string {
+  const { out, resume } = options;
   if (resume !== undefined) {
-    const extra = out === undefined ? newRunOptions.find((name) => options[name] !== undefined) : "out";
+    const extra = newRunOptions.find((name) => options[name] !== undefined);
     if (extra)
       throw new UserError({
         subject: { setting: extra },
@@ -117,28 +120,46 @@ export function runFolder({ out, resume, ...options }: RunOptions): string {
   return out;
 }
 
+type RunOption = Exclude<keyof RunOptions, TrainingName>;
+
+/** For each option that is not a training setting, whether it applies only to new runs or also to resumed ones. */
+const runOptions = {
+  out: "new",
+  config: "new",
+  initFrom: "new",
+  size: "new",
+  kind: "new",
+  recipe: "new",
+  redWeight: "new",
+  imageSize: "new",
+  channels: "new",
+  group: "new",
+  skipSmall: "new",
+  sets: "new",
+  classNames: "new",
+  data: "both",
+  resume: "both",
+  heldOut: "both",
+  flip: "both",
+  epochs: "both",
+  blr: "both",
+  memory: "both",
+  gpuMemory: "both",
+} as const satisfies Record<RunOption, "new" | "both">;
+
+type NewRunOption = { [N in RunOption]: (typeof runOptions)[N] extends "new" ? N : never }[RunOption];
+
 /** Options that apply only to new runs. */
-export const newRunOptions = [
-  "config",
-  "initFrom",
-  "size",
-  "kind",
-  "recipe",
-  "redWeight",
-  "imageSize",
-  "channels",
-  "group",
-  "skipSmall",
-  "sets",
-  "classNames",
-] as const satisfies readonly (keyof RunOptions)[];
+export const newRunOptions = (Object.keys(runOptions) as RunOption[]).filter(
+  (name): name is NewRunOption => runOptions[name] === "new",
+);
 
 /** Throws a UserError if both of two equivalent options are given. */
 function refuseBoth(options: RunOptions, one: keyof RunOptions, other: keyof RunOptions): void {
   if (options[one] !== undefined && options[other] !== undefined)
     throw new UserError({
       subject: { setting: one },
-      problem: `this option sets the same thing as another one`,
-      hint: { do: "leave one of them out", setting: other },
+      problem: `it sets the same thing as ${other}`,
+      hint: { do: "leave one of the two out", setting: other },
     });
 }

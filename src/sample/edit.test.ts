@@ -256,7 +256,7 @@ describe("edit", () => {
     };
     const hole = (side: number) => rectangleMask(side, { x: 4, y: 4, width: 4, height: 4 });
     expect(await refusal("ar-3level", hole)).toMatch(
-      /^mask: the first level of this model is autoregressive .*the mask must keep an upper part .*the patch of \d+x\d+ pixels at \d+,\d+ is kept after redrawn ones; .*first level is MAR/,
+      /^mask: the first level of this model draws in raster order, so the mask must keep an upper part .*the patch of \d+x\d+ pixels at \d+,\d+ breaks this order; .*any mask \(its kind is mar\)/,
     );
     expect(await refusal("AR above MAR", (side) => halfMask(side, "left"))).toMatch(/patch of 4x4 pixels at 0,4 /);
     const around = (side: number) => allButMask(side, { x: 4, y: 4, width: 4, height: 4 });

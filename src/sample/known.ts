@@ -1,8 +1,8 @@
 /** Pixels that are given instead of drawn: which patches of a square are known, and which masks a model can follow. */
 
 import { type ModelConfig, type PlacedLevel, placedLevels } from "../config/model.ts";
-import { UserError } from "../core/errors.ts";
-import { kindOf } from "../levels/table.ts";
+import { alternatives, UserError } from "../core/errors.ts";
+import { type AnyKind, kindOf, levelKinds } from "../levels/table.ts";
 import { marksIn } from "../model/plan.ts";
 import type { Squares } from "./draws.ts";
 import type { Side } from "./masks.ts";
@@ -87,8 +87,8 @@ export function knownPart({ imageSize, channels }: ModelConfig, known: Known, [f
 }
 
 /**
- * Throws a UserError if a size is not the model's, if an image has nothing to redraw, or if an AR level cannot follow
- * the mask.
+ * Throws a UserError if a size is not the model's, if an image has nothing to redraw, or if the first level cannot
+ * follow the mask.
  */
 export function checkKnown(config: ModelConfig, { images, mask }: Known, count: number): void {
   const { imageSize: size, channels } = config;
@@ -128,17 +128,19 @@ function checkOrder(mask: Uint8Array, { size, patch, grid, tokens, ...level }: P
     return marksIn(mask, y * size + x, { size, side: patch });
   });
   const stuck = kindOf(level).order.stuckAt(drawn);
-  if (stuck >= 0)
-    throw new UserError({
-      subject: { setting: "mask" },
-      problem: `the first level of this model is autoregressive and draws in raster order, so the mask must keep an upper part and redraw everything after it, but the patch of ${patch}x${patch} pixels at ${at(stuck).join(",")} is kept after redrawn ones`,
-      hint: ["use such a mask", "use a model whose first level is MAR, which can follow any mask"],
-    });
+  if (!stuck) return;
+  const anyMask = alternatives(levelKinds().flatMap((kind) => (followsAny(kind) ? [kind.name] : [])));
+  throw new UserError({
+    subject: { setting: "mask" },
+    problem: `the first level of this model ${stuck.rule}, but the patch of ${patch}x${patch} pixels at ${at(stuck.patch).join(",")} breaks this order`,
+    hint: ["use such a mask", `use a model whose first level can follow any mask (its kind is ${anyMask})`],
+  });
 }
 
 /** Whether a model can follow any mask. If not, it can only continue from an upper part. */
-export const followsAnyMask = (config: ModelConfig): boolean =>
-  kindOf(placedLevels(config)[0]).order.stuckAt([true, false]) < 0;
+export const followsAnyMask = (config: ModelConfig): boolean => followsAny(kindOf(placedLevels(config)[0]));
+
+const followsAny = ({ order }: AnyKind): boolean => order.stuckAt([true, false]) === undefined;
 
 /** The half that is kept by default when outpainting: the top if the model can only continue from above. */
 export const usuallyGiven = (config: ModelConfig): Side => (followsAnyMask(config) ? "left" : "top");

@@ -6,6 +6,7 @@ import {
   type SamplingName,
   samplingNames,
   samplingSetting,
+  samplingSettings,
   type SamplingSettings,
 } from "../config/sampling.ts";
 import type { Spread } from "../config/setting.ts";
@@ -18,18 +19,28 @@ export type { SamplingFlags, SamplingSettings };
  * channels.
  */
 export function settingsOf(flags: SamplingFlags, config: ModelConfig): SamplingSettings {
-  const tokens = placedLevels(config).map((level) => level.tokens);
   const completed = (name: SamplingName): unknown => {
-    const { kind, usual = tokens } = samplingSetting(name);
-    const value = flags[name] ?? config.sampling[name] ?? usual;
-    if (kind === "wholes") checkSteps(name, value as readonly number[], tokens);
-    return kind === "spread" ? fitted(name, value as Spread, config) : value;
+    const { usual = tokensOf(config) } = samplingSetting(name);
+    return fits[samplingSettings[name].kind](name, (flags[name] ?? config.sampling[name] ?? usual) as never, config);
   };
   return Object.fromEntries(samplingNames.map((name) => [name, completed(name)])) as unknown as SamplingSettings;
 }
 
-function checkSteps(setting: SamplingName, value: readonly number[], tokens: readonly number[]): void {
-  if (value.length === tokens.length) return;
+const tokensOf = (config: ModelConfig): number[] => placedLevels(config).map((level) => level.tokens);
+
+type SamplingKind = (typeof samplingSettings)[SamplingName]["kind"];
+
+/** For each kind of setting, its value for a model. Throws a UserError if it does not fit the model. */
+const fits: Record<SamplingKind, (name: SamplingName, value: never, config: ModelConfig) => unknown> = {
+  number: (_, value) => value,
+  choice: (_, value) => value,
+  spread: fitted,
+  wholes: oneForEachLevel,
+};
+
+function oneForEachLevel(setting: SamplingName, value: readonly number[], config: ModelConfig): readonly number[] {
+  const tokens = tokensOf(config);
+  if (value.length === tokens.length) return value;
   throw new UserError({
     subject: { setting },
     expected: `${tokens.length} numbers, one for each of the model's levels above the pixels, such as ${tokens.join(",")}`,

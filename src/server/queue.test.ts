@@ -80,7 +80,12 @@ describe("the queue", () => {
     })();
     expect(refusal).toMatchObject({ status: 429, details: { retryAfter: expect.any(Number) } });
     expect(refusal!.details.retryAfter).toBeGreaterThanOrEqual(1);
-    expect(() => queue.draw(order(4))).toThrow(/4 images are more than the 3 that this server's queue holds/);
+    expect(() => queue.draw(order(4))).toThrow(
+      expect.objectContaining({
+        message: expect.stringContaining("4 images are more than the 3 that this server's queue holds"),
+        details: { param: "n" },
+      }),
+    );
     drawn.go();
     await running;
     await vi.waitFor(() => expect(drawn.asked).toHaveLength(2));

@@ -117,6 +117,7 @@ export function drawingQueue({ lanes: count, workers = () => count, most, open, 
       return new ApiError(
         400,
         `n: ${images} images are more than the ${most} that this server's queue holds; request fewer`,
+        { param: "n" },
       );
     const retryAfter = Math.min(retryMost, Math.max(1, Math.ceil(waiting.length * (pace ?? 1 / count))));
     const message = `the queue is full: ${waiting.length} of at most ${most} images are waiting; try again in ${retryAfter} s`;

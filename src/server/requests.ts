@@ -1,9 +1,10 @@
 /** Reads a request's body into an order. Everything is validated here, before the order is queued. */
 
 import { randomInt } from "node:crypto";
+import { z } from "zod";
 import { labelsInTurn, parseClasses } from "../config/classes.ts";
 import { type SamplingName, samplingNames, samplingSetting } from "../config/sampling.ts";
-import { readSetting } from "../config/setting.ts";
+import { isListed, readSetting } from "../config/setting.ts";
 import { UserError } from "../core/errors.ts";
 import { snakeCase } from "../core/names.ts";
 import { settingsOf } from "../sample/settings.ts";
@@ -65,7 +66,10 @@ export async function readEdit(request: Request, context: RequestContext): Promi
     );
   const type = request.headers.get("content-type")!;
   return context.bodies.read(request, context.limits.body, async (chunks) => {
-    const body = parsed(context.schemas.EditRequest, fieldsOf(await readForm(type, chunks)));
+    const body = parsed(
+      context.schemas.EditRequest,
+      fieldsOf(await readForm(type, chunks), context.schemas.EditRequest.shape),
+    );
     const pictures = [body.image].flat();
     const order = await orderOf(body, context, pictures.length);
     const { known, rule } = await knownPictures({ ...body, pictures }, order);
@@ -118,10 +122,8 @@ async function orderOf(
   };
 }
 
-const numeric = new Set(["n", "ring", "partial_images", "seed", "output_compression"]);
-
 /** Converts a form's fields to the values of a JSON body: numbers, lists (`iterations[]` or "32,16"), settings, files. */
-function fieldsOf(form: FormParts): Record<string, unknown> {
+function fieldsOf(form: FormParts, shape: Readonly<Record<string, z.ZodType>>): Record<string, unknown> {
   const parts = new Map<string, (string | Uint8Array)[]>();
   for (const [key, values] of form) {
     const name = key.replace(/\[\d*\]$/, "");
@@ -135,32 +137,29 @@ function fieldsOf(form: FormParts): Record<string, unknown> {
     else if (name === "image") fields[name] = all.length === 1 ? first : all;
     else if (all.length > 1) throw several(name, all);
     else if (typeof first !== "string") fields[name] = first;
-    else if (numeric.has(name)) fields[name] = numberOf(first);
-    else if (name === "stream") fields[name] = { true: true, false: false }[first] ?? first;
-    else fields[name] = first;
+    else fields[name] = fromText(first, shape[name]);
   }
   return fields;
 }
 
-/** Returns the text itself if it is not a number, so that the schema reports what was expected. */
-const numberOf = (text: string): number | string =>
-  text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
+/** The number or boolean that the schema expects, or else the text itself, so that the schema reports what was expected. */
+function fromText(text: string, schema: z.ZodType | undefined): unknown {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable)
+    return fromText(text, schema.unwrap() as z.ZodType);
+  if (schema instanceof z.ZodBoolean) return { true: true, false: false }[text] ?? text;
+  return schema instanceof z.ZodNumber && text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) : text;
+}
 
 /** The most characters of a setting in a form, longer than any valid value. */
 const settingMost = 5000;
 
-/** Parses a setting; several texts are the items of a list. Returns the text itself if it is not valid, for the schema to report. */
+/** Parses a setting; several texts are the items of a list. */
 function settingIn(name: SamplingName, texts: readonly string[]): unknown {
   const setting = samplingSetting(name);
-  const listed = setting.kind === "wholes" || setting.kind === "spread";
   if (texts.reduce((sum, text) => sum + text.length, 0) > settingMost)
     throw new UserError({ subject: { setting: name }, expected: `at most ${settingMost} characters` });
-  if (!listed && texts.length > 1) throw several(name, texts);
-  try {
-    return readSetting(name, setting, texts.join());
-  } catch {
-    return setting.kind === "wholes" ? texts.flatMap((text) => text.split(",")).map(numberOf) : numberOf(texts.join());
-  }
+  if (!isListed(setting) && texts.length > 1) throw several(name, texts);
+  return readSetting(name, setting, texts.join());
 }
 
 const several = (setting: string, { length }: ArrayLike<unknown>): UserError =>

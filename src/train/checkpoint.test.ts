@@ -84,7 +84,7 @@ describe("a checkpoint", () => {
     const path = join(folder, "state.json");
     writeFileSync(path, readFileSync(path, "utf8").replace("8192", "8191"));
     await expect(loadCheckpoint(folder)).rejects.toThrow(
-      /state\.json: expected a power of two for "lossScale", got 8191; the checkpoint is damaged$/,
+      /state\.json: expected a power of two for "lossScale", got 8191; the checkpoint is damaged, so restore it from a copy$/,
     );
   });
 

@@ -78,9 +78,11 @@ export function fineTunedState(
   }
   const unused = from.find(({ folder }, i) => !used.has(folder) || from.findIndex((one) => one.folder === folder) < i);
   if (unused)
-    throw new UserError(
-      `${unused.folder} contributes no tensors: none of its remaining tensors matches this model's names and shapes; leave it out, or change the levels`,
-    );
+    throw new UserError({
+      subject: unused.folder,
+      problem: "it contributes no tensors, because none of its remaining tensors matches this model's names and shapes",
+      hint: ["leave it out", "change the levels"],
+    });
   return { state: ema > 0 ? { ...state, average: copied(state.values) } : state, origins };
 }
 
@@ -146,6 +148,8 @@ export interface Resumed {
   state: TrainingState;
 }
 
+const damaged = "the checkpoint is damaged, so restore it from a copy";
+
 /** Reads a checkpoint written by saveCheckpoint. Throws a UserError if there is none, or if it is damaged. */
 export async function loadCheckpoint(folder: string): Promise<Resumed> {
   await recoverFolder(folder);
@@ -161,27 +165,36 @@ export async function loadCheckpoint(folder: string): Promise<Resumed> {
   >;
   const data = typeof dataset === "string" ? { source: dataset as string } : dataset;
   if (typeof step !== "number" || !Number.isSafeInteger(step) || step < 0 || typeof data?.source !== "string")
-    throw new UserError(
-      `${stateFile}: expected "step", "dataset" and "training", got ${shown(step)}, ${shown(dataset)}; the checkpoint is damaged`,
-    );
+    throw new UserError({
+      subject: stateFile,
+      expected: '"step", "dataset" and "training"',
+      got: `${shown(step)}, ${shown(dataset)}`,
+      hint: damaged,
+    });
   if (lossScale !== undefined && !isLossScale(lossScale))
-    throw new UserError(
-      `${stateFile}: expected a power of two for "lossScale", got ${shown(lossScale)}; the checkpoint is damaged`,
-    );
+    throw new UserError({
+      subject: stateFile,
+      expected: 'a power of two for "lossScale"',
+      got: shown(lossScale),
+      hint: damaged,
+    });
   const parsed = parseTrainingConfig(training, stateFile);
-  const optimizer = readSafetensors(join(folder, optimizerName)).tensors;
+  const optimizerFile = join(folder, optimizerName);
+  const optimizer = readSafetensors(optimizerFile).tensors;
   const parameters = modelParameters(model);
   const names = parameters.map(({ name }) => name);
   const shapes = new Map(parameters.map(({ name, shape }) => [name, String(shape)]));
   const part = (kind: string, name: string): Float32Array => {
     const found = optimizer.get(`${kind}.${name}`);
-    if (!found)
-      throw new UserError(`${join(folder, optimizerName)} has no ${kind}.${name}; the checkpoint is incomplete`);
+    if (!found) throw new UserError({ subject: optimizerFile, problem: `it has no ${kind}.${name}`, hint: damaged });
     if (found.dtype !== "float32" || String(found.shape) !== shapes.get(name))
-      throw new UserError(
-        `${join(folder, optimizerName)}: ${kind}.${name} is ${found.dtype} [${found.shape}], expected float32 [${shapes.get(name)}]; the checkpoint is damaged`,
-      );
-    checkFinite(found.data, { path: join(folder, optimizerName), name: `${kind}.${name}` });
+      throw new UserError({
+        subject: optimizerFile,
+        problem: `${kind}.${name} is ${found.dtype} [${found.shape}]`,
+        expected: `float32 [${shapes.get(name)}]`,
+        hint: damaged,
+      });
+    checkFinite(found.data, { path: optimizerFile, name: `${kind}.${name}` });
     return found.data as Float32Array;
   };
   const values = new Map(names.map((name) => [name, part("value", name)]));

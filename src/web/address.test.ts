@@ -93,7 +93,7 @@ it.each([
   ],
   ["schedule=cosine", `the link's schedule should be linear or constant, not "cosine"`],
   ["filter-threshold=2", `the link's filter-threshold should be a number from 0 to 1, or a list of them, not "2"`],
-  ["device=tpu", `the link's device should be webgpu, webgpu-float16 or wasm, not "tpu"`],
+  ["device=tpu", `the link's device should be auto, webgpu, webgpu-float16 or wasm, not "tpu"`],
   ["view=x", `the link's view should be image or uncertainty, not "x"`],
   ["classes=%E0%A4", `the link is cut short at "%E0%A4"; copy the whole link`],
   ["from=abc&mask=abc&ring=7", `the link's ring should be a whole number from 0 to 1, not "7"`],

@@ -119,7 +119,7 @@ export function readAddress(text: string, config: ModelConfig): Settings {
     count,
     seed: number("seed", 0, Number.MAX_SAFE_INTEGER, usual.seed),
     ...samplingIn(fields, config),
-    device: deviceIn(fields.get("device")),
+    device: deviceIn(fields.get("device") ?? "auto"),
     selected: number("image", 1, count, 1) - 1,
   };
   if (fields.has("model")) settings.model = decoded(fields.get("model")!);
@@ -176,11 +176,8 @@ function inLink<T>(key: string, read: () => T, text?: string): T {
   }
 }
 
-function deviceIn(text: string | undefined): DeviceWish {
-  const wish = deviceWishes.find((one) => one === (text ?? "auto"));
-  if (wish) return wish;
-  throw new UserError(`the link's device should be webgpu, webgpu-float16 or wasm, not "${text}"`);
-}
+const deviceIn = (text: string): DeviceWish =>
+  inLink("device", () => readSetting("device", { kind: "choice", choices: deviceWishes }, text), text);
 
 function editIn(fields: Map<string, string>, { imageSize, channels }: ModelConfig, ring: number): Edit {
   const pixels = imageSize ** 2;

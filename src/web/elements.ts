@@ -18,6 +18,13 @@ export function the<K extends keyof Kinds>(kind: K, id: string): Kinds[K] {
   return element as Kinds[K];
 }
 
+/** Fills a list with one option for each label. Returns a function that reads the value of the chosen one. */
+export function listOf<K extends string>(list: HTMLSelectElement, labels: Readonly<Record<K, string>>): () => K {
+  const values = Object.keys(labels) as K[];
+  list.replaceChildren(...values.map((value) => make("option", { value }, labels[value])));
+  return () => values[list.selectedIndex];
+}
+
 export function byId(id: string): HTMLElement {
   const element = document.getElementById(id);
   if (!element) throw new Error(`the page has no element ${id}`);

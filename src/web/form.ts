@@ -4,9 +4,9 @@ import type { ModelConfig } from "../config/model.ts";
 import { settingsOf } from "../sample/settings.ts";
 import { quickIterations, type Settings } from "./address.ts";
 import { classChoice } from "./class-choice.ts";
-import { byId, make, the } from "./elements.ts";
+import { byId, listOf, make, the } from "./elements.ts";
 import { shipped } from "./models.ts";
-import type { DeviceWish } from "./protocol.ts";
+import { deviceLabels, type DeviceWish } from "./protocol.ts";
 import { type SamplingControls, samplingControls } from "./sampling-controls.ts";
 
 export interface SettingsForm {
@@ -27,6 +27,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
   const form = the("form", "settings");
   const [count, seed] = [the("input", "count"), the("input", "seed")];
   const device = the("select", "device");
+  const deviceIn = listOf(device, deviceLabels);
   const model = the("select", "model");
   model.replaceChildren(...models.map((name) => make("option", { value: name }, name)));
   byId("models").hidden = models.length < 2;
@@ -36,7 +37,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
   const sampling = samplingControls(byId("sampling"), config);
   const showQuality = qualityChoice(config, sampling);
   let opened: string | undefined;
-  device.addEventListener("change", () => onDevice(device.value as DeviceWish));
+  device.addEventListener("change", () => onDevice(deviceIn()));
   return {
     fill(settings) {
       opened = settings.model;
@@ -59,7 +60,7 @@ export function settingsForm(config: ModelConfig, { models, onDevice, onModel }:
         count: Number(count.value),
         seed: Number(seed.value),
         ...sampling.read(),
-        device: device.value as DeviceWish,
+        device: deviceIn(),
       };
     },
   };

@@ -7,6 +7,14 @@ import type { SamplingSettings } from "../config/sampling.ts";
 export const deviceWishes = ["auto", "webgpu", "webgpu-float16", "wasm"] as const;
 export type DeviceWish = (typeof deviceWishes)[number];
 
+/** The wishes in the page's list. */
+export const deviceLabels: Readonly<Record<DeviceWish, string>> = {
+  auto: "WebGPU if it passes a check, else WASM",
+  webgpu: "WebGPU",
+  "webgpu-float16": "WebGPU in float16 (faster, other bytes)",
+  wasm: "WASM (same bytes as the command line)",
+};
+
 export interface Device {
   provider: "webgpu" | "wasm";
   /** The type of products. */

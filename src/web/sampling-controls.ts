@@ -128,8 +128,10 @@ function perLevel(name: SamplingName, config: ModelConfig): Control {
     field.disabled = kindOf(level).order.steps(tokens, 1) === tokens; // the number of steps is fixed
     return field;
   });
-  const labels = steps.map((field, l) => make("label", {}, `Level ${l + 1}, of ${field.max} `, field));
-  const legend = make("legend", {}, samplingSetting(name).label);
+  const { label, unit } = samplingSetting(name);
+  const most = (field: HTMLInputElement) => [field.max, ...(unit ? [unit] : [])].join(" ");
+  const labels = steps.map((field, l) => make("label", {}, `Level ${l + 1}, of ${most(field)} `, field));
+  const legend = make("legend", {}, label);
   const id = kebabCase(name);
   const box = make("fieldset", {}, legend, make("div", { className: "pair", id }, ...labels));
   box.setAttribute("aria-describedby", `${id}-help`);

@@ -1,16 +1,14 @@
 /** The worker that runs the model, so that the page never blocks. Independent of the page. */
 
 import { UserError } from "../core/errors.ts";
-import type { Sampler } from "../sample/sampler.ts";
 import { drawing, type Expectations, expectations } from "./drawing.ts";
-import { openModel } from "./opening.ts";
+import { type Opened, openModel } from "./opening.ts";
 import type { Device, DrawRequest, FromWorker, StepRecord, ToWorker } from "./protocol.ts";
 import { turn } from "./turn.ts";
 
 declare const self: DedicatedWorkerGlobalScope;
 
-let sampler: Sampler | undefined;
-let provider: Device["provider"] | undefined;
+let opened: Opened | undefined;
 /** The expectations of the last drawings by id; the page can return to them with undo. */
 const expected = new Map<number, Expectations>();
 const drawingsKept = 3;
@@ -30,9 +28,7 @@ self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
 
 async function open(wishes: Extract<ToWorker, { kind: "open" }>): Promise<void> {
   try {
-    const opened = await openModel(wishes, (what, share) => send({ kind: "opening", what, share }));
-    sampler = opened.sampler;
-    provider = opened.device.provider;
+    opened = await openModel(wishes, (what, share) => send({ kind: "opening", what, share }));
     send({ kind: "ready", device: opened.device });
   } catch (error) {
     send({ kind: "failed", ...failure(error, "The model could not be started in this browser. Reload the page.") });
@@ -43,9 +39,10 @@ async function open(wishes: Extract<ToWorker, { kind: "open" }>): Promise<void> 
 const groupMilliseconds = 25;
 
 async function draw(id: number, request: DrawRequest): Promise<void> {
-  if (!sampler) throw new Error("draw: the model is not open yet");
+  if (!opened) throw new Error("draw: the model is not open yet");
   stop = new AbortController();
   const { signal } = stop;
+  const { sampler, device } = opened;
   const started = performance.now();
   let steps: StepRecord[] = [];
   let sent = started;
@@ -71,11 +68,11 @@ async function draw(id: number, request: DrawRequest): Promise<void> {
   } catch (error) {
     flush();
     if (signal.aborted) send({ kind: "drawn", id, seconds: (performance.now() - started) / 1000, cancelled: true });
-    else send({ kind: "failed", id, ...failure(error, stopped()) });
+    else send({ kind: "failed", id, ...failure(error, stopped(device)) });
   }
 }
 
-const stopped = (): string =>
+const stopped = ({ provider }: Device): string =>
   provider === "webgpu"
     ? "The graphics processor stopped while drawing. Draw again to continue with WASM."
     : "The model stopped while drawing, most likely because memory ran out. Draw again with fewer images.";

@@ -160,6 +160,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     const learning = /^assets\/(page-.*\.js|heart-.*\.png)$/;
     const on = await opened("#train", { ...desktop, serviceWorkers: "block" }, { at });
     await on.waitForSelector("#learn-start:enabled");
+    expect(await on.locator("#learn-device option").allTextContents()).toEqual(["WASM, 1 thread", "WebGPU"]);
     expect(asked(learning)).toHaveLength(2);
     expect(asked(/^models\//)).toEqual([]);
     await on.click("#open-learn");

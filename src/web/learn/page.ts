@@ -1,11 +1,12 @@
 /** The training page: its controls, numbers and pictures. Loaded when it is first opened. */
 
-import { byId, make, the } from "../elements.ts";
-import { inWords } from "../status.ts";
-import { drawChart, type Point } from "./chart.ts";
+import { byId, listOf, make, the } from "../elements.ts";
+import { inWords as errorInWords } from "../status.ts";
+import { drawChart } from "./chart.ts";
 import { ownLesson, shippedClasses, shippedLesson } from "./pictures.ts";
 import { drawnAtOnce, type FromTrainer, type Lesson, side } from "./protocol.ts";
 import { createHistory, showGrid } from "./samples.ts";
+import { deviceLabels, inWords, type PageEvent, reduce, type State, trainingIn } from "./state.ts";
 import { startTrainer, type Trainer } from "./trainer.ts";
 
 export interface LearnPage {
@@ -13,24 +14,11 @@ export interface LearnPage {
   pause(): void;
 }
 
-type State = "idle" | "starting" | "training" | "paused" | "ended" | "failed";
-
-const deviceNames = { wasm: "WASM, 1 thread", webgpu: "WebGPU" };
-/** The share of the latest step in the smoothed curve. */
-const latest = 0.2;
-/** Steps over which the speed is measured. */
-const recent = 20;
-
 export function createLearnPage(): LearnPage {
-  let state: State = "idle";
+  let state: State = { kind: "idle" };
   let lesson: Lesson | undefined;
   let choices = 0;
   let trainer: Trainer | undefined;
-  let device = "";
-  let steps: Point[] = [];
-  let smooth: Point[] = [];
-  let heldOut: Point[] = [];
-  let seconds: number[] = [];
   let drawing = false; // a frame is requested
   const chart = byId("learn-chart") as unknown as SVGSVGElement;
   const history = createHistory();
@@ -49,8 +37,9 @@ export function createLearnPage(): LearnPage {
     ...radios.map((radio) => make("label", {}, radio, make("span", {}, radio.value))),
   );
   own.addEventListener("change", () => void choose());
-  const gpu = the("select", "learn-device").querySelector<HTMLOptionElement>("option[value=webgpu]")!;
-  gpu.disabled = !("gpu" in navigator);
+  const list = the("select", "learn-device");
+  const deviceIn = listOf(list, deviceLabels);
+  list.querySelector<HTMLOptionElement>("option[value=webgpu]")!.disabled = !("gpu" in navigator);
 
   /** Shows the chosen pictures: the visitor's own if there are any. */
   async function choose(): Promise<void> {
@@ -71,122 +60,101 @@ export function createLearnPage(): LearnPage {
     } catch (error) {
       if (choice !== choices) return;
       own.value = "";
-      byId("learn-error").textContent = inWords(error);
+      byId("learn-error").textContent = errorInWords(error);
     }
     enable();
   }
 
-  function become(next: State, said: string): void {
-    state = next;
-    byId("learn-status").textContent = said;
-    enable();
+  function dispatch(event: PageEvent): void {
+    const before = state.kind;
+    state = reduce(state, event);
+    if (state.kind !== before) enable();
+    const status = byId("learn-status");
+    const said = inWords(state);
+    if (status.textContent !== said) status.textContent = said; // a screen reader reads it whenever it is set
+    show();
   }
 
   function enable(): void {
-    const words: Partial<Record<State, string>> = { training: "Pause", paused: "Continue" };
-    start.textContent = words[state] ?? "Start";
-    start.disabled = state === "starting" || state === "ended" || state === "failed" || !lesson;
-    reset.disabled = state === "idle";
-    the("form", "learn-form").querySelector("fieldset")!.disabled = state !== "idle";
+    const { kind } = state;
+    const words: Partial<Record<State["kind"], string>> = {
+      training: "Pause",
+      pausing: "Continue",
+      paused: "Continue",
+    };
+    start.textContent = words[kind] ?? "Start";
+    start.disabled = kind === "starting" || kind === "ended" || kind === "failed" || !lesson;
+    reset.disabled = kind === "idle";
+    the("form", "learn-form").querySelector("fieldset")!.disabled = kind !== "idle";
   }
 
+  /** Shows the curve and the numbers, at most once per frame. */
   function show(): void {
     if (drawing) return;
     drawing = true;
     requestAnimationFrame(() => {
       drawing = false;
-      drawChart(chart, { steps, smooth, heldOut });
+      const { curve, seconds } = trainingIn(state);
+      drawChart(chart, curve);
       const speed = seconds.length / seconds.reduce((a, b) => a + b, 0);
-      const bits = smooth.at(-1)?.bits;
-      byId("learn-steps").textContent = String(steps.length);
+      const { length } = curve.steps;
+      const bits = curve.smooth.at(-1)?.bits;
+      byId("learn-steps").textContent = String(length);
       byId("learn-speed").textContent = seconds.length > 0 ? speed.toFixed(speed < 10 ? 1 : 0) : "–";
       byId("learn-bits").textContent = bits?.toFixed(2) ?? "–";
-      byId("learn-held-out").textContent = heldOut.at(-1)?.bits.toFixed(2) ?? "–";
+      byId("learn-held-out").textContent = curve.heldOut.at(-1)?.bits.toFixed(2) ?? "–";
       chart.ariaLabel =
         bits === undefined
           ? "No steps yet"
-          : `Bits per byte, from ${steps[0].bits.toFixed(1)} in the first step to ${bits.toFixed(1)} in step ${steps.length}`;
+          : `Bits per byte, from ${curve.steps[0].bits.toFixed(1)} in the first step to ${bits.toFixed(1)} in step ${length}`;
     });
   }
 
   function receive(message: FromTrainer): void {
-    switch (message.kind) {
-      case "opening":
-        byId("learn-status").textContent = `Fetching the program (${Math.floor(message.share * 10) * 10}%)…`;
-        return;
-      case "ready":
-        device = `${deviceNames[message.device]}${message.reason ? `. ${message.reason}` : ""}`;
-        byId("learn-status").textContent = "Compiling the model and its gradients…";
-        return;
-      case "step": {
-        const { step, bits } = message;
-        if (state === "starting") become("training", `Training on ${device}.`);
-        const before = smooth.at(-1)?.bits ?? bits;
-        // The first steps have more weight, as in the moving average of the weights.
-        const share = Math.max(latest, 1 / step);
-        steps.push({ step, bits });
-        smooth.push({ step, bits: before + share * (bits - before) });
-        if (step > 1) seconds = [...seconds, message.seconds].slice(-recent); // the first one also compiles
-        show();
-        return;
-      }
-      case "heldOut":
-        heldOut.push({ step: message.step, bits: message.bits });
-        show();
-        return;
-      case "samples": {
-        const canvas = the("canvas", "learn-samples");
-        const columns = Math.sqrt(drawnAtOnce);
-        showGrid(canvas, message.images, { columns, rows: columns });
-        canvas.ariaLabel = `${drawnAtOnce} pictures that the model drew after ${message.step} steps`;
-        byId("learn-drawn").textContent = `Drawn after ${message.step} steps`;
-        history.add(message.step, message.images);
-        return;
-      }
-      case "paused":
-        if (state === "paused") become("paused", `Paused after step ${steps.length}.`);
-        return;
-      case "ended":
-        become("ended", "The training is complete.");
-        return;
-      case "failed":
-        trainer?.close();
-        become("failed", "");
-        byId("learn-error").textContent = message.message;
-    }
+    dispatch(message);
+    if (message.kind === "samples") showSamples(message.step, message.images);
+    if (message.kind !== "failed") return;
+    trainer?.close();
+    byId("learn-error").textContent = message.message;
+  }
+
+  function showSamples(step: number, images: Uint8Array): void {
+    const canvas = the("canvas", "learn-samples");
+    const columns = Math.sqrt(drawnAtOnce);
+    showGrid(canvas, images, { columns, rows: columns });
+    canvas.ariaLabel = `${drawnAtOnce} pictures that the model drew after ${step} steps`;
+    byId("learn-drawn").textContent = `Drawn after ${step} steps`;
+    history.add(step, images);
   }
 
   function pause(): void {
-    if (state !== "training") return;
+    if (state.kind !== "training") return;
     trainer?.pause();
-    become("paused", "Pausing…");
+    dispatch({ kind: "pausing" });
   }
 
   the("form", "learn-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    if (state === "training") pause();
-    else if (state === "paused") {
+    if (state.kind === "training") pause();
+    else if (state.kind === "pausing" || state.kind === "paused") {
       trainer?.resume();
-      become("training", `Training on ${device}.`);
-    } else if (state === "idle" && lesson) {
-      become("starting", "Starting…");
-      const wish = the("select", "learn-device").value as "wasm" | "webgpu";
-      trainer = startTrainer({ lesson, device: wish }, receive);
+      dispatch({ kind: "resumed" });
+    } else if (state.kind === "idle" && lesson) {
+      dispatch({ kind: "started" });
+      trainer = startTrainer({ lesson, device: deviceIn() }, receive);
     }
   });
   reset.addEventListener("click", () => {
     trainer?.close();
     trainer = undefined;
-    [steps, smooth, heldOut, seconds] = [[], [], [], []];
     history.clear();
     byId("learn-error").textContent = "";
     byId("learn-drawn").textContent = "Nothing yet";
     const canvas = the("canvas", "learn-samples");
     canvas.getContext("2d")!.clearRect(0, 0, canvas.width, canvas.height);
     canvas.ariaLabel = "Nothing drawn yet";
-    become("idle", "");
+    dispatch({ kind: "reset" });
     start.focus();
-    show();
   });
   void choose();
   show();
