@@ -4,18 +4,18 @@
  * not.
  */
 
-import type { HostTensor } from "../core/arrays.ts";
+import type { HostTensor, Value } from "../core/arrays.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Leaves in lists and records of any depth; undefined is an absent part. */
 export type Tree<T> = T | undefined | readonly Tree<T>[] | { readonly [key: string]: Tree<T> };
 
-/** The values of a tree of tensors. */
-export type Values<X> = X extends Tensor
-  ? HostTensor
+/** The values of a tree of tensors, on the host by default. */
+export type Values<X, V = HostTensor> = X extends Tensor
+  ? V
   : X extends undefined
     ? undefined
-    : { [K in keyof X]: Values<X[K]> };
+    : { [K in keyof X]: Values<X[K], V> };
 
 /** The name of the tensor at a path. */
 export const nameAt = (...path: readonly (string | number)[]): string => path.join(".");
@@ -47,24 +47,21 @@ export function mapped<T extends { dtype: unknown }, U>(
 }
 
 /** The tree with each tensor replaced by its value in `values`, by name. */
-export function valuesOf<X>(tree: X, values: Readonly<Record<string, HostTensor>>): Values<X> {
+export function valuesOf<X, V = HostTensor>(tree: X, values: Readonly<Record<string, V>>): Values<X, V> {
   const found: unknown = mapped(tree as Tree<Tensor>, (_, name) => values[name]);
-  return found as Values<X>;
+  return found as Values<X, V>;
 }
 
 /** Runs a graph, like the sessions of an engine. */
 export interface Runs {
   /** Computes outputs by name from inputs by name; outputs named in `into` are written in place. */
-  run(
-    feeds: Record<string, HostTensor>,
-    into?: Record<string, HostTensor>,
-  ): Promise<Readonly<Record<string, HostTensor>>>;
+  run(feeds: Record<string, Value>, into?: Record<string, HostTensor>): Promise<Readonly<Record<string, HostTensor>>>;
 }
 
 /** Runs a session whose graph has these outputs; returns their values in the same structure. */
 export const runTree = async <X>(
   session: Runs,
   outputs: X,
-  feeds: Tree<HostTensor>,
+  feeds: Tree<Value>,
   into: Tree<HostTensor> = {},
 ): Promise<Values<X>> => valuesOf(outputs, await session.run(named(feeds), named(into)));
