@@ -4,7 +4,7 @@
  * not.
  */
 
-import type { DeviceTensor, HostTensor } from "../core/arrays.ts";
+import type { HostTensor, Value } from "../core/arrays.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Leaves in lists and records of any depth; undefined is an absent part. */
@@ -16,9 +16,6 @@ export type Values<X, V = HostTensor> = X extends Tensor
   : X extends undefined
     ? undefined
     : { [K in keyof X]: Values<X[K], V> };
-
-/** The values of a tree of tensors that stay on a device. */
-export type DeviceValues<X> = Values<X, DeviceTensor>;
 
 /** The name of the tensor at a path. */
 export const nameAt = (...path: readonly (string | number)[]): string => path.join(".");
@@ -62,16 +59,13 @@ export function valuesOf<X, V = HostTensor>(
 /** Runs a graph, like the sessions of an engine. */
 export interface Runs {
   /** Computes outputs by name from inputs by name; outputs named in `into` are written in place. */
-  run(
-    feeds: Record<string, HostTensor>,
-    into?: Record<string, HostTensor>,
-  ): Promise<Readonly<Record<string, HostTensor>>>;
+  run(feeds: Record<string, Value>, into?: Record<string, HostTensor>): Promise<Readonly<Record<string, HostTensor>>>;
 }
 
 /** Runs a session whose graph has these outputs; returns their values in the same structure. */
 export const runTree = async <X>(
   session: Runs,
   outputs: X,
-  feeds: Tree<HostTensor>,
+  feeds: Tree<Value>,
   into: Tree<HostTensor> = {},
 ): Promise<Values<X>> => valuesOf(outputs, await session.run(named(feeds), named(into)));
