@@ -48,7 +48,9 @@ export function queueSampler(
       const images = startingImages(config, { count: labels.length, known });
       const ranges = rangesOf(labels.length, Math.min(batch, most));
       let step = 0;
-      for await (const part of severalAtOnce(ranges, (range) => drawn(options, range), { signal })) {
+      for await (const part of severalAtOnce(ranges, (range, { signal }) => drawn({ ...options, signal }, range), {
+        signal,
+      })) {
         const [from, to] = ranges[step++];
         images.set(part, from * side * side * channels);
         const image = Int32Array.from({ length: to - from }, (_, i) => from + i);
