@@ -40,7 +40,7 @@ export function startedAgain(flags: TrainFlags): TrainFlags {
 /** Opens the executor of the replicas. Empty if there is one replica and no queue. */
 export async function openReplicas(
   flags: TrainFlags,
-  prepared: Omit<Distributed, "signal">,
+  prepared: Omit<Distributed, "onNote" | "signal">,
   { progress, signal, closing }: Running,
 ): Promise<Pick<RunContext, "elsewhere">> {
   if (prepared.training.replicas === 1 && flags.queue === undefined) return {};
@@ -53,6 +53,10 @@ export async function openReplicas(
   const { out, resumes } = prepared;
   const same = isSame(flags, out);
   if (!resumes && !same) await writeFileAtomic(join(out, commandName), commandOf(flags));
+  const onNote = (line: string) => {
+    progress.clear();
+    console.error(line);
+  };
   const { distributed } = await import("../queue/training.ts");
   const executor = (await openQueue(flags, { progress, signal })) ?? (await openLocal(flags, out));
   closing(executor, async () => {
@@ -62,7 +66,7 @@ export async function openReplicas(
       console.error(`through the shared folder: ${byteCount(read)} read and ${byteCount(written)} written`);
     else if (!existsSync(join(out, roundFile))) await rm(join(out, localFolder), { recursive: true, force: true });
   });
-  return distributed(executor, { ...prepared, resumes: resumes || same, signal });
+  return distributed(executor, { ...prepared, resumes: resumes || same, onNote, signal });
 }
 
 async function openLocal(flags: TrainFlags, out: string) {
