@@ -24,8 +24,9 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
     const { Redis } = await import("ioredis");
     const { Queue } = await import("bullmq");
     const { version } = await import("../cli/version.ts");
+    const { queueName } = await import("./names.ts");
     const connection = new Redis(queue.redis.port, { maxRetriesPerRequest: null });
-    const jobs = new Queue(`fractalgen-${version}-cpu`, { connection, prefix: "fractalgen" });
+    const jobs = new Queue(queueName({ version, device: "cpu" }), { connection, prefix: "fractalgen" });
     const found = await jobs.getJobCounts();
     await jobs.close();
     connection.disconnect();

@@ -157,7 +157,8 @@ export async function killing(
 ): Promise<void> {
   let over = false;
   void work.finally(() => (over = true)).catch(() => {});
-  let workers = [queue.worker(), queue.worker()];
+  // Results do not depend on the threads of a worker.
+  let workers = [queue.worker(), queue.worker({ args: ["--threads", "2"] })];
   let random = seed;
   for (let killed = 0; killed < times && !over; killed++) {
     random = (random * 48271) % 2147483647;
@@ -170,6 +171,12 @@ export async function killing(
   await work;
   for (const { child } of workers) child.kill("SIGTERM");
 }
+
+/** What redis-cli prints, line by line. */
+export const asked = ({ port }: TestRedis, ...command: string[]): string[] =>
+  spawnSync("redis-cli", ["-p", String(port), ...command], { encoding: "utf8" })
+    .stdout.split("\n")
+    .filter((line) => line !== "");
 
 /** The files of a folder by name, to compare folders. */
 export const filesOf = (folder: string): Record<string, string> =>
