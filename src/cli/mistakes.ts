@@ -58,7 +58,7 @@ function keptDetails(error: Error): string | undefined {
 }
 
 /** Text in which URLs have no user and password. */
-export const withoutPasswords = (text: string): string => text.replaceAll(/\b(\w+:\/\/)\S*@/g, "$1…@");
+export const withoutPasswords = (text: string): string => text.replaceAll(/\b(?!file:)(\w+:\/\/)\S*@/g, "$1…@");
 
 /** The sentence for a user error, "" if it has already been printed, undefined for an internal failure. */
 function mistake(error: unknown, help: string): string | undefined {
