@@ -53,10 +53,14 @@ describe.skipIf(noRedis)(`serve on workers${noRedis ? ` (skipped: ${noRedis})` :
     "shows the queue to other machines only if that is allowed",
     async () => {
       for (const [args, status] of [
-        [[], 404],
-        [["--show-queues"], 200],
+        [["--host", "0.0.0.0"], 404],
+        [["--host", "0.0.0.0", "--show-queues"], 200],
+        [["--cors", "https://example.org"], 404],
+        [["--allow-host", "example.org"], 404],
+        [["--trust-proxy"], 404],
+        [["--trust-proxy", "--show-queues"], 200],
       ] as const) {
-        const { running, url } = await server("--host", "0.0.0.0", ...args, ...queue.options);
+        const { running, url } = await server(...args, ...queue.options);
         expect((await fetch(`${url.replace("0.0.0.0", "127.0.0.1")}/queues/`)).status).toBe(status);
         running.child.kill("SIGTERM");
         await running.ended;
