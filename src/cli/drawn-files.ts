@@ -27,6 +27,8 @@ export interface Written {
   options?: object;
   /** Additional text chunks. */
   details?: Record<string, string>;
+  /** How many images of the grid fit. */
+  shown: number;
   /** The grid, if it shows more than the generated images. */
   grid?: { images: Uint8Array; picture: Picture; labels: string[] };
 }
@@ -38,26 +40,27 @@ export async function writeDrawn(
   written: Written,
   told: object = {},
 ): Promise<void> {
-  const { model, names, inTurn, settings, options, grid } = written;
+  const { model, names, inTurn, settings, options, shown, grid } = written;
   const { config } = model;
   const { count, seed } = flags;
   const dependedOn = { ...recordedSampling(settings), ...options };
   const text = textOf(flags, written, drawn);
   const { imageSize: size, channels } = config;
+  const bytes = size * size * channels;
   const { images, picture, labels } = grid ?? {
     images: drawn.images,
     picture: { count, size, channels, columns: flags.columns },
     labels: names,
   };
-  const png = await gridPng(images, { ...picture, labels, text: text(inTurn.join(",")) });
-  await writeFileAtomic(flags.out, png);
-  const bytes = size * size * channels;
+  const fitting = { ...picture, count: shown, labels: labels.slice(0, shown), text: text(inTurn.join(",")) };
+  await writeFileAtomic(flags.out, await gridPng(images.subarray(0, shown * bytes), fitting));
   const files = flags.each === undefined ? undefined : eachFile(flags.each, { config, names, text });
   const each = files && names.map((_, i) => files.path(i));
   if (!drawn.eachWritten)
     for (const i of names.keys()) await files?.write(i, drawn.images.subarray(i * bytes, (i + 1) * bytes));
   await drawn.film?.write(drawn.images);
-  report(flags, drawn, { each, classes: names, seed, ...told, ...dependedOn });
+  const cut = shown < picture.count && { gridImages: shown };
+  report(flags, drawn, { each, ...cut, classes: names, seed, ...told, ...dependedOn });
 }
 
 type Text = (label: string, index?: number) => Record<string, string>;

@@ -172,7 +172,7 @@ describe("error messages", () => {
     [
       "a grid too large",
       ["-n", "100000"],
-      /^error: --count: a grid of 100000 images would have \d+x\d+ pixels; the limit is 268 million\. Generate fewer/,
+      /^error: --count: a grid of 100000 images would have \d+x\d+ pixels; the limit is 268 million\. Write each image to its own file \(--each\)/,
     ],
     [
       "an animation too large",
