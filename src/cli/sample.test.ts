@@ -301,9 +301,13 @@ describe("as a program", () => {
   }, 180_000);
 
   it("draws more images into --each than a grid can show", async () => {
-    const args = `sample --model emoji -n 100000 --each ${at("many")} --out ${at("many.png")} --threads 1 --batch 1`;
+    const levels = [8, 1].map((patch) => ({ kind: "mar", patch, width: 16, depth: 1, heads: 2 }));
+    const large = { ...config, imageSize: 64, levels: [...levels, { kind: "pixel", width: 16, depth: 1, heads: 2 }] };
+    const wide = parseModelConfig(large, "the test");
+    await writeModelFolder(at("large"), wide, startingState(wide, 3, { ema: 0 }).values);
+    const args = `sample --model ${at("large")} -n 60000 --each ${at("many")} --out ${at("many.png")} --threads 1 --batch 1 --iterations 1,1`;
     const run = started(process.execPath, [built("cli/main"), ...args.split(" ")]);
-    await run.says(/the grid shows the first \d{5} of 100000 images/);
+    await run.says(/the grid shows the first 4\d{4} of 60000 images/);
     const written = () => existsSync(at("many")) && readdirSync(at("many")).some((name) => name.endsWith(".png"));
     await expect.poll(written, { timeout: 120_000 }).toBe(true);
     run.child.kill("SIGINT");
