@@ -23,6 +23,7 @@ beforeAll(async () => {
   mkdirSync(at("shared"));
   await writeTinyModel(at("tiny"));
   await writePictures(at("data"), 60);
+  await writePictures(at("few"), 12);
   await call("evaluate", "features", "--data", at("data"), "--out", at("own"), "--cache", at("cache"), "--steps", "5");
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -55,6 +56,14 @@ it("writes the same images, counted from 0 or from 1; says which shards are miss
   expect(readdirSync(at("shared/areas"))).toEqual([]);
   const cuda = await call(...draw("many"), ...shared(), "--shard", "1/3", "--device", "cuda");
   expect([cuda.code, cuda.err]).toEqual([2, expect.stringMatching(/--device: cuda is not available here/)]);
+  const measure = `evaluate quality --generated ${at("tiny")} --reference ${at("data")} --cache ${at("cache")}`.split(
+    " ",
+  );
+  const own = await call(...measure, ...shared(), "--shard", "1/3");
+  expect([own.code, own.err]).toEqual([
+    2,
+    expect.stringMatching(/--features: each shard would train .*evaluate features/),
+  ]);
   for (const wrong of ["4/3", "1", "-1/3", "1/0"])
     expect((await call(...draw("many"), ...shared(), "--shard", wrong)).err).toMatch(/--shard: expected i\/n/);
   expect((await call(...draw("many"), "--shard", "1/2")).err).toMatch(/--shared: expected/);
@@ -103,6 +112,8 @@ it.runIf(thorough)(
       `likelihood --model ${at("tiny")} --data ${at("data")} --batch 4`,
       `quality ${generated} --reference ${at("data")}`,
       `memorisation ${generated} --data ${at("data")}`,
+      `quality --generated ${at("few")} --features ${at("own")} --reference ${at("data")} --part all`,
+      `memorisation --generated ${at("few")} --features ${at("own")} --data ${at("data")}`,
     ]) {
       const one = await call(...evaluate(args));
       expect(one.code, one.err).toBe(0);
