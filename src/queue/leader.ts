@@ -129,6 +129,7 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
     }
   };
   const looking = setInterval(() => void look().catch(later), lookMs);
+  void store.sweep((id) => isThere(client, id)).catch(later);
 
   /** Removes the jobs of killed commands, except failed ones, which stay for inspection. */
   async function sweep(): Promise<void> {

@@ -15,7 +15,7 @@ import { UserError } from "../core/errors.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { checksum } from "../files/checksum.ts";
 import { codeOf, explained, isFolder, makeFolder, syncFile, syncFolder } from "../files/disk.ts";
-import { temporaryName } from "../files/temporary.ts";
+import { changedMs, temporaryName } from "../files/temporary.ts";
 
 /** Bytes transferred through the shared folder. */
 export interface Traffic {
@@ -45,8 +45,11 @@ export interface Store {
   clear(area: string, options?: { except?: ReadonlySet<string> }): Promise<void>;
   /** Writes a small file into both folders and removes it. Throws a UserError if one cannot be written to. */
   probe(): Promise<void>;
-  /** Areas of commands, named `run-…`, that have not been written to for a day. */
-  oldAreas(): Promise<string[]>;
+  /**
+   * Removes what killed commands left more than a day ago: areas named `run-…` whose command no longer runs, and files that
+   * were never completed.
+   */
+  sweep(isRunning: (run: string) => Promise<boolean>): Promise<void>;
 }
 
 const dayMs = 86_400_000;
@@ -170,18 +173,21 @@ export async function openStore(folder: string, { cache }: { cache?: string }): 
         await rm(probe, { force: true });
       }
     },
-    async oldAreas() {
+    async sweep(isRunning) {
       // Uses the disk's clock, since this machine's may differ.
       const probe = join(folder, "areas", `.clock-${basename(temporaryName("now"))}`);
       await writeFileAtomic(probe, "");
       const now = (await stat(probe)).mtimeMs;
       await rm(probe, { force: true });
-      const old: string[] = [];
-      for (const name of await readdir(join(folder, "areas"))) {
-        const entry = await stat(join(folder, "areas", name)).catch(() => undefined);
-        if (name.startsWith("run-") && entry && now - entry.mtimeMs > dayMs) old.push(name);
-      }
-      return old;
+      for (const place of ["areas", "objects"])
+        for (const name of await readdir(join(folder, place)).catch(() => [])) {
+          const path = join(folder, place, name);
+          const changed = await changedMs(path);
+          if (changed === undefined || now - changed <= dayMs) continue;
+          const isStray = name.startsWith(".") && name.endsWith(".partial");
+          if (isStray || (name.startsWith("run-") && !(await isRunning(name))))
+            await rm(path, { recursive: true, force: true });
+        }
     },
   };
 }
