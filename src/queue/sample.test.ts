@@ -11,7 +11,7 @@ const minutes = 60_000;
 describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, () => {
   let queue: TestQueue;
   const drawing = (out: string, n = 8 + 8 * kills) => [
-    ..."sample --batch 4 --iterations 4,8 --seed 3 --threads 1 --no-preview".split(" "),
+    ..."sample --batch 2 --iterations 4,8 --seed 3 --threads 1 --no-preview".split(" "),
     ...`-n ${n} --model ${queue.at("tiny")} --each ${queue.at(out)} --out ${queue.at(`${out}.png`)}`.split(" "),
   ];
   beforeAll(async () => {
@@ -40,7 +40,7 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
     "writes the same files, whichever workers are killed",
     async () => {
       const run = queue.command(...drawing("many"), ...queue.options);
-      await killing(queue, run.ended);
+      expect(await killing(queue, run.ended)).toBe(kills);
       const { code, err } = await run.ended;
       expect(code, err).toBe(0);
       expect(filesOf(queue.at("many"))).toEqual(filesOf(queue.at("one")));

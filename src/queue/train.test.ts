@@ -162,7 +162,7 @@ describe.skipIf(noRedis)(`replicas on workers${noRedis ? ` (skipped: ${noRedis})
     "give the same run to the byte, whichever workers are killed",
     async () => {
       const run = train(...replicas("many"));
-      await killing(queue, run.ended);
+      expect(await killing(queue, run.ended)).toBe(kills);
       const { code, err } = await run.ended;
       expect(code, err).toBe(0);
       expect(outcome("many")).toEqual(outcome("one"));
