@@ -37,13 +37,19 @@ export const severalAtOnce = <T, R>(
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<R> => inOrder(items, work, { ahead, signal });
 
-/** The results of the replicas' jobs of a round, which run side by side. */
+/** The results of the replicas' jobs of a round, which run side by side. `onDone` is told how many are done, from 0 on. */
 export async function roundOf(
   executor: Executor,
   jobs: readonly JobOf<"replica">[],
-  { area, signal }: SubmitOptions,
+  { area, signal, onDone }: SubmitOptions & { onDone?: (count: number) => void },
 ): Promise<Results["replica"][]> {
-  const work = (job: JobOf<"replica">, { signal }: { signal: AbortSignal }) => executor.submit(job, { area, signal });
+  let done = 0;
+  const work = async (job: JobOf<"replica">, { signal }: { signal: AbortSignal }) => {
+    const result = await executor.submit(job, { area, signal });
+    onDone?.(++done);
+    return result;
+  };
+  onDone?.(done);
   const results: Results["replica"][] = [];
   for await (const result of inOrder(jobs, work, { ahead: jobs.length, signal })) results.push(result);
   return results;

@@ -26,6 +26,8 @@ export interface Rounds {
   /** The path of the run's `round.json`. */
   path: string;
   round: RoundState;
+  /** Told how many replicas of the round are done. */
+  onReplicas?: (count: number) => void;
 }
 
 /** The mean of the replicas' records of one step. */
@@ -113,9 +115,11 @@ export async function* trainRounds(
       const steps = Math.min(training.roundSteps - (from % training.roundSteps), training.steps - from);
       const values = await store.put(area, bytesOf(round.values));
       const jobs = roundJobs(rounds, training, { values, states: round.states, step: from, count: steps });
-      const results = await roundOf(executor, jobs, { area, signal }).catch((error: unknown) => {
-        if (!isStop(error, signal)) throw error;
-      });
+      const results = await roundOf(executor, jobs, { area, signal, onDone: rounds.onReplicas }).catch(
+        (error: unknown) => {
+          if (!isStop(error, signal)) throw error;
+        },
+      );
       if (!results) break;
       round = { area, ...(await join(results)), states: results.map((result) => result.state) };
       for (const [name, value] of unpacked(model, round.values)) state.values.get(name)!.set(value);

@@ -28,12 +28,14 @@ export interface Distributed {
   resumes: boolean;
   /** Called with lines for the user. */
   onNote: (line: string) => void;
+  /** Told how many replicas of the round are done. */
+  onReplicas?: (count: number) => void;
   signal?: AbortSignal;
 }
 
 /** Prepares the training on an executor. The result is a part of `trainRun`'s context. */
 export async function distributed(executor: Executor, given: Distributed): Promise<Pick<RunContext, "elsewhere">> {
-  const { model, training, state, dataset, out, resumes, onNote, signal } = given;
+  const { model, training, state, dataset, out, resumes, onNote, onReplicas, signal } = given;
   const { store } = executor;
   if (training.sync && training.differences !== "float32")
     throw new UserError({
@@ -58,6 +60,6 @@ export async function distributed(executor: Executor, given: Distributed): Promi
   const resumed = resumes ? await resumedRound(store, path, { model, training, state, onNote }) : undefined;
   const round = resumed ?? (await firstRound(store, { model, training, state }));
   if (!resumed) await saveRound(store, path, { round, model, state });
-  const rounds = { executor, ...named, path, round };
+  const rounds = { executor, ...named, path, round, onReplicas };
   return { elsewhere: { train: (engine, run) => trainRounds(engine, run, rounds) } };
 }
