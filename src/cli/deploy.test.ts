@@ -1,7 +1,9 @@
 /** The files in deploy/ use options that exist, and the script is a script. */
 
-import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 import { commandLine } from "./program.ts";
@@ -32,4 +34,33 @@ it.each(texts)("%s calls commands by options that they have", async (_, text) =>
 
 it("slurm.sh is a script that bash can read", () => {
   expect(execFileSync("bash", ["-n", fileURLToPath(new URL("slurm.sh", folder))], { encoding: "utf8" })).toBe("");
+});
+
+it("slurm.sh ends with the exit code of join", () => {
+  const bin = mkdtempSync(join(tmpdir(), "fractalgen-slurm-"));
+  try {
+    writeFileSync(join(bin, "srun"), '#!/bin/sh\necho "$@"\nexit 2\n', { mode: 0o755 });
+    const env = {
+      PATH: `${bin}:${process.env["PATH"]}`,
+      FRACTALGEN_SHARED: join(bin, "shared"),
+      SLURM_CPUS_PER_TASK: "1",
+    };
+    const { status, stdout } = spawnSync("bash", [fileURLToPath(new URL("slurm.sh", folder)), "join"], { env });
+    expect([status, String(stdout)]).toEqual([2, expect.stringMatching(/fractalgen join --shared/)]);
+  } finally {
+    rmSync(bin, { recursive: true, force: true });
+  }
+});
+
+it("containers may write to the shared folder, and pods use an image that is there", () => {
+  const [dockerfile, kubernetes] = ["Dockerfile", "kubernetes.yaml"].map((name) =>
+    readFileSync(new URL(name, folder), "utf8"),
+  );
+  expect(dockerfile).toMatch(/chown node:node \/shared\n[^]*USER node/);
+  const pods = kubernetes.split("---\n").filter((part) => part.includes("image: fractalgen"));
+  expect(pods).toHaveLength(3);
+  for (const pod of pods) {
+    expect(pod).toMatch(/fsGroup: 1000/);
+    expect(pod).toMatch(/imagePullPolicy: IfNotPresent/);
+  }
 });

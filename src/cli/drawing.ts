@@ -5,7 +5,7 @@ import { UserError } from "../core/errors.ts";
 import { removeStrays } from "../files/atomic.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { own } from "../files/ownership.ts";
-import { gridLayout } from "../pictures/grid.ts";
+import { fittingCount, gridLayout } from "../pictures/grid.ts";
 import type { DrawnImages } from "../runs/drawn-files.ts";
 import type { Frame, Sampler } from "../sample/sampler.ts";
 import { openSampler } from "../workers/sampler.ts";
@@ -20,16 +20,30 @@ import type { SamplingSettings } from "./sampling-options.ts";
 /** An image reader's usual limit (sharp's, 16383 squared). */
 const readableMost = 268e6;
 
-/** Checks up front that the outputs can be written, before an hour of work goes into them. */
-export function checkOutputs({ out, animate, each }: DrawingFlags, grid: ImageGrid & { labels: string[] }): void {
+/**
+ * Checks up front that the outputs can be written, before an hour of work goes into them. Returns how many of the images the
+ * grid shows: all, or with --each the first that fit, which it says.
+ */
+export function checkOutputs(
+  { out, animate, each, json }: DrawingFlags,
+  grid: ImageGrid & { labels: readonly string[] },
+): number {
   checkFile(out, { option: "--out", endings: [".png"] });
   if (animate !== undefined) checkFile(animate, { option: "--animate", endings: [".webp", ".gif"] });
   if (each !== undefined) checkFolder(each, { option: "--each" });
-  const { width, height } = gridLayout(grid);
-  if (width * height > readableMost)
+  const { count } = grid;
+  const shown = fittingCount(grid, readableMost);
+  if (shown === count) return count;
+  const limit = `${readableMost / 1e6} million`;
+  if (each === undefined) {
+    const { width, height } = gridLayout(grid);
     throw new UserError(
-      `--count: a grid of ${grid.count} images would have ${width}x${height} pixels; the limit is ${readableMost / 1e6} million. Generate fewer images at a time, with different seeds`,
+      `--count: a grid of ${count} images would have ${width}x${height} pixels; the limit is ${limit}. Write each image to its own file (--each), or generate fewer at a time, with different seeds`,
     );
+  }
+  if (!json)
+    console.error(`the grid shows the first ${shown} of ${count} images, since more than ${limit} pixels are too many`);
+  return shown;
 }
 
 /** Does the work while holding the lock on the --each folder, so that no other process writes its images there. */
@@ -82,7 +96,13 @@ export async function drawImages(
 }
 
 /** Share done, rate and time left. Timing starts at the first frame, because the model is loaded before it. */
-export function drawingLine({ count, batch }: { count: number; batch: number }): (frame: Frame) => string {
+export function drawingLine({
+  count,
+  batch,
+}: {
+  count: number;
+  batch: number;
+}): (frame: Pick<Frame, "done"> & { finished: { image: Int32Array } }) => string {
   let first: { at: number; done: number } | undefined;
   return ({ done, finished }) => {
     first ??= { at: performance.now(), done };

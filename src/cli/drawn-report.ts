@@ -16,9 +16,10 @@ export async function endDrawing(
 ): Promise<void> {
   const each = await writeDrawn(flags, drawn, written);
   await drawn.film?.write(drawn.images);
-  const { names, settings, options } = written;
+  const { names, settings, options, shown, grid } = written;
   const dependedOn = { ...recordedSampling(settings), ...options };
-  report(flags, drawn, { each, classes: names, seed: flags.seed, ...told, ...dependedOn });
+  const cut = shown < (grid?.picture.count ?? flags.count) && { gridImages: shown };
+  report(flags, drawn, { each, ...cut, classes: names, seed: flags.seed, ...told, ...dependedOn });
 }
 
 /** Prints one line of JSON with `details`, or how long the generation took and which files were written. */

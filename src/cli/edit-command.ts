@@ -31,10 +31,10 @@ export async function edit(flags: EditFlags): Promise<void> {
   const settings = settingsFor(flags, config);
   const original = await readOriginal(flags.image, config);
   const mask = drawnMask(config, await readMask(flags, config, original), { ring: flags.ring });
-  const shown = flags.count + 2;
-  const grid = { count: shown, size, channels, columns: flags.columns ?? (shown <= 8 ? shown : undefined) };
+  const all = flags.count + 2;
+  const grid = { count: all, size, channels, columns: flags.columns ?? (all <= 8 ? all : undefined) };
   const captions = ["original", "given", ...names];
-  checkOutputs(flags, { ...grid, labels: captions });
+  const shown = checkOutputs(flags, { ...grid, labels: captions });
   if (original.note !== undefined && !flags.json) console.error(original.note);
   const { seed } = flags;
   await owningEach(flags, async () => {
@@ -55,6 +55,7 @@ export async function edit(flags: EditFlags): Promise<void> {
       settings,
       options,
       details,
+      shown,
       grid: { images, picture: grid, labels: captions },
     };
     await endDrawing(flags, drawn, written, { image: flags.image, task: flags.task, drawn: share });

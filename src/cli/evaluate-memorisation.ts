@@ -14,6 +14,7 @@ import {
   type ClosenessMeasure,
   closenessMeasures,
   measureMemorisation,
+  memorisationSets,
 } from "../measures/memorisation.ts";
 import { memorisationTable } from "./evaluate-memorisation-table.ts";
 import { checkFile } from "./outputs.ts";
@@ -79,11 +80,13 @@ async function memorisation(flags: MemorisationFlags, command: Command): Promise
     const dataset = await openBeside(flags.data, found, flags, { progress, signal });
     checkHeldOut(dataset);
     const engine = await openEngine(flags);
+    const sharded = flags.shard && (await import("./shard-measure.ts"));
+    sharded?.checkShardNetwork(flags);
     const own = closing(await openNetwork(engine, { ...flags, dataset, ...context }), (one) => one.dispose?.());
     const args = commandArgs(command);
-    if (flags.shard) {
-      const { shardMeasure } = await import("./shard-measure.ts");
-      return shardMeasure(flags, args, { engine, found, dataset, network: own }, running);
+    if (sharded) {
+      const real = (count: number) => Object.values(memorisationSets(dataset, count));
+      return sharded.shardMeasure(flags, args, { engine, found, dataset, network: own, real }, running);
     }
     const remote = await openRemote({ ...flags, joins: flags.joined ? args : undefined }, running);
     const network = remote?.network(own) ?? own;

@@ -10,7 +10,14 @@ import { openNetwork } from "../measures/feature-network.ts";
 import { findGenerated, type GeneratedFlags, leftOf, openBeside } from "./generated.ts";
 import type { DatasetPart } from "../measures/image-sets.ts";
 import { keptFeatures } from "../measures/kept-features.ts";
-import { checkNetwork, isStatistics, measureQuality, type QualityReference, usualPart } from "../measures/quality.ts";
+import {
+  checkNetwork,
+  isStatistics,
+  measureQuality,
+  type QualityReference,
+  qualitySets,
+  usualPart,
+} from "../measures/quality.ts";
 import { qualityRecord, qualityTable } from "./evaluate-quality-table.ts";
 import { checkFile } from "./outputs.ts";
 import { withProgress } from "./running.ts";
@@ -43,15 +50,18 @@ export async function quality(flags: QualityFlags, command: Command): Promise<vo
     const found = await findGenerated(flags, { progress, signal });
     const dataset = statistics ? undefined : await openBeside(flags.reference, found, flags, { progress, signal });
     const engine = await openEngine(flags);
+    const sharded = flags.shard && (await import("./shard-measure.ts"));
+    sharded?.checkShardNetwork(flags);
     const own = closing(await openNetwork(engine, { ...flags, dataset, ...context }), (one) => one.dispose?.());
     const args = commandArgs(command);
-    if (flags.shard) {
-      const { shardMeasure } = await import("./shard-measure.ts");
-      return shardMeasure(flags, args, { engine, found, dataset, network: own }, running);
+    const reference: QualityReference = dataset ? { dataset, part: await partOf(flags) } : { statistics: statistics! };
+    if (sharded) {
+      const { reference: all, heldOut } = qualitySets({ ...flags, reference });
+      const measured = { engine, found, dataset, network: own, real: () => [all, heldOut] };
+      return sharded.shardMeasure(flags, args, measured, running);
     }
     const remote = await openRemote({ ...flags, joins: flags.joined ? args : undefined }, running);
     const network = remote?.network(own) ?? own;
-    const reference: QualityReference = dataset ? { dataset, part: await partOf(flags) } : { statistics: statistics! };
     checkNetwork(network, { imageSize: found.size, reference });
     const generated = closing(await found.open(engine, dataset, remote), (one) => one.dispose?.());
     const asked = { ...flags, generated, reference, network, saveStatistics: flags.saveStats };

@@ -1,6 +1,7 @@
 /** Turns Ctrl-C, other stop signals, and a closed standard output into an AbortSignal. */
 
 import { constants } from "node:os";
+import { isStop } from "../core/stopped.ts";
 import { isClosed } from "./mistakes.ts";
 
 export interface Interruption {
@@ -50,7 +51,7 @@ export function interruptible({ onStop = () => {} }: { onStop?: () => void } = {
     signal: controller.signal,
     exitCode: () => 128 + constants.signals[reason],
     met(error, left = "; nothing was written") {
-      if (!controller.signal.aborted || !isStop(error, controller.signal)) throw error;
+      if (!isStop(error, controller.signal)) throw error;
       console.error(`stopped${left}`);
       process.exitCode = 128 + constants.signals[reason];
     },
@@ -73,10 +74,6 @@ function onOrphaned(stop: () => void): NodeJS.Timeout | undefined {
   }, 500);
   return looking.unref();
 }
-
-/** Whether an error was caused by the stop itself. A full disk at that moment is still reported as a full disk. */
-const isStop = (error: unknown, { reason }: AbortSignal): boolean =>
-  error === reason || (error instanceof Error && (error.name === "AbortError" || error.cause === reason));
 
 /** Node.js starts its debugger on SIGUSR1. Adding and removing a listener restores the signal's default action, termination. */
 export function endsOnUser1(): void {

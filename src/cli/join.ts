@@ -4,6 +4,8 @@ import type { Command } from "commander";
 import { helpOption } from "./engine.ts";
 import { sharedHelp } from "./queue-options.ts";
 import { filled } from "./values.ts";
+import { version } from "./version.ts";
+import { sentenceOf } from "./wording.ts";
 
 /** Adds the command. `run` runs another one. */
 export function addJoin(program: Command, run: (args: string[]) => Promise<number>): void {
@@ -26,13 +28,18 @@ async function joinShards({ shared }: { shared: string }, run: (args: string[]) 
   const { openStore } = await import("../queue/store.ts");
   const { shardedCommands } = await import("../queue/shards.ts");
   const store = await openStore(shared, {});
-  for (const { area, args } of await shardedCommands(store)) {
+  const { complete, incomplete } = await shardedCommands(store, version);
+  let failed = 0;
+  for (const { area, args } of complete) {
     console.error(`joining: fractalgen ${args.join(" ")}`);
-    const code = await run([...args, "--joined"]);
-    if (code !== 0 || process.exitCode) {
-      process.exitCode ||= code;
-      return;
-    }
-    await store.clear(area);
+    // The shards may have seen the folder at another path; the last of two equal options counts.
+    const code = await run([...args, "--shared", shared, "--joined"]);
+    if (process.exitCode) return; // a signal stopped it
+    if (code === 0) await store.clear(area);
+    else failed ||= code;
   }
+  if (failed) process.exitCode = failed;
+  const [first, ...others] = incomplete;
+  for (const error of others) console.error(`error: ${sentenceOf(error)}`);
+  if (first) throw first;
 }

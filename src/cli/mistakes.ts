@@ -50,12 +50,15 @@ function stacks(error: unknown): string {
 function keptDetails(error: Error): string | undefined {
   const path = join(tmpdir(), `fractalgen-failure-${process.pid}.txt`);
   try {
-    writeFileSync(path, `${process.argv.join(" ")}\n${stacks(error)}\n`);
+    writeFileSync(path, withoutPasswords(`${process.argv.join(" ")}\n${stacks(error)}\n`));
     return path;
   } catch {
     return undefined;
   }
 }
+
+/** Text in which URLs have no user and password. */
+export const withoutPasswords = (text: string): string => text.replaceAll(/\b(?!file:)(\w+:\/\/)\S*@/g, "$1…@");
 
 /** The sentence for a user error, "" if it has already been printed, undefined for an internal failure. */
 function mistake(error: unknown, help: string): string | undefined {

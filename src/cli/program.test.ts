@@ -14,7 +14,7 @@ import { writeModelFolder } from "../files/model.ts";
 import { loadCheckpoint } from "../train/checkpoint.ts";
 import { startingState } from "../train/state.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
-import { reported } from "./mistakes.ts";
+import { reported, withoutPasswords } from "./mistakes.ts";
 import { run } from "./program.ts";
 import { ThreadError } from "../workers/failure.ts";
 import { built } from "../test-program.ts";
@@ -172,7 +172,7 @@ describe("error messages", () => {
     [
       "a grid too large",
       ["-n", "100000"],
-      /^error: --count: a grid of 100000 images would have \d+x\d+ pixels; the limit is 268 million\. Generate fewer/,
+      /^error: --count: a grid of 100000 images would have \d+x\d+ pixels; the limit is 268 million\. Write each image to its own file \(--each\)/,
     ],
     [
       "an animation too large",
@@ -275,6 +275,8 @@ describe("error messages", () => {
     const [, details] = new RegExp(`^error: ${sentence} \\(details in (.*)\\)$`).exec(line)!;
     expect(readFileSync(details, "utf8")).toContain(cause.stack);
     rmSync(details);
+    const url = "worker --queue rediss://me:pa/ss@w@host:1 --shared x";
+    expect(withoutPasswords(url)).toBe("worker --queue rediss://…@host:1 --shared x");
     const [, lines] = await said(() => reported(new ThreadError(cause), { help: "", verbose: true }));
     expect(lines).toEqual([expect.stringContaining(cause.stack!), `error: ${sentence}`]);
     const memory = new ThreadError(new Error("std::bad_alloc"), { lost: true });

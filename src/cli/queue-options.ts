@@ -52,7 +52,7 @@ export async function openQueue(
   if (flags.joins) {
     const { openStore } = await import("../queue/store.ts");
     const { joinedExecutor } = await import("../queue/shards.ts");
-    return joinedExecutor(await openStore(shared!, { cache }), flags.joins);
+    return joinedExecutor(await openStore(shared!, { cache }), { args: flags.joins, version });
   }
   if (queue === undefined) return undefined;
   const { queueAddress } = await import("../queue/address.ts");

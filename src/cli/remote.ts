@@ -36,7 +36,7 @@ export async function openRemote(
     executor,
     score: (model, part) => (options) =>
       queueLikelihoods(executor, model, part, { ...options, precision: unusual(flags.precision) }),
-    network: (network) => queueNetwork(executor, network, { signal }),
+    network: (network) => queueNetwork(executor, network),
     sampler: (model, options) => queueSampler(executor, model, options),
   };
 }

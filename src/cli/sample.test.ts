@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -24,6 +25,8 @@ import { startingState } from "../train/state.ts";
 import { commandLine } from "./program.ts";
 import { built } from "../test-program.ts";
 import { call } from "./test-call.ts";
+import { started } from "./test-run.ts";
+import { filesOf } from "../queue/test-queue.ts";
 import { thorough } from "../test-depth.ts";
 
 const config: ModelConfig = parseModelConfig(
@@ -278,6 +281,42 @@ describe("as a program", () => {
     expect(code).toBe(130);
     expect(existsSync(out)).toBe(false);
   });
+
+  it("goes on from the images of --each after a kill, and draws no image twice", async () => {
+    const drawing = (out: string) =>
+      `--model ${model} -n 40 --batch 4 --each ${at(out)} --out ${at(out)}.png --threads 1`.split(" ");
+    const run = started(process.execPath, [built("cli/main"), "sample", ...drawing("killed")]);
+    await expect.poll(() => existsSync(at("killed/03-face.png")), { timeout: 120_000, interval: 5 }).toBe(true);
+    run.child.kill("SIGKILL");
+    expect((await run.ended).code).toBe(137);
+    expect(existsSync(at("killed.png"))).toBe(false);
+    const before = statSync(at("killed/00-face.png"));
+    const misfit = await call("sample", ...drawing("killed"), "--seed", "1");
+    expect([misfit.code, misfit.err]).toEqual([2, expect.stringMatching(/--each: .* a different model, seed, device/)]);
+    expect((await call("sample", ...drawing("killed"))).code).toBe(0);
+    expect(statSync(at("killed/00-face.png")).mtimeMs).toBe(before.mtimeMs);
+    expect((await call("sample", ...drawing("whole"))).code).toBe(0);
+    expect(filesOf(at("killed"))).toEqual(filesOf(at("whole")));
+    expect(readFileSync(at("killed.png"))).toEqual(readFileSync(at("whole.png")));
+  }, 180_000);
+
+  it("draws more images into --each than a grid can show", async () => {
+    const levels = [8, 1].map((patch) => ({ kind: "mar", patch, width: 16, depth: 1, heads: 2 }));
+    const large = { ...config, imageSize: 64, levels: [...levels, { kind: "pixel", width: 16, depth: 1, heads: 2 }] };
+    const wide = parseModelConfig(large, "the test");
+    await writeModelFolder(at("large"), wide, startingState(wide, 3, { ema: 0 }).values);
+    const args = `sample --model ${at("large")} -n 60000 --each ${at("many")} --out ${at("many.png")} --threads 1 --batch 1 --iterations 1,1`;
+    const run = started(process.execPath, [built("cli/main"), ...args.split(" ")]);
+    await run.says(/the grid shows the first 4\d{4} of 60000 images/);
+    const written = () => existsSync(at("many")) && readdirSync(at("many")).some((name) => name.endsWith(".png"));
+    await expect.poll(written, { timeout: 120_000 }).toBe(true);
+    run.child.kill("SIGINT");
+    const { code, err } = await run.ended;
+    expect([code, err]).toEqual([
+      130,
+      expect.stringMatching(/stopped; repeat the command to resume from the images in/),
+    ]);
+  }, 180_000);
 
   it.runIf(thorough)("draws a live preview if the terminal has colours", (context) => {
     if (spawnSync("script", ["--version"]).status !== 0)

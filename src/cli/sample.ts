@@ -7,6 +7,7 @@ import { endDrawing } from "./drawn-report.ts";
 import type { ImageGrid } from "./film.ts";
 import { allClasses, findModel, labelsInTurn, modelOption, parseClasses } from "./models.ts";
 import { addQueueOptions, checkQueue } from "./queue-options.ts";
+import { drawEach } from "./sample-each.ts";
 import { addSamplingOptions, type SamplingFlags, settingsOf } from "./sampling-options.ts";
 import { addShardOptions, commandArgs, type ShardFlags } from "./shard.ts";
 import { collected, seeds, whole } from "./values.ts";
@@ -54,9 +55,9 @@ async function sample(flags: SampleFlags, command: Command): Promise<void> {
   const settings = settingsOf(flags, config);
   const { imageSize: size, channels } = config;
   const picture: ImageGrid = { count: flags.count, size, channels, columns: flags.columns };
-  checkOutputs(flags, { ...picture, labels: names });
+  const shown = checkOutputs(flags, { ...picture, labels: names });
   const { seed } = flags;
-  const written = { software, model, names, inTurn: [...new Set(names)], settings };
+  const written = { software, model, names, inTurn: [...new Set(names)], settings, shown };
   const args = commandArgs(command);
   if (flags.shard) {
     const { drawShard } = await import("./shard-sample.ts");
@@ -66,6 +67,11 @@ async function sample(flags: SampleFlags, command: Command): Promise<void> {
     if (flags.queue !== undefined || flags.joined) {
       const { drawOnQueue } = await import("./sample-queue.ts");
       const drawn = await drawOnQueue({ ...flags, joins: flags.joined ? args : undefined }, { labels, written });
+      if (drawn) await endDrawing(flags, drawn, written);
+      return;
+    }
+    if (flags.each !== undefined && flags.animate === undefined) {
+      const drawn = await drawEach(flags, { labels, written });
       if (drawn) await endDrawing(flags, drawn, written);
       return;
     }

@@ -6,7 +6,7 @@ import { UserError } from "../core/errors.ts";
 import { defaultThreads } from "../engine/threads.ts";
 import { freeMemory } from "../files/free-memory.ts";
 import { hostName, isLoopback, originIn } from "../server/access.ts";
-import { fractalServer } from "../server/app.ts";
+import { type FractalServer, fractalServer } from "../server/app.ts";
 import { listen } from "../server/listen.ts";
 import { servedModels } from "../server/models.ts";
 import { interruptible } from "./interrupt.ts";
@@ -46,30 +46,33 @@ export async function serve(flags: ServeFlags): Promise<void> {
   const models = servedModels(found.map((folder) => ({ name: nameOf(folder), folder })));
   const loopback = isLoopback(host);
   const limits = { queue: typeof flags.queue === "number" ? flags.queue : flags.maxQueue, images: flags.maxImages };
-  const workers = await openWorkers(flags, loopback);
-  const server = fractalServer({
-    ...workers,
-    models,
-    version,
-    loopback,
-    names: hosts,
-    behindProxy: flags.trustProxy,
-    wording: optionWording,
-    cors: origins,
-    apiKey,
-    studio,
-    shareWeights: shareWeights ?? (loopback && cors === undefined && allowHost === undefined),
-    // The memory that batches take is that of workers.
-    threads: workers?.elsewhere?.lanes ?? flags.threads ?? defaultThreads(),
-    memory: workers ? Number.POSITIVE_INFINITY : (flags.memory ?? freeMemory()),
-    batch: flags.batch,
-    limits,
-    onFault: (error) => console.error(error instanceof Error ? (error.stack ?? error.message) : error),
-  });
+  // Behind a proxy, requests from anywhere come from localhost.
+  const local = loopback && cors === undefined && allowHost === undefined && flags.trustProxy !== true;
+  const workers = await openWorkers(flags, local);
   const stopped = interruptible({
     onStop: () => console.error("stopping once running jobs are finished; press Ctrl-C again to stop immediately"),
   });
+  let server: FractalServer | undefined;
   try {
+    server = fractalServer({
+      ...workers,
+      models,
+      version,
+      loopback,
+      names: hosts,
+      behindProxy: flags.trustProxy,
+      wording: optionWording,
+      cors: origins,
+      apiKey,
+      studio,
+      shareWeights: shareWeights ?? local,
+      // The memory that batches take is that of workers.
+      threads: workers?.elsewhere?.lanes ?? flags.threads ?? defaultThreads(),
+      memory: workers ? Number.POSITIVE_INFINITY : (flags.memory ?? freeMemory()),
+      batch: flags.batch,
+      limits,
+      onFault: (error) => console.error(error instanceof Error ? (error.stack ?? error.message) : error),
+    });
     const listening = await listen(server, { host, port });
     console.log(`${models.map(({ name }) => name).join(", ")} at ${listening.url}`);
     if (!loopback && apiKey === undefined)
@@ -80,17 +83,17 @@ export async function serve(flags: ServeFlags): Promise<void> {
     });
     await listening.close();
   } finally {
-    await server.dispose();
+    await server?.dispose();
     await workers?.close();
     stopped.done();
   }
 }
 
 /** The queue, if there is one; its client is loaded only then. Everyone who sees its page can remove jobs. */
-async function openWorkers({ queue, shared, showQueues }: ServeFlags, loopback: boolean) {
+async function openWorkers({ queue, shared, showQueues }: ServeFlags, local: boolean) {
   if (typeof queue !== "string") return undefined;
   const { openServerQueue } = await import("./serve-queue.ts");
-  return openServerQueue({ queue, shared, page: loopback || showQueues === true });
+  return openServerQueue({ queue, shared, page: local || showQueues === true });
 }
 
 /** Reads the key from a file, trimmed of white space. */

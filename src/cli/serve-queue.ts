@@ -3,6 +3,7 @@
 import type { Sampler } from "../sample/sampler.ts";
 import type { ServerOptions } from "../server/app.ts";
 import { openLeader } from "../queue/leader.ts";
+import { modelShipper } from "../queue/objects.ts";
 import { queueAddress } from "../queue/address.ts";
 import { queueSampler } from "../queue/sampler.ts";
 import { queuesPage } from "../server/queues.ts";
@@ -36,8 +37,9 @@ export async function openServerQueue({
     onNote: (line) => console.error(line),
     onLonely: () => console.error(lonelyLine({ shared: shared!, device: "cpu" })),
   });
+  const jobs = { most: Number.POSITIVE_INFINITY, ship: modelShipper(leader.store) };
   return {
-    open: ({ folder }) => withoutUserErrors(queueSampler(leader, folder, { most: Number.POSITIVE_INFINITY })),
+    open: ({ folder }) => withoutUserErrors(queueSampler(leader, folder, jobs)),
     elsewhere: {
       lanes,
       workers: () => leader.workers,

@@ -65,7 +65,7 @@ export function addServe(program: Command): void {
     .option("--shared <dir>", sharedHelp, filled)
     .option(
       "--show-queues",
-      "offer the page on the queue, /queues, to remote browsers too; without it, only a server on localhost does",
+      "offer the page on the queue, /queues, to remote browsers too; without it, only a server on localhost without --cors, --allow-host and --trust-proxy does",
     )
     .addHelpOption(helpOption())
     .addHelpText(

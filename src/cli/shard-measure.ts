@@ -1,11 +1,12 @@
 /** Shards of measures that compare generated images with a data set. */
 
 import { UserError } from "../core/errors.ts";
-import { type Dataset, evenly } from "../data/dataset.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { findInception } from "../files/cache.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { labelsLike } from "../measures/drawn-set.ts";
 import type { OpenedNetwork } from "../measures/feature-network.ts";
-import { type ImageSet, partSet } from "../measures/image-sets.ts";
+import type { ImageSet } from "../measures/image-sets.ts";
 import { shipModel } from "../queue/objects.ts";
 import { rangesOf, sampleJob } from "../queue/sampler.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -22,27 +23,37 @@ interface Measured {
   /** The reference data, unless the reference is a file of statistics. */
   dataset?: Dataset;
   network: OpenedNetwork;
+  /** The sets of real images that are measured with so many generated ones. */
+  real: (count: number) => readonly (ImageSet | undefined)[];
+}
+
+/**
+ * UserError if each shard would train a feature network: their weights depend on the machine and its threads, so their
+ * features could not be compared.
+ */
+export function checkShardNetwork({ features, cache }: { features?: string; cache: string }): void {
+  const isTrained = features === "own" || (features === undefined && findInception(cache) === undefined);
+  if (isTrained)
+    throw new UserError({
+      subject: { setting: "features" },
+      problem: "each shard would train its own feature network, and their features would differ",
+      hint: { do: "train one network first and give its folder to all shards", command: "evaluate features" },
+    });
 }
 
 /** Generates and measures this shard's images, and this shard's part of the data. */
 export async function shardMeasure(
   flags: GeneratedFlags & ShardFlags,
   args: readonly string[],
-  { engine, found, dataset, network }: Measured,
+  { engine, found, dataset, network, real }: Measured,
   running: Running,
 ): Promise<void> {
   const { signal } = running;
   await runShard(flags, args, running, async (work) => {
-    if (found.model) await generate(found.model);
-    else await shardFeatures(work, await found.open(engine, dataset), network, { signal });
-    if (!dataset) return;
-    const sets: ImageSet[] = [
-      partSet(dataset, "all"),
-      partSet(dataset, "train"),
-      partSet(dataset, "held-out"),
-      partSet({ ...dataset, heldOut: evenly(dataset.heldOut, flags.count) }, "held-out"),
-    ];
-    for (const set of sets) if (set.count > 0) await shardFeatures(work, set, network, { signal });
+    const given = found.model ? undefined : await found.open(engine, dataset);
+    if (given) await shardFeatures(work, given, network, { signal });
+    else await generate(found.model!);
+    for (const set of real(given?.count ?? flags.count)) if (set) await shardFeatures(work, set, network, { signal });
 
     async function generate(model: ModelFolder): Promise<void> {
       const { count, seed, batch = usualMeasured } = flags;

@@ -6,7 +6,7 @@ import { usualBatch } from "../workers/sampler.ts";
 import type { DrawingFlags } from "./drawing-options.ts";
 import { unusual } from "./engine.ts";
 import { withProgress } from "./running.ts";
-import type { WantedImages } from "./sample-queue.ts";
+import type { WantedImages } from "./sample-each.ts";
 import { runShard, type ShardFlags } from "./shard.ts";
 
 /** Draws a shard's images into the shared folder. */

@@ -5,13 +5,15 @@ import { counted } from "../core/counted.ts";
 import { duration } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
 import type { Provider } from "../engine/engine.ts";
+import { nodeEngine } from "../engine/node.ts";
 import { defaultCache } from "../files/cache.ts";
+import type { Precision } from "../graph/form.ts";
 import type { Executor } from "../queue/executor.ts";
 import type { Job } from "../queue/jobs.ts";
 import type { Shard, ShardRunner } from "../queue/shards.ts";
-import { openEngine } from "./engine.ts";
 import { sharedHelp } from "./queue-options.ts";
 import type { Running } from "./running.ts";
+import { version } from "./version.ts";
 
 export interface ShardFlags {
   shard?: Shard;
@@ -21,6 +23,7 @@ export interface ShardFlags {
   shared?: string;
   cache?: string;
   device: Provider;
+  precision?: Precision;
   threads?: number;
 }
 
@@ -75,8 +78,11 @@ export async function runShard(
   const { openStore } = await import("../queue/store.ts");
   const { shardRunner } = await import("../queue/shards.ts");
   const store = await openStore(shared, { cache });
-  const executor = closing(localExecutor(await openEngine(flags), store, flags), (one) => one.close());
-  const shard = await shardRunner(executor, { ...which!, args });
+  const engine = await nodeEngine({ ...flags, provider: flags.device });
+  // Another device would compute other bytes.
+  if (engine.fallback) throw new UserError({ subject: { setting: "device" }, problem: engine.fallback });
+  const executor = closing(localExecutor(engine, store, flags), (one) => one.close());
+  const shard = await shardRunner(executor, { ...which!, args, version });
   const all = async (jobs: readonly Job[]) => {
     const own = jobs.filter((_, n) => shard.mine(n));
     const started = performance.now();

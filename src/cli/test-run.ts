@@ -20,6 +20,8 @@ export interface Running {
   child: ChildProcess;
   /** Resolves when the output matches the pattern. */
   says(pattern: RegExp): Promise<void>;
+  /** What it has printed so far. */
+  printed(): string;
   /** What the first group of a pattern is in the output, once it is there. */
   found(pattern: RegExp): Promise<string>;
   ended: Promise<Ended>;
@@ -58,7 +60,7 @@ export function started(
     await says(pattern);
     return pattern.exec(said.out + said.err)![1];
   };
-  return { child, says, found, ended };
+  return { child, says, printed: () => said.out + said.err, found, ended };
 }
 
 export interface TestRuns {

@@ -21,7 +21,7 @@ import { openReplicas, startedAgain } from "./train-replicas.ts";
 import { referenceTable } from "./reference-table.ts";
 import { type Running, withProgress } from "./running.ts";
 import type { TrainFlags } from "./train-flags.ts";
-import { reporter } from "./train-report.ts";
+import { type Report, reporter } from "./train-report.ts";
 
 export async function runTraining(given: TrainFlags): Promise<void> {
   checkQueue(given);
@@ -64,9 +64,10 @@ export async function runTraining(given: TrainFlags): Promise<void> {
     if (!flags.json) describe(dataset, prepared, engine);
     const onReady = () => void (ready = true);
     const resumes = prepared.state === begun.resumed?.state;
-    const replicas = await openReplicas(asked, { ...prepared, dataset, out, resumes }, running);
+    const report = reporter(prepared.training, progress);
+    const replicas = await openReplicas(asked, { ...prepared, dataset, out, resumes }, { ...running, report });
     const context = { ...flags, ...replicas, out, owned, dataset, onReady, signal };
-    await trainAndTell(engine, flags, prepared, { ...context, running });
+    await trainAndTell(engine, flags, prepared, { ...context, running, report });
   });
 }
 
@@ -74,11 +75,10 @@ async function trainAndTell(
   engine: Engine,
   flags: Pick<TrainFlags, "json">,
   prepared: Prepared,
-  { running: { progress, signal, exitCode }, ...context }: RunContext & { running: Running },
+  { running: { progress, signal, exitCode }, report, ...context }: RunContext & { running: Running; report: Report },
 ): Promise<void> {
   const { training, state } = prepared;
   const { out, onReady } = context;
-  const report = reporter(training, progress);
   const records = trainRun(engine, prepared, {
     ...context,
     onProgress: progress.update,

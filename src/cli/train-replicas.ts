@@ -15,9 +15,12 @@ import { openEngine } from "./engine.ts";
 import { openQueue } from "./queue-options.ts";
 import type { Running } from "./running.ts";
 import type { TrainFlags } from "./train-flags.ts";
+import type { Report } from "./train-report.ts";
 
 /** Files of replicas that run in a single process, in the run's folder. */
 const localFolder = "rounds";
+/** Workers come and go within a round, which can take hours. */
+const tellMs = 2000;
 /** The options of the command that began the run. */
 const commandName = "command.json";
 
@@ -40,8 +43,8 @@ export function startedAgain(flags: TrainFlags): TrainFlags {
 /** Opens the executor of the replicas. Empty if there is one replica and no queue. */
 export async function openReplicas(
   flags: TrainFlags,
-  prepared: Omit<Distributed, "signal">,
-  { progress, signal, closing }: Running,
+  prepared: Omit<Distributed, "onNote" | "onReplicas" | "signal">,
+  { progress, signal, closing, report }: Running & { report: Report },
 ): Promise<Pick<RunContext, "elsewhere">> {
   if (prepared.training.replicas === 1 && flags.queue === undefined) return {};
   if (flags.precision === "float16")
@@ -53,16 +56,32 @@ export async function openReplicas(
   const { out, resumes } = prepared;
   const same = isSame(flags, out);
   if (!resumes && !same) await writeFileAtomic(join(out, commandName), commandOf(flags));
+  const onNote = (line: string) => {
+    progress.clear();
+    console.error(line);
+  };
   const { distributed } = await import("../queue/training.ts");
   const executor = (await openQueue(flags, { progress, signal })) ?? (await openLocal(flags, out));
+  /** The replicas that are done, while a round runs. */
+  let done: number | undefined;
+  const workers = () => (flags.queue === undefined ? undefined : executor.workers);
+  const tell = () => {
+    if (done !== undefined && !signal.aborted) report({ kind: "replicas", done, workers: workers() });
+  };
+  const telling = setInterval(tell, tellMs);
+  const onReplicas = (count: number) => {
+    done = count < prepared.training.replicas ? count : undefined;
+    tell();
+  };
   closing(executor, async () => {
+    clearInterval(telling);
     const { read, written } = executor.traffic;
     await executor.close();
     if (flags.queue !== undefined)
       console.error(`through the shared folder: ${byteCount(read)} read and ${byteCount(written)} written`);
     else if (!existsSync(join(out, roundFile))) await rm(join(out, localFolder), { recursive: true, force: true });
   });
-  return distributed(executor, { ...prepared, resumes: resumes || same, signal });
+  return distributed(executor, { ...prepared, resumes: resumes || same, onNote, onReplicas, signal });
 }
 
 async function openLocal(flags: TrainFlags, out: string) {

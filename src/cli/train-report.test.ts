@@ -18,3 +18,14 @@ it("fits the most important figures into 80 columns, and says what follows the l
   expect(lines[0]).toMatch(/held out 3\.250 {2}16 images\/s$/);
   expect(lines[1]).toMatch(/^step 40000 of 40000, evaluating all held-out images {2}loss/);
 });
+
+it("shows how many replicas of a round are done, and on how many workers, before the figures of the last step", () => {
+  const lines: string[] = [];
+  const progress = { update: (line: string) => void lines.push(line), clear() {} };
+  const report = reporter(parseTrainingConfig({ steps: 40, batch: 4, replicas: 4 }, "the test"), progress);
+  report({ kind: "replicas", done: 0 });
+  report({ kind: "step", step: 20, loss: 2.5, bits: 3, gradientNorm: 1, learningRate: 1e-3, seconds: 2 });
+  report({ kind: "replicas", done: 2, workers: 3 });
+  expect(lines[0]).toBe("0 of 4 replicas done");
+  expect(lines[2]).toMatch(/^2 of 4 replicas done, 3 workers {2}step 20 of 40, .* left {2}loss 2\.5000/);
+});

@@ -61,8 +61,9 @@ async function worker(flags: WorkerFlags): Promise<void> {
     onStop: () =>
       console.error("stopping when the current job is finished or returned to the queue; Ctrl-C again stops at once"),
   });
+  let ended = true;
   try {
-    await runWorker({
+    ended = await runWorker({
       ...flags,
       address,
       version,
@@ -79,4 +80,6 @@ async function worker(flags: WorkerFlags): Promise<void> {
   } finally {
     stopped.done();
   }
+  // The job is given back, but a thread that computes on would keep the process alive.
+  if (!ended) process.kill(process.pid, stopped.exitCode() - 128);
 }

@@ -340,9 +340,14 @@ export function decayBegins({ warmup, schedule, decayShare, steps }: TrainingCon
   return schedule === "wsd" ? Math.max(warmup, steps - decaySteps({ decayShare, steps }) + 1) : warmup;
 }
 
-/** Whether the next step is the first of wsd's decay. Up to here, a longer run would take the same steps. */
-export const isLastStable = (step: number, config: TrainingConfig): boolean =>
-  config.schedule === "wsd" && step === decayBegins(config) && step < config.steps;
+/**
+ * Whether the next step is the first of wsd's decay. Up to here, a longer run would take the same steps. In rounds of
+ * `roundSteps`, it is the first round with such a step.
+ */
+export function isLastStable(step: number, config: TrainingConfig, roundSteps = 1): boolean {
+  const last = decayBegins(config);
+  return config.schedule === "wsd" && step === last - (last % roundSteps) && step < config.steps;
+}
 
 const decaySteps = ({ decayShare, steps }: Pick<TrainingConfig, "decayShare" | "steps">): number =>
   Math.max(1, Math.round(decayShare * steps));

@@ -37,6 +37,21 @@ it("throws the error of the work after running work has finished", async () => {
   expect(running).toBe(0);
 });
 
+it("stops work in progress when other work failed, and throws that work's error", async () => {
+  const stopped: number[] = [];
+  const work = (item: number, { signal }: { signal: AbortSignal }) =>
+    item === 2
+      ? Promise.reject(new Error("two"))
+      : new Promise<number>((_, reject) => {
+          signal.addEventListener("abort", () => {
+            stopped.push(item);
+            reject(signal.reason as Error);
+          });
+        });
+  await expect(collect(inOrder([0, 1, 2, 3, 4, 5], work, { ahead: 4 }))).rejects.toThrow("two");
+  expect(stopped.slice(0, 2)).toEqual([0, 1]);
+});
+
 it("stops on abort", async () => {
   const controller = new AbortController();
   const seen: number[] = [];

@@ -19,8 +19,11 @@ export interface FeatureNetwork {
   imageSize?: number;
   /** Batches that it computes at once, if several. */
   ahead?: number;
-  /** Opaque RGB bytes [B, S, S, 3] to features [B, D] and logits [B, classes]. */
-  run(images: HostTensor): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
+  /** Opaque RGB bytes [B, S, S, 3] to features [B, D] and logits [B, classes]. The signal stops what runs elsewhere. */
+  run(
+    images: HostTensor,
+    options?: { signal?: AbortSignal },
+  ): Promise<{ features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }>;
   /** Frees its memory and threads. It cannot be used afterwards. */
   dispose(): Promise<void>;
 }
@@ -73,10 +76,10 @@ export async function measure(
   const gathering = gatherStatistics(engine, { name });
   const parts: { features: HostTensor<Float32Array>; logits: HostTensor<Float32Array> }[] = [];
   let done = 0;
-  const run = (waiting: readonly Uint8Array[]) => {
+  const run = (waiting: readonly Uint8Array[], stoppable: { signal: AbortSignal }) => {
     const bytes = new Uint8Array(waiting.length * size * size * 3);
     waiting.forEach((image, i) => bytes.set(image, i * size * size * 3));
-    return network.run(uint8(bytes, [waiting.length, size, size, 3]));
+    return network.run(uint8(bytes, [waiting.length, size, size, 3]), stoppable);
   };
   for await (const part of inOrder(inBatches(images, batch), run, { ahead: network.ahead ?? 1, signal })) {
     parts.push(part);

@@ -97,7 +97,7 @@ function remembering(network: FeatureNetwork, file: number): FeatureNetwork & { 
 
   return {
     ...network,
-    async run(images) {
+    async run(images, options) {
       const sum = sha256(images.data as Uint8Array);
       if (known) {
         const found = recall(sum, images.shape[0]);
@@ -105,7 +105,7 @@ function remembering(network: FeatureNetwork, file: number): FeatureNetwork & { 
         known = false;
         ftruncateSync(file, at);
       }
-      const result = network.run(images);
+      const result = network.run(images, options);
       // Several batches may be computed at once; they are kept in their order.
       const kept = last.then(async () => {
         const { features, logits } = await result;

@@ -46,6 +46,12 @@ export interface MeasuredMemorisation {
   pairs?: Uint8Array;
 }
 
+/** The sets of real images that `measureMemorisation` measures, for so many generated images. */
+export const memorisationSets = (dataset: Dataset, count: number): { heldOut: ImageSet; train: ImageSet } => ({
+  heldOut: partSet({ ...dataset, heldOut: evenly(dataset.heldOut, count) }, "held-out"),
+  train: partSet(dataset, "train"),
+});
+
 /** Finds the nearest training image of every generated image and, for comparison, of as many held-out images. */
 export async function measureMemorisation(
   engine: Engine,
@@ -53,12 +59,12 @@ export async function measureMemorisation(
   context: MeasureContext = {},
 ): Promise<MeasuredMemorisation> {
   const { onProgress, signal } = context;
-  const heldOut = partSet({ ...dataset, heldOut: evenly(dataset.heldOut, generated.count) }, "held-out");
+  const { heldOut, train } = memorisationSets(dataset, generated.count);
   const queries = {
     generated: await collect(engine, network, generated, context),
     heldOut: await collect(engine, network, heldOut, context),
   };
-  const { features: training } = await measureSet(engine, network, partSet(dataset, "train"), context);
+  const { features: training } = await measureSet(engine, network, train, context);
   const references: Record<ClosenessMeasure, () => Iterable<Features>> = {
     pixels: () => pixelParts(dataset.train),
     features: () => inParts(training),

@@ -34,6 +34,22 @@ export interface MeasuredQuality {
   reference?: ImageSet;
 }
 
+/** The sets of real images that `measureQuality` measures: the reference, and held-out images if there are enough of them. */
+export function qualitySets({
+  reference: given,
+  ...options
+}: Pick<QualityMeasure, "reference" | "subsetSize" | "splits" | "neighbours">): {
+  reference?: ImageSet;
+  heldOut?: ImageSet;
+} {
+  if (!("dataset" in given)) return {};
+  const reference = partSet(given.dataset, given.part);
+  const { splits, neighbours, subsetSize = 2 } = { ...usualQuality, ...options };
+  const heldOut = given.part === "train" ? partSet(given.dataset, "held-out") : undefined;
+  const enough = heldOut && heldOut.count >= Math.max(splits, neighbours + 1, subsetSize);
+  return { reference, heldOut: enough ? heldOut : undefined };
+}
+
 /** Measures a set against a reference. UserError if the network's features do not fit the reference's. */
 export async function measureQuality(
   engine: Engine,
@@ -42,16 +58,13 @@ export async function measureQuality(
 ): Promise<MeasuredQuality> {
   checkNetwork(network, { imageSize: set.size, reference: given });
   const generated = await measureSet(engine, network, set, context);
-  const real = "dataset" in given ? partSet(given.dataset, given.part) : undefined;
+  const { reference: real, heldOut: others } = qualitySets({ reference: given, ...options });
   const reference: Reference = "dataset" in given ? await measureSet(engine, network, real!, context) : given;
   if (saveStatistics !== undefined) await writeStatistics(saveStatistics, reference.statistics);
   const { signal, onProgress } = context;
   const computing = { ...options, signal, onMetric: (name: string) => onProgress?.(`computing: ${name}`) };
   const found = await qualityOf(engine, { generated, reference }, computing);
-  const others = "dataset" in given && given.part === "train" ? partSet(given.dataset, "held-out") : undefined;
-  const { splits, neighbours, subsetSize = 2 } = { ...usualQuality, ...options };
-  const least = Math.max(splits, neighbours + 1, subsetSize);
-  if (!others || others.count < least) return { generated: found, reference: real };
+  if (!others) return { generated: found, reference: real };
   const heldOut = await measureSet(engine, network, others, context);
   return {
     generated: found,

@@ -2,7 +2,7 @@ import sharp from "sharp";
 import { expect, test } from "vitest";
 import type { Bitmap } from "./bitmap.ts";
 import { glyph } from "./font.ts";
-import { gridPixels, gridPng, imagePng } from "./grid.ts";
+import { fittingCount, gridLayout, gridPixels, gridPng, imagePng } from "./grid.ts";
 import { readPngText } from "./pngtext.ts";
 
 const at = ({ data, width }: Bitmap, x: number, y: number) => [
@@ -30,6 +30,20 @@ test("a grid places, enlarges and separates its images", () => {
 test("a cell is at most 128 pixels by default", () => {
   const width = (size: number) => gridPixels(new Uint8Array(size * size), { count: 1, size, channels: 1 }).width - 8;
   expect([8, 28, 32, 64, 200].map(width)).toEqual([128, 112, 128, 128, 200]);
+});
+
+test("as many images are counted as fit into so many pixels", () => {
+  const options = { count: 50_000, size: 64, labels: Array.from({ length: 50_000 }, (_, i) => "ab".slice(i % 2)) };
+  const shown = fittingCount(options, 268e6);
+  const pixels = (count: number) => {
+    const { width, height } = gridLayout({ ...options, count, labels: options.labels.slice(0, count) });
+    return width * height;
+  };
+  expect(pixels(options.count)).toBeGreaterThan(268e6);
+  expect(pixels(shown)).toBeLessThanOrEqual(268e6);
+  expect(pixels(shown + 1)).toBeGreaterThan(268e6);
+  expect(fittingCount({ count: 9, size: 64 }, 268e6)).toBe(9);
+  expect(fittingCount({ count: 9, size: 64 }, 1)).toBe(1);
 });
 
 test("luma and alpha are composited onto white", () => {

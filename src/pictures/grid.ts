@@ -61,6 +61,22 @@ export function gridLayout(options: Omit<GridOptions, "channels">): GridLayout {
   return layout;
 }
 
+/** How many of the images, from the first one, fit into a grid of so many pixels: at least 1. */
+export function fittingCount(options: Omit<GridOptions, "channels">, pixelsMost: number): number {
+  const fits = (count: number) => {
+    const { width, height } = gridLayout({ ...options, count, labels: options.labels?.slice(0, count) });
+    return width * height <= pixelsMost;
+  };
+  if (fits(options.count)) return options.count;
+  let [shown, more] = [1, options.count];
+  while (more - shown > 1) {
+    const middle = Math.floor((shown + more) / 2);
+    if (fits(middle)) shown = middle;
+    else more = middle;
+  }
+  return shown;
+}
+
 /** Draws a grid of `images` [count, size, size, channels] on white, each enlarged without smoothing. */
 export function gridPixels(images: Uint8Array, options: GridOptions): Bitmap {
   const { count, size, channels, labels } = options;

@@ -14,10 +14,28 @@ it.each([
   ["valkeys://host", { host: "host", port: 6379, db: 0, tls: { servername: "host" }, name: "host:6379" }],
 ])("%s", (url, address) => expect(queueAddress(url)).toEqual(address));
 
-it.each(["", "host", "host:6379", "http://host", "redis://", "redis://host/name", "secret://me:secret@host"])(
-  "refuses %j without repeating it",
-  (url) => {
-    expect(() => queueAddress(url)).toThrow(/^queue: expected a URL such as/);
-    expect(() => queueAddress(url)).not.toThrow(/me:secret/);
-  },
-);
+it.each([
+  "redis://me:a#b@host",
+  "redis://me:1#b@host",
+  "redis://me:1?b@host",
+  "redis://me:1/b@host",
+  "redis://:a/b@host",
+])("says how to write %j, without repeating its password", (url) => {
+  expect(() => queueAddress(url)).toThrow(/^queue: expected a URL such as .*; write \/ \? and # in a password as %2F/);
+  expect(() => queueAddress(url)).not.toThrow(/me:|[ab]@|1[#?/]b/);
+});
+
+it.each([
+  "redis://host?a",
+  "redis://host#a",
+  "",
+  "host",
+  "host:6379",
+  "http://host",
+  "redis://",
+  "redis://host/name",
+  "secret://me:secret@host",
+])("refuses %j without repeating it", (url) => {
+  expect(() => queueAddress(url)).toThrow(/^queue: expected a URL such as/);
+  expect(() => queueAddress(url)).not.toThrow(/me:secret/);
+});

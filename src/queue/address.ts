@@ -19,12 +19,14 @@ export interface QueueAddress {
 /** Parses `redis://user:password@host:port/db`, or `rediss://` for TLS. Throws a UserError that does not repeat the URL. */
 export function queueAddress(url: string): QueueAddress {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  const { protocol = "", hostname = "", port = "", pathname = "", username, password } = parsed ?? {};
-  if (!/^(rediss?|valkeys?):$/.test(protocol) || hostname === "" || !/^(\/\d*)?$/.test(pathname))
+  const { protocol = "", hostname = "", port = "", pathname = "", search, hash, username, password } = parsed ?? {};
+  const more = search || hash;
+  if (!/^(rediss?|valkeys?):$/.test(protocol) || hostname === "" || !/^(\/\d*)?$/.test(pathname) || more)
     throw new UserError({
       subject: { setting: "queue" },
       expected: "a URL such as redis://host:6379, or rediss://user:password@host:6380/0 for TLS with a password",
       got: shown(protocol === "" ? "something else" : `one that starts with ${protocol}`),
+      ...(/:\/\/.*[/?#].*@/.test(url) && { hint: "write / ? and # in a password as %2F %3F and %23" }),
     });
   const host = hostname.replace(/^\[|\]$/g, "");
   const address = { host, port: Number(port || 6379), db: Number(pathname.slice(1) || 0) };

@@ -1,5 +1,6 @@
 /** A thread that runs jobs, so that a worker can renew its lock on a job while onnxruntime computes. */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { startThread, type Thread } from "../workers/thread.ts";
 import type { ComputeAnswer, ComputeMessage, ComputeStart } from "./compute-protocol.ts";
 import type { Job, Result } from "./jobs.ts";
@@ -9,7 +10,8 @@ import type { Traffic } from "./store.ts";
 export interface Compute {
   /** Throws on abort, and rethrows the job's error. */
   run(job: Job, options: { area: string; signal: AbortSignal }): Promise<{ result: Result; traffic: Traffic }>;
-  close(): Promise<void>;
+  /** Ends the thread. Returns whether it has ended within so long. */
+  close(ms: number): Promise<boolean>;
 }
 
 type ComputeThread = Thread<ComputeMessage, ComputeAnswer>;
@@ -40,9 +42,10 @@ export async function openCompute(start: ComputeStart): Promise<Compute> {
         signal.removeEventListener("abort", stop);
       }
     },
-    async close() {
+    async close(ms) {
       thread.send({ kind: "close" });
-      await thread.ended();
+      const ended = thread.ended().then(() => true);
+      return Promise.race([ended, sleep(ms, false, { ref: false })]);
     },
   };
 }

@@ -1,12 +1,17 @@
 /** The connection to Redis. If it is lost, it logs a line and reconnects. */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { UserError } from "../core/errors.ts";
 import type { QueueAddress } from "./address.ts";
+import { explainedReply, isRefusal, isReply } from "./replies.ts";
 
 /** An open connection. */
 export interface QueueConnection {
   client: Redis;
+  /** Waits for work that needs Redis, but no longer than Redis is there, nor than `ms` milliseconds. Its errors are ignored. */
+  whileHere(work: Promise<unknown>, ms: number): Promise<void>;
+  /** Ends the connection and its duplicates, also while Redis is away. What waits for an answer fails. */
   close(): void;
 }
 
@@ -27,9 +32,20 @@ export async function openConnection(
   { onNote = () => {}, signal, firstMs = 20_000 }: ConnectionOptions = {},
 ): Promise<QueueConnection> {
   const { Redis } = await import("ioredis");
+  signal?.throwIfAborted();
   const { name, ...options } = address;
-  const client = new Redis({ ...options, maxRetriesPerRequest: null, retryStrategy: retryMs });
   let state: "opening" | "here" | "away" | "closed" = "opening";
+  const retryStrategy = (times: number) => (state === "closed" ? null : retryMs(times));
+  const client = new Redis({ ...options, maxRetriesPerRequest: null, retryStrategy });
+  // BullMQ makes duplicates to wait on, and leaves them trying for ever.
+  const clients = [client];
+  const duplicate = client.duplicate.bind(client);
+  client.duplicate = (...given) => {
+    const copy = duplicate(...given);
+    copy.on("error", () => {}); // this connection tells
+    clients.push(copy);
+    return copy;
+  };
   let reason = "no answer";
   client.on("error", (error: NodeJS.ErrnoException) => (reason = error.code ?? error.message));
   client.on("close", () => {
@@ -43,21 +59,36 @@ export async function openConnection(
   });
   const close = () => {
     state = "closed";
-    client.disconnect();
+    for (const one of clients) disconnect(one);
+  };
+  const whileHere = async (work: Promise<unknown>, ms: number): Promise<void> => {
+    const late = sleep(ms, undefined, { ref: false });
+    const lost = client.status === "ready" && new Promise((resolve) => client.once("close", resolve));
+    await Promise.race([work.catch(() => {}), lost, late]);
   };
   try {
-    await firstAnswer(client, { firstMs, signal });
-    await warnOfEviction(client, name, onNote);
+    await firstAnswer(client, { firstMs, signal, check: () => checkServer(client, name, onNote) });
   } catch (error) {
     close();
     signal?.throwIfAborted();
     throw refused(address, error, reason);
   }
-  return { client, close };
+  return { client, whileHere, close };
 }
 
-/** Resolves with the first answer. Rejects on refused passwords and TLS errors, which would otherwise be retried forever. */
-function firstAnswer(client: Redis, { firstMs, signal }: { firstMs: number; signal?: AbortSignal }): Promise<void> {
+/** Between two attempts to connect there is nothing to disconnect: the next one is made at once, and is the last. */
+function disconnect(client: Redis): void {
+  client.disconnect();
+  if (client.status !== "reconnecting") return;
+  client.once("connect", () => client.disconnect());
+  client.connect().catch(() => {});
+}
+
+/** Resolves when Redis has answered and is checked. Rejects on refused passwords and TLS errors, which would otherwise be retried forever. */
+function firstAnswer(
+  client: Redis,
+  { firstMs, signal, check }: { firstMs: number; signal?: AbortSignal; check: () => Promise<void> },
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error("no answer")), firstMs);
     const stop = () => reject(new Error("stopped"));
@@ -68,15 +99,13 @@ function firstAnswer(client: Redis, { firstMs, signal }: { firstMs: number; sign
     };
     signal?.addEventListener("abort", stop);
     client.on("error", (error) => (isRefusal(error) || tlsFault(error)) && settle(() => reject(error)));
-    client.ping().then(
+    const checked = client.ping().then(check);
+    checked.then(
       () => settle(resolve),
       (error: unknown) => settle(() => reject(error as Error)),
     );
   });
 }
-
-const isRefusal = ({ message }: Error): boolean =>
-  /NOAUTH|WRONGPASS|NOPERM|invalid.*password|invalid DB/i.test(message);
 
 /** TLS errors that recur at every attempt, and how to fix them. */
 const tlsFaults: readonly { codes: RegExp; problem: string; hint: string }[] = [
@@ -105,20 +134,14 @@ const tlsFaults: readonly { codes: RegExp; problem: string; hint: string }[] = [
 const tlsFault = ({ code = "" }: NodeJS.ErrnoException) => tlsFaults.find(({ codes }) => codes.test(code));
 
 /** The error messages of Redis contain no secrets. */
-function refused({ name, tls }: QueueAddress, error: unknown, reason: string): UserError {
-  const { message } = error as Error;
+function refused({ name, tls }: QueueAddress, error: unknown, reason: string): unknown {
+  if (error instanceof UserError || isReply(error)) return explainedReply(error, name);
   const fault = tlsFault(error as Error);
   if (fault)
     return new UserError({
       subject: { setting: "queue" },
       problem: `Redis at ${name} ${fault.problem} (${(error as NodeJS.ErrnoException).code})`,
       hint: fault.hint,
-    });
-  if (isRefusal(error as Error))
-    return new UserError({
-      subject: { setting: "queue" },
-      problem: `Redis at ${name} refused the connection (${message})`,
-      hint: "put the right user, password and database into the URL, redis://user:password@host:6379/0",
     });
   return new UserError({
     subject: { setting: "queue" },
@@ -131,9 +154,17 @@ function refused({ name, tls }: QueueAddress, error: unknown, reason: string): U
   });
 }
 
-/** With another policy, Redis silently drops jobs when its memory is full. */
-async function warnOfEviction(client: Redis, name: string, onNote: (line: string) => void): Promise<void> {
-  const policy = /maxmemory_policy:(\S+)/.exec(await client.info("memory").catch(() => ""))?.[1];
+/** BullMQ needs Redis 5. With another policy than noeviction, Redis silently drops jobs when its memory is full. */
+async function checkServer(client: Redis, name: string, onNote: (line: string) => void): Promise<void> {
+  const info = await client.info().catch(() => "");
+  const version = /redis_version:(\S+)/.exec(info)?.[1];
+  if (version !== undefined && Number.parseInt(version) < 5)
+    throw new UserError({
+      subject: { setting: "queue" },
+      problem: `Redis at ${name} has version ${version}, expected 5 or newer`,
+      hint: "update it",
+    });
+  const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1];
   if (policy !== undefined && policy !== "noeviction")
     onNote(
       `Redis at ${name} has the maxmemory-policy ${policy}, which can drop jobs when memory is full; set it to noeviction`,

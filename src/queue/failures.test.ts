@@ -1,6 +1,7 @@
 /** Failures between machines: lost connections to Redis, slow workers, other versions, a full disk, passwords. */
 
 import { spawnSync } from "node:child_process";
+import { createServer } from "node:net";
 import { cpSync, mkdirSync, readdirSync, rmSync, statfsSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -40,6 +41,98 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
       expect(drawn("restarted")).toEqual(drawn("one"));
       worker.child.kill("SIGTERM");
       expect((await worker.ended).code).toBe(0);
+    },
+    3 * minutes,
+  );
+
+  it(
+    "and commands stop while Redis is away, as if it were there",
+    async () => {
+      const other = { shared: queue.at("no-workers"), redis: await startRedis(queue.at("away")) };
+      mkdirSync(other.shared);
+      const options = ["--queue", other.redis.url, "--shared", other.shared];
+      const idle = queue.worker({ args: options });
+      const computing = queue.worker({ args: [...options, "--grace-seconds", "100"] });
+      await idle.says(/takes jobs/);
+      await computing.says(/takes jobs/);
+      const sampling = queue.command(...drawing("away", 4000), ...options);
+      await computing.says(/"kind":"sample"/);
+      await other.redis.stop();
+      for (const one of [idle, computing, sampling]) await one.says(/lost the connection/);
+      for (const { child } of [idle, computing]) child.kill("SIGTERM");
+      sampling.child.kill("SIGINT");
+      const codes = [idle, computing, sampling].map(async ({ ended }) => (await ended).code);
+      expect(await Promise.all(codes)).toEqual([0, 0, 130]);
+    },
+    3 * minutes,
+  );
+
+  it(
+    "and commands end with a sentence if Redis cannot hold a queue",
+    async () => {
+      const full = await startRedis(queue.at("full-redis"), ["--maxmemory", "1kb"]);
+      const replica = await startRedis(queue.at("replica"), ["--replicaof", "127.0.0.1", String(queue.redis.port)]);
+      try {
+        const at = (url: string) => ["--queue", url, "--shared", queue.at("shared")];
+        const cases: [string, RegExp][] = [
+          [full.url, /^error: --queue: Redis at \S+ has no memory left \(.*OOM.*raise its maxmemory/m],
+          [replica.url, /^error: --queue: Redis at \S+ is a replica.*READONLY.*give the URL of its primary/m],
+          [`${queue.redis.url}/99`, /^error: --queue: Redis at \S+ refused the connection \(.*DB index/m],
+        ];
+        const runs = cases.flatMap(([url, says], i) => [
+          { running: queue.command(...drawing(`refused-${i}`), ...at(url)), says },
+          { running: queue.worker({ args: at(url) }), says },
+        ]);
+        for (const { running, says } of runs) {
+          const { code, err } = await running.ended;
+          expect([code, err]).toEqual([2, expect.stringMatching(says)]);
+        }
+      } finally {
+        await full.stop();
+        await replica.stop();
+      }
+    },
+    3 * minutes,
+  );
+
+  it("that wait for a first answer can be stopped", async () => {
+    const silent = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => silent.once("listening", resolve));
+    const { port } = silent.address() as { port: number };
+    const connected = new Promise((resolve) => silent.once("connection", resolve));
+    const worker = queue.worker({ args: ["--queue", `redis://127.0.0.1:${port}`] });
+    await connected;
+    worker.child.kill("SIGTERM");
+    const { code, err } = await worker.ended;
+    silent.close();
+    expect([code, err]).toEqual([143, expect.stringMatching(/^stopped$/m)]);
+  }, 60_000);
+
+  it.runIf(thorough)(
+    "end if there is no Redis",
+    async () => {
+      const { code, err } = await queue.worker({ args: ["--queue", "redis://127.0.0.1:1"] }).ended;
+      expect([code, err]).toEqual([2, expect.stringMatching(/--queue: Redis at \S+ does not answer \(ECONNREFUSED\)/)]);
+    },
+    60_000,
+  );
+
+  it.runIf(thorough)(
+    "whose folders are wrong leave a failed job to others",
+    async () => {
+      const elsewhere = queue.at("elsewhere");
+      mkdirSync(elsewhere);
+      const wrong = queue.worker({ args: ["--shared", elsewhere] });
+      await wrong.says(/takes jobs/);
+      const run = queue.command(...drawing("elsewhere", 4), ...queue.options);
+      await wrong.says(/"kind":"sample".*is missing/);
+      const right = queue.worker();
+      const { code, err } = await run.ended;
+      expect(code, err).toBe(0);
+      for (const { child } of [wrong, right]) child.kill("SIGTERM");
+      expect([(await wrong.ended).code, (await right.ended).code]).toEqual([0, 0]);
+      const file = await queue.worker({ args: ["--cache", join(queue.at("tiny"), "config.json")] }).ended;
+      expect([file.code, file.err]).toEqual([2, expect.stringMatching(/cannot write/)]);
     },
     3 * minutes,
   );

@@ -8,17 +8,13 @@ import type { Executor } from "./executor.ts";
 import type { NetworkName } from "./jobs.ts";
 
 /** The same network on workers. It computes several batches at once. Disposing of it leaves the executor open. */
-export function queueNetwork(
-  executor: Executor,
-  network: OpenedNetwork,
-  { signal }: { signal?: AbortSignal } = {},
-): OpenedNetwork {
+export function queueNetwork(executor: Executor, network: OpenedNetwork): OpenedNetwork {
   const { store } = executor;
   let name: Promise<NetworkName> | undefined;
   return {
     ...network,
     ahead: 256,
-    async run(images) {
+    async run(images, { signal } = {}) {
       const [count, size] = images.shape;
       const area = executor.area();
       try {

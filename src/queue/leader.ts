@@ -2,19 +2,18 @@
 
 import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Provider } from "../engine/engine.ts";
 import type { Queue } from "bullmq";
 import type { QueueAddress } from "./address.ts";
-import { openConnection } from "./connection.ts";
+import { openConnection, type QueueConnection } from "./connection.ts";
 import type { Executor } from "./executor.ts";
 import type { Answer, Job, SentJob } from "./jobs.ts";
 import { keyPrefix, queueName } from "./names.ts";
 import { shipData } from "./objects.ts";
-import { announce, isThere } from "./presence.ts";
-import { openRounds } from "./rounds-flow.ts";
-import { openStore, type Traffic } from "./store.ts";
+import { announce, isThere, ownPresence } from "./presence.ts";
+import { explainedReply } from "./replies.ts";
+import { openStore, type Store, type Traffic } from "./store.ts";
 import { jobError, tries } from "./tries.ts";
 import { watchWorkers } from "./watch-workers.ts";
 
@@ -34,8 +33,9 @@ export interface LeaderOptions {
 
 /** Events can be lost on reconnect, so jobs are polled at this interval. */
 const lookMs = 5000;
-/** How long a stopping command waits for workers to drop its jobs. */
+/** How long a stopping command waits for workers to drop its jobs, and then for BullMQ. */
 const leaveMs = 10_000;
+const closeMs = 3000;
 
 interface Pending {
   job: Job;
@@ -52,26 +52,40 @@ export interface Leader extends Executor {
   metrics(): Promise<string>;
 }
 
-/** Opens the queue. Throws a UserError if Redis or the shared folder is not available. */
+/** Opens the queue. Throws a UserError if Redis or the shared folder is not available, or if Redis refuses writes. */
 export async function openLeader(options: LeaderOptions): Promise<Leader> {
-  const { address, version, shared, cache, device, onNote, onLonely = () => {}, signal } = options;
+  const { address, shared, cache, onNote, signal } = options;
   const store = await openStore(shared, { cache });
   const connection = await openConnection(address, { onNote, signal });
-  const { client } = connection;
+  try {
+    return await leaderOn(connection, store, options);
+  } catch (error) {
+    connection.close();
+    throw explainedReply(error, address.name);
+  }
+}
+
+async function leaderOn(connection: QueueConnection, store: Store, options: LeaderOptions): Promise<Leader> {
+  const { address, version, device, onNote, onLonely = () => {}, signal } = options;
+  const { client, whileHere } = connection;
   const bullmq = await import("bullmq");
   const run = `run-${randomBytes(8).toString("hex")}`;
-  const name = `${hostname()}:${process.pid}`;
-  const presence = await announce(client, "run", { id: run, name, version, device });
-  const base = { connection: client, prefix: keyPrefix };
+  const presence = await announce(client, "run", { id: run, ...ownPresence({ version, device }) });
+  const base = { connection: client, prefix: keyPrefix, skipVersionCheck: true };
   const queue = new bullmq.Queue<SentJob, Answer>(queueName({ version, device }), base);
   const events = new bullmq.QueueEvents(queue.name, base);
-  await events.waitUntilReady();
   queue.on("error", () => {}); // the connection reports them
   events.on("error", () => {});
+  const closed = () => whileHere(Promise.all([queue.close(), events.close()]), closeMs);
+  try {
+    await stoppable(events.waitUntilReady(), signal);
+  } catch (error) {
+    await closed();
+    throw error;
+  }
   const pending = new Map<string, Pending>();
   const sent: Traffic = { read: 0, written: 0 };
   const watching = watchWorkers(client, { version, device, onNote, onLonely, busy: () => pending.size > 0 });
-  const rounds = openRounds({ base, queue, run, onTraffic: count });
   let jobs = 0;
   let areas = 0;
 
@@ -84,7 +98,9 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
     // Read after the completion event: a job read earlier has no answer yet.
     const queued = await queue.getJob(id);
     const waiting = pending.get(id);
-    if (!waiting || !queued?.returnvalue) return;
+    if (!waiting) return;
+    if (!queued) return waiting.resolve(nothing); // a worker dropped it
+    if (!queued.returnvalue) return;
     pending.delete(id);
     await queued.remove().catch(() => {});
     waiting.resolve(queued.returnvalue);
@@ -107,12 +123,20 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
       if (!added) continue;
       const queued = await queue.getJob(id);
       if (!pending.has(id)) continue; // an event was faster
-      if (!queued) resolve({ dropped: true, traffic: { read: 0, written: 0 }, seconds: 0 });
+      if (!queued) resolve(nothing);
       else if (await queued.isCompleted()) await completed(id);
       else if (await queued.isFailed()) await failed(id);
     }
   };
   const looking = setInterval(() => void look().catch(later), lookMs);
+  void store.sweep((id) => isThere(client, id)).catch(later);
+
+  /** Removes the jobs of killed commands, except failed ones, which stay for inspection. */
+  async function sweep(): Promise<void> {
+    for (const job of await queue.getJobs(["waiting", "delayed", "completed"]))
+      if (job && !(await isThere(client, job.data.run))) await job.remove().catch(() => {});
+  }
+  void sweep().catch(later);
 
   function sentTo(job: Job, area: string): SentJob {
     return { version, run, area, job };
@@ -131,7 +155,9 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
       const waiting = pending.get(id);
       if (waiting) waiting.added = true;
     };
-    const adding = add();
+    const adding = add().catch((error: unknown) => {
+      throw explainedReply(error, address.name);
+    });
     try {
       // Adding a job waits for Redis; an abort must not.
       await Promise.race([adding, answer]);
@@ -183,24 +209,37 @@ export async function openLeader(options: LeaderOptions): Promise<Leader> {
         if (!(await isThere(client, run))) await sleep(lookMs / 5, undefined, { signal: options.signal });
       }
     },
-    round: (list, options) => rounds.run(list, { ...options, sent: (job) => sentTo(job, options.area) }),
     async close() {
       clearInterval(looking);
       watching.end();
-      await rounds.close();
-      await presence.end();
-      for (const id of pending.keys()) leaving.add(id);
-      const until = performance.now() + leaveMs;
-      while (client.status === "ready" && performance.now() < until) {
-        for (const id of leaving) await removed(id);
-        if (leaving.size === 0) break;
-        await sleep(250);
-      }
+      await whileHere(leave(), leaveMs + closeMs);
       await store.clear(run).catch(() => {});
-      const away = client.status !== "ready";
-      if (!away) await Promise.all([queue.close(), events.close()]);
+      await closed();
       connection.close();
-      if (away) await Promise.allSettled([queue.disconnect(), events.disconnect()]);
     },
   };
+
+  /** Removes this command and its jobs from Redis. */
+  async function leave(): Promise<void> {
+    await presence.end();
+    for (const id of pending.keys()) leaving.add(id);
+    const until = performance.now() + leaveMs;
+    while (leaving.size > 0 && performance.now() < until) {
+      for (const id of leaving) await removed(id);
+      if (leaving.size > 0) await sleep(250);
+    }
+  }
+}
+
+/** The answer to a job that was not run. */
+const nothing: Answer = { dropped: true, traffic: { read: 0, written: 0 }, seconds: 0 };
+
+/** Waits for something, or throws the signal's reason. */
+function stoppable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal!.reason as Error);
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject).finally(() => signal?.removeEventListener("abort", stop));
+  });
 }

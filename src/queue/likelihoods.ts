@@ -50,7 +50,8 @@ export async function* queueLikelihoods(
 ): AsyncGenerator<Omit<ImageLikelihood, "map">> {
   const { from = 0, signal } = options;
   const jobs = await likelihoodJobs(executor, model, asked, options);
-  const submit = async (job: JobOf<"likelihood">) => executor.submit(job, { area: executor.area(), signal });
+  const submit = async (job: JobOf<"likelihood">, { signal }: { signal: AbortSignal }) =>
+    executor.submit(job, { area: executor.area(), signal });
   for await (const { scored } of severalAtOnce(jobs, submit, { signal }))
     for (const one of scored)
       if (one.index >= from) yield { ...one, label: asked.split.labels[one.index], breakdown: breakdownOf(one) };

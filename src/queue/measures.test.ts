@@ -12,7 +12,7 @@ describe.skipIf(noRedis)(`evaluate on workers${noRedis ? ` (skipped: ${noRedis})
   let queue: TestQueue;
   beforeAll(async () => {
     queue = await testQueue();
-    await writePictures(queue.at("data"));
+    await writePictures(queue.at("data"), 40 + 2 * kills);
     await call("evaluate", "features", "--data", queue.at("data"), "--out", queue.at("own"), "--cache", queue.at("cache"), "--steps", "5", "--json"); // prettier-ignore
   });
   afterAll(() => queue?.end());
@@ -39,7 +39,7 @@ describe.skipIf(noRedis)(`evaluate on workers${noRedis ? ` (skipped: ${noRedis})
       const one = await call(...measure("one.jsonl", "--chart", queue.at("one.svg")));
       expect(one.code, one.err).toBe(0);
       const run = queue.command(...measure("many.jsonl", "--chart", queue.at("many.svg"), ...queue.options));
-      await killing(queue, run.ended);
+      expect(await killing(queue, run.ended)).toBe(kills);
       const many = await run.ended;
       expect(many.code, many.err).toBe(0);
       expect(many.out).toBe(one.out);

@@ -28,6 +28,19 @@ export async function shipModel(
   };
 }
 
+/** Puts models into the shared folder and remembers their names, so that none is read twice. */
+export function modelShipper(store: Store): (model: ModelFolder) => Promise<ModelName> {
+  const names = new Map<string, Promise<ModelName>>();
+  return (model) => {
+    const known = names.get(model.folder);
+    if (known) return known;
+    const name = shipModel(store, model);
+    names.set(model.folder, name);
+    name.catch(() => names.delete(model.folder)); // the next call tries again
+    return name;
+  };
+}
+
 /** Caches the two files of a network in one folder, and returns the folder. */
 export async function cachedFolder(store: Store, { config, weights }: ModelName, options?: Stoppable): Promise<string> {
   const folder = join("queue", `${config.slice(0, 24)}-${weights.slice(0, 24)}`);

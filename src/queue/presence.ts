@@ -1,13 +1,30 @@
 /** Presence: workers and commands send a heartbeat to Redis every few seconds and expire without one. */
 
+import { cpus, hostname } from "node:os";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 
-const schema = z.object({ name: z.string(), version: z.string(), device: z.string() });
+const schema = z.object({
+  name: z.string(),
+  version: z.string(),
+  device: z.string(),
+  /** The kind of processors, such as x64, and their model. */
+  arch: z.string().default("unknown"),
+  cpu: z.string().default("unknown"),
+});
 /** A worker or a command, as shown to others. */
 export type Presence = z.infer<typeof schema>;
 
 export type Role = "worker" | "run";
+
+/** This process as others see it. */
+export const ownPresence = ({ version, device }: Pick<Presence, "version" | "device">): Presence => ({
+  name: `${hostname()}:${process.pid}`,
+  version,
+  device,
+  arch: process.arch,
+  cpu: cpus()[0]?.model.trim() ?? "unknown",
+});
 
 const lifeSeconds = 30;
 const tellMs = 5000;

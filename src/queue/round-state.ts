@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import type { ModelConfig } from "../config/model.ts";
 import type { TrainingConfig } from "../config/training.ts";
+import { UserError } from "../core/errors.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import type { TrainingState } from "../train/state.ts";
 import { packed, packedLength, packedMoments, unpacked, unpackedMoments } from "../train/packed.ts";
@@ -24,8 +25,8 @@ const schema = z.strictObject({
   average: hash.optional(),
   /** Momentum of the outer step. */
   momentum: hash,
-  /** The optimiser's state of each replica, once it has one. */
-  states: z.array(hash.optional()),
+  /** The optimiser's state of each replica, once it has one; JSON has null for none. */
+  states: z.array(hash.nullable().transform((state) => state ?? undefined)),
 });
 type StoredRound = z.infer<typeof schema>;
 
@@ -42,11 +43,17 @@ export const floatsOf = ({ buffer }: Uint8Array<ArrayBuffer>): Float32Array<Arra
 export const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength);
 
-/** Reads `round.json`, or returns undefined if there is none. */
+/** Reads `round.json`, or returns undefined if there is none. Throws a UserError if it is damaged. */
 function readRound(path: string): StoredRound | undefined {
   if (!existsSync(path)) return undefined;
-  const parsed = schema.safeParse(JSON.parse(readFileSync(path, "utf8")));
-  return parsed.success ? parsed.data : undefined;
+  try {
+    return schema.parse(JSON.parse(readFileSync(path, "utf8")));
+  } catch (error) {
+    throw new UserError(
+      { subject: path, problem: "the file is damaged", hint: "remove it to resume from the last checkpoint" },
+      { cause: error },
+    );
+  }
 }
 
 /** The state before the first round of a run that starts, or resumes from a checkpoint without `round.json`. */
@@ -67,31 +74,44 @@ export async function firstRound(
   };
 }
 
+interface Resuming {
+  model: ModelConfig;
+  training: TrainingConfig;
+  /** Updated, unless the result is undefined. */
+  state: TrainingState;
+  /** Called with a line for the user. */
+  onNote: (line: string) => void;
+}
+
 /**
- * Resumes training where a command was killed or stopped, and updates its state. Undefined if `round.json` or its files
- * are missing, or do not fit the training.
+ * Resumes training where a command was killed or stopped, and updates its state. Undefined if `round.json` is missing or
+ * does not fit the training, or if its files are missing, which a note reports.
  */
 export async function resumedRound(
   store: Store,
   path: string,
-  { model, training, state }: { model: ModelConfig; training: TrainingConfig; state: TrainingState },
+  { model, training, state, onNote }: Resuming,
 ): Promise<RoundState | undefined> {
   const record = readRound(path);
   if (!record || record.step < state.step || record.states.length !== training.replicas) return undefined;
   const { area, states } = record;
-  try {
-    const [values, momentum] = [await store.get(area, record.values), await store.get(area, record.momentum)];
-    const average = record.average === undefined ? undefined : await store.get(area, record.average);
-    const first = states[0] === undefined ? undefined : await store.get(area, states[0]);
-    set(state.values, unpacked(model, floatsOf(values)));
-    if (average) set(state.average, unpacked(model, floatsOf(average)));
-    const count = training.differences === "float32" ? 0 : packedLength(model);
-    if (first) setMoments(state, unpackedMoments(model, training, { all: floatsOf(first), count }).moments);
-    state.step = record.step;
-    return { area, values: floatsOf(values), momentum: floatsOf(momentum), states };
-  } catch {
+  const named = [record.values, record.momentum, record.average, ...states].filter((one) => one !== undefined);
+  const gone = named.find((hash) => !store.has(area, hash));
+  if (gone !== undefined) {
+    onNote(
+      `the shared folder has no file ${gone} of ${path}, so training resumes from its last checkpoint, at step ${state.step}, without the outer momentum`,
+    );
     return undefined;
   }
+  const [values, momentum] = [await store.get(area, record.values), await store.get(area, record.momentum)];
+  const average = record.average === undefined ? undefined : await store.get(area, record.average);
+  const first = states[0] === undefined ? undefined : await store.get(area, states[0]);
+  set(state.values, unpacked(model, floatsOf(values)));
+  if (average) set(state.average, unpacked(model, floatsOf(average)));
+  const count = training.differences === "float32" ? 0 : packedLength(model);
+  if (first) setMoments(state, unpackedMoments(model, training, { all: floatsOf(first), count }).moments);
+  state.step = record.step;
+  return { area, values: floatsOf(values), momentum: floatsOf(momentum), states };
 }
 
 function set(into: Map<string, Float32Array>, values: ReadonlyMap<string, Float32Array>): void {

@@ -2,6 +2,7 @@
 
 import { rm } from "node:fs/promises";
 import { learningRateAt } from "../config/training.ts";
+import { isStop } from "../core/stopped.ts";
 import type { Engine } from "../engine/engine.ts";
 import { isLastStable, type TrainingConfig } from "../config/training.ts";
 import { evenly, type Split } from "../data/dataset.ts";
@@ -12,7 +13,7 @@ import { meanDifference, outerStep } from "../train/outer.ts";
 import { packedLength, unpacked, unpackedMoments } from "../train/packed.ts";
 import { averageDecay } from "../train/learner.ts";
 import { bitsOf, type RoundRecord, type TrainingRecord, type TrainingRun } from "../train/trainer.ts";
-import type { Executor } from "./executor.ts";
+import { type Executor, roundOf } from "./executor.ts";
 import type { DataName, JobOf, Results } from "./jobs.ts";
 import { bytesOf, floatsOf, type RoundState, saveRound, setMoments } from "./round-state.ts";
 
@@ -25,6 +26,8 @@ export interface Rounds {
   /** The path of the run's `round.json`. */
   path: string;
   round: RoundState;
+  /** Told how many replicas of the round are done. */
+  onReplicas?: (count: number) => void;
 }
 
 /** The mean of the replicas' records of one step. */
@@ -86,7 +89,7 @@ export async function* trainRounds(
     for (const { difference } of results)
       sum.add(decodeDifference(await store.get(area, difference), count, training.differences));
     outerStep(values, momentum, sum.mean(), outer);
-    return { results, values, momentum };
+    return { values, momentum };
   }
 
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
@@ -94,20 +97,31 @@ export async function* trainRounds(
     if (bits !== undefined) yield { kind: "evaluation", step: state.step, bits, images: split.count };
   }
 
+  /** A checkpoint has the moments of the first replica. */
+  async function* checkpoint(): AsyncGenerator<TrainingRecord> {
+    const [first] = round.states;
+    if (first !== undefined) {
+      const all = floatsOf(await store.get(area, first));
+      const residuals = training.differences === "float32" ? 0 : count;
+      setMoments(state, unpackedMoments(model, training, { all, count: residuals }).moments);
+    }
+    yield { kind: "checkpoint", step: state.step };
+  }
+
   try {
     while (state.step < training.steps && !signal?.aborted) {
       const [started, traffic] = [performance.now(), executor.traffic];
       const from = state.step;
-      const steps = Math.min(training.roundSteps, training.steps - from);
+      const steps = Math.min(training.roundSteps - (from % training.roundSteps), training.steps - from);
       const values = await store.put(area, bytesOf(round.values));
       const jobs = roundJobs(rounds, training, { values, states: round.states, step: from, count: steps });
-      const joined = await executor.round(jobs, { area, signal, join }).catch((error: unknown) => {
-        if (!signal?.aborted) throw error;
-        return undefined;
-      });
-      if (!joined) break;
-      const states = joined.results.map((result) => result.state);
-      round = { area, values: joined.values, momentum: joined.momentum, states };
+      const results = await roundOf(executor, jobs, { area, signal, onDone: rounds.onReplicas }).catch(
+        (error: unknown) => {
+          if (!isStop(error, signal)) throw error;
+        },
+      );
+      if (!results) break;
+      round = { area, ...(await join(results)), states: results.map((result) => result.state) };
       for (const [name, value] of unpacked(model, round.values)) state.values.get(name)!.set(value);
       if (training.ema > 0) follow(state, training, from, steps);
       state.step = from + steps;
@@ -115,7 +129,7 @@ export async function* trainRounds(
       for (let i = 0; i < steps; i++) {
         const learningRate = learningRateAt(from + i, training);
         const step = from + i + 1;
-        yield { kind: "step", step, ...joinedSteps(joined.results, i), learningRate, seconds: seconds / steps };
+        yield { kind: "step", step, ...joinedSteps(results, i), learningRate, seconds: seconds / steps };
       }
       const { read, written } = executor.traffic;
       const bytes = { read: read - traffic.read, written: written - traffic.written };
@@ -127,15 +141,13 @@ export async function* trainRounds(
         yield* evaluation(evenly(dataset.heldOut, training.evaluateImages));
       await saveRound(store, path, { round, model, state });
       const due = (performance.now() - saved) / 1000 >= training.checkpointSeconds;
-      const keep = crossed(training.saveSteps) || crossed(training.kidSteps) || isLastStable(state.step, training);
+      const stable = isLastStable(state.step, training, training.roundSteps);
+      const keep = crossed(training.saveSteps) || crossed(training.kidSteps) || stable;
       if (!last && !due && !keep) continue;
-      const all = floatsOf(await store.get(area, states[0]));
-      const residuals = training.differences === "float32" ? 0 : count;
-      setMoments(state, unpackedMoments(model, training, { all, count: residuals }).moments);
-      yield { kind: "checkpoint", step: state.step };
+      yield* checkpoint();
       saved = performance.now();
     }
-    if (signal?.aborted) yield { kind: "checkpoint", step: state.step };
+    if (state.step < training.steps) yield* checkpoint();
     else {
       await rm(path, { force: true });
       await store.clear(area);

@@ -1,6 +1,6 @@
 /** Images drawn by workers, against the same images drawn by one process. */
 
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { call } from "../cli/test-call.ts";
 import { filesOf, kills, killing, noRedis, type TestQueue, testQueue } from "./test-queue.ts";
@@ -11,12 +11,15 @@ const minutes = 60_000;
 describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, () => {
   let queue: TestQueue;
   const drawing = (out: string, n = 8 + 8 * kills) => [
-    ..."sample --batch 4 --iterations 4,8 --seed 3 --threads 1 --no-preview".split(" "),
+    ..."sample --batch 2 --iterations 4,8 --seed 3 --threads 1 --no-preview".split(" "),
     ...`-n ${n} --model ${queue.at("tiny")} --each ${queue.at(out)} --out ${queue.at(`${out}.png`)}`.split(" "),
   ];
   beforeAll(async () => {
     queue = await testQueue();
     await call(...drawing("one"));
+    // What a command left that was killed long ago; the next one removes it.
+    mkdirSync(queue.at("shared/areas/run-killed/0"), { recursive: true });
+    utimesSync(queue.at("shared/areas/run-killed"), 1, 1);
   });
   afterAll(() => queue?.end());
 
@@ -24,8 +27,9 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
     const { Redis } = await import("ioredis");
     const { Queue } = await import("bullmq");
     const { version } = await import("../cli/version.ts");
+    const { queueName } = await import("./names.ts");
     const connection = new Redis(queue.redis.port, { maxRetriesPerRequest: null });
-    const jobs = new Queue(`fractalgen-${version}-cpu`, { connection, prefix: "fractalgen" });
+    const jobs = new Queue(queueName({ version, device: "cpu" }), { connection, prefix: "fractalgen" });
     const found = await jobs.getJobCounts();
     await jobs.close();
     connection.disconnect();
@@ -36,7 +40,7 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
     "writes the same files, whichever workers are killed",
     async () => {
       const run = queue.command(...drawing("many"), ...queue.options);
-      await killing(queue, run.ended);
+      expect(await killing(queue, run.ended)).toBe(kills);
       const { code, err } = await run.ended;
       expect(code, err).toBe(0);
       expect(filesOf(queue.at("many"))).toEqual(filesOf(queue.at("one")));

@@ -8,53 +8,74 @@ import { settingsOf } from "../sample/settings.ts";
 import { pickSampling } from "../config/sampling.ts";
 import { type Executor, severalAtOnce } from "./executor.ts";
 import type { JobOf, JobPrecision, ModelName } from "./jobs.ts";
-import { shipModel } from "./objects.ts";
+import { modelShipper } from "./objects.ts";
 
-/**
- * A sampler that draws the same images as every other sampler. It yields a frame for each finished batch, whose squares
- * are whole images. `most` is the largest number of images in a job. Disposing of it leaves the executor open.
- */
-export function queueSampler(
+/** How jobs draw. */
+interface JobOptions {
+  /** The largest number of images in a job. */
+  most: number;
+  precision?: JobPrecision;
+  /** Names the model, for several that draw with it. */
+  ship?: (model: ModelFolder) => Promise<ModelName>;
+}
+
+/** Images from number `from` on of those that were asked for, bytes [n, S, S, C]. */
+export interface DrawnPart {
+  from: number;
+  images: Uint8Array;
+}
+
+/** Draws images by jobs. Yields those of one job after another, in order, and holds only those of jobs ahead. */
+export async function* drawnByJobs(
   executor: Executor,
   model: ModelFolder,
-  { most, precision }: { most: number; precision?: JobPrecision },
-): Sampler {
+  options: SampleOptions,
+  { most, precision, ship = modelShipper(executor.store) }: JobOptions,
+): AsyncGenerator<DrawnPart> {
   const { config } = model;
   const { store } = executor;
-  let name: Promise<ModelName> | undefined;
+  const { labels, known, batch = 16, signal, signals } = options;
+  if (options.draws || options.watch) throw new Error("queueSampler: draws and watchers cannot be sent to workers");
+  if (known) checkKnown(config, known, labels.length);
 
-  async function drawn(options: SampleOptions, range: Range): Promise<Uint8Array> {
-    const { known, signal, signals } = options;
+  async function drawn(range: Range, { signal }: { signal: AbortSignal }): Promise<DrawnPart> {
     const area = executor.area();
     const part = known && knownPart(config, known, range);
     try {
-      const asked = { ...options, precision };
-      const job = sampleJob(config, await (name ??= shipModel(store, model)), asked, range);
+      const job = sampleJob(config, await ship(model), { ...options, precision }, range);
       if (part) job.known = { images: await store.put(area, part.images), mask: await store.put(area, part.mask) };
       const { images } = await executor.submit(job, { area, signal: wanted(signal, signals?.slice(...range)) });
-      return await store.get(area, images);
+      return { from: range[0], images: await store.get(area, images) };
     } finally {
       await store.clear(area);
     }
   }
 
+  yield* severalAtOnce(rangesOf(labels.length, Math.min(batch, most)), drawn, { signal });
+}
+
+/**
+ * A sampler that draws the same images as every other sampler. It yields a frame for each finished batch, whose squares
+ * are whole images. Disposing of it leaves the executor open.
+ */
+export function queueSampler(executor: Executor, model: ModelFolder, jobs: JobOptions): Sampler {
+  const { config } = model;
+  const how = { ship: modelShipper(executor.store), ...jobs };
   return {
     config,
     async *sample(options): AsyncGenerator<Frame, Uint8Array> {
-      const { labels, known, batch = 16, signal } = options;
-      if (options.draws || options.watch) throw new Error("queueSampler: draws and watchers cannot be sent to workers");
-      if (known) checkKnown(config, known, labels.length);
+      const { labels, known, batch = 16 } = options;
       const { imageSize: side, channels } = config;
       const images = startingImages(config, { count: labels.length, known });
-      const ranges = rangesOf(labels.length, Math.min(batch, most));
+      const steps = rangesOf(labels.length, Math.min(batch, how.most)).length;
       let step = 0;
-      for await (const part of severalAtOnce(ranges, (range) => drawn(options, range), { signal })) {
-        const [from, to] = ranges[step++];
+      for await (const { from, images: part } of drawnByJobs(executor, model, options, how)) {
         images.set(part, from * side * side * channels);
-        const image = Int32Array.from({ length: to - from }, (_, i) => from + i);
+        const image = Int32Array.from({ length: part.length / (side * side * channels) }, (_, i) => from + i);
         const corner = new Int32Array(image.length);
         const finished = { image, x: corner, y: corner, side };
-        yield { level: 0, step, steps: ranges.length, finished, done: to / labels.length, ready: to, images };
+        const ready = from + image.length;
+        yield { level: 0, step: ++step, steps, finished, done: ready / labels.length, ready, images };
       }
       return images;
     },

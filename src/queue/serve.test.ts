@@ -34,7 +34,7 @@ describe.skipIf(noRedis)(`serve on workers${noRedis ? ` (skipped: ${noRedis})` :
       else {
         expect([page.status, await page.text()]).toEqual([200, expect.stringMatching(/fractalgen/)]);
         const queues = await fetch(`${url}/queues/api/queues?activeQueue=&page=1&jobsPerPage=10`);
-        expect(await queues.text()).toMatch(/"name":"fractalgen-[\d.]+-cpu"/);
+        expect(await queues.text()).toMatch(/"name":"fractalgen-[\d.]+-cpu-\w+"/);
         expect(metrics).toMatch(/^fractalgen_workers 1$/m);
         expect(metrics).toMatch(/^bullmq_job_count\{queue="fractalgen-.*state="waiting"\} 0$/m);
         const checked = spawnSync("promtool", ["check", "metrics"], { input: metrics, encoding: "utf8" });
@@ -53,10 +53,14 @@ describe.skipIf(noRedis)(`serve on workers${noRedis ? ` (skipped: ${noRedis})` :
     "shows the queue to other machines only if that is allowed",
     async () => {
       for (const [args, status] of [
-        [[], 404],
-        [["--show-queues"], 200],
+        [["--host", "0.0.0.0"], 404],
+        [["--host", "0.0.0.0", "--show-queues"], 200],
+        [["--cors", "https://example.org"], 404],
+        [["--allow-host", "example.org"], 404],
+        [["--trust-proxy"], 404],
+        [["--trust-proxy", "--show-queues"], 200],
       ] as const) {
-        const { running, url } = await server("--host", "0.0.0.0", ...args, ...queue.options);
+        const { running, url } = await server(...args, ...queue.options);
         expect((await fetch(`${url.replace("0.0.0.0", "127.0.0.1")}/queues/`)).status).toBe(status);
         running.child.kill("SIGTERM");
         await running.ended;

@@ -19,11 +19,26 @@ export interface Shard {
 }
 
 const commandName = "command";
-const doneName = (index: number) => `done-${index}`;
+const countName = (of: number) => `shards-${of}`;
+const doneName = (index: number, of: number) => `done-${index}-of-${of}`;
+
+/** Options that may differ between machines, because results do not depend on them. */
+const ownOptions = ["--shared", "--cache", "--threads"];
+
+/** A command as its shards and `join` know it. Other versions may compute other results. */
+export interface CommandOfShards {
+  args: readonly string[];
+  version: string;
+}
 
 /** The area of a command's shards. */
-export const shardArea = (args: readonly string[]): string =>
-  `shards-${createHash("sha256").update(JSON.stringify(args)).digest("hex").slice(0, 24)}`;
+export function shardArea({ args, version }: CommandOfShards): string {
+  const depends = args.filter(
+    (arg, i) => !ownOptions.some((name) => arg === name || args[i - 1] === name || arg.startsWith(`${name}=`)),
+  );
+  const hash = createHash("sha256").update(JSON.stringify([version, ...depends]));
+  return `shards-${hash.digest("hex").slice(0, 24)}`;
+}
 
 /** Runs a shard's jobs on an executor of this machine, and stores their results. */
 export interface ShardRunner {
@@ -39,11 +54,12 @@ export interface ShardRunner {
 /** A runner for a shard of the command with these arguments. */
 export async function shardRunner(
   executor: Executor,
-  { index, of, args }: Shard & { args: readonly string[] },
+  { index, of, args, version }: Shard & CommandOfShards,
 ): Promise<ShardRunner> {
   const { store } = executor;
-  const area = shardArea(args);
-  await store.remember(area, commandName, { args, of });
+  const area = shardArea({ args, version });
+  await store.remember(area, commandName, { args, version } satisfies CommandOfShards);
+  await store.remember(area, countName(of), {});
   return {
     area,
     mine: (n) => n % of === index % of,
@@ -55,47 +71,69 @@ export async function shardRunner(
       await store.remember(area, key, result);
       return result;
     },
-    done: () => store.remember(area, doneName(index % of), {}),
+    done: () => store.remember(area, doneName(index % of, of), {}),
   };
 }
 
-/** A command whose shards are all complete. */
-export interface ShardedCommand {
-  area: string;
-  args: string[];
+/** The commands whose shards are in a shared folder. */
+export interface ShardedCommands {
+  /** Those whose shards are all complete. */
+  complete: { area: string; args: readonly string[] }[];
+  /** Why the others cannot be joined. */
+  incomplete: UserError[];
 }
 
-/** The commands whose shards are in a shared folder. Throws a UserError if there are none, or if shards are missing. */
-export async function shardedCommands(store: Store): Promise<ShardedCommand[]> {
-  const names = await readdir(join(store.folder, "areas")).catch(() => []);
-  const commands: ShardedCommand[] = [];
+/** Finds the commands whose shards are in a shared folder. Throws a UserError if there are none. */
+export async function shardedCommands(store: Store, version: string): Promise<ShardedCommands> {
+  const folder = join(store.folder, "areas");
+  const names = await readdir(folder).catch(() => []);
+  const found: ShardedCommands = { complete: [], incomplete: [] };
   for (const area of names.filter((name) => name.startsWith("shards-")).toSorted()) {
-    const found = await store.recall<{ args: string[]; of: number }>(area, commandName);
-    if (!found) continue;
-    const { args, of } = found;
-    const missing: number[] = [];
-    for (let index = 0; index < of; index++)
-      if (!(await store.recall(area, doneName(index)))) missing.push(index === 0 ? of : index);
-    if (missing.length > 0)
-      throw new UserError({
-        problem: `of ${of} shards of "${args.join(" ")}", these are missing: ${missing.sort((a, b) => a - b).join(", ")}`,
-        hint: { do: "run the missing shards", setting: "shard", value: `${missing[0]}/${of}` },
-      });
-    commands.push({ area, args });
+    const command = await store.recall<CommandOfShards>(area, commandName);
+    if (!command) continue;
+    const { args, version: other } = command;
+    if (other !== version) {
+      const problem = `the shards of "${args.join(" ")}" are of version ${other}, and this is version ${version}`;
+      found.incomplete.push(new UserError({ problem, hint: `join them with version ${other}, or run them again` }));
+      continue;
+    }
+    const missing = missingShards(await readdir(join(folder, area)));
+    if (missing.shards.length === 0) found.complete.push({ area, args });
+    else found.incomplete.push(incomplete(args, missing));
   }
-  if (commands.length === 0)
-    throw new UserError({
-      subject: { setting: "shared" },
-      expected: "a folder with the shards of a command",
-      got: `${store.folder}, which has none`,
-      hint: { do: "run the shards of a command first", setting: "shard", value: "1/4" },
-    });
-  return commands;
+  if (found.complete.length + found.incomplete.length > 0) return found;
+  throw new UserError({
+    subject: { setting: "shared" },
+    expected: "a folder with the shards of a command",
+    got: `${store.folder}, which has none`,
+    hint: { do: "run the shards of a command first", setting: "shard", value: "1/4" },
+  });
 }
+
+interface Missing {
+  of: number;
+  shards: number[];
+}
+
+/** The missing shards of a division of the command. Of several divisions, the one that lacks least. */
+function missingShards(names: readonly string[]): Missing {
+  const divisions = names.flatMap((name) => /^shards-(\d+)$/.exec(name)?.[1] ?? []).map(Number);
+  const all = divisions.map((of): Missing => {
+    const shards = Array.from({ length: of }, (_, i) => i + 1); // shard n is shard 0
+    return { of, shards: shards.filter((shard) => !names.includes(doneName(shard % of, of))) };
+  });
+  return all.toSorted((a, b) => a.shards.length - b.shards.length)[0];
+}
+
+const incomplete = (args: readonly string[], { of, shards }: Missing): UserError =>
+  new UserError({
+    problem: `of ${of} shards of "${args.join(" ")}", these are missing: ${shards.join(", ")}`,
+    hint: { do: "run the missing shards", setting: "shard", value: `${shards[0]}/${of}` },
+  });
 
 /** An executor that returns the stored results of shards, and computes nothing. */
-export function joinedExecutor(given: Store, args: readonly string[]): Executor {
-  const area = shardArea(args);
+export function joinedExecutor(given: Store, command: CommandOfShards): Executor {
+  const area = shardArea(command);
   // Results are in the shards' area, whatever area a job was sent to.
   const store: Store = { ...given, get: (_, hash) => given.get(area, hash), clear: async () => {} };
   let areas = 0;
@@ -112,9 +150,6 @@ export function joinedExecutor(given: Store, args: readonly string[]): Executor 
         problem: `the shards contain no result for ${describedJob(job)}`,
         hint: "run join in the shards' working directory, with the same models and data, or run the shards again",
       });
-    },
-    round: async () => {
-      throw new Error("training has no shards");
     },
     close: async () => {},
   };

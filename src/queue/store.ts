@@ -14,8 +14,8 @@ import { basename, dirname, join } from "node:path";
 import { UserError } from "../core/errors.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { checksum } from "../files/checksum.ts";
-import { codeOf, explained, isFolder, makeFolder } from "../files/disk.ts";
-import { temporaryName } from "../files/temporary.ts";
+import { codeOf, explained, isFolder, makeFolder, syncFile, syncFolder } from "../files/disk.ts";
+import { changedMs, temporaryName } from "../files/temporary.ts";
 
 /** Bytes transferred through the shared folder. */
 export interface Traffic {
@@ -32,6 +32,8 @@ export interface Store {
   addFile(path: string, options?: { signal?: AbortSignal }): Promise<string>;
   /** Writes bytes into an area. Returns their hash. */
   put(area: string, bytes: Uint8Array): Promise<string>;
+  /** Whether an area has these bytes. */
+  has(area: string, hash: string): boolean;
   /** Reads bytes of an area. */
   get(area: string, hash: string): Promise<Uint8Array<ArrayBuffer>>;
   /** A path in this machine's cache with an object's bytes, under the given name in a folder of the given name. */
@@ -41,8 +43,13 @@ export interface Store {
   recall<T>(area: string, name: string): Promise<T | undefined>;
   /** Removes files of an area: all of them, or all except some. */
   clear(area: string, options?: { except?: ReadonlySet<string> }): Promise<void>;
-  /** Areas of commands, named `run-…`, that have not been written to for a day. */
-  oldAreas(): Promise<string[]>;
+  /** Writes a small file into both folders and removes it. Throws a UserError if one cannot be written to. */
+  probe(): Promise<void>;
+  /**
+   * Removes what killed commands left more than a day ago: areas named `run-…` whose command no longer runs, and files that
+   * were never completed.
+   */
+  sweep(isRunning: (run: string) => Promise<boolean>): Promise<void>;
 }
 
 const dayMs = 86_400_000;
@@ -91,7 +98,9 @@ export async function openStore(folder: string, { cache }: { cache?: string }): 
     try {
       await makeFolder(dirname(to));
       await copyFile(from, temporary);
+      await syncFile(temporary);
       await rename(temporary, to);
+      await syncFolder(dirname(to));
       return (await stat(to)).size;
     } catch (error) {
       await rm(temporary, { force: true });
@@ -114,6 +123,7 @@ export async function openStore(folder: string, { cache }: { cache?: string }): 
       traffic.written += bytes.length;
       return hash;
     },
+    has: (area, hash) => existsSync(join(areaAt(area), hash)),
     async get(area, hash) {
       const path = join(areaAt(area), hash);
       const bytes = await bytesAt(path).catch((error: unknown) => {
@@ -133,6 +143,8 @@ export async function openStore(folder: string, { cache }: { cache?: string }): 
         traffic.read += await copied(objectAt(hash), path);
         if ((await checksum(path, options)) !== hash) {
           await rm(path, { force: true });
+          // Commands add it again only if it is gone.
+          if ((await checksum(objectAt(hash), options)) !== hash) await rm(objectAt(hash), { force: true });
           throw damaged(objectAt(hash));
         }
       }
@@ -154,18 +166,28 @@ export async function openStore(folder: string, { cache }: { cache?: string }): 
       for (const name of await readdir(areaAt(area)).catch(() => []))
         if (!except.has(name)) await rm(join(areaAt(area), name), { recursive: true, force: true });
     },
-    async oldAreas() {
+    async probe() {
+      for (const path of [folder, ...(cache === undefined ? [] : [cache])]) {
+        const probe = join(path, `.probe-${basename(temporaryName("now"))}`);
+        await writeFileAtomic(probe, "probe");
+        await rm(probe, { force: true });
+      }
+    },
+    async sweep(isRunning) {
       // Uses the disk's clock, since this machine's may differ.
       const probe = join(folder, "areas", `.clock-${basename(temporaryName("now"))}`);
       await writeFileAtomic(probe, "");
       const now = (await stat(probe)).mtimeMs;
       await rm(probe, { force: true });
-      const old: string[] = [];
-      for (const name of await readdir(join(folder, "areas"))) {
-        const entry = await stat(join(folder, "areas", name)).catch(() => undefined);
-        if (name.startsWith("run-") && entry && now - entry.mtimeMs > dayMs) old.push(name);
-      }
-      return old;
+      for (const place of ["areas", "objects"])
+        for (const name of await readdir(join(folder, place)).catch(() => [])) {
+          const path = join(folder, place, name);
+          const changed = await changedMs(path);
+          if (changed === undefined || now - changed <= dayMs) continue;
+          const isStray = name.startsWith(".") && name.endsWith(".partial");
+          if (isStray || (name.startsWith("run-") && !(await isRunning(name))))
+            await rm(path, { recursive: true, force: true });
+        }
     },
   };
 }
@@ -173,6 +195,9 @@ export async function openStore(folder: string, { cache }: { cache?: string }): 
 const missing = (path: string) =>
   new UserError({
     problem: `${path} is missing`,
-    hint: { do: "give every worker and every command the same shared folder", setting: "shared" },
+    hint: [
+      { do: "give every worker and every command the same shared folder", setting: "shared" },
+      "run the command again if it was damaged and removed",
+    ],
   });
 const damaged = (path: string) => new UserError(`${path} does not have the SHA-256 in its name; the disk is damaged`);

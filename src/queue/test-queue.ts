@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import sharp from "sharp";
 import { type Running, started } from "../cli/test-run.ts";
 import { writeModelFolder } from "../files/model.ts";
@@ -147,29 +148,65 @@ export async function writePictures(folder: string, count = 40): Promise<void> {
 }
 
 /**
- * Kills workers at random moments and starts others in their place until the work is over. The moments follow from a
- * seed. Between two kills at least one job is done, or the work would never end on a slow machine.
+ * Kills workers during jobs, at random moments that follow from a seed, and starts others in their place. Returns when the
+ * work is over, with the number of kills. Workers run for some milliseconds at a time, so that the work does not end before
+ * the last kill, and Redis can be asked who has a job. Between two kills at least one job is done, or the work would never
+ * end on a slow machine.
  */
 export async function killing(
   queue: TestQueue,
   work: Promise<unknown>,
   { times = kills, seed = 1 } = {},
-): Promise<void> {
+): Promise<number> {
+  const { Redis } = await import("ioredis");
+  const redis = new Redis(queue.redis.port);
   let over = false;
   void work.finally(() => (over = true)).catch(() => {});
-  let workers = [queue.worker(), queue.worker()];
+  const ready = async (...args: string[]) => {
+    const worker = queue.worker({ args });
+    await worker.says(/takes jobs/);
+    worker.child.kill("SIGSTOP");
+    return worker;
+  };
+  const isWorking = async ({ child }: Running) => {
+    for (const key of await redis.keys("fractalgen:*:active"))
+      for (const id of await redis.lrange(key, 0, -1))
+        if ((await redis.hget(key.replace(/active$/, id), "pb"))?.endsWith(`:${child.pid}`)) return true;
+    return false;
+  };
+  // Results do not depend on the threads of a worker.
+  let workers: Running[] = await Promise.all([ready(), ready("--threads", "2")]);
+  const all = (signal: NodeJS.Signals) => workers.forEach(({ child }) => child.kill(signal));
+  const jobs = () => workers.reduce((sum, worker) => sum + (worker.printed().match(/"kind"/g)?.length ?? 0), 0);
   let random = seed;
-  for (let killed = 0; killed < times && !over; killed++) {
+  let killed = 0;
+  for (let before = 0; killed < times && !over;) {
     random = (random * 48271) % 2147483647;
-    await Promise.race([work, ...workers.map((worker) => worker.says(/"kind"/).catch(() => {}))]);
-    await new Promise((resolve) => setTimeout(resolve, random % 700));
-    const [victim, ...others] = random % 2 ? workers : workers.toReversed();
-    victim.child.kill("SIGKILL");
-    workers = [...others, queue.worker()];
+    all("SIGCONT");
+    await sleep(1 + (random % 30));
+    all("SIGSTOP");
+    if (jobs() <= before) continue;
+    for (const victim of random % 2 ? workers : workers.toReversed()) {
+      if (!(await isWorking(victim))) continue;
+      victim.child.kill("SIGKILL");
+      killed++;
+      workers = [...workers.filter((worker) => worker !== victim), await ready()];
+      before = jobs();
+      break;
+    }
   }
+  all("SIGCONT");
   await work;
-  for (const { child } of workers) child.kill("SIGTERM");
+  all("SIGTERM");
+  redis.disconnect();
+  return killed;
 }
+
+/** What redis-cli prints, line by line. */
+export const asked = ({ port }: TestRedis, ...command: string[]): string[] =>
+  spawnSync("redis-cli", ["-p", String(port), ...command], { encoding: "utf8" })
+    .stdout.split("\n")
+    .filter((line) => line !== "");
 
 /** The files of a folder by name, to compare folders. */
 export const filesOf = (folder: string): Record<string, string> =>

@@ -1,11 +1,11 @@
 /** Distributed training, against the same training with all its replicas in one process. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { started, type TestRuns, testRuns } from "../cli/test-run.ts";
 import { built } from "../test-program.ts";
-import { kills, killing, noRedis, type TestQueue, testQueue } from "./test-queue.ts";
+import { asked, kills, killing, noRedis, type TestQueue, testQueue } from "./test-queue.ts";
 import { thorough } from "../test-depth.ts";
 
 const minutes = 60_000;
@@ -71,6 +71,65 @@ describe("replicas in one process", () => {
     2 * minutes,
   );
 
+  it(
+    "save a checkpoint when they are stopped, with the moments of that step",
+    async () => {
+      const constant = "--schedule constant --evaluate-steps 1000".split(" ");
+      const long = (out: string, steps: number) => [...runs.fresh(runs.at(out), steps), "--replicas", "2", ...constant];
+      for (const mode of [["--round-steps", "2"], ["--sync"]]) {
+        const out = `stopped${mode[0]}`;
+        const stopped = runs.train(...long(out, 100_000), ...mode);
+        await stopped.says(/"kind":"step","step":4/);
+        stopped.child.kill("SIGINT");
+        const { code, err } = await stopped.ended;
+        expect([code, err]).toEqual([130, expect.stringMatching(/^stopped after \d+ of 100000 steps; resume with/m)]);
+        const steps = Number(/^stopped after (\d+)/m.exec(err)![1]);
+        const whole = `whole${mode[0]}`;
+        expect((await runs.train(...long(whole, steps), ...mode).ended).code).toBe(0);
+        for (const part of ["weights", "optimizer"]) expect(outcome(out)[part]).toBe(outcome(whole)[part]);
+      }
+    },
+    3 * minutes,
+  );
+
+  it(
+    "save only at the ends of rounds, where wsd's last stable checkpoint is too",
+    async () => {
+      const wrong = await runs.train(...replicas("wrong-save", "--save-steps", "3")).ended;
+      expect([wrong.code, wrong.err]).toEqual([2, expect.stringMatching(/--save-steps: expected a multiple of the 2/)]);
+      const wsd = ["--save-steps", "4", "--schedule", "wsd", "--decay-share", "0.5", "--warmup", "0"];
+      const saved = await runs.train(...replicas("save", ...wsd)).ended;
+      expect(saved.code, saved.err).toBe(0);
+      expect(existsSync(runs.at("save/step-000004"))).toBe(true);
+      expect(existsSync(runs.at("save/stable"))).toBe(true);
+    },
+    2 * minutes,
+  );
+
+  it(
+    "say it if the files of a round are gone, and refuse a damaged round.json",
+    async () => {
+      const killed = runs.train(...replicas("lost"));
+      await killed.says(/"kind":"round","step":2/);
+      killed.child.kill("SIGKILL");
+      await killed.ended;
+      const path = runs.at("lost/round.json");
+      const whole = readFileSync(path, "utf8");
+      writeFileSync(path, whole.slice(0, 20));
+      const damaged = await runs.train(...replicas("lost")).ended;
+      expect([damaged.code, damaged.err]).toEqual([
+        2,
+        expect.stringMatching(/round\.json: the file is damaged; remove/),
+      ]);
+      writeFileSync(path, whole);
+      rmSync(runs.at("lost/rounds"), { recursive: true });
+      const again = await runs.train(...replicas("lost")).ended;
+      expect([again.code, again.err]).toEqual([0, expect.stringMatching(/the shared folder has no file .* at step 0/)]);
+      expect(outcome("lost")).toEqual(outcome("one"));
+    },
+    2 * minutes,
+  );
+
   it.runIf(thorough)(
     "train with gradients at every step, of which there are no differences to round",
     async () => {
@@ -103,13 +162,88 @@ describe.skipIf(noRedis)(`replicas on workers${noRedis ? ` (skipped: ${noRedis})
     "give the same run to the byte, whichever workers are killed",
     async () => {
       const run = train(...replicas("many"));
-      await killing(queue, run.ended);
+      expect(await killing(queue, run.ended)).toBe(kills);
       const { code, err } = await run.ended;
       expect(code, err).toBe(0);
       expect(outcome("many")).toEqual(outcome("one"));
       expect(err).toMatch(/through the shared folder: .* read and .* written/);
     },
     (2 + kills) * minutes,
+  );
+
+  it(
+    "leave nothing of a stopped run in Redis, and go on with it",
+    async () => {
+      const keys = () => asked(queue.redis, "keys", "*run-*");
+      const worker = queue.worker();
+      const first = train(...runs.fresh(runs.at("left"), 100_000), ..."--replicas 2 --round-steps 2".split(" "));
+      await first.says(/"kind":"round","step":4/);
+      expect(keys()).not.toEqual([]);
+      first.child.kill("SIGINT");
+      const { code, err } = await first.ended;
+      expect([code, err]).toEqual([130, expect.stringMatching(/^stopped after \d+ of/m)]);
+      expect(keys()).toEqual([]);
+      worker.child.kill("SIGTERM");
+      expect((await worker.ended).code).toBe(0);
+    },
+    3 * minutes,
+  );
+
+  it.runIf(thorough)(
+    "go on after Redis was restarted, also if it forgot everything",
+    async () => {
+      const worker = queue.worker();
+      const run = train(...replicas("restarted"));
+      for (const step of [2, 4]) {
+        await run.says(new RegExp(`"kind":"round","step":${step}`));
+        await queue.redis.stop();
+        if (step === 4) rmSync(queue.at("redis/appendonlydir"), { recursive: true });
+        await queue.redis.start();
+      }
+      const { code, err } = await run.ended;
+      expect(code, err).toBe(0);
+      expect(outcome("restarted")).toEqual(outcome("one"));
+      worker.child.kill("SIGTERM");
+      expect((await worker.ended).code).toBe(0);
+      const alone = train(...replicas("alone"));
+      await alone.says(/waiting for workers/);
+      await queue.redis.stop();
+      await alone.says(/lost the connection/);
+      alone.child.kill("SIGINT");
+      const stopped = await alone.ended;
+      await queue.redis.start();
+      expect([stopped.code, stopped.err]).toEqual([130, expect.stringMatching(/^stopped after 0 of/m)]);
+    },
+    3 * minutes,
+  );
+
+  it.runIf(thorough)(
+    "give back a job whose thread cannot be stopped, and what a killed command left is removed",
+    async () => {
+      const queued = (list: string) => {
+        const [key] = asked(queue.redis, "keys", `fractalgen:*:${list}`);
+        return key === undefined ? 0 : Number(asked(queue.redis, "llen", key)[0]);
+      };
+      const long = train(...runs.fresh(runs.at("long"), 2), ..."--replicas 2 --sync --batch 20000".split(" "));
+      await long.says(/"kind":"references"/);
+      const worker = queue.worker({ args: ["--grace-seconds", "0"] });
+      await expect.poll(() => queued("active"), { timeout: 60_000 }).toBe(1);
+      worker.child.kill("SIGTERM");
+      expect([0, 143]).toContain((await worker.ended).code);
+      expect([queued("active"), queued("wait")]).toEqual([0, 2]);
+      long.child.kill("SIGKILL");
+      await long.ended;
+      const left = asked(queue.redis, "keys", "*:run-*-*");
+      expect(left).toHaveLength(2);
+      asked(queue.redis, "del", ...asked(queue.redis, "keys", "fractalgen:run:*")); // as after 30 s
+      const next = train(...replicas("next"));
+      const its = () => asked(queue.redis, "keys", "*run-*").filter((key) => left.includes(key));
+      await expect.poll(its, { timeout: 60_000 }).toEqual([]);
+      next.child.kill("SIGINT");
+      await next.ended;
+      expect(asked(queue.redis, "keys", "*run-*")).toEqual([]);
+    },
+    3 * minutes,
   );
 
   it.runIf(thorough)(

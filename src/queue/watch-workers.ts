@@ -26,14 +26,27 @@ export function watchWorkers(
   let alone = performance.now();
   let lonely = false;
   const refused = new Set<string>();
+  let mixed = false;
   async function look(): Promise<void> {
     const all = await present(client, "worker");
-    for (const { name, version: other } of all) {
-      if (other === version || refused.has(name)) continue;
+    for (const { name, version: other, arch } of all) {
+      if ((other === version && arch === process.arch) || refused.has(name)) continue;
       refused.add(name);
-      onNote(`the worker ${name} has version ${other} and this command ${version}; it gets no jobs from this command`);
+      const differs =
+        other === version
+          ? `${arch} processors and this command ${process.arch} ones`
+          : `version ${other} and this command ${version}`;
+      onNote(`the worker ${name} has ${differs}; it gets no jobs of this command`);
     }
-    workers = all.filter((one) => one.version === version && one.device === device).length;
+    const fitting = all.filter((one) => one.version === version && one.device === device && one.arch === process.arch);
+    const models = [...new Set(fitting.map(({ cpu }) => cpu))];
+    if (device === "cpu" && models.length > 1 && !mixed) {
+      mixed = true;
+      onNote(
+        `the workers have different processors (${models.join(", ")}), whose results may differ in the last digits of a number`,
+      );
+    }
+    workers = fitting.length;
     if (workers > 0 || !busy()) alone = performance.now();
     if (workers > 0) lonely = false;
     if (lonely || performance.now() - alone < patienceMs) return;

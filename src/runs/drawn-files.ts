@@ -42,6 +42,8 @@ export interface Written {
   options?: object;
   /** Additional text chunks. */
   details?: Record<string, string>;
+  /** How many images of the grid fit. */
+  shown: number;
   /** The grid, if it shows more than the generated images. */
   grid?: { images: Uint8Array; picture: GridOptions; labels: string[] };
 }
@@ -52,19 +54,19 @@ export async function writeDrawn(
   drawn: DrawnImages,
   written: Written,
 ): Promise<string[] | undefined> {
-  const { model, names, inTurn, grid } = written;
+  const { model, names, inTurn, shown, grid } = written;
   const { config } = model;
   const { count } = flags;
   const text = textOf(flags, written, drawn);
   const { imageSize: size, channels } = config;
+  const bytes = size * size * channels;
   const { images, picture, labels } = grid ?? {
     images: drawn.images,
     picture: { count, size, channels, columns: flags.columns },
     labels: names,
   };
-  const png = await gridPng(images, { ...picture, labels, text: text(inTurn.join(",")) });
-  await writeFileAtomic(flags.out, png);
-  const bytes = size * size * channels;
+  const fitting = { ...picture, count: shown, labels: labels.slice(0, shown), text: text(inTurn.join(",")) };
+  await writeFileAtomic(flags.out, await gridPng(images.subarray(0, shown * bytes), fitting));
   const files = flags.each === undefined ? undefined : eachFile(flags.each, { config, names, text });
   const each = files && names.map((_, i) => files.path(i));
   if (!drawn.eachWritten)

@@ -39,6 +39,8 @@ export interface FolderOptions {
   onRecord?: (record: LogRecord) => void;
   /** Called with the number of files compressed for the reference points, and the total. */
   onReferences?: (done: number, total: number) => void;
+  /** Steps between two moments at which the state can be saved, if not every step is one. */
+  roundSteps?: number;
   signal?: AbortSignal;
 }
 
@@ -84,7 +86,7 @@ export async function openRun(out: string, engine: Engine, options: FolderOption
 
   const save = (folder: string) => saveCheckpoint(folder, { model, training, dataset: data, state, owned });
   // New settings may start the decay at the current step.
-  if (isLastStable(state.step, training)) await save(join(out, stableName));
+  if (isLastStable(state.step, training, options.roundSteps)) await save(join(out, stableName));
 
   async function checkpoint(): Promise<QualityRecord | undefined> {
     const folder = join(out, "last");
@@ -98,7 +100,7 @@ export async function openRun(out: string, engine: Engine, options: FolderOption
         (temporary) => writeModelFolder(temporary, model, state.average),
         { owned },
       );
-    if (isLastStable(state.step, training)) await save(join(out, stableName));
+    if (isLastStable(state.step, training, options.roundSteps)) await save(join(out, stableName));
     await save(folder);
     await drawCurve();
     const png = samples && (await sampleGrid(engine, folder, { signal }));

@@ -42,7 +42,7 @@ export interface Prepared {
 /** The settings given by the options; settings that depend on the batch or the data are computed. */
 function settingsGiven(
   options: RunOptions,
-  { batch, images }: { batch: number; images: number },
+  { batch, replicas, images }: { batch: number; replicas: number; images: number },
 ): Partial<TrainingConfig> {
   const found: Partial<TrainingConfig> = Object.fromEntries(
     trainingNames.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
@@ -50,8 +50,10 @@ function settingsGiven(
   if (options.flip || options.augment !== undefined)
     found.augment = [...new Set([...(options.augment ?? []), ...(options.flip ? (["flip"] as const) : [])])];
   if (options.blr !== undefined) found.learningRate = scaledLearningRate(options.blr, options.batch ?? batch);
-  if (options.epochs !== undefined)
-    found.steps = Math.max(1, Math.round((options.epochs * images) / (options.batch ?? batch)));
+  if (options.epochs !== undefined) {
+    const together = (options.batch ?? batch) * (options.replicas ?? replicas);
+    found.steps = Math.max(1, Math.round((options.epochs * images) / together));
+  }
   return found;
 }
 

@@ -63,7 +63,8 @@ export async function* trainRun(
     if (training.kidSteps > 0) quality = await openOnlineQuality(engine, { ...context, training });
     const onReferences = (at: number, total: number) =>
       onProgress?.(`reference points: PNG and WebP of the held-out images: ${at} of ${total}`);
-    const folder = { ...prepared, dataset, owned, samples, quality, onRecord, onReferences, signal };
+    const roundSteps = elsewhere?.train && training.roundSteps;
+    const folder = { ...prepared, dataset, owned, samples, quality, onRecord, onReferences, roundSteps, signal };
     const run = await openRun(out, engine, folder);
     close = () => run.close();
     onReady?.(run.references);

@@ -149,7 +149,7 @@ export function fractalServer(options: ServerOptions): FractalServer {
   app.get("/metrics", async (c) => {
     const names = models.map(({ name }) => name);
     const text = metrics.text({ queue: queue.state(), jobs: jobs.counts(), models: names });
-    const more = (await options.elsewhere?.metrics()) ?? "";
+    const more = (await options.elsewhere?.metrics().catch(() => "")) ?? ""; // this server's numbers are there anyway
     return c.text(text + more, 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
   });
   app.get("/openapi.json", (c) => c.json(document));

@@ -301,6 +301,14 @@ describe("metrics", () => {
     expect(bucket("10")).toBe(bucket("+Inf"));
   });
 
+  it("are there without those of the queue when these fail", async () => {
+    const away = { lanes: 1, workers: () => 0, metrics: () => Promise.reject(new Error("Redis is away")) };
+    const { app, dispose } = testServer([models.tiny], { open: drawn.open, elsewhere: away });
+    const answer = await app.request("/metrics");
+    expect([answer.status, await answer.text()]).toEqual([200, expect.stringMatching(/^fractalgen_/m)]);
+    await dispose();
+  });
+
   const hasPromtool = spawnSync("promtool", ["--version"]).status === 0;
   it.skipIf(!hasPromtool)(`pass promtool${hasPromtool ? "" : " (skipped: Debian's prometheus has it)"}`, async () => {
     const at = await listening(testServer([models.tiny], { open: drawn.open }));

@@ -3,6 +3,7 @@
 import type { ModelConfig } from "../config/model.ts";
 import { isLastStable, type TrainingConfig } from "../config/training.ts";
 import { UserError } from "../core/errors.ts";
+import { isStop } from "../core/stopped.ts";
 import { batchSource } from "../data/batches.ts";
 import { type Dataset, evenly, type Split } from "../data/dataset.ts";
 import { checkDataset } from "../data/fits.ts";
@@ -102,7 +103,12 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
     while (state.step < training.steps && !signal?.aborted) {
       const started = performance.now();
       const number = state.step;
-      const { loss, bits, gradientNorm, learningRate } = await learner.learn(batches, number);
+      // A step that is computed elsewhere can be stopped; it then leaves the state as it was.
+      const learned = await learner.learn(batches, number).catch((error: unknown) => {
+        if (!isStop(error, signal)) throw error;
+      });
+      if (!learned) break;
+      const { loss, bits, gradientNorm, learningRate } = learned;
       state.step = number + 1;
       const seconds = since(started);
       yield { kind: "step", step: state.step, loss, bits, gradientNorm, learningRate, seconds };
