@@ -7,6 +7,7 @@ import type { Provider } from "../engine/engine.ts";
 import { defaultCache } from "../files/cache.ts";
 import type { Precision } from "../graph/form.ts";
 import type { Executor } from "../queue/executor.ts";
+import type { CommandOfShards } from "../queue/shards.ts";
 import type { Progress } from "./progress.ts";
 import { filled } from "./values.ts";
 import { version } from "./version.ts";
@@ -52,7 +53,7 @@ export async function openQueue(
   if (flags.joins) {
     const { openStore } = await import("../queue/store.ts");
     const { joinedExecutor } = await import("../queue/shards.ts");
-    return joinedExecutor(await openStore(shared!, { cache }), { args: flags.joins, version });
+    return joinedExecutor(await openStore(shared!, { cache }), commandOfShards(flags.joins));
   }
   if (queue === undefined) return undefined;
   const { queueAddress } = await import("../queue/address.ts");
@@ -72,3 +73,14 @@ export const workersOf = ({ workers }: Executor): string => counted(workers, "wo
 /** The line to print when there are no workers. */
 export const lonelyLine = ({ shared, device }: { shared: string; device: Provider }): string =>
   `waiting for workers of version ${version}; start one with fractalgen worker --queue … --shared ${shared}${device === "cpu" ? "" : ` --device ${device}`}`;
+
+/** Options that may differ between the machines of a command's shards. */
+const ownOptions = ["--shared", "--cache", "--threads"];
+
+export const commandOfShards = (args: readonly string[]): CommandOfShards => ({
+  args,
+  depends: args.filter(
+    (arg, i) => !ownOptions.some((name) => arg === name || args[i - 1] === name || arg.startsWith(`${name}=`)),
+  ),
+  version,
+});
