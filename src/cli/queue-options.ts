@@ -7,6 +7,7 @@ import type { Provider } from "../engine/engine.ts";
 import { defaultCache } from "../files/cache.ts";
 import type { Precision } from "../graph/form.ts";
 import type { Executor } from "../queue/executor.ts";
+import type { CommandOfShards } from "../queue/shards.ts";
 import type { Progress } from "./progress.ts";
 import { filled } from "./values.ts";
 import { version } from "./version.ts";
@@ -52,7 +53,7 @@ export async function openQueue(
   if (flags.joins) {
     const { openStore } = await import("../queue/store.ts");
     const { joinedExecutor } = await import("../queue/shards.ts");
-    return joinedExecutor(await openStore(shared!, { cache }), { args: flags.joins, version });
+    return joinedExecutor(await openStore(shared!, { cache }), commandOfShards(flags.joins));
   }
   if (queue === undefined) return undefined;
   const { queueAddress } = await import("../queue/address.ts");
@@ -65,6 +66,18 @@ export async function openQueue(
   const address = queueAddress(queue);
   return openLeader({ address, version, shared: shared!, cache, device, onNote, onLonely, signal });
 }
+
+/** Options that may differ between machines, because results do not depend on them. */
+const ownOptions = ["--shared", "--cache", "--threads"];
+
+/** A command of this version, by its arguments. */
+export const commandOfShards = (args: readonly string[]): CommandOfShards => ({
+  args,
+  depends: args.filter(
+    (arg, i) => !ownOptions.some((name) => arg === name || args[i - 1] === name || arg.startsWith(`${name}=`)),
+  ),
+  version,
+});
 
 /** "3 workers", for a line of progress. */
 export const workersOf = ({ workers }: Executor): string => counted(workers, "worker");

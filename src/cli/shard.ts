@@ -11,9 +11,8 @@ import type { Precision } from "../graph/form.ts";
 import type { Executor } from "../queue/executor.ts";
 import type { Job } from "../queue/jobs.ts";
 import type { Shard, ShardRunner } from "../queue/shards.ts";
-import { sharedHelp } from "./queue-options.ts";
+import { commandOfShards, sharedHelp } from "./queue-options.ts";
 import type { Running } from "./running.ts";
-import { version } from "./version.ts";
 
 export interface ShardFlags {
   shard?: Shard;
@@ -82,7 +81,7 @@ export async function runShard(
   // Another device would compute other bytes.
   if (engine.fallback) throw new UserError({ subject: { setting: "device" }, problem: engine.fallback });
   const executor = closing(localExecutor(engine, store, flags), (one) => one.close());
-  const shard = await shardRunner(executor, { ...which!, args, version });
+  const shard = await shardRunner(executor, { ...which!, ...commandOfShards(args) });
   const all = async (jobs: readonly Job[]) => {
     const own = jobs.filter((_, n) => shard.mine(n));
     const started = performance.now();

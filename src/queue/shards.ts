@@ -22,23 +22,20 @@ const commandName = "command";
 const countName = (of: number) => `shards-${of}`;
 const doneName = (index: number, of: number) => `done-${index}-of-${of}`;
 
-/** Options that may differ between machines, because results do not depend on them. */
-const ownOptions = ["--shared", "--cache", "--threads"];
-
 /** A command as its shards and `join` know it. Other versions may compute other results. */
 export interface CommandOfShards {
   args: readonly string[];
+  /** The arguments that results depend on, which are the same for all shards. */
+  depends: readonly string[];
   version: string;
 }
 
 /** The area of a command's shards. */
-export function shardArea({ args, version }: CommandOfShards): string {
-  const depends = args.filter(
-    (arg, i) => !ownOptions.some((name) => arg === name || args[i - 1] === name || arg.startsWith(`${name}=`)),
-  );
-  const hash = createHash("sha256").update(JSON.stringify([version, ...depends]));
-  return `shards-${hash.digest("hex").slice(0, 24)}`;
-}
+export const shardArea = ({ depends, version }: CommandOfShards): string =>
+  `shards-${createHash("sha256")
+    .update(JSON.stringify([version, ...depends]))
+    .digest("hex")
+    .slice(0, 24)}`;
 
 /** Runs a shard's jobs on an executor of this machine, and stores their results. */
 export interface ShardRunner {
@@ -54,11 +51,11 @@ export interface ShardRunner {
 /** A runner for a shard of the command with these arguments. */
 export async function shardRunner(
   executor: Executor,
-  { index, of, args, version }: Shard & CommandOfShards,
+  { index, of, ...command }: Shard & CommandOfShards,
 ): Promise<ShardRunner> {
   const { store } = executor;
-  const area = shardArea({ args, version });
-  await store.remember(area, commandName, { args, version } satisfies CommandOfShards);
+  const area = shardArea(command);
+  await store.remember(area, commandName, command);
   await store.remember(area, countName(of), {});
   return {
     area,
