@@ -1,8 +1,10 @@
 /** Checks that an engine agrees with a reference by running every graph of a small drawing on both. */
 
 import { placedLevels } from "../config/model.ts";
-import type { TypedArray } from "../core/arrays.ts";
+import { type DeviceTensor, freeOnDevice, type HostTensor, type TypedArray, type Value } from "../core/arrays.ts";
 import type { Engine, Session } from "../engine/engine.ts";
+import { formFor } from "../graph/form.ts";
+import { writeOnnx } from "../graph/onnx.ts";
 import { edit } from "../sample/edit.ts";
 import { rectangleMask } from "../sample/masks.ts";
 import { createSampler, type SampledModel } from "../sample/sampler.ts";
@@ -22,10 +24,13 @@ export interface Agreement {
   differentBytes: number;
 }
 
-/** Draws one first-level patch with one step per level. Both engines run every graph on the reference's inputs. */
+/**
+ * Draws one first-level patch with one step per level. Both engines run every graph on the reference's inputs; tensors that
+ * stay on a device are its own.
+ */
 export async function selfCheck(reference: Engine, other: Engine, model: SampledModel): Promise<Agreement> {
   const found: Agreement = { agrees: true, difference: 0, bytes: 0, differentBytes: 0 };
-  const sampler = createSampler(observed(reference, other, found), model);
+  const sampler = createSampler(observed(reference, other, { found, weights: model.weights }), model);
   try {
     const { imageSize: size, channels, levels } = model.config;
     const iterations = levels.slice(1).map(() => 1);
@@ -42,25 +47,48 @@ export async function selfCheck(reference: Engine, other: Engine, model: Sampled
   return found;
 }
 
-/** An engine that returns the reference's results and records in `found` how the other's differ. */
-function observed(reference: Engine, other: Engine, found: Agreement): Engine {
+/** A tensor that stays on both devices. */
+type Pair = readonly [DeviceTensor, DeviceTensor];
+
+/**
+ * An engine that returns the reference's results and records in `found` how the other's differ. Every graph is written
+ * as it will run on the other engine, and once more in the form of the reference.
+ */
+function observed(reference: Engine, other: Engine, { found, weights }: Observation): Engine {
+  function compare(expected: Record<string, HostTensor>, got: Record<string, HostTensor>): void {
+    for (const [name, { dtype, data }] of Object.entries(expected))
+      if (dtype === "float32") found.difference = Math.max(found.difference, relative(data, got[name].data));
+      else {
+        found.bytes += data.length;
+        for (let i = 0; i < data.length; i++) if (data[i] !== got[name].data[i]) found.differentBytes++;
+      }
+  }
   return {
-    provider: reference.provider,
+    provider: other.provider,
+    precision: other.precision,
     async session(model, options): Promise<Session> {
-      const [one, two] = [await reference.session(model, options), await other.session(model, options)];
+      const plain = writeOnnx(model.graph, { weights, ...formFor(reference) });
+      const one = await reference.session(plain, options);
+      const two = await other.session(model, options).catch(async (error) => {
+        await one.dispose();
+        throw error;
+      });
       return {
-        inputs: one.inputs,
-        runKept: one.runKept,
+        inputs: two.inputs,
         async run(feeds) {
-          const expected = await one.run(feeds);
-          const got = await two.run(feeds);
-          for (const [name, { dtype, data }] of Object.entries(expected))
-            if (dtype === "float32") found.difference = Math.max(found.difference, relative(data, got[name].data));
-            else {
-              found.bytes += data.length;
-              for (let i = 0; i < data.length; i++) if (data[i] !== got[name].data[i]) found.differentBytes++;
-            }
+          const expected = await one.run(side(feeds, 0));
+          compare(expected, await two.run(side(feeds, 1)));
           return expected;
+        },
+        async runKept(feeds) {
+          const expected = await one.runKept(side(feeds, 0));
+          const got = await two.runKept(side(feeds, 1)).catch((error) => {
+            freeOnDevice(expected.kept);
+            throw error;
+          });
+          compare(expected.outputs, got.outputs);
+          const kept = Object.entries(expected.kept).map(([name, tensor]) => [name, paired([tensor, got.kept[name]])]);
+          return { outputs: expected.outputs, kept: Object.fromEntries(kept) };
         },
         async dispose() {
           await one.dispose();
@@ -70,6 +98,19 @@ function observed(reference: Engine, other: Engine, found: Agreement): Engine {
     },
   };
 }
+
+interface Observation {
+  found: Agreement;
+  weights: SampledModel["weights"];
+}
+
+const paired = (pair: Pair): DeviceTensor => ({ ...pair[0], held: pair, dispose: () => freeOnDevice(pair) });
+
+/** The inputs of one of the two engines; both get the same values from the host. */
+const side = (feeds: Record<string, Value>, which: 0 | 1): Record<string, Value> =>
+  Object.fromEntries(
+    Object.entries(feeds).map(([name, value]) => [name, "held" in value ? (value.held as Pair)[which] : value]),
+  );
 
 /** Returns Infinity if the lengths differ or the difference is not a number. */
 function relative(expected: TypedArray, got: TypedArray): number {
