@@ -3,7 +3,7 @@
  * that a GPU needs for sampling and for a training step, all counted without computing anything.
  */
 
-import { arrayOf, type DType, type HostTensor, product, type Value } from "../src/core/arrays.ts";
+import { arrayOf, type DType, product, type Value } from "../src/core/arrays.ts";
 import { type ModelConfig, placedLevels } from "../src/config/model.ts";
 import { publishedNames, publishedPreset } from "../src/config/published.ts";
 import type { Engine, KeptRun } from "../src/engine/engine.ts";
@@ -20,7 +20,7 @@ import { trainingParts } from "../src/model/training.ts";
 import { createSampler } from "../src/sample/sampler.ts";
 import { trainingMasks } from "../src/train/batches.ts";
 import { optimizerGraph } from "../src/train/optimizer-graph.ts";
-import { measuring, plainCopy, plainProduct } from "./engine.ts";
+import { type Measured, measuring, plainCopy, plainProduct } from "./engine.ts";
 import { noise } from "./train.ts";
 
 export interface CountsBench {
@@ -73,22 +73,19 @@ async function countsOf(
   const weights = () => ({ file: "", offset: 0, bytes: 0 });
   const iterations = config.sampling.iterations ?? placedLevels(config).map(({ tokens }) => tokens);
   async function counted(provider: Engine["provider"]) {
-    const dry = dryEngine(provider);
-    const engine = measuring(dry, weightBytes);
+    const engine = measuring(dryEngine(provider), weightBytes);
     const sampler = createSampler(engine, { config, folder: "", weights });
     const frames = sampler.sample({ labels: Array.from({ length: batch }, () => 0), batch, iterations });
     while (!(await frames.next()).done);
-    const sum = (key: "operations" | "values" | "weights" | "runs" | "launches") =>
-      engine.measured.reduce((total, m) => total + m[key], 0);
-    return { sum, busBytes: dry.copied() };
+    return (key: keyof Measured) => engine.measured.reduce((total, m) => total + m[key], 0);
   }
   const [cpu, gpu] = [await counted("cpu"), await counted("webgpu")];
   return {
-    operations: cpu.sum("operations"),
-    bytes: cpu.sum("values") + cpu.sum("weights"),
-    runs: gpu.sum("runs"),
-    launches: gpu.sum("launches"),
-    busBytes: gpu.busBytes,
+    operations: cpu("operations"),
+    bytes: cpu("values") + cpu("weights"),
+    runs: gpu("runs"),
+    launches: gpu("launches"),
+    busBytes: gpu("copied"),
   };
 }
 
@@ -112,12 +109,10 @@ function trainingCounts(
   };
 }
 
-/** Returns zeros in the shapes of the outputs, and counts the bytes of inputs and outputs on the host. */
-function dryEngine(provider: Engine["provider"]): Engine & { copied(): number } {
-  let copied = 0;
+/** Returns zeros in the shapes of the outputs. */
+function dryEngine(provider: Engine["provider"]): Engine {
   return {
     provider,
-    copied: () => copied,
     async session({ graph, inputs }, { keep = () => false } = {}) {
       function shapesOf(feeds: Record<string, Value>): [name: string, DType, shape: number[]][] {
         const given = Object.entries(feeds).map(([name, { shape }]) => [name, shape]);
@@ -129,15 +124,10 @@ function dryEngine(provider: Engine["provider"]): Engine & { copied(): number } 
         ]);
       }
       async function runKept(feeds: Record<string, Value>): Promise<KeptRun> {
-        for (const name of inputs) if ("data" in feeds[name]) copied += (feeds[name] as HostTensor).data.byteLength;
         const result: KeptRun = { outputs: {}, kept: {} };
         for (const [name, dtype, shape] of shapesOf(feeds))
           if (keep(name)) result.kept[name] = { dtype, shape, held: undefined, dispose: () => {} };
-          else {
-            const data = new (arrayOf(dtype))(product(shape));
-            copied += data.byteLength;
-            result.outputs[name] = { dtype, shape, data };
-          }
+          else result.outputs[name] = { dtype, shape, data: new (arrayOf(dtype))(product(shape)) };
         return result;
       }
       return { inputs, runKept, run: async (feeds) => (await runKept(feeds)).outputs, dispose: async () => {} };

@@ -3,7 +3,7 @@
  * copies.
  */
 
-import { float32, type Value } from "../src/core/arrays.ts";
+import { float32, type HostTensor, type Value } from "../src/core/arrays.ts";
 import type { Engine, Session } from "../src/engine/engine.ts";
 import { constant, input, linear, matmul } from "../src/graph/build.ts";
 import { boundSizes, floatingPointOperations, leastBytes } from "../src/graph/cost.ts";
@@ -18,6 +18,8 @@ export interface Measured {
   /** Bytes of inputs and outputs, and of weights, each counted once per run. */
   values: number;
   weights: number;
+  /** Bytes of inputs and outputs on the host, which a run copies to and from a device with memory of its own. */
+  copied: number;
 }
 
 /** An engine that records measurements per session, in the order of their creation. */
@@ -47,12 +49,18 @@ export function measuring(engine: Engine, weightBytes: (name: string) => number 
       const entry = nothing();
       const costs = new Map<string, Pick<Measured, "operations" | "values" | "weights">>(); // by input shapes
       measured.push(entry);
-      async function timed<T>(feeds: Record<string, Value>, run: () => Promise<T>): Promise<T> {
+      async function timed<T>(
+        feeds: Record<string, Value>,
+        run: () => Promise<T>,
+        outputsOf: (result: T) => Record<string, HostTensor>,
+      ): Promise<T> {
         const started = performance.now();
         const result = await run();
         entry.seconds += (performance.now() - started) / 1000;
         entry.runs++;
         entry.launches += model.launches;
+        for (const name of session.inputs) entry.copied += bytesOnHost(feeds[name]);
+        for (const output of Object.values(outputsOf(result))) entry.copied += bytesOnHost(output);
         const shapes = Object.fromEntries(Object.entries(feeds).map(([name, { shape }]) => [name, shape]));
         const key = JSON.stringify(shapes);
         if (!costs.has(key)) {
@@ -68,14 +76,34 @@ export function measuring(engine: Engine, weightBytes: (name: string) => number 
       }
       return {
         ...session,
-        run: (feeds, into) => timed(feeds, () => session.run(feeds, into)),
-        runKept: (feeds) => timed(feeds, () => session.runKept(feeds)),
+        run: (feeds, into) =>
+          timed(
+            feeds,
+            () => session.run(feeds, into),
+            (outputs) => outputs,
+          ),
+        runKept: (feeds) =>
+          timed(
+            feeds,
+            () => session.runKept(feeds),
+            ({ outputs }) => outputs,
+          ),
       };
     },
   };
 }
 
-const nothing = (): Measured => ({ seconds: 0, runs: 0, launches: 0, operations: 0, values: 0, weights: 0 });
+const nothing = (): Measured => ({
+  seconds: 0,
+  runs: 0,
+  launches: 0,
+  operations: 0,
+  values: 0,
+  weights: 0,
+  copied: 0,
+});
+
+const bytesOnHost = (value: Value): number => ("data" in value ? value.data.byteLength : 0);
 
 /** Returns a function that measures GFLOP/s of a plain 1024 x 1024 x 1024 product, the best of a few. */
 export async function plainProduct(engine: Engine): Promise<() => Promise<number>> {
