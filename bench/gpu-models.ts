@@ -1,4 +1,4 @@
-/** Sampling and training of a model with random weights on a GPU, for a limited time. */
+/** Sampling, training and likelihood of a model with random weights on a GPU, for a limited time. */
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,14 +6,16 @@ import { join } from "node:path";
 import type { ModelConfig } from "../src/config/model.ts";
 import { parseTrainingConfig } from "../src/config/training.ts";
 import { product } from "../src/core/arrays.ts";
+import { splitOf } from "../src/data/dataset.ts";
 import type { Engine } from "../src/engine/engine.ts";
+import { likelihoods } from "../src/evaluate/likelihood.ts";
 import type { ExternalModel } from "../src/files/external.ts";
 import { modelParameters } from "../src/model/parameters.ts";
 import { createSampler } from "../src/sample/sampler.ts";
 import { trainingMasks } from "../src/train/batches.ts";
 import { deviceLearner } from "../src/train/device-learner.ts";
-import { measuring, type MeasuringEngine, median } from "./engine.ts";
-import type { Rates } from "./gpu-device.ts";
+import { type Measured, measuring, type MeasuringEngine, median } from "./engine.ts";
+import type { TypeRates } from "./gpu-device.ts";
 import { noise, stepOperations } from "./train.ts";
 
 /** A measurement; an incomplete one has drawn only a share of its images. */
@@ -25,8 +27,8 @@ export interface Measurement {
   seconds: number;
   share: number;
   gigaflop: number;
-  /** Seconds that the operations and bytes take at the plain rates, the larger of the two. */
-  floor: number;
+  /** Seconds that the operations and bytes take at the plain rates, the larger of the two; undefined without rates. */
+  floor?: number;
   runs: number;
   /** The most kernels that these runs launch. */
   launches: number;
@@ -36,12 +38,17 @@ export interface Measurement {
   warmUp: number;
 }
 
-interface Limits {
-  name: string;
-  batch: number;
-  rates: Rates;
+/** The time that a measurement may take. */
+export interface Limit {
   seconds: number;
   signal: AbortSignal;
+}
+
+interface Task extends Limit {
+  name: string;
+  batch: number;
+  /** The plain rates in the precision of the engine. */
+  rates?: TypeRates;
 }
 
 /** A model whose weights are written to a temporary folder when they are first needed. */
@@ -69,7 +76,7 @@ const randomBlock = (length: number): Float32Array<ArrayBuffer> =>
 export async function sampled(
   engine: Engine,
   model: Model,
-  { name, batch, rates, seconds: limit, signal }: Limits,
+  { name, batch, rates, seconds: limit, signal }: Task,
 ): Promise<Measurement | undefined> {
   const external = model();
   const { config } = external;
@@ -104,22 +111,22 @@ export async function sampled(
 /** Sums of all sessions, and the floor. */
 function totals(
   { measured }: MeasuringEngine,
-  { float32: { product: gigaflops, copy } }: Rates,
+  rates: TypeRates | undefined,
 ): Pick<Measurement, "gigaflop" | "floor" | "runs" | "launches" | "busBytes"> {
-  const sum = (key: "operations" | "values" | "weights" | "runs" | "launches") =>
-    measured.reduce((total, one) => total + one[key], 0);
+  const sum = (key: keyof Measured) => measured.reduce((total, one) => total + one[key], 0);
   const gigaflop = sum("operations") / 1e9;
-  const floor = Math.max(gigaflop / gigaflops, (sum("values") + sum("weights")) / 1e9 / copy);
-  return { gigaflop, floor, runs: sum("runs"), launches: sum("launches"), busBytes: sum("values") };
+  const floor = rates && Math.max(gigaflop / rates.product, (sum("values") + sum("weights")) / 1e9 / rates.copy);
+  return { gigaflop, floor, runs: sum("runs"), launches: sum("launches"), busBytes: sum("copied") };
 }
 
 /** Trains on random images with the state on the device: a warm-up step, then as many as the time allows, at most 20. */
 export async function trainedSteps(
   engine: Engine,
   model: ModelConfig,
-  { name, batch, rates, seconds: limit, signal }: Limits,
+  { name, batch, rates, seconds: limit, signal, checkpointing = false }: Task & { checkpointing?: boolean },
 ): Promise<Measurement | undefined> {
-  const training = parseTrainingConfig({ batch, microBatch: batch, ema: 0, steps: 100 }, "the benchmark");
+  const settings = { batch, microBatch: batch, ema: 0, steps: 100, checkpointing };
+  const training = parseTrainingConfig(settings, "the benchmark");
   const parameters = modelParameters(model);
   const longest = Math.max(...parameters.map(({ shape }) => product(shape)));
   // All weights share one array, and all moments another one: only their copies on the device differ.
@@ -153,12 +160,53 @@ export async function trainedSteps(
     if (times.length < 2) return undefined;
     const [warmUp, ...steps] = times;
     const seconds = median(steps);
-    const { runs, launches } = totals(counted, rates);
+    const { runs, launches, busBytes } = totals(counted, rates);
     const per = (count: number) => Math.round(count / steps.length);
-    const floor = gigaflop / rates.float32.product;
-    const busBytes = data.images.byteLength;
-    return { name, batch, images: batch, seconds, share: 1, gigaflop, floor, runs: per(runs), launches: per(launches), busBytes, warmUp }; // prettier-ignore
+    return {
+      name,
+      batch,
+      images: batch,
+      seconds,
+      share: 1,
+      gigaflop,
+      floor: rates && gigaflop / rates.product,
+      runs: per(runs),
+      launches: per(launches),
+      busBytes: per(busBytes),
+      warmUp,
+    };
   } finally {
     await learner.dispose();
   }
+}
+
+/** The likelihood of the same images computed in both precisions. */
+export interface Comparison {
+  name: string;
+  images: number;
+  /** Mean bits per dimension. */
+  float32: number;
+  float16: number;
+  /** The largest difference of an image. */
+  difference: number;
+}
+
+/** Compares the likelihoods of random images in both precisions. Undefined if the time ends before. */
+export async function likelihoodsCompared(
+  engines: Record<"float32" | "float16", Engine>,
+  model: Model,
+  { name, images, seconds, signal }: Limit & { name: string; images: number },
+): Promise<Comparison | undefined> {
+  const external = model();
+  const split = splitOf({ ...noise(external.config, images), names: Array.from({ length: images }, String) });
+  const end = AbortSignal.any([signal, AbortSignal.timeout(1000 * seconds)]);
+  const bits: Record<keyof typeof engines, number[]> = { float32: [], float16: [] };
+  for (const precision of ["float32", "float16"] as const)
+    for await (const one of likelihoods(engines[precision], external, split, { batch: 1 })) {
+      bits[precision].push(one.bits);
+      if (end.aborted) return undefined;
+    }
+  const mean = (values: number[]) => values.reduce((a, b) => a + b) / images;
+  const difference = Math.max(...bits.float32.map((of, i) => Math.abs(of - bits.float16[i])));
+  return { name, images, float32: mean(bits.float32), float16: mean(bits.float16), difference };
 }
