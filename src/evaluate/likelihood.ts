@@ -1,7 +1,7 @@
 /** Bits per dimension of images under a model, image by image. Knows nothing about files and terminals. */
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
-import { float32, type HostTensor } from "../core/arrays.ts";
+import { float32, type HostTensor, type Value } from "../core/arrays.ts";
 import { derive, seedKey } from "../core/random.ts";
 import { type Split } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -70,10 +70,10 @@ export interface ImageLikelihood {
 export const likelihoodOf = (config: ModelConfig, { inOrder = false }: LikelihoodOptions = {}): Likelihood =>
   placedLevels(config).every((level) => !kindOf(level).order.hides) ? "exact" : inOrder ? "order" : "estimate";
 
-/** A model with its weights in a file of a folder, or as values. */
+/** A model with its weights in a file of a folder, or as values, which may be on the engine's device. */
 export type MeasuredModel = { config: ModelConfig } & (
   | (Pick<ExternalModel, "folder" | "weights"> & { values?: undefined })
-  | { folder?: undefined; weights?: undefined; values: ReadonlyMap<string, Float32Array> }
+  | { folder?: undefined; weights?: undefined; values: ReadonlyMap<string, Float32Array | Value> }
 );
 
 /** The view of an image for one estimate. */
@@ -94,7 +94,7 @@ export interface LikelihoodOutputs<T> {
 /** The compiled graph of a model's likelihood. */
 export interface LikelihoodSession {
   /** Computes the nats of one batch of views. */
-  run(feeds: Tree<HostTensor>): Promise<LikelihoodOutputs<HostTensor>>;
+  run(feeds: Tree<Value>): Promise<LikelihoodOutputs<HostTensor>>;
   /** Frees its memory and threads. */
   dispose(): Promise<void>;
 }
@@ -141,9 +141,12 @@ export async function* likelihoods(
   if (options.drawn && likelihoodOf(config, options) === "estimate")
     throw new Error("likelihoods: an estimate hides random patches; the likelihood of a part needs an order (inOrder)");
   const session = options.session ?? (await likelihoodSession(engine, model, options));
-  const parameters: Record<string, HostTensor> = {};
+  const parameters: Record<string, Value> = {};
   if (values)
-    for (const { name, shape } of modelParameters(config)) parameters[name] = float32(values.get(name)!, shape);
+    for (const { name, shape } of modelParameters(config)) {
+      const value = values.get(name)!;
+      parameters[name] = value instanceof Float32Array ? float32(value, shape) : value;
+    }
   const bytes = size * size * channels;
   const sums = new Map<number, Sum>();
 

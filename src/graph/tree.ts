@@ -4,7 +4,7 @@
  * not.
  */
 
-import type { DeviceTensor, HostTensor } from "../core/arrays.ts";
+import type { DeviceTensor, HostTensor, Value } from "../core/arrays.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Leaves in lists and records of any depth; undefined is an absent part. */
@@ -63,7 +63,7 @@ export function valuesOf<X, V = HostTensor>(
 export interface Runs {
   /** Computes outputs by name from inputs by name; outputs named in `into` are written in place. */
   run(
-    feeds: Record<string, HostTensor>,
+    feeds: Record<string, Value>,
     into?: Record<string, HostTensor>,
   ): Promise<Readonly<Record<string, HostTensor>>>;
 }
@@ -72,6 +72,6 @@ export interface Runs {
 export const runTree = async <X>(
   session: Runs,
   outputs: X,
-  feeds: Tree<HostTensor>,
+  feeds: Tree<Value>,
   into: Tree<HostTensor> = {},
 ): Promise<Values<X>> => valuesOf(outputs, await session.run(named(feeds), named(into)));

@@ -90,7 +90,7 @@ export async function* trainRounds(
   }
 
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
-    const bits = await bitsOf(engine, run, { split, session });
+    const bits = await bitsOf(engine, run, { split, session, values: state.average });
     if (bits !== undefined) yield { kind: "evaluation", step: state.step, bits, images: split.count };
   }
 

@@ -228,6 +228,10 @@ it("on a GPU, the micro-batch is as large as fits in half of its free memory", a
   const { model, training } = await prepare(given);
   const half = trainingBytes(model, 32, { ...training, lanes: 1, loop: false });
   expect((await prepare({ ...given, gpuMemory: 2 * half })).training.microBatch).toBe(32);
+  // Old state, new state and gradients; without an average, a third less of the state.
+  const weights = 4 * modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0);
+  const bytes = (ema: number) => trainingBytes(model, 1, { ...training, ema, lanes: 1, loop: false });
+  expect(bytes(0.9) - bytes(0)).toBe(2 * weights);
   expect((await prepare({ ...given, gpuMemory: 1e6 })).training).toMatchObject({ microBatch: 1, checkpointing: true });
   await expect(prepare({ ...given, gpuMemory: 1e10, memory: 1e6 })).rejects.toThrow(/but only/);
 });

@@ -150,3 +150,94 @@ describe("written for float16", () => {
     await expect(run(half, { times: 1e6 })).rejects.toThrow("step 0 is not finite");
   });
 });
+
+describe("an error", () => {
+  const model = ar();
+  const training = parseTrainingConfig(
+    { batch: 4, microBatch: 2, checkpointing: true, ema: 0.9, warmup: 0 },
+    "the test",
+  );
+  const onNotFinite = ({ number, loss }: NotFinite) => new Error(`step ${number}: ${loss}`);
+
+  /** The engine with counts of what is open, which fails in a session or a run by number. */
+  function failing({ badSession = -1 } = {}) {
+    const count = { sessions: 0, opened: 0, tensors: 0, runs: 0, badRun: -1 };
+    const on: Engine = {
+      ...engine,
+      async session(graph, options) {
+        if (count.opened++ === badSession) throw new Error("no session");
+        const session = await engine.session(graph, options);
+        count.sessions++;
+        return {
+          ...session,
+          async runKept(feeds) {
+            if (count.runs++ === count.badRun) throw new Error("no run");
+            const { outputs, kept } = await session.runKept(feeds);
+            for (const tensor of Object.values(kept)) {
+              count.tensors++;
+              const { dispose } = tensor;
+              tensor.dispose = () => {
+                count.tensors--;
+                dispose();
+              };
+            }
+            return { outputs, kept };
+          },
+          async dispose() {
+            count.sessions--;
+            await session.dispose();
+          },
+        };
+      },
+    };
+    return { on, count };
+  }
+  const open = (on: Engine) =>
+    deviceLearner(on, { model, training, state: startingState(model, 1, training), onNotFinite });
+  const batches = batchSource(tinyDataset(), training);
+
+  it("while a learner is opened closes what was open", async () => {
+    for (const session of [1, 3]) {
+      const { on, count } = failing({ badSession: session });
+      await expect(open(on)).rejects.toThrow("no session");
+      expect(count).toMatchObject({ opened: session + 1, sessions: 0 });
+    }
+  });
+
+  it("in any run of a step leaves the state on the device, and nothing else", async () => {
+    const { on, count } = failing();
+    const learner = await open(on);
+    await learner.learn(batches, 0);
+    const { tensors, runs } = count;
+    expect(tensors).toBeGreaterThan(100);
+    for (let run = 0; run < runs; run++) {
+      count.badRun = count.runs + run;
+      await expect(learner.learn(batches, 1)).rejects.toThrow("no run");
+      expect(count.tensors, `run ${run}`).toBe(tensors);
+    }
+    await learner.learn(batches, 1);
+    expect(count.tensors).toBe(tensors);
+    await learner.dispose();
+    expect(count).toMatchObject({ tensors: 0, sessions: 0 });
+  });
+
+  it("is reported if a device returns only zeros, as a lost one does", async () => {
+    const zero: Engine = {
+      ...engine,
+      async session(graph, options) {
+        const session = await engine.session(graph, options);
+        return {
+          ...session,
+          async runKept(feeds) {
+            const found = await session.runKept(feeds);
+            for (const { data } of Object.values(found.outputs)) (data as Float32Array).fill(0);
+            return found;
+          },
+        };
+      },
+    };
+    const learner = await open(zero);
+    await expect(learner.learn(batches, 0)).rejects.toThrow("step 0: 0");
+    await learner.dispose();
+  });
+});

@@ -1,11 +1,10 @@
 /**
  * Applies training steps to a state in the memory of a GPU. Weights, their average, moments, gradients and checkpoints
- * stay there; a step copies only images, indices and the loss. The state is copied to the host for evaluations and
- * checkpoints.
+ * stay there; a step copies only images, indices and the loss. The state is copied to the host for checkpoints.
  */
 
 import { learningRateAt } from "../config/training.ts";
-import { float32, freeOnDevice, type HostTensor, type Value } from "../core/arrays.ts";
+import { type DeviceTensor, float32, type HostTensor, type Value } from "../core/arrays.ts";
 import type { Engine, Session } from "../engine/engine.ts";
 import { add, input } from "../graph/build.ts";
 import { formFor } from "../graph/form.ts";
@@ -14,156 +13,198 @@ import { nameAt, named, type Tree, valuesOf } from "../graph/tree.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { ChannelWeights } from "../model/feeds.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { trainingParts } from "../model/training.ts";
-import { averageDecay, type Learner, type Learning } from "./learner.ts";
+import { type Nats, type TrainingPart, trainingParts } from "../model/training.ts";
+import { averageDecay, type Learned, type Learner, type Learning } from "./learner.ts";
 import { lossScaleAt } from "./loss-scale.ts";
 import { stepOptions } from "./one-step.ts";
 import { optimizerGraph, optimizerScalars, type StatePart, stateParts } from "./optimizer-graph.ts";
 import { addNats, laneTasks, type LaneTask, microBatches } from "./step.ts";
 
-/** Tensors by name, some of which may be on the device. */
-type Values = Record<string, Value>;
+/** Values by the name of their parameter, some of which may be on the device. */
+type ByName = Record<string, Value>;
+
+/** A session whose results are divided: one tree of outputs on the host, and one that stays on the device. */
+interface Divided<H, D> {
+  session: Session;
+  onHost: H;
+  onDevice: D;
+}
 
 /** Learns on the engine's device. After `store`, the state on the host equals the one on the device. */
-export async function deviceLearner(
+export async function deviceLearner(engine: Engine, learning: Learning): Promise<Learner> {
+  const sessions: Session[] = [];
+  const dispose = async () => {
+    for (const session of sessions.splice(0)) await session.dispose();
+  };
+  try {
+    return await learnerWith(engine, learning, { sessions, dispose });
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+async function learnerWith(
   engine: Engine,
   { model, training, state, onNotFinite }: Learning,
+  { sessions, dispose }: { sessions: Session[]; dispose: () => Promise<void> },
 ): Promise<Learner> {
   const parameters = modelParameters(model);
-  const shapes = new Map(parameters.map(({ name, shape }) => [name, shape]));
-  const isNats = (name: string) => /^(guidingNats|nats|lastGuidingNats)\b/.test(name);
-  const open = (graph: Tree<Tensor>, copied: (name: string) => boolean, form = formFor(engine)) =>
-    engine.session(writeOnnx(named(graph), form), {
-      keep: (name) => !copied(name),
+  async function open<H, D>(
+    { onHost, onDevice }: { onHost: H; onDevice: D },
+    form = formFor(engine),
+  ): Promise<Divided<H, D>> {
+    const kept = named(onDevice as Tree<Tensor>);
+    const session = await engine.session(writeOnnx({ ...named(onHost as Tree<Tensor>), ...kept }, form), {
+      keep: (name) => name in kept,
       keepMemory: !training.checkpointing,
     });
-  const parts: { forward?: Session; backward: Session; outputs: Tree<Tensor> }[] = [];
+    sessions.push(session);
+    return { session, onHost, onDevice };
+  }
   const graphs = trainingParts(model, { ...training, loop: false });
-  for (const { forward, backward } of graphs)
-    parts.push({
-      forward: parts.length + 1 < graphs.length ? await open(forward, () => false) : undefined,
-      backward: await open(backward, isNats),
-      outputs: backward,
-    });
+  const forwards: Divided<object, TrainingPart["forward"]>[] = [];
+  const backwards: Divided<Nats, Omit<TrainingPart["backward"], keyof Nats>>[] = [];
+  for (const [i, { forward, backward }] of graphs.entries()) {
+    if (i + 1 < graphs.length) forwards.push(await open({ onHost: {}, onDevice: forward }));
+    const { d, dCheckpoint, ...nats } = backward;
+    backwards.unshift(await open({ onHost: nats, onDevice: { d, dCheckpoint } }));
+  }
   // Muon's iterations on Gram matrices need float32: the rounding of each is multiplied in the next.
   const inFloat32 = { ...formFor(engine), precision: undefined };
-  const update = await open(optimizerGraph(model, training), (name) => name === "norm", inFloat32);
-  const accumulated = Object.fromEntries(
+  const { norm, next } = optimizerGraph(model, training);
+  const update = await open({ onHost: { norm }, onDevice: { next } }, inFloat32);
+  const d = Object.fromEntries(
     parameters.map(({ name, shape }) => {
       const [sum, part] = ["sum", "part"].map((which) => input(nameAt(which, name), "float32", shape));
       return [name, add(sum, part)];
     }),
   );
-  let accumulate: Session | undefined;
+  let accumulate: Divided<object, { d: Record<string, Tensor> }> | undefined;
   const copiers = new Map<number, Session>();
   /** Copies a tensor of a rank to the host, which no runtime does without a graph. */
   async function copier(rank: number): Promise<Session> {
     const x = input("x", "float32", ["A", "B", "C", "D"].slice(0, rank));
-    const session = copiers.get(rank) ?? (await engine.session(writeOnnx({ y: x })));
-    copiers.set(rank, session);
-    return session;
+    const found = copiers.get(rank) ?? (await open({ onHost: { y: x }, onDevice: {} })).session;
+    copiers.set(rank, found);
+    return found;
   }
 
-  const onHost = (part: StatePart, name: string): Float32Array | undefined =>
-    part === "value"
-      ? state.values.get(name)
-      : part === "average"
-        ? training.ema > 0
-          ? state.average.get(name)
-          : undefined
-        : state.moments.get(name)![part];
-  /** The state by part and name, at first on the host. */
-  let current: Values = {};
-  for (const part of stateParts)
-    for (const [name, shape] of shapes) {
-      const data = onHost(part, name);
-      if (data) current[nameAt(part, name)] = float32(data, shape);
-    }
+  /** Everything on the device, so that whatever fails, nothing of it stays there. */
+  const held = new Set<DeviceTensor>();
+  function free(tree: Tree<Value>): void {
+    for (const value of Object.values(named(tree))) if ("held" in value && held.delete(value)) value.dispose();
+  }
+  async function run<H, D>({ session, onHost, onDevice }: Divided<H, D>, feeds: Tree<Value>) {
+    const { outputs, kept } = await session.runKept(named(feeds));
+    for (const tensor of Object.values(kept)) held.add(tensor);
+    return { found: valuesOf(onHost, outputs), kept: valuesOf(onDevice, kept) };
+  }
+
+  const arraysOf = (part: StatePart): ReadonlyMap<string, Float32Array | undefined> => {
+    if (part === "value") return state.values;
+    if (part === "average") return training.ema > 0 ? state.average : new Map();
+    return new Map([...state.moments].map(([name, moments]) => [name, moments[part]]));
+  };
+  /** The state, at first on the host. */
+  let current = Object.fromEntries(
+    stateParts.map((part) => {
+      const arrays = arraysOf(part);
+      const tensors = parameters.flatMap(({ name, shape }) => {
+        const data = arrays.get(name);
+        return data ? [[name, float32(data, shape)] as const] : [];
+      });
+      return [part, Object.fromEntries(tensors)];
+    }),
+  ) as Record<StatePart, ByName>;
   let changed = false;
 
   /** Sums the gradients of all micro-batches on the device, and the loss on the host. */
-  async function gradientsOf(task: LaneTask, lossScale: number): Promise<{ d: Values; loss: number; nats: number }> {
+  async function gradientsOf(task: LaneTask, lossScale: number): Promise<{ d: ByName; loss: number; nats: number }> {
     const sums = { loss: 0, nats: 0 };
-    const values = Object.fromEntries([...shapes.keys()].map((name) => [name, current[nameAt("value", name)]]));
-    let total: Values = {};
+    let total: ByName | undefined;
     for (const feeds of microBatches(model, task)) {
-      const weights = scaled(feeds.weights, lossScale);
-      const given: Values = { ...values, ...named({ ...feeds, weights } as Tree<HostTensor>) };
-      const passing: Values = {}; // checkpoints and their gradients
-      const d: Values = {};
-      for (const { forward } of parts)
-        if (forward) Object.assign(passing, (await forward.runKept({ ...given, ...passing })).kept);
-      for (const { backward, outputs } of parts.toReversed()) {
-        const { outputs: found, kept } = await backward.runKept({ ...given, ...passing });
-        const { d: _, dCheckpoint: __, ...nats } = outputs as (typeof graphs)[number]["backward"];
-        addNats(sums, valuesOf(nats, found), feeds.weights);
-        Object.assign(d, unprefixed("d", kept));
-        for (const name of Object.keys(kept)) if (!name.startsWith("d.")) passing[name] = kept[name];
+      const given: Tree<Value> = { ...feeds, weights: scaled(feeds.weights, lossScale) };
+      const checkpoint: (Value | undefined)[] = [];
+      let dCheckpoint: readonly (Value | undefined)[] = [];
+      const inputs = () => ({ ...current.value, ...named({ ...given, checkpoint, dCheckpoint } as Tree<Value>) });
+      for (const forward of forwards) Object.assign(checkpoint, (await run(forward, inputs())).kept.checkpoint);
+      const part: ByName = {};
+      for (const backward of backwards) {
+        const { found, kept } = await run(backward, inputs());
+        addNats(sums, found, feeds.weights);
+        Object.assign(part, kept.d);
+        free([...dCheckpoint]);
+        dCheckpoint = kept.dCheckpoint;
       }
-      freeOnDevice(passing);
-      if (Object.keys(total).length === 0) total = d;
-      else {
-        accumulate ??= await open(accumulated, () => false);
-        const { kept } = await accumulate.runKept({ ...prefixed("sum", total), ...prefixed("part", d) });
-        freeOnDevice(total);
-        freeOnDevice(d);
-        total = kept;
-      }
+      free(checkpoint);
+      if (total) {
+        accumulate ??= await open({ onHost: {}, onDevice: { d } });
+        const both = { sum: total, part };
+        total = (await run(accumulate, both)).kept.d;
+        free(both);
+      } else total = part;
     }
-    return { d: total, ...sums };
+    return { d: total!, ...sums };
+  }
+
+  async function learn(
+    batches: Parameters<Learner["learn"]>[0],
+    number: number,
+  ): Promise<{ learned: Learned; next: Record<StatePart, ByName> }> {
+    const batch = batches(number);
+    const { microBatch = batch.labels.length, ...options } = stepOptions(training, number);
+    const { tasks, predicted } = laneTasks(model, batch, { ...options, microBatch, lanes: 1 });
+    const learningRate = learningRateAt(number, training);
+    const follow = 1 - averageDecay(training.ema, number);
+    let lossScale = engine.precision === "float16" ? lossScaleAt(number, state.lossScale) : 1;
+    for (;;) {
+      const { d, loss, nats } = await gradientsOf(tasks[0], lossScale);
+      const settings = { step: number + 1, learningRate, follow, lossScale };
+      const scalars = Object.fromEntries(
+        Object.entries(optimizerScalars(training, settings)).map(([name, value]) => [name, float32([value], [])]),
+      );
+      const { found, kept } = await run(update, { ...current, d, ...scalars });
+      free(d);
+      const gradientNorm = Number(found.norm.data[0]);
+      const lost = loss === 0 && gradientNorm === 0; // a device that stopped working returns zeros
+      if (Number.isFinite(loss) && Number.isFinite(gradientNorm) && !lost) {
+        if (engine.precision === "float16") state.lossScale = lossScale;
+        return { learned: { loss, bits: nats / Math.LN2 / predicted, gradientNorm, learningRate }, next: kept.next };
+      }
+      free(kept);
+      if (lost || !Number.isFinite(loss) || lossScale === 1) throw onNotFinite({ number, loss });
+      lossScale /= 2; // a gradient was too large for float16: the same step again
+    }
   }
 
   return {
     async learn(batches, number) {
-      const batch = batches(number);
-      const { microBatch = batch.labels.length, ...options } = stepOptions(training, number);
-      const { tasks, predicted } = laneTasks(model, batch, { ...options, microBatch, lanes: 1 });
-      const learningRate = learningRateAt(number, training);
-      const follow = 1 - averageDecay(training.ema, number);
-      let lossScale = engine.precision === "float16" ? lossScaleAt(number, state.lossScale) : 1;
-      for (;;) {
-        const { d, loss, nats } = await gradientsOf(tasks[0], lossScale);
-        const scalars = optimizerScalars(training, { step: number + 1, learningRate, follow, lossScale });
-        const { outputs, kept } = await update.runKept({
-          ...current,
-          ...prefixed("d", d),
-          ...Object.fromEntries(Object.entries(scalars).map(([name, value]) => [name, float32([value], [])])),
-        });
-        freeOnDevice(d);
-        const gradientNorm = Number(outputs.norm.data[0]);
-        if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
-          freeOnDevice(kept);
-          if (!Number.isFinite(loss) || lossScale === 1) throw onNotFinite({ number, loss });
-          lossScale /= 2; // a gradient was too large for float16: the same step again
-          continue;
-        }
-        freeOnDevice(current);
-        current = unprefixed("next", kept);
+      try {
+        const { learned, next } = await learn(batches, number);
+        free(current);
+        current = next;
         changed = true;
-        if (engine.precision === "float16") state.lossScale = lossScale;
-        return { loss, bits: nats / Math.LN2 / predicted, gradientNorm, learningRate };
+        return learned;
+      } finally {
+        const state = new Set<Value>(Object.values(named(current)));
+        free([...held].filter((tensor) => !state.has(tensor)));
       }
     },
+    averages: () => new Map(Object.entries(training.ema > 0 ? current.average : current.value)),
     async store() {
       if (!changed) return;
       for (const part of stateParts)
-        for (const [name, shape] of shapes) {
-          const tensor = current[nameAt(part, name)];
-          if (!tensor) continue;
+        for (const [name, tensor] of Object.entries(current[part])) {
+          const shape = [...tensor.shape];
           const copy = await copier(shape.length);
-          await copy.run({ x: tensor }, { y: float32(onHost(part, name)!, shape) });
+          await copy.run({ x: tensor }, { y: float32(arraysOf(part).get(name)!, shape) });
         }
       changed = false;
     },
     async dispose() {
-      freeOnDevice(current);
-      for (const { forward, backward } of parts) {
-        await forward?.dispose();
-        await backward.dispose();
-      }
-      await update.dispose();
-      await accumulate?.dispose();
-      for (const session of copiers.values()) await session.dispose();
+      free([...held]);
+      await dispose();
     },
   };
 }
@@ -177,15 +218,3 @@ function scaled({ pixels, guiding }: ChannelWeights<HostTensor>, lossScale: numb
     );
   return { pixels: times(pixels), guiding: guiding.map((one) => one && times(one)) };
 }
-
-/** The same tensors with names below `part`. */
-const prefixed = (part: string, values: Values): Values =>
-  Object.fromEntries(Object.entries(values).map(([name, value]) => [nameAt(part, name), value]));
-
-/** The tensors below `part`, without it in their names. */
-const unprefixed = (part: string, values: Values): Values =>
-  Object.fromEntries(
-    Object.entries(values).flatMap(([name, value]) =>
-      name.startsWith(`${part}.`) ? [[name.slice(part.length + 1), value]] : [],
-    ),
-  );

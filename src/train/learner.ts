@@ -2,6 +2,7 @@
 
 import type { ModelConfig } from "../config/model.ts";
 import type { TrainingConfig } from "../config/training.ts";
+import type { Value } from "../core/arrays.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Batch } from "../model/plan.ts";
 import type { TrainingState } from "./state.ts";
@@ -22,6 +23,8 @@ export interface Learner {
    * `onNotFinite` returns, and the state on the host stays as it was.
    */
   learn(batches: (number: number) => Batch, number: number): Promise<Learned>;
+  /** The averaged weights, or without an average the weights, where they are; valid until the next step. */
+  averages(): ReadonlyMap<string, Float32Array | Value>;
   /** Writes the current values into the state, if they are not there. */
   store(): Promise<void>;
   dispose(): Promise<void>;
@@ -58,6 +61,7 @@ export async function hostLearner(
       if (training.ema > 0) updateAverage(state, averageDecay(training.ema, number));
       return { loss, bits, ...done };
     },
+    averages: () => state.average,
     async store() {},
     dispose: () => optimizer.dispose(),
   };

@@ -3,6 +3,7 @@
  */
 
 import { type ModelConfig, placedLevels } from "../config/model.ts";
+import type { TrainingConfig } from "../config/training.ts";
 import { product } from "../core/arrays.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
@@ -29,13 +30,14 @@ export interface MemoryOptions extends TrainingOptions {
   lanes: number;
   /** Decay of the average of the weights; 0 for none. */
   ema?: number;
+  optimizer?: TrainingConfig["optimizer"];
 }
 
 /** Estimates the peak memory of training in bytes, with micro-batches of this size and every patch predicted. */
 export function trainingBytes(
   model: ModelConfig,
   microBatch: number,
-  { lanes, ema = 1, ...options }: MemoryOptions,
+  { lanes, ema = 1, optimizer = "adamw", ...options }: MemoryOptions,
 ): number {
   const weights = weightBytes(model);
   const sizes = sizesFor(model, microBatch);
@@ -45,7 +47,12 @@ export function trainingBytes(
   // Weights, their average, two moments and gradients. For each lane: its copy of the weights, its gradients, and the
   // gradients shared with the main thread, which also shares the weights. And the outputs of a part, both in
   // onnxruntime and as returned to us.
-  const state = (ema > 0 ? 5 : 4) * weights + (lanes > 1 ? lanes * (3 * weights + handedOut) + weights : 2 * handedOut);
+  const onHost =
+    (ema > 0 ? 5 : 4) * weights + (lanes > 1 ? lanes * (3 * weights + handedOut) + weights : 2 * handedOut);
+  // Without the loop the state is on a GPU, where the optimiser's run holds the old state, the new one and the gradients,
+  // and with Muon also the momentum of equal matrices side by side and their updates.
+  const onGpu = (ema > 0 ? 8 : 6) * weights + handedOut + (optimizer === "muon" ? 2 * weights : 0);
+  const state = options.loop === false ? onGpu : onHost;
   const kept = parts.reduce((sum, { forward }) => sum + bytesOf(forward, sizes), 0);
   const values = Math.max(...parts.flatMap(({ forward, backward }) => [peakBytes(named(forward), sizes), peakBytes(named(backward), sizes)])); // prettier-ignore
   const likelihood = peakBytes({ nats: lossGraph(model).nats }, sizes);

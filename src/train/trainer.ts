@@ -10,7 +10,7 @@ import type { Engine } from "../engine/engine.ts";
 import { likelihoods, type LikelihoodSession, likelihoodSession } from "../evaluate/likelihood.ts";
 import type { TrainingState } from "./state.ts";
 import { deviceLearner } from "./device-learner.ts";
-import { hostLearner, type NotFinite } from "./learner.ts";
+import { hostLearner, type Learner, type NotFinite } from "./learner.ts";
 import { type TrainingStep, trainingStep } from "./step.ts";
 
 /** A record of training progress. */
@@ -55,11 +55,11 @@ export interface TrainingRun {
   model: ModelConfig;
   training: TrainingConfig;
   dataset: Dataset;
-  /** Updated in place; at a record of an evaluation or a checkpoint it is consistent and can be saved. */
+  /** Updated in place; at a record of a checkpoint it is consistent and can be saved. */
   state: TrainingState;
   /**
    * Computes loss and gradients, for example `parallelTrainingStep`; by default the engine in this thread. Without it, a
-   * WebGPU engine keeps the state on its device between the records at which it is needed.
+   * WebGPU engine keeps the state on its device between checkpoints.
    */
   step?: TrainingStep;
   signal?: AbortSignal;
@@ -89,8 +89,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
   let evaluated = performance.now();
   let saved = performance.now();
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
-    await learner.store();
-    const bits = await bitsOf(engine, run, { split, session });
+    const bits = await bitsOf(engine, run, { split, session, values: learner.averages() });
     evaluated = performance.now();
     if (bits !== undefined) yield { kind: "evaluation", step: state.step, bits, images: split.count };
   }
@@ -143,6 +142,8 @@ export function notFinite(
   const [weight, gradient] = tensors.map(
     (values) => [...values].find(([, value]) => !value.every(Number.isFinite))?.[0],
   );
+  if (loss === 0)
+    return `training stopped at step ${step}: the loss and all gradients are 0, so the device no longer works; ${saved ? "the last checkpoint is intact, so resume it" : "start again"}`;
   const where = weight ?? (gradient === undefined ? undefined : `the gradient of ${gradient}`);
   return `training stopped at step ${step}: the loss is ${loss}${where === undefined ? "" : ` and ${where} is no longer finite`}; ${afterNotFinite({ saved })}`;
 }
@@ -159,11 +160,11 @@ export const afterNotFinite = ({ saved }: { saved: boolean }): string =>
  */
 export async function bitsOf(
   engine: Engine,
-  { model, training, state, signal }: Pick<TrainingRun, "model" | "training" | "state" | "signal">,
-  { split, session }: { split: Split; session: LikelihoodSession },
+  { model, training, signal }: Pick<TrainingRun, "model" | "training" | "signal">,
+  { split, session, values }: { split: Split; session: LikelihoodSession; values: ReturnType<Learner["averages"]> },
 ): Promise<number | undefined> {
   const { seed, microBatch: batch } = training;
-  const averaged = { config: model, values: state.average };
+  const averaged = { config: model, values };
   let sum = 0;
   for await (const { bits } of likelihoods(engine, averaged, split, { seed, batch, session })) {
     if (signal?.aborted) return undefined;
