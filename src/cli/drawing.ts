@@ -65,14 +65,18 @@ export async function drawImages(
     const line = drawingLine({ count: flags.count, batch });
     const started = performance.now();
     const stream = frames(sampler, { batch, signal });
-    for (;;) {
-      const next = await stream.next();
-      if (next.done) {
-        const seconds = (performance.now() - started) / 1000;
-        return { images: next.value, seconds, device: engine.provider, precision: unusual(engine.precision), film };
+    try {
+      for (;;) {
+        const next = await stream.next();
+        if (next.done) {
+          const seconds = (performance.now() - started) / 1000;
+          return { images: next.value, seconds, device: engine.provider, precision: unusual(engine.precision), film };
+        }
+        film?.add(next.value);
+        progress.update(line(next.value), (room) => preview(next.value, picture, { ...room, batch }));
       }
-      film?.add(next.value);
-      progress.update(line(next.value), (room) => preview(next.value, picture, { ...room, batch }));
+    } finally {
+      await stream.return(new Uint8Array()); // if the film or the progress failed
     }
   });
 }

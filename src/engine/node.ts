@@ -6,10 +6,10 @@
 import { isMainThread } from "node:worker_threads";
 import type * as Runtime from "onnxruntime-node";
 import type { HostTensor, Value } from "../core/arrays.ts";
-import { UserError } from "../core/errors.ts";
 import type { Precision } from "../graph/form.ts";
 import { byteProducts, type OnnxModel } from "../graph/onnx.ts";
 import type { Engine, KeptRun, Provider, Session, SessionOptions } from "./engine.ts";
+import { runtimeFailure } from "./failure.ts";
 import { throughGate } from "./gate.ts";
 import { dividedOutputs, locations } from "./kept.ts";
 import { threadsOfEnvironment } from "./threads.ts";
@@ -104,13 +104,11 @@ async function openSession(
   keep: SessionOptions["keep"],
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
-  const memoryError = (doing: string) => (error: Error) => {
-    throw /bad_alloc|Failed to allocate/i.test(error.message)
-      ? new UserError(`there is not enough memory to ${doing}`)
-      : error;
+  const failure = (doing: string) => (error: Error) => {
+    throw runtimeFailure(error, `there is not enough memory to ${doing}`);
   };
   const session = await throughGate(() => runtime.InferenceSession.create(model.bytes, options)).catch(
-    memoryError("load this model; close other programs or use a smaller one"),
+    failure("load this model; close other programs or use a smaller one"),
   );
   const tensor = (value: Value) =>
     "held" in value
@@ -122,7 +120,7 @@ async function openSession(
     const fetches: Record<string, Runtime.OnnxValue | null> = {};
     for (const name of session.outputNames) fetches[name] = into[name] ? tensor(into[name]) : null;
     const run = () => session.run(given, fetches as never);
-    return throughGate(run).catch(memoryError("run this model; use fewer images at a time"));
+    return throughGate(run).catch(failure("run this model; use fewer images at a time"));
   };
   return {
     inputs: session.inputNames,

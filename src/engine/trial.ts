@@ -35,8 +35,7 @@ async function trialFailure(
     const session = await open(
       writeOnnx({ y: precision === "float16" ? matmul(x, add(x, 1)) : add(x, 1) }, { precision }),
     );
-    const { y } = await session.run({ x: float32([1], [1, 1]) });
-    await session.dispose();
+    const { y } = await session.run({ x: float32([1], [1, 1]) }).finally(() => session.dispose());
     return y.data[0] === 2 ? undefined : `a calculation gave ${y.data[0]} instead of 2`;
   } catch (error) {
     // Omits the location in onnxruntime's sources, which does not help users.

@@ -5,10 +5,10 @@
 
 import type * as Runtime from "onnxruntime-web";
 import type { HostTensor, Value } from "../core/arrays.ts";
-import { UserError } from "../core/errors.ts";
 import type { Precision } from "../graph/form.ts";
 import type { OnnxModel } from "../graph/onnx.ts";
 import type { Engine, Session, SessionOptions } from "./engine.ts";
+import { runtimeFailure } from "./failure.ts";
 import { dividedOutputs, locations } from "./kept.ts";
 import { triedEngine } from "./trial.ts";
 
@@ -53,7 +53,7 @@ async function openSession(
   keep: SessionOptions["keep"],
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
-  const session = await runtime.InferenceSession.create(model.bytes, options).catch(memoryError);
+  const session = await runtime.InferenceSession.create(model.bytes, options).catch(failure);
   const results = (feeds: Record<string, Value>) => {
     const given: Record<string, Runtime.Tensor> = {};
     for (const name of session.inputNames) {
@@ -64,7 +64,7 @@ async function openSession(
           ? (feed.held as Runtime.Tensor)
           : new runtime.Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
     }
-    return session.run(given).catch(memoryError);
+    return session.run(given).catch(failure);
   };
   return {
     inputs: session.inputNames,
@@ -86,8 +86,6 @@ async function openSession(
   };
 }
 
-function memoryError(error: Error): never {
-  throw /bad_alloc|out of memory|Failed to allocate|memory access out of bounds/i.test(error.message)
-    ? new UserError("there is not enough memory for this; draw fewer images at a time")
-    : error;
+function failure(error: Error): never {
+  throw runtimeFailure(error, "there is not enough memory for this; draw fewer images at a time");
 }

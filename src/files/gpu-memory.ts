@@ -26,7 +26,7 @@ function nvidia(): number[] {
     const args = ["--query-gpu=memory.free", "--format=csv,noheader,nounits", ...(chosen ? ["-i", chosen] : [])];
     const out = execFileSync("nvidia-smi", args, {
       encoding: "utf8",
-      timeout: 2000,
+      timeout: 10_000, // the driver of an idle GPU takes seconds to start
       stdio: ["ignore", "pipe", "ignore"],
     });
     return out.split("\n").flatMap((line) => (/^\d+\s*$/.test(line) ? [Number(line) * 2 ** 20] : []));
