@@ -48,7 +48,9 @@ const rule: Record<string, { from: string[]; types?: string[] } | "everything"> 
   parity: "everything",
   cli: "everything",
   server: "everything",
-  web: { from: ["core", "config", "graph", "levels", "model", "engine", "files", "data", "pictures", "sample", "train"] },
+  web: {
+    from: ["core", "config", "graph", "levels", "model", "engine", "files", "data", "pictures", "sample", "train"],
+  },
   ".": "everything",
 };
 

@@ -62,10 +62,7 @@ export function valuesOf<X, V = HostTensor>(
 /** Runs a graph, like the sessions of an engine. */
 export interface Runs {
   /** Computes outputs by name from inputs by name; outputs named in `into` are written in place. */
-  run(
-    feeds: Record<string, Value>,
-    into?: Record<string, HostTensor>,
-  ): Promise<Readonly<Record<string, HostTensor>>>;
+  run(feeds: Record<string, Value>, into?: Record<string, HostTensor>): Promise<Readonly<Record<string, HostTensor>>>;
 }
 
 /** Runs a session whose graph has these outputs; returns their values in the same structure. */
