@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { float32, int32 } from "../core/arrays.ts";
 import { nodeEngine } from "../engine/node.ts";
 import * as g from "./build.ts";
+import type { Form } from "./form.ts";
 import { gradients } from "./gradient.ts";
 import { writeOnnx } from "./onnx.ts";
 
@@ -13,11 +14,14 @@ const count = rows * columns;
 const ones = float32(new Float32Array(count).fill(1), [rows, columns]);
 
 /** The masks of some salts for each seed, as 1 (kept) and 0. */
-async function masks(rate: number, seeds: number[], salts: number[]): Promise<Float32Array[]> {
+async function masksOf(
+  form: Form,
+  { rate, seeds, salts }: { rate: number; seeds: number[]; salts: number[] },
+): Promise<Float32Array[]> {
   const seed = g.input("seed", "int32", []);
   const x = g.input("x", "float32", ["R", columns]);
   const outputs = Object.fromEntries(salts.map((salt) => [`mask ${salt}`, g.dropout(x, rate, { seed, salt })]));
-  const session = await engine.session(writeOnnx(outputs));
+  const session = await engine.session(writeOnnx(outputs, form));
   const found: Float32Array[] = [];
   for (const value of seeds) {
     const results = await session.run({ x: ones, seed: int32([value], []) });
@@ -38,11 +42,16 @@ function correlation(a: Float32Array, b: Float32Array, shift: number, keep: numb
 const negligible = 4.5 / Math.sqrt(count);
 const shifts = [0, 1, 2, 3, 4, 8, 16, 64, columns - 1, columns, columns + 1, 2 * columns];
 
-describe("dropout", () => {
+describe.each<[string, Form]>([
+  ["", {}],
+  [" for WebGPU", { webgpu: true }],
+])("dropout%s", (_, form) => {
+  const masks = (rate: number, seeds: number[], salts: number[]) => masksOf(form, { rate, seeds, salts });
+
   it.each([0.05, 0.1, 0.5, 0.9])("at rate %f drops that share and scales the rest", async (rate) => {
     const seed = g.input("seed", "int32", []);
     const session = await engine.session(
-      writeOnnx({ y: g.dropout(g.input("x", "float32", [rows, columns]), rate, { seed, salt: 3 }) }),
+      writeOnnx({ y: g.dropout(g.input("x", "float32", [rows, columns]), rate, { seed, salt: 3 }) }, form),
     );
     for (const value of [0, 1, -1, 2 ** 31 - 1, -(2 ** 31)]) {
       const y = (await session.run({ x: ones, seed: int32([value], []) })).y.data as Float32Array;
@@ -95,7 +104,7 @@ describe("dropout", () => {
     expect(again).toEqual(one);
     const seed = g.input("seed", "int32", []);
     const session = await engine.session(
-      writeOnnx({ y: g.dropout(g.input("x", "float32", [rows, columns]), 0.3, { seed, salt: 4 }) }),
+      writeOnnx({ y: g.dropout(g.input("x", "float32", [rows, columns]), 0.3, { seed, salt: 4 }) }, form),
     );
     const { y } = await session.run({
       x: float32(new Float32Array(count).fill(-7), [rows, columns]),
@@ -108,7 +117,7 @@ describe("dropout", () => {
   it("continues from the given first position, so that rows can be split into parts", async () => {
     const x = g.input("x", "float32", ["R", columns]);
     const [seed, start] = [g.input("seed", "int32", []), g.input("start", "int32", [])];
-    const session = await engine.session(writeOnnx({ y: g.dropout(x, 0.5, { seed, salt: 1, start }) }));
+    const session = await engine.session(writeOnnx({ y: g.dropout(x, 0.5, { seed, salt: 1, start }) }, form));
     const run = async (from: number, to: number) => {
       const data = ones.data.slice(from * columns, to * columns);
       const x = float32(data, [to - from, columns]);
@@ -125,7 +134,7 @@ describe("dropout", () => {
     const y = g.dropout(x, 0.25, { seed, salt: 2 });
     const twice = g.dropout(g.mul(y, 3), 0.5, { seed, salt: 3 });
     const [dx] = gradients(g.sum(twice, [0, 1]), [x]);
-    const session = await engine.session(writeOnnx({ twice, dx }));
+    const session = await engine.session(writeOnnx({ twice, dx }, form));
     const results = await session.run({ x: ones, seed: int32([11], []) });
     await session.dispose();
     // All x are 1 and the function is linear, so the gradient is the result itself.
@@ -133,6 +142,12 @@ describe("dropout", () => {
     const kept = (results.dx.data as Float32Array).filter((value) => value !== 0);
     expect(Math.abs(kept.length / count - 0.375)).toBeLessThan(4.5 * Math.sqrt((0.375 * 0.625) / count));
     expect(kept.every((value) => Math.abs(value - 8) < 1e-5)).toBe(true); // 3 / 0.75 / 0.5
+  });
+
+  it("uses operators on bits only where they exist", () => {
+    const y = g.dropout(g.input("x", "float32", [2]), 0.5, { seed: g.input("seed", "int32", []), salt: 0 });
+    const text = Buffer.from(writeOnnx({ y }, form).bytes).toString("latin1");
+    for (const type of ["BitShift", "BitwiseXor"]) expect(text.includes(type), type).toBe(!form.webgpu);
   });
 
   it("adds no node at rate 0", () => {

@@ -100,7 +100,8 @@ export const elementwise = {
       return { shape: like.shape, dtype: "float32" };
     },
     // murmur3's finaliser over the element's position, keyed by the seed and the salt. Products are int32 and wrap;
-    // shifts need uint32, so the value goes back and forth.
+    // shifts need uint32, so the value goes back and forth. WebGPU's provider has no operators on bits, so there the masks
+    // are others: from the mixing step of RC6, the permutation x (2 x + 1), whose halves are then exchanged by products.
     onnx: (emit, [like, seed, start], { attributes: { keep, salt } }) => {
       const int = (value: number) => emit.scalar(value | 0, "int32");
       const unsigned = (x: string) => emit.node("Cast", [x], { to: { int: onnxType.uint32 } });
@@ -114,14 +115,23 @@ export const elementwise = {
       const local = emit.node("Range", [int(0), count, int(1)]);
       const positions = start ? emit.node("Add", [local, start]) : local;
       const key = emit.node("Add", [emit.node("Mul", [seed, int(0x9e3779b1)]), int(Math.imul(salt + 1, 0x85ebca77))]);
-      let hash = mix(emit.node("Add", [emit.node("Mul", [positions, int(0x27d4eb2f)]), key]), 16);
-      hash = mix(emit.node("Mul", [hash, int(0x85ebca6b)]), 13);
-      hash = mix(emit.node("Mul", [hash, int(0xc2b2ae35)]), 16);
-      const high = emit.node("BitShift", [unsigned(hash), emit.scalar(8, "uint32")], {
-        direction: { string: "RIGHT" },
-      });
+      const keyed = emit.node("Add", [emit.node("Mul", [positions, int(0x27d4eb2f)]), key]);
+      const squared = (x: string) => emit.node("Mul", [x, emit.node("Add", [emit.node("Add", [x, x]), int(1)])]);
+      const turned = (x: string) =>
+        emit.node("Add", [emit.node("Mul", [x, int(2 ** 16)]), emit.node("Div", [x, int(2 ** 16)])]);
+      const arithmetic = () => squared(turned(squared(turned(squared(turned(squared(keyed)))))));
+      function bitwise(): string {
+        let hash = mix(keyed, 16);
+        hash = mix(emit.node("Mul", [hash, int(0x85ebca6b)]), 13);
+        return mix(emit.node("Mul", [hash, int(0xc2b2ae35)]), 16);
+      }
+      // 24 bits, from 0 or, on WebGPU, around 0.
+      const high = emit.webgpu
+        ? emit.node("Div", [arithmetic(), int(2 ** 8)])
+        : emit.node("BitShift", [unsigned(bitwise()), emit.scalar(8, "uint32")], { direction: { string: "RIGHT" } });
       const uniform = emit.node("Cast", [high], { to: { int: onnxType.float32 } });
-      const kept = emit.node("Less", [uniform, emit.scalar(keep * 2 ** 24, "float32")]);
+      const most = (emit.webgpu ? keep - 0.5 : keep) * 2 ** 24;
+      const kept = emit.node("Less", [uniform, emit.scalar(most, "float32")]);
       const flat = emit.node("Mul", [
         emit.node("Cast", [kept], { to: { int: onnxType.float32 } }),
         emit.scalar(1 / keep, "float32"),
