@@ -18,6 +18,8 @@ export interface Executor {
   area(): string;
   /** Runs one job. After three failures, throws the last error. */
   submit<J extends Job>(job: J, options: SubmitOptions): Promise<Results[J["kind"]]>;
+  /** Runs a round's jobs, and then `join` with their results in order. */
+  round<T>(jobs: readonly JobOf<"replica">[], options: RoundOptions<T>): Promise<T>;
   /** Removes all unfinished jobs, and the areas. */
   close(): Promise<void>;
 }
@@ -25,6 +27,10 @@ export interface Executor {
 export interface SubmitOptions {
   area: string;
   signal?: AbortSignal;
+}
+
+export interface RoundOptions<T> extends SubmitOptions {
+  join(results: Results["replica"][]): Promise<T>;
 }
 
 /** Jobs of a command in the queue at once: enough that every worker finds its next job waiting. */
@@ -36,18 +42,6 @@ export const severalAtOnce = <T, R>(
   work: (item: T, options: { signal: AbortSignal }) => Promise<R>,
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<R> => inOrder(items, work, { ahead, signal });
-
-/** The results of the replicas' jobs of a round, which run side by side. */
-export async function roundOf(
-  executor: Executor,
-  jobs: readonly JobOf<"replica">[],
-  { area, signal }: SubmitOptions,
-): Promise<Results["replica"][]> {
-  const work = (job: JobOf<"replica">, { signal }: { signal: AbortSignal }) => executor.submit(job, { area, signal });
-  const results: Results["replica"][] = [];
-  for await (const result of inOrder(jobs, work, { ahead: jobs.length, signal })) results.push(result);
-  return results;
-}
 
 /** Describes a job for a message. */
 export function describedJob(job: Job): string {

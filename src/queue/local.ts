@@ -34,6 +34,11 @@ export function localExecutor(engine: Engine, store: Store, { threads }: { threa
     },
     area: () => `${run}/${areas++}`,
     submit,
+    async round(jobs, { join, ...options }) {
+      const results = [];
+      for (const job of jobs) results.push(await submit(job, options));
+      return join(results);
+    },
     async close() {
       await last;
       await runner.dispose();

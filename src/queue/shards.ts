@@ -113,6 +113,9 @@ export function joinedExecutor(given: Store, args: readonly string[]): Executor 
         hint: "run join in the shards' working directory, with the same models and data, or run the shards again",
       });
     },
+    round: async () => {
+      throw new Error("training has no shards");
+    },
     close: async () => {},
   };
 }
