@@ -18,6 +18,8 @@ export interface Executor {
   area(): string;
   /** Runs one job. After three failures, throws the last error. */
   submit<J extends Job>(job: J, options: SubmitOptions): Promise<Results[J["kind"]]>;
+  /** Runs a round's jobs, and then `join` with their results in order. */
+  round<T>(jobs: readonly JobOf<"replica">[], options: RoundOptions<T>): Promise<T>;
   /** Removes all unfinished jobs, and the areas. */
   close(): Promise<void>;
 }
@@ -25,6 +27,12 @@ export interface Executor {
 export interface SubmitOptions {
   area: string;
   signal?: AbortSignal;
+}
+
+export interface RoundOptions<T> extends SubmitOptions {
+  join(results: Results["replica"][]): Promise<T>;
+  /** Called with the number of jobs that are done, from 0 on. */
+  onDone?(count: number): void;
 }
 
 /** Jobs of a command in the queue at once: enough that every worker finds its next job waiting. */
@@ -36,24 +44,6 @@ export const severalAtOnce = <T, R>(
   work: (item: T, options: { signal: AbortSignal }) => Promise<R>,
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<R> => inOrder(items, work, { ahead, signal });
-
-/** The results of the replicas' jobs of a round, which run side by side. `onDone` is told how many are done, from 0 on. */
-export async function roundOf(
-  executor: Executor,
-  jobs: readonly JobOf<"replica">[],
-  { area, signal, onDone }: SubmitOptions & { onDone?: (count: number) => void },
-): Promise<Results["replica"][]> {
-  let done = 0;
-  const work = async (job: JobOf<"replica">, { signal }: { signal: AbortSignal }) => {
-    const result = await executor.submit(job, { area, signal });
-    onDone?.(++done);
-    return result;
-  };
-  onDone?.(done);
-  const results: Results["replica"][] = [];
-  for await (const result of inOrder(jobs, work, { ahead: jobs.length, signal })) results.push(result);
-  return results;
-}
 
 /** Describes a job for a message. */
 export function describedJob(job: Job): string {

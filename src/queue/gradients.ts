@@ -6,7 +6,7 @@ import { product } from "../core/arrays.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { packed, unpacked } from "../train/packed.ts";
 import type { TrainingStep } from "../train/step.ts";
-import { type Executor, roundOf } from "./executor.ts";
+import type { Executor } from "./executor.ts";
 import { bytesOf, floatsOf } from "./round-state.ts";
 import { roundJobs, type Rounds } from "./rounds.ts";
 
@@ -28,16 +28,21 @@ export function distributedStep(
       try {
         const start = await store.put(area, bytesOf(packed(model, values)));
         const jobs = roundJobs(named, training, { values: start, states, step: number!, count: 1 });
-        const results = await roundOf(executor, jobs, { area, signal });
-        for (const sum of gradients.values()) sum.fill(0);
-        for (const { difference } of results)
-          for (const [name, part] of unpacked(model, floatsOf(await store.get(area, difference)))) {
-            const sum = gradients.get(name)!;
-            for (let i = 0; i < sum.length; i++) sum[i] += part[i] / results.length;
-          }
-        const mean = (of: "loss" | "bits") =>
-          results.reduce((sum, { steps: [step] }) => sum + step[of], 0) / results.length;
-        return { loss: mean("loss"), bits: mean("bits") };
+        return await executor.round(jobs, {
+          area,
+          signal,
+          async join(results) {
+            for (const sum of gradients.values()) sum.fill(0);
+            for (const { difference } of results)
+              for (const [name, part] of unpacked(model, floatsOf(await store.get(area, difference)))) {
+                const sum = gradients.get(name)!;
+                for (let i = 0; i < sum.length; i++) sum[i] += part[i] / results.length;
+              }
+            const mean = (of: "loss" | "bits") =>
+              results.reduce((sum, { steps: [step] }) => sum + step[of], 0) / results.length;
+            return { loss: mean("loss"), bits: mean("bits") };
+          },
+        });
       } finally {
         await store.clear(area);
       }

@@ -8,11 +8,12 @@ import type { Queue } from "bullmq";
 import type { QueueAddress } from "./address.ts";
 import { openConnection, type QueueConnection } from "./connection.ts";
 import type { Executor } from "./executor.ts";
-import type { Answer, Job, SentJob } from "./jobs.ts";
+import type { Answer, Job, Results, SentJob } from "./jobs.ts";
 import { keyPrefix, queueName } from "./names.ts";
 import { shipData } from "./objects.ts";
 import { announce, isThere, ownPresence } from "./presence.ts";
 import { explainedReply } from "./replies.ts";
+import { openFlows, sweepFlows } from "./rounds-flow.ts";
 import { openStore, type Store, type Traffic } from "./store.ts";
 import { jobError, tries } from "./tries.ts";
 import { watchWorkers } from "./watch-workers.ts";
@@ -43,6 +44,12 @@ interface Pending {
   added: boolean;
   resolve(answer: Answer): void;
   reject(error: Error): void;
+}
+
+interface Sending<T> {
+  add(): Promise<unknown>;
+  outcome(answers: Promise<Answer>[]): Promise<T>;
+  signal?: AbortSignal;
 }
 
 /** An executor on a queue, and the queue itself. */
@@ -86,6 +93,7 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
   const pending = new Map<string, Pending>();
   const sent: Traffic = { read: 0, written: 0 };
   const watching = watchWorkers(client, { version, device, onNote, onLonely, busy: () => pending.size > 0 });
+  const rounds = openFlows(run, { base, queue: queue.name });
   let jobs = 0;
   let areas = 0;
 
@@ -117,8 +125,9 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
   const later = () => {}; // the next poll tries again
   events.on("completed", ({ jobId }) => void completed(jobId).catch(later));
   events.on("failed", ({ jobId }) => void failed(jobId).catch(later));
-  /** Settles jobs whose events were lost, and resends jobs that Redis lost. */
+  /** Settles jobs whose events were lost, and resends jobs and rounds that Redis lost. */
   const look = async () => {
+    await rounds.look();
     for (const [id, { added, resolve }] of pending) {
       if (!added) continue;
       const queued = await queue.getJob(id);
@@ -131,10 +140,11 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
   const looking = setInterval(() => void look().catch(later), lookMs);
   void store.sweep((id) => isThere(client, id)).catch(later);
 
-  /** Removes the jobs of killed commands, except failed ones, which stay for inspection. */
+  /** Removes the jobs and rounds of killed commands, except failed jobs, which stay for inspection. */
   async function sweep(): Promise<void> {
     for (const job of await queue.getJobs(["waiting", "delayed", "completed"]))
       if (job && !(await isThere(client, job.data.run))) await job.remove().catch(() => {});
+    await sweepFlows({ base, queue: queue.name });
   }
   void sweep().catch(later);
 
@@ -142,38 +152,42 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
     return { version, run, area, job };
   }
 
-  /** Sends a job and waits for its answer. */
-  async function answerTo(job: Job, { area, signal }: { area: string; signal?: AbortSignal }): Promise<Answer> {
+  const newId = () => `${run}-${jobs++}`;
+
+  /** Sends jobs, by ID, and waits for the outcome of their answers. */
+  async function outcomeOf<T>(sending: ReadonlyMap<string, Job>, { add, outcome, signal }: Sending<T>): Promise<T> {
     signal?.throwIfAborted();
-    const id = `${run}-${jobs++}`;
-    const answer = new Promise<Answer>((resolve, reject) => pending.set(id, { job, added: false, resolve, reject }));
-    const stop = () => pending.get(id)?.reject(signal!.reason as Error);
     if (signal) setMaxListeners(0, signal); // one for each job
-    signal?.addEventListener("abort", stop);
-    const add = async () => {
-      await queue.add(job.kind, sentTo(job, area), { ...tries, jobId: id });
-      const waiting = pending.get(id);
-      if (waiting) waiting.added = true;
-    };
-    const adding = add().catch((error: unknown) => {
-      throw explainedReply(error, address.name);
-    });
+    const answers = [...sending].map(
+      ([id, job]) => new Promise<Answer>((resolve, reject) => pending.set(id, { job, added: false, resolve, reject })),
+    );
+    const adding = (async () => {
+      await add();
+      for (const id of sending.keys()) if (pending.has(id)) pending.get(id)!.added = true;
+    })();
+    const done = outcome(answers);
     try {
-      // Adding a job waits for Redis; an abort must not.
-      await Promise.race([adding, answer]);
-      return await answer;
+      // Adding jobs waits for Redis; an abort must not.
+      return await stoppable(Promise.race([adding.then(() => done), done]), signal);
+    } catch (error) {
+      throw explainedReply(error, address.name);
     } finally {
-      pending.delete(id);
-      signal?.removeEventListener("abort", stop);
-      if (signal?.aborted) {
-        leaving.add(id);
-        void adding.then(() => removed(id)).catch(() => {});
-      }
+      leave(sending.keys(), adding);
     }
   }
 
   /** Cancelled jobs that may still be in the queue. */
   const leaving = new Set<string>();
+  /** Removes those jobs that are still pending, as soon as they are added. */
+  function leave(ids: Iterable<string>, adding?: Promise<void>): void {
+    for (const id of ids) {
+      if (!pending.delete(id)) continue;
+      leaving.add(id);
+      void Promise.resolve(adding)
+        .then(() => removed(id))
+        .catch(later);
+    }
+  }
   async function removed(id: string): Promise<void> {
     const queued = await queue.getJob(id).catch(() => null);
     if (queued === null) return;
@@ -202,17 +216,42 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
     area: () => `${run}/${areas++}`,
     async submit(job, options) {
       for (;;) {
-        const { result, traffic, dropped } = await answerTo(job, options);
+        const id = newId();
+        const { result, traffic, dropped } = await outcomeOf(new Map([[id, job]]), {
+          add: () => queue.add(job.kind, sentTo(job, options.area), { ...tries, jobId: id }),
+          outcome: ([answer]) => answer,
+          signal: options.signal,
+        });
         count(traffic);
         // A restarted Redis may have lost this command's heartbeat.
         if (!dropped) return result as never;
         if (!(await isThere(client, run))) await sleep(lookMs / 5, undefined, { signal: options.signal });
       }
     },
+    async round(list, { area, signal, join, onDone }) {
+      for (;;) {
+        const ids = new Map(list.map((job) => [newId(), job]));
+        const sending = new Map([...ids].map(([id, job]) => [id, sentTo(job, area)]));
+        const round = rounds.round(sending, (answers) => {
+          leave(ids.keys());
+          for (const { traffic } of answers) count(traffic);
+          return join(answers.map(({ result }) => result as Results["replica"]));
+        });
+        let done = 0;
+        onDone?.(done);
+        const outcome: typeof round.outcome = (answers) => {
+          for (const answer of answers) answer.then(({ dropped }) => dropped || onDone?.(++done)).catch(() => {});
+          return round.outcome(answers);
+        };
+        const joined = await outcomeOf(ids, { add: round.add, outcome, signal });
+        if (joined !== "lost") return joined.value;
+        await sleep(lookMs / 5, undefined, { signal });
+      }
+    },
     async close() {
       clearInterval(looking);
       watching.end();
-      await whileHere(leave(), leaveMs + closeMs);
+      await whileHere(end(), leaveMs + closeMs);
       await store.clear(run).catch(() => {});
       await closed();
       connection.close();
@@ -220,7 +259,8 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
   };
 
   /** Removes this command and its jobs from Redis. */
-  async function leave(): Promise<void> {
+  async function end(): Promise<void> {
+    const ended = rounds.close().catch(later);
     await presence.end();
     for (const id of pending.keys()) leaving.add(id);
     const until = performance.now() + leaveMs;
@@ -228,6 +268,7 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
       for (const id of leaving) await removed(id);
       if (leaving.size > 0) await sleep(250);
     }
+    await ended;
   }
 }
 

@@ -34,6 +34,14 @@ export function localExecutor(engine: Engine, store: Store, { threads }: { threa
     },
     area: () => `${run}/${areas++}`,
     submit,
+    async round(jobs, { join, onDone, ...options }) {
+      const results = [];
+      for (const job of jobs) {
+        onDone?.(results.length);
+        results.push(await submit(job, options));
+      }
+      return join(results);
+    },
     async close() {
       await last;
       await runner.dispose();

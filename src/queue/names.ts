@@ -1,4 +1,4 @@
-/** Names in Redis. Each version, device and processor architecture has its own queue, so only workers of the same ones get a job. */
+/** Names in Redis. Each version and device has its own queue, so only workers of the same ones get a job. */
 
 import type { Provider } from "../engine/engine.ts";
 
@@ -6,4 +6,4 @@ import type { Provider } from "../engine/engine.ts";
 export const keyPrefix = "fractalgen";
 
 export const queueName = ({ version, device }: { version: string; device: Provider }): string =>
-  `fractalgen-${version}-${device}-${process.arch}`;
+  `fractalgen-${version}-${device}`;

@@ -13,7 +13,7 @@ import { meanDifference, outerStep } from "../train/outer.ts";
 import { packedLength, unpacked, unpackedMoments } from "../train/packed.ts";
 import { averageDecay } from "../train/learner.ts";
 import { bitsOf, type RoundRecord, type TrainingRecord, type TrainingRun } from "../train/trainer.ts";
-import { type Executor, roundOf } from "./executor.ts";
+import type { Executor } from "./executor.ts";
 import type { DataName, JobOf, Results } from "./jobs.ts";
 import { bytesOf, floatsOf, type RoundState, saveRound, setMoments } from "./round-state.ts";
 
@@ -89,7 +89,7 @@ export async function* trainRounds(
     for (const { difference } of results)
       sum.add(decodeDifference(await store.get(area, difference), count, training.differences));
     outerStep(values, momentum, sum.mean(), outer);
-    return { values, momentum };
+    return { results, values, momentum };
   }
 
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
@@ -115,13 +115,14 @@ export async function* trainRounds(
       const steps = Math.min(training.roundSteps - (from % training.roundSteps), training.steps - from);
       const values = await store.put(area, bytesOf(round.values));
       const jobs = roundJobs(rounds, training, { values, states: round.states, step: from, count: steps });
-      const results = await roundOf(executor, jobs, { area, signal, onDone: rounds.onReplicas }).catch(
-        (error: unknown) => {
+      const joined = await executor
+        .round(jobs, { area, signal, join, onDone: rounds.onReplicas })
+        .catch((error: unknown) => {
           if (!isStop(error, signal)) throw error;
-        },
-      );
-      if (!results) break;
-      round = { area, ...(await join(results)), states: results.map((result) => result.state) };
+        });
+      if (!joined) break;
+      const { results, ...next } = joined;
+      round = { area, ...next, states: results.map((result) => result.state) };
       for (const [name, value] of unpacked(model, round.values)) state.values.get(name)!.set(value);
       if (training.ema > 0) follow(state, training, from, steps);
       state.step = from + steps;

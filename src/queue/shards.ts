@@ -147,6 +147,9 @@ export function joinedExecutor(given: Store, command: CommandOfShards): Executor
         hint: "run join in the shards' working directory, with the same models and data, or run the shards again",
       });
     },
+    round: async () => {
+      throw new Error("training has no shards");
+    },
     close: async () => {},
   };
 }

@@ -29,17 +29,13 @@ export function watchWorkers(
   let mixed = false;
   async function look(): Promise<void> {
     const all = await present(client, "worker");
-    for (const { name, version: other, arch } of all) {
-      if ((other === version && arch === process.arch) || refused.has(name)) continue;
+    for (const { name, version: other } of all) {
+      if (other === version || refused.has(name)) continue;
       refused.add(name);
-      const differs =
-        other === version
-          ? `${arch} processors and this command ${process.arch} ones`
-          : `version ${other} and this command ${version}`;
-      onNote(`the worker ${name} has ${differs}; it gets no jobs of this command`);
+      onNote(`the worker ${name} has version ${other} and this command ${version}; it gets no jobs from this command`);
     }
-    const fitting = all.filter((one) => one.version === version && one.device === device && one.arch === process.arch);
-    const models = [...new Set(fitting.map(({ cpu }) => cpu))];
+    const fitting = all.filter((one) => one.version === version && one.device === device);
+    const models = [...new Set(fitting.map(({ cpu, arch }) => `${cpu} (${arch})`))];
     if (device === "cpu" && models.length > 1 && !mixed) {
       mixed = true;
       onNote(
