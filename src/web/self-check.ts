@@ -3,6 +3,7 @@
 import { placedLevels } from "../config/model.ts";
 import { type DeviceTensor, freeOnDevice, type HostTensor, type TypedArray, type Value } from "../core/arrays.ts";
 import type { Engine, Session } from "../engine/engine.ts";
+import { input } from "../graph/build.ts";
 import { formFor } from "../graph/form.ts";
 import { writeOnnx } from "../graph/onnx.ts";
 import { edit } from "../sample/edit.ts";
@@ -25,12 +26,12 @@ export interface Agreement {
 }
 
 /**
- * Draws one first-level patch with one step per level. Both engines run every graph on the reference's inputs; tensors that
- * stay on a device are its own.
+ * Draws one first-level patch with one step per level. Both engines run every graph on the reference's inputs.
  */
 export async function selfCheck(reference: Engine, other: Engine, model: SampledModel): Promise<Agreement> {
   const found: Agreement = { agrees: true, difference: 0, bytes: 0, differentBytes: 0 };
-  const sampler = createSampler(observed(reference, other, { found, weights: model.weights }), model);
+  const engine = observed(reference, other, { found, weights: model.weights });
+  const sampler = createSampler(engine, model);
   try {
     const { imageSize: size, channels, levels } = model.config;
     const iterations = levels.slice(1).map(() => 1);
@@ -41,27 +42,40 @@ export async function selfCheck(reference: Engine, other: Engine, model: Sampled
     for (let next = await frames.next(); !next.done;) next = await frames.next();
   } finally {
     await sampler.dispose();
+    await engine.close();
   }
   const { difference, bytes } = most[other.precision ?? "float32"];
   found.agrees = found.difference <= difference && found.differentBytes <= bytes * found.bytes;
   return found;
 }
 
-/** A tensor that stays on both devices. */
-type Pair = readonly [DeviceTensor, DeviceTensor];
-
 /**
  * An engine that returns the reference's results and records in `found` how the other's differ. Every graph is written
  * as it will run on the other engine, and once more in the form of the reference.
  */
-function observed(reference: Engine, other: Engine, { found, weights }: Observation): Engine {
-  function compare(expected: Record<string, HostTensor>, got: Record<string, HostTensor>): void {
+function observed(
+  reference: Engine,
+  other: Engine,
+  { found, weights }: Observation,
+): Engine & { close(): Promise<void> } {
+  const [copier, otherCopier] = [copierOn(reference), copierOn(other)];
+  /** Copies of the tensors that the reference keeps, for the other engine. */
+  const copies = new WeakMap<DeviceTensor, HostTensor>();
+  const onHost = (feeds: Record<string, Value>): Record<string, Value> =>
+    Object.fromEntries(
+      Object.entries(feeds).map(([name, value]) => [name, "held" in value ? copies.get(value)! : value]),
+    );
+
+  /** Records the differences; returns whether all bytes are equal. */
+  function compare(expected: Record<string, HostTensor>, got: Record<string, HostTensor>): boolean {
+    const before = found.differentBytes;
     for (const [name, { dtype, data }] of Object.entries(expected))
       if (dtype === "float32") found.difference = Math.max(found.difference, relative(data, got[name].data));
       else {
         found.bytes += data.length;
         for (let i = 0; i < data.length; i++) if (data[i] !== got[name].data[i]) found.differentBytes++;
       }
+    return found.differentBytes === before;
   }
   return {
     provider: other.provider,
@@ -76,25 +90,40 @@ function observed(reference: Engine, other: Engine, { found, weights }: Observat
       return {
         inputs: two.inputs,
         async run(feeds) {
-          const expected = await one.run(side(feeds, 0));
-          compare(expected, await two.run(side(feeds, 1)));
+          const expected = await one.run(feeds);
+          compare(expected, await two.run(onHost(feeds)));
           return expected;
         },
         async runKept(feeds) {
-          const expected = await one.runKept(side(feeds, 0));
-          const got = await two.runKept(side(feeds, 1)).catch((error) => {
+          const expected = await one.runKept(feeds);
+          try {
+            const got = await two.runKept(onHost(feeds));
+            try {
+              const equal = compare(expected.outputs, got.outputs);
+              for (const [name, tensor] of Object.entries(expected.kept)) {
+                const copy = await copier.copy(tensor);
+                copies.set(tensor, copy);
+                // A graph of several steps continues from the bytes that it draws.
+                if (equal) compare({ copy }, { copy: await otherCopier.copy(got.kept[name]) });
+              }
+            } finally {
+              freeOnDevice(got.kept);
+            }
+            return expected;
+          } catch (error) {
             freeOnDevice(expected.kept);
             throw error;
-          });
-          compare(expected.outputs, got.outputs);
-          const kept = Object.entries(expected.kept).map(([name, tensor]) => [name, paired([tensor, got.kept[name]])]);
-          return { outputs: expected.outputs, kept: Object.fromEntries(kept) };
+          }
         },
         async dispose() {
           await one.dispose();
           await two.dispose();
         },
       };
+    },
+    async close() {
+      await copier.dispose();
+      await otherCopier.dispose();
     },
   };
 }
@@ -104,13 +133,22 @@ interface Observation {
   weights: SampledModel["weights"];
 }
 
-const paired = (pair: Pair): DeviceTensor => ({ ...pair[0], held: pair, dispose: () => freeOnDevice(pair) });
-
-/** The inputs of one of the two engines; both get the same values from the host. */
-const side = (feeds: Record<string, Value>, which: 0 | 1): Record<string, Value> =>
-  Object.fromEntries(
-    Object.entries(feeds).map(([name, value]) => [name, "held" in value ? (value.held as Pair)[which] : value]),
-  );
+/** Copies tensors of a device to the host, for which runtimes need a graph. */
+function copierOn(engine: Engine) {
+  const sessions = new Map<number, Session>(); // by rank
+  return {
+    async copy(x: DeviceTensor): Promise<HostTensor> {
+      const { length } = x.shape;
+      const graph = () => ({ y: input("x", x.dtype, ["A", "B", "C", "D"].slice(0, length)) });
+      const session = sessions.get(length) ?? (await engine.session(writeOnnx(graph())));
+      sessions.set(length, session);
+      return (await session.run({ x })).y;
+    },
+    async dispose() {
+      for (const session of sessions.values()) await session.dispose();
+    },
+  };
+}
 
 /** Returns Infinity if the lengths differ or the difference is not a number. */
 function relative(expected: TypedArray, got: TypedArray): number {
