@@ -18,10 +18,10 @@ export interface Starts {
 }
 
 /**
- * Whether weight decay applies: to every parameter of two or more dimensions that is not named a bias, including
- * embeddings and positions.
+ * Whether weight decay applies: to every parameter of two or more dimensions that is not a bias, including embeddings
+ * and positions. Of these, only biases start at zero.
  */
-export const decays = ({ name, shape }: Parameter): boolean => shape.length > 1 && !name.endsWith(".bias");
+export const decays = ({ start, shape }: Parameter): boolean => shape.length > 1 && start !== "zeros";
 
 /** How many matrices are stacked in a weight that Muon updates; 0 for parameters that AdamW updates. */
 export const muonMatrices = ({ block, matrices }: Parameter): number => (block ? matrices : 0);
