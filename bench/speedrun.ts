@@ -28,7 +28,7 @@ export interface SpeedrunBench {
   kind: Kind;
   seeds: number[];
   steps?: number;
-  /** Held-out bits per dimension to reach: null class, averaged weights, all held-out images. */
+  /** Held-out bits per dimension to reach, see `targets`. The exit code is 1 if a run does not reach a given one. */
   target?: number;
   config?: string;
   threads?: number;
@@ -43,9 +43,12 @@ const imageSize = 32;
  * Settings of a run besides its recipe. The number of steps determines the learning rate schedule.
  */
 const runs: Record<RecipeName, { steps: Record<Kind, number>; batch: number; learningRate: number }> = {
-  published: { steps: { ar: 1950, mar: 1950 }, batch: 32, learningRate: 0.006 },
-  default: { steps: { ar: 1200, mar: 1200 }, batch: 16, learningRate: 0.006 },
+  published: { steps: { ar: 800, mar: 800 }, batch: 32, learningRate: 0.006 },
+  default: { steps: { ar: 430, mar: 340 }, batch: 16, learningRate: 0.006 },
 };
+
+/** The published recipe's mean over three seeds: null class, averaged weights, all held-out images. */
+const targets: Record<Kind, number> = { ar: 2.533, mar: 2.932 };
 
 /** 0.9M parameters: two transformer levels over patches, and the pixel level. */
 function speedrunModel(kind: Kind, { classes, channels }: Dataset, given: object): ModelConfig {
@@ -67,8 +70,8 @@ interface Run {
   steps: number;
   /** Held out, per dimension. */
   bits: number;
-  target?: number;
-  reached?: boolean;
+  target: number;
+  reached: boolean;
   /** Of training alone, without measuring likelihoods. */
   seconds: number;
   /** The median, and the fastest tenth: on a busy machine the latter is nearer to the truth. */
@@ -85,7 +88,7 @@ export async function benchSpeedrun({ seeds, ...options }: SpeedrunBench): Promi
     const one = await run(seed, options);
     done.push(one);
     if (options.json) console.log(JSON.stringify(one));
-    if (one.reached === false) process.exitCode = 1;
+    if (options.target !== undefined && !one.reached) process.exitCode = 1;
   }
   if (options.json || done.length < 2) return;
   const spread = (of: (one: Run) => number, digits: number): string => {
@@ -100,7 +103,7 @@ export async function benchSpeedrun({ seeds, ...options }: SpeedrunBench): Promi
 }
 
 async function run(seed: number, options: Omit<SpeedrunBench, "seeds">): Promise<Run> {
-  const { recipe, kind, target, config: file, threads = availableParallelism(), cache, json } = options;
+  const { recipe, kind, target = targets[kind], config: file, threads = availableParallelism(), cache, json } = options;
   const own =
     file === undefined ? {} : (JSON.parse(readFileSync(file, "utf8")) as { model?: object; training?: object });
   const dataset = await openDataset("emoji", { imageSize, cache });
@@ -130,7 +133,7 @@ async function run(seed: number, options: Omit<SpeedrunBench, "seeds">): Promise
   const state = startingState(model, seed, training);
   if (!json)
     console.log(
-      `speedrun: recipe ${recipe}, ${kind} levels, seed ${seed}: ${steps} steps of ${training.batch} emoji of ${imageSize}x${imageSize}${target === undefined ? "" : `, to ${target} bits per dimension held out`}`,
+      `speedrun: recipe ${recipe}, ${kind} levels, seed ${seed}: ${steps} steps of ${training.batch} emoji of ${imageSize}x${imageSize}; the target is ${target} bits per dimension held out`,
     );
   const started = performance.now();
   let evaluating = 0;
@@ -154,7 +157,8 @@ async function run(seed: number, options: Omit<SpeedrunBench, "seeds">): Promise
     seed,
     steps,
     bits,
-    ...(target === undefined ? {} : { target, reached: bits <= target }),
+    target,
+    reached: bits <= target,
     // Time spent on held-out likelihoods is excluded.
     seconds: (performance.now() - started - evaluating) / 1000,
     secondsPerStep: median(seconds),
@@ -165,7 +169,7 @@ async function run(seed: number, options: Omit<SpeedrunBench, "seeds">): Promise
   };
   if (!json)
     console.log(
-      `${result.reached === undefined ? "done" : result.reached ? "reached" : "NOT reached"}: ${bits.toFixed(3)} bits per dimension after ${result.seconds.toFixed(0)} s of training, ${steps} steps (${result.secondsPerStep.toFixed(3)} s each), ${result.images} images, ${result.teraflop.toFixed(1)} TFLOP`,
+      `${result.reached ? "reached" : "NOT reached"}: ${bits.toFixed(3)} bits per dimension after ${result.seconds.toFixed(0)} s of training, ${steps} steps (${result.secondsPerStep.toFixed(3)} s each), ${result.images} images, ${result.teraflop.toFixed(1)} TFLOP`,
     );
   return result;
 }
