@@ -81,7 +81,7 @@ it("skips masks that an AR model cannot follow, and says so; requested explicitl
   const onLeftOut = (task: string, { message }: Error) => void said.push(`${task}: ${message}`);
   expect(planned("ar", { onLeftOut })).toEqual(lower);
   expect(said.map((line) => /^(\w+): mask: the first level/.exec(line)?.[1])).toEqual(["inpaint", "uncrop"]);
-  expect(() => planned("ar", { task: "inpaint" })).toThrow(/^mask: the first level .*autoregressive/);
-  expect(() => planned("ar", { given: "left" })).toThrow(/^mask: the first level .*autoregressive/);
+  expect(() => planned("ar", { task: "inpaint" })).toThrow(/^mask: the first level .*raster order/);
+  expect(() => planned("ar", { given: "left" })).toThrow(/^mask: the first level .*raster order/);
   expect(() => planned("mar", { extent: 8 })).toThrow(/^extent: expected less than the image's 8 pixels, got 8/);
 });

@@ -5,13 +5,17 @@ import { UserError } from "../core/errors.ts";
 /** The texts of onnxruntime, of its WebGPU provider, and of WebAssembly. */
 const memory =
   /bad_alloc|Failed to allocate|out.?of.?memory|memory access out of bounds|exceeds the max buffer size limit/i;
-const lost = /WebGPU device lost/;
+const lost = /WebGPU device lost|external Instance reference no longer exists/;
 const failed = /WebGPU device error\(|WebGPU validation failed|Failed to download data from buffer/;
 
-/** The error to throw for one of a runtime: `memoryProblem` says what there is not enough memory for. */
+/** The error to throw for one of a runtime: `problem` says what there is not enough memory for. Others stay as they are. */
+export const memoryFailure = (error: Error, problem: string): Error =>
+  memory.test(error.message) ? new UserError(problem, { cause: error }) : error;
+
+/** The same, and a sentence for a device that failed. The studio has words of its own for that, and continues on the CPU. */
 export function runtimeFailure(error: Error, memoryProblem: string): Error {
   const { message } = error;
-  if (memory.test(message)) return new UserError(memoryProblem, { cause: error });
+  if (memory.test(message)) return memoryFailure(error, memoryProblem);
   const hint = ["run this again with fewer images at a time", { do: "use the CPU", setting: "device", value: "cpu" }];
   if (lost.test(message))
     return new UserError(

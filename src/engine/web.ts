@@ -8,7 +8,7 @@ import type { HostTensor, Value } from "../core/arrays.ts";
 import type { Precision } from "../graph/form.ts";
 import type { OnnxModel } from "../graph/onnx.ts";
 import type { Engine, Session, SessionOptions } from "./engine.ts";
-import { runtimeFailure } from "./failure.ts";
+import { memoryFailure } from "./failure.ts";
 import { dividedOutputs, locations } from "./kept.ts";
 import { triedEngine } from "./trial.ts";
 
@@ -87,5 +87,5 @@ async function openSession(
 }
 
 function failure(error: Error): never {
-  throw runtimeFailure(error, "there is not enough memory for this; draw fewer images at a time");
+  throw memoryFailure(error, "there is not enough memory for this; draw fewer images at a time");
 }

@@ -260,7 +260,7 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
 
   /** Removes this command and its jobs from Redis. */
   async function end(): Promise<void> {
-    const ended = rounds.close().catch(later);
+    const stopped = rounds.stop().catch(later);
     await presence.end();
     for (const id of pending.keys()) leaving.add(id);
     const until = performance.now() + leaveMs;
@@ -268,7 +268,8 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
       for (const id of leaving) await removed(id);
       if (leaving.size > 0) await sleep(250);
     }
-    await ended;
+    await stopped;
+    await rounds.close().catch(later);
   }
 }
 

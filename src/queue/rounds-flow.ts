@@ -25,7 +25,9 @@ interface Flows {
   round<T>(jobs: ReadonlyMap<string, SentJob>, join: (answers: Answer[]) => Promise<T>): Round<T>;
   /** Checks whether the current round's parent is still in Redis. */
   look(): Promise<void>;
-  /** Removes the parents. */
+  /** Joins no more rounds. */
+  stop(): Promise<void>;
+  /** Removes the parents. A child that ends later brings its parent back, so children have to be gone before. */
   close(): Promise<void>;
 }
 
@@ -123,11 +125,13 @@ export function openFlows(run: string, { base, queue }: FlowOptions): Flows {
       const { parents } = await opened;
       if (!(await parents.getJob(round.id))) round.lost();
     },
+    async stop() {
+      current = undefined;
+      await (await opened)?.worker.close();
+    },
     async close() {
       const all = await opened;
       if (!all) return;
-      current = undefined;
-      await all.worker.close();
       await obliterated(all.parents);
       await all.flow.close();
     },
