@@ -252,7 +252,7 @@ describe.skipIf(noRedis)(`replicas on workers${noRedis ? ` (skipped: ${noRedis})
     "give back a job whose thread cannot be stopped, and what a killed command left is removed",
     async () => {
       const queued = (list: string) => {
-        const [key] = asked(queue.redis, "keys", `fractalgen:*:${list}`);
+        const [key] = asked(queue.redis, "keys", `fractalgen:*-cpu:${list}`);
         return key === undefined ? 0 : Number(asked(queue.redis, "llen", key)[0]);
       };
       const long = train(...runs.fresh(runs.at("long"), 2), ..."--replicas 2 --sync --batch 20000".split(" "));
@@ -266,7 +266,7 @@ describe.skipIf(noRedis)(`replicas on workers${noRedis ? ` (skipped: ${noRedis})
       await long.ended;
       asked(queue.redis, "del", ...asked(queue.redis, "keys", "fractalgen:run:*")); // as after 30 s
       const left = asked(queue.redis, "keys", "*run-*");
-      expect(left.filter((key) => key.includes(":run-"))).toHaveLength(2);
+      expect(left.filter((key) => key.includes(":run-")).length).toBeGreaterThanOrEqual(2);
       expect(left).toContainEqual(expect.stringMatching(/-run-\w+:round-0$/));
       const next = train(...replicas("next"));
       const its = () => asked(queue.redis, "keys", "*run-*").filter((key) => left.includes(key));
