@@ -24,7 +24,7 @@ runtime.env.logLevel = "fatal";
 
 async function drawn(engine: Engine, signal?: AbortSignal): Promise<Uint8Array> {
   const sampler = createSampler(engine, externalModel(readModelFolder(folder)));
-  const frames = sampler.sample({ labels: [7, 5], seed: 1, iterations: [2, 2], signal });
+  const frames = sampler.sample({ labels: [7, 5], seed: 8, iterations: [2, 2], signal });
   try {
     for (;;) {
       const next = await frames.next();
