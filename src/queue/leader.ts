@@ -87,6 +87,7 @@ async function leaderOn(connection: QueueConnection, store: Store, options: Lead
   try {
     await stoppable(events.waitUntilReady(), signal);
   } catch (error) {
+    await whileHere(presence.end(), closeMs); // its heartbeat would keep the process alive
     await closed();
     throw error;
   }
