@@ -1,5 +1,6 @@
 /** Images drawn by workers, against the same images drawn by one process. */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { call } from "../cli/test-call.ts";
@@ -95,6 +96,19 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
     },
     3 * minutes,
   );
+
+  it.runIf(thorough)("ends whenever it is stopped while it starts", async () => {
+    for (const ms of [200, 300, 400, 500, 600, 700, 800]) {
+      const command = queue.command(...drawing(`early-${ms}`), ...queue.options);
+      await sleep(ms);
+      command.child.kill("SIGTERM");
+      expect((await command.ended).code).toBe(143);
+    }
+    const { Redis } = await import("ioredis");
+    const client = new Redis(queue.redis.port);
+    expect(await client.keys("fractalgen:run:*")).toEqual([]);
+    client.disconnect();
+  });
 
   it("refuses two commands on one folder, and a shared folder that does not exist", async () => {
     const first = queue.command(...drawing("two"), ...queue.options);
