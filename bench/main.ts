@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- sample|counts|train|gpu|speedrun|quantized|codecs|serve|studio|distributed|replicas|sweep`: the benchmarks
+ * `npm run bench -- sample|counts|train|gpu|speedrun|scaling|quantized|codecs|serve|studio|distributed|replicas|sweep`: the benchmarks
  * behind all claims about speed, and a sweep over sampling settings.
  */
 
@@ -21,6 +21,7 @@ import { benchSample } from "./sample.ts";
 import { gpuCommand } from "./gpu-command.ts";
 import { recipeNames } from "../src/config/recipes.ts";
 import { benchReplicas } from "./replicas.ts";
+import { benchScaling, type ScalingBench } from "./scaling.ts";
 import { benchSpeedrun } from "./speedrun.ts";
 import { benchServe } from "./serve.ts";
 import { benchStudio } from "./studio.ts";
@@ -94,6 +95,21 @@ program
     "\nExamples:\n  npm run bench -- speedrun --recipe published --kind mar\n  npm run bench -- speedrun --seeds 1 --steps 500 --target 2.45",
   )
   .action(benchSpeedrun);
+program
+  .command("scaling")
+  .description("train the speedrun's model with each level at three widths: likelihood against operations")
+  .option("--kind <name>", `kind of its levels: ${builtInKinds.join(" or ")}`, oneOf(builtInKinds), "ar")
+  .option("--seeds <list>", "seeds of weights, order and draws: their mean is reported", wholes({}), [1])
+  .option(
+    "--steps <n>",
+    "optimizer steps of each run (default: 430 with AR and 340 with MAR levels)",
+    whole({ least: 1 }),
+  )
+  .option("--threads <n>", "cores to use (default: all)", whole({ least: 1 }))
+  .option("--cache <dir>", "folder for decoded data sets", join(homedir(), ".cache", "fractalgen"))
+  .option("--json", "print a line of JSON for each width")
+  .addHelpText("after", "\nExample: npm run bench -- scaling --kind mar --threads 1")
+  .action((options: Omit<ScalingBench, "recipe">) => benchScaling({ ...options, recipe: "default" }));
 program
   .command("counts")
   .description("count operations and bytes per image for each of the paper's models")

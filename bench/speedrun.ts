@@ -36,6 +36,14 @@ export interface SpeedrunBench {
   json?: boolean;
 }
 
+export type SpeedrunOptions = Omit<SpeedrunBench, "seeds">;
+
+/** Parts of a configuration that replace those of a recipe. */
+export interface Given {
+  model?: object;
+  training?: object;
+}
+
 /** Pixels per side of the emoji. */
 const imageSize = 32;
 
@@ -51,19 +59,16 @@ const runs: Record<RecipeName, { steps: Record<Kind, number>; batch: number; lea
 const targets: Record<Kind, number> = { ar: 2.533, mar: 2.932 };
 
 /** 0.9M parameters: two transformer levels over patches, and the pixel level. */
-function speedrunModel(kind: Kind, { classes, channels }: Dataset, given: object): ModelConfig {
-  const patchLevel = (patch: number, width: number, depth: number, heads: number) => ({
-    kind,
-    patch,
-    width,
-    depth,
-    heads,
-  });
-  const levels = [patchLevel(4, 128, 4, 4), patchLevel(1, 64, 2, 2), { kind: "pixel", width: 64, depth: 1, heads: 2 }];
-  return parseModelConfig({ imageSize, channels, classes, levels, ...given }, "the speedrun");
-}
+export const speedrunLevels = (kind: Kind) => [
+  { kind, patch: 4, width: 128, depth: 4, heads: 4 },
+  { kind, patch: 1, width: 64, depth: 2, heads: 2 },
+  { kind: "pixel", width: 64, depth: 1, heads: 2 },
+];
 
-interface Run {
+const speedrunModel = (kind: Kind, { classes, channels }: Dataset, given: object): ModelConfig =>
+  parseModelConfig({ imageSize, channels, classes, levels: speedrunLevels(kind), ...given }, "the speedrun");
+
+export interface Run {
   recipe: RecipeName;
   kind: Kind;
   seed: number;
@@ -84,8 +89,9 @@ interface Run {
 
 export async function benchSpeedrun({ seeds, ...options }: SpeedrunBench): Promise<void> {
   const done: Run[] = [];
+  const given = options.config === undefined ? {} : (JSON.parse(readFileSync(options.config, "utf8")) as Given);
   for (const seed of seeds) {
-    const one = await run(seed, options);
+    const one = await speedrun(seed, options, given);
     done.push(one);
     if (options.json) console.log(JSON.stringify(one));
     if (options.target !== undefined && !one.reached) process.exitCode = 1;
@@ -102,13 +108,15 @@ export async function benchSpeedrun({ seeds, ...options }: SpeedrunBench): Promi
   );
 }
 
-async function run(seed: number, options: Omit<SpeedrunBench, "seeds">): Promise<Run> {
-  const { recipe, kind, target = targets[kind], config: file, threads = availableParallelism(), cache, json } = options;
-  const own =
-    file === undefined ? {} : (JSON.parse(readFileSync(file, "utf8")) as { model?: object; training?: object });
+/** One run, whose settings `given` replaces in part. */
+export async function speedrun(
+  seed: number,
+  { recipe, kind, target = targets[kind], threads = availableParallelism(), cache, json, ...options }: SpeedrunOptions,
+  given: Given = {},
+): Promise<Run> {
   const dataset = await openDataset("emoji", { imageSize, cache });
   const { model: ofModel, training: ofTraining } = recipes[recipe](kind);
-  const model = speedrunModel(kind, dataset, { ...ofModel, ...own.model });
+  const model = speedrunModel(kind, dataset, { ...ofModel, ...given.model });
   const steps = options.steps ?? runs[recipe].steps[kind];
   const training = parseTrainingConfig(
     {
@@ -121,12 +129,12 @@ async function run(seed: number, options: Omit<SpeedrunBench, "seeds">): Promise
       checkpointSeconds: 1e9,
       learningRate: runs[recipe].learningRate,
       ...ofTraining,
-      ...own.training,
+      ...given.training,
       steps,
       seed,
       threads,
     },
-    file ?? "the recipe",
+    options.config ?? "the recipe",
   );
   const engine = await nodeEngine({ threads });
   const step = await parallelTrainingStep(model, training);

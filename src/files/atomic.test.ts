@@ -108,6 +108,18 @@ describe("writeFileAtomic", () => {
     expect(readdirSync(dir).sort()).toEqual([...left.slice(1, 5), "file"].sort());
   });
 
+  test("removes them from a large folder too, and nothing that a folder's writer still needs", async () => {
+    for (let i = 0; i < 500; i++) writeFileSync(join(dir, `${i}.png`), "");
+    await writeFileAtomic(join(dir, "a.png"), "");
+    const dead = String(spawnSync(process.execPath, ["--version"]).pid);
+    const leave = (name: string, kind: "partial" | "old") =>
+      writeFileSync(temporaryName(join(dir, name), kind).replace(`.${process.pid}-`, `.${dead}-`), "");
+    for (const name of ["a.png", "other.png"]) leave(name, "partial");
+    leave("run", "old"); // the only complete version of a folder, which `recoverFolder` restores
+    for (let i = 0; i < 10; i++) await writeFileAtomic(join(dir, "b.png"), ""); // at least 1% of the entries
+    expect(readdirSync(dir).filter((name) => name.startsWith("."))).toEqual([expect.stringMatching(/\.run\..*\.old$/)]);
+  });
+
   // A 64 kB disk in a separate mount namespace that ends with the child; needs Linux with user namespaces.
   const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
   test.skipIf(!canMount)(

@@ -25,15 +25,17 @@ const silentMs = 600_000;
 export const temporaryName = (path: string, kind: Kind = "partial"): string =>
   join(dirname(path), `.${basename(path)}.${process.pid}-${place()}${randomBytes(4).toString("hex")}.${kind}`);
 
-export async function temporaries(folder: string): Promise<Temporary[]> {
-  const names = await readdir(folder).catch(() => []);
-  return names.flatMap((name) => {
+export const temporaries = async (folder: string): Promise<Temporary[]> =>
+  temporariesOf(folder, await readdir(folder).catch(() => []));
+
+/** The temporary ones of a folder's names. */
+export const temporariesOf = (folder: string, names: readonly string[]): Temporary[] =>
+  names.flatMap((name) => {
     const match = /^\.(.+)\.(\d+)-([0-9a-f]{4})[0-9a-f]{8}\.(partial|old)$/.exec(name);
     if (!match) return [];
     const [, of, pid, place, kind] = match;
     return [{ path: join(folder, name), of, pid: Number(pid), place, kind: kind as Kind }];
   });
-}
 
 /** Whether its process has ended or, if it ran on another machine or in another container, has not written for long. */
 export async function isAbandoned({ path, pid, place: other }: Temporary): Promise<boolean> {
