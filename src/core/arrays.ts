@@ -58,6 +58,16 @@ export const bytesPerElement = (dtype: DType): number => constructors[dtype].BYT
 
 export const arrayOf = (dtype: DType) => constructors[dtype];
 
+/** Fills `array` with `of` each value. In V8, `from(values, of)` of typed arrays takes sixty times as long. */
+export function filledBy<Filled extends { [index: number]: number; readonly length: number }>(
+  array: Filled,
+  values: ArrayLike<number>,
+  of: (value: number, index: number) => number,
+): Filled {
+  for (let i = 0; i < array.length; i++) array[i] = of(values[i], i);
+  return array;
+}
+
 /** The number of elements of a shape. */
 export const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 

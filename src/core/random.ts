@@ -38,7 +38,7 @@ export function normal(key: Key, n: number): number {
 
 /** A random order of 0 .. count - 1. */
 export function permutation(key: Key, count: number): Int32Array {
-  const order = Int32Array.from({ length: count }, (_, i) => i);
+  const order = new Int32Array(count).map((_, i) => i);
   for (let i = count - 1; i > 0; i--) {
     // Multiply and keep the high part: the bias is below count / 2^32.
     const j = Math.floor((bits(key, i) / 2 ** 32) * (i + 1));

@@ -1,6 +1,6 @@
 /** Converts images in arrays of any layout and value type to pixels. Knows nothing of files. */
 
-import { product } from "../core/arrays.ts";
+import { filledBy, product } from "../core/arrays.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
@@ -142,7 +142,8 @@ export function pixelsOf(
   { width, height, channels, planar }: ArrayLayout,
   { header, scale }: { header: Pick<NpyHeader, "type" | "bigEndian">; scale?: Scale },
 ): Pixels {
-  const data = scale ? Uint8Array.from(valuesFrom(bytes, header), scale.toByte) : bytes;
+  const values = valuesFrom(bytes, header);
+  const data = scale ? filledBy(new Uint8Array(values.length), values, scale.toByte) : bytes;
   return { data: planar ? interleaved(data, channels) : data, width, height, channels };
 }
 

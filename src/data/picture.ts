@@ -3,6 +3,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import sharp, { type Metadata, type Sharp } from "sharp";
+import { filledBy } from "../core/arrays.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
@@ -176,7 +177,7 @@ function fromNumbers({ data, ...shape }: Pixels): Decoded {
     if (value > largest) largest = value;
   }
   const { note, toByte } = inPicture(() => scaleOf({ least, most: largest, floats: true }, "picture"));
-  return { ...shape, data: Uint8Array.from(values, toByte), floats: note };
+  return { ...shape, data: filledBy(new Uint8Array(values.length), values, toByte), floats: note };
 }
 
 function inPicture<T>(run: () => T): T {

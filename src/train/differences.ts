@@ -3,6 +3,7 @@
  * loses is returned, so that the next difference can make up for it (error feedback).
  */
 
+import { filledBy } from "../core/arrays.ts";
 import { fromHalf, toHalf } from "../core/half.ts";
 
 /** How differences are sent. */
@@ -50,5 +51,6 @@ export function decodeDifference(bytes: Uint8Array<ArrayBuffer>, count: number, 
   if (type === "float32") return new Float32Array(own);
   if (type === "float16") return fromHalf(new Uint16Array(own));
   const scales = new Float32Array(own, 0, scaleBytes / 4);
-  return Float32Array.from(new Int8Array(own, scaleBytes), (value, i) => value * scales[Math.floor(i / blockSize)]);
+  const rounded = new Int8Array(own, scaleBytes);
+  return filledBy(new Float32Array(count), rounded, (value, i) => value * scales[Math.floor(i / blockSize)]);
 }
