@@ -1,4 +1,4 @@
-/** How the tests run: two processes at a time, each with one thread of onnxruntime, in four projects. */
+/** How the tests run: two processes at a time, each with one thread of onnxruntime, in five projects. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -7,12 +7,11 @@ import { defineConfig } from "vitest/config";
 /**
  * What the test files of a project import, or their path. Integration tests start processes, threads or servers; model tests run
  * Inception, read whole data sets, or train, sample and measure whole models in one process. Every other file is a unit
- * test.
+ * test. Files that change modules for the whole process are isolated from others.
  */
 const imports = {
   browser: /playwright-core|\/test-page\.ts/,
-  integration:
-    /node:child_process|node:worker_threads|\/workers\/|\/test-(program|call|run|models|server|fuzz)\.ts|registerLevelKind/,
+  integration: /node:child_process|node:worker_threads|\/workers\/|\/test-(program|call|run|models|server|fuzz)\.ts/,
   models: new RegExp(
     [
       "test-inception\\.ts|/inception[\\w-]*\\.ts|openDataset|emojiDataset",
@@ -30,8 +29,10 @@ const files = ["src", "examples", "bench"].flatMap((folder) =>
 
 const kinds = ["browser", "integration", "models"] as const;
 
-function projectOf(file: string): (typeof kinds)[number] | "unit" {
-  const imported = readFileSync(join(root, file), "utf8").match(/^import[^;]*;|\bimport\([^)]*\)/gm) ?? [];
+function projectOf(file: string): (typeof kinds)[number] | "isolated" | "unit" {
+  const text = readFileSync(join(root, file), "utf8");
+  if (/\bvi\.mock\(|registerLevelKind/.test(text)) return "isolated";
+  const imported = text.match(/^import[^;]*;|\bimport\([^)]*\)/gm) ?? [];
   const some = (pattern: RegExp) => imported.some((line) => pattern.test(line)) || pattern.test(file);
   return kinds.find((kind) => some(imports[kind])) ?? "unit";
 }
@@ -49,12 +50,12 @@ export default defineConfig({
     env: { FRACTALGEN_THREADS: "1" },
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // Unit and model tests leave nothing behind, so their files share processes and what these have imported.
-    projects: (["unit", "models", "integration", "browser"] as const).map((name) => ({
+    // Most files leave nothing behind in their process, so they share processes and what these have imported.
+    projects: (["unit", "models", "integration", "isolated", "browser"] as const).map((name) => ({
       extends: true,
       test: {
         name,
-        isolate: name === "integration" || name === "browser",
+        isolate: name === "isolated" || name === "browser",
         include: files.filter((file) => projectOf(file) === name),
       },
     })),

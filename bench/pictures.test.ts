@@ -11,6 +11,7 @@ import { plain, put } from "../src/data/test-files.ts";
 import { type TestModels, testModels } from "../src/server/test-models.ts";
 import { dataSheet, evenShares, stacked } from "./pictures-sheets.ts";
 import { chosen, nameOf, otherPictures, pictureRows } from "./pictures-table.ts";
+import { firstOf } from "../src/test-depth.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -70,7 +71,7 @@ describe("a model's pictures", { timeout: 300_000 }, () => {
     return reason ?? readFileSync(out);
   }
 
-  it.each(["tiny-grid.png", "tiny-data.png", "tiny-bits.png", "likelihood-tiny.svg"])(
+  it.each(firstOf(["tiny-grid.png", "tiny-data.png", "tiny-bits.png", "likelihood-tiny.svg"], 2))(
     "%s is the same file when made again",
     async (file) => {
       const first = await made(file, 1);

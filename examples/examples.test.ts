@@ -132,7 +132,7 @@ it.runIf(thorough)("browser.ts can be built for a page, and draws in it", patien
 });
 
 describe("the tutorial", () => {
-  it("trains, samples and writes its pictures", patient, async () => {
+  it.runIf(thorough)("trains, samples and writes its pictures", patient, async () => {
     const out = join(folder, "tutorial");
     const lines = await printed("tutorial.ts", out, "4");
     const bits = lines.flatMap((line) => /^step \d+: (\S+) bits per value$/.exec(line)?.slice(1).map(Number) ?? []);

@@ -110,23 +110,26 @@ describe("evaluate quality", () => {
     expect((await own()).out).toBe(first.out);
   });
 
-  it("keeps generated images, resumes from them, and refuses images made with other options", async () => {
-    const each = at("each");
-    const kept = () => quality("--generated", at("model"), "-n", "16", "--each", each);
-    const all = await kept();
-    const file = join(each, "000003.png");
-    const [before, bytes] = [statSync(join(each, "000001.png")).mtimeMs, readFileSync(file)];
-    rmSync(file);
-    rmSync(join(each, "000012.png"));
-    expect((await kept()).out).toBe(all.out);
-    expect(readFileSync(file)).toEqual(bytes);
-    expect(statSync(join(each, "000001.png")).mtimeMs).toBe(before);
-    const other = await quality("--generated", at("model"), "-n", "16", "--each", each, "--seed", "2");
-    expect(other.code).toBe(2);
-    expect(other.err).toMatch(/--each: .* holds images made with a different model, seed or options/);
-    writeFileSync(file, "no image");
-    expect((await kept()).err).toMatch(/000003\.png is not an image of 8x8 pixels; delete it/);
-  });
+  it.runIf(thorough)(
+    "keeps generated images, resumes from them, and refuses images made with other options",
+    async () => {
+      const each = at("each");
+      const kept = () => quality("--generated", at("model"), "-n", "16", "--each", each);
+      const all = await kept();
+      const file = join(each, "000003.png");
+      const [before, bytes] = [statSync(join(each, "000001.png")).mtimeMs, readFileSync(file)];
+      rmSync(file);
+      rmSync(join(each, "000012.png"));
+      expect((await kept()).out).toBe(all.out);
+      expect(readFileSync(file)).toEqual(bytes);
+      expect(statSync(join(each, "000001.png")).mtimeMs).toBe(before);
+      const other = await quality("--generated", at("model"), "-n", "16", "--each", each, "--seed", "2");
+      expect(other.code).toBe(2);
+      expect(other.err).toMatch(/--each: .* holds images made with a different model, seed or options/);
+      writeFileSync(file, "no image");
+      expect((await kept()).err).toMatch(/000003\.png is not an image of 8x8 pixels; delete it/);
+    },
+  );
 
   it("writes the reference's statistics, which can replace it in later runs", async () => {
     const stats = at("stats.npz");
@@ -146,7 +149,7 @@ describe("evaluate quality", () => {
     expect(JSON.parse(out)).not.toHaveProperty("heldOut");
   });
 
-  it("skips a damaged image, names it and counts it", async () => {
+  it.runIf(thorough)("skips a damaged image, names it and counts it", async () => {
     cpSync(at("copies"), at("damaged"), { recursive: true });
     writeFileSync(at("damaged/dark-3.png"), readFileSync(at("damaged/dark-3.png")).subarray(0, 60));
     const { out } = await evaluate("quality", "--reference", at("data"), "--features", at("own"), "--generated", at("damaged")); // prettier-ignore

@@ -7,9 +7,10 @@
 import * as fc from "fast-check";
 import { afterAll, expect, it } from "vitest";
 import { checkOutcome, type Format, formats, Reader } from "./test-fuzz.ts";
+import { thorough } from "../test-depth.ts";
 
 const asked = process.env["FRACTALGEN_FUZZ_SECONDS"];
-const seconds = Number(asked ?? 5);
+const seconds = Number(asked ?? (thorough ? 5 : 2));
 
 const reader = new Reader();
 afterAll(() => reader.close());

@@ -18,6 +18,7 @@ import { reported, withoutPasswords } from "./mistakes.ts";
 import { run } from "./program.ts";
 import { ThreadError } from "../workers/failure.ts";
 import { built } from "../test-program.ts";
+import { thorough } from "../test-depth.ts";
 
 const large: ModelConfig = parseModelConfig(
   {
@@ -94,49 +95,55 @@ it.skipIf(!existsSync("/dev/full"))(
 );
 
 const canMount = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status === 0;
-it.skipIf(!canMount)("a full disk leaves the previous grid unchanged (skipped if no small disk can be mounted)", () => {
-  mkdirSync(at("disk"));
-  const out = at("disk/grid.png");
-  // The disk is part of a mount namespace, which ends with the command.
-  const command = quoted(node("sample", "--model", at("model"), "--columns", "1", "-n", "150", "--out", out));
-  const { stdout, stderr } = spawnSync(
-    "unshare",
-    [
-      "-rm",
-      "sh",
-      "-c",
-      `mount -t tmpfs -o size=8k tmpfs ${at("disk")} && echo before > ${out} && ${command}; echo "code $?"; ls -A ${at("disk")}; cat ${out}`,
-    ],
-    { encoding: "utf8" },
-  );
-  expect(stderr).toMatch(
-    /^error: cannot write .*grid\.png: the disk is full \(wrote .*\); .*; the previous file is untouched$/m,
-  );
-  expect(stdout).toBe("code 2\ngrid.png\nbefore\n");
-});
+it.runIf(thorough && canMount)(
+  "a full disk leaves the previous grid unchanged (skipped if no small disk can be mounted)",
+  () => {
+    mkdirSync(at("disk"));
+    const out = at("disk/grid.png");
+    // The disk is part of a mount namespace, which ends with the command.
+    const command = quoted(node("sample", "--model", at("model"), "--columns", "1", "-n", "150", "--out", out));
+    const { stdout, stderr } = spawnSync(
+      "unshare",
+      [
+        "-rm",
+        "sh",
+        "-c",
+        `mount -t tmpfs -o size=8k tmpfs ${at("disk")} && echo before > ${out} && ${command}; echo "code $?"; ls -A ${at("disk")}; cat ${out}`,
+      ],
+      { encoding: "utf8" },
+    );
+    expect(stderr).toMatch(
+      /^error: cannot write .*grid\.png: the disk is full \(wrote .*\); .*; the previous file is untouched$/m,
+    );
+    expect(stdout).toBe("code 2\ngrid.png\nbefore\n");
+  },
+);
 
 describe("a terminal", () => {
-  it("shows a preview and removes it at the end, even if the terminal does not report its size", (context) => {
-    if (spawnSync("script", ["--version"]).status !== 0)
-      return context.skip("there is no `script` to make a terminal with");
-    const command = quoted(node("sample", "--model", at("model"), "-n", "200", "--out", at("terminal.png")));
-    const { stdout } = spawnSync("script", ["-qfec", command, "/dev/null"], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, TERM: "xterm-256color", COLORTERM: "truecolor", NO_COLOR: undefined, CI: undefined },
-      encoding: "utf8",
-      maxBuffer: 1e8, // a slow machine draws many previews
-    });
-    expect(stdout).toMatch(/\u001b\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀/);
-    // Every picture is removed completely: the cursor moves up by its number of lines, and everything below is cleared.
-    const pieces = stdout.split(/\u001b\[(\d+)F\u001b\[J/);
-    expect(pieces.length).toBeGreaterThan(3);
-    for (let i = 1; i < pieces.length; i += 2) expect(pieces[i - 1].split("\n").length - 1).toBe(Number(pieces[i]));
-    expect(pieces.at(-1)).toMatch(/^200 images in .*\r\n.*terminal\.png\r\n$/);
-  });
+  it.runIf(thorough)(
+    "shows a preview and removes it at the end, even if the terminal does not report its size",
+    (context) => {
+      if (spawnSync("script", ["--version"]).status !== 0)
+        return context.skip("there is no `script` to make a terminal with");
+      const command = quoted(node("sample", "--model", at("model"), "-n", "200", "--out", at("terminal.png")));
+      const { stdout } = spawnSync("script", ["-qfec", command, "/dev/null"], {
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, TERM: "xterm-256color", COLORTERM: "truecolor", NO_COLOR: undefined, CI: undefined },
+        encoding: "utf8",
+        maxBuffer: 1e8, // a slow machine draws many previews
+      });
+      expect(stdout).toMatch(/\u001b\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀/);
+      // Every picture is removed completely: the cursor moves up by its number of lines, and everything below is cleared.
+      const pieces = stdout.split(/\u001b\[(\d+)F\u001b\[J/);
+      expect(pieces.length).toBeGreaterThan(3);
+      for (let i = 1; i < pieces.length; i += 2) expect(pieces[i - 1].split("\n").length - 1).toBe(Number(pieces[i]));
+      expect(pieces.at(-1)).toMatch(/^200 images in .*\r\n.*terminal\.png\r\n$/);
+    },
+  );
 });
 
 describe("signals", () => {
-  it("a Ctrl-C that arrives twice still saves a checkpoint; SIGTERM exits with 143", async () => {
+  it.runIf(thorough)("a Ctrl-C that arrives twice still saves a checkpoint; SIGTERM exits with 143", async () => {
     const ended = (out: string, signals: NodeJS.Signals[]) => {
       const [program, ...args] = node(...trainArgs(out), "--json");
       const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });

@@ -56,18 +56,21 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const sample = (...args: string[]) => call("sample", "--model", model, ...args);
 
-it("a model whose files are symbolic links, as in Hugging Face's cache, is used like any other", async () => {
-  const snapshot = at("hub/snapshots/main");
-  for (const name of ["hub/blobs", "hub/snapshots/main"]) mkdirSync(at(name), { recursive: true });
-  for (const [i, name] of readdirSync(model).entries()) {
-    cpSync(join(model, name), at(`hub/blobs/${i}`));
-    symlinkSync(`../../blobs/${i}`, join(snapshot, name));
-  }
-  for (const [name, from] of Object.entries({ linked: snapshot, plain: model }))
-    expect(await call("sample", "--model", from, "-n", "2", "--out", at(`${name}.png`))).toMatchObject({ code: 0 });
-  const pixels = (name: string) => sharp(at(name)).raw().toBuffer();
-  expect(await pixels("linked.png")).toEqual(await pixels("plain.png"));
-});
+it.runIf(thorough)(
+  "a model whose files are symbolic links, as in Hugging Face's cache, is used like any other",
+  async () => {
+    const snapshot = at("hub/snapshots/main");
+    for (const name of ["hub/blobs", "hub/snapshots/main"]) mkdirSync(at(name), { recursive: true });
+    for (const [i, name] of readdirSync(model).entries()) {
+      cpSync(join(model, name), at(`hub/blobs/${i}`));
+      symlinkSync(`../../blobs/${i}`, join(snapshot, name));
+    }
+    for (const [name, from] of Object.entries({ linked: snapshot, plain: model }))
+      expect(await call("sample", "--model", from, "-n", "2", "--out", at(`${name}.png`))).toMatchObject({ code: 0 });
+    const pixels = (name: string) => sharp(at(name)).raw().toBuffer();
+    expect(await pixels("linked.png")).toEqual(await pixels("plain.png"));
+  },
+);
 
 describe("sample", () => {
   it("writes a grid with model, class, seed and options in its metadata, and creates the folder", async () => {
@@ -101,7 +104,7 @@ describe("sample", () => {
     });
   });
 
-  it("writes the same bytes when repeated, and the same images in other batch sizes", async () => {
+  it.runIf(thorough)("writes the same bytes when repeated, and the same images in other batch sizes", async () => {
     const images = async (name: string, ...args: string[]) => {
       await sample("-n", "5", "--out", at(`${name}.png`), "--each", at(name), ...args);
       return readdirSync(at(name)).map((file) => [file, readFileSync(join(at(name), file)).toString("base64")]);
@@ -300,23 +303,27 @@ describe("as a program", () => {
     expect(readFileSync(at("killed.png"))).toEqual(readFileSync(at("whole.png")));
   }, 180_000);
 
-  it("draws more images into --each than a grid can show", async () => {
-    const levels = [8, 1].map((patch) => ({ kind: "mar", patch, width: 16, depth: 1, heads: 2 }));
-    const large = { ...config, imageSize: 64, levels: [...levels, { kind: "pixel", width: 16, depth: 1, heads: 2 }] };
-    const wide = parseModelConfig(large, "the test");
-    await writeModelFolder(at("large"), wide, startingState(wide, 3, { ema: 0 }).values);
-    const args = `sample --model ${at("large")} -n 60000 --each ${at("many")} --out ${at("many.png")} --threads 1 --batch 1 --iterations 1,1`;
-    const run = started(process.execPath, [built("cli/main"), ...args.split(" ")]);
-    await run.says(/the grid shows the first 4\d{4} of 60000 images/);
-    const written = () => existsSync(at("many")) && readdirSync(at("many")).some((name) => name.endsWith(".png"));
-    await expect.poll(written, { timeout: 120_000 }).toBe(true);
-    run.child.kill("SIGINT");
-    const { code, err } = await run.ended;
-    expect([code, err]).toEqual([
-      130,
-      expect.stringMatching(/stopped; repeat the command to resume from the images in/),
-    ]);
-  }, 180_000);
+  it.runIf(thorough)(
+    "draws more images into --each than a grid can show",
+    async () => {
+      const levels = [8, 1].map((patch) => ({ kind: "mar", patch, width: 16, depth: 1, heads: 2 }));
+      const large = { ...config, imageSize: 64, levels: [...levels, { kind: "pixel", width: 16, depth: 1, heads: 2 }] };
+      const wide = parseModelConfig(large, "the test");
+      await writeModelFolder(at("large"), wide, startingState(wide, 3, { ema: 0 }).values);
+      const args = `sample --model ${at("large")} -n 60000 --each ${at("many")} --out ${at("many.png")} --threads 1 --batch 1 --iterations 1,1`;
+      const run = started(process.execPath, [built("cli/main"), ...args.split(" ")]);
+      await run.says(/the grid shows the first 4\d{4} of 60000 images/);
+      const written = () => existsSync(at("many")) && readdirSync(at("many")).some((name) => name.endsWith(".png"));
+      await expect.poll(written, { timeout: 120_000 }).toBe(true);
+      run.child.kill("SIGINT");
+      const { code, err } = await run.ended;
+      expect([code, err]).toEqual([
+        130,
+        expect.stringMatching(/stopped; repeat the command to resume from the images in/),
+      ]);
+    },
+    180_000,
+  );
 
   it.runIf(thorough)("draws a live preview if the terminal has colours", (context) => {
     if (spawnSync("script", ["--version"]).status !== 0)

@@ -11,7 +11,7 @@ import { clientOf, generate, imagesIn } from "../server/test-client.ts";
 import { type TestModels, testModels } from "../server/test-models.ts";
 import { run } from "./program.ts";
 import { built } from "../test-program.ts";
-import { firstOf } from "../test-depth.ts";
+import { firstOf, thorough } from "../test-depth.ts";
 
 const main = built("cli/main");
 let models: TestModels;
@@ -67,7 +67,7 @@ describe("fractalgen serve", () => {
     expect(await code).toBe(0);
   });
 
-  it("ends immediately on a second Ctrl-C", async () => {
+  it.runIf(thorough)("ends immediately on a second Ctrl-C", async () => {
     const { url, code } = await serving("--model", models.slow.folder.folder);
     const at = { url, close: async () => {} };
     const running = expect(generate(clientOf(at), { n: 64 })).rejects.toThrow("Connection error");

@@ -69,7 +69,7 @@ it("writes the same images, counted from 0 or from 1; says which shards are miss
   expect((await call(...draw("many"), "--shard", "1/2")).err).toMatch(/--shared: expected/);
 });
 
-it("joins what is complete, in any division and at another path, and names the rest", async () => {
+it.runIf(thorough)("joins what is complete, in any division and at another path, and names the rest", async () => {
   const draw = (out: string) =>
     `sample --model ${at("tiny")} -n 4 --batch 1 --iterations 1,1 --out ${at(out)}.png`.split(" ");
   const [a, b, c] = [draw("a"), draw("b"), draw("c")];

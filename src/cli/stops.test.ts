@@ -123,7 +123,7 @@ async function stops(run: Running, { works, signal, says, code, leaves = [] }: S
   }
 }
 
-it.each(firstOf(Object.entries(commands), 2))(
+it.each(firstOf(Object.entries(commands)))(
   "%s stops on every signal and leaves nothing half-written",
   async (name, command) => {
     const out = runs.at(`out of ${name}`);
@@ -132,7 +132,7 @@ it.each(firstOf(Object.entries(commands), 2))(
   },
 );
 
-it("worker stops on every signal and leaves no job behind", async (context) => {
+it.runIf(thorough)("worker stops on every signal and leaves no job behind", async (context) => {
   context.skip(noRedis !== undefined, noRedis);
   const queue = await testQueue();
   try {
@@ -178,20 +178,24 @@ const env = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(npm_|INIT_CWD$|NODE_OPTIONS$)/i.test(name)),
 );
 
-it("npm forwards SIGTERM and waits for the checkpoint; paths are relative to where the command was typed", async () => {
-  mkdirSync(runs.at("typed"));
-  const args = ["--cache", runs.folder, "--threads", "1", "--no-samples", "--json", ...runs.fresh("run", 1_000_000)];
-  const npm = started("npm", ["--prefix", root, "run", "--silent", "fractalgen", "--", "train", ...args], {
-    cwd: runs.at("typed"),
-    env,
-  });
-  await npm.says(/"step":3,/);
-  npm.child.kill("SIGTERM");
-  const { code } = await npm.ended;
-  expect(code).toBe(143);
-  expect(await stepOf(runs.at("typed/run"))).toBeGreaterThanOrEqual(3);
-  expect(existsSync(runs.at("typed/run/.owner"))).toBe(false); // the lock is released
-}, 240_000);
+it.runIf(thorough)(
+  "npm forwards SIGTERM and waits for the checkpoint; paths are relative to where the command was typed",
+  async () => {
+    mkdirSync(runs.at("typed"));
+    const args = ["--cache", runs.folder, "--threads", "1", "--no-samples", "--json", ...runs.fresh("run", 1_000_000)];
+    const npm = started("npm", ["--prefix", root, "run", "--silent", "fractalgen", "--", "train", ...args], {
+      cwd: runs.at("typed"),
+      env,
+    });
+    await npm.says(/"step":3,/);
+    npm.child.kill("SIGTERM");
+    const { code } = await npm.ended;
+    expect(code).toBe(143);
+    expect(await stepOf(runs.at("typed/run"))).toBeGreaterThanOrEqual(3);
+    expect(existsSync(runs.at("typed/run/.owner"))).toBe(false); // the lock is released
+  },
+  240_000,
+);
 
 it.runIf(thorough)(
   "a signal that ends only npm stops training too",

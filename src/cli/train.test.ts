@@ -148,40 +148,43 @@ it("fills the run's folder with readable files", async () => {
   expect(readdirSync(at("run/samples"))).toContain("latest.png");
 });
 
-it("measures samples at chosen steps and at the end: in the log, the curve and TensorBoard's events", async () => {
-  for await (const _ of trainFeatures(await nodeEngine(), tinyDataset(), { folder: at("own"), steps: 3, batch: 4 }));
-  const args = ["--kid-steps", "4", "--kid-images", "6", "--features", at("own"), "--no-samples"];
-  const { code, out } = await program([...fresh(at("measured"), 6), "--json", ...args]);
-  expect(code).toBe(0);
-  const logged = records(out).filter(({ kind, step }) => kind !== "step" && step > 0);
-  expect(logged.map(({ kind, step }) => `${kind} ${step}`)).toEqual([
-    "evaluation 4",
-    "checkpoint 4",
-    "quality 4",
-    "evaluation 5",
-    "evaluation 6",
-    "checkpoint 6",
-    "quality 6",
-  ]);
-  expect(logged[2]).toMatchObject({
-    kernelDistance: { mean: expect.any(Number), spread: expect.any(Number) },
-    images: 6,
-    features: { kind: "own", name: expect.stringContaining("own features of tiny") },
-  });
-  expect(readFileSync(at("measured/log.jsonl"), "utf8")).toBe(out);
-  expect(readFileSync(at("measured/curve.svg"), "utf8")).toContain("own kernel distance");
-  const events = readdirSync(at("measured")).find((name) => name.includes("tfevents"))!;
-  expect(readFileSync(join(at("measured"), events), "latin1")).toContain("samples/own kernel distance");
-  const wrong = await program([...fresh(at("unmeasured"), 6), "--kid-steps", "4", "--features", at("pictures")]);
-  expect([wrong.code, wrong.err.trim().split("\n").at(-1)]).toEqual([
-    2,
-    expect.stringMatching(/holds no feature network/),
-  ]);
-});
+it.runIf(thorough)(
+  "measures samples at chosen steps and at the end: in the log, the curve and TensorBoard's events",
+  async () => {
+    for await (const _ of trainFeatures(await nodeEngine(), tinyDataset(), { folder: at("own"), steps: 3, batch: 4 }));
+    const args = ["--kid-steps", "4", "--kid-images", "6", "--features", at("own"), "--no-samples"];
+    const { code, out } = await program([...fresh(at("measured"), 6), "--json", ...args]);
+    expect(code).toBe(0);
+    const logged = records(out).filter(({ kind, step }) => kind !== "step" && step > 0);
+    expect(logged.map(({ kind, step }) => `${kind} ${step}`)).toEqual([
+      "evaluation 4",
+      "checkpoint 4",
+      "quality 4",
+      "evaluation 5",
+      "evaluation 6",
+      "checkpoint 6",
+      "quality 6",
+    ]);
+    expect(logged[2]).toMatchObject({
+      kernelDistance: { mean: expect.any(Number), spread: expect.any(Number) },
+      images: 6,
+      features: { kind: "own", name: expect.stringContaining("own features of tiny") },
+    });
+    expect(readFileSync(at("measured/log.jsonl"), "utf8")).toBe(out);
+    expect(readFileSync(at("measured/curve.svg"), "utf8")).toContain("own kernel distance");
+    const events = readdirSync(at("measured")).find((name) => name.includes("tfevents"))!;
+    expect(readFileSync(join(at("measured"), events), "latin1")).toContain("samples/own kernel distance");
+    const wrong = await program([...fresh(at("unmeasured"), 6), "--kid-steps", "4", "--features", at("pictures")]);
+    expect([wrong.code, wrong.err.trim().split("\n").at(-1)]).toEqual([
+      2,
+      expect.stringMatching(/holds no feature network/),
+    ]);
+  },
+);
 
 const kills = thorough ? 20 : 2;
 
-it(
+it.runIf(thorough)(
   "loses nothing before the last checkpoint and leaves nothing half-written if it is killed at any moment",
   async () => {
     const out = at("killed");
@@ -242,7 +245,7 @@ it("stops at a NaN, keeps the last good checkpoint and says at which step", asyn
   for (const value of state.values.values()) expect(value.every(Number.isFinite)).toBe(true);
 });
 
-it("stops with one sentence if the disk is full, and keeps the last checkpoint", async () => {
+it.runIf(thorough)("stops with one sentence if the disk is full, and keeps the last checkpoint", async () => {
   const begin = await program([...fresh(at("full"), 3), "--no-samples"]);
   expect(begin.code).toBe(0);
   // No file may exceed 64 kB, so the weights of the next checkpoint cannot be written completely.
@@ -303,27 +306,32 @@ describe("a folder of pictures", () => {
     expect(err.trim().split("\n")).toHaveLength(1);
   });
 
-  it("can be used to fine-tune: known classes keep their embeddings, new ones get new embeddings", async () => {
-    await mkdir(at("others/dogs"), { recursive: true });
-    await mkdir(at("others/ants"), { recursive: true });
-    for (const name of ["dogs/a", "dogs/b", "ants/a", "ants/b"])
-      await sharp({ create: { width: 8, height: 8, channels: 3, background: name.startsWith("d") ? "blue" : "green" } })
-        .png()
-        .toFile(at(`others/${name}.png`));
-    const args = ["--data", at("others"), "--out", at("tuned"), "--init-from", at("mine"), "--steps", "1"];
-    const { code, err } = await program([...args, "--lr", "1e-9", "--held-out", "0.3", "--batch", "2"]);
-    expect(err).toMatch(/done: 1 step;/);
-    expect(code).toBe(0);
-    // Muon's rates are for random initial weights.
-    expect(JSON.parse(readFileSync(at("tuned/last/state.json"), "utf8")).training.optimizer).toBe("adamw");
-    const embeddings = (name: string) =>
-      readSafetensors(at(`${name}/last/model.safetensors`)).tensors.get("class_emb.weight")!.data as Float32Array;
-    const [before, after] = [embeddings("mine"), embeddings("tuned")]; // cats, dogs and ants, dogs
-    for (let i = 0; i < 16; i++) expect(after[16 + i]).toBeCloseTo(before[16 + i], 6);
-    expect([...after.subarray(0, 16)]).not.toEqual([...before.subarray(0, 16)]);
-    const wrong = await program([...args.slice(0, 3), at("wrong"), ...args.slice(4), "--image-size", "4"]);
-    expect(wrong.code).toBe(2);
-  });
+  it.runIf(thorough)(
+    "can be used to fine-tune: known classes keep their embeddings, new ones get new embeddings",
+    async () => {
+      await mkdir(at("others/dogs"), { recursive: true });
+      await mkdir(at("others/ants"), { recursive: true });
+      for (const name of ["dogs/a", "dogs/b", "ants/a", "ants/b"])
+        await sharp({
+          create: { width: 8, height: 8, channels: 3, background: name.startsWith("d") ? "blue" : "green" },
+        })
+          .png()
+          .toFile(at(`others/${name}.png`));
+      const args = ["--data", at("others"), "--out", at("tuned"), "--init-from", at("mine"), "--steps", "1"];
+      const { code, err } = await program([...args, "--lr", "1e-9", "--held-out", "0.3", "--batch", "2"]);
+      expect(err).toMatch(/done: 1 step;/);
+      expect(code).toBe(0);
+      // Muon's rates are for random initial weights.
+      expect(JSON.parse(readFileSync(at("tuned/last/state.json"), "utf8")).training.optimizer).toBe("adamw");
+      const embeddings = (name: string) =>
+        readSafetensors(at(`${name}/last/model.safetensors`)).tensors.get("class_emb.weight")!.data as Float32Array;
+      const [before, after] = [embeddings("mine"), embeddings("tuned")]; // cats, dogs and ants, dogs
+      for (let i = 0; i < 16; i++) expect(after[16 + i]).toBeCloseTo(before[16 + i], 6);
+      expect([...after.subarray(0, 16)]).not.toEqual([...before.subarray(0, 16)]);
+      const wrong = await program([...args.slice(0, 3), at("wrong"), ...args.slice(4), "--image-size", "4"]);
+      expect(wrong.code).toBe(2);
+    },
+  );
 });
 
 it.each([

@@ -81,22 +81,26 @@ it.runIf(thorough)(
   180_000 * rounds,
 );
 
-it("locks a run against a second process while it trains, and releases the lock when it is killed", async () => {
-  const out = runs.at("killed");
-  const first = runs.train(...runs.fresh(out, 1_000_000), "--checkpoint-seconds", "0.2", "--save-steps", "5");
-  await first.says(/"checkpoint","step":[5-9]/);
-  const second = await runs.train("--resume", out).ended;
-  expect([second.code, second.err]).toEqual([2, expect.stringMatching(inUse(out))]);
-  const drawing = [built("cli/main"), "sample", "--model", out, "-n", "1", "--json", "--out", runs.at("a.png")];
-  expect((await started(process.execPath, drawing).ended).code).toBe(0); // reading needs no lock
-  first.child.kill("SIGKILL");
-  await first.ended;
-  expect(existsSync(join(out, ".owner"))).toBe(true);
-  const { step } = (await loadCheckpoint(join(out, "last"))).state;
-  const third = await runs.train("--resume", out, "--steps", String(step + 3)).ended;
-  expect(third.code).toBe(0);
-  expect(readdirSync(out).filter((name) => /^\.|partial|old/.test(name))).toEqual([]);
-  expect(stepsIn(out)).toEqual(upTo(step + 3));
-  for (let kept = 5; kept <= step; kept += 5)
-    expect(existsSync(join(out, `step-${String(kept).padStart(6, "0")}`)), `step ${kept}`).toBe(true);
-}, 240_000);
+it.runIf(thorough)(
+  "locks a run against a second process while it trains, and releases the lock when it is killed",
+  async () => {
+    const out = runs.at("killed");
+    const first = runs.train(...runs.fresh(out, 1_000_000), "--checkpoint-seconds", "0.2", "--save-steps", "5");
+    await first.says(/"checkpoint","step":[5-9]/);
+    const second = await runs.train("--resume", out).ended;
+    expect([second.code, second.err]).toEqual([2, expect.stringMatching(inUse(out))]);
+    const drawing = [built("cli/main"), "sample", "--model", out, "-n", "1", "--json", "--out", runs.at("a.png")];
+    expect((await started(process.execPath, drawing).ended).code).toBe(0); // reading needs no lock
+    first.child.kill("SIGKILL");
+    await first.ended;
+    expect(existsSync(join(out, ".owner"))).toBe(true);
+    const { step } = (await loadCheckpoint(join(out, "last"))).state;
+    const third = await runs.train("--resume", out, "--steps", String(step + 3)).ended;
+    expect(third.code).toBe(0);
+    expect(readdirSync(out).filter((name) => /^\.|partial|old/.test(name))).toEqual([]);
+    expect(stepsIn(out)).toEqual(upTo(step + 3));
+    for (let kept = 5; kept <= step; kept += 5)
+      expect(existsSync(join(out, `step-${String(kept).padStart(6, "0")}`)), `step ${kept}`).toBe(true);
+  },
+  240_000,
+);

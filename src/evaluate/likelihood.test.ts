@@ -131,7 +131,7 @@ describe.each([
     }
   });
 
-  it("of a part counts only that part", async () => {
+  it.runIf(thorough)("of a part counts only that part", async () => {
     const drawn = Uint8Array.from({ length: 64 }, (_, at) => Number(at % 8 > 4 && at > 24));
     for (const { map } of await all({ inOrder: true, drawn: () => drawn }))
       expect([...map].map((one) => Number(one > 0))).toEqual([...drawn]);
@@ -156,31 +156,34 @@ describe.each(firstOf(["mar-4level-guided", "mar-3level"]))("of %s", async (name
     for (const { map } of await mar.all({ inOrder: true })) expect(map.every((bits) => bits > 0)).toBe(true);
   });
 
-  it("of a part counts only that part, in any batches, and of all pixels is that of the image", async () => {
-    const { split } = mar;
-    const { imageSize: size, channels } = mar.config;
-    const disc = (index: number) =>
-      Uint8Array.from({ length: size ** 2 }, (_, at) =>
-        Number(Math.hypot((at % size) - 6.5 - index, Math.floor(at / size) - 7) < 4.2),
-      );
-    const found = await mar.all({ inOrder: true, drawn: disc });
-    found.forEach(({ map, bits, guiding, index }) => {
-      const drawn = disc(index);
-      map.forEach((value, at) => expect(value > 0).toBe(drawn[Math.floor(at / channels)] === 1));
-      const total = map.reduce((a, b) => a + b) / channels / drawn.reduce((a, b) => a + b);
-      expect(bits).toBeCloseTo(total, 5);
-      expect(guiding > 0).toBe(name.endsWith("guided"));
-    });
-    const cut = bitsOf(await mar.all({ inOrder: true, drawn: disc, batch: 5 }));
-    cut.forEach((bits, i) => expect(bits).toBeCloseTo(found[i].bits, 5));
-    const [one] = await mar.all({
-      inOrder: true,
-      drawn: () => new Uint8Array(size ** 2).fill(1),
-      from: split.count - 1,
-    });
-    expect(one).toEqual((await mar.all({ inOrder: true, from: split.count - 1 }))[0]);
-    await expect(mar.all({ drawn: disc })).rejects.toThrow(/an order/);
-  });
+  it.runIf(thorough)(
+    "of a part counts only that part, in any batches, and of all pixels is that of the image",
+    async () => {
+      const { split } = mar;
+      const { imageSize: size, channels } = mar.config;
+      const disc = (index: number) =>
+        Uint8Array.from({ length: size ** 2 }, (_, at) =>
+          Number(Math.hypot((at % size) - 6.5 - index, Math.floor(at / size) - 7) < 4.2),
+        );
+      const found = await mar.all({ inOrder: true, drawn: disc });
+      found.forEach(({ map, bits, guiding, index }) => {
+        const drawn = disc(index);
+        map.forEach((value, at) => expect(value > 0).toBe(drawn[Math.floor(at / channels)] === 1));
+        const total = map.reduce((a, b) => a + b) / channels / drawn.reduce((a, b) => a + b);
+        expect(bits).toBeCloseTo(total, 5);
+        expect(guiding > 0).toBe(name.endsWith("guided"));
+      });
+      const cut = bitsOf(await mar.all({ inOrder: true, drawn: disc, batch: 5 }));
+      cut.forEach((bits, i) => expect(bits).toBeCloseTo(found[i].bits, 5));
+      const [one] = await mar.all({
+        inOrder: true,
+        drawn: () => new Uint8Array(size ** 2).fill(1),
+        from: split.count - 1,
+      });
+      expect(one).toEqual((await mar.all({ inOrder: true, from: split.count - 1 }))[0]);
+      await expect(mar.all({ drawn: disc })).rejects.toThrow(/an order/);
+    },
+  );
 
   it("of one pixel is the loss graph's with only that pixel hidden", async () => {
     const { config, split } = mar;

@@ -14,6 +14,7 @@ import {
   precisionAndRecall,
   type Sets,
 } from "./metrics.ts";
+import { thorough } from "../test-depth.ts";
 
 const { read: recorded, sets: recordedSets } = readInputs(
   fileURLToPath(new URL("../../fixtures/metrics", import.meta.url)),
@@ -193,7 +194,7 @@ describe("precision and recall", () => {
     return { precision: inside(a, b), recall: inside(b, a) };
   }
 
-  it("equal their definition, with several blocks and for several numbers of neighbours", async () => {
+  it.runIf(thorough)("equal their definition, with several blocks and for several numbers of neighbours", async () => {
     const both = { generated: cloud(3, [1040, 2]), reference: cloud(4, [1100, 2], { shift: 2 }) };
     for (const neighbours of [1, 4]) {
       const right = plainly(both, neighbours);

@@ -45,7 +45,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
     3 * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "and commands stop while Redis is away, as if it were there",
     async () => {
       const other = { shared: queue.at("no-workers"), redis: await startRedis(queue.at("away")) };
@@ -67,7 +67,7 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
     3 * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "and commands end with a sentence if Redis cannot hold a queue",
     async () => {
       const full = await startRedis(queue.at("full-redis"), ["--maxmemory", "1kb"]);
@@ -95,18 +95,22 @@ describe.skipIf(noRedis)(`workers${noRedis ? ` (skipped: ${noRedis})` : ""}`, ()
     3 * minutes,
   );
 
-  it("that wait for a first answer can be stopped", async () => {
-    const silent = createServer().listen(0, "127.0.0.1");
-    await new Promise((resolve) => silent.once("listening", resolve));
-    const { port } = silent.address() as { port: number };
-    const connected = new Promise((resolve) => silent.once("connection", resolve));
-    const worker = queue.worker({ args: ["--queue", `redis://127.0.0.1:${port}`] });
-    await connected;
-    worker.child.kill("SIGTERM");
-    const { code, err } = await worker.ended;
-    silent.close();
-    expect([code, err]).toEqual([143, expect.stringMatching(/^stopped$/m)]);
-  }, 60_000);
+  it.runIf(thorough)(
+    "that wait for a first answer can be stopped",
+    async () => {
+      const silent = createServer().listen(0, "127.0.0.1");
+      await new Promise((resolve) => silent.once("listening", resolve));
+      const { port } = silent.address() as { port: number };
+      const connected = new Promise((resolve) => silent.once("connection", resolve));
+      const worker = queue.worker({ args: ["--queue", `redis://127.0.0.1:${port}`] });
+      await connected;
+      worker.child.kill("SIGTERM");
+      const { code, err } = await worker.ended;
+      silent.close();
+      expect([code, err]).toEqual([143, expect.stringMatching(/^stopped$/m)]);
+    },
+    60_000,
+  );
 
   it.runIf(thorough)(
     "end if there is no Redis",

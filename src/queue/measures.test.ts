@@ -25,7 +25,7 @@ describe.skipIf(noRedis)(`evaluate on workers${noRedis ? ` (skipped: ${noRedis})
   ];
   const without = ({ out }: Pick<Said, "out">) => out.replaceAll(/"(model|generated)":"[^"]*"/g, "");
 
-  it(
+  it.runIf(thorough)(
     "gives the same likelihoods to the last bit, whichever workers are killed",
     async () => {
       const measure = (file: string, ...more: string[]) =>

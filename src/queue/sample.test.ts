@@ -52,7 +52,7 @@ describe.skipIf(noRedis)(`sample on workers${noRedis ? ` (skipped: ${noRedis})` 
     (2 + kills) * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "resumes after Ctrl-C from the finished images, and leaves the queue clean",
     async () => {
       const worker = queue.worker();

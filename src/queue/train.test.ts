@@ -53,7 +53,7 @@ describe("replicas in one process", () => {
     (3 + kills / 2) * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "fine-tune a model, and repeating the command resumes",
     async () => {
       expect((await runs.train(...runs.fresh(runs.at("tuned-base"), 1)).ended).code).toBe(0);
@@ -71,7 +71,7 @@ describe("replicas in one process", () => {
     2 * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "save a checkpoint when they are stopped, with the moments of that step",
     async () => {
       const constant = "--schedule constant --evaluate-steps 1000".split(" ");
@@ -92,7 +92,7 @@ describe("replicas in one process", () => {
     3 * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "save only at the ends of rounds, where wsd's last stable checkpoint is too",
     async () => {
       const wrong = await runs.train(...replicas("wrong-save", "--save-steps", "3")).ended;
@@ -106,7 +106,7 @@ describe("replicas in one process", () => {
     2 * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "say it if the files of a round are gone, and refuse a damaged round.json",
     async () => {
       const killed = runs.train(...replicas("lost"));
@@ -158,7 +158,7 @@ describe.skipIf(noRedis)(`replicas on workers${noRedis ? ` (skipped: ${noRedis})
       ...queue.options,
     ]);
 
-  it(
+  it.runIf(thorough)(
     "give the same run to the byte, whichever workers are killed",
     async () => {
       const run = train(...replicas("many"));
@@ -171,7 +171,7 @@ describe.skipIf(noRedis)(`replicas on workers${noRedis ? ` (skipped: ${noRedis})
     (2 + kills) * minutes,
   );
 
-  it(
+  it.runIf(thorough)(
     "leave nothing of a stopped run in Redis, and go on with it",
     async () => {
       const keys = () => asked(queue.redis, "keys", "*run-*");

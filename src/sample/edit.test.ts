@@ -102,7 +102,7 @@ const models = [
   { name: "MAR above AR, two channels", masks: blobs },
 ];
 
-describe.each(models.map((one) => [one.name, one] as const))("%s", (name, { masks }) => {
+describe.each(firstOf(models, 3).map((one) => [one.name, one] as const))("%s", (name, { masks }) => {
   let sampler: Sampler;
   let config: ModelConfig;
   const sample = (options: Partial<SampleOptions>) => drawn(sampler.sample({ labels, ...sharp, ...options }));

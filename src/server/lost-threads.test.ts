@@ -59,7 +59,7 @@ function kill(random: number): void {
 
 const kills = thorough ? 20 : 4;
 
-it(
+it.runIf(thorough)(
   "answers every request while its threads die, and draws the same images",
   async () => {
     const faults: unknown[] = [];

@@ -10,7 +10,7 @@ import { startingState } from "./state.ts";
 import { settingsWithin, trainingBytes } from "./memory.ts";
 import { trainingStep } from "./step.ts";
 import { tinyModel } from "./tiny.ts";
-import { firstOf } from "../test-depth.ts";
+import { firstOf, thorough } from "../test-depth.ts";
 
 const engine = await nodeEngine({ threads: 1 });
 const small = { width: 8, depth: 1, heads: 2 };
@@ -31,7 +31,7 @@ const models: [string, ModelConfig, number][] = [
   ["four levels, mixed", model(16, [{ ...mar, patch: 8 }, { ...ar, patch: 4, depth: 2 }, { ...mar, patch: 2, conditions: 1, guidingPixel: true }, { ...mar, patch: 1 }]), 5],
 ]; // prettier-ignore
 
-describe.each(firstOf(models, 3))("%s", (_, config, count) => {
+describe.each(firstOf(models, 2))("%s", (_, config, count) => {
   it("is split into parts", () => {
     expect(trainingParts(config, { checkpointing: true })).toHaveLength(count);
     expect(trainingParts(config)).toHaveLength(1);
@@ -75,7 +75,7 @@ describe("the memory of training", () => {
     expect(trainingBytes(publishedPreset(name), 1, given)).toBeLessThan(20e9);
   });
 
-  it("chooses checkpointing only if nothing fits without it", () => {
+  it.runIf(thorough)("chooses checkpointing only if nothing fits without it", () => {
     const config = publishedPreset("fractalmar_base_in256");
     const options = { batch: 8, lanes: 1, ema: 0 };
     const [plain, parts] = [false, true].map((checkpointing) =>
