@@ -116,6 +116,14 @@ const views: ReadonlySet<string> = new Set([
   "loopIndex",
 ]);
 
+/** The bytes of a graph's largest value, its inputs and parameters included. Loops are not looked into. */
+export function largestBytes(graph: Record<string, Tensor>, sizes: Sizes): number {
+  return topological(Object.values(graph)).reduce((most, x) => Math.max(most, bytesOf(x, sizes)), 0);
+}
+
+const bytesOf = ({ dtype, shape }: Tensor, sizes: Sizes): number =>
+  bytesPerElement(dtype) * shape.reduce<number>((n, dim) => n * sizeOf(dim, sizes), 1);
+
 function peakOf(order: readonly Tensor[], { last, sizes }: { last: readonly Tensor[]; sizes: Sizes }): number {
   // A reshaped tensor shares the original's memory, which is kept as long as either is used.
   const base = (x: Tensor): Tensor => (x.op === "reshape" || x.op === "stopGradient" ? base(x.inputs[0]) : x);
@@ -124,8 +132,7 @@ function peakOf(order: readonly Tensor[], { last, sizes }: { last: readonly Tens
   last.forEach((x) => lastUse.set(base(x), order.length));
   const ends = new Map<number, Tensor[]>();
   for (const [x, at] of lastUse) ends.set(at, [...(ends.get(at) ?? []), x]);
-  const bytes = (x: Tensor) =>
-    views.has(x.op) ? 0 : bytesPerElement(x.dtype) * x.shape.reduce<number>((n, dim) => n * sizeOf(dim, sizes), 1);
+  const bytes = (x: Tensor) => (views.has(x.op) ? 0 : bytesOf(x, sizes));
   const here = new Set(order);
   let [now, peak] = [0, 0];
   order.forEach((node, at) => {

@@ -37,6 +37,16 @@ describe("the memory needed for sampling", () => {
     expect(() => within(1e9)).toThrow(/about 2\.\d+ GB of memory even for one image, but only 1\.00 GB is available/);
   });
 
+  it("on a GPU, keeps every tensor within a buffer, however much memory there is", () => {
+    const gpu = { ...size, batch: 1024, lanes: 1, weightBytes: 0, onGpu: true };
+    const { batch } = samplingWithin(mar, gpu, Infinity);
+    // The largest tensors are the keys or hidden values inside: [batch * 4 patches of 64 * 2 ways, 16 + 5, 4 * width].
+    expect(batch).toBeGreaterThanOrEqual(16);
+    expect(batch).toBeLessThan(1024);
+    expect(samplingWithin(mar, { ...gpu, onGpu: false }, Infinity).batch).toBe(1024);
+    expect(samplingWithin(mar, { ...gpu, batch: batch / 2 }, Infinity).batch).toBe(batch / 2);
+  });
+
   it("splits an odd batch among threads as sampling does", () => {
     expect(samplingBytes(mar, { ...size, batch: 3 })).toBe(samplingBytes(mar, { ...size, batch: 4 }));
   });

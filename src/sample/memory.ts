@@ -7,7 +7,9 @@ import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.t
 import { type DrawForm, drawValues, formOf, type SamplingFlags, type SamplingSettings } from "../config/sampling.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
-import { peakBytes, type Sizes } from "../graph/cost.ts";
+import { gpuTensorBytes } from "../engine/engine.ts";
+import { largestBytes, peakBytes, type Sizes } from "../graph/cost.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import { named } from "../graph/tree.ts";
 import { kindOf } from "../levels/table.ts";
 import { beginGraph, pixelGraph, stepGraph } from "../model/steps.ts";
@@ -40,8 +42,8 @@ export interface SamplingSize {
   iterations: readonly number[];
   /** Size of the weights file in bytes. */
   weightBytes: number;
-  /** Whether a step makes new copies of what levels keep from step to step, as on a GPU; false by default. */
-  copiesState?: boolean;
+  /** Whether it runs on a GPU, where a step makes new copies of what levels keep; false by default. */
+  onGpu?: boolean;
 }
 
 /** The settings that memory depends on. */
@@ -56,36 +58,52 @@ export function sizeOf(config: ModelConfig, settings: SizingSettings) {
   return { guided, forms, iterations: settings.iterations } satisfies Partial<SamplingSize>;
 }
 
-/** Estimates the peak memory of sampling in bytes, without the finished images. */
-export function samplingBytes(
+/** The graphs of a run with the sizes of their values, and what its levels keep between steps in bytes. */
+function counted(
   config: ModelConfig,
-  { batch, lanes, guided, forms, iterations, weightBytes, copiesState }: SamplingSize,
-): number {
+  { batch, lanes, guided, forms, iterations }: SamplingSize,
+): { graphs: (readonly [Record<string, Tensor>, Sizes])[]; kept: number } {
   const levels = placedLevels(config);
   const drawing = drawingLevels(config);
   const options = (l: number) => ({ guided, form: forms?.[drawing.indexOf(l)] });
   const ways = guided ? 2 : 1;
   let rows = Math.ceil(batch / lanes);
-  let values = 0;
-  let past = 0; // state that levels keep between steps
+  let kept = 0;
+  const graphs: (readonly [Record<string, Tensor>, Sizes])[] = [];
   levels.forEach((level, l) => {
     const kind = kindOf(level);
     const each = kind.order.mostAtOnce(level.tokens, iterations[l]);
     const own = kind.memory(level, { rows, ways, each });
-    const sizes: Sizes = new Map(Object.entries({ R: rows, M: ways * rows * each, ...own.sizes }));
-    values += peakBytes(beginGraph(config, l), new Map([["R", ways * rows]]));
-    values += peakBytes(named(stepGraph(config, l, { guided })), sizes);
-    past += (copiesState ? 2 : 1) * own.kept;
-    if (level.guidingPixel) values += peakBytes(pixelGraph(config, l, options(l)), new Map([["M", rows]]));
+    graphs.push(
+      [beginGraph(config, l), new Map([["R", ways * rows]])],
+      [
+        named(stepGraph(config, l, { guided })),
+        new Map(Object.entries({ R: rows, M: ways * rows * each, ...own.sizes })),
+      ],
+    );
+    kept += own.kept;
+    if (level.guidingPixel) graphs.push([pixelGraph(config, l, options(l)), new Map([["M", rows]])]);
     rows *= each;
   });
-  values += peakBytes(pixelGraph(config, levels.length, options(levels.length)), new Map([["M", rows]]));
-  return base + lanes * (perLane + copies(config) * weightBytes + past + spare * values);
+  graphs.push([pixelGraph(config, levels.length, options(levels.length)), new Map([["M", rows]])]);
+  return { graphs, kept };
 }
+
+/** Estimates the peak memory of sampling in bytes, without the finished images. */
+export function samplingBytes(config: ModelConfig, size: SamplingSize): number {
+  const { graphs, kept } = counted(config, size);
+  const values = graphs.reduce((sum, [graph, sizes]) => sum + peakBytes(graph, sizes), 0);
+  const past = (size.onGpu ? 2 : 1) * kept;
+  return base + size.lanes * (perLane + copies(config) * size.weightBytes + past + spare * values);
+}
+
+/** Whether every tensor of a run fits into a buffer of the device. */
+const tensorsFit = (config: ModelConfig, size: SamplingSize): boolean =>
+  !size.onGpu || counted(config, size).graphs.every(([graph, sizes]) => largestBytes(graph, sizes) <= gpuTensorBytes);
 
 /**
  * Chooses the number of images generated together and of threads, at most those requested, so that sampling stays
- * within `bytes`: first with fewer threads, then with fewer images. Throws a UserError, with the memory needed, if not
+ * within `bytes` and, on a GPU, within the size of its buffers: first with fewer threads, then with fewer images. Throws a UserError, with the memory needed, if not
  * even one image in one thread fits.
  */
 export function samplingWithin(
@@ -95,7 +113,11 @@ export function samplingWithin(
 ): Pick<SamplingSize, "batch" | "lanes"> {
   for (let batch = size.batch; ; batch = Math.ceil(batch / 2)) {
     for (let lanes = Math.min(size.lanes, batch); lanes >= 1; lanes--)
-      if (samplingBytes(config, { ...size, batch, lanes }) <= bytes) return { batch, lanes };
+      if (
+        samplingBytes(config, { ...size, batch, lanes }) <= bytes &&
+        (batch === 1 || tensorsFit(config, { ...size, batch, lanes }))
+      )
+        return { batch, lanes };
     if (batch > 1) continue;
     const needed = samplingBytes(config, { ...size, batch: 1, lanes: 1 });
     throw new UserError({

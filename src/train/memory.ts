@@ -7,7 +7,8 @@ import type { TrainingConfig } from "../config/training.ts";
 import { product } from "../core/arrays.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
-import { peakBytes, sizeOf, type Sizes } from "../graph/cost.ts";
+import { gpuTensorBytes } from "../engine/engine.ts";
+import { largestBytes, peakBytes, sizeOf, type Sizes } from "../graph/cost.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { named, type Tree } from "../graph/tree.ts";
 import { lossGraph } from "../model/loss.ts";
@@ -59,6 +60,15 @@ export function trainingBytes(
   return base + state + Math.max(lanes * (perLane + kept + spare * values), spare * likelihood);
 }
 
+/** Whether every tensor of a step fits into a buffer of a GPU. */
+function tensorsFit(model: ModelConfig, microBatch: number, options: MemoryOptions): boolean {
+  const sizes = sizesFor(model, microBatch);
+  const largest = trainingParts(model, options).flatMap(({ forward, backward }) =>
+    [forward, backward].map((graph) => largestBytes(named(graph), sizes)),
+  );
+  return Math.max(...largest) <= gpuTensorBytes;
+}
+
 const weightBytes = (model: ModelConfig): number =>
   4 * modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0);
 
@@ -69,7 +79,7 @@ const bytesOf = (tensors: Tree<Tensor>, sizes: Sizes): number =>
   );
 
 /**
- * The largest micro-batch with which training stays within `bytes`. Checkpointing is used if requested, or if not even
+ * The largest micro-batch with which training stays within `bytes` and, on a GPU, within the size of its buffers. Checkpointing is used if requested, or if not even
  * one image at a time fits without it. Throws a UserError, with the memory needed, if nothing fits.
  */
 export function settingsWithin(
@@ -80,12 +90,15 @@ export function settingsWithin(
   const most = Math.ceil(options.batch / options.lanes);
   const checkpointing = options.checkpointing || trainingBytes(model, 1, options) > bytes;
   const takes = (microBatch: number) => trainingBytes(model, microBatch, { ...options, checkpointing });
+  const onGpu = options.loop === false;
+  const fit = (microBatch: number) =>
+    takes(microBatch) <= bytes && (!onGpu || tensorsFit(model, microBatch, { ...options, checkpointing }));
   const needed = takes(1);
   if (needed > bytes) throw tooLittleMemory(model, options, { needed, bytes });
   let [fits, fails] = [1, most + 1];
   while (fails - fits > 1) {
     const middle = Math.floor((fits + fails) / 2);
-    if (takes(middle) <= bytes) fits = middle;
+    if (fit(middle)) fits = middle;
     else fails = middle;
   }
   return { microBatch: fits, checkpointing };

@@ -12,7 +12,7 @@ const model = readModelFolder(fileURLToPath(new URL("../../models/emoji", import
 const settings = settingsOf({}, model.config);
 const weightBytes = [...model.weights.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
 const bytes = (batch: number) =>
-  samplingBytes(model.config, { ...sizeOf(model.config, settings), batch, lanes: 1, weightBytes, copiesState: true });
+  samplingBytes(model.config, { ...sizeOf(model.config, settings), batch, lanes: 1, weightBytes, onGpu: true });
 
 /** Opening a sampler compiles nothing, so the engine needs only a name. */
 const on = async (provider: Engine["provider"], options: Partial<SamplerOptions>): Promise<number> => {

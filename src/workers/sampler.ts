@@ -39,7 +39,7 @@ export function openSampler(
   const size = { ...sizeOf(model.config, flags), weightBytes };
   if (engine.provider !== "cpu") {
     const sampler = createSampler(engine, externalModel(model));
-    const asked = { ...size, batch: Math.min(batch ?? gpuBatch, count), lanes: 1, copiesState: true };
+    const asked = { ...size, batch: Math.min(batch ?? gpuBatch, count), lanes: 1, onGpu: true };
     if (memory !== undefined) return { sampler, batch: samplingWithin(model.config, asked, memory).batch };
     const free = freeGpuMemory();
     if (free === undefined && batch !== undefined) return { sampler, batch };
