@@ -11,6 +11,7 @@ import type { Trained } from "../parity/provider-training.ts";
 import type { Replay } from "../parity/providers.ts";
 import { type VulkanDriver, vulkanDrivers } from "../parity/vulkan.ts";
 import { built } from "../test-program.ts";
+import { softwareWebGpuTests } from "../test-depth.ts";
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/parity/${name}`, import.meta.url));
 
@@ -26,7 +27,7 @@ const training = (env: Record<string, string>, ...rest: string[]) =>
   output<Trained>("parity/provider-training", env, ...rest);
 
 /** On a software driver the cases take half a minute or more, mainly to compile shaders. */
-const alsoBySoftware = process.env["FRACTALGEN_TEST_WEBGPU"] === "1";
+const alsoBySoftware = softwareWebGpuTests.some;
 
 let driver: VulkanDriver | undefined;
 let reason = alsoBySoftware

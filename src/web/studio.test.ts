@@ -13,7 +13,7 @@ import { rectangleMask } from "../sample/masks.ts";
 import { createSampler, type Sampler } from "../sample/sampler.ts";
 import { drawnBy, listening } from "../server/test-client.ts";
 import { testModels, testServer } from "../server/test-models.ts";
-import { thorough } from "../test-depth.ts";
+import { thorough, softwareWebGpuTests } from "../test-depth.ts";
 import { defaultSettings, writeAddress } from "./address.ts";
 import {
   type Built,
@@ -343,7 +343,7 @@ describe.skipIf(!executablePath)("the studio", { timeout: patient }, () => {
   });
 
   // Without a graphics processor, compiling the shaders already takes minutes.
-  describe.skipIf(process.env["FRACTALGEN_TEST_WEBGPU"] !== "1")("by software (FRACTALGEN_TEST_WEBGPU=1)", () => {
+  describe.skipIf(!softwareWebGpuTests.some)("by software (FRACTALGEN_TEST_WEBGPU=1)", () => {
     it(
       "checks WebGPU against WASM at the start and then draws on it as on WASM, in float32 if it has no float16",
       { timeout: 3 * patient },

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeEngine } from "../../engine/node.ts";
 import { webEngine } from "../../engine/web.ts";
 import { softwareWebGpu } from "../../parity/chromium.ts";
-import { thorough } from "../../test-depth.ts";
+import { thorough, softwareWebGpuTests } from "../../test-depth.ts";
 import {
   type Built,
   canvasOf,
@@ -221,7 +221,7 @@ describe.skipIf(!executablePath)("the training page", { timeout: patient }, () =
     await on.context().close();
   });
 
-  describe.skipIf(process.env["FRACTALGEN_TEST_WEBGPU"] !== "1")("by software (FRACTALGEN_TEST_WEBGPU=1)", () => {
+  describe.skipIf(!softwareWebGpuTests.some)("by software (FRACTALGEN_TEST_WEBGPU=1)", () => {
     it("takes its first step on WebGPU as in Node", { timeout: 3 * patient }, async () => {
       const own = await launch(softwareWebGpu);
       try {
