@@ -47,9 +47,3 @@ export interface Session {
   /** Frees memory and threads. The session cannot be used afterwards. */
   dispose(): Promise<void>;
 }
-
-/**
- * The largest tensor that is computed on a GPU, in bytes. WebGPU limits the size of a buffer, which onnxruntime does not
- * report; most GPUs allow two to four times as much.
- */
-export const gpuTensorBytes = 2 ** 30;

@@ -116,6 +116,12 @@ const views: ReadonlySet<string> = new Set([
   "loopIndex",
 ]);
 
+/**
+ * The largest tensor that is computed on a GPU, in bytes. WebGPU limits the size of a buffer, which onnxruntime does not
+ * report; most GPUs allow two to four times as much.
+ */
+export const gpuTensorBytes = 2 ** 30;
+
 /** The bytes of a graph's largest value, its inputs and parameters included. Loops are not looked into. */
 export function largestBytes(graph: Record<string, Tensor>, sizes: Sizes): number {
   return topological(Object.values(graph)).reduce((most, x) => Math.max(most, bytesOf(x, sizes)), 0);

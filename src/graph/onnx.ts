@@ -55,11 +55,15 @@ export interface OnnxModel {
   /** Whether it multiplies bytes, which some processors do inexactly unless a session option prevents it. */
   multipliesBytes: boolean;
   /**
-   * The number of nodes that compute something. A run on a GPU launches at most so many kernels, because the runtime
-   * fuses some of them. Nodes in the body of a loop count once.
+   * The number of nodes that compute something; a concatenation of many tensors counts as the kernels it takes. A run on
+   * a GPU launches at most so many kernels, because the runtime fuses some of them. Nodes in the body of a loop count
+   * once.
    */
   launches: number;
 }
+
+/** Tensors that one kernel concatenates: WebGPU guarantees eight buffers, of which one is the result. */
+const concatInputs = 7;
 
 /** Operators that only give a tensor another shape, without touching its values. */
 const views: ReadonlySet<string> = new Set(["Identity", "Reshape", "Squeeze", "Unsqueeze", "Shape", "Size"]);
@@ -115,7 +119,7 @@ export function writeOnnx(
     webgpu,
     node(type, from, attributes = {}, { outputs: more = [], unused = 0, domain = "" } = {}) {
       const name = fresh();
-      if (!views.has(type)) launches++;
+      if (!views.has(type)) launches += type === "Concat" ? Math.ceil(from.length / concatInputs) : 1;
       nodes.push(
         create(NodeProtoSchema, {
           opType: type,

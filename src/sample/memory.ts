@@ -7,8 +7,7 @@ import { drawingLevels, type ModelConfig, placedLevels } from "../config/model.t
 import { type DrawForm, drawValues, formOf, type SamplingFlags, type SamplingSettings } from "../config/sampling.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
-import { gpuTensorBytes } from "../engine/engine.ts";
-import { largestBytes, peakBytes, type Sizes } from "../graph/cost.ts";
+import { gpuTensorBytes, largestBytes, peakBytes, type Sizes } from "../graph/cost.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { named } from "../graph/tree.ts";
 import { kindOf } from "../levels/table.ts";

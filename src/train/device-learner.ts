@@ -17,10 +17,18 @@ import { type Nats, type TrainingPart, trainingParts } from "../model/training.t
 import { averageDecay, type Learned, type Learner, type Learning } from "./learner.ts";
 import { lossScaleAt } from "./loss-scale.ts";
 import { stepOptions } from "./one-step.ts";
-import { optimizerGraph, optimizerScalars, type StatePart, stateParts } from "./optimizer-graph.ts";
+import {
+  type Group,
+  groupInput,
+  optimizerGraph,
+  optimizerGroups,
+  optimizerScalars,
+  separated,
+  type StatePart,
+} from "./optimizer-graph.ts";
 import { addNats, laneTasks, type LaneTask, microBatches } from "./step.ts";
 
-/** Values by the name of their parameter, some of which may be on the device. */
+/** Values by the name of their parameter or group, some of which may be on the device. */
 type ByName = Record<string, Value>;
 
 /** A session whose results are divided: one tree of outputs on the host, and one that stays on the device. */
@@ -106,18 +114,27 @@ async function learnerWith(
     if (part === "average") return training.ema > 0 ? state.average : new Map();
     return new Map([...state.moments].map(([name, moments]) => [name, moments[part]]));
   };
-  /** The state, at first on the host. */
-  let current = Object.fromEntries(
-    stateParts.map((part) => {
-      const arrays = arraysOf(part);
-      const tensors = parameters.flatMap(({ name, shape }) => {
-        const data = arrays.get(name);
-        return data ? [[name, float32(data, shape)] as const] : [];
-      });
-      return [part, Object.fromEntries(tensors)];
-    }),
-  ) as Record<StatePart, ByName>;
+  const groups = optimizerGroups(model, training);
+  /** The arrays of a group's parameters, one after another; none if the state has no such part of them. */
+  const together = (part: StatePart, { name, parameters, length }: Group): [string, HostTensor][] => {
+    const arrays = parameters.flatMap((parameter) => arraysOf(part).get(parameter.name) ?? []);
+    if (arrays.length === 0) return [];
+    const all = new Float32Array(length);
+    arrays.reduce((at, array) => (all.set(array, at), at + array.length), 0);
+    return [[name, float32(all, [length])]];
+  };
+  const byGroup = (part: StatePart) => Object.fromEntries(groups.flatMap((group) => together(part, group)));
+  /** The state, at first on the host: values by parameter, the rest by group. */
+  let current: Record<StatePart, ByName> = {
+    value: Object.fromEntries(parameters.map(({ name, shape }) => [name, float32(state.values.get(name)!, shape)])),
+    first: byGroup("first"),
+    second: byGroup("second"),
+    average: byGroup("average"),
+  };
   let changed = false;
+  /** Separates the average's parameters, and these since the last step. */
+  let separate: Divided<object, { parts: Record<string, Tensor> }> | undefined;
+  let averages: ByName | undefined;
 
   /** Sums the gradients of all micro-batches on the device, and the loss on the host. */
   async function gradientsOf(task: LaneTask, lossScale: number): Promise<{ d: ByName; loss: number; nats: number }> {
@@ -180,6 +197,7 @@ async function learnerWith(
 
   return {
     async learn(batches, number) {
+      averages = undefined;
       try {
         const { learned, next } = await learn(batches, number);
         free(current);
@@ -191,14 +209,30 @@ async function learnerWith(
         free([...held].filter((tensor) => !state.has(tensor)));
       }
     },
-    averages: () => new Map(Object.entries(training.ema > 0 ? current.average : current.value)),
+    async averages() {
+      if (training.ema === 0) return new Map(Object.entries(current.value));
+      const joined = () => Object.fromEntries(groups.map((group) => [group.name, groupInput("average", group)]));
+      separate ??= await open({ onHost: {}, onDevice: { parts: separated(groups, joined()) } }, inFloat32);
+      averages ??= (await run(separate, { average: current.average })).kept.parts;
+      return new Map(Object.entries(averages));
+    },
     async store() {
       if (!changed) return;
-      for (const part of stateParts)
-        for (const [name, tensor] of Object.entries(current[part])) {
-          const shape = [...tensor.shape];
-          const copy = await copier(shape.length);
-          await copy.run({ x: tensor }, { y: float32(arraysOf(part).get(name)!, shape) });
+      for (const { name, shape } of parameters)
+        await (
+          await copier(shape.length)
+        ).run({ x: current.value[name] }, { y: float32(state.values.get(name)!, shape) });
+      for (const part of ["first", "second", "average"] as const)
+        for (const group of groups) {
+          const tensor = current[part][group.name];
+          if (!tensor) continue;
+          const all = new Float32Array(group.length);
+          await (await copier(1)).run({ x: tensor }, { y: float32(all, [group.length]) });
+          let at = 0;
+          for (const { name } of group.parameters) {
+            const own = arraysOf(part).get(name)!;
+            own.set(all.subarray(at, (at += own.length)));
+          }
         }
       changed = false;
     },

@@ -24,7 +24,7 @@ export interface Learner {
    */
   learn(batches: (number: number) => Batch, number: number): Promise<Learned>;
   /** The averaged weights, or without an average the weights, where they are; valid until the next step. */
-  averages(): ReadonlyMap<string, Float32Array | Value>;
+  averages(): Promise<ReadonlyMap<string, Float32Array | Value>>;
   /** Writes the current values into the state, if they are not there. */
   store(): Promise<void>;
   dispose(): Promise<void>;
@@ -61,7 +61,7 @@ export async function hostLearner(
       if (training.ema > 0) updateAverage(state, averageDecay(training.ema, number));
       return { loss, bits, ...done };
     },
-    averages: () => state.average,
+    averages: async () => state.average,
     async store() {},
     dispose: () => optimizer.dispose(),
   };

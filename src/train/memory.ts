@@ -7,8 +7,7 @@ import type { TrainingConfig } from "../config/training.ts";
 import { product } from "../core/arrays.ts";
 import { byteCount } from "../core/byte-count.ts";
 import { UserError } from "../core/errors.ts";
-import { gpuTensorBytes } from "../engine/engine.ts";
-import { largestBytes, peakBytes, sizeOf, type Sizes } from "../graph/cost.ts";
+import { gpuTensorBytes, largestBytes, peakBytes, sizeOf, type Sizes } from "../graph/cost.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { named, type Tree } from "../graph/tree.ts";
 import { lossGraph } from "../model/loss.ts";
@@ -51,8 +50,8 @@ export function trainingBytes(
   const onHost =
     (ema > 0 ? 5 : 4) * weights + (lanes > 1 ? lanes * (3 * weights + handedOut) + weights : 2 * handedOut);
   // Without the loop the state is on a GPU, where the optimiser's run holds the old state, the new one and the gradients,
-  // and with Muon also the momentum of equal matrices side by side and their updates.
-  const onGpu = (ema > 0 ? 8 : 6) * weights + handedOut + (optimizer === "muon" ? 2 * weights : 0);
+  // also joined by group, and with Muon the orthogonal matrices.
+  const onGpu = (ema > 0 ? 9 : 7) * weights + handedOut + (optimizer === "muon" ? 2 * weights : 0);
   const state = options.loop === false ? onGpu : onHost;
   const kept = parts.reduce((sum, { forward }) => sum + bytesOf(forward, sizes), 0);
   const values = Math.max(...parts.flatMap(({ forward, backward }) => [peakBytes(named(forward), sizes), peakBytes(named(backward), sizes)])); // prettier-ignore

@@ -90,7 +90,7 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
   let evaluated = performance.now();
   let saved = performance.now();
   async function* evaluation(split: Split): AsyncGenerator<TrainingRecord> {
-    const bits = await bitsOf(engine, run, { split, session, values: learner.averages() });
+    const bits = await bitsOf(engine, run, { split, session, values: await learner.averages() });
     evaluated = performance.now();
     if (bits !== undefined) yield { kind: "evaluation", step: state.step, bits, images: split.count };
   }
@@ -167,7 +167,11 @@ export const afterNotFinite = ({ saved }: { saved: boolean }): string =>
 export async function bitsOf(
   engine: Engine,
   { model, training, signal }: Pick<TrainingRun, "model" | "training" | "signal">,
-  { split, session, values }: { split: Split; session: LikelihoodSession; values: ReturnType<Learner["averages"]> },
+  {
+    split,
+    session,
+    values,
+  }: { split: Split; session: LikelihoodSession; values: Awaited<ReturnType<Learner["averages"]>> },
 ): Promise<number | undefined> {
   const { seed, microBatch: batch } = training;
   const averaged = { config: model, values };
