@@ -19,7 +19,7 @@ export function checkFile(path: string, { option, endings }: { option: string; e
 /** Throws a UserError unless the folder exists and is writable, or can be created. */
 export function checkFolder(path: string, { option }: { option: string }): void {
   const dangling = danglingLink(path);
-  if (dangling) throw new UserError(`${option}: ${danglingReason(dangling)}`);
+  if (dangling) throw new UserError({ subject: option, ...danglingReason(dangling) });
   let at = resolve(path);
   while (kindOf(at) === undefined && dirname(at) !== at) at = dirname(at);
   if (kindOf(at) === "file")

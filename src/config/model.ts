@@ -59,7 +59,7 @@ export type PlacedLevel = Placed;
 export function parseModelConfig(value: unknown, source: string): ModelConfig {
   checkLengths(value, source);
   const parsed = modelSchema().safeParse(value);
-  if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0])}`);
+  if (!parsed.success) throw new UserError({ subject: source, problem: explain(parsed.error.issues[0]) });
   checkSizes(parsed.data, source);
   return parsed.data;
 }
@@ -70,10 +70,10 @@ const isAbovePixels = (level: PatchLevel | PixelLevel): level is PatchLevel => !
 /** Checked first, so that a list of a million entries does not produce a million errors. */
 function checkLengths(value: unknown, source: string): void {
   const { classes, levels } = (value ?? {}) as { classes?: unknown; levels?: unknown };
-  if (Array.isArray(classes) && classes.length > limits.classes)
-    throw new UserError(`${source}: classes: expected at most ${limits.classes}, got ${classes.length}`);
-  if (Array.isArray(levels) && levels.length > mostLevels)
-    throw new UserError(`${source}: levels: expected at most ${mostLevels}, got ${levels.length}`);
+  const tooMany = (key: string, { length }: ArrayLike<unknown>, most: number) =>
+    new UserError({ subject: `${source}: ${key}`, expected: `at most ${most}`, got: String(length) });
+  if (Array.isArray(classes) && classes.length > limits.classes) throw tooMany("classes", classes, limits.classes);
+  if (Array.isArray(levels) && levels.length > mostLevels) throw tooMany("levels", levels, mostLevels);
 }
 
 /** A block of attention and an MLP of four times the width has about 12 width^2 parameters. */
@@ -81,8 +81,8 @@ const roughParameters = (levels: ModelConfig["levels"]): number =>
   levels.reduce((sum, { width, depth }) => sum + 12 * depth * width ** 2, 0);
 
 function checkSizes({ imageSize, levels, sampling, classes, groups }: ModelConfig, source: string): void {
-  const fail = (what: string): never => {
-    throw new UserError(`${source}: ${what}`);
+  const fail = (problem: string, hint?: string): never => {
+    throw new UserError({ subject: source, problem, hint });
   };
   let size = imageSize;
   let above = { kind: "", handsDown: Infinity };
@@ -106,7 +106,8 @@ function checkSizes({ imageSize, levels, sampling, classes, groups }: ModelConfi
     const { conditions = 1, guidingPixel = false } = level;
     if (conditions > above.handsDown)
       fail(
-        `${where} takes ${conditions} conditions, but the "${above.kind}" level above hands down ${above.handsDown}; set "conditions": ${above.handsDown}`,
+        `${where} takes ${conditions} conditions, but the "${above.kind}" level above hands down ${above.handsDown}`,
+        `set "conditions": ${above.handsDown}`,
       );
     if (guidingPixel && i === 0)
       fail(`${where}: the first level cannot have a guiding pixel; only the levels below it can`);
@@ -125,7 +126,8 @@ function checkSizes({ imageSize, levels, sampling, classes, groups }: ModelConfi
   const parameters = roughParameters(levels);
   if (parameters > limits.parameters)
     fail(
-      `the levels have about ${(parameters / 1e9).toFixed(0)} billion parameters, but at most ${limits.parameters / 1e9} billion are supported; choose smaller widths or depths`,
+      `the levels have about ${(parameters / 1e9).toFixed(0)} billion parameters, but at most ${limits.parameters / 1e9} billion are supported`,
+      "choose smaller widths or depths",
     );
 }
 

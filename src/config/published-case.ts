@@ -28,7 +28,7 @@ export const isPublishedCase = (value: unknown): boolean =>
  */
 export function configOfCase(value: unknown, source: string): ModelConfig {
   const parsed = schema.safeParse(value);
-  if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0])}`);
+  if (!parsed.success) throw new UserError({ subject: source, problem: explain(parsed.error.issues[0]) });
   const { image_sizes, widths, depths, heads, generators, guiding_pixel, num_conds, classes, red_weight_train } =
     parsed.data;
   const levels = generators.map((generator, l) => {

@@ -64,9 +64,10 @@ const published: Record<PublishedName, Published> = {
  */
 export function publishedPreset(name: string): ModelConfig {
   if (!isPublished(name))
-    throw new UserError(
-      `unknown published model "${name}"; expected ${publishedNames.join(", ")}${didYouMean(name, publishedNames)}`,
-    );
+    throw new UserError({
+      problem: `unknown published model "${name}"`,
+      expected: `${publishedNames.join(", ")}${didYouMean(name, publishedNames)}`,
+    });
   const { kind, imageSize, width, depth, heads, guidance, temperature } = published[name];
   const patches = imageSize === 64 ? [4, 1] : [16, 4, 1];
   const transformer = (l: number) => ({ width: width[l], depth: depth[l], heads: heads[l] });

@@ -320,7 +320,8 @@ const schema = z.strictObject(
  */
 export function parseTrainingConfig(value: unknown, source: string): TrainingConfig {
   const parsed = schema.safeParse(renamed(value));
-  if (!parsed.success) throw new UserError(`${source}: ${explain(parsed.error.issues[0], Object.keys(schema.shape))}`);
+  if (!parsed.success)
+    throw new UserError({ subject: source, problem: explain(parsed.error.issues[0], Object.keys(schema.shape)) });
   return parsed.data as TrainingConfig;
 }
 

@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
 import { runtimeFailure } from "./failure.ts";
 
-const told = (message: string) => runtimeFailure(new Error(message), "there is not enough memory");
+const told = (message: string) => runtimeFailure(new Error(message), { problem: "there is not enough memory" });
 
 it.each([
   "std::bad_alloc",
@@ -31,5 +31,5 @@ it("a lost device and other failures of a GPU have their own sentences, and say 
 
 it("any other error stays as it is", () => {
   const error = new Error("a bug");
-  expect(runtimeFailure(error, "")).toBe(error);
+  expect(runtimeFailure(error, {})).toBe(error);
 });

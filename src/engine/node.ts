@@ -104,11 +104,11 @@ async function openSession(
   keep: SessionOptions["keep"],
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
-  const failure = (doing: string) => (error: Error) => {
-    throw runtimeFailure(error, `there is not enough memory to ${doing}`);
+  const failure = (doing: string, hint: string) => (error: Error) => {
+    throw runtimeFailure(error, { problem: `there is not enough memory to ${doing}`, hint });
   };
   const session = await throughGate(() => runtime.InferenceSession.create(model.bytes, options)).catch(
-    failure("load this model; close other programs or use a smaller one"),
+    failure("load this model", "close other programs or use a smaller one"),
   );
   const tensor = (value: Value) =>
     "held" in value
@@ -120,7 +120,7 @@ async function openSession(
     const fetches: Record<string, Runtime.OnnxValue | null> = {};
     for (const name of session.outputNames) fetches[name] = into[name] ? tensor(into[name]) : null;
     const run = () => session.run(given, fetches as never);
-    return throughGate(run).catch(failure("run this model; use fewer images at a time"));
+    return throughGate(run).catch(failure("run this model", "use fewer images at a time"));
   };
   return {
     inputs: session.inputNames,

@@ -87,5 +87,8 @@ async function openSession(
 }
 
 function failure(error: Error): never {
-  throw memoryFailure(error, "there is not enough memory for this; draw fewer images at a time");
+  throw memoryFailure(error, {
+    problem: "there is not enough memory for this",
+    hint: "draw fewer images at a time",
+  });
 }

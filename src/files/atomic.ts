@@ -79,7 +79,10 @@ export async function replaceFolder(
 ): Promise<void> {
   const target = resolve(dir);
   if (dir.trim() === "" || `${process.cwd()}${sep}`.startsWith(target.endsWith(sep) ? target : `${target}${sep}`))
-    throw new UserError(`"${dir}" is the current folder or one of its parents; choose another folder to write`);
+    throw new UserError({
+      problem: `"${dir}" is the current folder or one of its parents`,
+      hint: "choose another folder to write",
+    });
   const ownership = owned ?? (await own(dir));
   const temporary = temporaryName(target);
   try {

@@ -52,9 +52,10 @@ export async function openConversion(
   { optimizer = true, weights }: ConversionOptions = {},
 ): Promise<Conversion> {
   if (config.dtype !== undefined && config.dtype !== "float32")
-    throw new UserError(
-      `${path} can only be converted to float32, but the configuration says ${config.dtype}; leave out "dtype" and quantise the result`,
-    );
+    throw new UserError({
+      problem: `${path} can only be converted to float32, but the configuration says ${config.dtype}`,
+      hint: 'leave out "dtype" and quantise the result',
+    });
   const checkpoint = await openCheckpoint(path);
   try {
     return await fitted(checkpoint, config, { optimizer, weights });
@@ -133,9 +134,10 @@ export function checkedTensors(checkpoint: Checkpoint, config: ModelConfig): Map
 
 function refuse(path: string, problems: readonly string[]): void {
   if (problems.length === 0) return;
-  throw new UserError(
-    `${path} does not fit the architecture: ${problems.join("; ")}; use the configuration that it was trained with`,
-  );
+  throw new UserError({
+    problem: `${path} does not fit the architecture: ${problems.join("; ")}`,
+    hint: "use the configuration that it was trained with",
+  });
 }
 
 async function stepsDone({ path, read }: Checkpoint, kept: (number | TensorRef)[]): Promise<number> {
@@ -143,8 +145,11 @@ async function stepsDone({ path, read }: Checkpoint, kept: (number | TensorRef)[
   for (const step of kept) steps.add(typeof step === "number" ? step : Number((await read(step)).data[0]));
   const [step] = steps;
   if (steps.size !== 1 || !Number.isSafeInteger(step) || step < 1)
-    throw new UserError(
-      `${path}: its optimiser has taken ${[...steps].slice(0, 4).join(" and ")} steps, expected the same whole number for all parameters; convert the weights without the optimiser`,
-    );
+    throw new UserError({
+      subject: path,
+      problem: `its optimiser has taken ${[...steps].slice(0, 4).join(" and ")} steps`,
+      expected: "the same whole number for all parameters",
+      hint: "convert the weights without the optimiser",
+    });
   return step;
 }

@@ -74,8 +74,16 @@ function attempt<T>(look: () => T): T | undefined {
   }
 }
 
-export const danglingReason = ({ link, to }: { link: string; to: string }): string =>
-  `${link} is a link to ${to}, which does not exist; mount that disk, or choose another path`;
+/** Why nothing can be written at a path, and what to do about it. */
+interface Reason {
+  problem: string;
+  hint: string;
+}
+
+export const danglingReason = ({ link, to }: { link: string; to: string }): Reason => ({
+  problem: `${link} is a link to ${to}, which does not exist`,
+  hint: "mount that disk, or choose another path",
+});
 
 export const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
@@ -88,24 +96,42 @@ export function explained(error: unknown, at: { path: string; progress?: string;
   const reason = dangling ? danglingReason(dangling) : reasonOf(code, at);
   if (!reason) return error;
   const untouched = at.previous ? `; the previous ${at.previous} is untouched` : "";
-  return new UserError(`cannot write ${at.path}: ${reason}${untouched}`, { cause: error });
+  return new UserError(
+    { problem: `cannot write ${at.path}: ${reason.problem}`, hint: `${reason.hint}${untouched}` },
+    { cause: error },
+  );
 }
 
-function reasonOf(code: string, { path, progress }: { path: string; progress?: string }): string | undefined {
-  const file = "part of this path is a file, but a folder is needed; move the file away or choose another path";
-  const permission = `no permission to write in ${dirname(path)}; choose another folder or change its permissions`;
-  const reasons: Record<string, string> = {
-    ENOSPC: `the disk is full${progress ? ` (${progress})` : ""}; free some space and run again`,
-    EDQUOT: `your disk quota is used up${progress ? ` (${progress})` : ""}; free some space and run again`,
-    EFBIG: `the file exceeds the size limit there${progress ? ` (${progress})` : ""}; raise the limit or choose another folder`,
+function reasonOf(code: string, { path, progress }: { path: string; progress?: string }): Reason | undefined {
+  const done = progress ? ` (${progress})` : "";
+  const space = "free some space and run again";
+  const other = "choose another folder";
+  const file: Reason = {
+    problem: "part of this path is a file, but a folder is needed",
+    hint: "move the file away or choose another path",
+  };
+  const permission: Reason = {
+    problem: `no permission to write in ${dirname(path)}`,
+    hint: "choose another folder or change its permissions",
+  };
+  const reasons: Record<string, Reason> = {
+    ENOSPC: { problem: `the disk is full${done}`, hint: space },
+    EDQUOT: { problem: `your disk quota is used up${done}`, hint: space },
+    EFBIG: {
+      problem: `the file exceeds the size limit there${done}`,
+      hint: "raise the limit or choose another folder",
+    },
     EACCES: permission,
     EPERM: permission,
-    EROFS: `${dirname(path)} is on a disk mounted read-only; choose another folder`,
-    ENOENT: `no files or folders can be created there; choose another folder`,
+    EROFS: { problem: `${dirname(path)} is on a disk mounted read-only`, hint: other },
+    ENOENT: { problem: "no files or folders can be created there", hint: other },
     ENOTDIR: file,
     EEXIST: file,
-    EISDIR: `a folder of this name exists, but a file must be written there; move it away or choose another path`,
-    ENAMETOOLONG: `the name is too long for this disk; choose a shorter one`,
+    EISDIR: {
+      problem: "a folder of this name exists, but a file must be written there",
+      hint: "move it away or choose another path",
+    },
+    ENAMETOOLONG: { problem: "the name is too long for this disk", hint: "choose a shorter one" },
   };
   return reasons[code];
 }

@@ -89,9 +89,10 @@ export async function* download(
     const kept = options.force ? undefined : yield* cached(path, options);
     if (kept) return kept;
     if (options.offline)
-      throw new UserError(
-        `${subject} is not in the cache (${path}) and downloading is switched off; run the command once while online, or put the file there yourself`,
-      );
+      throw new UserError({
+        problem: `${subject} is not in the cache (${path}) and downloading is switched off`,
+        hint: "run the command once while online, or put the file there yourself",
+      });
     const partial = await claimPartial(path, { signal });
     if ("owner" in partial) {
       yield { kind: "waiting", owner: partial.owner };
@@ -133,7 +134,10 @@ async function* cached(path: string, options: DownloadOptions): AsyncGenerator<D
   } else if (sha256 !== expected) {
     const reason = `${path} is damaged: its SHA-256 is ${sha256}, expected ${expected}`;
     if (options.offline)
-      throw new UserError(`${reason}; downloading is switched off, so run the command once while online to replace it`);
+      throw new UserError({
+        problem: reason,
+        hint: "downloading is switched off, so run the command once while online to replace it",
+      });
     await rm(path, { force: true });
     await rm(recordOf(path), { force: true });
     yield { kind: "damaged", reason };
@@ -164,9 +168,9 @@ async function* fill(partial: PartialFile, url: string, options: DownloadOptions
       failures = have > best ? 1 : failures + 1;
       best = Math.max(best, have);
       if (failures >= attempts || (error.unreachable && !reached)) {
-        const keeps = have > 0 ? `${byteCount(have)} are kept; run the same command to resume` : "try again";
+        const hint = have > 0 ? `${byteCount(have)} are kept; run the same command to resume` : "try again";
         const times = failures > 1 ? `, ${failures} times in a row` : "";
-        throw new UserError(`${subject}: ${error.message}${times}; ${keeps}`, { cause: error });
+        throw new UserError({ subject, problem: `${error.message}${times}`, hint }, { cause: error });
       }
       const ms = error.waitMs ?? Math.min(longestBackoffMs, backoffMs * 2 ** (failures - 1));
       yield { kind: "retry", reason: error.message, seconds: ms / 1000 };
@@ -228,9 +232,11 @@ async function refuseOthers(head: Buffer, partial: PartialFile, options: Downloa
   if (kind ? kind.begins(head) : !page) return;
   await partial.restart();
   const received = page ? "a web page" : head.length === 0 ? "an empty file" : "something else";
-  throw new UserError(
-    `${subject}: expected ${kind?.name ?? "a file"}, but the server sent ${received}; ${page ? "open the address in a browser to see whether it needs a login" : "check the address"}`,
-  );
+  throw new UserError({
+    subject,
+    problem: `expected ${kind?.name ?? "a file"}, but the server sent ${received}`,
+    hint: page ? "open the address in a browser to see whether it needs a login" : "check the address",
+  });
 }
 
 async function checkSpace(
@@ -240,9 +246,10 @@ async function checkSpace(
   const { bavail, bsize } = await statfs(path);
   const free = bavail * bsize;
   if (missing > free)
-    throw new UserError(
-      `${options.subject ?? "the file"} needs ${byteCount(missing)} more, but only ${byteCount(free)} are free in ${dirname(dirname(path))}; free some space or choose another folder`,
-    );
+    throw new UserError({
+      problem: `${options.subject ?? "the file"} needs ${byteCount(missing)} more, but only ${byteCount(free)} are free in ${dirname(dirname(path))}`,
+      hint: "free some space or choose another folder",
+    });
 }
 
 /** Verifies the downloaded bytes, records their checksum and moves the file into place. */
@@ -257,9 +264,12 @@ async function* settle(
   const sha256 = yield* checksumOf(partial.data, options);
   if (options.sha256 && sha256 !== options.sha256.toLowerCase()) {
     await partial.restart();
-    throw new UserError(
-      `${subject}: the downloaded file has the SHA-256 ${sha256}, expected ${options.sha256}; it was discarded; try again or use another source`,
-    );
+    throw new UserError({
+      subject,
+      problem: `the downloaded file has the SHA-256 ${sha256}`,
+      expected: options.sha256,
+      hint: "it was discarded; try again or use another source",
+    });
   }
   try {
     await kind?.check?.(partial.data);
@@ -293,7 +303,8 @@ export async function* checksumOf(
 /** The size of a file; undefined if it does not exist. */
 async function sizeOf(path: string): Promise<number | undefined> {
   const entry = await stat(path).catch(() => undefined);
-  if (entry?.isDirectory()) throw new UserError(`${path} is a folder, but a file must be written there; move it away`);
+  if (entry?.isDirectory())
+    throw new UserError({ problem: `${path} is a folder, but a file must be written there`, hint: "move it away" });
   return entry?.size;
 }
 
@@ -301,7 +312,8 @@ async function sizeOf(path: string): Promise<number | undefined> {
 function full(error: unknown, subject: string): unknown {
   const code = error instanceof Error && "code" in error ? error.code : "";
   if (code !== "ENOSPC" && code !== "EDQUOT") return error;
-  return new UserError(`${subject}: the disk is full; free some space, then run the same command to resume`, {
-    cause: error,
-  });
+  return new UserError(
+    { subject, problem: "the disk is full", hint: "free some space, then run the same command to resume" },
+    { cause: error },
+  );
 }

@@ -35,7 +35,7 @@ function parsed(text: string, what: string): unknown {
     return JSON.parse(text);
   } catch {
     // Some hosts return an HTML page for a missing file.
-    throw new UserError(`${what} is not JSON; check the address of the model's folder`);
+    throw new UserError({ problem: `${what} is not JSON`, hint: "check the address of the model's folder" });
   }
 }
 

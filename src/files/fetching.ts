@@ -42,15 +42,18 @@ async function heard<T>(promise: Promise<T>): Promise<T> {
   }
 }
 
+const reconnect = "check the connection and reload the page";
+
 /** Fetches a file. Throws a `UserError`, in which `what` names the file, if that fails. */
 export async function fetched(url: string, what: string): Promise<Response> {
+  const problem = `${what} could not be fetched`;
   const response = await heard(fetch(url)).catch(() => undefined);
-  if (!response) throw new UserError(`${what} could not be fetched; check the connection and reload the page`);
-  if (!response.ok)
-    throw new UserError(`${what} could not be fetched: the server answered ${response.status}; reload the page`);
+  if (!response) throw new UserError({ problem, hint: reconnect });
+  const hint = "reload the page";
+  if (!response.ok) throw new UserError({ problem: `${problem}: the server answered ${response.status}`, hint });
   // Some hosts, and networks that want a login, answer with a page of their own.
   if (response.headers.get("content-type")?.startsWith("text/html"))
-    throw new UserError(`${what} could not be fetched: the server answered with a web page; reload the page`);
+    throw new UserError({ problem: `${problem}: the server answered with a web page`, hint });
   return response;
 }
 
@@ -72,9 +75,7 @@ export async function fetchBytes(
       onReceived(length);
     }
   } catch {
-    throw new UserError(
-      `the download of ${what} stopped after ${length} bytes; check the connection and reload the page`,
-    );
+    throw new UserError({ problem: `the download of ${what} stopped after ${length} bytes`, hint: reconnect });
   }
   return joined(parts);
 }

@@ -32,6 +32,11 @@ export async function* localCheckpoint(
   const expected = sha256 ?? (await recordedSha256(path));
   const found = yield* checksumOf(path, { signal });
   if (expected !== undefined && found !== expected)
-    throw new UserError(`${path}: its SHA-256 is ${found}, expected ${expected}; download the file again`);
+    throw new UserError({
+      subject: path,
+      problem: `its SHA-256 is ${found}`,
+      expected,
+      hint: "download the file again",
+    });
   return { path, bytes, sha256: found, cached: true };
 }

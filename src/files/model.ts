@@ -23,20 +23,17 @@ export interface ModelFolder {
   weights: SafetensorsFile;
 }
 
+const expected = `a folder with ${configName} and ${weightsName}`;
+
 /** Reads a model folder, or the `last` checkpoint of a training folder. The weights stay in their file. */
 export function readModelFolder(path: string): ModelFolder {
   const folder =
     !existsSync(join(path, configName)) && existsSync(join(path, "last", configName)) ? join(path, "last") : path;
   if (!existsSync(folder))
-    throw new UserError(
-      `there is no model folder ${path}; expected a folder with ${configName} and ${weightsName}; check the path`,
-    );
-  if (!statSync(folder).isDirectory())
-    throw new UserError(`${path} is a file, expected a model folder with ${configName} and ${weightsName}`);
+    throw new UserError({ problem: `there is no model folder ${path}`, expected, hint: "check the path" });
+  if (!statSync(folder).isDirectory()) throw new UserError({ problem: `${path} is a file`, expected });
   if (!existsSync(join(folder, configName)))
-    throw new UserError(
-      `${path} is not a model folder: it has no ${configName}; expected a folder with ${configName} and ${weightsName}`,
-    );
+    throw new UserError({ problem: `${path} is not a model folder: it has no ${configName}`, expected });
   const config = readConfigFile(join(folder, configName));
   const weights = readSafetensorsHeader(join(folder, weightsName));
   const problems = storedTensors(config).flatMap(({ name, shape, dtype }) => {
@@ -50,9 +47,9 @@ export function readModelFolder(path: string): ModelFolder {
       : [`${name} is ${shown(found.shape)}, expected [${shape.join(", ")}]`];
   });
   if (problems.length > 0)
-    throw new UserError(
-      `${weights.path} does not fit its ${configName}: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? `; and ${problems.length - 5} more` : ""}`,
-    );
+    throw new UserError({
+      problem: `${weights.path} does not fit its ${configName}: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? `; and ${problems.length - 5} more` : ""}`,
+    });
   return { folder, config, weights };
 }
 
@@ -65,14 +62,18 @@ export function readConfigFile(path: string): ModelConfig {
 export function readJson(path: string): unknown {
   const bytes = readRegularSync(path, { most: limits.jsonBytes, what: "a JSON file" });
   if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff))
-    throw new UserError(`${pathText(path)} is in UTF-16, expected UTF-8; save it as UTF-8`);
+    throw new UserError({
+      problem: `${pathText(path)} is in UTF-16`,
+      expected: "UTF-8",
+      hint: "save it as UTF-8",
+    });
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)); // decoding removes the mark
   } catch (error) {
     const { message } = error as Error;
-    throw new UserError(
-      `${pathText(path)} is not JSON: ${error instanceof SyntaxError ? shown(message.replaceAll(/\s+/g, " "), 200) : "it is not UTF-8 text"}`,
-    );
+    throw new UserError({
+      problem: `${pathText(path)} is not JSON: ${error instanceof SyntaxError ? shown(message.replaceAll(/\s+/g, " "), 200) : "it is not UTF-8 text"}`,
+    });
   }
 }
 

@@ -64,9 +64,10 @@ interface ClaimOptions {
 export async function own(path: string, options: ClaimOptions = {}): Promise<Ownership> {
   const claimed = await claim(path, options);
   if ("owner" in claimed)
-    throw new UserError(
-      `${path} is in use by ${described(claimed.owner)}; wait until it finishes, or choose another name`,
-    );
+    throw new UserError({
+      problem: `${path} is in use by ${described(claimed.owner)}`,
+      hint: "wait until it finishes, or choose another name",
+    });
   return claimed;
 }
 
@@ -172,9 +173,9 @@ function ownership({ path, file, missing, previous, text, id }: Held): Ownership
       const found = await read(file);
       if (found?.record?.id === id) return;
       const who = found?.record ? `taken over by ${described(found.record)}` : `given up: ${file} was removed`;
-      throw new UserError(
-        `${path} was ${who} while this process was suspended; this process has stopped writing to it`,
-      );
+      throw new UserError({
+        problem: `${path} was ${who} while this process was suspended; this process has stopped writing to it`,
+      });
     },
     async release() {
       if (!end) return;

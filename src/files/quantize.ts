@@ -25,12 +25,22 @@ export async function quantizeFolder(
   }: { dtype: SmallerType; onProgress?: (done: number, total: number) => void; signal?: AbortSignal } & Replacing,
 ): Promise<void> {
   if (config.dtype !== undefined && config.dtype !== "float32")
-    throw new UserError(`${folder} is already ${config.dtype}; quantise the original float32 model`);
+    throw new UserError({
+      problem: `${folder} is already ${config.dtype}`,
+      hint: "quantise the original float32 model",
+    });
   const parameters = modelParameters(config);
   if (dtype === "float16" && parameters.every(({ name }) => weights.tensors.get(name)!.packed))
-    throw new UserError(`${folder} already has 16-bit weights; choose q8 or q4, or use it as it is`);
+    throw new UserError({
+      problem: `${folder} already has 16-bit weights`,
+      hint: "choose q8 or q4, or use it as it is",
+    });
   if (dtype !== "float16" && !parameters.some(isQuantized))
-    throw new UserError(`${folder}: none of its layers is wide enough to quantise; use the model as it is`);
+    throw new UserError({
+      subject: folder,
+      problem: "none of its layers is wide enough to quantise",
+      hint: "use the model as it is",
+    });
   const tensors = parameters.flatMap((parameter, i): [string, HostTensor | TensorPieces][] => {
     const { name, shape } = parameter;
     const value = readTensor(weights, name);
@@ -59,6 +69,9 @@ export async function quantizeFolder(
 function inHalf({ dtype, shape, data }: HostTensor, what: string): TensorPieces {
   const halves = toHalf(data as Float32Array);
   if (halves.some((half) => (half & 0x7c00) === 0x7c00))
-    throw new UserError(`${what} has values beyond 65504, the largest 16-bit float; choose q8, or keep float32`);
+    throw new UserError({
+      problem: `${what} has values beyond 65504, the largest 16-bit float`,
+      hint: "choose q8, or keep float32",
+    });
   return { dtype, shape, packed: "F16", pieces: () => [new Uint8Array(halves.buffer)] };
 }

@@ -42,13 +42,16 @@ export interface RangeOptions {
   signal?: AbortSignal;
 }
 
+const checkAddress = "check the address";
+const otherSource = "use another source";
+
 /** For a longer wait, stop and let the user decide. */
 const longestWaitMs = 120_000;
 
 /** Throws a UserError if the server refuses permanently, and Interrupted if another attempt may help. */
 export async function requestFrom(
   url: string,
-  { from, state, headers, subject = url, hint = "check the address", stallMs, signal }: RangeOptions,
+  { from, state, headers, subject = url, hint = checkAddress, stallMs, signal }: RangeOptions,
 ): Promise<RangeAnswer> {
   const stall = new AbortController();
   const watch = watchdog(stall, stallMs);
@@ -122,21 +125,29 @@ function watchdog(controller: AbortController, ms: number) {
   };
 }
 
-function refuse({ status, headers, url: reached }: Response, at: { url: string; subject: string; hint: string }): void {
-  if (at.url.startsWith("https:") && !reached.startsWith("https:"))
-    throw new UserError(
-      `${at.subject}: the server redirects to the unencrypted address ${reached}; use another source`,
-    );
+function refuse(
+  { status, headers, url: reached }: Response,
+  { url, subject, hint }: { url: string; subject: string; hint: string },
+): void {
+  if (url.startsWith("https:") && !reached.startsWith("https:"))
+    throw new UserError({
+      subject,
+      problem: `the server redirects to the unencrypted address ${reached}`,
+      hint: otherSource,
+    });
   if (status === 200 || status === 206 || status === 416) return;
+  const problem = `the server answered ${described(status)}`;
   if (status === 408 || status === 425 || status === 429 || status >= 500) {
     const waitMs = retryAfter(headers.get("retry-after"));
     if (waitMs !== undefined && waitMs > longestWaitMs)
-      throw new UserError(
-        `${at.subject}: the server answered ${described(status)} and asks to wait ${Math.ceil(waitMs / 60_000)} min; run the same command after that`,
-      );
-    throw new Interrupted(`the server answered ${described(status)}`, { waitMs });
+      throw new UserError({
+        subject,
+        problem: `${problem} and asks to wait ${Math.ceil(waitMs / 60_000)} min`,
+        hint: "run the same command after that",
+      });
+    throw new Interrupted(problem, { waitMs });
   }
-  throw new UserError(`${at.subject}: the server answered ${described(status)}; ${at.hint}`);
+  throw new UserError({ subject, problem, hint });
 }
 
 const meanings: Record<number, string> = {
@@ -192,9 +203,11 @@ function stateOf(response: Response, url: string): PartialState {
   const encoding = encodingOf(response);
   // These are the encodings that fetch decodes automatically; content-length then counts the compressed bytes.
   if (encoding && !["gzip", "x-gzip", "deflate", "br"].includes(encoding))
-    throw new UserError(
-      `${url}: the server sent the file with the content encoding "${encoding}", which is not supported; use another source`,
-    );
+    throw new UserError({
+      subject: url,
+      problem: `the server sent the file with the content encoding "${encoding}", which is not supported`,
+      hint: otherSource,
+    });
   const length = headers.get("content-length");
   const whole = response.status === 200 && !encoding && length !== null && /^\d+$/.test(length);
   return {
@@ -222,6 +235,9 @@ function unconnected(url: string, error: unknown): Error {
   if (/^(ECONNREFUSED|ENETUNREACH|EHOSTUNREACH)$/.test(code))
     return new Interrupted(`the host ${host} accepts no connections (${code})`, { unreachable: true });
   if (/CERT|TLS|SSL|SIGNED|redirect|scheme|bad port|credentials/i.test(`${code} ${detail}`))
-    return new UserError(`${url}: the connection failed: ${detail}; check the address`, { cause: error });
+    return new UserError(
+      { subject: url, problem: `the connection failed: ${detail}`, hint: checkAddress },
+      { cause: error },
+    );
   return new Interrupted(`the connection was lost (${code || detail})`);
 }

@@ -56,7 +56,7 @@ describe("a published model", () => {
     expect(await refusal("fractalmar_in65")).toBe(
       'there is no model or file "fractalmar_in65"; did you mean "fractalmar_in64"?',
     );
-    expect(await refusal("something else entirely")).toMatch(/; expected one of fractalar_in64, .*or a file$/);
+    expect(await refusal("something else entirely")).toMatch(/, expected one of fractalar_in64, .*or a file$/);
   });
 });
 

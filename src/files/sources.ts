@@ -10,6 +10,7 @@ import { publishedCheckpoints } from "../config/downloads.ts";
 import { isPublished, publishedNames, type PublishedName } from "../config/published.ts";
 import { didYouMean, UserError } from "../core/errors.ts";
 import type { DownloadOptions } from "./download.ts";
+import { noSuchFile } from "./regular.ts";
 
 export interface CheckpointSource extends Pick<DownloadOptions, "sha256" | "subject" | "hint" | "headers"> {
   /** A suitable name for a folder made from it. */
@@ -36,6 +37,7 @@ export interface SourceOptions {
 
 const endings = /\.(pth|pt|ckpt|bin|safetensors)$/i;
 const usualName = "checkpoint-last.pth";
+const webAddress = "an address that begins with https:// or http://";
 
 /**
  * Finds what `text` names. An existing file takes precedence over a published model. Throws a UserError if nothing
@@ -60,16 +62,23 @@ export async function findCheckpointSource(text: string, options: SourceOptions)
     return { name: text, preset: text, url, sha256, subject: text, hint, path: join(options.cache, text, file) };
   }
   if (isModel && !endings.test(text)) return huggingFace(text, options);
-  throw new UserError(
-    `there is no model or file "${text}"${didYouMean(text, publishedNames) || `; expected one of ${publishedNames.join(", ")}, a Hugging Face model (org/name), an address (https://...) or a file`}`,
-  );
+  const near = didYouMean(text, publishedNames);
+  throw new UserError({
+    problem: `there is no model or file "${text}"${near}`,
+    expected: near
+      ? undefined
+      : `one of ${publishedNames.join(", ")}, a Hugging Face model (org/name), an address (https://...) or a file`,
+  });
 }
 
 async function localFile(path: string): Promise<CheckpointSource> {
   const entry = await stat(path).catch(() => undefined);
-  if (!entry) throw new UserError(`${path}: there is no such file; check the path`);
+  if (!entry) throw new UserError({ subject: path, problem: noSuchFile, hint: "check the path" });
   if (!entry.isFile())
-    throw new UserError(`${path} is a folder, expected a checkpoint file such as ${join(path, usualName)}`);
+    throw new UserError({
+      problem: `${path} is a folder`,
+      expected: `a checkpoint file such as ${join(path, usualName)}`,
+    });
   return { name: nameOf(path), path };
 }
 
@@ -77,18 +86,22 @@ function pathOf(url: string): string {
   try {
     return fileURLToPath(url);
   } catch {
-    throw new UserError(`${url}: expected the address of a file on this machine, as in file:///folder/${usualName}`);
+    throw new UserError({
+      subject: url,
+      expected: `the address of a file on this machine, as in file:///folder/${usualName}`,
+    });
   }
 }
 
 function address(text: string, { cache }: SourceOptions): CheckpointSource {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (!url || !["http:", "https:"].includes(url.protocol))
-    throw new UserError(`${text}: expected an address that begins with https:// or http://`);
+  if (!url || !["http:", "https:"].includes(url.protocol)) throw new UserError({ subject: text, expected: webAddress });
   if (url.username || url.password)
-    throw new UserError(
-      `${url.host}: an address that contains a user name or password is not supported; download the file yourself`,
-    );
+    throw new UserError({
+      subject: url.host,
+      problem: "an address that contains a user name or password is not supported",
+      hint: "download the file yourself",
+    });
   url.hash = "";
   const id = createHash("sha256").update(url.href).digest("hex").slice(0, 16);
   const file = safeName(url.pathname.split("/").at(-1)!) || "checkpoint";
@@ -127,7 +140,7 @@ async function huggingFace(text: string, options: SourceOptions): Promise<Checkp
   const { cache, token } = options;
   const endpoint = (options.endpoint ?? "https://huggingface.co").replace(/\/+$/, "");
   if (!/^https?:$/.test(URL.canParse(endpoint) ? new URL(endpoint).protocol : ""))
-    throw new UserError(`HF_ENDPOINT: expected an address that begins with https:// or http://, got "${endpoint}"`);
+    throw new UserError({ subject: "HF_ENDPOINT", expected: webAddress, got: `"${endpoint}"` });
   const [id, revision = "main"] = text.split("@");
   const folder = join(cache, "huggingface", ...id.split("/"), encodeURIComponent(revision).replace(/^\.+/, "_"));
   const headers = token ? { authorization: `Bearer ${token}` } : undefined;
@@ -176,9 +189,11 @@ async function filesOf(
     }
     // The Hub also answers 401 for models that do not exist, so as not to reveal private ones.
     if (file === undefined && [401, 403, 404].includes(response.status))
-      throw new UserError(
-        `${subject}: there is no such model or revision, or it is private (${response.status}); check the name, or set an access token in HF_TOKEN for a private or gated model`,
-      );
+      throw new UserError({
+        subject,
+        problem: `there is no such model or revision, or it is private (${response.status})`,
+        hint: "check the name, or set an access token in HF_TOKEN for a private or gated model",
+      });
     throw new Error(`the server answered ${response.status}`);
   } catch (error) {
     signal?.throwIfAborted();
@@ -227,7 +242,10 @@ function pick(names: string[], { text, file, offline }: { text: string; file?: s
   if (only && (usual.length < 2 || only === usual)) return only[0];
   if (candidates.length === 0) {
     const where = offline ? "is in the cache, and downloading is switched off" : "was found";
-    throw new UserError(`${text}: no checkpoint (.pth, .pt, .ckpt, .bin or .safetensors) ${where}`);
+    throw new UserError({
+      subject: text,
+      problem: `no checkpoint (.pth, .pt, .ckpt, .bin or .safetensors) ${where}`,
+    });
   }
   const some = `${candidates.slice(0, 10).join(", ")}${candidates.length > 10 ? ", …" : ""}`;
   throw new UserError({

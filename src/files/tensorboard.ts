@@ -159,9 +159,10 @@ function cannotWrite(path: string, error: unknown): unknown {
     error instanceof Error && "syscall" in error ? error.message.replace(/^\w+: |, \w+.*$/g, "") : undefined;
   if (!system) return error;
   return new UserError(
-    `cannot write TensorBoard events to ${path}: ${system}; free some space there or choose another folder`,
     {
-      cause: error,
+      problem: `cannot write TensorBoard events to ${path}: ${system}`,
+      hint: "free some space there or choose another folder",
     },
+    { cause: error },
   );
 }

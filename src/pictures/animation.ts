@@ -52,6 +52,6 @@ export async function animation(
   { path, ...options }: FrameOptions & { path: string },
 ): Promise<void> {
   const format = (["webp", "gif"] as const).find((ending) => path.toLowerCase().endsWith(`.${ending}`));
-  if (!format) throw new UserError(`${path}: expected a file name that ends in .webp or .gif`);
+  if (!format) throw new UserError({ subject: path, expected: "a file name that ends in .webp or .gif" });
   await writeFileAtomic(path, await animatedPicture(frames, { ...options, format }));
 }

@@ -79,6 +79,10 @@ export async function openData(store: Store, { file, fingerprint }: DataName, op
   const dataset = readDatasetFile(path);
   // Tests and other sources may choose a fingerprint of another length; a file's is computed from its images.
   if (fingerprint.length === dataset.fingerprint.length && fingerprint !== dataset.fingerprint)
-    throw new UserError(`${path}: the data set has the fingerprint ${dataset.fingerprint}, expected ${fingerprint}`);
+    throw new UserError({
+      subject: path,
+      problem: `the data set has the fingerprint ${dataset.fingerprint}`,
+      expected: fingerprint,
+    });
   return dataset;
 }

@@ -200,4 +200,5 @@ const missing = (path: string) =>
       "run the command again if it was damaged and removed",
     ],
   });
-const damaged = (path: string) => new UserError(`${path} does not have the SHA-256 in its name; the disk is damaged`);
+const damaged = (path: string) =>
+  new UserError({ problem: `${path} does not have the SHA-256 in its name`, hint: "the disk is damaged" });

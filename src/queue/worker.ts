@@ -208,7 +208,7 @@ async function workOn(connection: QueueConnection, options: WorkerOptions): Prom
 function failed(error: unknown, name: string): Error {
   const { message, stack } = error as Error;
   const text = `${message} (on ${name})`;
-  if (error instanceof UserError) return new UserError(text);
+  if (error instanceof UserError) return new UserError({ problem: text });
   const copy = new Error(text);
   if (stack !== undefined) copy.stack = stack.replace(message, text);
   return copy;

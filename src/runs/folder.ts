@@ -133,7 +133,8 @@ const named = (step: number): string => `step-${String(step).padStart(6, "0")}`;
 function checkFinite({ step, values }: TrainingState, { saved }: { saved: boolean }): void {
   for (const [name, value] of values)
     if (!value.every(Number.isFinite))
-      throw new UserError(
-        `training stopped at step ${step}: ${name} is no longer finite; ${afterNotFinite({ saved })}`,
-      );
+      throw new UserError({
+        problem: `training stopped at step ${step}: ${name} is no longer finite`,
+        hint: afterNotFinite({ saved }),
+      });
 }

@@ -29,7 +29,11 @@ export function configFile(path: string | undefined, flags: RunOptions, first?: 
   const source = path ?? "the preset";
   const parsed = fileSchema.safeParse(path === undefined ? {} : readJson(path));
   if (!parsed.success)
-    throw new UserError(`${source}: ${explain(parsed.error.issues[0])}; expected {"model": {…}, "training": {…}}`);
+    throw new UserError({
+      subject: source,
+      problem: explain(parsed.error.issues[0]),
+      hint: 'expected {"model": {…}, "training": {…}}',
+    });
   const { model, training } = parsed.data;
   const given = { source, model, training };
   if (first) {

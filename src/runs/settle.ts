@@ -93,9 +93,13 @@ export async function settle(
   const untrainable = (dtype?: string) => dtype !== undefined && dtype !== "float32";
   const quantized = initial?.find(({ config }) => untrainable(config.dtype));
   if (quantized || untrainable(model.dtype))
-    throw new UserError(
-      `${quantized?.folder ?? given.source}: models in ${(quantized?.config ?? model).dtype} cannot be trained; ${quantized ? "use the float32 model that it was made from" : 'leave "dtype" out, and quantise the model after training'}`,
-    );
+    throw new UserError({
+      subject: quantized?.folder ?? given.source,
+      problem: `models in ${(quantized?.config ?? model).dtype} cannot be trained`,
+      hint: quantized
+        ? "use the float32 model that it was made from"
+        : 'leave "dtype" out, and quantise the model after training',
+    });
   const base = parseTrainingConfig({ ...preset.training, ...given.training }, given.source);
   const threads = lanesFor(model, options.threads);
   const training = parseTrainingConfig(

@@ -1,7 +1,7 @@
 /** Parses forms with files (multipart/form-data) incrementally and within limits. Independent of field names. */
 
 import { Busboy, type BusboyInstance } from "@fastify/busboy";
-import { UserError } from "../core/errors.ts";
+import { type Mistake, UserError } from "../core/errors.ts";
 
 /** Texts and files' bytes by field name, in order of arrival. */
 export type FormParts = ReadonlyMap<string, readonly (string | Uint8Array)[]>;
@@ -18,7 +18,9 @@ const most = {
 };
 
 const malformed = () =>
-  new UserError("the body is not a valid form with files (multipart/form-data): it does not match its Content-Type");
+  new UserError({
+    problem: "the body is not a valid form with files (multipart/form-data): it does not match its Content-Type",
+  });
 
 /** Throws a `UserError` if the form is malformed, truncated or exceeds the limits. */
 export async function readForm(contentType: string, chunks: AsyncIterable<Uint8Array>): Promise<FormParts> {
@@ -26,7 +28,7 @@ export async function readForm(contentType: string, chunks: AsyncIterable<Uint8A
   const add = (name: string, value: string | Uint8Array) => found.set(name, [...(found.get(name) ?? []), value]);
   const parser = parserOf(contentType);
   let wrong: Error | undefined;
-  const refuse = (message: string) => (wrong ??= new UserError(message));
+  const refuse = (mistake: Mistake) => (wrong ??= new UserError(mistake));
   const done = new Promise<void>((resolve) => parser.once("finish", resolve).once("error", () => resolve()));
   parser.on("error", () => (wrong ??= malformed()));
   for (const [event, limit] of [
@@ -34,9 +36,9 @@ export async function readForm(contentType: string, chunks: AsyncIterable<Uint8A
     ["filesLimit", "files"],
     ["partsLimit", "parts"],
   ] as const)
-    parser.on(event, () => refuse(`the form has more than ${most[limit]} ${limit}`));
+    parser.on(event, () => refuse({ problem: `the form has more than ${most[limit]} ${limit}` }));
   parser.on("field", (name, value, _, valueCut) => {
-    if (valueCut) refuse(`${name}: expected at most ${most.fieldSize} bytes of text`);
+    if (valueCut) refuse({ subject: name, expected: `at most ${most.fieldSize} bytes of text` });
     else add(name, value);
   });
   parser.on("file", (name, file) => {

@@ -43,16 +43,16 @@ const kindOf = (request: Request): string =>
 
 const isForm = (request: Request): boolean => kindOf(request) === "multipart/form-data";
 
+const wrongKind = (request: Request, needed: string) =>
+  new UserError({ problem: `the body must be ${needed}`, got: kindOf(request) || "no Content-Type" });
+
 /** Reads a form as an edit and anything else as a generation. */
 export const readEither = (request: Request, context: RequestContext): Promise<Asked> =>
   (isForm(request) ? readEdit : readGeneration)(request, context);
 
 /** Reads a generation from JSON. */
 export async function readGeneration(request: Request, context: RequestContext): Promise<Asked> {
-  if (kindOf(request) !== "application/json")
-    throw new UserError(
-      `the body must be JSON (Content-Type: application/json), got ${kindOf(request) || "no Content-Type"}`,
-    );
+  if (kindOf(request) !== "application/json") throw wrongKind(request, "JSON (Content-Type: application/json)");
   const bytes = await context.bodies.read(request, context.limits.json, joinedChunks);
   const body = parsed(context.schemas.GenerationRequest, parseJson(bytes));
   return askedBy(body, await orderOf(body, context));
@@ -60,10 +60,7 @@ export async function readGeneration(request: Request, context: RequestContext):
 
 /** Reads an edit from a form with files. */
 export async function readEdit(request: Request, context: RequestContext): Promise<Asked> {
-  if (!isForm(request))
-    throw new UserError(
-      `the body must be a form with files (multipart/form-data), got ${kindOf(request) || "no Content-Type"}`,
-    );
+  if (!isForm(request)) throw wrongKind(request, "a form with files (multipart/form-data)");
   const type = request.headers.get("content-type")!;
   return context.bodies.read(request, context.limits.body, async (chunks) => {
     const body = parsed(
@@ -93,7 +90,9 @@ function parseJson(bytes: Uint8Array): unknown {
   } catch (error) {
     // The rest of the message quotes the body, so it is left out.
     const at = / at position (\d+)/.exec((error as Error).message)?.[1];
-    throw new UserError(`the body is not JSON${at === undefined ? "" : `: syntax error at character ${at}`}`);
+    throw new UserError({
+      problem: `the body is not JSON${at === undefined ? "" : `: syntax error at character ${at}`}`,
+    });
   }
 }
 

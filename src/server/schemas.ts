@@ -239,7 +239,7 @@ export function parsed<S extends z.ZodObject>(schema: S, value: unknown): z.infe
 
 function wrongField(issue: z.core.$ZodIssue, known: readonly string[]): UserError {
   const [field, ...rest] = issue.path;
-  if (field === undefined) return new UserError(explain(issue, known));
+  if (field === undefined) return new UserError({ problem: explain(issue, known) });
   const at = rest.map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
   return new UserError({ subject: { setting: String(field), at }, problem: problemOf(issue, known) });
 }

@@ -2,7 +2,7 @@
 
 import type { ModelConfig } from "../config/model.ts";
 import { isLastStable, type TrainingConfig } from "../config/training.ts";
-import { UserError } from "../core/errors.ts";
+import { type Mistake, UserError } from "../core/errors.ts";
 import { isStop } from "../core/stopped.ts";
 import { batchSource } from "../data/batches.ts";
 import { type Dataset, evenly, type Split } from "../data/dataset.ts";
@@ -144,14 +144,20 @@ export async function* train(engine: Engine, run: TrainingRun): AsyncGenerator<T
 export function notFinite(
   step: number,
   { loss, saved, tensors }: { loss: number; saved: boolean; tensors: readonly ReadonlyMap<string, Float32Array>[] },
-): string {
+): Mistake {
   const [weight, gradient] = tensors.map(
     (values) => [...values].find(([, value]) => !value.every(Number.isFinite))?.[0],
   );
   if (loss === 0)
-    return `training stopped at step ${step}: the loss and all gradients are 0, so the device no longer works; ${saved ? "the last checkpoint is intact, so resume it" : "start again"}`;
+    return {
+      problem: `training stopped at step ${step}: the loss and all gradients are 0, so the device no longer works`,
+      hint: saved ? "the last checkpoint is intact, so resume it" : "start again",
+    };
   const where = weight ?? (gradient === undefined ? undefined : `the gradient of ${gradient}`);
-  return `training stopped at step ${step}: the loss is ${loss}${where === undefined ? "" : ` and ${where} is no longer finite`}; ${afterNotFinite({ saved })}`;
+  return {
+    problem: `training stopped at step ${step}: the loss is ${loss}${where === undefined ? "" : ` and ${where} is no longer finite`}`,
+    hint: afterNotFinite({ saved }),
+  };
 }
 
 /** What to do after a number is no longer finite. */
