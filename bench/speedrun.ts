@@ -115,7 +115,7 @@ export async function speedrun(
   given: Given = {},
 ): Promise<Run> {
   const dataset = await openDataset("emoji", { imageSize, cache });
-  const { model: ofModel, training: ofTraining } = recipes[recipe](kind);
+  const { model: ofModel, training: ofTraining } = recipes[recipe];
   const model = speedrunModel(kind, dataset, { ...ofModel, ...given.model });
   const steps = options.steps ?? runs[recipe].steps[kind];
   const training = parseTrainingConfig(

@@ -116,7 +116,7 @@ export function presetFor(
     ...transformer,
     ...(handsDown > 1 ? { conditions: handsDown, guidingPixel: guidingPixel && l > 0 } : {}),
   });
-  const { model: ofModel, training: ofTraining } = recipes[recipe](kind);
+  const { model: ofModel, training: ofTraining } = recipes[recipe];
   const steps = Math.min(mostSteps, Math.max(leastSteps, Math.round((epochs * images) / training.batch!)));
   return {
     model: {

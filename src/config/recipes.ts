@@ -3,8 +3,7 @@
  * them.
  */
 
-import { kindOf } from "../levels/table.ts";
-import type { ModelConfig, PatchLevel } from "./model.ts";
+import type { ModelConfig } from "./model.ts";
 import type { TrainingConfig } from "./training.ts";
 
 export interface Recipe {
@@ -15,15 +14,10 @@ export interface Recipe {
 export const recipeNames = ["default", "published"] as const;
 export type RecipeName = (typeof recipeNames)[number];
 
-export const recipes: Record<RecipeName, (kind: PatchLevel["kind"]) => Recipe> = {
-  published: () => ({ training: {}, model: { redWeight: 5 } }),
-  default: (kind) => ({
-    training: {
-      optimizer: "muon",
-      codebookStart: "cosine",
-      // A level that hides no patches passes all of them down, and half of them are enough.
-      ...(kindOf({ kind }).order.hides ? {} : { innerShare: [0.5] }),
-    },
+export const recipes: Record<RecipeName, Recipe> = {
+  published: { training: {}, model: { redWeight: 5 } },
+  default: {
+    training: { optimizer: "muon", codebookStart: "cosine", innerShare: [0.25] },
     model: { redWeight: 1 },
-  }),
+  },
 };

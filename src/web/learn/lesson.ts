@@ -39,7 +39,7 @@ const tinyModel = (name: string): ModelConfig =>
         { kind: "ar", patch: 1, width: 48, depth: 1, heads: 3 },
         { kind: "pixel", width: 32, depth: 1, heads: 2 },
       ],
-      ...recipes.default("ar").model,
+      ...recipes.default.model,
     },
     "the model to train",
   );
@@ -48,7 +48,8 @@ const tinyModel = (name: string): ModelConfig =>
 const trainingSettings = (): TrainingConfig =>
   parseTrainingConfig(
     {
-      ...recipes.default("ar").training,
+      ...recipes.default.training,
+      innerShare: [0.5],
       steps: 10_000,
       batch: 8,
       microBatch: 8,
