@@ -6,7 +6,7 @@ import { basename, dirname, join, resolve, sep } from "node:path";
 import { UserError } from "../core/errors.ts";
 import { codeOf, explained, isFolder, makeFolder, syncFolder } from "./disk.ts";
 import { own, type Ownership, ownerName } from "./ownership.ts";
-import { changedMs, isAbandoned, temporaries, temporariesOf, temporaryName } from "./temporary.ts";
+import { changedMs, isAbandoned, isOfHere, temporaries, temporariesOf, temporaryName } from "./temporary.ts";
 
 export type Write = (bytes: Uint8Array) => Promise<void>;
 
@@ -28,7 +28,7 @@ export async function writeFileAtomic(
   let handle: FileHandle | undefined;
   try {
     await makeFolder(dirname(path));
-    await removePartial(dirname(path));
+    await removePartial(path);
     handle = await open(temporary, "wx");
     const file = handle;
     await writer(async (piece) => {
@@ -166,16 +166,18 @@ export async function removeStrays(
 const listings = new Map<string, { entries: number; writes: number }>();
 
 /**
- * Removes what dead processes left unfinished in a folder. A large folder is not listed for every file that is written
- * to it: 50,000 images would read 1.25 billion entries.
+ * Before a file is written, removes what dead processes left unfinished: this file, and others of this machine. A large
+ * folder is not listed for every file that is written to it: 50,000 images would read 1.25 billion entries.
  */
-async function removePartial(folder: string): Promise<void> {
+async function removePartial(path: string): Promise<void> {
+  const folder = dirname(path);
   const last = listings.get(folder);
   if (last && 100 * ++last.writes < last.entries) return;
   const names = await readdir(folder).catch(() => []);
   listings.set(folder, { entries: names.length, writes: 0 });
   for (const stray of temporariesOf(folder, names))
-    if (stray.kind === "partial" && (await isAbandoned(stray))) await rm(stray.path, { force: true, recursive: true });
+    if (stray.kind === "partial" && (stray.of === basename(path) || isOfHere(stray)) && (await isAbandoned(stray)))
+      await rm(stray.path, { force: true, recursive: true });
 }
 
 const renamed = (from: string, to: string): Promise<boolean> =>

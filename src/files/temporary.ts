@@ -37,9 +37,13 @@ export const temporariesOf = (folder: string, names: readonly string[]): Tempora
     return [{ path: join(folder, name), of, pid: Number(pid), place, kind: kind as Kind }];
   });
 
+/** Whether its process runs or ran on this machine, and in this container. */
+export const isOfHere = ({ place: other }: Temporary): boolean => other === place();
+
 /** Whether its process has ended or, if it ran on another machine or in another container, has not written for long. */
-export async function isAbandoned({ path, pid, place: other }: Temporary): Promise<boolean> {
-  if (other === place()) return pid !== process.pid && !isRunning(pid);
+export async function isAbandoned(temporary: Temporary): Promise<boolean> {
+  const { path, pid } = temporary;
+  if (isOfHere(temporary)) return pid !== process.pid && !isRunning(pid);
   return Date.now() - ((await changedMs(path)) ?? Infinity) > silentMs;
 }
 
