@@ -189,6 +189,7 @@ program
   .option("--images <n>", "images that each training sees", whole({ least: 1 }), 51_200)
   .option("--batch <n>", "images in a replica's step", whole({ least: 1 }), 8)
   .option("--image-size <n>", "pixels per side of the emoji", whole({ least: 4 }), 16)
+  .option("--init-from <dir>", "a model of this size to go on from (default: random weights)", filled)
   .addOption(threadsOption())
   .option("--cache <dir>", "where decoded data sets are kept", join(homedir(), ".cache", "fractalgen"))
   .option("--json", "one line of JSON")

@@ -14,6 +14,8 @@ export interface ReplicasBench {
   images: number;
   batch: number;
   imageSize: number;
+  /** A model to go on from. */
+  initFrom?: string;
   threads?: number;
   cache: string;
   json?: boolean;
@@ -27,9 +29,10 @@ interface Result {
 
 /** `variants` are options of `fractalgen train`, separated by spaces. */
 export async function benchReplicas(variants: readonly string[], options: ReplicasBench): Promise<void> {
-  const { replicas, images, batch, imageSize, threads, cache, json } = options;
+  const { replicas, images, batch, imageSize, initFrom, threads, cache, json } = options;
   const steps = Math.ceil(images / (batch * replicas));
-  const common = ["--image-size", String(imageSize), "--kind", "ar"];
+  const start = initFrom === undefined ? ["--kind", "ar"] : ["--init-from", initFrom, "--recipe", "default"];
+  const common = ["--image-size", String(imageSize), ...start];
   if (threads !== undefined) common.push("--threads", String(threads));
   const results: Result[] = [];
   let current: ChildProcess | undefined;
