@@ -78,7 +78,7 @@ program
   .option("--seeds <list>", "seeds of weights, order and draws: one run each", wholes({}), [1, 2, 3])
   .option(
     "--steps <n>",
-    "optimizer steps (default: 800 published; otherwise 430 with AR and 340 with MAR levels)",
+    "optimizer steps (default: 800 published; otherwise 430 with AR and 390 with MAR levels)",
     whole({ least: 1 }),
   )
   .option(
@@ -102,7 +102,7 @@ program
   .option("--seeds <list>", "seeds of weights, order and draws: their mean is reported", wholes({}), [1])
   .option(
     "--steps <n>",
-    "optimizer steps of each run (default: 430 with AR and 340 with MAR levels)",
+    "optimizer steps of each run (default: 430 with AR and 390 with MAR levels)",
     whole({ least: 1 }),
   )
   .option("--threads <n>", "cores to use (default: all)", whole({ least: 1 }))
