@@ -6,7 +6,21 @@ import { dirname } from "node:path";
 import { describe, expect, it } from "vitest";
 import { UserError } from "../core/errors.ts";
 import { type Serving, testServer } from "./test-server.ts";
-import { downloaded, expectInPlace, file, kind, other, path, refusal, serve, server, sha256 } from "./test-download.ts";
+import {
+  downloaded,
+  expectInPlace,
+  file,
+  kind,
+  other,
+  path,
+  refusal,
+  serve,
+  server,
+  sha256,
+  useServer,
+} from "./test-download.ts";
+
+useServer();
 
 describe("a server that lies", () => {
   const begun = async () => {

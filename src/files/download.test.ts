@@ -21,8 +21,11 @@ import {
   serve,
   server,
   sha256,
+  useServer,
 } from "./test-download.ts";
 import { firstOf } from "../test-depth.ts";
+
+useServer();
 
 const keptBytes = async () => (await stat(`${path}.partial/data`)).size;
 

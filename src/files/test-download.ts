@@ -21,17 +21,20 @@ export let address = "";
 export let folder = "";
 export let path = "";
 
-beforeAll(async () => {
-  server = await testServer();
-  address = `${server.origin}/model.pth`;
-});
-afterAll(() => server.close());
-beforeEach(async () => {
-  server.requests = [];
-  folder = await mkdtemp(join(tmpdir(), "fractalgen-download-"));
-  path = join(folder, "cache/model.pth");
-});
-afterEach(() => rm(folder, { recursive: true, force: true }));
+/** Opens a server for the tests of a file, and an empty folder for each of them. */
+export function useServer(): void {
+  beforeAll(async () => {
+    server = await testServer();
+    address = `${server.origin}/model.pth`;
+  });
+  afterAll(() => server.close());
+  beforeEach(async () => {
+    server.requests = [];
+    folder = await mkdtemp(join(tmpdir(), "fractalgen-download-"));
+    path = join(folder, "cache/model.pth");
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+}
 
 export const serve = (request: TestRequest, { bytes = file, ...how }: Serving & { bytes?: Buffer } = {}) =>
   send(request, bytes, how);
