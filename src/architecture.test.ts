@@ -395,9 +395,3 @@ describe("every source file", () => {
     expect(files.has("architecture.test.ts")).toBe(true);
   });
 });
-
-it("helpers of tests set up nothing when they are imported, because files of tests share processes", () => {
-  const helpers = [...files].filter(([file]) => /(^|\/)test-[\w-]+\.ts$/.test(file));
-  expect(helpers.length).toBeGreaterThan(10);
-  expect(helpers.filter(([, text]) => /^(before|after)(All|Each)\(/m.test(text)).map(([file]) => file)).toEqual([]);
-});
