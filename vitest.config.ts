@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+import { thorough } from "./src/test-depth.ts";
 
 /**
  * What the test files of a project import, or their path. Integration tests start processes, threads or servers; model tests run
@@ -50,12 +51,13 @@ export default defineConfig({
     env: { FRACTALGEN_THREADS: "1" },
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // Most files leave nothing behind in their process, so they share processes and what these have imported.
+    // Most files leave nothing behind in their process, so they share processes and what these have imported. In CI, where
+    // time matters less, an integration test that does leave something must not disturb others.
     projects: (["unit", "models", "integration", "isolated", "browser"] as const).map((name) => ({
       extends: true,
       test: {
         name,
-        isolate: name === "isolated" || name === "browser",
+        isolate: name === "isolated" || name === "browser" || (thorough && name === "integration"),
         include: files.filter((file) => projectOf(file) === name),
       },
     })),
