@@ -105,6 +105,7 @@ program
     "optimizer steps of each run (default: 430 with AR and 390 with MAR levels)",
     whole({ least: 1 }),
   )
+  .option("--config <file>", 'JSON with "model" and "training" that replace parts of the recipe, except for the levels')
   .option("--threads <n>", "cores to use (default: all)", whole({ least: 1 }))
   .option("--cache <dir>", "folder for decoded data sets", join(homedir(), ".cache", "fractalgen"))
   .option("--json", "print a line of JSON for each width")

@@ -3,7 +3,7 @@
  * levels at half, once and twice its width, the others unchanged; steps and images are the same.
  */
 
-import { type Run, type SpeedrunOptions, speedrun, speedrunLevels } from "./speedrun.ts";
+import { givenIn, type Run, type SpeedrunOptions, speedrun, speedrunLevels } from "./speedrun.ts";
 
 export interface ScalingBench extends SpeedrunOptions {
   seeds: number[];
@@ -18,8 +18,10 @@ type Sized = Pick<Run, "bits" | "teraflop" | "seconds">;
 export async function benchScaling({ seeds, ...options }: ScalingBench): Promise<void> {
   const { kind, json } = options;
   const levels = speedrunLevels(kind);
+  const { model, training } = givenIn(options.config);
   const withWidth = (level: number, factor: number) => ({
-    model: { levels: levels.map((own, l) => (l === level ? { ...own, width: own.width * factor } : own)) },
+    training,
+    model: { ...model, levels: levels.map((own, l) => (l === level ? { ...own, width: own.width * factor } : own)) },
   });
   async function mean(level: number, factor: number): Promise<Sized> {
     const runs: Run[] = [];
@@ -48,7 +50,7 @@ export async function benchScaling({ seeds, ...options }: ScalingBench): Promise
     if (json) console.log(JSON.stringify({ level: names[level], bitsPerDoubling: perDoubling }));
     else
       console.log(
-        `${names[level].padEnd(7)} ${perDoubling.toFixed(3)} bits when its width doubles the operations of a run`,
+        `${names[level].padEnd(7)} ${perDoubling.toFixed(3)} bits for each doubling of a run's operations by its width`,
       );
   }
 }

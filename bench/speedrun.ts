@@ -87,9 +87,12 @@ export interface Run {
   evaluations: { step: number; bits: number }[];
 }
 
+export const givenIn = (file: string | undefined): Given =>
+  file === undefined ? {} : (JSON.parse(readFileSync(file, "utf8")) as Given);
+
 export async function benchSpeedrun({ seeds, ...options }: SpeedrunBench): Promise<void> {
   const done: Run[] = [];
-  const given = options.config === undefined ? {} : (JSON.parse(readFileSync(options.config, "utf8")) as Given);
+  const given = givenIn(options.config);
   for (const seed of seeds) {
     const one = await speedrun(seed, options, given);
     done.push(one);

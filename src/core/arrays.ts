@@ -58,7 +58,7 @@ export const bytesPerElement = (dtype: DType): number => constructors[dtype].BYT
 
 export const arrayOf = (dtype: DType) => constructors[dtype];
 
-/** Fills `array` with `of` each value. In V8, `from(values, of)` of typed arrays takes sixty times as long. */
+/** Fills `array` with `of` each value. In V8, `from(values, of)` of typed arrays takes up to sixty times as long. */
 export function filledBy<Filled extends { [index: number]: number; readonly length: number }>(
   array: Filled,
   values: ArrayLike<number>,

@@ -102,8 +102,8 @@ const tensorsFit = (config: ModelConfig, size: SamplingSize): boolean =>
 
 /**
  * Chooses the number of images generated together and of threads, at most those requested, so that sampling stays
- * within `bytes` and, on a GPU, within the size of its buffers: first with fewer threads, then with fewer images. Throws a UserError, with the memory needed, if not
- * even one image in one thread fits.
+ * within `bytes` and, on a GPU, no tensor of several images exceeds a buffer: first with fewer threads, then with fewer
+ * images. Throws a UserError, with the memory needed, if not even one image in one thread fits.
  */
 export function samplingWithin(
   config: ModelConfig,

@@ -132,7 +132,7 @@ async function learnerWith(
     average: byGroup("average"),
   };
   let changed = false;
-  /** Separates the average's parameters, and these since the last step. */
+  /** The session that separates the average into its parameters, and its result since the last step. */
   let separate: Divided<object, { parts: Record<string, Tensor> }> | undefined;
   let averages: ByName | undefined;
 

@@ -78,8 +78,9 @@ const bytesOf = (tensors: Tree<Tensor>, sizes: Sizes): number =>
   );
 
 /**
- * The largest micro-batch with which training stays within `bytes` and, on a GPU, within the size of its buffers. Checkpointing is used if requested, or if not even
- * one image at a time fits without it. Throws a UserError, with the memory needed, if nothing fits.
+ * The largest micro-batch with which training stays within `bytes` and, on a GPU, no tensor of several images exceeds a
+ * buffer. Checkpointing is used if requested, or if not even one image at a time fits without it. Throws a UserError,
+ * with the memory needed, if nothing fits.
  */
 export function settingsWithin(
   model: ModelConfig,
