@@ -16,7 +16,8 @@ import { boundSizes, floatingPointOperations } from "../src/graph/cost.ts";
 import { named } from "../src/graph/tree.ts";
 import { inGroups, planPass } from "../src/model/plan.ts";
 import { trainingGraph } from "../src/model/training.ts";
-import { trainingMasks, trainingShare } from "../src/train/batches.ts";
+import { trainingMasks } from "../src/train/batches.ts";
+import { trainingShare } from "../src/train/share.ts";
 import { startingState } from "../src/train/state.ts";
 import { groupSize } from "../src/train/step.ts";
 import { train } from "../src/train/trainer.ts";
@@ -186,10 +187,16 @@ export async function speedrun(
 }
 
 /** Floating-point operations of one step's loss and gradients: the mean over a few steps with different masks. */
-function operationsOf(model: ModelConfig, { seed, batch, innerShare, ...training }: TrainingConfig): number {
+function operationsOf(model: ModelConfig, training: TrainingConfig): number {
+  const { seed, batch } = training;
   const graph = named(trainingGraph(model));
+  const blank = {
+    images: new Uint8Array(batch * model.imageSize ** 2 * model.channels),
+    labels: new Int32Array(batch),
+  };
   const counted = [0, 1, 2].map((step) => {
-    const plan = planPass(model, batch, trainingMasks(seed, step, training), trainingShare(seed, step, innerShare));
+    const share = trainingShare(training, step)?.(model, blank);
+    const plan = planPass(model, batch, trainingMasks(seed, step, training), share);
     const feeds = Object.entries(named(inGroups(model, plan, groupSize(model))));
     const shapes = Object.fromEntries(feeds.map(([name, { shape }]) => [name, shape]));
     shapes["images"] = [batch, model.imageSize, model.imageSize, model.channels];

@@ -196,13 +196,12 @@ export type { Limits } from "./server/schemas.ts";
 export {
   dataRecord,
   type DataRecord,
-  type FineTuned,
-  fineTunedState,
   loadCheckpoint,
   type Resumed,
   saveCheckpoint,
   type Saved,
 } from "./train/checkpoint.ts";
+export { type FineTuned, fineTunedState } from "./train/fine-tuning.ts";
 export { type Starting, startingState, type TrainingState } from "./train/state.ts";
 export { type MemoryOptions, settingsWithin } from "./train/memory.ts";
 export type { StepOptions, StepResult, TrainingStep } from "./train/step.ts";

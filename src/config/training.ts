@@ -108,6 +108,13 @@ export const trainingSettings = {
     group: "recipe",
     help: "share of the predicted patches that each level passes down to the next, from the first level on (default: all)",
   },
+  innerChoice: {
+    kind: "choice",
+    choices: ["uniform", "detail"],
+    usual: "uniform",
+    group: "recipe",
+    help: "how those patches are chosen: uniform, or detail (patches with more detail more often, with smaller weights in the loss), which suits images with large flat areas",
+  },
   weightDecay: { kind: "number", least: 0, usual: 0.05, group: "recipe", help: "decoupled weight decay" },
   betas: {
     kind: "pair",

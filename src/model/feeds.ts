@@ -37,19 +37,29 @@ export type TrainingFeeds<T = HostTensor> = LossFeeds<T> & {
   bounds?: T;
   /** G, the number of squares in a group. */
   groupRows?: T;
-  /** [rounds, G]: 0 for squares that only pad a group. */
-  valid?: T;
+  /**
+   * Weights in the loss relative to the mean: of the squares [R] of each level with guiding pixels, and of the pixels
+   * [K]. In groups, those of the last level are [rounds, G], 0 for squares that only pad a group.
+   */
+  weightOf: { squares: (T | undefined)[]; pixels: T };
   /** With dropout: the seed of the masks, and the index of each level's first row within the whole batch. */
   seed?: T;
   first?: T;
 };
 
 /** Declares an input by its place in `TrainingFeeds`. */
-export const feed = (name: Exclude<keyof TrainingFeeds, "weights">, dtype: DType, shape: Shape): Tensor =>
+export const feed = (name: Exclude<keyof TrainingFeeds, "weights" | "weightOf">, dtype: DType, shape: Shape): Tensor =>
   input(name, dtype, shape);
 
 export const levelFeed = (name: keyof IndexFeeds<unknown>, l: number, dtype: DType, shape: Shape): Tensor =>
   input(nameAt(name, l), dtype, shape);
+
+/** The weights of a level's squares in the loss. */
+export const squareWeightFeed = (l: number, shape: Shape): Tensor =>
+  input(nameAt("weightOf", "squares", l), "float32", shape);
+
+/** The weights of the pixels in the loss: [pixels]. */
+export const pixelWeightFeed = (): Tensor => input(nameAt("weightOf", "pixels"), "float32", ["pixels"]);
 
 export const weightsFeed = ({ channels }: ModelConfig) => ({
   pixels: (): Tensor => input(nameAt("weights", "pixels"), "float32", [channels]),

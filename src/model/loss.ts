@@ -135,7 +135,7 @@ export interface TaughtLevel {
 
 /**
  * Runs one level over its squares with teacher forcing. If it has guiding pixels, also returns their nats: summed [C],
- * and for each square [R, C]. `valid` [R] is 0 for squares that only pad a group; their guiding pixels do not count.
+ * and for each square [R, C]. `weight` [R] multiplies each square's share of the sum; 1 by default.
  */
 export function teachLevel(
   { level, network, guidingPixel }: LevelNetwork,
@@ -143,10 +143,10 @@ export function teachLevel(
     images,
     conditions,
     mask,
-    valid,
+    weight,
     training,
     between,
-  }: TaughtSquares & { mask?: Tensor; valid?: Tensor; training?: Training; between?: Between },
+  }: TaughtSquares & { mask?: Tensor; weight?: Tensor; training?: Training; between?: Between },
 ): TaughtLevel & { guiding?: { nats: Tensor; each: Tensor } } {
   const patches = patchify(images, level.patch);
   const colour = guidingPixel && meanColour(images);
@@ -158,7 +158,7 @@ export function teachLevel(
     bytes,
     training: training && {}, // no dropout, as for the pixels
   });
-  return { out, patches, guiding: { nats: natsOf(logits, bytes, valid), each: eachNats(logits, bytes) } };
+  return { out, patches, guiding: { nats: natsOf(logits, bytes, weight), each: eachNats(logits, bytes) } };
 }
 
 /** All patches of a level as squares of the next level, each with its own output as its only condition. */
@@ -201,9 +201,11 @@ export const repeated = (x: Tensor, count: number): Tensor =>
     1,
   );
 
-/** -log p of colours, bytes [K, C] int32, given conditions [K, D'], summed over K: [C], nats. */
-export const pixelNats = (network: PixelNetwork, given: Parameters<PixelNetwork["teach"]>[0]): Tensor =>
-  natsOf(network.teach(given), given.bytes);
+/** -log p of colours, bytes [K, C] int32, given conditions [K, D'], summed over K, each times its weight [K] if given: [C], nats. */
+export const pixelNats = (
+  network: PixelNetwork,
+  { weight, ...given }: Parameters<PixelNetwork["teach"]>[0] & { weight?: Tensor },
+): Tensor => natsOf(network.teach(given), given.bytes, weight);
 
 /** The same for every colour: [K, C]. */
 const eachNats = (logits: readonly Tensor[], bytes: Tensor): Tensor =>
@@ -230,10 +232,10 @@ function likeliestByte(logits: readonly Tensor[], bytes: Tensor): LossGraph["lik
   return { probability: together("probability"), right: together("right") };
 }
 
-function natsOf(logits: readonly Tensor[], bytes: Tensor, valid?: Tensor): Tensor {
+function natsOf(logits: readonly Tensor[], bytes: Tensor, weight?: Tensor): Tensor {
   const perChannel = logits.map((one, c) => {
     const nats = crossEntropy(one, pick(bytes, 1, c)); // [K]
-    return reshape(sum(valid ? mul(nats, valid) : nats, [0]), [1]);
+    return reshape(sum(weight ? mul(nats, weight) : nats, [0]), [1]);
   });
   return concat(perChannel, 0);
 }

@@ -22,10 +22,10 @@ export interface Rows {
 export type Masks = (level: number, rows: Rows, tokens: number, order?: Order) => Uint8Array;
 
 /**
- * Which of a level's predicted patches (1 in `predicted`, rows * tokens) are passed down to the next level: 1 or 0
- * each.
+ * Which of a level's predicted patches (1 in `predicted`, rows * tokens) are passed down to the next level: for each
+ * its weight in the loss, relative to the mean over those passed down, or 0 if it is not.
  */
-export type Share = (level: number, rows: Rows, predicted: Uint8Array) => Uint8Array;
+export type Share = (level: number, rows: Rows, predicted: Uint8Array) => Float32Array;
 
 export interface Plan {
   feeds: IndexFeeds<HostTensor>;
@@ -33,8 +33,10 @@ export interface Plan {
   rows: number[];
   /** Which patches are predicted, for each level above the pixels: rows * tokens of 1 or 0. */
   masks: Uint8Array[];
-  /** Which of them are passed down. */
-  down: Uint8Array[];
+  /** Which of them are passed down, as a `Share` returns it. */
+  down: Float32Array[];
+  /** The weights in the loss of each level's rows, followed by those of the predicted pixels. */
+  rowWeights: Float32Array[];
 }
 
 /**
@@ -46,24 +48,27 @@ export function planPass(config: ModelConfig, batch: number, masks: Masks, share
   const counts = [batch];
   let rows: Rows = { image: Int32Array.from({ length: batch }, (_, i) => i), place: new Int32Array(batch) };
   const given: Uint8Array[] = [];
-  const below: Uint8Array[] = [];
+  const below: Float32Array[] = [];
+  const rowWeights: Float32Array[] = [new Float32Array(batch).fill(1)];
   placedLevels(config).forEach((level, l) => {
     const { tokens, grid } = level;
     const { order } = kindOf(level);
     const { hides } = order;
     const count = counts[l];
     const mask = hides ? masks(l, rows, tokens, order) : new Uint8Array(count * tokens).fill(1);
-    const down = share ? share(l, rows, mask) : mask;
+    const down = share ? share(l, rows, mask) : Float32Array.from(mask);
     const { take, inverse } = takeNeighbours(down, grid, level.conditionsRead);
     feeds.take.push(take);
     feeds.inverse.push(inverse);
     feeds.mask.push(hides ? float32(Float32Array.from(mask), [count, tokens]) : undefined);
     given.push(mask);
     below.push(down);
-    rows = rowsBelow(rows, down, tokens);
-    counts.push(rows.image.length);
+    const { weight, ...next } = rowsBelow({ ...rows, weight: rowWeights[l] }, down, tokens);
+    rows = next;
+    counts.push(weight.length);
+    rowWeights.push(weight);
   });
-  return { feeds, rows: counts, masks: given, down: below };
+  return { feeds, rows: counts, masks: given, down: below, rowWeights };
 }
 
 /**
@@ -73,14 +78,22 @@ export function planPass(config: ModelConfig, batch: number, masks: Masks, share
  */
 export function inGroups(
   config: ModelConfig,
-  { feeds, rows, masks, down }: Plan,
+  { feeds, rows, masks, down, rowWeights }: Plan,
   group?: number,
 ): Omit<TrainingFeeds, "images" | "labels" | "weights"> {
   const levels = placedLevels(config);
   const last = levels.length - 1;
   const { tokens } = levels[last];
+  const weightOf = {
+    squares: levels.map(({ guidingPixel }, l) => (guidingPixel ? float32(rowWeights[l], [rows[l]]) : undefined)),
+    pixels: float32(rowWeights[last + 1], [rows[last + 1]]),
+  };
   if (last === 0 || group === undefined)
-    return { ...feeds, inverse: feeds.inverse.with(last, reshaped(feeds.inverse[last], [rows[last], tokens])) };
+    return {
+      ...feeds,
+      inverse: feeds.inverse.with(last, reshaped(feeds.inverse[last], [rows[last], tokens])),
+      weightOf,
+    };
   const above = levels[last - 1].conditionsRead;
   const rounds = Math.ceil(rows[last] / group);
   const size = Math.ceil(rows[last] / rounds);
@@ -107,6 +120,8 @@ export function inGroups(
   }
   const mask = new Float32Array(total * tokens);
   mask.set(masks[last]);
+  const squareWeights = new Float32Array(total);
+  squareWeights.set(rowWeights[last]);
   return {
     take: [...feeds.take.slice(0, last - 1), int32(take, [rounds, size, above]), int32(pixelTake, [pixel, 1])],
     inverse: [
@@ -118,21 +133,29 @@ export function inGroups(
     bounds: { dtype: "int64", shape: [rounds + 1], data: bounds },
     rounds: { dtype: "int64", shape: [], data: BigInt64Array.of(BigInt(rounds)) },
     groupRows: int32([size], []),
-    valid: float32(new Float32Array(total).fill(1, 0, rows[last]), [rounds, size]),
+    weightOf: {
+      ...weightOf,
+      squares: weightOf.squares.with(last, weightOf.squares[last] && float32(squareWeights, [rounds, size])),
+    },
   };
 }
 
 const reshaped = (tensor: HostTensor, shape: number[]): HostTensor => ({ ...tensor, shape });
 
-function rowsBelow({ image, place }: Rows, mask: Uint8Array, tokens: number): Rows {
-  const chosen = mask.reduce((a, b) => a + b, 0);
-  const below: Rows = { image: new Int32Array(chosen), place: new Int32Array(chosen) };
+interface WeightedRows extends Rows {
+  weight: Float32Array;
+}
+
+function rowsBelow({ image, place, weight }: WeightedRows, down: Float32Array, tokens: number): WeightedRows {
+  const chosen = marked(down);
+  const below = { image: new Int32Array(chosen), place: new Int32Array(chosen), weight: new Float32Array(chosen) };
   let at = 0;
-  mask.forEach((one, i) => {
+  down.forEach((one, i) => {
     if (!one) return;
     const row = Math.floor(i / tokens);
     below.image[at] = image[row];
-    below.place[at++] = place[row] * tokens + (i % tokens);
+    below.place[at] = place[row] * tokens + (i % tokens);
+    below.weight[at++] = weight[row] * one;
   });
   return below;
 }
@@ -205,27 +228,32 @@ export function masksOfPart(
   const parts = placedLevels(config).map(({ tokens }, l) => {
     const range = [first * tokens, end * tokens] as const;
     const part = { mask: masks[l].subarray(...range), down: down[l].subarray(...range) };
-    first = sum(down[l].subarray(0, range[0]));
-    end = first + sum(part.down);
+    first = marked(down[l].subarray(0, range[0]));
+    end = first + marked(part.down);
     return part;
   });
   return { masks: (level) => parts[level].mask, share: (level) => parts[level].down };
 }
 
-const sum = (mask: Uint8Array): number => mask.reduce((a, b) => a + b, 0);
+/** How many entries are not 0. */
+export function marked(mask: Uint8Array | Float32Array): number {
+  let count = 0;
+  for (const one of mask) if (one) count++;
+  return count;
+}
 
 /**
  * For the chosen patches of each row: which rows to gather as their conditions (`take`), and where each row went
  * (`inverse`).
  */
 export function takeNeighbours(
-  chosen: Uint8Array,
+  chosen: Uint8Array | Float32Array,
   grid: number,
   count: number,
 ): { take: HostTensor; inverse: HostTensor; taken: number } {
   const tokens = grid * grid;
   const total = chosen.length;
-  const taken = chosen.reduce((a, b) => a + b, 0);
+  const taken = marked(chosen);
   const take = new Int32Array(taken * count).fill(total);
   const inverse = new Int32Array(total * count).fill(taken * count);
   const around = directionsRead(count);

@@ -24,7 +24,7 @@ import { nameAt } from "../graph/tree.ts";
 import { dim, type Tensor, topological } from "../graph/tensor.ts";
 import type { Dropout } from "../layers/layers.ts";
 import { kindOf } from "../levels/table.ts";
-import { feed, levelFeed, weightsFeed } from "./feeds.ts";
+import { feed, levelFeed, pixelWeightFeed, squareWeightFeed, weightsFeed } from "./feeds.ts";
 import { firstSquares, maskOf, passedDown, pixelNats, type TaughtSquares, teachLevel } from "./loss.ts";
 import { networksOf } from "./networks.ts";
 import { toBytes } from "./patches.ts";
@@ -92,7 +92,7 @@ export function trainingParts(
 
   const teach = (
     l: number,
-    { round, ...squares }: TaughtSquares & { mask?: Tensor; valid?: Tensor; round?: Tensor },
+    { round, ...squares }: TaughtSquares & { mask?: Tensor; weight?: Tensor; round?: Tensor },
   ) => {
     const stretch = Math.round(Math.sqrt(levels[l].level.depth));
     return teachLevel(levels[l], {
@@ -104,10 +104,12 @@ export function trainingParts(
 
   let squares = firstSquares(config, networks);
   for (let l = 0; l < last; l++) {
-    const { level } = levels[l];
+    const { level, guidingPixel } = levels[l];
     const rows = dim(squares.images, 0);
     const own = parts.at(-1)!; // the part in which the level starts; its guiding pixels belong to it
-    const { guiding, ...taught } = teach(l, { ...squares, mask: maskOf(levels[l], l, [rows, level.tokens]) });
+    const mask = maskOf(levels[l], l, [rows, level.tokens]);
+    const weight = guidingPixel && squareWeightFeed(l, [rows]);
+    const { guiding, ...taught } = teach(l, { ...squares, mask, weight });
     if (guiding) own.starts.set((own.nats.guidingNats[l] = guiding.nats), weights.guiding(l));
     const out = checkpoint(taught.out);
     const count = level.conditionsRead;
@@ -178,18 +180,20 @@ export function trainingParts(
       round ? pickAt(declare(["rounds", "G", ...shape]), round) : declare([rows, ...shape]);
     const { hides } = kindOf(level).order;
     const mask = hides ? grouped((shape) => levelFeed("mask", last, "float32", shape), [tokens]) : undefined;
-    const valid = guidingPixel && round ? grouped((shape) => feed("valid", "float32", shape), []) : undefined;
-    const { out, patches, guiding } = teach(last, { ...given, round, mask, valid });
+    const weight = guidingPixel && grouped((shape) => squareWeightFeed(last, shape), []);
+    const { out, patches, guiding } = teach(last, { ...given, round, mask, weight });
     const inverse = reshape(
       grouped((shape) => levelFeed("inverse", last, "int32", shape), [tokens]),
       [times(rows, tokens), 1],
     );
-    const takes = levelFeed("take", last, "int32", ["pixels", 1]);
-    const take = round ? rowsBetween(takes, feed("bounds", "int64", ["bounds"]), { index: round, rows: "K" }) : takes;
+    /** The rows of an input with one for each pixel that belong to the current group. */
+    const bounds = feed("bounds", "int64", ["bounds"]);
+    const own = (x: Tensor) => (round ? rowsBetween(x, bounds, { index: round, rows: "K" }) : x);
+    const take = own(levelFeed("take", last, "int32", ["pixels", 1]));
     const count = dim(take, 0);
     const condition = reshape(gatherRows(out, take, inverse), [count, width]);
     const bytes = toBytes(reshape(gatherRows(patches, take), [count, channels]));
-    const nats = pixelNats(networks.pixels, { condition, bytes, training: {} });
+    const nats = pixelNats(networks.pixels, { condition, bytes, weight: own(pixelWeightFeed()), training: {} });
     const starts = new Map([[nats, weights.pixels()]]);
     if (guiding) starts.set(guiding.nats, weights.guiding(last));
     return { nats: { guidingNats: [], nats, lastGuidingNats: guiding?.nats }, starts };

@@ -19,7 +19,8 @@ import { contentOf } from "../data/open.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { freeMemory } from "../files/free-memory.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { type DataRecord, dataRecord, fineTunedState, type Resumed } from "../train/checkpoint.ts";
+import { type DataRecord, dataRecord, type Resumed } from "../train/checkpoint.ts";
+import { fineTunedState } from "../train/fine-tuning.ts";
 import { startingState, type TrainingState } from "../train/state.ts";
 import { settingsWithin, trainingBytes } from "../train/memory.ts";
 import { lanesFor } from "../workers/training.ts";
@@ -119,13 +120,14 @@ function tunedStart(
   model: ModelConfig,
   training: TrainingConfig,
 ): Pick<Prepared, "state" | "notes"> {
-  const { state, origins } = fineTunedState(initial, { ...training, model });
+  const { state, origins, widened } = fineTunedState(initial, { ...training, model });
   const fresh = [...origins].filter(([, folder]) => folder === undefined).map(([name]) => name);
-  if (initial.length === 1 && fresh.length === 0) return { state, notes: [] };
+  if (initial.length === 1 && fresh.length === 0 && widened.size === 0) return { state, notes: [] };
   const counts = initial.map(({ folder }) => {
     const count = [...origins.values()].filter((origin) => origin === folder).length;
     return `${count} from ${folder}`;
   });
+  if (widened.size > 0) counts.push(`${widened.size} of them widened`);
   const note = `of ${counted(origins.size, "tensor")}, ${counts.join(", ")}; ${fresh.length === 0 ? "none" : fresh.length} with random values${fresh.length === 0 ? "" : `: ${listed(fresh)}`}`;
   return { state, notes: [note] };
 }

@@ -1,11 +1,12 @@
 /**
- * The random draws of a training step besides its images: masks, shares and dropout. They depend only on (seed, step).
+ * The random draws of a training step besides its images: masks and dropout, and in share.ts the
+ * patches passed down. They depend only on (seed, step).
  */
 
-import { derive, permutation } from "../core/random.ts";
+import { derive } from "../core/random.ts";
 import { stepKey } from "../data/batches.ts";
 import { anyOrder, type MaskRate } from "../levels/order.ts";
-import type { Masks, Share } from "../model/plan.ts";
+import type { Masks } from "../model/plan.ts";
 
 /**
  * Training masks: the patches that each level's kind (`order.ts`) hides in each row, which depend on the row's image
@@ -24,31 +25,6 @@ export function trainingMasks(
       mask.set(order.trainingMask(row, tokens, { maskRate, maskRateDeviation }), at * tokens);
     }
     return mask;
-  };
-}
-
-/**
- * Which of the predicted patches are passed down: in each row, a random selection of the share that `innerShare` has
- * for the level, rounded and at least one. The loss is a mean over the patches passed down, so its expectation stays
- * the same.
- */
-export function trainingShare(seed: number, step: number, innerShare: readonly number[]): Share | undefined {
-  if (innerShare.every((share) => share === 1)) return undefined;
-  const key = stepKey(seed, "shares", step);
-  return (level, { image, place }, predicted) => {
-    const share = innerShare[level] ?? 1;
-    if (share === 1) return predicted;
-    const tokens = predicted.length / image.length;
-    const down = new Uint8Array(predicted.length);
-    for (let at = 0; at < image.length; at++) {
-      const own = predicted.subarray(at * tokens, (at + 1) * tokens);
-      let left = Math.max(1, Math.round(share * own.reduce((a, b) => a + b, 0)));
-      for (const patch of permutation(derive(derive(derive(key, level), image[at]), place[at]), tokens)) {
-        if (!own[patch] || left-- <= 0) continue;
-        down[at * tokens + patch] = 1;
-      }
-    }
-    return down;
   };
 }
 

@@ -14,13 +14,13 @@ import type { ContentOptions } from "../data/open.ts";
 import { recoverFolder, replaceFolder } from "../files/atomic.ts";
 import { checkFinite } from "../files/finite.ts";
 import type { Ownership } from "../files/ownership.ts";
-import { type ModelFolder, readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
+import { readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readSafetensors, readTensor } from "../files/safetensors.ts";
 import { optimizerName, stateName, writeTrainingFiles } from "../files/training-state.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { isLossScale } from "./loss-scale.ts";
 import { momentsOf } from "./optimizer.ts";
-import { copied, type Starting, startingState, type TrainingState } from "./state.ts";
+import type { TrainingState } from "./state.ts";
 
 /** The data set of a run, so that a resumed run can open it again and check that it has not changed. */
 export interface DataRecord extends ContentOptions {
@@ -43,74 +43,6 @@ export const dataRecord = (
   train: train.count,
   heldOutCount: heldOut.count,
 });
-
-/** A starting state, and where its tensors come from: a model's folder, or undefined for random values. */
-export interface FineTuned {
-  state: TrainingState;
-  origins: ReadonlyMap<string, string | undefined>;
-}
-
-/**
- * A starting state for fine-tuning. Each tensor comes from the first model that has one of its name and shape, and has
- * random values if none has. A class keeps its embedding of the first model that knows it, and a new class gets a new
- * one; moments start at zero. Throws a UserError if nothing comes from one of the models.
- */
-export function fineTunedState(
-  from: readonly ModelFolder[],
-  { model, seed, ema, optimizer, ...starts }: Starting & { model: ModelConfig; seed: number },
-): FineTuned {
-  const state = startingState(model, seed, { ...starts, ema: 0, optimizer });
-  const origins = new Map<string, string | undefined>();
-  const used = new Set<string>();
-  for (const { name, shape } of modelParameters(model)) {
-    const value = state.values.get(name)!;
-    if (name === classEmbedding) {
-      const embedded = embedClasses(from, value, { classes: model.classes, width: shape[1] });
-      origins.set(name, embedded[0]);
-      for (const folder of embedded) used.add(folder);
-      continue;
-    }
-    const origin = from.find(({ weights }) => String(weights.tensors.get(name)?.shape) === String(shape));
-    origins.set(name, origin?.folder);
-    if (!origin) continue;
-    used.add(origin.folder);
-    value.set(readTensor(origin.weights, name).data as Float32Array); // one at a time
-  }
-  const unused = from.find(({ folder }, i) => !used.has(folder) || from.findIndex((one) => one.folder === folder) < i);
-  if (unused)
-    throw new UserError({
-      subject: unused.folder,
-      problem: "it contributes no tensors, because none of its remaining tensors matches this model's names and shapes",
-      hint: ["leave it out", "change the levels"],
-    });
-  return { state: ema > 0 ? { ...state, average: copied(state.values) } : state, origins };
-}
-
-/**
- * Copies the embedding [D] of each class from the first model of this width that knows the class, into `rows` [C, D].
- * Returns the folders of the models that were used.
- */
-function embedClasses(
-  from: readonly ModelFolder[],
-  rows: Float32Array,
-  { classes, width }: { classes: readonly string[]; width: number },
-): string[] {
-  const left = new Set(classes.keys());
-  return from.flatMap(({ folder, config, weights }) => {
-    if (weights.tensors.get(classEmbedding)?.shape[1] !== width) return [];
-    const known = [...left].filter((label) => config.classes.includes(classes[label]));
-    if (known.length === 0) return [];
-    const given = readTensor(weights, classEmbedding).data as Float32Array;
-    for (const label of known) {
-      const at = config.classes.indexOf(classes[label]);
-      rows.set(given.subarray(at * width, (at + 1) * width), label * width);
-      left.delete(label);
-    }
-    return [folder];
-  });
-}
-
-const classEmbedding = "class_emb.weight";
 
 /** The content of a checkpoint to write. */
 export interface Saved {

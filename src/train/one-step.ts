@@ -3,9 +3,10 @@
 import { learningRateAt, type TrainingConfig } from "../config/training.ts";
 import { clipScale, globalNorm } from "../core/adamw.ts";
 import type { Batch } from "../model/plan.ts";
-import { dropoutSeed, trainingMasks, trainingShare } from "./batches.ts";
+import { dropoutSeed, trainingMasks } from "./batches.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { OptimizerState } from "./optimizer-step.ts";
+import { trainingShare } from "./share.ts";
 import type { StepOptions, StepResult, TrainingStep } from "./step.ts";
 
 /** Computes loss and gradients of batch `number`, with the random draws that belong to it. */
@@ -20,7 +21,7 @@ export const gradientsOf = (
 export const stepOptions = (training: TrainingConfig, number: number): StepOptions => ({
   number,
   masks: trainingMasks(training.seed, number, training),
-  share: trainingShare(training.seed, number, training.innerShare),
+  share: trainingShare(training, number),
   seed: dropoutSeed(training.seed, number),
   microBatch: training.microBatch,
 });

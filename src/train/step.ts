@@ -37,8 +37,8 @@ export interface StepOptions {
   /** Number of the batch, for steps that are computed elsewhere. */
   number?: number;
   masks: Masks;
-  /** Which of the predicted patches are passed down; by default all. */
-  share?: Share;
+  /** Chooses which of the batch's predicted patches are passed down; by default all. */
+  share?: (config: ModelConfig, batch: Batch) => Share;
   /** Seed of dropout. */
   seed?: number;
   microBatch?: number;
@@ -203,7 +203,7 @@ export function laneTasks(
   { masks, share, seed = 0, microBatch, lanes }: StepOptions & { microBatch: number; lanes: number },
 ): { tasks: LaneTask[]; predicted: number } {
   const count = batch.labels.length;
-  const plan = planPass(config, count, masks, share);
+  const plan = planPass(config, count, masks, share?.(config, batch));
   let before = plan.rows.map(() => 0);
   const tasks: LaneTask[] = [];
   for (let lane = 0; lane < lanes; lane++) {

@@ -9,8 +9,8 @@ import { batchSource } from "../data/batches.ts";
 import { splitOf } from "../data/dataset.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { modelParameters } from "../model/parameters.ts";
-import { planPass } from "../model/plan.ts";
-import { trainingMasks, trainingShare } from "./batches.ts";
+import { trainingMasks } from "./batches.ts";
+import { trainingShare } from "./share.ts";
 import { loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { startingState, type TrainingState } from "./state.ts";
 import { trainingStep } from "./step.ts";
@@ -65,7 +65,14 @@ const flat = (values: Map<string, Float32Array>): Buffer =>
 describe("an interrupted run", () => {
   const cases: [Partial<TrainingConfig>, typeof model][] = [
     [
-      { optimizer: "muon", codebookStart: "cosine", residualStart: "zero", innerShare: [0.5, 0.25], schedule: "wsd" },
+      {
+        optimizer: "muon",
+        codebookStart: "cosine",
+        residualStart: "zero",
+        innerShare: [0.5, 0.25],
+        innerChoice: "detail",
+        schedule: "wsd",
+      },
       model,
     ],
     [{}, model],
@@ -94,7 +101,7 @@ describe("an interrupted run", () => {
 });
 
 describe("a step", () => {
-  it.each(firstOf([trainingShare(1, 0, [0.5, 0.25]), undefined]))(
+  it.each(firstOf([trainingShare(settings({ innerShare: [0.5, 0.25], innerChoice: "detail" }), 0), undefined]))(
     "does not depend on how it is split into micro-batches",
     async (share) => {
       const training = settings({ batch: 5 });
@@ -119,39 +126,6 @@ describe("a step", () => {
       await step.dispose();
     },
   );
-});
-
-describe("a share of the inner squares", () => {
-  const masks = trainingMasks(1, 0);
-  const batch = batchSource(dataset, settings({ batch: 4 }))(0);
-  const shareOf = (seed: number) => trainingShare(seed, 0, [0.5, 0.25]);
-
-  it("selects that share of each row's predicted patches, at least one", () => {
-    const all = planPass(model, 4, masks);
-    const { down, rows } = planPass(model, 4, masks, shareOf(1));
-    const counts = (mask: Uint8Array, tokens: number) =>
-      Array.from({ length: mask.length / tokens }, (_, row) =>
-        mask.subarray(row * tokens, (row + 1) * tokens).reduce((a, b) => a + b, 0),
-      );
-    expect(counts(down[0], 4)).toEqual(counts(all.masks[0], 4).map((n) => Math.max(1, Math.round(n / 2))));
-    expect(down[0].every((one, i) => one <= all.masks[0][i])).toBe(true);
-    expect(rows[1]).toBe(down[0].reduce((a, b) => a + b, 0));
-    expect(trainingShare(1, 0, [1, 1])).toBeUndefined();
-  });
-
-  it("leaves the expected loss unchanged", async () => {
-    const { values } = startingState(model, 1, { ema: 0 });
-    const step = await trainingStep(engine, model);
-    const whole = await step.run(values, batch, { masks });
-    const losses: number[] = [];
-    for (let seed = 0; seed < 100; seed++)
-      losses.push((await step.run(values, batch, { masks, share: shareOf(seed) })).bits);
-    await step.dispose();
-    const mean = losses.reduce((a, b) => a + b, 0) / losses.length;
-    const deviation = Math.sqrt(losses.reduce((a, b) => a + (b - mean) ** 2, 0) / (losses.length - 1));
-    expect(deviation).toBeGreaterThan(0);
-    expect(Math.abs(mean - whole.bits)).toBeLessThan((4 * deviation) / Math.sqrt(losses.length) + 0.01);
-  });
 });
 
 it("learns: images of two colours soon cost few bits", async () => {

@@ -4,7 +4,8 @@ import { afterAll, describe, expect, it } from "vitest";
 import { parseTrainingConfig } from "../config/training.ts";
 import { batchSource } from "../data/batches.ts";
 import { nodeEngine } from "../engine/node.ts";
-import { trainingMasks, trainingShare } from "../train/batches.ts";
+import { trainingMasks } from "../train/batches.ts";
+import { trainingShare } from "../train/share.ts";
 import { startingState } from "../train/state.ts";
 import { trainingStep } from "../train/step.ts";
 import { tinyDataset, tinyModel } from "../train/tiny.ts";
@@ -15,7 +16,8 @@ const training = parseTrainingConfig({ batch: 5, seed: 5 }, "the test");
 const batch = batchSource(tinyDataset(), training)(0);
 const { values } = startingState(model, 1, { ema: 0 });
 const rates = { attentionDropout: 0.1, projectionDropout: 0.2 };
-const options = { masks: trainingMasks(1, 0), share: trainingShare(1, 0, [0.5]), seed: 3, microBatch: 2 };
+const sharing = parseTrainingConfig({ seed: 1, innerShare: [0.5], innerChoice: "detail" }, "the test");
+const options = { masks: trainingMasks(1, 0), share: trainingShare(sharing, 0), seed: 3, microBatch: 2 };
 const steps = {
   two: await parallelTrainingStep(model, { threads: 2, ...rates }),
   one: await trainingStep(await nodeEngine({ threads: 1 }), model, rates),
