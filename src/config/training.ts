@@ -113,7 +113,7 @@ export const trainingSettings = {
     choices: ["uniform", "detail"],
     usual: "uniform",
     group: "recipe",
-    help: "how those patches are chosen: uniform, or detail (patches with more detail more often, with smaller weights in the loss), which suits images with large flat areas",
+    help: "how the patches that are passed down are chosen: uniformly, or by detail (those with more detail more often, with smaller weights in the loss; for images with large flat areas)",
   },
   weightDecay: { kind: "number", least: 0, usual: 0.05, group: "recipe", help: "decoupled weight decay" },
   betas: {

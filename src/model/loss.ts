@@ -135,7 +135,7 @@ export interface TaughtLevel {
 
 /**
  * Runs one level over its squares with teacher forcing. If it has guiding pixels, also returns their nats: summed [C],
- * and for each square [R, C]. `weight` [R] multiplies each square's share of the sum; 1 by default.
+ * and for each square [R, C]. `weight` [R] multiplies each square's part of the sum; 1 by default.
  */
 export function teachLevel(
   { level, network, guidingPixel }: LevelNetwork,
@@ -201,13 +201,16 @@ export const repeated = (x: Tensor, count: number): Tensor =>
     1,
   );
 
-/** -log p of colours, bytes [K, C] int32, given conditions [K, D'], summed over K, each times its weight [K] if given: [C], nats. */
+/**
+ * Nats [C]: -log p of colours, bytes [K, C] int32, given conditions [K, D'], summed over K, each times its `weight` [K],
+ * 1 by default.
+ */
 export const pixelNats = (
   network: PixelNetwork,
   { weight, ...given }: Parameters<PixelNetwork["teach"]>[0] & { weight?: Tensor },
 ): Tensor => natsOf(network.teach(given), given.bytes, weight);
 
-/** The same for every colour: [K, C]. */
+/** The same for every colour, without weights: [K, C]. */
 const eachNats = (logits: readonly Tensor[], bytes: Tensor): Tensor =>
   concat(
     logits.map((one, c) => reshape(crossEntropy(one, pick(bytes, 1, c)), [dim(one, 0), 1])),

@@ -35,7 +35,7 @@ export interface Plan {
   masks: Uint8Array[];
   /** Which of them are passed down, as a `Share` returns it. */
   down: Float32Array[];
-  /** The weights in the loss of each level's rows, followed by those of the predicted pixels. */
+  /** The weights in the loss of each level's rows, followed by those of the pixels that are passed down. */
   rowWeights: Float32Array[];
 }
 

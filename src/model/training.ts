@@ -42,8 +42,8 @@ export interface TrainingOptions extends DropoutRates {
 }
 
 /**
- * Nats [C], summed over the pixels and over the guiding pixels of each level. Those of the last level are computed with
- * the pixels.
+ * Nats [C], summed over the pixels and over the guiding pixels of each level, each times its weight (`weightOf` of the
+ * feeds). Those of the last level are computed with the pixels.
  */
 export type Nats<T = Tensor> = { guidingNats: (T | undefined)[]; nats?: T; lastGuidingNats?: T };
 
@@ -186,14 +186,14 @@ export function trainingParts(
       grouped((shape) => levelFeed("inverse", last, "int32", shape), [tokens]),
       [times(rows, tokens), 1],
     );
-    /** The rows of an input with one for each pixel that belong to the current group. */
     const bounds = feed("bounds", "int64", ["bounds"]);
-    const own = (x: Tensor) => (round ? rowsBetween(x, bounds, { index: round, rows: "K" }) : x);
-    const take = own(levelFeed("take", last, "int32", ["pixels", 1]));
+    /** The current group's rows of an input that has one row for each pixel. */
+    const ofGroup = (x: Tensor) => (round ? rowsBetween(x, bounds, { index: round, rows: "K" }) : x);
+    const take = ofGroup(levelFeed("take", last, "int32", ["pixels", 1]));
     const count = dim(take, 0);
     const condition = reshape(gatherRows(out, take, inverse), [count, width]);
     const bytes = toBytes(reshape(gatherRows(patches, take), [count, channels]));
-    const nats = pixelNats(networks.pixels, { condition, bytes, weight: own(pixelWeightFeed()), training: {} });
+    const nats = pixelNats(networks.pixels, { condition, bytes, weight: ofGroup(pixelWeightFeed()), training: {} });
     const starts = new Map([[nats, weights.pixels()]]);
     if (guiding) starts.set(guiding.nats, weights.guiding(last));
     return { nats: { guidingNats: [], nats, lastGuidingNats: guiding?.nats }, starts };

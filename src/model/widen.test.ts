@@ -13,11 +13,11 @@ import { modelParameters } from "./parameters.ts";
 import { lossFeeds, planPass } from "./plan.ts";
 import { widened, widens } from "./widen.ts";
 
-const configOf = (width: number, heads: number, { depth = 2, above = 16 } = {}) =>
+const configOf = (width: number, heads: number, { depth = 2, above = 16, channels = 3 } = {}) =>
   parseModelConfig(
     {
       imageSize: 4,
-      channels: 3,
+      channels,
       classes: ["a", "b"],
       levels: [
         { kind: "ar", patch: 2, width: 16, depth: 1, heads: 2 },
@@ -41,8 +41,14 @@ it("needs a multiple of the width and of the heads, and the same depth and condi
   expect(widens(narrow, configOf(32, 4, { above: 32 }))).toBe(false);
 });
 
-it.each([2, 3])("%i times as wide, has the same likelihoods and different gradients", async (factor) => {
-  const wide = configOf(16 * factor, 2 * factor);
+it.each([
+  [2, 3],
+  [3, 2],
+  [2, 1],
+  [2, 4],
+])("%i times as wide, with %i channels, has the same likelihoods and different gradients", async (factor, channels) => {
+  const narrow = configOf(16, 2, { channels });
+  const wide = configOf(16 * factor, 2 * factor, { channels });
   const values = new Map(
     modelParameters(narrow).map(({ name, shape, start }, i): [string, HostTensor] => {
       const key = derive(seedKey(1), i);
@@ -60,19 +66,19 @@ it.each([2, 3])("%i times as wide, has the same likelihoods and different gradie
     modelParameters(wide).map((parameter, i): [string, HostTensor] => {
       const { data, shape } = values.get(parameter.name)!;
       if (String(shape) === String(parameter.shape)) return [parameter.name, values.get(parameter.name)!];
-      const given = { value: data as Float32Array, shape, key: derive(seedKey(2), i) };
-      return [parameter.name, float32(widened(wide, parameter, given), parameter.shape)];
+      const given = { data: data as Float32Array, shape, key: derive(seedKey(2), i) };
+      return [parameter.name, float32(widened(modelParameters(wide), parameter, given), parameter.shape)];
     }),
   );
   const batch = {
-    images: Uint8Array.from({ length: 3 * 4 * 4 * 3 }, (_, i) => (i * 2654435761) >>> 24),
+    images: Uint8Array.from({ length: 3 * 4 * 4 * channels }, (_, i) => (i * 2654435761) >>> 24),
     labels: Int32Array.of(0, 1, 2),
   };
   const engine = await nodeEngine();
   const computed = async (config: typeof narrow, parameters: Map<string, HostTensor>) => {
     const { nats, each, loss, parameters: used } = lossGraph(config);
-    const codebook = [...used.keys()].find((name) => name.endsWith("r_codebook.weight"))!;
-    const outputs = { nats, each: each.pixels, codebook: gradients(loss, [used.get(codebook)!])[0] };
+    const inner = [...used.keys()].findLast((name) => name.endsWith("blocks.0.mlp.fc1.weight"))!;
+    const outputs = { nats, each: each.pixels, inner: gradients(loss, [used.get(inner)!])[0] };
     const session = await engine.session(writeOnnx(named(outputs)));
     const plan = planPass(config, 3, () => new Uint8Array());
     const found = await runTree(session, outputs, {
@@ -85,8 +91,8 @@ it.each([2, 3])("%i times as wide, has the same likelihoods and different gradie
   const [before, after] = [await computed(narrow, values), await computed(wide, wider)];
   const each = after.each.data as Float32Array;
   (before.each.data as Float32Array).forEach((nats, i) => expect(each[i]).toBeCloseTo(nats, 4));
-  const gradient = after.codebook.data as Float32Array;
-  const copies = [0, 1].map((copy) => gradient.subarray(16 * copy, 16 * copy + 16));
+  const gradient = after.inner.data as Float32Array;
+  const copies = [0, 1].map((copy) => gradient.subarray((copy * gradient.length) / factor, ((copy + 1) * gradient.length) / factor)); // prettier-ignore
   const difference = Math.hypot(...copies[0].map((x, i) => x - copies[1][i]));
   expect(difference / Math.hypot(...copies[0])).toBeGreaterThan(0.01);
 });

@@ -6,11 +6,11 @@
 import { type ModelConfig, pixelLevel, placedLevels } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
 import { derive, type Key, uniform } from "../core/random.ts";
-import { modelParameters, type Parameter } from "./parameters.ts";
+import type { Parameter } from "./parameters.ts";
 
 /**
- * Whether the pixel level of `to` can be widened from that of `from`: a multiple of its width and as many times its heads, the
- * same depth and conditions.
+ * Whether the pixel level of `to` can be widened from that of `from`: it has a multiple of its width, as many times its
+ * heads, and the same depth and conditions.
  */
 export function widens(from: ModelConfig, to: ModelConfig): boolean {
   const [before, after] = [pixelLevel(from), pixelLevel(to)];
@@ -27,15 +27,18 @@ export function widens(from: ModelConfig, to: ModelConfig): boolean {
 }
 
 /**
- * The value of a parameter of a pixel level, from that of a narrower one. Every feature of the narrower one is repeated, and
- * what reads the copies divides its weight among them at random, so that they learn different things.
+ * The value of a parameter of a pixel level, from that of a narrower one. Every feature of the narrower one is repeated,
+ * and what reads the copies divides its weight among them at random, so that they learn different things. `parameters`
+ * are all those of the wider model.
  */
 export function widened(
-  to: ModelConfig,
+  parameters: readonly Parameter[],
   { name, shape, matrices, block }: Parameter,
-  { value, shape: narrow, key }: { value: Float32Array; shape: readonly number[]; key: Key },
+  { data, shape: narrow, key }: { data: Float32Array; shape: readonly number[]; key: Key },
 ): Float32Array {
-  const stacked = modelParameters(to).find((one) => one.name === name.replace(/bias$/, "weight"))?.matrices || 1;
+  // A bias has as many parts as its weight has matrices.
+  const weight = parameters.find((one) => one.name === name.replace(/bias$/, "weight"));
+  const stacked = weight?.matrices || 1;
   const [rows, columns] = asMatrix(shape);
   const [fromRows, fromColumns] = asMatrix(narrow);
   const divided = matrices > 0 && columns > fromColumns;
@@ -47,7 +50,7 @@ export function widened(
     const [stack, inStack] = [Math.floor((row * stacked) / rows), row % (rows / stacked)];
     const from = (stack * fromRows) / stacked + (inStack % (fromRows / stacked));
     for (let column = 0; column < columns; column++)
-      wide[row * columns + column] = scale * (part?.[column] ?? 1) * value[from * fromColumns + (column % fromColumns)];
+      wide[row * columns + column] = scale * (part?.[column] ?? 1) * data[from * fromColumns + (column % fromColumns)];
   }
   return wide;
 }

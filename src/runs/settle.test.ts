@@ -137,6 +137,38 @@ describe("fine-tuning with other levels", () => {
     );
   });
 
+  it("widens the whole pixel level from one model, unless another has one that fits", async () => {
+    const [narrow, wide, other] = [
+      { ...pixel, width: 16, heads: 2 },
+      { ...pixel, width: 32, heads: 4 },
+      { ...pixel, width: 48, heads: 2 },
+    ];
+    const first = await modelWith("unlike", [mar, ar, other], 1);
+    const second = await modelWith("narrow", [mar, ar, narrow], 2);
+    const third = await modelWith("wide", [mar, ar, wide], 3);
+    const levels = [mar, ar, wide];
+    const wider = (name: string) => config(name, { model: { levels } });
+    const { state, notes } = await prepare({ config: wider("wider.json"), initFrom: [first, second] });
+    const pixels = "next_fractal.next_fractal.";
+    expect(new Set(state.values.get(`${pixels}r_codebook.weight`)!)).toEqual(new Set([2]));
+    expect(new Set(state.values.get(`${pixels}r_mlm.bias`)!)).toEqual(new Set([2]));
+    expect(new Set(state.values.get(`${pixels}norm.weight`)!)).toEqual(new Set([1]));
+    expect(notes[0]).toMatch(
+      /^of \d+ tensors, \d+ from \S+unlike, \d+ from \S+narrow \(\d+ of them widened\); none with random values$/,
+    );
+    const { state: same } = await prepare({ config: wider("same.json"), initFrom: [second, third] });
+    expect(new Set(same.values.get(`${pixels}r_codebook.weight`)!)).toEqual(new Set([3]));
+    const { notes: random } = await prepare({ config: wider("random.json"), initFrom: [first] });
+    expect(random[0]).toMatch(/with random values: next_fractal.next_fractal.cond_proj.weight/);
+  });
+
+  it("refuses a choice of patches if all are passed down", async () => {
+    await expect(prepare({ recipe: "published", innerChoice: "detail" })).rejects.toThrow(
+      /there is nothing to choose, because all patches are passed down/,
+    );
+    expect((await prepare({ innerChoice: "detail", innerShare: [0.5] })).training.innerChoice).toBe("detail");
+  });
+
   it("says nothing if one model has everything, and refuses a model that has nothing", async () => {
     const whole = await modelWith("whole", [mar, ar, pixel], 1);
     expect((await prepare({ initFrom: [whole] })).notes).toEqual([]);

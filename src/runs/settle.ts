@@ -107,6 +107,12 @@ export async function settle(
     { ...base, threads, ...settingsGiven(options, { ...base, images }) },
     "the options",
   );
+  if (training.innerChoice === "detail" && training.innerShare.every((share) => share === 1))
+    throw new UserError({
+      subject: { setting: "innerChoice" },
+      problem: "there is nothing to choose, because all patches are passed down",
+      hint: { do: "give the share to pass down", setting: "innerShare", value: "0.25" },
+    });
   const chosen = options.memory === undefined && (options.microBatch !== undefined || "microBatch" in given.training);
   const start = initial
     ? tunedStart(initial, model, training)
@@ -124,10 +130,10 @@ function tunedStart(
   const fresh = [...origins].filter(([, folder]) => folder === undefined).map(([name]) => name);
   if (initial.length === 1 && fresh.length === 0 && widened.size === 0) return { state, notes: [] };
   const counts = initial.map(({ folder }) => {
-    const count = [...origins.values()].filter((origin) => origin === folder).length;
-    return `${count} from ${folder}`;
+    const own = [...origins].filter(([, origin]) => origin === folder);
+    const wider = own.filter(([name]) => widened.has(name)).length;
+    return `${own.length} from ${folder}${wider > 0 ? ` (${wider} of them widened)` : ""}`;
   });
-  if (widened.size > 0) counts.push(`${widened.size} of them widened`);
   const note = `of ${counted(origins.size, "tensor")}, ${counts.join(", ")}; ${fresh.length === 0 ? "none" : fresh.length} with random values${fresh.length === 0 ? "" : `: ${listed(fresh)}`}`;
   return { state, notes: [note] };
 }

@@ -1,12 +1,16 @@
 /**
- * The random draws of a training step besides its images: masks and dropout, and in share.ts the
- * patches passed down. They depend only on (seed, step).
+ * The random draws of a training step besides its images: masks and dropout. share.ts draws the patches that are passed
+ * down. All of them depend only on (seed, step).
  */
 
-import { derive } from "../core/random.ts";
+import { derive, type Key } from "../core/random.ts";
 import { stepKey } from "../data/batches.ts";
 import { anyOrder, type MaskRate } from "../levels/order.ts";
 import type { Masks } from "../model/plan.ts";
+
+/** The key of a level's row, from the key of a step. */
+export const rowKey = (key: Key, level: number, { image, place }: { image: number; place: number }): Key =>
+  derive(derive(derive(key, level), image), place);
 
 /**
  * Training masks: the patches that each level's kind (`order.ts`) hides in each row, which depend on the row's image
@@ -21,7 +25,7 @@ export function trainingMasks(
   return (level, { image, place }, tokens, order = anyOrder) => {
     const mask = new Uint8Array(image.length * tokens);
     for (let at = 0; at < image.length; at++) {
-      const row = derive(derive(derive(key, level), image[at]), place[at]);
+      const row = rowKey(key, level, { image: image[at], place: place[at] });
       mask.set(order.trainingMask(row, tokens, { maskRate, maskRateDeviation }), at * tokens);
     }
     return mask;

@@ -9,28 +9,38 @@ import type { Batch } from "../model/plan.ts";
  */
 export type Detail = (level: number, image: number) => Float32Array;
 
+/** Counts the detail of a batch's patches, at each level that is asked for. */
 export function detailOf(config: ModelConfig, { images, labels }: Batch): Detail {
   const { imageSize: size } = config;
-  const places = placesOf(config);
-  const counts = places.map((own) => 1 + own.reduce((a, b) => Math.max(a, b), 0));
-  const details = places.map((_, l) => new Float32Array(labels.length * counts[l]));
-  for (let image = 0; image < labels.length; image++)
-    for (let at = 0; at < size * size; at++)
-      if (differs(config, images, { image, at })) places.forEach((own, l) => details[l][image * counts[l] + own[at]]++);
-  return (level, image) => details[level].subarray(image * counts[level], (image + 1) * counts[level]);
+  const levels = placedLevels(config);
+  const counted = new Map<number, Float32Array>();
+  const patchesOf = (level: number) => levels.slice(0, level + 1).reduce((count, { tokens }) => count * tokens, 1);
+  function count(level: number): Float32Array {
+    const places = placesOf(config, level);
+    const patches = patchesOf(level);
+    const details = new Float32Array(labels.length * patches);
+    for (let image = 0; image < labels.length; image++)
+      for (let at = 0; at < size * size; at++)
+        if (differs(config, images, { image, at })) details[image * patches + places[at]]++;
+    counted.set(level, details);
+    return details;
+  }
+  return (level, image) => {
+    const patches = patchesOf(level);
+    return (counted.get(level) ?? count(level)).subarray(image * patches, (image + 1) * patches);
+  };
 }
 
-/** For each level, the place of every pixel's patch: [S, S]. */
-function placesOf(config: ModelConfig): Int32Array[] {
+/** The place of every pixel's patch at a level: [S, S]. */
+function placesOf(config: ModelConfig, level: number): Int32Array {
   const { imageSize: size } = config;
-  let above = new Int32Array(size * size);
-  return placedLevels(config).map(({ size: side, patch, grid, tokens }) => {
-    above = above.map((place, at) => {
+  const places = new Int32Array(size * size);
+  for (const { size: side, patch, grid, tokens } of placedLevels(config).slice(0, level + 1))
+    for (let at = 0; at < places.length; at++) {
       const [y, x] = [Math.floor(at / size) % side, at % side];
-      return place * tokens + Math.floor(y / patch) * grid + Math.floor(x / patch);
-    });
-    return above;
-  });
+      places[at] = places[at] * tokens + Math.floor(y / patch) * grid + Math.floor(x / patch);
+    }
+  return places;
 }
 
 function differs({ imageSize: size, channels }: ModelConfig, images: Uint8Array, { image, at }: Place): boolean {

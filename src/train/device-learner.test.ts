@@ -16,7 +16,7 @@ import { startingState } from "./state.ts";
 import { deviceLearner } from "./device-learner.ts";
 import { hostLearner, type Learned, type Learner, type NotFinite } from "./learner.ts";
 import { trainingStep } from "./step.ts";
-import { tinyDataset, tinyModel } from "./tiny.ts";
+import { detailedDataset, tinyDataset, tinyModel } from "./tiny.ts";
 
 const engine = await nodeEngine({ threads: 1 });
 const ar = () =>
@@ -34,12 +34,16 @@ const ar = () =>
   );
 
 const cases: [string, ReturnType<typeof ar>, Partial<TrainingConfig>][] = [
-  ["AR, Muon, checkpointing, patches left out", ar(), { optimizer: "muon", checkpointing: true, innerShare: [0.5] }],
+  [
+    "AR, Muon, checkpointing, patches left out",
+    ar(),
+    { optimizer: "muon", checkpointing: true, innerShare: [0.5], innerChoice: "detail" },
+  ],
   ["AR, AdamW, checkpointing, patches left out", ar(), { checkpointing: true, innerShare: [0.5], ema: 0 }],
   [
     "MAR with guiding pixels, Muon, micro-batches",
     tinyModel({ guidingPixel: true }),
-    { optimizer: "muon", microBatch: 2, ema: 0.99 },
+    { optimizer: "muon", microBatch: 2, ema: 0.99, innerShare: [0.5, 0.5], innerChoice: "detail" },
   ],
   [
     "MAR, checkpointing and micro-batches",
@@ -55,7 +59,7 @@ describe("the learner for devices", () => {
       "the test",
     );
     const onNotFinite = ({ number }: NotFinite) => new Error(`step ${number}`);
-    const batches = batchSource(tinyDataset(), training);
+    const batches = batchSource(detailedDataset(), training);
     const run = async (open: (state: ReturnType<typeof startingState>) => Promise<Learner>) => {
       const state = startingState(model, 1, training);
       const learner = await open(state);

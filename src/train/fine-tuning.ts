@@ -1,11 +1,12 @@
 /** The starting state of a model that begins with the weights of others. */
 
 import type { ModelConfig } from "../config/model.ts";
+import type { HostTensor } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
 import { derive, seedKey } from "../core/random.ts";
 import type { ModelFolder } from "../files/model.ts";
 import { readTensor } from "../files/safetensors.ts";
-import { modelParameters } from "../model/parameters.ts";
+import { modelParameters, type Parameter } from "../model/parameters.ts";
 import { widened, widens } from "../model/widen.ts";
 import { copied, type Starting, startingState, type TrainingState } from "./state.ts";
 
@@ -13,14 +14,15 @@ import { copied, type Starting, startingState, type TrainingState } from "./stat
 export interface FineTuned {
   state: TrainingState;
   origins: ReadonlyMap<string, string | undefined>;
-  /** Those that were widened. */
+  /** The names of the tensors that were widened from a narrower pixel level. */
   widened: ReadonlySet<string>;
 }
 
 /**
- * A starting state for fine-tuning. Each tensor comes from the first model that has one of its name and shape. If there is
- * none, the pixel level's are widened from the first model that allows it, and others have random values. A class keeps its embedding of the first model that knows it, and a new class gets a new
- * one; moments start at zero. Throws a UserError if nothing comes from one of the models.
+ * A starting state for fine-tuning. Each tensor comes from the first model that has one of its name and shape, and has
+ * random values if none has. If no model has a whole pixel level that fits, all of it is widened from the first model
+ * whose pixel level allows that. A class keeps its embedding of the first model that knows it, and a new class gets a
+ * new one; moments start at zero. Throws a UserError if nothing comes from one of the models.
  */
 export function fineTunedState(
   from: readonly ModelFolder[],
@@ -30,8 +32,14 @@ export function fineTunedState(
   const origins = new Map<string, string | undefined>();
   const used = new Set<string>();
   const wider = new Set<string>();
-  const narrow = from.find(({ config }) => widens(config, model));
-  for (const [i, parameter] of modelParameters(model).entries()) {
+  const parameters = modelParameters(model);
+  const has = ({ weights }: ModelFolder, { name, shape }: Parameter) =>
+    String(weights.tensors.get(name)?.shape) === String(shape);
+  const pixels = parameters.filter(({ owner }) => owner === "pixels");
+  const narrow = from.some((one) => pixels.every((parameter) => has(one, parameter)))
+    ? undefined
+    : from.find(({ config }) => widens(config, model));
+  for (const [i, parameter] of parameters.entries()) {
     const { name, shape, owner } = parameter;
     const value = state.values.get(name)!;
     if (name === classEmbedding) {
@@ -40,17 +48,14 @@ export function fineTunedState(
       for (const folder of embedded) used.add(folder);
       continue;
     }
-    const same = from.find(({ weights }) => String(weights.tensors.get(name)?.shape) === String(shape));
-    const origin = same ?? (owner === "pixels" ? narrow : undefined);
+    const wide = owner === "pixels" && narrow !== undefined;
+    const origin = wide ? narrow : from.find((one) => has(one, parameter));
     origins.set(name, origin?.folder);
     if (!origin) continue;
     used.add(origin.folder);
-    const given = readTensor(origin.weights, name); // one at a time
-    const data = given.data as Float32Array;
-    if (!same) wider.add(name);
-    value.set(
-      same ? data : widened(model, parameter, { value: data, shape: given.shape, key: derive(seedKey(seed), i) }),
-    );
+    const given = readTensor(origin.weights, name) as HostTensor<Float32Array>; // one at a time
+    if (wide && !has(origin, parameter)) wider.add(name);
+    value.set(wide ? widened(parameters, parameter, { ...given, key: derive(seedKey(seed), i) }) : given.data);
   }
   const unused = from.find(({ folder }, i) => !used.has(folder) || from.findIndex((one) => one.folder === folder) < i);
   if (unused)

@@ -2,7 +2,6 @@
 
 import { describe, expect, it } from "vitest";
 import { parseTrainingConfig } from "../config/training.ts";
-import { derive, seedKey, uniform } from "../core/random.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { marked, planPass } from "../model/plan.ts";
 import { trainingMasks } from "./batches.ts";
@@ -10,18 +9,12 @@ import { detailOf } from "./detail.ts";
 import { trainingShare } from "./share.ts";
 import { startingState } from "./state.ts";
 import { trainingStep } from "./step.ts";
-import { tinyModel } from "./tiny.ts";
+import { detailedImages, tinyModel } from "./tiny.ts";
 
 const count = 4;
 const model = tinyModel({ guidingPixel: true });
 const masks = trainingMasks(1, 0);
-/** The left half of each image has one colour, the right half is noise; the last image has only one colour. */
-const batch = {
-  images: Uint8Array.from({ length: count * 192 }, (_, i) =>
-    i < (count - 1) * 192 && Math.floor(i / 3) % 8 >= 4 ? 255 * uniform(derive(seedKey(1), 0), i) : 40,
-  ),
-  labels: Int32Array.of(0, 1, 0, 1),
-};
+const batch = detailedImages(count);
 const shareOf = (innerChoice: "uniform" | "detail", innerShare = [0.5, 0.25], step = 0) =>
   trainingShare(parseTrainingConfig({ innerShare, innerChoice, seed: 1 }, "the test"), step)?.(model, batch);
 

@@ -2,15 +2,18 @@
 
 import type { ModelConfig } from "../config/model.ts";
 import type { TrainingConfig } from "../config/training.ts";
-import { derive, permutation, uniform } from "../core/random.ts";
+import { filledBy } from "../core/arrays.ts";
+import { permutation, uniform } from "../core/random.ts";
 import { stepKey } from "../data/batches.ts";
 import { type Batch, marked, type Share } from "../model/plan.ts";
+import { rowKey } from "./batches.ts";
 import { detailOf } from "./detail.ts";
 
 /**
- * Passes down, in each row, the share of the predicted patches that `innerShare` has for the level, rounded and at least
- * one. They are chosen uniformly, or by `detail`: then patches with more detail are chosen more often and weigh less in the
- * loss. Either way, the expectation of the loss is the mean over all predicted patches. Undefined if all are passed down.
+ * Passes down, in each row, the share of the predicted patches that `innerShare` has for the level, rounded and at
+ * least one. They are chosen uniformly, or by `detail`: then patches with more detail are chosen more often and weigh
+ * less in the loss. Either way, the expectation of the loss is the mean over all predicted patches, apart from the
+ * rounding in rows with different numbers of them. Undefined if all are passed down.
  */
 export function trainingShare(
   { seed, innerShare, innerChoice }: Pick<TrainingConfig, "seed" | "innerShare" | "innerChoice">,
@@ -28,8 +31,9 @@ export function trainingShare(
       for (let at = 0; at < image.length; at++) {
         const own = down.subarray(at * tokens, (at + 1) * tokens);
         const count = Math.min(marked(own), Math.max(1, Math.round(share * marked(own))));
-        const drawn = derive(derive(derive(key, level), image[at]), place[at]);
+        const drawn = rowKey(key, level, { image: image[at], place: place[at] });
         const patches = permutation(drawn, tokens).filter((patch) => own[patch] > 0);
+        if (count === patches.length) continue;
         if (!detail) for (const patch of patches.subarray(count)) own[patch] = 0;
         else {
           const details = detail(level, image[at]).subarray(place[at] * tokens);
@@ -46,7 +50,8 @@ const evenly = 0.2;
 
 /**
  * Keeps `count` of the patches of a row and sets their weights: the inverse of their probabilities, 1 on average.
- * Systematic sampling with unequal probabilities (Madow 1949) of patches in random order, beginning at `start` in [0, 1).
+ * Systematic sampling with unequal probabilities (Madow 1949) of patches in random order, beginning at `start` in
+ * [0, 1).
  */
 function keepByDetail(
   row: Float32Array,
@@ -54,7 +59,7 @@ function keepByDetail(
   { count, details, start }: { count: number; details: Float32Array; start: number },
 ): void {
   const total = patches.reduce((sum, patch) => sum + details[patch], 0);
-  const wanted = Float64Array.from(patches, (patch) =>
+  const wanted = filledBy(new Float64Array(patches.length), patches, (patch) =>
     total === 0 ? 1 : evenly / patches.length + ((1 - evenly) * details[patch]) / total,
   );
   let before = start;

@@ -28,7 +28,10 @@ import { type Nats, type TrainingOptions, trainingParts } from "../model/trainin
 export interface StepResult {
   /** The training loss: the mean over predicted pixels, with the weight for red, plus the loss of guiding pixels. */
   loss: number;
-  /** Mean bits per predicted value, with equal weights for all channels, without guiding pixels. */
+  /**
+   * Mean bits per predicted value, with equal weights for all channels, without guiding pixels. If only some patches are
+   * passed down, an estimate from these, by their weights.
+   */
   bits: number;
 }
 
@@ -69,7 +72,10 @@ export interface LaneTask {
   microBatch: number;
 }
 
-/** Sums over a part of a batch: the loss, whose weights average over the whole batch, and the nats of all channels. */
+/**
+ * Sums over a part of a batch: the loss, whose weights average over the whole batch, and the nats of all channels, by the
+ * weights of their patches.
+ */
 export interface LaneResult {
   loss: number;
   nats: number;

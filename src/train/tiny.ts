@@ -27,6 +27,23 @@ export function tinyDataset(): Dataset {
   return { ...tinyContent, train: splitOf(tinyImages(6)), heldOut: splitOf(tinyImages(2)) };
 }
 
+/**
+ * The same with images whose left half has one colour and whose right half is noise, except the last, which has only one
+ * colour: patches differ in their detail.
+ */
+export const detailedDataset = (): Dataset => ({
+  ...tinyContent,
+  train: splitOf(detailedImages(6)),
+  heldOut: splitOf(detailedImages(2)),
+});
+
+/** The bytes, labels and names of these images. */
+export function detailedImages(count: number): ReturnType<typeof tinyImages> {
+  const { images, ...rest } = tinyImages(count);
+  const noise = (i: number) => i < (count - 1) * 192 && Math.floor(i / 3) % 8 >= 4;
+  return { ...rest, images: images.map((byte, i) => (noise(i) ? (i * 2654435761) >>> 24 : byte)) };
+}
+
 /** Everything in the tiny data set except its images. */
 export const tinyContent = {
   name: "tiny",

@@ -8,12 +8,12 @@ import { trainingMasks } from "../train/batches.ts";
 import { trainingShare } from "../train/share.ts";
 import { startingState } from "../train/state.ts";
 import { trainingStep } from "../train/step.ts";
-import { tinyDataset, tinyModel } from "../train/tiny.ts";
+import { detailedDataset, tinyModel } from "../train/tiny.ts";
 import { parallelTrainingStep } from "./training.ts";
 
 const model = tinyModel({ guidingPixel: true });
 const training = parseTrainingConfig({ batch: 5, seed: 5 }, "the test");
-const batch = batchSource(tinyDataset(), training)(0);
+const batch = batchSource(detailedDataset(), training)(0);
 const { values } = startingState(model, 1, { ema: 0 });
 const rates = { attentionDropout: 0.1, projectionDropout: 0.2 };
 const sharing = parseTrainingConfig({ seed: 1, innerShare: [0.5], innerChoice: "detail" }, "the test");

@@ -95,13 +95,20 @@ interface WorkerLane {
   close(): Promise<void>;
 }
 
+/** The task with arrays of its own: a message would copy the whole buffer behind a part of an array. */
+const ownBuffers = ({ batch, plan, ...task }: LaneTask): LaneTask => ({
+  ...task,
+  batch: { images: batch.images.slice(), labels: batch.labels.slice() },
+  plan: { masks: plan.masks.map((mask) => mask.slice()), down: plan.down.map((down) => down.slice()) },
+});
+
 async function openWorker(start: LaneStart): Promise<WorkerLane> {
   const thread = startThread<LaneTask | "close", LaneAnswer>(new URL("./training-lane", import.meta.url), start);
   await thread.next();
   return {
     gradients: start.gradients,
     async run(task) {
-      thread.send(task);
+      thread.send(ownBuffers(task));
       return ((await thread.next()) as { done: LaneResult }).done;
     },
     async close() {
