@@ -17,7 +17,14 @@ export type RecipeName = (typeof recipeNames)[number];
 export const recipes: Record<RecipeName, Recipe> = {
   published: { training: {}, model: { redWeight: 5 } },
   default: {
-    training: { optimizer: "muon", codebookStart: "cosine", innerShare: [0.25] },
+    training: {
+      optimizer: "muon",
+      muonMomentum: 0.9,
+      codebookStart: "cosine",
+      innerShare: [0.25],
+      schedule: "wsd",
+      decayShare: 0.5,
+    },
     model: { redWeight: 1 },
   },
 };
