@@ -107,6 +107,7 @@ it("trains, stops at Ctrl-C with a checkpoint, and resumes to the same result as
   expect(logged.flatMap(({ kind, step }) => (kind === "step" || step === 0 ? [] : [`${kind} ${step}`]))).toEqual([
     "evaluation 5",
     "checkpoint 6",
+    "checkpoint 7", // the last before the learning rate falls
     "evaluation 10",
     "evaluation 12",
     "checkpoint 12",
@@ -136,9 +137,9 @@ it("trains, stops at Ctrl-C with a checkpoint, and resumes to the same result as
 it("fills the run's folder with readable files", async () => {
   const names = readdirSync(at("whole")).map((name) => name.replace(/tfevents\..*/, "tfevents"));
   expect(names.sort()).toEqual(
-    ["curve.svg", "events.out.tfevents", "last", "log.jsonl", "samples", "step-000006", "step-000012"].sort(),
+    ["curve.svg", "events.out.tfevents", "last", "log.jsonl", "samples", "stable", "step-000006", "step-000012"].sort(),
   );
-  expect(readdirSync(at("whole/samples")).sort()).toEqual(["latest.png", "step-000006.png", "step-000012.png"]);
+  expect(readdirSync(at("whole/samples")).sort()).toEqual(["latest.png", "step-000006.png", "step-000007.png", "step-000012.png"]);
   expect((await sharp(at("whole/samples/latest.png")).metadata()).width).toBeGreaterThan(100);
   const curve = readFileSync(at("whole/curve.svg"), "utf8");
   for (const text of ["held out", "training", "PNG", "lossless WebP", "step 12 of 12"]) expect(curve).toContain(text);
@@ -248,13 +249,14 @@ it("stops at a NaN, keeps the last good checkpoint and says at which step", asyn
 it.runIf(thorough)("stops with one sentence if the disk is full, and keeps the last checkpoint", async () => {
   const begin = await program([...fresh(at("full"), 3), "--no-samples"]);
   expect(begin.code).toBe(0);
-  // No file may exceed 64 kB, so the weights of the next checkpoint cannot be written completely.
+  // No file may exceed 64 kB, so the weights of the next checkpoint (in last/, or before the learning rate falls in
+  // stable/) cannot be written completely.
   const more = await program(["--resume", at("full"), "--steps", "6", "--no-samples"], {
     shell: "ulimit -f 64; trap '' XFSZ",
   });
   expect(more.code).toBe(2);
   expect(more.err.trim().split("\n").at(-1)).toMatch(
-    /^error: cannot write .*full.last.*; the previous folder is untouched/,
+    /^error: cannot write .*full.(last|stable).*; the previous folder is untouched/,
   );
   expect((await loadCheckpoint(at("full/last"))).state.step).toBe(3);
   expect(readdirSync(at("full")).filter((name) => /partial|new$/.test(name))).toEqual([]);
