@@ -107,7 +107,7 @@ it("trains, stops at Ctrl-C with a checkpoint, and resumes to the same result as
   expect(logged.flatMap(({ kind, step }) => (kind === "step" || step === 0 ? [] : [`${kind} ${step}`]))).toEqual([
     "evaluation 5",
     "checkpoint 6",
-    "checkpoint 7", // the last before the learning rate falls
+    "checkpoint 7", // the last before the rate falls
     "evaluation 10",
     "evaluation 12",
     "checkpoint 12",
@@ -136,10 +136,10 @@ it("trains, stops at Ctrl-C with a checkpoint, and resumes to the same result as
 
 it("fills the run's folder with readable files", async () => {
   const names = readdirSync(at("whole")).map((name) => name.replace(/tfevents\..*/, "tfevents"));
-  expect(names.sort()).toEqual(
-    ["curve.svg", "events.out.tfevents", "last", "log.jsonl", "samples", "stable", "step-000006", "step-000012"].sort(),
-  );
-  expect(readdirSync(at("whole/samples")).sort()).toEqual(["latest.png", "step-000006.png", "step-000007.png", "step-000012.png"]);
+  const files = "curve.svg events.out.tfevents last log.jsonl samples stable step-000006 step-000012";
+  expect(names.sort()).toEqual(files.split(" "));
+  const samples = "latest.png step-000006.png step-000007.png step-000012.png";
+  expect(readdirSync(at("whole/samples")).sort()).toEqual(samples.split(" "));
   expect((await sharp(at("whole/samples/latest.png")).metadata()).width).toBeGreaterThan(100);
   const curve = readFileSync(at("whole/curve.svg"), "utf8");
   for (const text of ["held out", "training", "PNG", "lossless WebP", "step 12 of 12"]) expect(curve).toContain(text);
@@ -249,8 +249,7 @@ it("stops at a NaN, keeps the last good checkpoint and says at which step", asyn
 it.runIf(thorough)("stops with one sentence if the disk is full, and keeps the last checkpoint", async () => {
   const begin = await program([...fresh(at("full"), 3), "--no-samples"]);
   expect(begin.code).toBe(0);
-  // No file may exceed 64 kB, so the weights of the next checkpoint (in last/, or before the learning rate falls in
-  // stable/) cannot be written completely.
+  // No file may exceed 64 kB, so the weights of the next checkpoint cannot be written completely.
   const more = await program(["--resume", at("full"), "--steps", "6", "--no-samples"], {
     shell: "ulimit -f 64; trap '' XFSZ",
   });
