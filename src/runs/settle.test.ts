@@ -137,7 +137,7 @@ describe("fine-tuning with other levels", () => {
     );
   });
 
-  it("widens the whole pixel level from one model, unless another has one that fits", async () => {
+  it("widens a whole level from one model, unless another has one that fits", async () => {
     const [narrow, wide, other] = [
       { ...pixel, width: 16, heads: 2 },
       { ...pixel, width: 32, heads: 4 },
@@ -160,6 +160,18 @@ describe("fine-tuning with other levels", () => {
     expect(new Set(same.values.get(`${pixels}r_codebook.weight`)!)).toEqual(new Set([3]));
     const { notes: random } = await prepare({ config: wider("random.json"), initFrom: [first] });
     expect(random[0]).toMatch(/with random values: next_fractal.next_fractal.cond_proj.weight/);
+  });
+
+  it("repeats the embeddings of classes if the first level is widened", async () => {
+    const first = await modelWith("ab", [mar, ar, pixel], 1);
+    const levels = [{ ...mar, width: 2 * mar.width, heads: 2 * mar.heads }, ar, pixel];
+    const { state, notes } = await prepare({ config: config("first.json", { model: { levels } }), initFrom: [first] });
+    const embedded = state.values.get("class_emb.weight")!;
+    const { width } = levels[0];
+    expect(embedded.length % width).toBe(0);
+    expect(new Set(embedded)).toEqual(new Set([1]));
+    expect(new Set(state.values.get("fake_latent")!)).toEqual(new Set([1]));
+    expect(notes[0]).toMatch(/^of \d+ tensors, \d+ from \S+ab \(\d+ of them widened\); none with random values$/);
   });
 
   it("refuses a choice of patches if all are passed down", async () => {
