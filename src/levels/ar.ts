@@ -185,6 +185,7 @@ export const ar: LevelKind<ArLevel, ArStep> = {
       ? undefined
       : `width / heads is ${width / heads}, expected a multiple of 4 (two-dimensional rotary positions)`,
   handsDown: 1,
+  repeatable: true,
   order: rasterOrder,
   network,
   async *decode(level, squares) {

@@ -189,6 +189,11 @@ export interface LevelKind<L extends PatchLevel = PatchLevel, Step extends StepO
   handsDown: 5 | 1;
   /** The order in which it generates patches. It determines what training and the likelihood hide. */
   order: Order;
+  /**
+   * Whether its network computes the same after each feature and each head is repeated, if the weights that read the
+   * copies, those with `matrices` above 0, are divided among them. Then its levels can be widened (model/widen.ts).
+   */
+  repeatable?: boolean;
   /** Builds its network; parameters are created with `declare`. */
   network(declare: Declare, level: Placed<L>): Network<Step>;
   /** Runs the step graph until every wanted patch is drawn. */

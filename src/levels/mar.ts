@@ -206,6 +206,7 @@ export const mar: LevelKind<MarLevel, MarStep> = {
   schema,
   fault: () => undefined,
   handsDown: 5,
+  repeatable: true,
   order: anyOrder,
   network,
   decode,

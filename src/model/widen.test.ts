@@ -11,12 +11,19 @@ import { named, runTree } from "../graph/tree.ts";
 import { lossGraph } from "./loss.ts";
 import { modelParameters } from "./parameters.ts";
 import { lossFeeds, planPass } from "./plan.ts";
-import { widening, widens } from "./widen.ts";
+import { growthOf, widening } from "./widen.ts";
 
 const configOf = (
   width: number,
   heads: number,
-  { depth = 2, above = 16, first = 16, channels = 3, kinds = "ar" as "ar" | "mar-ar" | "mar" } = {},
+  {
+    depth = 2,
+    above = 16,
+    first = 16,
+    channels = 3,
+    qkNorm = undefined as boolean | undefined,
+    kinds = "ar" as "ar" | "mar-ar" | "mar",
+  } = {},
 ) =>
   parseModelConfig(
     {
@@ -32,6 +39,7 @@ const configOf = (
           width: above,
           depth: 2,
           heads: above / 8,
+          ...(qkNorm === undefined ? {} : { qkNorm }),
         },
         { kind: "pixel", width, depth, heads },
       ],
@@ -41,21 +49,24 @@ const configOf = (
 
 const narrow = configOf(16, 2);
 
-it("needs a multiple of the width and of the heads, and the same depth and conditions", () => {
-  const pixels = (to: ModelConfig, from = narrow) => widens(from, to, 2);
-  expect(pixels(configOf(32, 4))).toBe(true);
-  expect(pixels(configOf(48, 6))).toBe(true);
-  expect(pixels(narrow)).toBe(false);
-  expect(pixels(narrow, configOf(32, 4))).toBe(false);
-  expect(pixels(configOf(32, 2))).toBe(false);
-  expect(pixels(configOf(24, 3))).toBe(false);
-  expect(pixels(configOf(32, 4, { depth: 1 }))).toBe(false);
-  expect(pixels(configOf(16, 2, { channels: 1 }))).toBe(false);
-  const levelsOf = (to: ModelConfig) => [0, 1, 2, 3].map((l) => widens(narrow, to, l));
-  expect(levelsOf(configOf(16, 2, { above: 32 }))).toEqual([false, true, true, false]);
-  expect(levelsOf(configOf(32, 4, { above: 24 }))).toEqual([false, false, false, false]);
-  expect(levelsOf(configOf(16, 2, { first: 32 }))).toEqual([true, true, false, false]);
-  expect(levelsOf(configOf(32, 4, { kinds: "mar" }))).toEqual([false, false, true, false]);
+it("needs a multiple of the width and as many times the heads, and all else the same", () => {
+  const pixels = (to: ModelConfig, from = narrow) => growthOf(from, to, 2);
+  expect(pixels(narrow)).toEqual({ own: 1, above: 1 });
+  expect(pixels(configOf(32, 4))).toEqual({ own: 2, above: 1 });
+  expect(pixels(configOf(48, 6, { above: 32 }))).toEqual({ own: 3, above: 2 });
+  expect(pixels(narrow, configOf(32, 4))).toMatch(/width 16 is not a multiple of 32/);
+  expect(pixels(configOf(32, 2))).toBe("heads 2 instead of 4");
+  expect(pixels(configOf(24, 3))).toBe("width 24 is not a multiple of 16");
+  expect(pixels(configOf(32, 4, { depth: 1 }))).toBe("depth 1 instead of 2");
+  expect(pixels(configOf(16, 2, { channels: 1 }))).toBe("channels 1 instead of 3");
+  expect(growthOf(narrow, narrow, 3)).toBeUndefined();
+  expect(growthOf(narrow, configOf(16, 2, { first: 32 }), 0)).toEqual({ own: 2, above: 2 });
+  expect(growthOf(narrow, configOf(16, 2, { first: 32 }), 1)).toEqual({ own: 1, above: 2 });
+  const mixed = configOf(16, 2, { kinds: "mar-ar" });
+  expect(growthOf(narrow, mixed, 0)).toBeUndefined();
+  expect(growthOf(narrow, mixed, 1)).toMatch(/^conditions 5 instead of 1/);
+  expect(growthOf(narrow, configOf(16, 2, { qkNorm: true }), 1)).toBe("qkNorm true instead of false");
+  expect(growthOf(narrow, configOf(16, 2, { qkNorm: false }), 1)).toEqual({ own: 1, above: 1 });
 });
 
 it.each<[string, Parameters<typeof configOf>[2], Parameters<typeof configOf>]>([
@@ -65,6 +76,7 @@ it.each<[string, Parameters<typeof configOf>[2], Parameters<typeof configOf>]>([
   ["pixels twice as wide, four channels", { channels: 4 }, [32, 4]],
   ["the level between", {}, [16, 2, { above: 32 }]],
   ["the level between and the pixels", { channels: 1 }, [48, 6, { above: 32 }]],
+  ["the level between, with normalised queries and keys", { qkNorm: true, above: 104 }, [16, 2, { above: 208 }]],
   ["the first level", {}, [16, 2, { first: 48 }]],
   ["all levels below MAR over AR", { kinds: "mar-ar" }, [32, 4, { above: 32 }]],
   ["every level of MAR over AR", { kinds: "mar-ar" }, [32, 4, { above: 32, first: 48 }]],

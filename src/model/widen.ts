@@ -6,29 +6,58 @@
 import { type ModelConfig, pixelLevel, placedLevels } from "../config/model.ts";
 import { product } from "../core/arrays.ts";
 import { derive, type Key, uniform } from "../core/random.ts";
+import { kindOf } from "../levels/table.ts";
 import { modelParameters, type Parameter } from "./parameters.ts";
 
-/**
- * Whether a level of `to` can be widened from that of `from`: its width and the width of the level above are multiples,
- * at least one of them larger, its heads are as many times more as its width, and all else is the same.
- */
-export function widens(from: ModelConfig, to: ModelConfig, level: number): boolean {
-  const [before, after] = [from, to].map((config) => sizesOf(config, level));
-  if (!before || !after || before.others !== after.others) return false;
-  const [own, above] = [after.width / before.width, after.conditionWidth / before.conditionWidth];
-  const whole = Number.isInteger(own) && Number.isInteger(above);
-  return whole && Math.max(own, above) > 1 && after.heads === own * before.heads;
+/** How many times wider a level and the one above it are: 1 and 1 if a level fits as it is. */
+export interface Growth {
+  own: number;
+  above: number;
 }
 
-/** The sizes that may grow, and all else about a level that decides its parameters, as text. */
-function sizesOf(config: ModelConfig, level: number) {
+/**
+ * How a level of `to` grows from that of `from`, or in what it differs, as text. It may have a multiple of its width,
+ * with as many times its heads, and so may the level above; all else must be the same. Undefined if `from` has no such
+ * level.
+ */
+export function growthOf(from: ModelConfig, to: ModelConfig, level: number): Growth | string | undefined {
+  const [before, after] = [from, to].map((config) => sizesOf(config, level));
+  if (!before || !after || before.kind !== after.kind) return undefined;
+  const { width, heads, conditionWidth } = before;
+  const [own, above] = [after.width / width, after.conditionWidth / conditionWidth];
+  const expected: Partial<Record<string, unknown>> = { ...before, width: own * width, heads: own * heads };
+  expected.conditionWidth = above * conditionWidth;
+  const differences = Object.entries(after).flatMap(([key, value]) =>
+    value === expected[key] ? [] : [`${key} ${value} instead of ${expected[key]}`],
+  );
+  for (const [key, factor] of Object.entries({ width: own, conditionWidth: above }))
+    if (!Number.isInteger(factor)) differences.push(`${key} ${after[key]} is not a multiple of ${before[key]}`);
+  if (own > 1 && !after.repeatable) differences.push(`levels of the kind "${after.kind}" cannot be widened`);
+  return differences.length > 0 ? differences.join(", ") : { own, above };
+}
+
+interface Sizes extends Record<string, unknown> {
+  kind: string;
+  width: number;
+  heads: number;
+  conditionWidth: number;
+  repeatable: boolean;
+}
+
+/** All about a level that decides its parameters. */
+function sizesOf(config: ModelConfig, index: number): Sizes | undefined {
   const placed = placedLevels(config);
   const pixels = { ...pixelLevel(config), channels: config.channels, conditionWidth: placed.at(-1)!.width };
-  const one = [...placed, pixels].at(level);
-  if (!one) return undefined;
-  const { width, heads = width, conditionWidth } = one;
-  const others = JSON.stringify({ ...one, width: 0, heads: 0, conditionWidth: 0, conditionsRead: 0 });
-  return { width, heads, conditionWidth, others };
+  if (index === placed.length) return { ...pixels, repeatable: true };
+  const level = placed.at(index);
+  if (!level) return undefined;
+  const {
+    conditionsRead: _,
+    qkNorm = false,
+    heads = level.width,
+    ...others
+  } = level as typeof level & { qkNorm?: boolean };
+  return { ...others, qkNorm, heads, repeatable: kindOf(level).repeatable ?? false };
 }
 
 /**
@@ -63,7 +92,7 @@ export function widening(
     const scale = logits ? fromRows / rows : 1;
     const wide = new Float32Array(rows * columns);
     for (let row = 0; row < rows; row++) {
-      const part = divided ? dividedAmong(derive(key, row), source) : undefined;
+      const part = divided ? dividedAmong(derive(key, row), source, fromColumns) : undefined;
       const [stack, inStack] = [Math.floor((row * stacked) / rows), row % (rows / stacked)];
       const from = ((stack * fromRows) / stacked + (inStack % (fromRows / stacked))) * fromColumns;
       for (let column = 0; column < columns; column++)
@@ -78,9 +107,9 @@ const asMatrix = (shape: readonly number[]): [rows: number, columns: number] =>
   shape.length === 1 ? [shape[0], 1] : [product(shape.slice(0, -1)), shape.at(-1)!];
 
 /** Random positive parts for copies of the features `source`; the parts of a feature add up to 1. */
-function dividedAmong(key: Key, source: readonly number[]): Float32Array {
+function dividedAmong(key: Key, source: readonly number[], features: number): Float32Array {
   const parts = Float32Array.from(source, (_, column) => 1 + uniform(key, column));
-  const sums = new Float32Array(Math.max(...source) + 1);
+  const sums = new Float32Array(features);
   parts.forEach((part, column) => (sums[source[column]] += part));
   return parts.map((part, column) => part / sums[source[column]]);
 }

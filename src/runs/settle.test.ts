@@ -10,6 +10,7 @@ import { type TrainingName, trainingNames, trainingSetting } from "../config/tra
 import { product } from "../core/arrays.ts";
 import { openDataset } from "../data/open.ts";
 import { type ModelFolder, readModelFolder, writeModelFolder } from "../files/model.ts";
+import { readTensor } from "../files/safetensors.ts";
 import { modelParameters, type Parameter } from "../model/parameters.ts";
 import { saveCheckpoint } from "../train/checkpoint.ts";
 import { trainingBytes } from "../train/memory.ts";
@@ -120,7 +121,7 @@ describe("fine-tuning with other levels", () => {
   }
   const mixed = () => config("mixed.json", { model: { levels: [mar, ar, pixel] } });
 
-  it("takes each tensor from the first model with one of its name and shape, and names the others", async () => {
+  it("takes each tensor of other levels from the first model with one of its name and shape, and names the others", async () => {
     const first = await modelWith("first", [{ ...ar, patch: 7, conditions: 1 }, { ...ar, conditions: 1 }, pixel], 1);
     const second = await modelWith("second", [mar, { ...mar, patch: 1 }, pixel], 2);
     const { state, model, notes } = await prepare({ config: mixed(), initFrom: [first, second] });
@@ -133,11 +134,11 @@ describe("fine-tuning with other levels", () => {
     expect(origin("next_fractal.generator.cond_emb.weight").size).toBeGreaterThan(100);
     expect(notes).toHaveLength(1);
     expect(notes[0]).toMatch(
-      /^of \d+ tensors, \d+ from \S+first, \d+ from \S+second; 1 with random values: next_fractal.generator.cond_emb.weight$/,
+      /^of \d+ tensors, \d+ from \S+first, \d+ from \S+second; 1 with random values: next_fractal.generator.cond_emb.weight; levels\[1\] does not fit that of \S+first: conditions 5 instead of 1$/,
     );
   });
 
-  it("widens a whole level from one model, unless another has one that fits", async () => {
+  it("takes a whole level from the first model whose level fits, as it is or widened", async () => {
     const [narrow, wide, other] = [
       { ...pixel, width: 16, heads: 2 },
       { ...pixel, width: 32, heads: 4 },
@@ -156,22 +157,36 @@ describe("fine-tuning with other levels", () => {
     expect(notes[0]).toMatch(
       /^of \d+ tensors, \d+ from \S+unlike, \d+ from \S+narrow \(\d+ of them widened\); none with random values$/,
     );
-    const { state: same } = await prepare({ config: wider("same.json"), initFrom: [second, third] });
+    const { state: same } = await prepare({ config: wider("same.json"), initFrom: [first, third] });
     expect(new Set(same.values.get(`${pixels}r_codebook.weight`)!)).toEqual(new Set([3]));
     const { notes: random } = await prepare({ config: wider("random.json"), initFrom: [first] });
     expect(random[0]).toMatch(/with random values: next_fractal.next_fractal.cond_proj.weight/);
   });
 
-  it("repeats the embeddings of classes if the first level is widened", async () => {
-    const first = await modelWith("ab", [mar, ar, pixel], 1);
-    const levels = [{ ...mar, width: 2 * mar.width, heads: 2 * mar.heads }, ar, pixel];
-    const { state, notes } = await prepare({ config: config("first.json", { model: { levels } }), initFrom: [first] });
-    const embedded = state.values.get("class_emb.weight")!;
-    const { width } = levels[0];
-    expect(embedded.length % width).toBe(0);
-    expect(new Set(embedded)).toEqual(new Set([1]));
+  it("keeps a model's levels together while they grow, and repeats its classes' embeddings", async () => {
+    const wide = { ...mar, width: 2 * mar.width, heads: 2 * mar.heads };
+    const given = { model: { levels: [wide, ar, pixel] } };
+    const narrow = await modelWith("grows", [mar, ar, pixel], 1);
+    const otherHeads = await modelWith("heads", [{ ...wide, heads: mar.heads }, { ...ar, conditions: 1 }, pixel], 2);
+    const embedding = Float32Array.from({ length: mar.width }, (_, i) => i);
+    const { config: own, weights } = await readModelFolder(narrow.folder);
+    const values = new Map(
+      modelParameters(own).map(({ name }) => [name, readTensor(weights, name).data as Float32Array]),
+    );
+    await writeModelFolder(at("grown"), own, new Map([...values, ["class_emb.weight", embedding]]));
+    const from = await readModelFolder(at("grown"));
+    const { state, notes } = await prepare({ config: config("grown.json", given), initFrom: [from] });
+    expect([...state.values.get("class_emb.weight")!]).toEqual([...embedding, ...embedding]);
     expect(new Set(state.values.get("fake_latent")!)).toEqual(new Set([1]));
-    expect(notes[0]).toMatch(/^of \d+ tensors, \d+ from \S+ab \(\d+ of them widened\); none with random values$/);
+    expect(notes[0]).toMatch(/^of \d+ tensors, \d+ from \S+grown \(\d+ of them widened\); none with random values$/);
+    const unlike = config("unlike.json", { model: { levels: [{ ...wide, depth: 2 }, ar, pixel] } });
+    const { notes: why } = await prepare({ config: unlike, initFrom: [from] });
+    expect(why[0]).toMatch(
+      /; levels\[0\] does not fit that of \S+grown: depth 2 instead of 1; levels\[1\] does not fit that of \S+grown: the level above does not$/,
+    );
+    await expect(prepare({ config: config("heads.json", given), initFrom: [from, otherHeads] })).rejects.toThrow(
+      /heads: it contributes no tensors/,
+    );
   });
 
   it("refuses a choice of patches if all are passed down", async () => {

@@ -126,7 +126,7 @@ function tunedStart(
   model: ModelConfig,
   training: TrainingConfig,
 ): Pick<Prepared, "state" | "notes"> {
-  const { state, origins, widened } = fineTunedState(initial, { ...training, model });
+  const { state, origins, widened, differences } = fineTunedState(initial, { ...training, model });
   const fresh = [...origins].filter(([, folder]) => folder === undefined).map(([name]) => name);
   if (initial.length === 1 && fresh.length === 0 && widened.size === 0) return { state, notes: [] };
   const counts = initial.map(({ folder }) => {
@@ -135,7 +135,7 @@ function tunedStart(
     return `${own.length} from ${folder}${wider > 0 ? ` (${wider} of them widened)` : ""}`;
   });
   const note = `of ${counted(origins.size, "tensor")}, ${counts.join(", ")}; ${fresh.length === 0 ? "none" : fresh.length} with random values${fresh.length === 0 ? "" : `: ${listed(fresh)}`}`;
-  return { state, notes: [note] };
+  return { state, notes: [[note, ...differences].join("; ")] };
 }
 
 /** On the CPU, larger micro-batches are no faster. */
