@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { UserError } from "../core/errors.ts";
-import { recoverFolder, replaceFolder, writeFileAtomic } from "./atomic.ts";
+import { readFolder, recoverFolder, replaceFolder, writeFileAtomic } from "./atomic.ts";
 import { temporaryName } from "./temporary.ts";
 import { builtUrl } from "../test-program.ts";
 
@@ -199,6 +199,26 @@ describe("replaceFolder", () => {
     await replaceFolder(target, fillWith("newest"));
     expect(readdirSync(dir)).toEqual(["model"]);
     expect(await recoverFolder(join(dir, "nothing"))).toBe(false);
+  });
+
+  test("is read again if it was replaced meanwhile, and its errors are thrown if it was not", async () => {
+    const target = join(dir, "model");
+    await replaceFolder(target, fillWith("1"));
+    let reads = 0;
+    const read = async () => {
+      const first = text("model/a");
+      if (++reads === 1) await replaceFolder(target, fillWith("2"));
+      if (reads === 2) {
+        await replaceFolder(target, fillWith("3"));
+        throw new Error("a file is gone");
+      }
+      return [first, text("model/a")];
+    };
+    expect(await readFolder(target, read)).toEqual(["3", "3"]);
+    expect(reads).toBe(3);
+    const fails = () => Promise.reject(new Error("damaged"));
+    await expect(readFolder(target, fails)).rejects.toThrow("damaged");
+    await expect(readFolder(join(dir, "nothing"), fails)).rejects.toThrow("damaged");
   });
 
   test("leaves a complete folder when killed at any moment", async () => {

@@ -1,5 +1,6 @@
 /** Atomic writing of files and folders: a reader never sees an incomplete one. Knows nothing of their contents. */
 
+import { statSync } from "node:fs";
 import { appendFile, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
@@ -125,6 +126,29 @@ export async function recoverFolder(dir: string): Promise<boolean> {
   if (!latest || !(await renamed(latest.path, target))) return false;
   await syncFolder(dirname(target));
   return true;
+}
+
+/**
+ * Reads a folder that another process may replace meanwhile, as a training run replaces its checkpoint, and reads again
+ * if it did. Completes an interrupted `replaceFolder` first.
+ */
+export async function readFolder<T>(dir: string, read: () => T | Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    await recoverFolder(dir);
+    const before = identityOf(dir);
+    const replaced = () => attempt < 9 && identityOf(dir) !== before;
+    try {
+      const value = await read();
+      if (!replaced()) return value;
+    } catch (error) {
+      if (!replaced()) throw error;
+    }
+  }
+}
+
+function identityOf(dir: string): string | undefined {
+  const found = statSync(dir, { bigint: true, throwIfNoEntry: false });
+  return found && `${found.dev} ${found.ino} ${found.birthtimeNs}`;
 }
 
 /**

@@ -5,7 +5,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isPublished, publishedNames } from "../config/published.ts";
 import { didYouMean, type SettingName, UserError } from "../core/errors.ts";
-import { recoverFolder } from "./atomic.ts";
+import { readFolder, recoverFolder } from "./atomic.ts";
 import { checkWeights } from "./finite.ts";
 import { configName, type ModelFolder, readModelFolder } from "./model.ts";
 
@@ -29,17 +29,16 @@ export async function findModel(
   nameOrFolder: string,
   { subject = { setting: "model" }, checked = true }: { subject?: string | SettingName; checked?: boolean } = {},
 ): Promise<ModelFolder> {
-  const model = await foundModel(nameOrFolder, subject);
-  if (checked) checkWeights(model);
-  return model;
-}
-
-async function foundModel(nameOrFolder: string, subject: string | SettingName): Promise<ModelFolder> {
+  const read = (folder: string): ModelFolder => {
+    const model = readModelFolder(folder);
+    if (checked) checkWeights(model);
+    return model;
+  };
   const names = shippedModels();
-  if (names.includes(nameOrFolder)) return readModelFolder(join(shipped, nameOrFolder));
+  if (names.includes(nameOrFolder)) return read(join(shipped, nameOrFolder));
   await recoverFolder(nameOrFolder);
-  await recoverFolder(join(nameOrFolder, "last"));
-  if (existsSync(nameOrFolder)) return readModelFolder(nameOrFolder);
+  const last = join(nameOrFolder, "last");
+  if (existsSync(nameOrFolder)) return readFolder(nameOrFolder, () => readFolder(last, () => read(nameOrFolder)));
   if (isPublished(nameOrFolder))
     throw new UserError({
       subject,

@@ -11,7 +11,7 @@ import { UserError } from "../core/errors.ts";
 import { shown } from "../core/text.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { ContentOptions } from "../data/open.ts";
-import { recoverFolder, replaceFolder } from "../files/atomic.ts";
+import { readFolder, replaceFolder } from "../files/atomic.ts";
 import { checkFinite } from "../files/finite.ts";
 import type { Ownership } from "../files/ownership.ts";
 import { readJson, readModelFolder, writeModelFolder } from "../files/model.ts";
@@ -83,8 +83,9 @@ export interface Resumed {
 const damaged = "the checkpoint is damaged, so restore it from a copy";
 
 /** Reads a checkpoint written by saveCheckpoint. Throws a UserError if there is none, or if it is damaged. */
-export async function loadCheckpoint(folder: string): Promise<Resumed> {
-  await recoverFolder(folder);
+export const loadCheckpoint = (folder: string): Promise<Resumed> => readFolder(folder, () => readCheckpoint(folder));
+
+function readCheckpoint(folder: string): Resumed {
   if (!existsSync(join(folder, stateName)))
     throw new UserError({
       problem: `there is no checkpoint to resume in ${folder}`,
