@@ -26,7 +26,7 @@ export function addTrain(program: Command): void {
     .option("--resume <dir>", "resume a run from its last checkpoint, with its settings", filled)
     .option(
       "--init-from <dir>",
-      "fine-tune: start from a model's weights, by default with --recipe published; new classes get new embeddings. If --config changes the levels, matching levels and tensors are used, also for a level with a multiple of the width and as many times the heads; repeat to combine several models",
+      "fine-tune: start from a model's weights, by default with --recipe published; new classes get new embeddings. If --config changes the levels, the levels and tensors that fit are used, and a level also fits if its width and heads are the same multiple of the model's; repeat to combine several models",
       several,
     )
     .optionsGroup("Images:")

@@ -23,10 +23,9 @@ export interface Growth {
 export function growthOf(from: ModelConfig, to: ModelConfig, level: number): Growth | string | undefined {
   const [before, after] = [from, to].map((config) => sizesOf(config, level));
   if (!before || !after || before.kind !== after.kind) return undefined;
-  const { width, heads, conditionWidth } = before;
-  const [own, above] = [after.width / width, after.conditionWidth / conditionWidth];
-  const expected: Partial<Record<string, unknown>> = { ...before, width: own * width, heads: own * heads };
-  expected.conditionWidth = above * conditionWidth;
+  const { width, conditionWidth } = after;
+  const [own, above] = [width / before.width, conditionWidth / before.conditionWidth];
+  const expected: Sizes = { ...before, width, conditionWidth, heads: own * before.heads };
   const differences = Object.entries(after).flatMap(([key, value]) =>
     value === expected[key] ? [] : [`${key} ${value} instead of ${expected[key]}`],
   );

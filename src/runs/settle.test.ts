@@ -179,6 +179,10 @@ describe("fine-tuning with other levels", () => {
     expect([...state.values.get("class_emb.weight")!]).toEqual([...embedding, ...embedding]);
     expect(new Set(state.values.get("fake_latent")!)).toEqual(new Set([1]));
     expect(notes[0]).toMatch(/^of \d+ tensors, \d+ from \S+grown \(\d+ of them widened\); none with random values$/);
+    const more = await modelWith("more", [mar, ar, pixel], 1, { classes: ["another", "of28"] });
+    expect(
+      (await prepare({ config: config("more.json", { model: { levels: [mar, ar, pixel] } }), initFrom: [more] })).notes,
+    ).toEqual([]);
     const unlike = config("unlike.json", { model: { levels: [{ ...wide, depth: 2 }, ar, pixel] } });
     const { notes: why } = await prepare({ config: unlike, initFrom: [from] });
     expect(why[0]).toMatch(

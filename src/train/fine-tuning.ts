@@ -46,7 +46,8 @@ export function fineTunedState(
       const embedded = embedClasses(from, value, { classes: model.classes, width: shape[1], source });
       origins.set(name, embedded[0]);
       for (const folder of embedded) used.add(folder);
-      if (source && embedded[0] === source.folder && !has(source)) wider.add(name);
+      const own = source?.weights.tensors.get(name)!.shape[1];
+      if (embedded[0] === source?.folder && own !== undefined && own < shape[1]) wider.add(name);
       continue;
     }
     const origin = source ?? from.find(has);
@@ -64,7 +65,7 @@ export function fineTunedState(
   if (unused)
     throw new UserError({
       subject: unused.folder,
-      problem: "it contributes no tensors, because none fits this model that does not come from another one",
+      problem: "it contributes no tensors: none fits, or the other models already provide those that do",
       hint: ["leave it out", "change the levels"],
     });
   return {
