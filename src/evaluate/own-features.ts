@@ -8,7 +8,7 @@ import { explain } from "../config/model.ts";
 import { float32, type HostTensor } from "../core/arrays.ts";
 import { type Hint, UserError } from "../core/errors.ts";
 import type { Engine } from "../engine/engine.ts";
-import { recoverFolder, type Replacing, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
+import { readFolder, type Replacing, replaceFolder, writeFileAtomic } from "../files/atomic.ts";
 import { networkWeights } from "../files/inception.ts";
 import { configName, readJson, weightsName } from "../files/model.ts";
 import { writeSafetensors } from "../files/safetensors.ts";
@@ -186,12 +186,13 @@ export interface OwnFeatures {
 
 /** Opens a network written by `trainFeatures`. UserError if the folder holds none. */
 export async function openOwnFeatures(engine: Engine, folder: string): Promise<OwnFeatures> {
-  await recoverFolder(folder);
-  const config = readConfig(folder);
+  const { config, name, found } = await readFolder(folder, () => {
+    const config = readConfig(folder);
+    const name = nameOf(config);
+    const network = { name, source: ["use another folder", training], parameters: ownParameters(config) };
+    return { config, name, found: networkWeights(network, `${folder}/${weightsName}`) };
+  });
   const { imageSize, channels, classes, widths } = config;
-  const name = nameOf(config);
-  const network = { name, source: ["use another folder", training], parameters: ownParameters(config) };
-  const found = networkWeights(network, `${folder}/${weightsName}`);
   const session = await engine.session(writeOnnx(ownFeaturesGraph(config), found), found);
   return {
     name,
