@@ -23,6 +23,8 @@ export interface Engine {
 export interface SessionOptions {
   /** The folder of the file that the model's external data refers to. */
   folder?: string;
+  /** Called when that file has been read, or could not be; throws if it is no longer the one that was meant. */
+  check?: () => void;
   /** Keep the memory of a run for the next one, which is faster; true by default. */
   keepMemory?: boolean;
   /** Selects the outputs that `runKept` leaves in the device's memory; none by default. */

@@ -39,10 +39,10 @@ export async function nodeEngine({
   const runtime = await loadRuntime();
   const open =
     (chosen: Provider) =>
-    async (model: OnnxModel, { folder, keepMemory = true, keep }: SessionOptions = {}) =>
-      openSession(runtime, model, keep, {
+    async (model: OnnxModel, { folder, keepMemory = true, ...opening }: SessionOptions = {}) =>
+      openSession(runtime, model, opening, {
         executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
-        ...locations(chosen, model.outputs, keep),
+        ...locations(chosen, model.outputs, opening.keep),
         graphOptimizationLevel: "all",
         enableCpuMemArena: keepMemory,
         enableMemPattern: keepMemory,
@@ -101,15 +101,22 @@ const exactBytes = (runtime: typeof Runtime): Promise<boolean> =>
 async function openSession(
   runtime: typeof Runtime,
   model: OnnxModel,
-  keep: SessionOptions["keep"],
+  { keep, check }: Pick<SessionOptions, "keep" | "check">,
   options: Runtime.InferenceSession.SessionOptions,
 ): Promise<Session> {
   const failure = (doing: string, hint: string) => (error: Error) => {
     throw runtimeFailure(error, { problem: `there is not enough memory to ${doing}`, hint });
   };
-  const session = await throughGate(() => runtime.InferenceSession.create(model.bytes, options)).catch(
-    failure("load this model", "close other programs or use a smaller one"),
-  );
+  const session = await throughGate(() => runtime.InferenceSession.create(model.bytes, options)).catch((error) => {
+    check?.(); // a file that was replaced may be unreadable
+    return failure("load this model", "close other programs or use a smaller one")(error);
+  });
+  try {
+    check?.();
+  } catch (error) {
+    await throughGate(() => session.release());
+    throw error;
+  }
   const tensor = (value: Value) =>
     "held" in value
       ? (value.held as Runtime.OnnxValue)

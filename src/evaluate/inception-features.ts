@@ -29,10 +29,10 @@ export async function openInception<F extends InceptionFeature>(
   path: string,
   features: readonly F[],
 ): Promise<Inception<F>> {
-  const { folder, weights } = networkWeights(inception(), path);
+  const found = networkWeights(inception(), path);
   const graph = inceptionGraph();
   const outputs = Object.fromEntries(features.map((name) => [name, graph[name]]));
-  const session = await engine.session(writeOnnx(outputs, { weights }), { folder });
+  const session = await engine.session(writeOnnx(outputs, found), found);
   return {
     run: async (images) => (await session.run({ images })) as Record<F, HostTensor<Float32Array>>,
     dispose: () => session.dispose(),

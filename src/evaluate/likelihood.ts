@@ -72,8 +72,8 @@ export const likelihoodOf = (config: ModelConfig, { inOrder = false }: Likelihoo
 
 /** A model with its weights in a file of a folder, or as values, which may be on the engine's device. */
 export type MeasuredModel = { config: ModelConfig } & (
-  | (Pick<ExternalModel, "folder" | "weights"> & { values?: undefined })
-  | { folder?: undefined; weights?: undefined; values: ReadonlyMap<string, Float32Array | Value> }
+  | (Pick<ExternalModel, "folder" | "weights" | "check"> & { values?: undefined })
+  | { folder?: undefined; check?: undefined; weights?: undefined; values: ReadonlyMap<string, Float32Array | Value> }
 );
 
 /** The view of an image for one estimate. */
@@ -102,13 +102,14 @@ export interface LikelihoodSession {
 /** Opens a session for repeated calls of `likelihoods`. The caller disposes of it. */
 export async function likelihoodSession(
   engine: Engine,
-  { config, folder, weights }: MeasuredModel,
+  { config, folder, weights, check }: MeasuredModel,
   { breakdown, keepMemory }: Pick<LikelihoodOptions, "breakdown" | "keepMemory"> = {},
 ): Promise<LikelihoodSession> {
   const { each, likeliest } = lossGraph(config);
   const outputs = { pixels: each.pixels, ...(breakdown ? likeliest : {}), guiding: each.guiding };
   const session = await engine.session(writeOnnx(named(outputs), { weights, ...formFor(engine) }), {
     folder,
+    check,
     keepMemory,
   });
   return { run: (feeds) => runTree(session, outputs, feeds), dispose: () => session.dispose() };

@@ -23,6 +23,7 @@ export interface DescribedNetwork {
 /** The location of a network's weights, as `writeOnnx` and an engine expect it. */
 export interface NetworkWeights {
   folder: string;
+  check: () => void;
   weights: (name: string) => WeightData;
 }
 

@@ -27,7 +27,17 @@ export interface SafetensorsFile {
   metadata: Record<string, string>;
   /** Tensors of types that cannot be read, with their types. */
   unreadable: Map<string, string>;
+  /** Whether the path leads to another file now, or the file was written to. Absent if the file is not on a disk. */
+  changed?: () => boolean;
 }
+
+/** What to tell about a file that `changed` since its header was read: old and new weights must not be mixed. */
+export const replaced = (path: string): UserError =>
+  new UserError({
+    subject: path,
+    problem: "it was replaced while it was in use",
+    hint: "run the command again to use the new weights",
+  });
 
 const dtypes = {
   F64: "float64",

@@ -1,7 +1,7 @@
 /** The safetensors format: tensors by name in one file. Knows nothing of models.
  *  Format: https://huggingface.co/docs/safetensors (u64 header length, JSON header, little-endian values). */
 
-import { closeSync, fstatSync, readSync, realpathSync } from "node:fs";
+import { type BigIntStats, closeSync, fstatSync, readSync, realpathSync, statSync } from "node:fs";
 import { UserError } from "../core/errors.ts";
 import { arrayOf, bytesPerElement, product } from "../core/arrays.ts";
 import type { DType, HostTensor, TypedArray } from "../core/arrays.ts";
@@ -10,16 +10,31 @@ import { listed, shown } from "../core/text.ts";
 import type { HalfType } from "../graph/onnx.ts";
 import { writeFileAtomic } from "./atomic.ts";
 import { openRegularSync, pathText, refusal } from "./regular.ts";
-import { again, nameOf, type SafetensorsFile, safetensorsHeader, type TensorEntry } from "./safetensors-header.ts";
+import {
+  again,
+  nameOf,
+  replaced,
+  type SafetensorsFile,
+  safetensorsHeader,
+  type TensorEntry,
+} from "./safetensors-header.ts";
 
 export type { SafetensorsFile, TensorEntry } from "./safetensors-header.ts";
 
 /** Reads and checks only the header. Throws a UserError for a file that is missing, truncated or inconsistent. */
 export function readSafetensorsHeader(path: string): SafetensorsFile {
-  return withFile(path, (descriptor, bytes) => ({
-    ...safetensorsHeader(pathText(path), { bytes, read: (offset, length) => readRange(descriptor, offset, length) }),
-    realPath: realpathSync(path),
-  }));
+  return withFile(path, (descriptor, bytes) => {
+    const read = (offset: number, length: number) => readRange(descriptor, offset, length);
+    const version = versionOf(fstatSync(descriptor, { bigint: true }));
+    return {
+      ...safetensorsHeader(pathText(path), { bytes, read }),
+      realPath: realpathSync(path),
+      changed() {
+        const now = statSync(path, { bigint: true, throwIfNoEntry: false });
+        return now === undefined || versionOf(now) !== version;
+      },
+    };
+  });
 }
 
 /** Reads one tensor, and only its range of the file. Throws a UserError for an unknown name. */
@@ -35,7 +50,10 @@ export function readTensorRange(
   range: { from: number; count: number },
 ): TypedArray {
   const entry = entryOf(file, name);
-  return withFile(file.path, (descriptor) => readValues(file.path, descriptor, { name, entry, ...range }));
+  return withFile(file.path, (descriptor) => {
+    if (file.changed?.()) throw replaced(pathText(file.path));
+    return readValues(file.path, descriptor, { name, entry, ...range });
+  });
 }
 
 function entryOf({ path, tensors }: SafetensorsFile, name: string): TensorEntry {
@@ -139,6 +157,9 @@ function readValues(
   if (entry.packed) return unpackHalves(new Uint16Array(bytes.buffer), entry.packed);
   return new (arrayOf(entry.dtype))(bytes.buffer);
 }
+
+/** Differs between a file and any that replaces it at its path. */
+const versionOf = ({ dev, ino, size, mtimeNs }: BigIntStats): string => [dev, ino, size, mtimeNs].join();
 
 const unpackHalves = (halves: Uint16Array, packed: "F16" | "BF16"): Float32Array =>
   packed === "F16" ? fromHalf(halves) : fromBfloat16(halves);

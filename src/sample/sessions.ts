@@ -19,6 +19,8 @@ export interface SampledModel {
   folder: string;
   /** Returns the location of a parameter in the file, by name. */
   weights: (name: string) => WeightData;
+  /** Throws if the file was replaced meanwhile. */
+  check?: () => void;
 }
 
 /** Runs a level's step graphs with the feeds of its kind, as `Decoding` in levels/kind.ts says. */
@@ -51,7 +53,7 @@ export interface Sessions {
   dispose(): Promise<void>;
 }
 
-export function samplingSessions(engine: Engine, { config, folder, weights }: SampledModel): Sessions {
+export function samplingSessions(engine: Engine, { config, folder, weights, check }: SampledModel): Sessions {
   const made = new Map<string, Promise<{ session: Session; outputs: object }>>();
   const opened = <X extends { readonly [name: string]: Tree<Tensor> }>(
     name: string,
@@ -60,10 +62,11 @@ export function samplingSessions(engine: Engine, { config, folder, weights }: Sa
   ): Promise<{ session: Session; outputs: X }> => {
     const found = made.get(name) ?? open(graph(), keep);
     made.set(name, found);
+    found.catch(() => made.delete(name)); // the next call tries again
     return found as Promise<{ session: Session; outputs: X }>;
   };
   const open = async <X extends Tree<Tensor>>(outputs: X, keep?: SessionOptions["keep"]) => ({
-    session: await engine.session(writeOnnx(named(outputs), { weights, ...formFor(engine) }), { folder, keep }),
+    session: await engine.session(writeOnnx(named(outputs), { weights, ...formFor(engine) }), { folder, check, keep }),
     outputs,
   });
   const once = async (name: string, graph: () => Outputs): Promise<Session> => (await opened(name, graph)).session;

@@ -1,14 +1,17 @@
 /** The worker thread of sampling.ts: draws one task after another until told to close. */
 
 import { parentPort, workerData } from "node:worker_threads";
+import { isDeepStrictEqual } from "node:util";
 import { nodeEngine } from "../engine/node.ts";
+import { readFolder } from "../files/atomic.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder } from "../files/model.ts";
+import { replaced } from "../files/safetensors-header.ts";
 import { createSampler, type Frame } from "../sample/sampler.ts";
 import type { SamplingAnswer, SamplingMessage, SamplingStart, SamplingTask } from "./sampling-protocol.ts";
 import { type Failure, failure } from "./failure.ts";
 
-const { folder, threads } = workerData as SamplingStart;
+const { folder, config, threads } = workerData as SamplingStart;
 const port = parentPort!;
 const tell = (answer: SamplingAnswer | Failure) => port.postMessage(answer);
 
@@ -23,8 +26,8 @@ const drawingOf = ({ labels }: SamplingTask): DrawingTask => ({
 });
 
 try {
-  const model = externalModel(readModelFolder(folder));
-  const sampler = createSampler(await nodeEngine({ threads }), model);
+  const engine = await nodeEngine({ threads });
+  let { weights, sampler } = await open();
   let state: State = { kind: "idle" };
   port.on("message", async (message: SamplingMessage) => {
     switch (message.kind) {
@@ -53,20 +56,32 @@ try {
   });
   tell({ kind: "ready" });
 
-  async function draw(task: SamplingTask, { stop, images: wanted }: DrawingTask): Promise<void> {
-    for await (const { images, ...frame } of sampler.sample({
-      ...task,
-      signal: stop.signal,
-      signals: wanted.map((image) => image.signal),
-    }))
-      tell({
-        kind: "frame",
-        frame: { ...frame, ...(frame.finished.side === 1 ? { bytes: pixels(images, frame.finished) } : {}) },
-      });
+  async function open() {
+    const model = await readFolder(folder, () => readModelFolder(folder));
+    if (!isDeepStrictEqual(model.config, config)) throw replaced(model.weights.path);
+    return { weights: model.weights, sampler: createSampler(engine, externalModel(model)) };
+  }
+
+  /** Graphs are compiled on first use. If the weights have been replaced by then, begins again with the new ones. */
+  async function draw(task: SamplingTask, drawing: DrawingTask): Promise<void> {
+    let told = false;
+    const signals = drawing.images.map((image) => image.signal);
+    try {
+      for await (const { images, ...frame } of sampler.sample({ ...task, signal: drawing.stop.signal, signals })) {
+        const bytes = frame.finished.side === 1 ? pixels(images, frame.finished) : undefined;
+        told ||= bytes !== undefined;
+        tell({ kind: "frame", frame: { ...frame, ...(bytes && { bytes }) } });
+      }
+    } catch (error) {
+      if (told || !weights.changed?.()) throw error;
+      await sampler.dispose();
+      ({ weights, sampler } = await open());
+      await draw(task, drawing);
+    }
   }
 
   function pixels(images: Uint8Array, { image, x, y }: Frame["finished"]): Uint8Array {
-    const { imageSize: size, channels } = model.config;
+    const { imageSize: size, channels } = config;
     const bytes = new Uint8Array(image.length * channels);
     for (let i = 0; i < image.length; i++) {
       const from = ((image[i] * size + y[i]) * size + x[i]) * channels;

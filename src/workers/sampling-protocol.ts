@@ -1,11 +1,13 @@
 /** The messages between a sampling thread and its owner. A thread draws one task at a time. */
 
+import type { ModelConfig } from "../config/model.ts";
 import type { Frame, SampleOptions } from "../sample/sampler.ts";
 import type { Thread } from "./thread.ts";
 
 /** A thread's start data. The thread answers `ready` when its model is loaded. */
 export interface SamplingStart {
   folder: string;
+  config: ModelConfig;
   threads: number;
 }
 

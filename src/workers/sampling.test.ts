@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { nodeEngine } from "../engine/node.ts";
+import { replaceFolder } from "../files/atomic.ts";
 import { externalModel } from "../files/external.ts";
 import { readModelFolder, writeModelFolder } from "../files/model.ts";
 import { readCase } from "../parity/case.ts";
@@ -142,6 +143,36 @@ describe("sampling on three threads", () => {
     await expect(three.sample(options).next()).rejects.toThrow(/is already drawing/);
     await again.return(new Uint8Array());
     expect((await drawn(three, options)).images).toEqual((await drawn(one, options)).images);
+  });
+
+  it("never mixes the weights of two checkpoints: a thread begins again with the new ones", async () => {
+    const folder = join(temporary, "last");
+    const write = (model: typeof config, factor: number) =>
+      replaceFolder(folder, (filled) =>
+        writeModelFolder(filled, model, new Map([...weights].map(([name, of]) => [name, of.map((x) => x * factor)]))),
+      );
+    await write(config, 1);
+    const [old, threads] = [readModelFolder(folder), parallelSampler(readModelFolder(folder), { threads: 2 })];
+    const single = createSampler(await nodeEngine({ threads: 1 }), externalModel(old));
+    const given = { ...options, labels: [0, 1], indices: [4, 3] };
+    const before = await drawn(single, given);
+    expect((await drawn(threads, given)).images).toEqual(before.images);
+    await write(config, 0.5);
+    const fresh = createSampler(await nodeEngine({ threads: 1 }), externalModel(readModelFolder(folder)));
+    // No graph is missing, so all weights are in memory; with guidance, graphs are.
+    expect((await drawn(threads, given)).images).toEqual(before.images);
+    const guided = { ...given, guidance: 2 };
+    const message = `${join(folder, "model.safetensors")}: it was replaced while it was in use; run the command again`;
+    await expect(drawn(single, guided)).rejects.toThrow(message);
+    expect((await drawn(threads, guided)).images).toEqual((await drawn(fresh, guided)).images);
+    const after = (await drawn(fresh, given)).images;
+    expect(after).not.toEqual(before.images);
+    expect((await drawn(threads, given)).images).toEqual(after);
+    expect((await drawn(single, given)).images).toEqual(before.images);
+    // Another model in the same place is not drawn in place of the one that was asked for.
+    await write({ ...config, name: "another" }, 1);
+    await expect(drawn(threads, { ...guided, temperature: 1, topP: 0.5 })).rejects.toThrow(message);
+    await Promise.all([single, fresh, threads].map((sampler) => sampler.dispose()));
   });
 
   it("throws one error if threads cannot be opened, and refuses an empty batch", async () => {

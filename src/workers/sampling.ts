@@ -33,7 +33,9 @@ export function parallelSampler(
     if (lanes.length === count && !lanes.some((lane) => lane.isOver())) return lanes;
     await close();
     const each = Math.floor(threads / count);
-    const opened = await Promise.allSettled(Array.from({ length: count }, () => openLane({ folder, threads: each })));
+    const opened = await Promise.allSettled(
+      Array.from({ length: count }, () => openLane({ folder, config, threads: each })),
+    );
     lanes = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     const failed = opened.find((one) => one.status === "rejected");
     if (!failed) return lanes;
