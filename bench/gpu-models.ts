@@ -154,7 +154,7 @@ export async function trainedSteps(
       await learner.learn(() => data, step);
       times.push(since(begun));
       if (step === 0) counted.reset();
-      else gigaflop = stepOperations(model, batch, trainingMasks(training.seed, step, training), {}) / 1e9;
+      else gigaflop = stepOperations(model, batch, trainingMasks(training.seed, step, training), { loop: false }) / 1e9;
       if (since(started) + times.at(-1)! > limit) break;
     }
     if (times.length < 2) return undefined;

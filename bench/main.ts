@@ -6,9 +6,8 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { sizes } from "../src/config/presets.ts";
+import { presetKinds, sizes } from "../src/config/presets.ts";
 import { UserError } from "../src/core/errors.ts";
-import { builtInKinds } from "../src/levels/table.ts";
 import { addDataOptions } from "../src/cli/data-options.ts";
 import { deviceOption, threadsOption } from "../src/cli/engine.ts";
 import { filled, number, oneOf, seeds, whole, wholes } from "../src/cli/values.ts";
@@ -38,7 +37,7 @@ program
   .option("--model <dir|name>", "a model folder, or the name of a bundled model", "emoji")
   .option("--preset <name>", "one of the paper's models with random weights, cached in --cache", filled)
   .option("--size <name>", "a model of fractalgen train --size for 32x32 emoji: tiny, small or base", oneOf(sizes))
-  .option("--kind <name>", `kind of its levels: ${builtInKinds.join(" or ")}`, oneOf(builtInKinds), "mar")
+  .option("--kind <name>", `kind of its levels: ${presetKinds.join(", ")}`, oneOf(presetKinds), "mix")
   .option("--dtype <name>", "type of the random weights: float32, q8 or q4", oneOf(["float32", "q8", "q4"]), "float32")
   .option("--cache <dir>", "folder for the random weights", join(homedir(), ".cache", "fractalgen"))
   .option("--batch <n>", "images per batch", whole({ least: 1 }), 16)
@@ -54,7 +53,7 @@ program
   .action(benchSample);
 program
   .command("train")
-  .description("measure seconds per training step of the emoji preset, or of a configuration file")
+  .description("measure seconds per training step of the emoji preset, or of a configuration file, with its optimiser")
   .option("--config <file>", 'JSON with "model" and "training"')
   .option("--preset <name>", "complete steps of one of the paper's models, on random images, one at a time", filled)
   .option("--checkpointing", "save memory by recomputing activations for the gradients")
@@ -74,7 +73,7 @@ program
   .command("speedrun")
   .description("train one small model on emoji and report its held-out likelihood and time (docs/speedrun.md)")
   .option("--recipe <name>", "default, or published: the published trainer's settings", oneOf(recipeNames), "default")
-  .option("--kind <name>", `kind of its levels: ${builtInKinds.join(" or ")}`, oneOf(builtInKinds), "ar")
+  .option("--kind <name>", `kind of its levels: ${presetKinds.join(", ")}`, oneOf(presetKinds), "ar")
   .option("--seeds <list>", "seeds of weights, order and draws: one run each", wholes({}), [1, 2, 3])
   .option(
     "--steps <n>",
@@ -98,7 +97,7 @@ program
 program
   .command("scaling")
   .description("train the speedrun's model with each level at three widths: likelihood against operations")
-  .option("--kind <name>", `kind of its levels: ${builtInKinds.join(" or ")}`, oneOf(builtInKinds), "ar")
+  .option("--kind <name>", `kind of its levels: ${presetKinds.join(", ")}`, oneOf(presetKinds), "ar")
   .option("--seeds <list>", "seeds of weights, order and draws: their mean is reported", wholes({}), [1])
   .option(
     "--steps <n>",

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { writeRandomModel } from "../src/files/random-model.ts";
 import { findModel } from "../src/cli/models.ts";
 import { type ModelConfig, parseModelConfig, placedLevels } from "../src/config/model.ts";
-import { type Kind, presetFor, type Size } from "../src/config/presets.ts";
+import { presetFor, type PresetKind, type Size } from "../src/config/presets.ts";
 import { emojiClasses } from "../src/data/emoji-classes.ts";
 import { publishedPreset } from "../src/config/published.ts";
 import { byteCount } from "../src/core/byte-count.ts";
@@ -24,7 +24,7 @@ export interface SampleBench {
   model: string;
   preset?: string;
   size?: Size;
-  kind: Kind;
+  kind: PresetKind;
   dtype: "float32" | "q8" | "q4";
   cache: string;
   batch: number;

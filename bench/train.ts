@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ModelConfig, parseModelConfig } from "../src/config/model.ts";
-import { emojiPreset } from "../src/config/presets.ts";
+import { emojiPresetFor } from "../src/config/presets.ts";
 import { publishedPreset } from "../src/config/published.ts";
 import { parseTrainingConfig } from "../src/config/training.ts";
 import { type Dataset, splitOf } from "../src/data/dataset.ts";
@@ -15,10 +15,13 @@ import { trainingMasks } from "../src/train/batches.ts";
 import { startingState } from "../src/train/state.ts";
 import { boundSizes, floatingPointOperations } from "../src/graph/cost.ts";
 import { named } from "../src/graph/tree.ts";
-import { type Batch, inGroups, type Masks, planPass } from "../src/model/plan.ts";
+import { type Batch, inGroups, type Masks, planPass, type Share } from "../src/model/plan.ts";
 import { trainingParts } from "../src/model/training.ts";
+import { hostLearner } from "../src/train/learner.ts";
 import { trainingBytes } from "../src/train/memory.ts";
-import { groupSize, trainingStep } from "../src/train/step.ts";
+import { optimizerOperations } from "../src/train/optimizer.ts";
+import { trainingShare } from "../src/train/share.ts";
+import { groupSize, type TrainingStep, trainingStep } from "../src/train/step.ts";
 import { train } from "../src/train/trainer.ts";
 import { lanesFor, parallelTrainingStep } from "../src/workers/training.ts";
 import { median, plainProduct } from "./engine.ts";
@@ -51,42 +54,60 @@ async function benchSteps({
   profile,
 }: Omit<TrainBench, "preset">): Promise<void> {
   const given = file ? (readJson(file) as { model?: object; training?: object }) : {};
-  const model = parseModelConfig(
-    { ...emojiPreset.model, classes: [...emojiClasses], ...given.model },
-    file ?? "the preset",
-  );
-  const training = parseTrainingConfig(
-    { ...emojiPreset.training, ...given.training, checkpointing },
-    file ?? "the preset",
-  );
-  const images = batch ?? training.batch;
-  const micro = microBatch ?? training.microBatch;
+  const preset = emojiPresetFor({}, { imageSize: 32 });
+  const source = file ?? "the preset";
+  const model = parseModelConfig({ ...preset.model, classes: [...emojiClasses], ...given.model }, source);
+  const asked = { ...(batch && { batch }), ...(microBatch && { microBatch }), checkpointing };
+  const training = parseTrainingConfig({ ...preset.training, ...given.training, ...asked }, source);
+  const { batch: images, microBatch: micro } = training;
   const folder = mkdtempSync(join(tmpdir(), "fractalgen-bench-"));
   const cores = threads ?? availableParallelism();
-  const product = await plainProduct(await nodeEngine({ threads: cores }));
+  const engine = await nodeEngine({ threads: cores });
+  const product = await plainProduct(engine);
   const step = await parallelTrainingStep(model, { ...training, threads: cores });
-  const { values } = startingState(model, 0, { ema: 0 });
+  const state = startingState(model, 0, training);
+  const { values } = state;
   const data = noise(model, images);
   const seconds: number[] = [];
+  const ofGradients: number[] = [];
+  const timed: TrainingStep = {
+    ...step,
+    async run(...given) {
+      const started = performance.now();
+      const result = await step.run(...given);
+      ofGradients.push((performance.now() - started) / 1000);
+      return result;
+    },
+  };
+  const onNotFinite = () => new Error("the loss is not finite");
+  const learner = await hostLearner(engine, timed, { model, training, state, onNotFinite });
   const rates: number[] = [];
   const warmUp = 2;
   for (let round = 0; round < rounds + warmUp; round++) {
     rates.push(await product());
     const started = performance.now();
-    await step.run(values, data, { masks: trainingMasks(0, round), microBatch: micro });
+    await learner.learn(() => data, round);
     seconds.push((performance.now() - started) / 1000);
   }
+  await learner.dispose();
   await step.dispose();
   const time = median(seconds.slice(warmUp));
-  const operations = median(
-    Array.from({ length: rounds }, (_, i) => stepOperations(model, images, trainingMasks(0, warmUp + i))),
-  );
+  const { seed } = training;
+  const operations =
+    optimizerOperations(model, training) +
+    median(
+      Array.from({ length: rounds }, (_, i) => {
+        const share = trainingShare(training, warmUp + i)?.(model, data);
+        return stepOperations(model, images, trainingMasks(seed, warmUp + i, training), { share });
+      }),
+    );
   const plain = median(rates);
   const result = {
     parameters: [...values.values()].reduce((sum, value) => sum + value.length, 0),
     batch: images,
     microBatch: micro,
     secondsPerStep: time,
+    secondsOfGradients: median(ofGradients.slice(warmUp)),
     imagesPerSecond: images / time,
     gigaflopPerStep: operations / 1e9,
     gigaflopPerSecond: operations / time / 1e9,
@@ -101,7 +122,7 @@ async function benchSteps({
       `training: ${(result.parameters / 1e6).toFixed(2)}M parameters, batch ${images} in micro-batches of ${micro}`,
     );
     console.log(
-      `  ${time.toFixed(2)} s per step (median of ${rounds}), ${result.imagesPerSecond.toFixed(1)} images/s, peak memory ${result.peakMemoryGB.toFixed(2)} GB`,
+      `  ${time.toFixed(3)} s per step (median of ${rounds}), of which the optimiser and the moving average take ${(time - result.secondsOfGradients).toFixed(3)} s; ${result.imagesPerSecond.toFixed(1)} images/s, peak memory ${result.peakMemoryGB.toFixed(2)} GB`,
     );
     console.log(
       `  ${result.gigaflopPerStep.toFixed(0)} GFLOP per step, ${result.gigaflopPerSecond.toFixed(0)} GFLOP/s, ${(100 * result.share).toFixed(0)}% of a plain product's ${plain.toFixed(0)} in the same run`,
@@ -167,18 +188,21 @@ async function benchPublished(
   );
 }
 
-/** Floating-point operations of a step with these masks; without `group` of the graph without a loop. */
+/** Floating-point operations of the gradients with these masks; without `group` of the graph without a loop. */
 export function stepOperations(
   model: ModelConfig,
   images: number,
   masks: Masks,
-  { group }: { group?: number } = { group: groupSize(model) },
+  { loop = true, share }: { loop?: boolean; share?: Share } = {},
 ): number {
-  const [{ backward }] = trainingParts(model, { loop: group !== undefined });
+  const [{ backward }] = trainingParts(model, { loop });
   const graph = named(backward);
-  const plan = planPass(model, images, masks);
+  const plan = planPass(model, images, masks, share);
   const shapes = Object.fromEntries(
-    Object.entries(named(inGroups(model, plan, group))).map(([name, { shape }]) => [name, shape]),
+    Object.entries(named(inGroups(model, plan, loop ? groupSize(model) : undefined))).map(([name, { shape }]) => [
+      name,
+      shape,
+    ]),
   );
   shapes["images"] = [images, model.imageSize, model.imageSize, model.channels];
   return floatingPointOperations(graph, boundSizes(graph, shapes));

@@ -13,6 +13,8 @@ export {
   type Preset,
   presetFor,
   type PresetImages,
+  type PresetKind,
+  presetKinds,
   type Size,
   sizes,
 } from "./config/presets.ts";

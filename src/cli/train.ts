@@ -1,7 +1,7 @@
 /** `fractalgen train`: trains a model on any images, reports progress, and stops and resumes without loss. */
 
 import type { Command } from "commander";
-import { sizes } from "../config/presets.ts";
+import { presetKinds, sizes } from "../config/presets.ts";
 import { recipeNames } from "../config/recipes.ts";
 import { type TrainingGroup, trainingHelp, trainingNames, trainingSetting } from "../config/training.ts";
 import { dataFormats } from "../data/formats.ts";
@@ -26,7 +26,7 @@ export function addTrain(program: Command): void {
     .option("--resume <dir>", "resume a run from its last checkpoint, with its settings", filled)
     .option(
       "--init-from <dir>",
-      "fine-tune: start from a model's weights, by default with --recipe published; new classes get new embeddings. If --config changes the levels, the levels and tensors that fit are used, and a level also fits if its width and heads are the same multiple of the model's; repeat to combine several models",
+      "fine-tune: start from a model's weights, at half the usual learning rate; new classes get new embeddings. If --config changes the levels, the levels and tensors that fit are used, and a level also fits if its width and heads are the same multiple of the model's; repeat to combine several models",
       several,
     )
     .optionsGroup("Images:")
@@ -50,12 +50,12 @@ export function addTrain(program: Command): void {
     .addOption(classNamesOption())
     .addOption(setsOption())
     .optionsGroup("Model:")
-    .addOption(choice("--size <name>", "about 3M, 6M or 23M parameters (default: tiny)", sizes))
+    .addOption(choice("--size <name>", "about 4M, 7M or 24M parameters (default: tiny)", sizes))
     .addOption(
       choice(
         "--kind <name>",
-        builtInKinds.map((kind) => `${kind}: ${kindOf({ kind }).order.words}`).join("; "),
-        builtInKinds,
+        `order in which patches are predicted; ${builtInKinds.map((kind) => `${kind}: ${kindOf({ kind }).order.words}`).join("; ")}; mix: like mar at the first level and like ar inside (default: mix, or mar with --recipe published)`,
+        presetKinds,
       ),
     )
     .addOption(choice("--recipe <name>", "default, or published: the published trainer's settings", recipeNames))

@@ -5,9 +5,10 @@
 import { describe, expect, it } from "vitest";
 import { product } from "../core/arrays.ts";
 import { UserError } from "../core/errors.ts";
+import { readModelFolder } from "../files/model.ts";
 import { modelParameters } from "../model/parameters.ts";
 import { parseModelConfig, placedLevels } from "./model.ts";
-import { emojiPreset, type Preset, presetFor, sizes } from "./presets.ts";
+import { emojiPresetFor, type Preset, presetFor, presetKinds, sizes } from "./presets.ts";
 import { parseTrainingConfig } from "./training.ts";
 
 const modelOf = ({ model }: Preset) => parseModelConfig({ ...model, classes: ["any"] }, "the preset");
@@ -27,19 +28,21 @@ describe("a preset", () => {
     expect(placedLevels(modelOf(presetFor({}, { imageSize }))).map(({ patch }) => patch)).toEqual(patches);
   });
 
-  it("has 3.1, 5.6 or 23 million parameters at 32x32", () => {
+  it("has 4, 7 or 24 million parameters at 32x32", () => {
     const at32 = sizes.map((size) => millions(presetFor({ size }, { imageSize: 32 })));
-    expect(at32.map((count) => Number(count.toPrecision(2)))).toEqual([3.1, 5.6, 23]);
+    expect(at32.map((count) => Number(count.toPrecision(2)))).toEqual([4, 7, 24]);
   });
 
   it("is a valid model with training settings, for every kind, size and number of channels", () => {
-    for (const kind of ["mar", "ar"] as const)
+    for (const kind of presetKinds)
       for (const size of sizes)
         for (const channels of [1, 2, 3, 4])
           for (const imageSize of [4, 28, 48, 65, 128, 1024]) {
             const preset = presetFor({ kind, size }, { imageSize, channels });
             const above = modelOf(preset).levels.slice(0, -1);
-            expect(new Set(above.map((level) => level.kind))).toEqual(new Set([kind]));
+            expect(above.map((level) => level.kind)).toEqual(
+              above.map((_, l) => (kind !== "mix" ? kind : l === 0 ? "mar" : "ar")),
+            );
             expect(parseTrainingConfig(preset.training, "the preset").steps).toBe(preset.training.steps);
           }
   });
@@ -64,14 +67,26 @@ describe("a preset", () => {
     expect([steps(50), steps(1_000_000)]).toEqual([3000, 40_000]);
   });
 
-  it("for the emoji matches the included model", () => {
-    expect(emojiPreset.model.levels).toEqual([
-      { kind: "mar", patch: 4, width: 192, depth: 6, heads: 6, conditions: 5, guidingPixel: false },
-      { kind: "mar", patch: 1, width: 96, depth: 2, heads: 3, conditions: 5, guidingPixel: false },
-      { kind: "pixel", width: 64, depth: 1, heads: 4 },
+  it("for the emoji has the levels of the included model, and balances the classes", () => {
+    const { model, training } = emojiPresetFor({}, { imageSize: 32, images: 9044 });
+    const { levels } = readModelFolder("models/emoji").config;
+    expect(modelOf({ model, training }).levels).toEqual(levels);
+    expect(model.sampling).toMatchObject({ guidance: 2, temperature: 1, iterations: [32, 16] });
+    expect(training).toMatchObject({ steps: 11_305, batch: 16, balance: 0.3 });
+  });
+
+  it("has three levels above the pixels for large images: the inner ones of a mix are AR, below MAR with its five outputs", () => {
+    const { model } = presetFor({}, { imageSize: 128 });
+    expect(model.levels).toMatchObject([
+      { kind: "mar", conditions: 5 },
+      { kind: "ar", conditions: 5 },
+      { kind: "ar" },
+      { kind: "pixel" },
     ]);
-    expect(emojiPreset.model.sampling.iterations).toEqual([32, 16]);
-    expect(emojiPreset.training).toMatchObject({ steps: 7400, batch: 16, balance: 1 });
+    expect(model.levels[2]).not.toHaveProperty("conditions");
+    expect(model.sampling.iterations).toEqual([32, 16, 16]);
+    const ar = presetFor({ kind: "ar" }, { imageSize: 28 });
+    expect(ar.model.sampling.iterations).toEqual([49, 16]); // in raster order, one step per patch
   });
 
   it("uses the default recipe, or the published one on request", () => {
@@ -79,6 +94,7 @@ describe("a preset", () => {
     expect(published.model.redWeight).toBe(5);
     expect(published.training).toMatchObject({ learningRate: 0.0014 });
     expect(published.training.optimizer).toBeUndefined(); // AdamW
+    expect(published.model.levels.map(({ kind }) => kind)).toEqual(["mar", "mar", "pixel"]);
     const { model, training } = presetFor({}, { imageSize: 32 });
     expect(model.redWeight).toBe(1);
     expect(training.optimizer).toBe("muon");

@@ -1,7 +1,7 @@
 /** Ready-made architectures for any image size, each with training settings for a few thousand images. */
 
 import { UserError } from "../core/errors.ts";
-import { type Kind, kindOf } from "../levels/table.ts";
+import { builtInKinds, type Kind, kindOf } from "../levels/table.ts";
 import type { ModelConfig, PatchLevel, PixelLevel } from "./model.ts";
 import { type RecipeName, recipes } from "./recipes.ts";
 import type { TrainingConfig } from "./training.ts";
@@ -18,11 +18,19 @@ export const sizes = ["tiny", "small", "base"] as const;
 export type Size = (typeof sizes)[number];
 export type { Kind } from "../levels/table.ts";
 
+/** The kinds of presets: of all levels above the pixels, or `mix` for a MAR level above AR levels. */
+export const presetKinds = ["mix", ...builtInKinds] as const;
+/** One of `presetKinds`. */
+export type PresetKind = (typeof presetKinds)[number];
+
+/** The kind of each level, from the first. */
+export const kindAt = (kind: PresetKind, level: number): Kind => (kind !== "mix" ? kind : level === 0 ? "mar" : "ar");
+
 /** The choice of a preset. */
 export interface Choice {
   size?: Size;
-  /** The kind of the levels above the pixels. */
-  kind?: Kind;
+  /** By default `mix`, or `mar` with the published recipe. */
+  kind?: PresetKind;
   recipe?: RecipeName;
 }
 
@@ -49,13 +57,17 @@ interface Widths {
   epochs: number;
 }
 
-/** At 32x32, with three channels and two levels above the pixels: 3.1, 5.6 and 23 million parameters. */
+/**
+ * At 32x32, with three channels and two levels above the pixels: 4, 7 and 24 million parameters. The widths follow from
+ * measurements (docs/speedrun.md): operations are worth most at the pixels, then at the level above them. The first
+ * level hardly changes the likelihood, but shapes depend on it.
+ */
 const presets: Record<Size, Widths> = {
   tiny: {
     first: { width: 192, depth: 6, heads: 6 },
     between: { width: 128, depth: 3, heads: 4 },
-    last: { width: 96, depth: 2, heads: 3 },
-    pixel: { width: 64, depth: 1, heads: 4 },
+    last: { width: 128, depth: 3, heads: 4 },
+    pixel: { width: 128, depth: 1, heads: 8 },
     training: { batch: 16, warmup: 100 },
     rates: { published: 0.0014, default: 0.008 },
     epochs: 20,
@@ -63,9 +75,9 @@ const presets: Record<Size, Widths> = {
   small: {
     first: { width: 256, depth: 6, heads: 8 },
     between: { width: 192, depth: 3, heads: 6 },
-    last: { width: 128, depth: 3, heads: 4 },
-    pixel: { width: 64, depth: 2, heads: 4 },
-    training: { batch: 32, warmup: 200 },
+    last: { width: 192, depth: 3, heads: 6 },
+    pixel: { width: 192, depth: 1, heads: 8 },
+    training: { batch: 16, warmup: 200 },
     rates: { published: 0.001, default: 0.005 },
     epochs: 40,
   },
@@ -73,7 +85,7 @@ const presets: Record<Size, Widths> = {
     first: { width: 512, depth: 6, heads: 8 },
     between: { width: 384, depth: 3, heads: 6 },
     last: { width: 256, depth: 4, heads: 8 },
-    pixel: { width: 128, depth: 2, heads: 4 },
+    pixel: { width: 256, depth: 1, heads: 8 },
     // Large enough to memorise a few thousand images, hence the dropout.
     training: { batch: 32, warmup: 400, attentionDropout: 0.1, projectionDropout: 0.1 },
     rates: { published: 0.0005, default: 0.003 },
@@ -93,7 +105,7 @@ const twoLevels = 64;
  * The preset for a choice and data set. Throws a UserError if the image size cannot be divided into patches of patches.
  */
 export function presetFor(
-  { size = "tiny", kind = "mar", recipe = "default" }: Choice,
+  { size = "tiny", recipe = "default", kind = recipe === "published" ? "mar" : "mix" }: Choice,
   { imageSize, channels = 3, images = usualImages }: PresetImages,
 ): Preset {
   const patches = patchesFor(imageSize);
@@ -109,13 +121,17 @@ export function presetFor(
   const transformers = patches.length === 3 ? [first, between, last] : [first, last];
   // As published: with three levels above the pixels, the inner levels have a guiding pixel.
   const guidingPixel = patches.length === 3;
-  const { handsDown } = kindOf({ kind });
-  const level = (transformer: Transformer, l: number): PatchLevel => ({
-    kind,
-    patch: patches[l],
-    ...transformer,
-    ...(handsDown > 1 ? { conditions: handsDown, guidingPixel: guidingPixel && l > 0 } : {}),
-  });
+  const handsDown = (l: number) => kindOf({ kind: kindAt(kind, l) }).handsDown;
+  const level = (transformer: Transformer, l: number): PatchLevel => {
+    const conditions = handsDown(Math.max(0, l - 1));
+    return {
+      kind: kindAt(kind, l),
+      patch: patches[l],
+      ...transformer,
+      ...(conditions > 1 ? { conditions } : {}),
+      ...(handsDown(l) > 1 ? { guidingPixel: guidingPixel && l > 0 } : {}),
+    };
+  };
   const { model: ofModel, training: ofTraining } = recipes[recipe];
   const steps = Math.min(mostSteps, Math.max(leastSteps, Math.round((epochs * images) / training.batch!)));
   return {
@@ -125,11 +141,16 @@ export function presetFor(
       levels: [...transformers.map(level), { kind: "pixel", ...pixel }],
       redWeight: channels < 3 ? 1 : ofModel.redWeight,
       sampling: {
-        guidance: 3,
+        guidance: 2,
         schedule: "constant",
-        temperature: 1.25,
+        temperature: 1,
         filterThreshold: 0.0001,
-        iterations: usualIterations(patches.map((patch, l) => ((l === 0 ? imageSize : patches[l - 1]) / patch) ** 2)),
+        iterations: usualIterations(
+          patches.map((patch, l) => ({
+            kind: kindAt(kind, l),
+            tokens: ((l === 0 ? imageSize : patches[l - 1]) / patch) ** 2,
+          })),
+        ),
       },
     },
     training: {
@@ -145,23 +166,17 @@ export function presetFor(
   };
 }
 
-/** The usual decoding steps of levels with the given numbers of patches. */
-export const usualIterations = (tokens: readonly number[]): number[] =>
-  tokens.map((count, l) => (l === 0 ? Math.min(64, Math.ceil(count / 2)) : Math.min(16, count)));
+/** The usual decoding steps of levels with these numbers of patches: fewer than patches only if the order is free. */
+export const usualIterations = (levels: readonly { kind: string; tokens: number }[]): number[] =>
+  levels.map(({ kind, tokens }, l) => {
+    if (!kindOf({ kind }).order.hides) return tokens;
+    return l === 0 ? Math.min(64, Math.ceil(tokens / 2)) : Math.min(16, tokens);
+  });
 
-/**
- * Settings for the built-in emoji: 3.1M parameters, 32x32, patches of 4x4, then single pixels, then their channels.
- */
-export const emojiPreset: Preset = emojiPresetFor({}, 32);
-
-/** For the emoji, whose classes differ greatly in size: hearts stay shapeless unless all classes have equal weight. */
-export function emojiPresetFor(choice: Choice, imageSize: number): Preset {
-  const { model, training } = presetFor(choice, { imageSize });
-  const { size = "tiny" } = choice;
-  return {
-    model: { name: "emoji", ...model },
-    training: { ...training, ...(size === "tiny" ? { steps: 7400 } : {}), balance: 1 },
-  };
+/** For the emoji, whose classes differ greatly in size: small ones are drawn more often. */
+export function emojiPresetFor(choice: Choice, images: PresetImages): Preset {
+  const { model, training } = presetFor(choice, images);
+  return { model: { name: "emoji", ...model }, training: { ...training, balance: 0.3 } };
 }
 
 /** The patch sides of each level, down to single pixels; undefined if there is no sensible division. */

@@ -3,9 +3,9 @@
  * folder.
  */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -189,9 +189,8 @@ describe("an unavailable provider", () => {
   });
 });
 
-describe("telemetry", () => {
-  const url = (module: string) => JSON.stringify(builtUrl(module));
-  const use = `
+const url = (module: string) => JSON.stringify(builtUrl(module));
+const use = `
     const { nodeEngine } = await import(${url("engine/node")});
     const { add, input } = await import(${url("graph/build")});
     const { writeOnnx } = await import(${url("graph/onnx")});
@@ -199,6 +198,24 @@ describe("telemetry", () => {
     const session = await engine.session(writeOnnx({ y: add(input("x", "float32", [1]), 1) }));
     const { y } = await session.run({ x: { dtype: "float32", shape: [1], data: Float32Array.of(41) } });
     console.log("answer", y.data[0]);`;
+
+describe("threads", () => {
+  const canRestrict = cpus().length > 1 && spawnSync("taskset", ["--version"]).status === 0;
+
+  it.runIf(canRestrict)("stay on the cores that the process may use", () => {
+    const code = `${use}
+    const { readdirSync, readFileSync } = await import("node:fs");
+    for (const thread of readdirSync("/proc/self/task"))
+      console.log(/Cpus_allowed_list:\\s*(.*)/.exec(readFileSync("/proc/self/task/" + thread + "/status", "utf8"))[1]);`;
+    const { FRACTALGEN_THREADS: _, ...env } = process.env; // the tests set it
+    const args = ["-c", "0", process.execPath, "--input-type=module", "--eval", code];
+    const [answer, ...cores] = execFileSync("taskset", args, { encoding: "utf8", env }).trim().split("\n");
+    expect(answer).toBe("answer 42");
+    expect(new Set(cores)).toEqual(new Set(["0"]));
+  });
+});
+
+describe("telemetry", () => {
   const inWorker = (before: string) => `
     ${before}
     const { Worker } = await import("node:worker_threads");

@@ -12,7 +12,7 @@ import type { Engine, KeptRun, Provider, Session, SessionOptions } from "./engin
 import { runtimeFailure } from "./failure.ts";
 import { throughGate } from "./gate.ts";
 import { dividedOutputs, locations } from "./kept.ts";
-import { threadsOfEnvironment } from "./threads.ts";
+import { engineThreads } from "./threads.ts";
 import { triedEngine } from "./trial.ts";
 
 /** The options of `nodeEngine`. */
@@ -33,7 +33,7 @@ export interface NodeEngineOptions {
 export async function nodeEngine({
   provider = "cpu",
   precision = "float32",
-  threads = threadsOfEnvironment(),
+  threads = engineThreads(),
   profile,
 }: NodeEngineOptions = {}): Promise<Engine> {
   const runtime = await loadRuntime();

@@ -1,6 +1,6 @@
 /** The options of a training run. */
 
-import type { Kind, Size } from "../config/presets.ts";
+import type { PresetKind, Size } from "../config/presets.ts";
 import type { RecipeName } from "../config/recipes.ts";
 import type { TrainingConfig } from "../config/training.ts";
 import type { EmojiSet } from "../data/emoji-sets.ts";
@@ -25,7 +25,7 @@ export interface RunOptions extends Partial<TrainingConfig> {
   /** Names for the classes, in the order of their labels. */
   classNames?: readonly string[];
   size?: Size;
-  kind?: Kind;
+  kind?: PresetKind;
   recipe?: RecipeName;
   /** A file with `model` and `training`, each listing what differs from the preset. */
   config?: string;

@@ -69,7 +69,7 @@ export function modelOf(
   const own = given["sampling"] ?? {};
   const merged = typeof own === "object" ? { ...sampling, ...own } : own;
   const model = parseModelConfig({ ...preset, ...known, ...given, sampling: merged }, source);
-  const iterations = model.sampling.iterations ?? usualIterations(placedLevels(model).map(({ tokens }) => tokens));
+  const iterations = model.sampling.iterations ?? usualIterations(placedLevels(model));
   return { ...model, sampling: { ...model.sampling, iterations } };
 }
 
@@ -91,7 +91,6 @@ export function tunedConfig(
 
 export function presetOf(flags: RunOptions, imageSize: number, { channels = 3, train }: Partial<Dataset> = {}): Preset {
   const choice = { size: flags.size, kind: flags.kind, recipe: flags.recipe };
-  return flags.data === "emoji"
-    ? emojiPresetFor(choice, imageSize)
-    : presetFor(choice, { imageSize, channels, images: train?.count });
+  const preset = flags.data === "emoji" ? emojiPresetFor : presetFor;
+  return preset(choice, { imageSize, channels, images: train?.count });
 }

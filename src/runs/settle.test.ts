@@ -85,7 +85,7 @@ describe("every declared training setting", () => {
 describe("custom levels", () => {
   it("may be any number; they keep the preset's sampling settings except the iterations", async () => {
     const { model } = await prepare({ config: config("three.json", { model: { levels: levels(14, 7, 1) } }) });
-    expect(model.sampling).toMatchObject({ guidance: 3, temperature: 1.25, iterations: [2, 4, 16] });
+    expect(model.sampling).toMatchObject({ guidance: 2, temperature: 1, iterations: [2, 4, 16] });
   });
 
   it("may leave the image size to the images", async () => {
@@ -97,9 +97,9 @@ describe("custom levels", () => {
   });
 
   it("override some sampling settings and keep the others", async () => {
-    const given = { model: { levels: levels(7, 1), sampling: { guidance: 2, iterations: [3, 5] } } };
+    const given = { model: { levels: levels(7, 1), sampling: { guidance: 3, iterations: [3, 5] } } };
     const { model } = await prepare({ config: config("sampling.json", given) });
-    expect(model.sampling).toMatchObject({ guidance: 2, schedule: "constant", temperature: 1.25, iterations: [3, 5] });
+    expect(model.sampling).toMatchObject({ guidance: 3, schedule: "constant", temperature: 1, iterations: [3, 5] });
     const wrong = config("wrong.json", { model: { sampling: { guidence: 2 } } });
     await expect(beginning(optionsOf({ config: wrong }))).rejects.toThrow(/guidence.*did you mean "guidance"/);
     await expect(beginning(optionsOf({ config: config("no.json", { model: { sampling: "x" } }) }))).rejects.toThrow(

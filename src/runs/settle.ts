@@ -84,9 +84,7 @@ export async function settle(
     return finished(model, options.memory === undefined ? training : within(model, training, options), going);
   }
   const { classes, groups, size: imageSize, channels } = dataset;
-  // Fine-tuning starts from good weights, for which Muon's rates are too high.
-  const chosenRecipe = initial ? { ...options, recipe: options.recipe ?? "published" } : options;
-  const preset = presetOf(chosenRecipe, "levels" in given.model ? 32 : imageSize, dataset);
+  const preset = presetOf(options, "levels" in given.model ? 32 : imageSize, dataset);
   const redWeight = options.redWeight === undefined ? {} : { redWeight: options.redWeight };
   const model: ModelConfig = initial
     ? tunedConfig(initial[0].config, given, { classes, groups })
@@ -101,7 +99,9 @@ export async function settle(
         ? "use the float32 model that it was made from"
         : 'leave "dtype" out, and quantise the model after training',
     });
-  const base = parseTrainingConfig({ ...preset.training, ...given.training }, given.source);
+  // Fine-tuning starts from good weights, for which Muon's usual rate is too high (docs/log.md).
+  const gentle = initial && options.recipe !== "published" ? { learningRate: preset.training.learningRate! / 2 } : {};
+  const base = parseTrainingConfig({ ...preset.training, ...gentle, ...given.training }, given.source);
   const threads = lanesFor(model, options.threads);
   const training = parseTrainingConfig(
     { ...base, threads, ...settingsGiven(options, { ...base, images }) },

@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { type ModelConfig, parseModelConfig } from "../config/model.ts";
 import { parseTrainingConfig } from "../config/training.ts";
+import { presetFor } from "../config/presets.ts";
 import { publishedNames, publishedPreset } from "../config/published.ts";
 import { nodeEngine } from "../engine/node.ts";
 import { type TrainingOptions, trainingParts } from "../model/training.ts";
@@ -94,6 +95,16 @@ describe("the memory of training", () => {
     expect(() => settingsWithin(config, { ...options, ema: 0.9 }, parts)).toThrow(
       /about \d\.\d\d GB even with one image at a time and checkpointing, but only .*allow more memory.*train without an average of the weights, which saves 745 MB/,
     );
+  });
+
+  it("counts Muon's momenta, updates and working memory, as measured for the preset base", () => {
+    const { model } = presetFor({ size: "base", kind: "mar" }, { imageSize: 32 });
+    const config = parseModelConfig({ ...model, classes: ["one"] }, "the preset");
+    const [adamw, muon] = (["adamw", "muon"] as const).map((optimizer) =>
+      trainingBytes(config, 1, { batch: 16, lanes: 1, optimizer }),
+    );
+    expect((muon - adamw) / 472e6).toBeGreaterThan(0.8);
+    expect((muon - adamw) / 472e6).toBeLessThan(1.5);
   });
 
   it("reports the memory needed if nothing fits", () => {

@@ -11,14 +11,18 @@ import { gpuTensorBytes, largestBytes, peakBytes, sizeOf, type Sizes } from "../
 import type { Tensor } from "../graph/tensor.ts";
 import { named, type Tree } from "../graph/tree.ts";
 import { lossGraph } from "../model/loss.ts";
-import { modelParameters } from "../model/parameters.ts";
+import { modelParameters, type Parameter } from "../model/parameters.ts";
 import { type TrainingOptions, trainingParts } from "../model/training.ts";
+import { muonGraph } from "./muon.ts";
+import { muonParameters } from "./optimizer.ts";
 import { groupSize } from "./step.ts";
 
 /** Memory of Node, onnxruntime, the data set and the held-out likelihood. */
 const base = 340e6;
 /** A factor on the counted values, because onnxruntime orders operations differently and rounds sizes up. */
 const spare = 1.4;
+/** The same for Muon, which processes large tensors one after another: 472 MB more than AdamW for the preset `base`. */
+const muonSpare = 3;
 /** Memory of each thread's runtime, and onnxruntime's working memory besides the counted values. */
 const perLane = 60e6;
 
@@ -47,8 +51,11 @@ export function trainingBytes(
   // Weights, their average, two moments and gradients. For each lane: its copy of the weights, its gradients, and the
   // gradients shared with the main thread, which also shares the weights. And the outputs of a part, both in
   // onnxruntime and as returned to us.
+  const matrices = muonParameters(model, { optimizer });
+  // Muon has no second moment, but the momenta and updates of all matrices of one shape side by side.
+  const ofMuon = bytesOfParameters(matrices) + muonSpare * peakBytes(muonGraph(matrices), new Map());
   const onHost =
-    (ema > 0 ? 5 : 4) * weights + (lanes > 1 ? lanes * (3 * weights + handedOut) + weights : 2 * handedOut);
+    (ema > 0 ? 5 : 4) * weights + ofMuon + (lanes > 1 ? lanes * (3 * weights + handedOut) + weights : 2 * handedOut);
   // Without the loop the state is on a GPU, where the optimiser's run holds the old state, the new one and the gradients,
   // also joined by group, and with Muon the orthogonal matrices.
   const onGpu = (ema > 0 ? 9 : 7) * weights + handedOut + (optimizer === "muon" ? 2 * weights : 0);
@@ -68,8 +75,10 @@ function tensorsFit(model: ModelConfig, microBatch: number, options: MemoryOptio
   return Math.max(...largest) <= gpuTensorBytes;
 }
 
-const weightBytes = (model: ModelConfig): number =>
-  4 * modelParameters(model).reduce((sum, { shape }) => sum + product(shape), 0);
+const weightBytes = (model: ModelConfig): number => bytesOfParameters(modelParameters(model));
+
+const bytesOfParameters = (parameters: readonly Parameter[]): number =>
+  4 * parameters.reduce((sum, { shape }) => sum + product(shape), 0);
 
 const bytesOf = (tensors: Tree<Tensor>, sizes: Sizes): number =>
   Object.values(named(tensors)).reduce(

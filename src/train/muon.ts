@@ -100,6 +100,18 @@ function batchesOf(parameters: readonly Parameter[]): MatrixBatch[] {
   });
 }
 
+/** The graph that orthogonalises the momenta of these matrices, all of one shape at once. */
+const graphOf = (batches: readonly MatrixBatch[]): Record<string, Tensor> =>
+  Object.fromEntries(
+    batches.map(({ rows, columns, places }, i) => [
+      `update.${i}`,
+      orthogonalizedAny(input(`momentum.${i}`, "float32", [places.length, rows, columns])),
+    ]),
+  );
+
+/** The graph of `openMuon`, to count its operations and bytes. */
+export const muonGraph = (parameters: readonly Parameter[]): Record<string, Tensor> => graphOf(batchesOf(parameters));
+
 export interface Muon {
   /** Updates all matrices in place. */
   update(
@@ -120,11 +132,7 @@ export async function openMuon(
   { muonMomentum, weightDecay }: Pick<TrainingConfig, "muonMomentum" | "weightDecay">,
 ): Promise<Muon> {
   const batches = batchesOf(parameters);
-  const graph: Record<string, Tensor> = {};
-  batches.forEach(({ rows, columns, places }, i) => {
-    graph[`update.${i}`] = orthogonalizedAny(input(`momentum.${i}`, "float32", [places.length, rows, columns]));
-  });
-  const session = await engine.session(writeOnnx(graph));
+  const session = await engine.session(writeOnnx(graphOf(batches)));
   return {
     async update({ values, moments }, gradients, { learningRate, scale }) {
       for (const { rows, columns, places, momenta } of batches)

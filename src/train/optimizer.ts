@@ -4,8 +4,9 @@ import type { ModelConfig } from "../config/model.ts";
 import type { TrainingConfig } from "../config/training.ts";
 import { adamw, type Moments } from "../core/adamw.ts";
 import type { Engine } from "../engine/engine.ts";
+import { floatingPointOperations } from "../graph/cost.ts";
 import { decays, modelParameters, muonMatrices, type Parameter, rateGroup } from "../model/parameters.ts";
-import { openMuon } from "./muon.ts";
+import { muonGraph, openMuon } from "./muon.ts";
 import type { OptimizerState, OptimizerStep } from "./optimizer-step.ts";
 
 export interface Optimizer {
@@ -30,10 +31,18 @@ export const momentsOf = (
 export const rateIn = (rates: TrainingConfig["rates"], group: ReturnType<typeof rateGroup>): number =>
   group === "other" ? 1 : rates[group];
 
+/** The operations of an update that are matrix products: Muon's. */
+export const optimizerOperations = (model: ModelConfig, config: Pick<TrainingConfig, "optimizer">): number =>
+  floatingPointOperations(muonGraph(muonParameters(model, config)), new Map());
+
+/** The parameters that Muon updates. */
+export const muonParameters = (model: ModelConfig, config: Pick<TrainingConfig, "optimizer">): Parameter[] =>
+  modelParameters(model).filter((parameter) => usesMuon(parameter, config));
+
 export async function openOptimizer(engine: Engine, model: ModelConfig, config: TrainingConfig): Promise<Optimizer> {
   const { betas, eps, rates } = config;
   const parameters = modelParameters(model);
-  const matrices = parameters.filter((parameter) => usesMuon(parameter, config));
+  const matrices = muonParameters(model, config);
   const muon = matrices.length > 0 ? await openMuon(engine, matrices, config) : undefined;
   const others = parameters.filter((parameter) => !usesMuon(parameter, config));
   return {
