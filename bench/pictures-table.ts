@@ -138,7 +138,7 @@ function modelRows(model: string): PictureRow[] {
     {
       file: `${name}-grid.png`,
       model,
-      shows: "100 unselected images of seed 1, every class equally often",
+      shows: "100 uncurated images of seed 1, every class equally often",
       async make({ out }) {
         const names = evenShares((await findModel(model)).config.classes, count).join();
         const images = ["-n", String(count), "--columns", String(columns), "--seed", "1"];
