@@ -3,6 +3,7 @@
 import { optionOf } from "../src/cli/wording.ts";
 import type { SamplingFlags, SamplingName } from "../src/config/sampling.ts";
 import { chartSvg, colours, escaped, left, lineHeight, pixel, placedLabels, type Range, scale, ticks, width } from "../src/pictures/chart.ts"; // prettier-ignore
+import type { Features } from "../src/evaluate/metrics-products.ts";
 import { inWords, valueText } from "./sweep-settings.ts";
 
 /** Measures of the images of one combination of settings, or of held-out images. Shares are from 0 to 1. */
@@ -13,6 +14,21 @@ export interface SweepMeasures {
   /** Shares of blank images, and of those that are nearly blank. */
   blank: number;
   nearlyBlank: number;
+  /** Share of the images that the network, of all classes, takes for their own class. Absent if it has other classes. */
+  recognised?: number;
+}
+
+/** The share of the images [N, classes] whose largest logit is that of their label. */
+export function recognisedShare(
+  { data, shape: [count, classes] }: Features,
+  labelOf: (index: number) => number,
+): number {
+  let right = 0;
+  for (let i = 0; i < count; i++) {
+    const logits = data.subarray(i * classes, (i + 1) * classes);
+    if (logits.indexOf(Math.max(...logits)) === labelOf(i)) right++;
+  }
+  return right / count;
 }
 
 export interface SweepResult extends SweepMeasures {
@@ -37,7 +53,7 @@ export function paretoBest<T extends SweepMeasures>(results: readonly T[]): T[] 
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
-const cells = ["Fréchet", "precision", "recall", "blank", "nearly blank"];
+const cells = ["Fréchet", "precision", "recall", "blank", "nearly blank", "recognised"];
 
 export const tableHead = (names: readonly SamplingName[]): string =>
   [...names.map((name) => optionOf(name).slice(2).padEnd(12)), ...cells.map((name) => name.padStart(12))].join(" ");
@@ -50,8 +66,11 @@ export function tableRow(names: readonly SamplingName[], { settings, ...measures
 export const namedRow = (name: string, columns: number, measures: SweepMeasures): string =>
   [name.padEnd(Math.max(0, 13 * columns - 1)), measuresRow(measures)].join(columns > 0 ? " " : "");
 
-const measuresRow = ({ frechetDistance, precision, recall, blank, nearlyBlank }: SweepMeasures): string =>
-  [frechetDistance.toPrecision(3), precision.toFixed(3), recall.toFixed(3), percent(blank), percent(nearlyBlank)]
+const measuresRow = ({ frechetDistance, precision, recall, recognised, ...shares }: SweepMeasures): string =>
+  [
+    ...[frechetDistance.toPrecision(3), precision.toFixed(3), recall.toFixed(3)],
+    ...[percent(shares.blank), percent(shares.nearlyBlank), recognised === undefined ? "" : percent(recognised)],
+  ]
     .map((text) => text.padStart(12))
     .join(" ");
 
@@ -79,7 +98,7 @@ export function sweepSvg({ title, count, names, results, heldOut }: SweepChart):
   const at = ({ recall, precision }: SweepMeasures) => `${pixel(x(recall))} ${pixel(y(precision))}`;
   const [columns, rows] = [ticks(across, 8), ticks(up, 8)];
   const told = (result: SweepResult) =>
-    `${inWords(names, result.settings)}: Fréchet distance ${result.frechetDistance.toPrecision(3)}, precision ${result.precision.toFixed(3)}, recall ${result.recall.toFixed(3)}, ${percent(result.blank)} blank, ${percent(result.nearlyBlank)} nearly blank`;
+    `${inWords(names, result.settings)}: Fréchet distance ${result.frechetDistance.toPrecision(3)}, precision ${result.precision.toFixed(3)}, recall ${result.recall.toFixed(3)}, ${percent(result.blank)} blank, ${percent(result.nearlyBlank)} nearly blank${result.recognised === undefined ? "" : `, ${percent(result.recognised)} recognised as their class`}`;
   const dot = (result: SweepResult) =>
     `<path class="dot ${best.has(result) ? "best" : "other"}${empty(result) > 0 ? " hollow" : ""}" d="${circle(x(result.recall), y(result.precision))}"><title>${escaped(told(result))}</title></path>`;
   const labels = [...best].slice(0, labelledMost).map((result) => ({ result, value: result.precision }));

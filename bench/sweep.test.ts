@@ -3,7 +3,7 @@
 import { InvalidArgumentError } from "commander";
 import { describe, expect, it } from "vitest";
 import { backgroundOf, inkOf } from "./sweep-blank.ts";
-import { paretoBest, type SweepResult, sweepSvg, tableHead, tableRow } from "./sweep-report.ts";
+import { paretoBest, recognisedShare, type SweepResult, sweepSvg, tableHead, tableRow } from "./sweep-report.ts";
 import { combinationsOf, inWords, keyOf, sweptValues, varied } from "./sweep-settings.ts";
 
 describe("values of an option", () => {
@@ -100,7 +100,13 @@ describe("results", () => {
   it("are rows as wide as their head", () => {
     const row = tableRow(["guidance"], results[3]);
     expect(row).toHaveLength(tableHead(["guidance"]).length);
-    expect(row.split(/ +/)).toEqual(["4", "6.00", "0.900", "0.800", "0.0%", "10.0%"]);
+    expect(row.trim().split(/ +/)).toEqual(["4", "6.00", "0.900", "0.800", "0.0%", "10.0%"]);
+    expect(tableRow([], result(4, 0.9, 0.8, { recognised: 0.25 }))).toMatch(/ 0\.0% +25\.0%$/);
+  });
+
+  it("count the images that are recognised as their class", () => {
+    const logits = { dtype: "float32", shape: [3, 2], data: Float32Array.of(1, 2, 5, -1, 0, 3) } as const;
+    expect(recognisedShare({ ...logits, shape: [3, 2] }, (i) => [1, 0, 0][i])).toBeCloseTo(2 / 3);
   });
 
   it("are a chart with a dot each, a label for the best, and held-out images", () => {

@@ -22,7 +22,7 @@ import { measureSet, type OpenedNetwork, openNetwork } from "../src/measures/fea
 import { type ImageSet, partSet } from "../src/measures/image-sets.ts";
 import { keptFeatures } from "../src/measures/kept-features.ts";
 import { type Background, backgroundOf, inkOf, nearlyBlankBelow } from "./sweep-blank.ts";
-import { namedRow, paretoBest, type SweepMeasures, type SweepResult, sweepSvg, tableHead, tableRow } from "./sweep-report.ts"; // prettier-ignore
+import { namedRow, paretoBest, recognisedShare, type SweepMeasures, type SweepResult, sweepSvg, tableHead, tableRow } from "./sweep-report.ts"; // prettier-ignore
 import { combinationsOf, inWords, keyOf, type SweptValues, varied } from "./sweep-settings.ts";
 
 export interface SweepBench extends DataFlags, SweptValues {
@@ -69,9 +69,15 @@ export async function benchSweep(flags: SweepBench): Promise<void> {
     // Only the reference takes long; the images of a combination are kept as files.
     const kept = keptFeatures(flags.cache);
     const reference = await measureSet(engine, network, partSet(dataset, "train"), { ...context, kept });
+    const sameClasses = network.classes?.join() === dataset.classes.join();
+    const named = sameClasses && config.classes.join() === dataset.classes.join();
     const measuring: Measuring = { engine, network, reference, background: backgroundOf(dataset), signal };
-    const heldOutSet = partSet({ ...dataset, heldOut: evenly(dataset.heldOut, count) }, "held-out");
-    const heldOut = dataset.heldOut.count > neighbours ? await measured(heldOutSet, measuring) : undefined;
+    const shownHeldOut = evenly(dataset.heldOut, count);
+    const heldOutSet = partSet({ ...dataset, heldOut: shownHeldOut }, "held-out");
+    const heldOut =
+      dataset.heldOut.count > neighbours
+        ? await measured(heldOutSet, measuring, named ? (i) => shownHeldOut.labels[i] : undefined)
+        : undefined;
     progress.clear();
     if (!json) console.log(tableHead(names));
     if (heldOut && !json) console.log(namedRow("held out", names.length, heldOut));
@@ -98,7 +104,7 @@ export async function benchSweep(flags: SweepBench): Promise<void> {
         const asked = { ...settings, count, seed, batch, threads, each, signal, onProgress };
         const set = await drawnSet(engine, model, labelOf, asked);
         try {
-          results.push({ settings, ...(await measured(set, measuring)) });
+          results.push({ settings, ...(await measured(set, measuring, named ? labelOf : undefined)) });
         } finally {
           await set.dispose?.();
         }
@@ -131,10 +137,11 @@ interface Measuring {
   signal: AbortSignal;
 }
 
-/** Compares a set with the reference, and counts its blank images. */
+/** Compares a set with the reference, and counts its blank images and, given labels, those recognised as their class. */
 async function measured(
   set: ImageSet,
   { engine, network, reference, background, signal }: Measuring,
+  labelOf?: (index: number) => number,
 ): Promise<SweepMeasures> {
   let [blank, nearlyBlank] = [0, 0];
   const counting: ImageSet = {
@@ -159,6 +166,7 @@ async function measured(
     recall,
     blank: blank / set.count,
     nearlyBlank: nearlyBlank / set.count,
+    ...(labelOf && { recognised: recognisedShare(generated.logits, labelOf) }),
   };
 }
 

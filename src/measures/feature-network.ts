@@ -33,6 +33,8 @@ export interface OpenedNetwork extends FeatureNetwork {
   id: string;
   /** The file of Inception's weights, or the folder of an own network. */
   path: string;
+  /** The classes of an own network's logits. */
+  classes?: readonly string[];
 }
 
 /** Opens a feature network; downloads or trains it if needed. UserError if there is none. */
