@@ -210,6 +210,18 @@ describe("fine-tuning with other levels", () => {
     await expect(prepare({ initFrom: [whole, whole] })).rejects.toThrow(/^\S*whole: it contributes no tensors/);
   });
 
+  it("fine-tunes with the default recipe at half of the usual learning rate, unless told otherwise", async () => {
+    const initFrom = [await modelWith("whole", [mar, ar, pixel], 1)];
+    const settings = async (given: Partial<Parameters<typeof prepare>[0]>) => (await prepare(given)).training;
+    const usual = (await settings({})).learningRate;
+    expect(await settings({ initFrom })).toMatchObject({ optimizer: "muon", learningRate: usual / 2 });
+    expect((await settings({ initFrom, learningRate: 0.01 })).learningRate).toBe(0.01);
+    const lower = config("lower.json", { training: { learningRate: 0.001 } });
+    expect((await settings({ initFrom, config: lower })).learningRate).toBe(0.001);
+    const published = await settings({ recipe: "published" });
+    expect(await settings({ initFrom, recipe: "published" })).toEqual(published);
+  });
+
   it("takes each class's embedding from the first model that knows the class", async () => {
     const others = await modelWith("others", [mar, ar, pixel], 1, { classes: ["cats", "dogs"] });
     const own = await modelWith("own", [mar, ar, pixel], 2);
