@@ -64,7 +64,7 @@ export const pictureRows = (models: readonly string[]): PictureRow[] => [
   ...models.flatMap(modelRows),
 ];
 
-const four = ["--model", "emoji", "--class", "face,heart,flag,clock"];
+const four = ["--model", "emoji", "--class", "face,heart,gesturing person,clock"];
 const model = "emoji";
 
 const readmeRows: PictureRow[] = [
