@@ -68,8 +68,12 @@ export const namedRow = (name: string, columns: number, measures: SweepMeasures)
 
 const measuresRow = ({ frechetDistance, precision, recall, recognised, ...shares }: SweepMeasures): string =>
   [
-    ...[frechetDistance.toPrecision(3), precision.toFixed(3), recall.toFixed(3)],
-    ...[percent(shares.blank), percent(shares.nearlyBlank), recognised === undefined ? "" : percent(recognised)],
+    frechetDistance.toPrecision(3),
+    precision.toFixed(3),
+    recall.toFixed(3),
+    percent(shares.blank),
+    percent(shares.nearlyBlank),
+    recognised === undefined ? "" : percent(recognised),
   ]
     .map((text) => text.padStart(12))
     .join(" ");
